@@ -1,0 +1,35 @@
+"""Experiment configs: YAML <-> frozen attrs classes; every problem names its key path."""
+
+from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
+from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
+from rlcl.config.files import Document, find_file, override, read_document, shipped_folder
+from rlcl.config.rules import Kind, Rule, kind_of, option
+from rlcl.config.schema import json_schema
+from rlcl.config.structuring import component, read, structure
+
+__all__ = [
+    "Component",
+    "Document",
+    "Fault",
+    "Faults",
+    "Kind",
+    "Rule",
+    "Setting",
+    "build",
+    "component",
+    "describe",
+    "find_file",
+    "json_schema",
+    "key_path",
+    "kind_of",
+    "option",
+    "options_class",
+    "override",
+    "parse_key_path",
+    "read",
+    "read_document",
+    "settings",
+    "shipped_folder",
+    "structure",
+    "unstructure",
+]

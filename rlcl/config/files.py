@@ -1,0 +1,315 @@
+"""Experiment files: YAML with ``extends``, overrides from the command line, and the line of every key."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+import rlcl
+from rlcl.config.faults import Fault, Key, key_path, parse_key_path
+from rlcl.errors import ConfigError, Problem, did_you_mean
+from rlcl.types import UNITS
+
+__all__ = ["Document", "find_file", "read_document", "shipped_folder"]
+
+_DEPTH = 40  # of nested values
+_SIZE = 100_000  # values; aliases of aliases multiply
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
+_IN_FILE = re.compile(r"[^\s:]+\.py:[A-Za-z_][\w.]*")
+
+
+@frozen
+class Place:
+    """Where a value was written: a file and a line, or the command line."""
+
+    name: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.line}" if self.line else self.name
+
+
+@frozen
+class Document:
+    """Plain data, and where each of its values was written.
+
+    Args:
+        name: the file that was asked for.
+        data: mappings, lists and scalars.
+        places: by key path.
+    """
+
+    name: str
+    data: Any
+    places: dict[tuple[Key, ...], Place] = field(factory=dict)
+
+    def place(self, path: Sequence[Key]) -> Place:
+        """Where a value, or else what it is missing from, was written."""
+        lengths = range(len(path), 0, -1)
+        return next((self.places[tuple(path[:n])] for n in lengths if tuple(path[:n]) in self.places), Place(self.name))
+
+    def messages(self, faults: Iterable[Fault]) -> list[str]:
+        """The faults as lines for people, in the order of the file."""
+        order = {self.name: 0}
+        placed = [(self.place(fault.path), fault) for fault in faults]
+        for place, _ in placed:
+            order.setdefault(place.name, len(order))
+        placed.sort(key=lambda pair: (order[pair[0].name], pair[0].line))
+        return [f"{place}: {fault}" for place, fault in placed]
+
+
+def shipped_folder() -> Path:
+    """The folder of the experiments that come with rlcl."""
+    package = Path(rlcl.__file__).parent
+    checkout = package.parent / "experiments"
+    return checkout if checkout.is_dir() else package / "experiments"
+
+
+def find_file(name: str | Path, folder: Path = Path()) -> Path:
+    """The file that a path, or the bare name of a shipped experiment, stands for.
+
+    Args:
+        name: ``x.yaml``, ``quickstart`` or ``continual/split_digits``.
+        folder: where relative paths start from.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path, shipped = folder / name, shipped_folder()
+    candidates = [path, *([shipped / f"{name}.yaml", shipped / name] if not Path(name).is_absolute() else [])]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    near = [p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern)]
+    ours = [p.relative_to(shipped).with_suffix("").as_posix() for p in shipped.rglob("*.yaml")]
+    what = "is a folder, not a file" if path.is_dir() else "no such file"
+    raise ConfigError([f"{path}: {what}{did_you_mean(Path(name).name if near else str(name), {*near, *ours})}"])
+
+
+def read_document(name: str | Path, overrides: Sequence[str] = ()) -> Document:
+    """Reads a file, what it extends, and applies overrides.
+
+    Args:
+        name: see :func:`find_file`.
+        overrides: ``key.path=value``, the value as YAML.
+
+    Raises:
+        ConfigError: a file is missing or is no YAML mapping, or an override cannot be applied.
+    """
+    document = _read(find_file(name), ())
+    return override(document, overrides)
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> Document:
+    if path.resolve() in chain:
+        circle = " extends ".join(_shown(p) for p in (*chain[chain.index(path.resolve()) :], path.resolve()))
+        raise ConfigError([f"{_shown(path)}: a file cannot extend itself: {circle}"])
+    document = _parse(path)
+    if "extends" not in document.data:
+        return document
+    place, base_name = document.place(("extends",)), document.data.pop("extends")
+    if not isinstance(base_name, str):
+        raise ConfigError([f"{place}: extends: expected the path of one file, got {base_name!r}"])
+    try:
+        base_path = find_file(base_name, path.parent)
+    except ConfigError as error:
+        raise ConfigError([f"{place}: extends: {problem}" for problem in error.problems]) from None
+    return _merged(_read(base_path, (*chain, path.resolve())), document)
+
+
+def _shown(path: Path) -> str:
+    """As short as can be: relative to the working directory where it is within."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)
+
+
+def _parse(path: Path) -> Document:
+    name = _shown(path) if not path.is_absolute() else str(path)
+    try:
+        node = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        duplicate = re.match(r'found duplicate key "(.*?)"', error.problem or "")
+        what = f"duplicate key {duplicate[1]!r}" if duplicate else f"not valid YAML: {error.problem or error.context}"
+        raise ConfigError([f"{Place(name, mark.line + 1 if mark else 0)}: {what}"]) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
+    if node is None:
+        raise ConfigError([f"{name}: empty; expected at least name, stream, learner and budget"])
+    if not isinstance(node, CommentedMap):
+        raise ConfigError([f"{name}: expected a mapping at the top, got {type(_plain(node, path.parent)).__name__}"])
+    document = Document(name, None)
+    faults: list[Fault] = []
+    data = _plain(node, path.parent, document.places, faults, name)
+    if faults:
+        raise ConfigError(document.messages(faults))
+    return Document(name, data, document.places)
+
+
+def _plain(
+    node: Any,
+    folder: Path,
+    places: dict[tuple[Key, ...], Place] | None = None,
+    faults: list[Fault] | None = None,
+    name: str = "",
+    path: tuple[Key, ...] = (),
+) -> Any:
+    """ruamel's nodes as plain data; notes the line of every key on the way."""
+    places, faults = {} if places is None else places, [] if faults is None else faults
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if isinstance(node, TaggedScalar) or (tag is not None and tag not in _TAGS):
+        faults.append(Fault(path, f"the YAML tag {tag} has no meaning here; remove it"))
+        return None
+    if len(path) > _DEPTH or len(places) > _SIZE:
+        much = f"deeper than {_DEPTH} levels" if len(path) > _DEPTH else f"more than {_SIZE:,} values"
+        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}"])
+    if isinstance(node, CommentedMap | CommentedSeq):
+        pairs = list(node.items()) if isinstance(node, CommentedMap) else list(enumerate(node))
+        for key, _ in pairs:
+            position = (node.lc.data or {}).get(key)  # none for what `<<` brings in
+            if position is not None:
+                places[(*path, _key(key))] = Place(name, position[0] + 1)
+        items = [(_key(key), _plain(item, folder, places, faults, name, (*path, _key(key)))) for key, item in pairs]
+        return dict(items) if isinstance(node, CommentedMap) else [item for _, item in items]
+    return _scalar(node, folder)
+
+
+def _key(key: Any) -> Any:
+    return _scalar(key, Path())
+
+
+def _scalar(node: Any, folder: Path) -> Any:
+    if node is None or isinstance(node, bool):
+        return node
+    if isinstance(node, int):
+        return int(node)
+    if isinstance(node, float):
+        return float(node)
+    if isinstance(node, datetime.date):
+        return node.isoformat()
+    return _absolute(str(node), folder)
+
+
+def _absolute(text: str, folder: Path) -> str:
+    """``file.py:Class`` by its full path, so that a resolved config is found from any folder."""
+    if not _IN_FILE.fullmatch(text):
+        return text
+    place, _, attribute = text.rpartition(":")
+    found = next((base / place for base in (Path(), folder) if (base / place).is_file()), None)
+    return text if found is None else f"{found.resolve().as_posix()}:{attribute}"
+
+
+def _merged(base: Document, over: Document) -> Document:
+    replaced: list[tuple[Key, ...]] = []
+    data = _merge(base.data, over.data, (), replaced)
+    kept = {p: place for p, place in base.places.items() if not any(p[: len(r)] == r for r in replaced)}
+    return Document(over.name, data, kept | over.places)
+
+
+def _merge(base: Any, over: Any, path: tuple[Key, ...], replaced: list[tuple[Key, ...]]) -> Any:
+    """Mappings are merged, all else is replaced: lists, and components of another type."""
+    if isinstance(base, str) and isinstance(over, Mapping) and over and "type" not in over:
+        base = {"type": base}  # the shorthand of a component without options
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        other_type = "type" in base and "type" in over and base["type"] != over["type"]
+        if not other_type and not (_is_amount(base) and _is_amount(over)):
+            both = {key: _merge(base[key], over[key], (*path, key), replaced) for key in base.keys() & over.keys()}
+            return {**base, **over, **both}
+    replaced.append(path)
+    return over
+
+
+def _is_amount(node: Mapping[Any, Any]) -> bool:
+    """Whether it is a budget, of which there can be but one unit: a new one replaces the old."""
+    return bool(node) and set(node) <= set(UNITS)
+
+
+def override(document: Document, overrides: Sequence[str]) -> Document:
+    """Sets single values, as the command line does.
+
+    Args:
+        document: is left as it is.
+        overrides: ``key.path=value``, the value as YAML.
+
+    Raises:
+        ConfigError: one is malformed, or there is nothing to set.
+    """
+    data, places, faults = document.data, dict(document.places), list[str]()
+    parsed: list[tuple[tuple[Key, ...], Any]] = []
+    for text in overrides:
+        try:
+            parsed.append(_parse_override(text))
+        except Problem as problem:
+            faults.append(f"command line: {problem}")
+    # A new type drops the old options, so it comes before the options that are set beside it.
+    for path, value in sorted(parsed, key=lambda item: (item[0][-1] != "type", len(item[0]) * (item[0][-1] == "type"))):
+        try:
+            data, path = _put(data, path, value, ())
+        except Problem as problem:
+            faults.append(f"command line: {problem}")
+            continue
+        places = {p: place for p, place in places.items() if p[: len(path)] != path} | {path: Place("command line")}
+    if faults:
+        raise ConfigError(faults)
+    return Document(document.name, data, {p: place for p, place in places.items() if _holds(data, p)})
+
+
+def _holds(node: Any, path: tuple[Key, ...]) -> bool:
+    """Whether there is still a value at a path."""
+    for key in path:
+        if not (key in node if isinstance(node, Mapping) else isinstance(node, list) and key in range(len(node))):
+            return False
+        node = node[key]
+    return True
+
+
+def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Problem(f"{text!r}: expected key.path=value")
+    path = parse_key_path(name.strip())
+    try:
+        node = YAML(typ="rt", pure=True).load(value)
+    except YAMLError as error:
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise Problem(f"not valid YAML: {reason}", name) from None
+    faults: list[Fault] = []
+    made = _plain(node, Path(), None, faults)
+    if faults:
+        raise Problem(str(faults[0]), name)
+    return path, made
+
+
+def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...]) -> tuple[Any, tuple[Key, ...]]:
+    """The node with one value in it replaced, and the value's path with indices as integers."""
+    if not path:
+        return value, done
+    key, rest = path[0], path[1:]
+    where = key_path((*done, key))
+    if isinstance(node, list):
+        if not isinstance(key, int) or key >= len(node):
+            raise Problem(f"there is no such item; {key_path(done)} has {len(node)}, counted from 0", where)
+        item, at = _put(node[key], rest, value, (*done, key))
+        return [*node[:key], item, *node[key + 1 :]], at
+    if isinstance(node, str):
+        node = {"type": node}
+    elif node is not None and not isinstance(node, Mapping):
+        raise Problem(f"{key_path(done)} is {node!r}, which has no keys", where)
+    if isinstance(key, int) and not node:
+        raise Problem(f"{key_path(done)} has no items; give the whole list", where)
+    old, key = dict(node or {}), str(key)
+    if not rest and ((key == "type" and old.get("type") != value) or (key in UNITS and _is_amount(old))):
+        return {key: value}, (*done, key)
+    old[key], at = _put(old.get(key), rest, value, (*done, key))
+    return old, at

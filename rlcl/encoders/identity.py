@@ -1,0 +1,32 @@
+"""No change but the type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import define
+from torch import Tensor
+
+__all__ = ["Identity"]
+
+
+@define
+class Identity:
+    """Casts to float32 and changes nothing else."""
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return observation_shape
+
+    def fit(self, x: Tensor) -> None:
+        pass
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.to(torch.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass

@@ -1,0 +1,22 @@
+"""Evaluation: what is measured when, and the metrics that are computed from the records."""
+
+MEASURES = {
+    "accuracy": "rlcl.evaluation.measures:ACCURACY",
+    "reconstruction_error": "rlcl.evaluation.measures:RECONSTRUCTION_ERROR",
+    "linear_probe": "rlcl.evaluation.measures:LINEAR_PROBE",
+    "return": "rlcl.evaluation.measures:RETURN",
+}
+
+METRICS = {
+    "average": "rlcl.evaluation.metrics:average",
+    "incremental": "rlcl.evaluation.metrics:incremental",
+    "learning": "rlcl.evaluation.metrics:learning",
+    "min": "rlcl.evaluation.metrics:minimum",
+    "worst_case": "rlcl.evaluation.metrics:worst_case",
+    "backward_transfer": "rlcl.evaluation.metrics:backward_transfer",
+    "forward_transfer.gem": "rlcl.evaluation.metrics:forward_transfer_gem",
+    "forward_transfer.cora": "rlcl.evaluation.metrics:forward_transfer_cora",
+    "forgetting.chaudhry": "rlcl.evaluation.metrics:forgetting_chaudhry",
+    "forgetting.cw": "rlcl.evaluation.metrics:forgetting_cw",
+    "forgetting.cora": "rlcl.evaluation.metrics:forgetting_cora",
+}

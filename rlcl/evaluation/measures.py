@@ -1,0 +1,94 @@
+"""What is measured of a predictor on one experience; each becomes records under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
+from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.plan import Plan
+from rlcl.types import Experience, Predictor
+
+__all__ = ["ACCURACY", "LINEAR_PROBE", "RECONSTRUCTION_ERROR", "RETURN", "Measure", "source_of"]
+
+PROBE_ROWS = 2000  # of an experience's training data, that its linear probe is fitted on
+PROBE_RIDGE = 1.0
+
+
+@frozen
+class Measure:
+    """One number of one predictor on one experience.
+
+    Args:
+        name: of its records.
+        higher_is_better: a loss enters R negated.
+        measure: from predictor, experience, task id (None where hidden) and plan to the number.
+    """
+
+    name: str
+    higher_is_better: bool
+    measure: Callable[[Any, Experience, int | None, Plan], float]
+
+
+def source_of(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays | Environment:
+    """The split that the plan names; the test set where no validation split was made."""
+    if plan.split == "validation" and experience.validation is not None:
+        return experience.validation
+    return experience.test
+
+
+def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Share of inputs whose predicted class is right, in [0, 1]."""
+    x, y = _arrays(experience, plan).read()
+    predicted, _ = predictor.predict(x, task_id)
+    return float(np.mean(np.asarray(predicted) == np.asarray(y)))
+
+
+def reconstruction_error(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mean squared error over features and inputs, in the encoder's scale; at least 0."""
+    x, _ = _arrays(experience, plan).read()
+    return float(np.mean(np.asarray(predictor.reconstruction_error(x, task_id), dtype=np.float64)))
+
+
+def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Accuracy in [0, 1] of a ridge classifier on the representation, for the experience's classes.
+
+    Fitted on at most 2,000 of the experience's own training inputs, evenly spaced.
+
+    Source: Alain & Bengio 2017, Understanding intermediate layers using linear classifier probes.
+    """
+    from sklearn.linear_model import RidgeClassifier
+
+    train, test = experience.train, _arrays(experience, plan)
+    assert isinstance(train, LabelledArrays)
+    rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
+    x, y = train.subset(torch.from_numpy(rows)).read()
+    if len(y.unique()) < 2:
+        return 1.0
+    probe = RidgeClassifier(alpha=PROBE_RIDGE).fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
+    x_test, y_test = test.read()
+    return float(probe.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))
+
+
+def mean_return(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mean undiscounted return over whole episodes, acting greedily."""
+    source = source_of(experience, plan)
+    assert isinstance(source, Environment)
+    return float(np.mean(episode_returns(predictor, source, plan.episodes, plan.episode_steps, task_id)))
+
+
+def _arrays(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays:
+    source = source_of(experience, plan)
+    assert not isinstance(source, Environment)
+    return source
+
+
+ACCURACY = Measure("accuracy", True, accuracy)
+RECONSTRUCTION_ERROR = Measure("reconstruction_error", False, reconstruction_error)
+LINEAR_PROBE = Measure("linear_probe", True, linear_probe)
+RETURN = Measure("return", True, mean_return)

@@ -1,0 +1,57 @@
+"""What is evaluated, and when."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from rlcl.config import option
+
+__all__ = ["Interval", "Plan"]
+
+
+@frozen(kw_only=True)
+class Interval:
+    """How often to evaluate within an experience, in exactly one unit.
+
+    Args:
+        updates: between two evaluations; for arrays.
+        env_steps: between two evaluations; for environments, at the first rollout's end past it.
+    """
+
+    updates: int | None = option(None, ge=1, help="between two evaluations; for arrays")
+    env_steps: int | None = option(None, ge=1, help="between two evaluations; for environments")
+
+    def __attrs_post_init__(self) -> None:
+        if (self.updates is None) == (self.env_steps is None):
+            raise ValueError("expected exactly one of updates, env_steps")
+
+    @property
+    def steps(self) -> int:
+        """In the learner's own unit."""
+        return self.updates or self.env_steps or 0
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The evaluation of a run.
+
+    Args:
+        every: ``experience`` (at each boundary), ``end`` (once), or an interval, which adds
+            evaluations within experiences to those at the boundaries.
+        on: ``all`` experiences, those ``seen`` so far, or the ``current`` one.
+        before: whether to evaluate before any training.
+        split: ``test``, or ``validation`` while tuning.
+        episodes: whole episodes an environment is evaluated for.
+        episode_steps: env steps after which an episode is cut off, for environments that never end.
+        metrics: names to compute at the end; all that apply by default.
+    """
+
+    every: Literal["experience", "end"] | Interval = option("experience", help="experience, end or an interval")
+    on: Literal["all", "seen", "current"] = option("all", help="which experiences")
+    before: bool = option(True, help="evaluate before any training")
+    split: Literal["test", "validation"] = option("test", help="test, or validation while tuning")
+    episodes: int = option(20, ge=1, help="whole episodes an environment is evaluated for")
+    episode_steps: int = option(10_000, ge=1, help="env steps after which an episode is cut off")
+    metrics: tuple[str, ...] = option((), help="names to compute at the end; all that apply by default")

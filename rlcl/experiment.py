@@ -1,0 +1,207 @@
+"""One experiment: everything that a run is made of, as read from its YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from attrs import frozen
+from ruamel.yaml import YAML
+
+from rlcl.config import (
+    Component,
+    Document,
+    Faults,
+    Kind,
+    component,
+    json_schema,
+    option,
+    read,
+    read_document,
+    unstructure,
+)
+from rlcl.errors import ConfigError, Problem
+from rlcl.evaluation.plan import Plan
+from rlcl.types import Budget
+
+__all__ = ["Criterion", "Experiment", "Objective", "dump", "experiment_from", "load_experiment", "schema"]
+
+COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
+CRITERION = r"\s*([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+# What decides a run's records: its hash is over these.
+DECISIVE = ("stream", "encoder", "learner", "budget", "evaluation", "validation", "device", "threads")
+
+
+@frozen
+class Criterion:
+    """One condition of success: ``accuracy.average >= 0.85``.
+
+    Args:
+        metric: name of a metric.
+        comparison: ``>=``, ``<=``, ``==``, ``>`` or ``<``.
+        number: what its value is compared with.
+    """
+
+    metric: str
+    comparison: str
+    number: float
+
+    @classmethod
+    def parse(cls, text: str) -> Criterion:
+        """
+        Raises:
+            Problem: the text is not ``metric comparison number``.
+        """
+        match = re.fullmatch(CRITERION, text)
+        if match is None:
+            raise Problem(f"expected a comparison such as accuracy.average >= 0.85, got {text!r}")
+        return cls(match[1], match[2], float(match[3]))
+
+    def met(self, value: float) -> bool:
+        """Whether a value of the metric satisfies it."""
+        return bool(COMPARISONS[self.comparison](value, self.number))
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.comparison} {self.number:g}"
+
+
+@frozen(kw_only=True)
+class Objective:
+    """Stage 0: why an experiment exists and when it has succeeded.
+
+    Args:
+        statement: in a sentence.
+        success: conditions such as ``accuracy.average >= 0.85``; all must be met.
+        obstacles: what stands in the way.
+    """
+
+    statement: str = option("", help="why the experiment exists, in a sentence")
+    success: tuple[str, ...] = option(
+        (),
+        pattern=(CRITERION, "a comparison such as accuracy.average >= 0.85"),
+        help="conditions that must all be met",
+    )
+    obstacles: tuple[str, ...] = option((), help="what stands in the way")
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """The conditions of success."""
+        return tuple(map(Criterion.parse, self.success))
+
+
+@frozen(kw_only=True)
+class Experiment:
+    """A frozen, complete config.
+
+    Args:
+        name: names the folder of its runs.
+        objective: why it exists.
+        seeds: one run each.
+        stream, encoder, learner: the components.
+        budget: training of each experience.
+        evaluation: when and what is evaluated.
+        validation: fraction of each experience's training data that is held out.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
+        threads: of torch; one is fastest for small networks.
+        event_interval: updates (env steps) between two events.
+        checkpoint_minutes: minutes between checkpoints within an experience.
+    """
+
+    name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
+    objective: Objective | None = option(None, help="why it exists and when it has succeeded")
+    seeds: tuple[int, ...] = option((0,), ge=0, help="one run each")
+    stream: Annotated[Component, Kind("stream")] = option(help="the experiences, in their order")
+    encoder: Annotated[Component, Kind("encoder")] = option(
+        factory=lambda: component("encoder", "identity"), help="feature encoding; a list is applied in order"
+    )
+    learner: Annotated[Component, Kind("learner")] = option(help="what learns, with its methods")
+    budget: Budget = option(help="training of each experience, in exactly one unit")
+    evaluation: Plan = option(factory=Plan, help="when and what is evaluated")
+    validation: float = option(0.0, ge=0, lt=1, help="fraction of each experience's training data held out")
+    device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"), help="torch device")
+    threads: int = option(1, ge=1, help="threads of torch")
+    event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
+    checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.seeds:
+            raise Problem("expected at least one seed, got none", "seeds")
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise Problem(f"expected distinct seeds, got {', '.join(map(str, twice))} more than once", "seeds")
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hexadecimal digits over what decides its records: not name, objective or seeds."""
+        resolved = unstructure(self)
+        decisive = _without_folders({name: resolved[name] for name in DECISIVE})
+        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without_folders(value: Any) -> Any:
+    """``/home/me/net.py:Net`` as ``net.py:Net``: a moved folder is the same experiment."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return re.sub(r"^\S*/([^/\s:]+\.py:\w+)$", r"\1", value) if isinstance(value, str) else value
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads an experiment file.
+
+    Args:
+        path: a YAML file, or the bare name of a shipped experiment.
+        overrides: ``key.path=value``, the value as YAML.
+
+    Raises:
+        ConfigError: everything that is wrong, each with its file, line and key path.
+    """
+    return _structured(read_document(path, overrides))
+
+
+def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment:
+    """An experiment from plain data, for example from :func:`rlcl.config.unstructure`.
+
+    Args:
+        data: as in a file.
+        name: stands before each message.
+
+    Raises:
+        ConfigError: everything that is wrong, each with its key path.
+    """
+    return _structured(Document(name, dict(data)))
+
+
+def _structured(document: Document) -> Experiment:
+    try:
+        experiment: Experiment = read(document.data, Experiment)
+    except Faults as found:
+        raise ConfigError(document.messages(found.faults)) from None
+    return experiment
+
+
+def dump(experiment: Experiment) -> str:
+    """The resolved config as YAML, every default written out; reading it gives an equal experiment."""
+    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(unstructure(experiment), text)
+    return text.getvalue()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of an experiment file, for editors."""
+    made = json_schema(Experiment)
+    made["properties"]["extends"] = {"type": "string", "description": "a file that this one changes"}
+    return made

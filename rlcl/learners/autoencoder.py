@@ -1,0 +1,94 @@
+"""Unsupervised learning: an autoencoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from attrs import define
+from torch import Tensor, nn
+
+from rlcl.config import option
+from rlcl.learners.gradient import GradientLearner
+from rlcl.networks.mlp import Mlp
+from rlcl.types import Batch, Network, Setup
+
+__all__ = ["Autoencoder"]
+
+
+class AutoencoderModule(nn.Module):
+    """Two networks with a code between them."""
+
+    def __init__(self, encode: nn.Module, decode: nn.Module) -> None:
+        super().__init__()
+        self.encode = encode
+        self.decode = decode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *shape) to its reconstruction, flat: (B, features)."""
+        reconstruction: Tensor = self.decode(self.encode(x))
+        return reconstruction
+
+
+@define(kw_only=True, eq=False)
+class Autoencoder(GradientLearner):
+    """Minimises the mean squared error of reconstructing its encoded input through a narrow code.
+
+    Args:
+        network: builds the network from input to code.
+        decoder: builds the network from code to reconstruction.
+        code: width of the code.
+        optimizer: builds the torch optimizer, kept through all experiences.
+        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is left out.
+        methods: continual-learning methods; they run in the order of their phases.
+
+    Source: Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks.
+    """
+
+    decoder: Network = option(factory=Mlp, help="builds the network from code to reconstruction")
+    code: int = option(32, ge=1, help="width of the code")
+
+    @property
+    def kind(self) -> str:
+        return "reconstruction"
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        labelled = self._setup is not None and self._setup.spec.kind == "labelled"
+        return ("reconstruction_error", "linear_probe") if labelled else ("reconstruction_error",)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"labelled", "unlabelled"})
+
+    def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
+        return AutoencoderModule(
+            self.network.build(shape, self.code, 1), self.decoder.build((self.code,), math.prod(shape), 1)
+        )
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """(B, features) reconstructions of (B, *encoded) inputs."""
+        reconstruction: Tensor = self.module(x)
+        return reconstruction
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (self.outputs(batch.inputs) - batch.inputs.flatten(1)).square().mean()
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
+        """(B, features) reconstructions of raw inputs (B, *observation), in the encoder's scale."""
+        with self.predicting(task_id):
+            return torch.cat([self.outputs(part) for part, _ in self.chunks(x, task_id)]).cpu(), None
+
+    def reconstruction_error(self, x: Any, task_id: int | None = None) -> Tensor:
+        """(B,) mean squared errors over the features of raw inputs, in the encoder's scale."""
+        with self.predicting(task_id):
+            errors = [(self.outputs(part) - part.flatten(1)).square().mean(1) for part, _ in self.chunks(x, task_id)]
+            return torch.cat(errors).cpu()
+
+    def represent(self, x: Any, task_id: int | None = None) -> Tensor:
+        """(B, code) codes of raw inputs (B, *observation)."""
+        assert isinstance(self.module, AutoencoderModule)
+        with self.predicting(task_id):
+            return torch.cat([self.module.encode(part) for part, _ in self.chunks(x, task_id)]).cpu()

@@ -1,0 +1,107 @@
+"""Torch optimizers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from attrs import frozen
+from torch.optim import Optimizer
+
+from rlcl.config import option
+
+__all__ = ["Adam", "AdamW", "RmsProp", "Sgd"]
+
+Parameters = Sequence[torch.nn.Parameter]
+
+
+@frozen(kw_only=True)
+class Sgd:
+    """Stochastic gradient descent.
+
+    Args:
+        lr: learning rate.
+        momentum: in [0, 1).
+        nesterov: whether the momentum is Nesterov's.
+        weight_decay: added to the gradient, times the weight.
+    """
+
+    lr: float = option(0.01, gt=0, help="learning rate")
+    momentum: float = option(0.0, ge=0, lt=1, help="in [0, 1)")
+    nesterov: bool = option(False, help="Nesterov's momentum")
+    weight_decay: float = option(0.0, ge=0, help="added to the gradient, times the weight")
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+
+
+@frozen(kw_only=True)
+class Adam:
+    """Adam (Kingma & Ba 2015).
+
+    Args:
+        lr: learning rate.
+        betas: decay of the first and second moment, each in [0, 1).
+        epsilon: added to the root of the second moment.
+        weight_decay: added to the gradient, times the weight.
+    """
+
+    lr: float = option(1e-3, gt=0, help="learning rate")
+    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1, help="decay of the two moments")
+    epsilon: float = option(1e-8, gt=0, help="added to the root of the second moment")
+    weight_decay: float = option(0.0, ge=0, help="added to the gradient, times the weight")
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        return torch.optim.Adam(
+            parameters, lr=self.lr, betas=self.betas, eps=self.epsilon, weight_decay=self.weight_decay
+        )
+
+
+@frozen(kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Args:
+        lr: learning rate.
+        betas: decay of the first and second moment, each in [0, 1).
+        epsilon: added to the root of the second moment.
+        weight_decay: times the learning rate and the weight, taken off at each update.
+    """
+
+    lr: float = option(1e-3, gt=0, help="learning rate")
+    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1, help="decay of the two moments")
+    epsilon: float = option(1e-8, gt=0, help="added to the root of the second moment")
+    weight_decay: float = option(0.01, ge=0, help="times the learning rate and the weight")
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        return torch.optim.AdamW(
+            parameters, lr=self.lr, betas=self.betas, eps=self.epsilon, weight_decay=self.weight_decay
+        )
+
+
+@frozen(kw_only=True)
+class RmsProp:
+    """RMSprop (Hinton 2012, lecture 6).
+
+    Args:
+        lr: learning rate.
+        alpha: decay of the squared gradient's average, in [0, 1).
+        epsilon: added to its root.
+        momentum: in [0, 1).
+    """
+
+    lr: float = option(1e-3, gt=0, help="learning rate")
+    alpha: float = option(0.99, ge=0, lt=1, help="decay of the squared gradient's average")
+    epsilon: float = option(1e-8, gt=0, help="added to its root")
+    momentum: float = option(0.0, ge=0, lt=1, help="in [0, 1)")
+
+    def build(self, parameters: Parameters) -> Optimizer:
+        return torch.optim.RMSprop(
+            parameters, lr=self.lr, alpha=self.alpha, eps=self.epsilon, momentum=self.momentum
+        )

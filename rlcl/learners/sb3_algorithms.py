@@ -1,0 +1,182 @@
+"""Algorithms of Stable-Baselines3 by name: their keyword arguments, and their ``learn`` as a generator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlcl.errors import Problem, UnsupportedError, did_you_mean
+
+__all__ = ["algorithms", "build_model", "find_algorithm", "training"]
+
+# Set by rlcl itself, from the config's own keys.
+RESERVED = frozenset({"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"})
+
+
+def algorithms() -> dict[str, type[BaseAlgorithm]]:
+    """Every algorithm that is installed, by name."""
+    modules = [stable_baselines3]
+    try:
+        import sb3_contrib
+
+        modules.append(sb3_contrib)
+    except ModuleNotFoundError:
+        pass
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, BaseAlgorithm)
+    }
+
+
+def find_algorithm(name: str) -> type[BaseAlgorithm]:
+    """
+    Raises:
+        Problem: there is no algorithm of that name.
+    """
+    known = algorithms()
+    if name not in known:
+        hint = "" if "TRPO" in known else "; more are in sb3-contrib: pip install rlcl[contrib]"
+        raise Problem(f"unknown algorithm {name!r}{did_you_mean(name, known)}{hint}", "learner.algorithm")
+    return known[name]
+
+
+def build_model(
+    algorithm: type[BaseAlgorithm],
+    name: str,
+    policy: str | None,
+    options: Mapping[str, Any],
+    env: VecEnv,
+    seed: int,
+    device: str,
+) -> BaseAlgorithm:
+    """
+    Raises:
+        Problem: an option that the algorithm does not have.
+        UnsupportedError: spaces that it cannot serve.
+    """
+    parameters = inspect.signature(algorithm.__init__).parameters
+    allowed = set(parameters) - RESERVED
+    for key in options:
+        if key not in allowed:
+            raise Problem(f"{name} has no option {key!r}{did_you_mean(key, allowed)}", f"learner.options.{key}")
+    arguments = {key: _value(key, value, env) for key, value in options.items()}
+    chosen = policy or _fitting_policy(env.observation_space, algorithm)
+    if chosen not in algorithm.policy_aliases:
+        raise Problem(f"unknown policy {chosen!r}{did_you_mean(chosen, algorithm.policy_aliases)}", "learner.policy")
+    given = {key: value for key, value in {"seed": seed, "device": device}.items() if key in parameters}
+    try:
+        model = algorithm(chosen, env, **arguments, **given)  # type: ignore[arg-type]
+    except (AssertionError, ValueError, TypeError) as error:
+        raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: {error}") from error
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+def _fitting_policy(space: gym.Space[Any], algorithm: type[BaseAlgorithm]) -> str:
+    from stable_baselines3.common.preprocessing import is_image_space
+
+    suffix = "LstmPolicy" if "MlpLstmPolicy" in algorithm.policy_aliases else "Policy"
+    if isinstance(space, gym.spaces.Dict):
+        return f"MultiInput{suffix}"
+    return f"{'Cnn' if is_image_space(space) else 'Mlp'}{suffix}"
+
+
+def _value(key: str, value: Any, env: VecEnv) -> Any:
+    """What a config can only describe: schedules, noise, activation functions, tuples."""
+    if isinstance(value, str) and value.startswith("lin_"):
+        try:
+            start = float(value.removeprefix("lin_"))
+        except ValueError:
+            raise Problem(f"expected lin_ and a number, got {value!r}", f"learner.options.{key}") from None
+        return lambda progress: progress * start
+    if key == "action_noise" and isinstance(value, Mapping):
+        ((kind, sigma),) = value.items()
+        noises = {"normal": NormalActionNoise, "ornstein_uhlenbeck": OrnsteinUhlenbeckActionNoise}
+        if kind not in noises:
+            raise Problem(f"unknown noise {kind!r}{did_you_mean(kind, noises)}", "learner.options.action_noise")
+        size = env.action_space.shape or ()
+        return noises[kind](np.zeros(size), np.full(size, float(sigma)))
+    if key == "policy_kwargs" and isinstance(value, Mapping) and isinstance(value.get("activation_fn"), str):
+        activation = getattr(torch.nn, value["activation_fn"], None)
+        if activation is None:
+            raise Problem(f"torch.nn has no {value['activation_fn']!r}", "learner.options.policy_kwargs.activation_fn")
+        return {**value, "activation_fn": activation}
+    if key == "train_freq" and isinstance(value, list):
+        return tuple(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+class _Silent(BaseCallback):
+    """The callback that Stable-Baselines3 wants to be given; it does nothing."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def training(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
+    """``model.learn`` as a generator: yields after every rollout and what was learned from it.
+
+    A test holds the final weights equal to those of one ``learn`` call.
+
+    Args:
+        model: with its environment set; its counters go on.
+        env_steps: to collect at least.
+    """
+    total, callback = model._setup_learn(env_steps, _Silent(), reset_num_timesteps=False)
+    callback.on_training_start(locals(), globals())
+    if isinstance(model, OnPolicyAlgorithm):
+        yield from _on_policy(model, total, callback)
+    elif isinstance(model, OffPolicyAlgorithm):
+        yield from _off_policy(model, total, callback)
+    else:
+        yield from _evolutionary(model, total, callback)
+    callback.on_training_end()
+
+
+def _on_policy(model: OnPolicyAlgorithm, total: int, callback: BaseCallback) -> Iterator[None]:
+    while model.num_timesteps < total:
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=model.n_steps)  # type: ignore[arg-type]
+        model._update_current_progress_remaining(model.num_timesteps, total)
+        model.train()
+        yield
+
+
+def _off_policy(model: OffPolicyAlgorithm, total: int, callback: BaseCallback) -> Iterator[None]:
+    while model.num_timesteps < total:
+        rollout = model.collect_rollouts(
+            model.env,  # type: ignore[arg-type]
+            train_freq=model.train_freq,  # type: ignore[arg-type]
+            action_noise=model.action_noise,
+            callback=callback,
+            learning_starts=model.learning_starts,
+            replay_buffer=model.replay_buffer,  # type: ignore[arg-type]
+            log_interval=None,
+        )
+        if model.num_timesteps > 0 and model.num_timesteps > model.learning_starts:
+            steps = model.gradient_steps if model.gradient_steps >= 0 else rollout.episode_timesteps
+            if steps > 0:
+                model.train(batch_size=model.batch_size, gradient_steps=steps)
+        yield
+
+
+def _evolutionary(model: Any, total: int, callback: BaseCallback) -> Iterator[None]:
+    """Augmented random search, the one algorithm of neither family."""
+    while model.num_timesteps < total:
+        model._update_current_progress_remaining(model.num_timesteps, total)
+        model._do_one_update(callback, None)
+        yield

@@ -1,0 +1,113 @@
+"""Our environments as Stable-Baselines3's vector environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rlcl.data.environments import Environment
+from rlcl.encoders.identity import Identity
+from rlcl.types import Encoder
+
+__all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
+
+
+def make_environments(source: Environment, encoder: Encoder) -> VecEnv:
+    """Training environments, seeded, whose observations are encoded."""
+    env: VecEnv
+    if source.vectorization == "native":
+        env = NativeVecEnv(source)
+    else:
+        env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
+    env.seed(source.seed)
+    return env if isinstance(encoder, Identity) else EncodedVecEnv(env, encoder)
+
+
+class NativeVecEnv(VecEnv):
+    """A Gymnasium vector environment that autoresets in the same step, as Stable-Baselines3 expects."""
+
+    def __init__(self, source: Environment) -> None:
+        self.vector = source.make_vector()
+        self.render_mode = None
+        super().__init__(
+            self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space
+        )
+        self._actions: Any = None
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+
+    def reset(self) -> VecEnvObs:
+        seed = self._seeds[0]
+        observations, _ = self.vector.reset(seed=seed)
+        self._reset_seeds()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        return observations  # type: ignore[no-any-return]
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, info = self.vector.step(self._actions)
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for i in np.flatnonzero(dones):
+            infos[i] = {
+                "terminal_observation": info["final_obs"][i],
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
+            }
+            self._returns[i] = self._lengths[i] = 0
+        # Copied, for a native environment may write its next observations into the same array.
+        return observations.copy(), rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        self.vector.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self.vector.unwrapped, attr_name, None)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        setattr(self.vector.unwrapped, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        return [getattr(self.vector.unwrapped, method_name)(*args, **kwargs)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        return [None] * self.num_envs
+
+
+class EncodedVecEnv(VecEnvWrapper):
+    """Encodes observations; a running encoder is fitted on each step's."""
+
+    def __init__(self, venv: VecEnv, encoder: Encoder) -> None:
+        shape = encoder.shape(tuple(venv.observation_space.shape or ()))
+        super().__init__(venv, observation_space=gym.spaces.Box(-np.inf, np.inf, shape, np.float32))
+        self._encoder = encoder
+
+    def reset(self) -> VecEnvObs:
+        return self._encode(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self._encoder.fit(torch.as_tensor(observations))
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = self._encode(info["terminal_observation"][None])[0]
+        return self._encode(observations), rewards, dones, infos
+
+    def _encode(self, observations: Any) -> np.ndarray[Any, Any]:
+        encoded: np.ndarray[Any, Any] = self._encoder.encode(torch.as_tensor(observations)).numpy()
+        return encoded

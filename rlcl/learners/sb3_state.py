@@ -1,0 +1,67 @@
+"""The state of a Stable-Baselines3 model at a boundary, as a tree of tensors and plain values.
+
+Its own zip archives hold pickles, which execute code when they are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+__all__ = ["load_model_state", "model_state"]
+
+COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
+BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def model_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Weights, optimizers, loose variables (SAC's temperature), replay buffer, counters, sampling state."""
+    _, variables = model._get_torch_save_params()
+    state: dict[str, Any] = {
+        "parameters": model.get_parameters(),
+        "variables": {name: getattr(model, name) for name in variables if getattr(model, name) is not None},
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "action_space": model.action_space.np_random.bit_generator.state,
+    }
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:
+        rows = buffer.buffer_size if buffer.full else buffer.pos
+        state["buffer"] = {
+            "pos": buffer.pos,
+            "full": buffer.full,
+            "arrays": {name: _part(getattr(buffer, name), rows) for name in BUFFER_ARRAYS if hasattr(buffer, name)},
+        }
+    return state
+
+
+def load_model_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    """Restores what :func:`model_state` gave, into a model built from the same config."""
+    model.set_parameters(dict(state["parameters"]), exact_match=True, device=model.device)
+    for name, value in state["variables"].items():
+        getattr(model, name).data.copy_(value)
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    model.action_space.np_random.bit_generator.state = state["action_space"]
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:
+        buffer.pos, buffer.full = state["buffer"]["pos"], state["buffer"]["full"]
+        for name, value in state["buffer"]["arrays"].items():
+            _fill(getattr(buffer, name), value)
+
+
+def _part(array: Any, rows: int) -> Any:
+    if isinstance(array, Mapping):
+        return {key: _part(value, rows) for key, value in array.items()}
+    return torch.from_numpy(np.ascontiguousarray(array[:rows]))
+
+
+def _fill(array: Any, values: Any) -> None:
+    if isinstance(array, Mapping):
+        for key in array:
+            _fill(array[key], values[key])
+    else:
+        array[: len(values)] = values.numpy()

@@ -1,0 +1,67 @@
+"""Minibatches in a shuffled order that can be resumed in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+__all__ = ["Shuffle"]
+
+
+@define(eq=False)
+class Shuffle:
+    """Draws each row once an epoch, in an order of its own generator's.
+
+    The permutation is not saved: the generator's state at the start of the epoch draws it again.
+
+    Args:
+        generator: on the CPU; nothing else draws from it.
+    """
+
+    _generator: torch.Generator
+    _epoch_start: Tensor | None = field(init=False, default=None)
+    _offset: int = field(init=False, default=0)
+
+    def batches(self, rows: int, batch_size: int, drop_last: bool, updates: int) -> Iterator[Tensor]:
+        """Yields (B,) int64 row indices, ``updates`` times, starting new epochs as needed.
+
+        Args:
+            rows: number of rows in the source.
+            batch_size: B; the last of an epoch is smaller where they do not divide.
+            drop_last: whether a smaller last one is left out, unless it is all there is.
+            updates: how many to yield.
+        """
+        end = rows - rows % batch_size if drop_last and rows >= batch_size else rows
+        order = self._resumed_order(rows)
+        for _ in range(updates):
+            if order is None:
+                self._epoch_start = self._generator.get_state()
+                self._offset = 0
+                order = torch.randperm(rows, generator=self._generator)
+            batch = order[self._offset : min(self._offset + batch_size, end)]
+            self._offset += batch_size
+            if self._offset >= end:
+                order = self._epoch_start = None
+            yield batch
+
+    def stop(self) -> None:
+        """Forgets an unfinished epoch: the next source starts its own."""
+        self._epoch_start = None
+
+    def _resumed_order(self, rows: int) -> Tensor | None:
+        if self._epoch_start is None:
+            return None
+        generator = torch.Generator()
+        generator.set_state(self._epoch_start)
+        return torch.randperm(rows, generator=generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._generator.get_state(), "epoch_start": self._epoch_start, "offset": self._offset}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._generator.set_state(state["generator"])
+        self._epoch_start, self._offset = state["epoch_start"], state["offset"]

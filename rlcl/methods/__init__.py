@@ -1,0 +1,8 @@
+"""Continual-learning methods, which attach to optimizers."""
+
+METHODS = {
+    "ewc": "rlcl.methods.ewc:Ewc",
+    "l2_init": "rlcl.methods.l2_init:L2Init",
+    "distill": "rlcl.methods.distill:Distill",
+    "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
+}

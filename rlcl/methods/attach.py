@@ -1,0 +1,105 @@
+"""Attaches methods to a host, in the order of their phases, and refuses what it cannot serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from attrs import frozen
+
+from rlcl.errors import UnsupportedError
+from rlcl.registry import name_of
+from rlcl.seeding import Seeds
+from rlcl.types import Batch, Experience, Host, Method, MixingMethod, PredictingMethod
+
+__all__ = ["PHASES", "Attached", "attach", "refusal"]
+
+# The order in which hooks run. Up to clip they run before the optimizer's step, then after it.
+PHASES = ("record", "mix", "add", "project", "clip", "edit", "restore")
+
+REASONS: Mapping[str, str] = {
+    "batch": "its minibatches cannot be seen from outside",
+    "targets": "its minibatches carry no targets",
+    "loss": "its loss cannot be evaluated on other data",
+    "task_id": "this stream hides task ids (stream.visibility.task_ids)",
+    "boundaries": "this stream hides where an experience ends (stream.visibility.boundaries)",
+    "native": "its network and prediction belong to another library",
+}
+
+
+@frozen(eq=False)
+class Attached:
+    """Methods at work on one host."""
+
+    methods: tuple[Method, ...]
+    mixing: tuple[MixingMethod, ...]
+    predicting: tuple[PredictingMethod, ...]
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        for method in self.methods:
+            method.begin(experience, updates)
+
+    def end(self, experience: Experience) -> None:
+        for method in self.methods:
+            method.end(experience)
+
+    def extra(self, batch: Batch) -> Batch:
+        """The batch with the memories of all mixing methods joined to it."""
+        for method in self.mixing:
+            more = method.extra(batch)
+            if more is not None:
+                batch = joined(batch, more)
+        return batch
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [method.state_dict() for method in self.methods]
+
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        for method, state in zip(self.methods, states, strict=True):
+            method.load_state_dict(state)
+
+
+def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
+    """Attaches methods, each with a generator of its own.
+
+    Args:
+        methods: in any order; their phases decide.
+        host: the learner.
+        seeds: of all methods; a child by each one's name.
+
+    Raises:
+        UnsupportedError: a method needs what the host cannot show, or stands there twice.
+    """
+    names = [name_of("method", method) for method in methods]
+    for index, (name, method) in enumerate(zip(names, methods, strict=True)):
+        reason = refusal(method, host)
+        if reason:
+            raise UnsupportedError(f"learner.methods[{index}]: {name} cannot serve learner {host.name}: {reason}")
+        if name in names[:index]:
+            raise UnsupportedError(f"learner.methods[{index}]: {name} stands there twice; leave one out")
+    order = sorted(range(len(methods)), key=lambda i: PHASES.index(methods[i].phase))
+    for index in order:
+        methods[index].attach(host, seeds.child(names[index]).numpy())
+    ordered = tuple(methods[i] for i in order)
+    return Attached(
+        ordered,
+        tuple(m for m in ordered if isinstance(m, MixingMethod)),
+        tuple(m for m in ordered if isinstance(m, PredictingMethod)),
+    )
+
+
+def refusal(method: Method, host: Host) -> str | None:
+    """Why a host cannot serve a method, None where it can."""
+    missing = sorted(method.requires - host.provides)
+    if missing:
+        return "; ".join(f"it needs {need}, and {REASONS.get(need, 'the host lacks it')}" for need in missing)
+    kinds: frozenset[str] | None = getattr(method, "kinds", None)
+    if kinds is not None and host.kind not in kinds:
+        return f"it works on outputs that are {' or '.join(sorted(kinds))}, and these are {host.kind}"
+    return None
+
+
+def joined(a: Batch, b: Batch) -> Batch:
+    """One batch out of two, ``a`` first."""
+    return Batch(*(None if x is None or y is None else torch.cat((x, y)) for x, y in zip(a, b, strict=True)))

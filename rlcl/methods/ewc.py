@@ -1,0 +1,117 @@
+"""Elastic weight consolidation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.methods.anchor import Anchor
+from rlcl.methods.fisher import FisherKind, diagonal_fisher
+from rlcl.methods.parameters import named_parameters
+from rlcl.types import Experience, Host
+
+__all__ = ["Ewc"]
+
+CHUNK = 1024  # inputs in one forward pass of the Fisher estimate
+
+
+@define(kw_only=True, eq=False)
+class Ewc:
+    """Adds ``strength / 2 * sum_t sum_i F_t,i (theta_i - theta_t,i)^2`` over past experiences t.
+
+    The sum of quadratic penalties is one quadratic penalty, with the sum of the Fishers as its
+    pull and their weighted mean of the weights as its anchor: two tensors a parameter, however
+    many experiences there are. Strengths do not transfer between kinds of Fisher, nor to papers
+    that leave out the half.
+
+    Args:
+        strength: of the penalty; 0 equals no method.
+        fisher: ``exact`` (all labels, weighted by their probability) or ``sampled`` (one label drawn
+            from the model).
+        samples: of the experience just learned, that the Fisher is estimated on; null for all.
+        online: one penalty towards the latest weights, with all Fishers accumulated.
+        decay: what an older Fisher is multiplied by at each boundary, in ``online``.
+
+    Source: Kirkpatrick et al. 2017, eq. 3; the online form is Schwarz et al. 2018, eq. 9.
+    """
+
+    strength: float = option(100.0, ge=0, help="of the penalty")
+    fisher: FisherKind = option("exact", help="exact, or sampled labels")
+    samples: int | None = option(1000, ge=1, help="that the Fisher is estimated on; null for all")
+    online: bool = option(False, help="one penalty towards the latest weights")
+    decay: float = option(1.0, ge=0, le=1, help="of older Fishers, in online")
+    _host: Host = field(init=False, default=None)
+    _rng: np.random.Generator = field(init=False, default=None)
+    _anchor: Anchor = field(init=False, factory=Anchor)
+
+    requires = frozenset({"boundaries"})
+    phase = "add"
+    null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
+    kinds = frozenset({"categorical", "gaussian", "values", "reconstruction"})
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host, self._rng = host, rng
+        self._anchor = Anchor()
+        host.optimizers[host.primary].register_step_pre_hook(self._anchor)
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        self._bind()
+
+    def end(self, experience: Experience) -> None:
+        if not self.strength:
+            return
+        weights = named_parameters(self._host, self._host.primary)
+        for name, fisher in self._estimate().items():
+            self._consolidate(name, self.strength * fisher, weights[name].detach().clone())
+        self._bind()
+
+    def _consolidate(self, name: str, pull: Tensor, weights: Tensor) -> None:
+        pulls, anchors = self._anchor.pull, self._anchor.anchor
+        old = pulls.get(name)
+        if old is None or old.shape != pull.shape:
+            pulls[name], anchors[name] = pull, weights
+        elif self.online:
+            pulls[name], anchors[name] = self.decay * old + pull, weights
+        else:
+            together = old + pull
+            # A weighted mean as a step from the old anchor, which loses no digits where pulls are large.
+            share = torch.where(together > 0, pull / together, torch.zeros_like(pull))
+            pulls[name], anchors[name] = together, torch.lerp(anchors[name], weights, share)
+
+    def _estimate(self) -> dict[str, Tensor]:
+        host = self._host
+        module = host.modules[host.primary]
+        parameters = named_parameters(host, host.primary)
+        # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
+        batch = host.sample(self.samples or 2**62, self._rng)
+        generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
+        total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        training = module.training
+        module.eval()
+        for start in range(0, len(batch.inputs), CHUNK):
+            inputs = batch.inputs[start : start + CHUNK]
+            ids = None if batch.task_ids is None else batch.task_ids[start : start + CHUNK]
+            part = diagonal_fisher(
+                host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator
+            )
+            for name, value in part.items():
+                total[name] += value * (len(inputs) / len(batch.inputs))
+        module.train(training)
+        return total
+
+    def _bind(self) -> None:
+        self._anchor.bind(named_parameters(self._host, self._host.primary))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self._rng.bit_generator.state, "anchor": self._anchor.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._anchor.load_state_dict(state["anchor"])
+        self._bind()

@@ -1,0 +1,178 @@
+"""The diagonal of the Fisher information of a network's outputs.
+
+For outputs that parametrise a distribution p(y | x; theta), the diagonal is the expectation over
+inputs and over y drawn from the model of the squared gradient of log p(y | x; theta).
+
+Every kind is written as a few *factors*: scalar functions of one example's outputs, the sum of
+whose squared gradients is that example's Fisher diagonal.
+
+Source: Kirkpatrick et al. 2017, eq. 3; Kunstner et al. 2019; van de Ven 2025, On the computation of
+the Fisher information in continual learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FisherKind", "diagonal_fisher", "factors"]
+
+FisherKind = Literal["exact", "sampled"]
+Calls = dict[nn.Module, list[tuple[Tensor, Tensor]]]
+
+
+def factors(outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
+    """Scalars by example whose squared gradients sum to the Fisher diagonal, in expectation.
+
+    Args:
+        outputs: (B, K), see ``rlcl.types.Host.kind``.
+        kind: ``categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
+            means of Gaussians of unit variance.
+        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` draws one.
+        generator: for ``sampled``, on the CPU.
+
+    Yields:
+        (B,) differentiable tensors.
+    """
+    if kind == "categorical":
+        yield from _categorical(outputs, fisher, generator)
+    elif kind == "gaussian":
+        mean, log_std = outputs.chunk(2, 1)
+        # Fisher of N(mean, std): 1 / std^2 for the mean, 2 for log std; they do not interact.
+        parts = torch.cat((mean / log_std.detach().exp(), log_std * 2**0.5), 1)
+        yield from _unit_gaussian(parts, fisher, generator)
+    else:
+        yield from _unit_gaussian(outputs, fisher, generator)
+
+
+def _categorical(logits: Tensor, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
+    log_p = logits.log_softmax(1)
+    p = log_p.detach().exp()
+    if fisher == "sampled":
+        label = torch.multinomial(p.cpu(), 1, generator=generator).to(p.device)
+        yield log_p.gather(1, label).squeeze(1)
+        return
+    for k in range(logits.shape[1]):
+        if bool((p[:, k] > 0).any()):
+            yield log_p[:, k] * p[:, k].sqrt()
+
+
+def _unit_gaussian(mean: Tensor, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
+    if fisher == "sampled":
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        yield (mean * noise).sum(1)
+        return
+    for k in range(mean.shape[1]):
+        yield mean[:, k]
+
+
+def diagonal_fisher(
+    outputs: Callable[[Tensor, Tensor | None], Tensor],
+    parameters: Mapping[str, nn.Parameter],
+    module: nn.Module,
+    inputs: Tensor,
+    task_ids: Tensor | None,
+    kind: str,
+    fisher: FisherKind,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Mean over inputs of the Fisher diagonal, by parameter name, each in the parameter's shape.
+
+    In closed form for linear and convolutional layers: with activations a and output gradients d,
+    the squared gradient of a linear layer's weights is the product of d^2 and a^2. Networks with
+    other trainable layers, or that use a layer twice, are done example by example.
+
+    Args:
+        outputs: from encoded inputs and task ids to (B, K).
+        parameters: by name; those of ``module``.
+        module: whose forward pass ``outputs`` runs.
+        inputs: (B, *encoded) float32.
+        task_ids: (B,) int64 or None.
+        kind, fisher, generator: see :func:`factors`.
+    """
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    owner = _owners(module, parameters)
+    if owner is not None:
+        with _recorded(owner) as calls:
+            y = outputs(inputs, task_ids)
+        if all(len(c) <= 1 for c in calls.values()):
+            for factor in factors(y, kind, fisher, generator):
+                _add_closed_form(total, owner, calls, factor)
+            return {name: value / len(inputs) for name, value in total.items()}
+    for row in range(len(inputs)):
+        y = outputs(inputs[row : row + 1], None if task_ids is None else task_ids[row : row + 1])
+        for factor in factors(y, kind, fisher, generator):
+            gradients = torch.autograd.grad(
+                factor.sum(), list(parameters.values()), retain_graph=True, allow_unused=True
+            )
+            for name, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    total[name] += gradient.square()
+    return {name: value / len(inputs) for name, value in total.items()}
+
+
+Owners = dict[nn.Module, dict[str, str]]
+
+
+def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners | None:
+    """By layer, its parameters' own names ("weight") to their full ones; None where one is not of a known layer."""
+    full_name = {id(p): name for name, p in parameters.items()}
+    owners: Owners = {}
+    for layer in module.modules():
+        own = {n: full_name.pop(id(p)) for n, p in layer.named_parameters(recurse=False) if id(p) in full_name}
+        if not own:
+            continue
+        simple = isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str)
+        if not isinstance(layer, nn.Linear) and not simple:
+            return None
+        owners[layer] = own
+    return None if full_name else owners
+
+
+@contextmanager
+def _recorded(layers: Owners) -> Iterator[Calls]:
+    """Records (input, output) of each layer's calls; the outputs keep their graph."""
+    calls: Calls = {}
+
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.setdefault(layer, []).append((args[0].detach(), output))
+
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _add_closed_form(total: dict[str, Tensor], owners: Owners, calls: Calls, factor: Tensor) -> None:
+    layers = [layer for layer in owners if layer in calls]
+    deltas = torch.autograd.grad(
+        factor.sum(), [calls[layer][0][1] for layer in layers], retain_graph=True, allow_unused=True
+    )
+    for layer, delta in zip(layers, deltas, strict=True):
+        if delta is None:
+            continue
+        activation = calls[layer][0][0]
+        squares = _conv_squares if isinstance(layer, nn.Conv2d) else _linear_squares
+        weight, bias = squares(layer, activation, delta)
+        for own, name in owners[layer].items():
+            total[name] += (weight if own == "weight" else bias).view_as(total[name])
+
+
+def _linear_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over examples of squared gradients of weight and bias, from a (B, in) and d (B, out)."""
+    return d.square().T @ a.square(), d.square().sum(0)
+
+
+def _conv_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for a convolution: a (B, C, H, W), d (B, K, H', W'); gradients sum over places first."""
+    assert isinstance(layer, nn.Conv2d)
+    patches = nn.functional.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+    d = d.flatten(2)
+    weight = torch.einsum("bkl,bpl->bkp", d, patches).square().sum(0)
+    return weight, d.sum(2).square().sum(0)

@@ -1,0 +1,64 @@
+"""L2 towards the initial weights: keeps a network plastic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from attrs import define, field
+
+from rlcl.config import option
+from rlcl.methods.anchor import Anchor
+from rlcl.methods.parameters import named_parameters
+from rlcl.types import Experience, Host
+
+__all__ = ["L2Init"]
+
+
+@define(kw_only=True, eq=False)
+class L2Init:
+    """Adds ``strength * |theta - theta_0|^2`` to the loss, theta_0 being the weights at the start.
+
+    Args:
+        strength: of the penalty; 0 equals no method.
+
+    Source: Kumar et al. 2023, Maintaining plasticity in continual learning via regenerative
+    regularization, eq. 1.
+    """
+
+    strength: float = option(1e-4, ge=0, help="of the penalty")
+    _host: Host = field(init=False, default=None)
+    _anchors: dict[str, Anchor] = field(init=False, factory=dict)
+
+    requires = frozenset[str]()
+    phase = "add"
+    null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host = host
+        for name, optimizer in host.optimizers.items():
+            start = {n: p.detach().clone() for n, p in named_parameters(host, name).items()}
+            pull = {n: torch.full_like(p, 2 * self.strength) for n, p in start.items()} if self.strength else {}
+            self._anchors[name] = Anchor(pull, start)
+            optimizer.register_step_pre_hook(self._anchors[name])
+        self._bind()
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        self._bind()
+
+    def end(self, experience: Experience) -> None:
+        pass
+
+    def _bind(self) -> None:
+        for name, anchor in self._anchors.items():
+            anchor.bind(named_parameters(self._host, name))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: anchor.state_dict() for name, anchor in self._anchors.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in state.items():
+            self._anchors[name].load_state_dict(part)
+        self._bind()

@@ -1,0 +1,36 @@
+"""The parameters that a method acts on, read anew whenever an experience begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from rlcl.types import Host
+
+__all__ = ["add_to_gradients", "named_parameters"]
+
+
+def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
+    """The trainable parameters of one optimizer by the module's names.
+
+    Never kept from ``attach``: a growing head replaces its parameters.
+
+    Args:
+        host: the learner.
+        optimizer: a key of ``host.optimizers``.
+    """
+    in_optimizer = {id(p) for group in host.optimizers[optimizer].param_groups for p in group["params"]}
+    module = host.modules[optimizer]
+    return {name: p for name, p in module.named_parameters() if p.requires_grad and id(p) in in_optimizer}
+
+
+@torch.no_grad()
+def add_to_gradients(parameters: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]) -> None:
+    """Adds to ``.grad``, which is None for a parameter that the loss did not reach."""
+    reached = [(p, gradients[name]) for name, p in parameters.items() if name in gradients]
+    for parameter, _ in reached:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    torch._foreach_add_([p.grad for p, _ in reached], [g for _, g in reached])

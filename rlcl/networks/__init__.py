@@ -1,0 +1,8 @@
+"""Torch networks by name; each maps (B, *shape) float32 to (B, outputs)."""
+
+NETWORKS = {
+    "linear": "rlcl.networks.mlp:Linear",
+    "mlp": "rlcl.networks.mlp:Mlp",
+    "cnn": "rlcl.networks.cnn:Cnn",
+    "multihead": "rlcl.networks.multihead:Multihead",
+}

@@ -1,0 +1,52 @@
+"""A small convolutional network for images."""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from rlcl.config import option
+from rlcl.errors import UnsupportedError
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, initialize
+
+__all__ = ["Cnn"]
+
+
+@frozen(kw_only=True)
+class Cnn:
+    """3 x 3 convolutions, each followed by an activation and 2 x 2 max pooling while that fits.
+
+    Args:
+        channels: of each convolution.
+        hidden: units of each fully connected layer after them.
+        activation: after each layer.
+        initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
+    """
+
+    channels: tuple[int, ...] = option((32, 64), ge=1, help="of each 3 x 3 convolution")
+    hidden: tuple[int, ...] = option((128,), ge=1, help="units of each fully connected layer after them")
+    activation: Activation = option("relu", help="after each layer")
+    initialization: Initialization = option("torch", help="of the weights")
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        if len(shape) != 3:
+            raise UnsupportedError(
+                f"network cnn needs inputs of shape (channels, height, width), got {shape}; "
+                "leave out the flatten encoder, or use mlp"
+            )
+        layers: list[nn.Module] = []
+        channels, side = shape[0], min(shape[1:])
+        for width in self.channels:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), ACTIVATIONS[self.activation]()]
+            channels = width
+            if side >= 4:
+                layers.append(nn.MaxPool2d(2))
+                side //= 2
+        layers.append(nn.Flatten())
+        features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
+        for units in self.hidden:
+            layers += [nn.Linear(features, units), ACTIVATIONS[self.activation]()]
+            features = units
+        layers.append(nn.Linear(features, outputs))
+        return initialize(nn.Sequential(*layers), self.initialization)

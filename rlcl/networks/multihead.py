@@ -1,0 +1,67 @@
+"""One body, and a linear head for each task."""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from rlcl.config import option
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Mlp
+from rlcl.types import Network
+
+__all__ = ["Multihead"]
+
+
+@frozen(kw_only=True)
+class Multihead:
+    """A body shared by all tasks, and a linear head a task, chosen by the task id.
+
+    Args:
+        body: the shared network; its last layer has ``features`` outputs.
+        features: units that the heads read.
+        activation: between body and heads.
+    """
+
+    body: Network = option(factory=lambda: Mlp(hidden=(256,)), help="the network that all tasks share")
+    features: int = option(256, ge=1, help="units that the heads read")
+    activation: Activation = option("relu", help="between body and heads")
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        body = nn.Sequential(self.body.build(shape, self.features, 1), ACTIVATIONS[self.activation]())
+        return MultiheadModule(body, nn.ModuleList(nn.Linear(self.features, outputs) for _ in range(tasks)))
+
+
+class MultiheadModule(nn.Module):
+    """See :class:`Multihead`."""
+
+    takes_task_ids = True
+
+    def __init__(self, body: nn.Module, heads: nn.ModuleList) -> None:
+        super().__init__()
+        self.body = body
+        self.heads = heads
+
+    def forward(self, x: Tensor, task_ids: Tensor) -> Tensor:
+        """
+        Args:
+            x: (B, *shape) float32.
+            task_ids: (B,) int64.
+
+        Returns:
+            (B, outputs), each row from its own task's head.
+        """
+        features = self.body(x)
+        present = task_ids.unique().tolist()
+        if len(present) == 1:
+            head: Tensor = self.heads[present[0]](features)
+            return head
+        outputs: Tensor | None = None
+        for task in present:
+            rows = (task_ids == task).nonzero().flatten()
+            part = self.heads[task](features.index_select(0, rows))
+            if outputs is None:
+                outputs = torch.zeros(len(x), part.shape[1], dtype=part.dtype, device=part.device)
+            outputs = outputs.index_copy(0, rows, part)
+        assert outputs is not None
+        return outputs

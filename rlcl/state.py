@@ -1,0 +1,82 @@
+"""State as a tree: dicts, lists and tuples of tensors and plain values.
+
+``state_dict`` of a learner, method or encoder returns such a tree. It is written as one JSON
+structure beside named tensors, so that loading it runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["cloned", "flatten", "unflatten"]
+
+
+def cloned(tree: Any) -> Any:
+    """A deep copy; no tensor shares memory with the original.
+
+    ``optimizer.load_state_dict`` and ``module.state_dict`` alias the tensors that they are given.
+    """
+    if isinstance(tree, Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if isinstance(tree, Mapping):
+        return {key: cloned(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(cloned(value) for value in tree)
+    return tree
+
+
+def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:
+    """A JSON structure and the tensors that it refers to by name.
+
+    JSON turns integer keys into strings and tuples into lists, so every container is tagged.
+
+    Raises:
+        TypeError: a leaf that is neither a tensor, an array nor a plain value.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def walk(node: Any, path: str) -> Any:
+        if isinstance(node, Tensor | np.ndarray):
+            tensor = node.detach() if isinstance(node, Tensor) else torch.from_numpy(np.array(node, order="C"))
+            tensors[path] = tensor.cpu().contiguous().clone()  # safetensors refuses shared memory
+            return {"tensor" if isinstance(node, Tensor) else "array": path}
+        if isinstance(node, Mapping):
+            return {"dict": [[_key(key, path), walk(value, f"{path}/{key}")] for key, value in node.items()]}
+        if isinstance(node, list | tuple):
+            tag = "list" if isinstance(node, list) else "tuple"
+            return {tag: [walk(value, f"{path}/{index}") for index, value in enumerate(node)]}
+        if isinstance(node, np.generic):
+            return node.item()
+        if node is None or isinstance(node, bool | int | float | str):
+            return node
+        raise TypeError(f"state {path}: expected a tensor, array or plain value, got {type(node).__name__}")
+
+    return walk(tree, ""), tensors
+
+
+def unflatten(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The tree that :func:`flatten` took apart."""
+    if not isinstance(structure, dict):
+        return structure
+    ((tag, content),) = structure.items()
+    if tag == "tensor":
+        return tensors[content].clone()
+    if tag == "array":
+        return tensors[content].numpy().copy()
+    if tag == "dict":
+        return {key: unflatten(value, tensors) for key, value in content}
+    values = [unflatten(value, tensors) for value in content]
+    return values if tag == "list" else tuple(values)
+
+
+def _key(key: Any, path: str) -> str | int:
+    if isinstance(key, str | int):
+        return key
+    raise TypeError(f"state {path}: expected keys that are text or whole numbers, got {key!r}")

@@ -1,0 +1,117 @@
+"""A sequence of environments: continual reinforcement learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from attrs import frozen
+
+from rlcl.config import option
+from rlcl.data.environments import Environment, environment_class
+from rlcl.errors import DataError, Problem
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream
+from rlcl.types import Budget, Experience, StreamSpec, Visibility
+
+__all__ = ["EnvironmentTask", "Environments"]
+
+
+@frozen(kw_only=True)
+class EnvironmentTask:
+    """One experience of an environment stream; what is not given is the stream's.
+
+    Args:
+        env: a Gymnasium id, ``module:Id`` or ``file.py:Class``; the stream's by default.
+        kwargs: keyword arguments, on top of the stream's.
+        attributes: attributes of the unwrapped environment, on top of the stream's.
+        name: for people.
+    """
+
+    env: str | None = option(None, help="environment id; the stream's by default")
+    kwargs: Mapping[str, Any] = option(factory=dict, help="keyword arguments, on top of the stream's")
+    attributes: Mapping[str, Any] = option(factory=dict, help="attributes to set, on top of the stream's")
+    name: str = option("", help="for people")
+
+
+@frozen(kw_only=True)
+class Environments:
+    """One experience a task, each a Gymnasium environment under its own kwargs or attributes.
+
+    Args:
+        env: a Gymnasium id, ``module:Id`` or ``file.py:Class``.
+        kwargs: keyword arguments of every environment.
+        attributes: attributes of every unwrapped environment, for example ``{gravity: 20}``.
+        tasks: what differs from task to task; one task without differences by default.
+        num_envs: environments that run side by side in training.
+        vectorization: ``sync``, or ``native`` where the environment has a vector version.
+        visibility: what the protocol shows.
+    """
+
+    env: str = option(help="a Gymnasium id, module:Id or file.py:Class")
+    kwargs: Mapping[str, Any] = option(factory=dict, help="keyword arguments of every environment")
+    attributes: Mapping[str, Any] = option(factory=dict, help="attributes of every unwrapped environment")
+    tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),), help="what differs from task to task")
+    num_envs: int = option(1, ge=1, help="environments side by side in training")
+    vectorization: Literal["sync", "native"] = option("sync", help="sync, or native where there is one")
+    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        if not self.tasks:
+            raise Problem("tasks: expected at least one task")
+        experiences = tuple(
+            Experience(
+                index=index,
+                name=_name(self, task),
+                train=self._environment(task, seeds.child(f"environment {index}").integer()),
+                test=self._environment(task, seeds.child(f"test environment {index}").integer()),
+                validation=self._environment(task, seeds.child(f"validation environment {index}").integer()),
+                budget=budget,
+                task_id=index,
+            )
+            for index, task in enumerate(self.tasks)
+        )
+        return Stream(experiences, _spec(experiences), self.visibility)
+
+    def _environment(self, task: EnvironmentTask, seed: int) -> Environment:
+        return Environment(
+            env=environment_class(task.env or self.env),
+            kwargs={**self.kwargs, **task.kwargs},
+            attributes={**self.attributes, **task.attributes},
+            num_envs=self.num_envs,
+            vectorization=self.vectorization,
+            seed=seed,
+            name=task.env or self.env,
+        )
+
+
+def _name(stream: Environments, task: EnvironmentTask) -> str:
+    changes = ", ".join(f"{k} {v}" for k, v in {**task.kwargs, **task.attributes}.items())
+    return task.name or " ".join(filter(None, [task.env or stream.env, changes]))
+
+
+def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
+    """Raises DataError where the tasks' spaces differ: one policy cannot serve them."""
+    first: tuple[Any, Any] | None = None
+    for experience in experiences:
+        assert isinstance(experience.train, Environment)
+        spaces = experience.train.spaces()
+        if first is None:
+            first = spaces
+        for label, ours, theirs in zip(("observation", "action"), spaces, first, strict=True):
+            if not _alike(ours, theirs):
+                raise DataError(
+                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {ours} differs from "
+                    f"the first task's, {theirs}; a stream's environments share their spaces"
+                )
+    assert first is not None
+    return StreamSpec(kind="environment", observation_shape=tuple(first[0].shape or ()))
+
+
+def _alike(a: gym.Space[Any], b: gym.Space[Any]) -> bool:
+    """Equal, but for a box's bounds, which physics may widen (Stable-Baselines3 compares them too)."""
+    if isinstance(a, gym.spaces.Box) and isinstance(b, gym.spaces.Box):
+        return a.shape == b.shape and np.dtype(a.dtype) == np.dtype(b.dtype)
+    return a == b

@@ -1,0 +1,66 @@
+"""The same data under a different fixed permutation of its features in each experience."""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.data.datasets import Digits
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream, array_spec
+from rlcl.types import Budget, DataSet, Experience, Visibility
+
+__all__ = ["Permuted"]
+
+
+@frozen
+class Permutation:
+    """Permutes the features of (B, *observation); the order is (F,) int64."""
+
+    order: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.flatten(1).index_select(1, self.order).reshape(x.shape)
+
+
+@frozen(kw_only=True)
+class Permuted:
+    """Every experience shows all classes with its features in another order.
+
+    Args:
+        data: the data set.
+        experiences: how many permutations.
+        first_as_is: whether the first experience keeps the original order.
+        visibility: what the protocol shows.
+
+    Source: Goodfellow et al. 2013; Kirkpatrick et al. 2017.
+    """
+
+    data: DataSet = option(factory=Digits, help="the data set")
+    experiences: int = option(10, ge=1, help="how many permutations")
+    first_as_is: bool = option(False, help="whether the first experience keeps the original order")
+    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = self.data.load()
+        features = data.train_inputs[0].numel()
+
+        def permutation(index: int) -> Permutation:
+            if index == 0 and self.first_as_is:
+                return Permutation(torch.arange(features))
+            return Permutation(torch.from_numpy(seeds.child(f"permutation {index}").numpy().permutation(features)))
+
+        experiences = tuple(
+            Experience(
+                index=index,
+                name=f"{data.name} permutation {index}",
+                train=data.train.transformed(permutation(index)),
+                test=data.test.transformed(permutation(index)),
+                budget=budget,
+                task_id=index,
+            )
+            for index in range(self.experiences)
+        )
+        return Stream(experiences, array_spec(data, [range(data.classes)] * self.experiences), self.visibility)

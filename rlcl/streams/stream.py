@@ -1,0 +1,102 @@
+"""A stream: an indexable sequence of experiences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import attrs
+import torch
+from attrs import field, frozen
+
+from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
+from rlcl.seeding import Seeds
+from rlcl.types import Experience, StreamSpec, Visibility
+
+__all__ = ["Stream", "array_spec", "describe_classes"]
+
+Arrays = LabelledArrays | UnlabelledArrays
+
+
+@frozen(eq=False)
+class Stream(Sequence[Experience]):
+    """An indexable sequence of experiences; a slice of it is a stream, numbered from 0 again.
+
+    Args:
+        experiences: in the order they are trained on.
+        spec: shapes and classes.
+        visibility: what the trainer shows of it.
+        columns: the experiences that are evaluated, where they are not the ones trained on (joint).
+    """
+
+    experiences: tuple[Experience, ...] = field(converter=tuple)
+    spec: StreamSpec
+    visibility: Visibility = Visibility()
+    columns: tuple[Experience, ...] = ()
+
+    @property
+    def evaluated(self) -> tuple[Experience, ...]:
+        """What R has a column for."""
+        return self.columns or self.experiences
+
+    @overload
+    def __getitem__(self, key: int) -> Experience: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Stream: ...
+
+    def __getitem__(self, key: int | slice) -> Experience | Stream:
+        if isinstance(key, slice):
+            chosen = enumerate(self.experiences[key])
+            return attrs.evolve(self, experiences=tuple(attrs.evolve(e, index=place) for place, e in chosen))
+        return self.experiences[key]
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    def __iter__(self) -> Iterator[Experience]:
+        return iter(self.experiences)
+
+    def with_validation(self, fraction: float, seeds: Seeds) -> Stream:
+        """Holds out a seeded share of every experience's training data.
+
+        Args:
+            fraction: in [0, 1); of each experience's rows. Environments need no split: theirs is
+                the training environment under seeds of its own.
+            seeds: the run's.
+        """
+        if fraction == 0 or self.spec.kind == "environment":
+            return self
+        return attrs.evolve(self, experiences=tuple(_split(e, fraction, seeds) for e in self.experiences))
+
+
+def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
+    source = experience.train
+    assert not isinstance(source, Environment)
+    order = torch.from_numpy(seeds.child(f"validation {experience.index}").numpy().permutation(len(source)))
+    held_out = round(fraction * len(source))
+    if held_out == 0 or held_out == len(source):
+        return experience
+    return attrs.evolve(
+        experience,
+        train=source.subset(order[held_out:].sort().values),
+        validation=source.subset(order[:held_out].sort().values),
+    )
+
+
+def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
+    """The spec of a stream over a data set in memory."""
+    return StreamSpec(
+        kind="unlabelled" if data.train_labels is None else "labelled",
+        observation_shape=data.observation_shape,
+        classes=data.classes,
+        task_classes=tuple(tuple(sorted(classes)) for classes in task_classes),
+        class_names=data.names,
+    )
+
+
+def describe_classes(data: Data, classes: Sequence[int]) -> str:
+    """``"digits 2-3"``, or ``"digits 1, 7"`` where they are not neighbours."""
+    if list(classes) == list(range(classes[0], classes[-1] + 1)) and len(classes) > 1:
+        return f"{data.name} {data.names[classes[0]]}-{data.names[classes[-1]]}"
+    return f"{data.name} {', '.join(data.names[c] for c in classes)}"

@@ -1,0 +1,42 @@
+"""Classes that arrive a few at a time, the task's number shown."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from rlcl.config import option
+from rlcl.data.datasets import Digits
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import divide_classes, split_by_class
+from rlcl.streams.stream import Stream
+from rlcl.types import Budget, DataSet, Visibility
+
+__all__ = ["TaskIncremental"]
+
+
+@frozen(kw_only=True)
+class TaskIncremental:
+    """Each experience brings new classes, and the task id tells which ones are possible.
+
+    Args:
+        data: a labelled data set.
+        experiences: into how many the classes are divided, as evenly as they go.
+        class_order: ``ascending``, ``shuffled`` by the run's seed, or a list of all classes.
+        visibility: what the protocol shows.
+
+    Source: van de Ven et al. 2022, Three types of incremental learning.
+    """
+
+    data: DataSet = option(factory=Digits, help="a labelled data set")
+    experiences: int = option(5, ge=1, help="into how many the classes are divided")
+    class_order: Literal["ascending", "shuffled"] | tuple[int, ...] = option(
+        "ascending", help="ascending, shuffled by the seed, or a list of all classes"
+    )
+    visibility: Visibility = option(factory=lambda: Visibility(task_ids="visible"), help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = self.data.load()
+        groups = divide_classes(data, self.experiences, self.class_order, seeds)
+        return split_by_class(data, groups, budget, self.visibility)

@@ -1,0 +1,109 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON, both under a checksum.
+
+A checkpoint is a folder that is written under a temporary name and renamed when it is complete.
+Loading one executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from rlcl.errors import CheckpointError
+from rlcl.state import flatten, unflatten
+
+__all__ = ["load", "load_newest", "save"]
+
+TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
+VERSION = 1
+
+
+def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> Path:
+    """Writes a checkpoint and removes all but the newest ones.
+
+    Args:
+        folder: of all checkpoints of a run.
+        number: grows from one checkpoint to the next.
+        state: a tree of tensors and plain values.
+        keep: how many stay.
+
+    Returns:
+        The checkpoint's own folder.
+    """
+    structure, tensors = flatten(state)
+    target, temporary = folder / f"{number:08d}", folder / f".{number:08d}.{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        save_file(tensors, temporary / TENSORS)
+        (temporary / STATE).write_text(json.dumps({"version": VERSION, "state": structure}))
+        sums = {name: _checksum(temporary / name) for name in (TENSORS, STATE)}
+        (temporary / CHECKSUMS).write_text(json.dumps(sums))
+        for name in (TENSORS, STATE, CHECKSUMS):
+            _flush(temporary / name)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _all(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def load(path: Path) -> Any:
+    """The state in one checkpoint.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another version.
+    """
+    try:
+        sums = json.loads((path / CHECKSUMS).read_text())
+        for name in (TENSORS, STATE):
+            if _checksum(path / name) != sums[name]:
+                raise CheckpointError(f"checkpoint {path}: {name} is damaged (its checksum differs)")
+        document = json.loads((path / STATE).read_text())
+        if document["version"] != VERSION:
+            raise CheckpointError(f"checkpoint {path} is of version {document['version']}, and this rlcl reads {VERSION}")
+        return unflatten(document["state"], load_file(path / TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
+
+
+def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[int, Any] | None:
+    """The newest checkpoint that is whole, with its number; None where there is none.
+
+    Args:
+        folder: of all checkpoints of a run.
+        warn: told of each damaged one that is passed over.
+    """
+    for path in _all(folder):
+        try:
+            return int(path.name), load(path)
+        except CheckpointError as error:
+            warn(f"{error}; the one before it is used")
+    return None
+
+
+def _all(folder: Path) -> list[Path]:
+    """Complete checkpoints, the newest first."""
+    return sorted((p for p in folder.glob("*") if p.name.isdigit()), reverse=True) if folder.is_dir() else []
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,214 @@
+"""The one loop: every kind of learning runs through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+from attrs import define, field
+
+from rlcl.data.sources import LabelledArrays
+from rlcl.encoders.identity import Identity
+from rlcl.errors import UnsupportedError
+from rlcl.evaluation.plan import Interval, Plan
+from rlcl.evaluation.results import Results, measure_named, metrics
+from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
+from rlcl.state import cloned
+from rlcl.streams.stream import Stream
+from rlcl.types import Boundary, Encoder, Event, Experience, Learner, Record, Setup, Sink
+
+__all__ = ["Outcome", "Trainer"]
+
+Item = Event | Record | Boundary | None
+
+
+@define(eq=False)
+class Trainer:
+    """Trains a learner on a stream and evaluates it as planned.
+
+    Args:
+        learner: fresh; the trainer prepares it.
+        stream: what it learns from.
+        evaluation: what is evaluated when.
+        encoder: feature encoding; part of the learner's state from here on.
+        seed: the only source of randomness.
+        device: a torch device.
+        event_interval: updates (env steps) between two events.
+        run: names the records.
+
+    Raises:
+        UnsupportedError: components that do not go together, by name and reason.
+    """
+
+    learner: Learner
+    stream: Stream
+    evaluation: Plan = field(factory=Plan)
+    encoder: Encoder = field(factory=Identity, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    device: str = field(default="cpu", kw_only=True)
+    event_interval: int = field(default=100, kw_only=True)
+    run: str = field(default="", kw_only=True)
+    _experiences: tuple[Experience, ...] = field(init=False)
+    _trained: int = field(init=False, default=-1)  # the last experience that was trained on to its end
+    _due: int | None = field(init=False, default=-1)  # trained on when what is evaluated next is evaluated
+    _ending: bool = field(init=False, default=True)  # whether that evaluation is at a boundary
+
+    def __attrs_post_init__(self) -> None:
+        every = self.evaluation.every
+        wanted = "env_steps" if self.stream.spec.kind == "environment" else "updates"
+        if isinstance(every, Interval) and getattr(every, wanted) is None:
+            raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
+        seeds = Seeds(self.seed)
+        seed_globals(seeds.child("globals"))
+        self._experiences = visible(self.stream)
+        self.learner.prepare(
+            Setup(
+                spec=self.stream.spec,
+                stream=self.stream,
+                encoder=self.encoder,
+                seeds=seeds.child("learner"),
+                device=self.device,
+                event_interval=self.event_interval,
+            )
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._trained == len(self.stream) - 1 and self._due is None
+
+    def fit(self, sinks: Sequence[Sink] = ()) -> Outcome:
+        """Runs to the end, writing everything to the sinks."""
+        records: list[Record] = []
+        for item in self.events():
+            if isinstance(item, Record):
+                records.append(item)
+            if item is not None:
+                for sink in sinks:
+                    sink.write(item)
+        return Outcome(tuple(records), tuple(self.learner.measures), self.evaluation.metrics)
+
+    def events(self) -> Iterator[Item]:
+        """The whole run, or what is left of it.
+
+        Yields:
+            A Boundary when nothing is in flight (first of all, and after each experience's
+            evaluation); the learner's events, and None between them; records.
+        """
+        if self._due == -1:
+            yield Boundary(0, -1)
+        if self._due is not None:
+            yield from self._evaluate_due()
+        for experience in self._experiences[self.learner.position.experience :]:
+            yield from self._learn(experience)
+
+    def _learn(self, experience: Experience) -> Iterator[Item]:
+        position, every = self.learner.position, self.evaluation.every
+        interval = every.steps if isinstance(every, Interval) else 0
+        first = experience.parts[0].index
+        segment, intervals = position.segment, position.step // interval if interval else 0
+        for event in self.learner.learn(experience):
+            # What is due is known before the yield, for the run may be stopped and resumed there.
+            position = self.learner.position
+            passed = interval and position.step // interval
+            if not position.learning or position.segment != segment:
+                self._due, self._ending = first + segment, True
+            elif passed != intervals:
+                self._due, self._ending = first + segment, False
+            segment, intervals = position.segment, passed
+            yield event
+            if self._due is not None:
+                yield from self._evaluate_due()
+
+    def _evaluate_due(self) -> Iterator[Item]:
+        """Evaluates; nothing is due only after the last record, so that a resumed run repeats it whole."""
+        assert self._due is not None
+        trained_on, ending = self._due, self._ending
+        last = trained_on == len(self.stream) - 1
+        if not ending or (self.evaluation.before if trained_on == -1 else self.evaluation.every != "end" or last):
+            yield from self._evaluate(trained_on)
+        self._due = None
+        if ending and trained_on >= 0:
+            self._trained = trained_on
+            yield Boundary(self.learner.position.step, trained_on)
+
+    def _evaluate(self, trained_on: int) -> Iterator[Record]:
+        step, plan = self.learner.position.step, self.evaluation
+        shown = self.stream.visibility.at_evaluation
+        records = []
+        with preserved_global_state():
+            for experience in self._evaluated(trained_on):
+                for name in self.learner.measures:
+                    task_id = experience.task_id if shown else None
+                    value = measure_named(name).measure(self.learner, experience, task_id, plan)
+                    records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
+        yield from records
+
+    def _evaluated(self, trained_on: int) -> Sequence[Experience]:
+        columns = self.stream.evaluated
+        if self.evaluation.on == "all" or self.stream.columns:
+            return columns
+        current = max(trained_on, 0)
+        return columns[: current + 1] if self.evaluation.on == "seen" else columns[current : current + 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on. Not to be asked for between two records."""
+        state: dict[str, Any] = cloned(
+            {
+                "learner": self.learner.state_dict(),
+                "trained": self._trained,
+                "due": self._due,
+                "ending": self._ending,
+                "globals": global_state(),
+            }
+        )
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        self._trained, self._due, self._ending = state["trained"], state["due"], state["ending"]
+        load_global_state(state["globals"])
+
+
+def visible(stream: Stream) -> tuple[Experience, ...]:
+    """The experiences as the protocol shows them to a learner.
+
+    Task ids are taken away where they are hidden. Where boundaries are hidden there is one
+    experience, drawn in the stream's order, for a new one would be an announcement.
+    """
+    shown = tuple(e if stream.visibility.in_training else _without_task(e) for e in stream)
+    if stream.visibility.boundaries == "announced" or len(shown) == 1:
+        return shown
+    return (attrs.evolve(shown[0], index=0, name="stream", segments=shown),)
+
+
+def _without_task(experience: Experience) -> Experience:
+    train = experience.train
+    if isinstance(train, LabelledArrays):
+        train = attrs.evolve(train, tasks=None)
+    return attrs.evolve(experience, task_id=None, train=train)
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What a run came to, all of it computed from its records.
+
+    Args:
+        records: all of them.
+        measures: the learner's, the decisive one first.
+        names: of the metrics asked for; all that apply by default.
+    """
+
+    records: tuple[Record, ...] = field(converter=tuple)
+    measures: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def R(self) -> Any:  # noqa: N802
+        """(T, J) float64 of the decisive measure, higher being better."""
+        return Results(self.records, self.measures[0]).R
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        return metrics(self.records, self.measures, self.names)
