@@ -48,7 +48,7 @@ def _one_each(
     vector = source.make_vector(count)
     totals, running = np.zeros(count), np.ones(count, dtype=bool)
     try:
-        observations, _ = vector.reset(seed=[source.seed + first + i for i in range(count)])
+        observations, _ = vector.reset(seed=source.seed + first)
         state: Any = None
         for _ in range(episode_steps):
             actions, state = predictor.predict(observations, task_id, state)

@@ -167,13 +167,17 @@ class GradientLearner(ABC):
         self._loss_sum = torch.zeros((), device=setup.device)
         self._attached = attach(self.methods, self, setup.seeds.child("methods"))
 
+    def steps(self, experience: Experience) -> int:
+        """How many updates an experience's budget comes to."""
+        parts = experience.parts
+        return sum(budget_updates(p.budget, _rows(p), self.batch_size, self.drop_last) for p in parts)
+
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
         if position.learning and position.experience != experience.index:
             raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
         if not position.learning:
-            updates = sum(budget_updates(p.budget, _rows(p), self.batch_size, self.drop_last) for p in experience.parts)
-            self._attached.begin(experience, updates)
+            self._attached.begin(experience, self.steps(experience))
             self.position = position = attrs.evolve(
                 position, experience=experience.index, segment=0, update=0, learning=True
             )

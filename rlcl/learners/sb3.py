@@ -98,16 +98,19 @@ class StableBaselines3:
         host = host_of(self.model, setup.stream.visibility, lambda: self.position)
         self._attached = attach(self.methods, host, setup.seeds.child("methods"))
 
+    def steps(self, experience: Experience) -> int:
+        """How many env steps an experience's budget comes to."""
+        return sum(self._env_steps(part) for part in experience.parts)
+
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
         if position.learning:
             raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
-        steps = sum(self._env_steps(part) for part in experience.parts)
         self._attached.begin(experience, None)
         self.position = position = attrs.evolve(
             position, experience=experience.index, segment=0, update=0, learning=True
         )
-        self._start_schedule(steps)
+        self._start_schedule(self.steps(experience))
         for part in experience.parts:
             yield from self._learn_part(part, part is experience.parts[-1])
         self._attached.end(experience)
@@ -193,7 +196,7 @@ class StableBaselines3:
 
     def _start_schedule(self, steps: int) -> None:
         if self.schedule_over == "stream":
-            self._schedule = (0, sum(self._env_steps(e) for e in self._setup.stream))
+            self._schedule = (0, sum(map(self.steps, self._setup.stream)))
         else:
             self._schedule = (self.model.num_timesteps, steps)
         self._progress(self.model.num_timesteps, 0)

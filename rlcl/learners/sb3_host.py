@@ -90,6 +90,8 @@ def _parts(model: Any) -> Parts:
     policy = model.policy
     if isinstance(model, OnPolicyAlgorithm):
         kind = "other"
+        if hasattr(policy, "lstm_actor"):  # its outputs are not a function of one observation
+            return kind, {"policy": policy}, {"policy": policy.optimizer}, policy
         if isinstance(model.action_space, gym.spaces.Discrete):
             kind = "categorical"
         elif isinstance(getattr(policy, "action_dist", None), DiagGaussianDistribution):

@@ -1,0 +1,56 @@
+"""The command line, one verb a file."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from rlcl.errors import Problem, RlclError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="rlcl",
+    help=(
+        "Supervised, unsupervised, reinforcement and continual learning through one trainer.\n\n"
+        "An experiment is one YAML file; [bold]rlcl init[/] writes a commented one, [bold]rlcl check[/] says whether it "
+        "will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl runs[/] shows what there is."
+    ),
+    epilog="Start with: rlcl run quickstart",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in ("run", "check", "init", "list", "runs", "schema"):
+    import_module(f"rlcl.commands.{verb}").add_to(app)
+
+
+@app.callback()
+def _options(context: typer.Context) -> None:
+    """Kept apart from the verbs, so that there are subcommands even while there is one."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The console script: every mistake of the user's is one message and an exit status."""
+    try:
+        app(arguments, standalone_mode=True)
+    except RlclError as error:
+        _fail(str(error), error.exit_status)
+    except Problem as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+def _fail(message: str, status: int) -> None:
+    for line in message.splitlines():
+        print(f"rlcl: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)

@@ -1,0 +1,81 @@
+"""``rlcl check``: says whether an experiment will run, and what it will cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rlcl.streams.stream import Stream
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("check")(check)
+
+
+def check(
+    arguments: Annotated[list[str], typer.Argument(metavar="FILE... [KEY=VALUE...]", help="As for rlcl run.")],
+) -> None:
+    """Check config, data and environment, and estimate time and memory; run nothing long.
+
+    Builds everything that a run is made of, tries the environments for a few steps, trains for about
+    a second to measure the rate, and writes nothing.
+    """
+    from rich.console import Console
+
+    from rlcl.commands.run import split_arguments
+    from rlcl.experiment import load_experiment
+
+    console = Console()
+    files, overrides = split_arguments(arguments)
+    for file in files:
+        experiment = load_experiment(file, overrides)
+        console.print(f"[bold]{experiment.name}[/]  {experiment.hash}", highlight=False)
+        from rlcl.launch.build import make_stream, make_trainer
+        from rlcl.launch.estimate import estimate
+
+        stream = make_stream(experiment, experiment.seeds[0])
+        _show_stream(stream, console)
+        trainer = make_trainer(experiment, experiment.seeds[0], stream)
+        found = estimate(trainer)
+        seeds = len(experiment.seeds)
+        console.print(
+            f"learner   {found.learner}\n"
+            f"budget    {experiment.budget} an experience, {found.steps:,} steps in all\n"
+            f"time      about {_duration(found.seconds)} a seed"
+            + (f", {_duration(found.seconds * seeds)} for {seeds} seeds" if seeds > 1 else "")
+            + f" ({found.rate:,.0f} steps/s, one evaluation {found.evaluation_seconds:.2f} s)\n"
+            f"memory    about {found.memory / 2**20:,.0f} MiB at the peak",
+            highlight=False,
+        )
+        console.print("[green]ready to run[/]")
+
+
+def _show_stream(stream: Stream, console: Console) -> None:
+    from rich.table import Table
+
+    from rlcl.data.sources import Environment
+
+    visibility = stream.visibility
+    title = f"task ids {visibility.task_ids}, boundaries {visibility.boundaries}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("", "experience", "train", "validation", "test"):
+        table.add_column(column, justify="left" if column == "experience" else "right")
+    for e in stream:
+        if isinstance(e.train, Environment):
+            table.add_row(str(e.index), e.name, f"{e.train.num_envs} envs", "", "")
+            continue
+        held_out = "" if e.validation is None else f"{len(e.validation):,}"  # type: ignore[arg-type]
+        table.add_row(str(e.index), e.name, f"{len(e.train):,}", held_out, f"{len(e.test):,}")  # type: ignore[arg-type]
+    console.print(table, highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

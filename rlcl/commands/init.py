@@ -1,0 +1,64 @@
+"""``rlcl init``: a commented experiment to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["TEMPLATE", "add_to"]
+
+TEMPLATE = """\
+# An experiment. Check it with: rlcl check {file}     Run it with: rlcl run {file}
+# Change any value on the command line: rlcl run {file} learner.optimizer.lr=3e-4 'seeds=[0,1]'
+name: {name}
+
+objective:                        # why this experiment exists, and when it has succeeded
+  statement: Keep recognising all ten digits while they arrive two at a time.
+  success: ["accuracy.average >= 0.85", "forgetting.chaudhry <= 0.15"]
+
+seeds: [0, 1, 2]                  # one run each; adding one repeats nothing
+
+stream:                           # rlcl list stream
+  type: class_incremental         # single, joint, task_incremental, permuted, environments, ...
+  data: {{type: digits}}            # rlcl list data; or your own: path/to/file.py:Class
+  experiences: 5
+  visibility: {{task_ids: hidden, boundaries: announced}}
+
+encoder: {{type: standardize}}      # rlcl list encoder; a list is applied in order
+
+learner:                          # rlcl list learner
+  type: classifier
+  network: {{type: mlp, hidden: [256, 256]}}
+  optimizer: {{type: adam, lr: 1e-3}}
+  batch_size: 32
+  methods:                        # rlcl list method
+    - {{type: rehearsal, capacity: 200, batch_size: 32}}
+
+budget: {{epochs: 5}}               # of each experience: epochs, updates or samples (env_steps for environments)
+
+evaluation:
+  every: experience               # or end, or an interval such as {{updates: 100}}
+  on: all                         # or seen, or current
+"""
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("init")(init)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("experiment.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented experiment to start from."""
+    from rlcl.errors import RlclError
+
+    if file.exists() and not force:
+        raise RlclError(f"{file} is there already; choose another name, or --force to replace it")
+    try:
+        file.write_text(TEMPLATE.format(file=file, name=file.stem))
+    except OSError as error:
+        raise RlclError(f"cannot write {file}: {error.strerror}") from error
+    typer.echo(f"wrote {file}; next: rlcl check {file}")

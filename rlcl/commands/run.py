@@ -1,0 +1,87 @@
+"""``rlcl run``: runs experiments, or goes on with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rlcl.experiment import Experiment
+    from rlcl.launch.local import Finished
+
+__all__ = ["add_to", "split_arguments"]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE... [KEY=VALUE...]", help="Experiment files (or names of shipped ones), then changes."),
+    ],
+    root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> None:
+    """Run experiments; unfinished runs go on where they stopped, finished ones are only shown.
+
+    A change is a key path and a value in YAML:
+
+        rlcl run quickstart learner.optimizer.lr=3e-4 'seeds=[0,1]'
+
+    A run is found again by the hash of what decides its records (stream, encoder, learner, budget,
+    evaluation), so another seed adds a run and repeats nothing. Ctrl-C saves a checkpoint first.
+    """
+    from rich.console import Console
+
+    from rlcl.experiment import load_experiment
+
+    files, overrides = split_arguments(arguments)
+    console = Console(quiet=quiet)
+    experiments = [load_experiment(file, overrides) for file in files]
+    for experiment in experiments:
+        _run(experiment, root, console)
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files, and changes: what has a ``=`` is one."""
+    files = [a for a in arguments if "=" not in a]
+    if not files:
+        raise typer.BadParameter("expected an experiment file before the changes, for example: rlcl run quickstart")
+    return files, [a for a in arguments if "=" in a]
+
+
+def _run(experiment: Experiment, root: Path, console: Console) -> None:
+    from rlcl.launch.local import run_seed
+
+    if experiment.objective and experiment.objective.statement:
+        console.print(f"[bold]{experiment.name}[/]: {experiment.objective.statement}", highlight=False)
+    finished = [run_seed(experiment, seed, root, console) for seed in experiment.seeds]
+    _show(experiment, finished, console)
+
+
+def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
+    from rlcl.report.figures import r_figure
+    from rlcl.report.tables import criteria_table, metrics_table, r_table, summaries
+    from rlcl.tracking.folder import disk_errors
+
+    outcomes, names = [f.outcome for f in finished], finished[0].names
+    found = summaries(outcomes)
+    console.print(r_table(outcomes, names), metrics_table(found))
+    if experiment.objective and experiment.objective.success:
+        console.print(criteria_table(experiment.objective.criteria, found))
+    again = sum(f.repeated for f in finished)
+    if again:
+        console.print(f"{again} of {len(finished)} runs had been finished before; they were not repeated.")
+    folder = finished[0].path.parent
+    matrix = sum(o.R for o in outcomes) / len(outcomes)
+    with disk_errors(folder):
+        r_figure(matrix, names, outcomes[0].measures[0], experiment.name).savefig(folder / "R.png", dpi=120)
+    console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
+    console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)

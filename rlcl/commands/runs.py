@@ -1,0 +1,128 @@
+"""``rlcl runs``: the runs there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["add_to"]
+
+Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    group = typer.Typer(help="List, show and remove runs.", no_args_is_help=False, invoke_without_command=True)
+    group.callback()(default)
+    group.command("list")(list_runs)
+    group.command("show")(show)
+    group.command("rm")(remove)
+    app.add_typer(group, name="runs")
+
+
+def default(context: typer.Context) -> None:
+    """List, show and remove runs; ``rlcl runs`` alone lists."""
+    if context.invoked_subcommand is None:
+        list_runs()
+
+
+def found(root: Path) -> Iterator[Path]:
+    """Yields the folders of all runs, in the order of their names."""
+    yield from sorted(path for path in root.glob("*/*/seed*") if path.is_dir())
+
+
+def list_runs(root: Root = Path("runs")) -> None:
+    """List all runs with their state and decisive metrics."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "state", "step", "result", "updated"):
+        table.add_column(column, no_wrap=column != "result")
+    count = 0
+    for path in found(root):
+        count += 1
+        status, summary = _read(path)
+        table.add_row(
+            str(path.relative_to(root)),
+            status.get("state", "[red]no status.json[/]"),
+            f"{status.get('step', 0):,}",
+            _result(summary) or status.get("error", ""),
+            str(status.get("updated", "")).replace("T", " ").removesuffix("+00:00"),
+        )
+    if not count:
+        typer.echo(f"no runs in {root}; start one with: rlcl run quickstart")
+        return
+    Console().print(table, highlight=False)
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="A run as rlcl runs list names it, or its folder.")],
+    root: Root = Path("runs"),
+) -> None:
+    """Show one run: its state, R, metrics and where it comes from."""
+    from rich.console import Console
+
+    from rlcl.report.tables import metrics_table, r_table, summaries
+    from rlcl.tracking.folder import read_json, read_records
+    from rlcl.training.trainer import Outcome
+
+    path = _folder(run, root)
+    status, summary = _read(path)
+    console = Console()
+    console.print(f"[bold]{path}[/]  {status.get('state', 'unknown')}  {status.get('error', '')}", highlight=False)
+    origin = read_json(path / "manifest.json")
+    git = origin.get("git") or {}
+    revision = f"{git.get('revision', 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
+    console.print(f"started {origin.get('started', '?')}  git {revision}  data {origin.get('data', '?')[:12]}")
+    if summary:
+        outcome = Outcome(read_records(path), tuple(summary["measures"]), tuple(summary["names"]))
+        console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome])))
+    console.print(f"tensorboard --logdir {path}", highlight=False, soft_wrap=True)
+
+
+def remove(
+    runs: Annotated[list[Path], typer.Argument(help="Runs as rlcl runs list names them, or their folders.")],
+    root: Root = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs for good."""
+    import shutil
+
+    from rlcl.tracking.folder import RunFolder
+
+    folders = [_folder(run, root) for run in runs]
+    for path in folders:
+        if not yes and not typer.confirm(f"remove {path}?"):
+            continue
+        RunFolder(path).close()  # refuses one that is being worked on
+        shutil.rmtree(path)
+        typer.echo(f"removed {path}")
+        for parent in list(path.parents)[:2]:
+            if not any(p.is_dir() for p in parent.iterdir()):
+                shutil.rmtree(parent)
+
+
+def _folder(run: Path, root: Path) -> Path:
+    from rlcl.errors import RunFolderError, did_you_mean
+
+    for path in (root / run, run):
+        if (path / "config.yaml").is_file():
+            return path
+    known = [str(path.relative_to(root)) for path in found(root)]
+    raise RunFolderError(f"no run {run} in {root}{did_you_mean(str(run), known)}")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    from rlcl.tracking.folder import read_json
+
+    return read_json(path / "status.json"), read_json(path / "summary.json")
+
+
+def _result(summary: dict[str, Any]) -> str:
+    metrics = summary.get("metrics", {})
+    first = [name for name in metrics if name.endswith(".average")][:1]
+    chosen = [*first, *(n for n in ("forgetting.chaudhry", "backward_transfer") if n in metrics)]
+    return "  ".join(f"{name} {metrics[name]:.3f}" for name in chosen[:2])

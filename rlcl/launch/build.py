@@ -1,0 +1,95 @@
+"""From an experiment to a trainer: every component built, checked and joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rlcl.config import build
+from rlcl.data.sources import Environment
+from rlcl.errors import ConfigError, Problem, UnsupportedError
+from rlcl.evaluation.results import metrics
+from rlcl.experiment import Experiment
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream
+from rlcl.training.trainer import Trainer
+
+__all__ = ["make_stream", "make_trainer", "resolve_device"]
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` is CUDA where there is any.
+
+    Raises:
+        UnsupportedError: a CUDA device that is not there.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise UnsupportedError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices); use cpu")
+    return name
+
+
+def make_stream(experiment: Experiment, seed: int) -> Stream:
+    """The experiment's stream under one seed; environments are tried before anything is trained.
+
+    Raises:
+        RlclError: data that is missing or malformed, or an environment that breaks the API.
+    """
+    seeds = Seeds(seed).child("stream")
+    stream: Stream = _named("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
+    tried: set[Any] = set()
+    for experience in stream:
+        source = experience.train
+        if isinstance(source, Environment):
+            recipe = repr((source.env, source.kwargs, source.attributes))
+            if recipe not in tried:
+                tried.add(recipe)
+                source.check()
+    return stream.with_validation(experiment.validation, seeds)
+
+
+def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None) -> Trainer:
+    """Builds everything that one run is made of.
+
+    Args:
+        experiment: the config.
+        seed: of the run.
+        stream: as :func:`make_stream` gave it; made here by default.
+
+    Raises:
+        RlclError: components that do not go together, by name and reason.
+    """
+    stream = make_stream(experiment, seed) if stream is None else stream
+    torch.set_num_threads(experiment.threads)
+    learner = build(experiment.learner, ("learner",))
+    encoder = build(experiment.encoder, ("encoder",))
+    if experiment.evaluation.split == "validation" and experiment.validation == 0 and stream.spec.kind != "environment":
+        raise ConfigError(["evaluation.split: validation needs a split; set validation, for example to 0.1"])
+    trainer: Trainer = _named(
+        "",
+        lambda: Trainer(
+            learner,
+            stream,
+            experiment.evaluation,
+            encoder=encoder,
+            seed=seed,
+            device=resolve_device(experiment.device),
+            event_interval=experiment.event_interval,
+            run=experiment.hash,
+        ),
+    )
+    _named("", lambda: metrics((), learner.measures, experiment.evaluation.metrics))
+    return trainer
+
+
+def _named(place: str, make: Any) -> Any:
+    """Calls, turning a Problem into a ConfigError that names the place."""
+    try:
+        return make()
+    except Problem as error:
+        message = str(error)
+        raise ConfigError([f"{place}.{message}" if place and not error.where else message]) from error

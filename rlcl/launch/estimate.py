@@ -1,0 +1,94 @@
+"""What a run will cost, measured on its first second."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+from attrs import frozen
+
+from rlcl.data.sources import Environment
+from rlcl.evaluation.plan import Interval
+from rlcl.launch.local import total_steps
+from rlcl.registry import name_of
+from rlcl.training.trainer import Trainer
+
+__all__ = ["Estimate", "estimate"]
+
+SECONDS = 1.0  # of training
+
+
+@frozen
+class Estimate:
+    """What one seed costs.
+
+    Args:
+        learner: in words, with its number of parameters where it tells.
+        steps: of the whole run.
+        rate: steps a second.
+        evaluation_seconds: one evaluation as planned.
+        seconds: of the whole run.
+        memory: bytes at the peak.
+    """
+
+    learner: str
+    steps: int
+    rate: float
+    evaluation_seconds: float
+    seconds: float
+    memory: int
+
+
+def estimate(trainer: Trainer) -> Estimate:
+    """Evaluates once, trains for about a second and extrapolates. The trainer is spent afterwards."""
+    started = time.perf_counter()
+    for _ in trainer._evaluate(-1):
+        pass
+    evaluation = time.perf_counter() - started
+    learner = trainer.learner
+    steps = total_steps(trainer) or 0
+    started, first, before = 0.0, 0, 0.0
+    for _ in learner.learn(trainer._experiences[0]):
+        now = time.perf_counter()
+        if not started:  # the first update warms up
+            started, first, before = now, learner.position.step, now
+            continue
+        before = now
+        if now - started > SECONDS:
+            break
+    done = learner.position.step - first
+    rate = done / max(before - started, 1e-9) if done else 1.0
+    seconds = steps / rate + evaluation * _evaluations(trainer, steps)
+    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer))
+
+
+def _evaluations(trainer: Trainer, steps: int) -> float:
+    every, count = trainer.evaluation.every, len(trainer.stream)
+    if every == "end":
+        return 1 + trainer.evaluation.before
+    within = steps // every.steps if isinstance(every, Interval) else 0
+    return count + trainer.evaluation.before + within
+
+
+def _describe(trainer: Trainer) -> str:
+    learner = trainer.learner
+    module = getattr(learner, "module", None) or getattr(getattr(learner, "model", None), "policy", None)
+    size = "" if module is None else f", {sum(p.numel() for p in module.parameters()):,} parameters"
+    methods = ", ".join(name_of("method", m) for m in getattr(learner, "methods", ()))
+    return f"{name_of('learner', learner)}{size}, {f'methods {methods}' if methods else 'no methods'}"
+
+
+def _peak(trainer: Trainer) -> int:
+    """This process's peak so far (data, network and one experience are in it), and the replay buffer to come."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    largest = max((_bytes(e.train) for e in trainer.stream), default=0)
+    return peak + max(largest - _bytes(trainer.stream[0].train), 0)
+
+
+def _bytes(source: object) -> int:
+    if isinstance(source, Environment):
+        return 0
+    row = source.inputs[0].numel()  # type: ignore[attr-defined]
+    return 4 * row * len(source)  # type: ignore[arg-type]  encoded as float32

@@ -1,0 +1,254 @@
+"""Runs in this process, one seed after the other."""
+
+from __future__ import annotations
+
+import datetime
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from attrs import define, frozen
+from rich.console import Console
+
+from rlcl.config import unstructure
+from rlcl.errors import RlclError
+from rlcl.experiment import Experiment, dump
+from rlcl.launch.build import make_stream, make_trainer
+from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.tracking.manifest import manifest
+from rlcl.tracking.progress import PlainProgress, progress_for
+from rlcl.tracking.tensorboard import TensorBoard
+from rlcl.training import checkpoint
+from rlcl.training.trainer import Outcome, Trainer
+from rlcl.types import Boundary, Record, Sink
+
+__all__ = ["Finished", "Interrupted", "run_folder", "run_seed"]
+
+
+class Interrupted(RlclError):
+    """SIGINT or SIGTERM, after a checkpoint."""
+
+    def __init__(self, signum: int, where: Path) -> None:
+        name = signal.Signals(signum).name
+        super().__init__(f"stopped by {name} after a checkpoint in {where}; the same command goes on from there")
+        self.exit_status = 128 + signum
+
+
+@define
+class Stop:
+    """Which signal asked to stop, if any."""
+
+    signum: int | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None:  # asked twice: at once
+            raise KeyboardInterrupt
+        self.signum = signum
+
+
+@contextmanager
+def catching_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM are noted instead of acted upon; only the main thread can."""
+    stop, before = Stop(), {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError):
+            before[signum] = signal.signal(signum, stop)
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@frozen
+class Finished:
+    """A run that came to its end.
+
+    Args:
+        outcome: what it came to.
+        names: of the experiences evaluated.
+        path: its folder.
+        repeated: whether it had been finished before.
+    """
+
+    outcome: Outcome
+    names: tuple[str, ...]
+    path: Path
+    repeated: bool
+
+
+def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
+    """``<root>/<name>/<hash>/seed<k>``."""
+    return root / experiment.name / experiment.hash / f"seed{seed}"
+
+
+def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) -> Finished:
+    """Runs one seed to its end, or goes on with an unfinished run of it; a finished one is only read.
+
+    Args:
+        experiment: the config.
+        seed: of the run.
+        root: the folder of all runs.
+        console: progress goes there.
+
+    Raises:
+        Interrupted: a signal came; the run can be resumed.
+        RlclError: anything that a person can mend; the run folder says so too.
+    """
+    path = run_folder(root, experiment, seed)
+    folder = RunFolder(path)
+    try:
+        if folder.status().get("state") == "finished":
+            return _finished(folder, repeated=True)
+        with disk_errors(path):
+            write_atomically(path / "config.yaml", dump(experiment))
+        with catching_signals() as stop, _status_of(folder):
+            stream = make_stream(experiment, seed)
+            trainer = make_trainer(experiment, seed, stream)
+            folder.write_json("manifest.json", manifest(stream, seed, experiment.threads, trainer.device))
+            _run(experiment, trainer, folder, console, stop)
+        return _finished(folder, repeated=False)
+    finally:
+        folder.close()
+
+
+@contextmanager
+def _status_of(folder: RunFolder) -> Iterator[None]:
+    """Writes down how a run ended, whatever the end was."""
+    try:
+        yield
+    except Interrupted:
+        folder.write_status("interrupted")
+        raise
+    except BaseException as error:
+        with suppress(Exception):  # the error that ended the run is the one to tell
+            folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: Console, stop: Stop) -> None:
+    seconds = _resume(trainer, folder, console)
+    names = tuple(e.name for e in trainer.stream.evaluated)
+    measures = tuple(trainer.learner.measures)
+    with disk_errors(folder.path):
+        board = TensorBoard(folder.path, names, measures)
+        title = f"{experiment.name} seed {trainer.seed}"
+        trained = tuple(e.name for e in trainer.stream)
+        steps = total_steps(trainer)
+        progress = progress_for(console, title, trained, measures, steps)
+        log = (folder.path / "log.txt").open("a")
+        lines = PlainProgress(Console(file=log, width=200), _now(), trained, measures, steps)
+        sinks: Sequence[Sink] = (folder, board, lines, progress)
+        started = time.monotonic()
+        try:
+            _drain(experiment, trainer, folder, sinks, progress.step, stop, seconds)
+            seconds += time.monotonic() - started
+            outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
+            board.summary(dump(experiment), _dotted(unstructure(experiment)), outcome.metrics)
+        finally:
+            for sink in (board, progress):
+                sink.close()
+            log.close()
+    folder.write_json(
+        "summary.json",
+        {
+            "metrics": dict(outcome.metrics),
+            "R": outcome.R.tolist(),
+            "measures": list(measures),
+            "experiences": list(names),
+            "names": list(experiment.evaluation.metrics),
+            "steps": trainer.learner.position.step,
+            "seconds": seconds,
+        },
+    )
+    folder.write_status("finished", step=trainer.learner.position.step)
+
+
+def _drain(
+    experiment: Experiment,
+    trainer: Trainer,
+    folder: RunFolder,
+    sinks: Sequence[Sink],
+    count: Callable[[int, int], None],
+    stop: Stop,
+    seconds: float,
+) -> None:
+    """Runs the trainer into the sinks, with a checkpoint at each boundary and every few minutes."""
+    learner, interval = trainer.learner, experiment.checkpoint_minutes * 60
+    numbers = _next_number(folder)
+    started = saved = time.monotonic()
+
+    def save() -> None:
+        now = time.monotonic()
+        state = {"trainer": trainer.state_dict(), "lengths": folder.lengths(), "seconds": seconds + now - started}
+        checkpoint.save(folder.checkpoints, next(numbers), state)
+        position = learner.position
+        folder.write_status("running", step=position.step, experience=position.experience, of=len(trainer.stream))
+
+    for item in trainer.events():
+        if item is not None:
+            for sink in sinks:
+                sink.write(item)
+        if isinstance(item, Record):
+            continue
+        position = learner.position
+        count(position.step, min(position.experience + position.segment, len(trainer.stream) - 1))
+        at_boundary = isinstance(item, Boundary)
+        due = at_boundary or stop.signum is not None or time.monotonic() - saved > interval
+        if due and (at_boundary or learner.resumable_within):
+            save()
+            saved = time.monotonic()
+        if stop.signum is not None:
+            raise Interrupted(stop.signum, folder.path)
+
+
+def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> float:
+    """Loads the newest whole checkpoint, if any, and cuts the files to what it vouches for."""
+    found = checkpoint.load_newest(folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
+    if found is None:
+        folder.open({})
+        return 0.0
+    _, state = found
+    trainer.load_state_dict(state["trainer"])
+    folder.open(state["lengths"])
+    step = trainer.learner.position.step
+    if step:
+        console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
+    return float(state["seconds"])
+
+
+def _now() -> str:
+    return datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
+
+
+def _next_number(folder: RunFolder) -> Iterator[int]:
+    taken = [int(p.name) for p in folder.checkpoints.glob("*") if p.name.isdigit()] if folder.checkpoints.is_dir() else []
+    number = max(taken, default=-1)
+    while True:
+        number += 1
+        yield number
+
+
+def total_steps(trainer: Trainer) -> int | None:
+    """Steps of the whole run, where the learner can tell."""
+    tell = getattr(trainer.learner, "steps", None)
+    return sum(tell(e) for e in trainer.stream) if tell else None
+
+
+def _finished(folder: RunFolder, repeated: bool) -> Finished:
+    summary = read_json(folder.path / "summary.json")
+    outcome = Outcome(folder.records(), tuple(summary["measures"]), tuple(summary["names"]))
+    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated)
+
+
+def _dotted(tree: Any, path: str = "") -> Mapping[str, Any]:
+    """A nested config as dotted keys."""
+    if isinstance(tree, Mapping) and tree:
+        return {k: v for key, value in tree.items() for k, v in _dotted(value, f"{path}.{key}" if path else str(key)).items()}
+    if isinstance(tree, list) and tree and isinstance(tree[0], Mapping):
+        return {k: v for i, value in enumerate(tree) for k, v in _dotted(value, f"{path}[{i}]").items()}
+    return {path: tree}

@@ -1,0 +1,78 @@
+"""Tables on the terminal: R, the metrics with their intervals, the criteria of success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich.table import Table
+
+from rlcl.evaluation.results import Results, measure_named
+from rlcl.evaluation.statistics import Summary, summarize
+from rlcl.experiment import Criterion
+from rlcl.training.trainer import Outcome
+
+__all__ = ["criteria_table", "format_number", "metrics_table", "r_table", "summaries"]
+
+
+def format_number(value: float) -> str:
+    """Four significant digits or three decimals, whichever is shorter."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def r_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table:
+    """R, mean over seeds: rows are what was trained on last, columns what was evaluated."""
+    measure = outcomes[0].measures[0]
+    sign = 1 if measure_named(measure).higher_is_better else -1
+    matrices = [sign * Results(o.records, measure).R for o in outcomes]
+    before = [sign * Results(o.records, measure).before for o in outcomes]
+    seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
+    table = Table(title=f"{measure.replace('_', ' ')} ({seeds})", title_justify="left", title_style="bold")
+    table.add_column("trained on \\ evaluated on", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    rows = {"before training": np.mean(before, 0)}
+    mean = np.mean(matrices, 0)
+    rows |= {(names[t] if len(mean) == len(names) else "joint"): mean[t] for t in range(len(mean))}
+    for label, values in rows.items():
+        if not np.isnan(values).all():
+            table.add_row(label, *("" if np.isnan(v) else format_number(float(v)) for v in values))
+    return table
+
+
+def summaries(outcomes: Sequence[Outcome]) -> Mapping[str, Summary]:
+    """Each metric with its interval over seeds."""
+    each = [o.metrics for o in outcomes]
+    names = [name for name in each[0] if all(name in m for m in each)]
+    return {name: summarize([m[name] for m in each]) for name in names}
+
+
+def metrics_table(found: Mapping[str, Summary]) -> Table:
+    """The metrics, a line each."""
+    seeds = max((s.seeds for s in found.values()), default=0)
+    title = f"metrics (mean and 95 % Student interval over {seeds} seeds)" if seeds > 1 else "metrics (1 seed)"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    if seeds > 1:
+        table.add_column("interval", justify="right")
+    for name, summary in found.items():
+        interval = f"{format_number(summary.low)} to {format_number(summary.high)}"
+        table.add_row(name, format_number(summary.mean), *([interval] if seeds > 1 else []))
+    return table
+
+
+def criteria_table(criteria: Sequence[Criterion], found: Mapping[str, Summary]) -> Table:
+    """Each condition of the objective: met, not met, or not measured."""
+    table = Table(title="objective", title_justify="left", title_style="bold")
+    table.add_column("criterion")
+    table.add_column("value", justify="right")
+    table.add_column("verdict")
+    for criterion in criteria:
+        summary = found.get(criterion.metric)
+        if summary is None:
+            table.add_row(str(criterion), "", "[yellow]not measured[/]")
+            continue
+        verdict = "[green]met[/]" if criterion.met(summary.mean) else "[red]not met[/]"
+        table.add_row(str(criterion), format_number(summary.mean), verdict)
+    return table

@@ -1,0 +1,148 @@
+"""The folder of one run. Files are the truth; everything else is rebuilt from them.
+
+``runs/<name>/<hash>/seed<k>/`` holds ``config.yaml`` (resolved), ``manifest.json``, ``status.json``
+(replaced atomically), ``records.jsonl``, ``events.jsonl``, ``tensorboard/``, ``log.txt``,
+``checkpoints/`` and, in the end, ``summary.json``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+from attrs import define, field
+
+from rlcl.errors import RunFolderError
+from rlcl.tracking.jsonlines import JsonLines, read_lines
+from rlcl.types import Event, Record
+
+__all__ = ["RunFolder", "disk_errors", "write_atomically"]
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk or a read-only folder into one clear error; other errors are not of its making."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise RunFolderError(
+            f"cannot write to {path}: {error.strerror or error}; free space or choose another folder with --root. "
+            "What was written so far stays readable, and the same command goes on from its last checkpoint"
+        ) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file whole: a reader sees the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@define(eq=False)
+class RunFolder:
+    """One run's files, locked while it is open.
+
+    Args:
+        path: the run's own folder.
+
+    Raises:
+        RunFolderError: another process works on it, or it cannot be written.
+    """
+
+    path: Path
+    _lock: IO[str] = field(init=False)
+    _records: JsonLines | None = field(init=False, default=None)
+    _events: JsonLines | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            pid = self.status().get("pid", "unknown")
+            raise RunFolderError(
+                f"another process ({pid}) works on {self.path}; wait for it, or end it and run this again"
+            ) from error
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def open(self, lengths: Mapping[str, int]) -> None:
+        """Starts writing records and events after the bytes that a checkpoint vouches for."""
+        with disk_errors(self.path):
+            self._records = JsonLines(self.path / "records.jsonl", lengths.get("records", 0))
+            self._events = JsonLines(self.path / "events.jsonl", lengths.get("events", 0))
+
+    def write(self, item: object) -> None:
+        """Appends an event or a record; a sink."""
+        assert self._records is not None and self._events is not None
+        if isinstance(item, Record):
+            self._records.append(attrs.asdict(item))
+        elif isinstance(item, Event):
+            self._events.append({"step": item.step, "time": time.time(), **item.values})
+        else:
+            self._records.flush()
+            self._events.flush()
+
+    def lengths(self) -> dict[str, int]:
+        """Bytes of records and events on the disk."""
+        assert self._records is not None and self._events is not None
+        return {"records": self._records.length(), "events": self._events.length()}
+
+    def close(self) -> None:
+        for file in (self._records, self._events):
+            if file is not None:
+                file.close()
+        self._lock.close()
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        with disk_errors(self.path):
+            write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """Replaces ``status.json``: running, finished, failed or interrupted, since when, and how far."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.write_json("status.json", {"state": state, "updated": now, "pid": os.getpid(), **details})
+
+    def status(self) -> dict[str, Any]:
+        """What ``status.json`` says; empty where there is none."""
+        return read_json(self.path / "status.json")
+
+    def records(self) -> tuple[Record, ...]:
+        return read_records(self.path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty where there is none or it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_records(path: Path) -> tuple[Record, ...]:
+    """The records in a run's folder."""
+    return tuple(Record(**row) for row in read_lines(path / "records.jsonl"))

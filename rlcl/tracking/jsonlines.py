@@ -1,0 +1,52 @@
+"""Files of one JSON object a line, which survive a torn last line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["JsonLines", "read_lines"]
+
+
+class JsonLines:
+    """Appends objects to a file, one a line.
+
+    Args:
+        path: of the file; made where there is none.
+        length: bytes to keep of what is there already; what follows is cut off.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._file = path.open("ab")
+        self._file.truncate(length)
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+
+    def length(self) -> int:
+        """Bytes written so far, all of them on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a file; a torn last line, left by a crash, is passed over."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            row: dict[str, Any] = json.loads(line)
+            yield row

@@ -1,0 +1,86 @@
+"""Where a run comes from: code, versions, hardware and data."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rlcl
+from rlcl.data.sources import Environment, LabelledArrays
+from rlcl.streams.stream import Stream
+
+__all__ = ["data_hash", "manifest"]
+
+PACKAGES = ("rlcl", "torch", "numpy", "gymnasium", "stable-baselines3", "avalanche-lib", "scikit-learn")
+
+
+def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, Any]:
+    """Everything outside the config that a run's numbers may depend on."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "seed": seed,
+        "git": _git(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": platform.processor(),
+            "system": platform.platform(),
+            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+            "threads": threads,
+        },
+        "data": data_hash(stream),
+    }
+
+
+def data_hash(stream: Stream) -> str:
+    """SHA-256 over the shapes and bytes of a stream's arrays, or over its environments' recipes."""
+    digest = hashlib.sha256()
+    seen: set[int] = set()
+    for experience in stream:
+        for source in (experience.train, experience.test):
+            if isinstance(source, Environment):
+                digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
+                continue
+            tensors = [source.inputs, *([source.labels] if isinstance(source, LabelledArrays) else [])]
+            for tensor in tensors:
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+                    digest.update(tensor.contiguous().numpy().data)
+            if source.indices is not None:
+                digest.update(source.indices.numpy().data)
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Revision and dirtiness of the code's own repository; None outside of one."""
+    folder = Path(rlcl.__file__).parents[1]
+
+    def run(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    revision = run("rev-parse", "HEAD")
+    return None if revision is None else {"revision": revision, "dirty": bool(run("status", "--porcelain"))}

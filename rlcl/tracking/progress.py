@@ -1,0 +1,142 @@
+"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rlcl.evaluation.results import Results
+from rlcl.types import Boundary, Event, Record
+
+__all__ = ["PlainProgress", "ProgressSink", "TerminalProgress", "progress_for"]
+
+LINE_SECONDS = 10.0  # between two plain lines within an experience
+BAR_SECONDS = 0.1  # between two updates of the bar
+
+
+class ProgressSink(Protocol):
+    """A sink that also counts the steps that carry no event."""
+
+    def write(self, item: Event | Record | Boundary) -> None: ...
+
+    def step(self, step: int, experience: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def progress_for(
+    console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
+) -> ProgressSink:
+    """The bar where there is a terminal, else the lines.
+
+    Args:
+        console: where to.
+        title: of the run, for example ``seed 0``.
+        names: of the experiences.
+        measures: the learner's, the decisive one first.
+        steps: of the whole run; None where that is not known.
+    """
+    kind = TerminalProgress if console.is_terminal else PlainProgress
+    return kind(console, title, names, measures, steps)
+
+
+def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
+    """One row of R in words: ``1.00 0.98 0.00``."""
+    matrix = Results(records, measure).R
+    if trained_on >= len(matrix):
+        return ""
+    digits = 2 if abs(matrix[trained_on]).max(initial=0) < 10 else 0
+    return " ".join(f"{value:.{digits}f}" for value in matrix[trained_on])
+
+
+class PlainProgress:
+    """A line at each boundary, and now and then in between."""
+
+    def __init__(
+        self, console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
+    ) -> None:
+        self._console, self._title, self._names, self._measures, self._steps = console, title, names, measures, steps
+        self._records: list[Record] = []
+        self._experience = 0
+        self._said = time.monotonic()
+
+    def write(self, item: Event | Record | Boundary) -> None:
+        if isinstance(item, Record):
+            self._records.append(item)
+        elif isinstance(item, Boundary):
+            if item.trained_on >= 0:
+                measure = self._measures[0]
+                row = _row(self._records, measure, item.trained_on)
+                self._say(item.trained_on, item.step, f"{measure}: {row}" if row else "")
+        elif time.monotonic() - self._said > LINE_SECONDS:
+            values = ", ".join(f"{k} {v:.4g}" for k, v in item.values.items())
+            self._say(self._experience, item.step, values)
+
+    def step(self, step: int, experience: int) -> None:
+        self._experience = experience
+
+    def _say(self, experience: int, step: int, text: str) -> None:
+        self._said = time.monotonic()
+        of = f" of {self._steps:,}" if self._steps else ""
+        where = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
+        self._console.print(f"{self._title}  {where}  step {step:,}{of}  {text}", highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+class TerminalProgress:
+    """A bar with experience, step, rate and time left."""
+
+    def __init__(
+        self, console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
+    ) -> None:
+        self._names, self._measures, self._title = names, measures, title
+        self._records: list[Record] = []
+        self._bar = Progress(
+            TextColumn("{task.fields[title]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps" if steps else "{task.completed:,.0f} steps"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[latest]}"),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID = self._bar.add_task("", total=steps, title=title, rate="", latest="")
+        self._next = 0.0
+        self._bar.start()
+
+    def write(self, item: Event | Record | Boundary) -> None:
+        if isinstance(item, Record):
+            self._records.append(item)
+        elif isinstance(item, Event):
+            rate = next((f"{v:,.0f} {k.removesuffix('_per_second')}/s" for k, v in item.values.items()
+                         if k.endswith("_per_second")), "")
+            shown = {k: v for k, v in item.values.items() if k in ("loss", "episode_return")}
+            self._update(rate=rate.replace("_", " "), latest=" ".join(f"{k} {v:.3g}" for k, v in shown.items()))
+        elif item.trained_on >= 0:
+            row = _row(self._records, self._measures[0], item.trained_on)
+            self._bar.console.print(
+                f"{self._title}  [bold]{self._names[item.trained_on]}[/]  {self._measures[0]} {row}", highlight=False
+            )
+
+    def step(self, step: int, experience: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + BAR_SECONDS
+        place = f"{self._title}  {experience + 1}/{len(self._names)} {self._names[experience]}"
+        self._update(completed=step, title=place)
+
+    def _update(self, **fields: Any) -> None:
+        self._bar.update(self._task, **fields)
+
+    def close(self) -> None:
+        self._bar.stop()
