@@ -1,0 +1,102 @@
+"""rlcl: supervised, unsupervised, reinforcement and continual learning through one trainer.
+
+Every name here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlcl.data.datasets import Digits, Mnist
+    from rlcl.encoders.scale import Scale
+    from rlcl.encoders.standardize import Standardize
+    from rlcl.evaluation.plan import Interval, Plan
+    from rlcl.experiment import Experiment, load_experiment
+    from rlcl.launch.local import run_experiment
+    from rlcl.learners.autoencoder import Autoencoder
+    from rlcl.learners.classifier import Classifier
+    from rlcl.learners.optimizers import Adam, Sgd
+    from rlcl.learners.sb3 import StableBaselines3
+    from rlcl.methods.distill import Distill
+    from rlcl.methods.ewc import Ewc
+    from rlcl.methods.l2_init import L2Init
+    from rlcl.methods.rehearsal import Rehearsal
+    from rlcl.networks.cnn import Cnn
+    from rlcl.networks.mlp import Mlp
+    from rlcl.seeding import Seeds
+    from rlcl.streams.class_incremental import ClassIncremental
+    from rlcl.streams.environments import Environments, EnvironmentTask
+    from rlcl.training.trainer import Trainer
+    from rlcl.types import Budget, Visibility
+
+PLACES = {
+    "Adam": "rlcl.learners.optimizers",
+    "Autoencoder": "rlcl.learners.autoencoder",
+    "Budget": "rlcl.types",
+    "ClassIncremental": "rlcl.streams.class_incremental",
+    "Classifier": "rlcl.learners.classifier",
+    "Cnn": "rlcl.networks.cnn",
+    "Digits": "rlcl.data.datasets",
+    "Distill": "rlcl.methods.distill",
+    "EnvironmentTask": "rlcl.streams.environments",
+    "Environments": "rlcl.streams.environments",
+    "Ewc": "rlcl.methods.ewc",
+    "Experiment": "rlcl.experiment",
+    "Interval": "rlcl.evaluation.plan",
+    "L2Init": "rlcl.methods.l2_init",
+    "Mlp": "rlcl.networks.mlp",
+    "Mnist": "rlcl.data.datasets",
+    "Plan": "rlcl.evaluation.plan",
+    "Rehearsal": "rlcl.methods.rehearsal",
+    "Scale": "rlcl.encoders.scale",
+    "Seeds": "rlcl.seeding",
+    "Sgd": "rlcl.learners.optimizers",
+    "StableBaselines3": "rlcl.learners.sb3",
+    "Standardize": "rlcl.encoders.standardize",
+    "Trainer": "rlcl.training.trainer",
+    "Visibility": "rlcl.types",
+    "load_experiment": "rlcl.experiment",
+    "run_experiment": "rlcl.launch.local",
+}
+
+__all__ = [
+    "Adam",
+    "Autoencoder",
+    "Budget",
+    "ClassIncremental",
+    "Classifier",
+    "Cnn",
+    "Digits",
+    "Distill",
+    "EnvironmentTask",
+    "Environments",
+    "Ewc",
+    "Experiment",
+    "Interval",
+    "L2Init",
+    "Mlp",
+    "Mnist",
+    "Plan",
+    "Rehearsal",
+    "Scale",
+    "Seeds",
+    "Sgd",
+    "StableBaselines3",
+    "Standardize",
+    "Trainer",
+    "Visibility",
+    "load_experiment",
+    "run_experiment",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module rlcl has no attribute {name!r}")
+    return getattr(import_module(PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,8 +45,11 @@ def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     def walk(node: Any, path: str) -> Any:
         if isinstance(node, Tensor | np.ndarray):
             tensor = node.detach() if isinstance(node, Tensor) else torch.from_numpy(np.array(node, order="C"))
-            tensors[path] = tensor.cpu().contiguous().clone()  # safetensors refuses shared memory
-            return {"tensor" if isinstance(node, Tensor) else "array": path}
+            name = path
+            while name in tensors:  # {"a/b": x, "a": {"b": y}} and {1: x, "1": y} have equal paths
+                name += "'"
+            tensors[name] = tensor.cpu().contiguous().clone()  # safetensors refuses shared memory
+            return {"tensor" if isinstance(node, Tensor) else "array": name}
         if isinstance(node, Mapping):
             return {"dict": [[_key(key, path), walk(value, f"{path}/{key}")] for key, value in node.items()]}
         if isinstance(node, list | tuple):

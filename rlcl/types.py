@@ -116,8 +116,6 @@ class Visibility:
         return self.task_ids in ("evaluation", "visible")
 
 
-
-
 @frozen
 class Experience:
     """One stretch of a stream, with what it is trained and evaluated on.
@@ -343,7 +341,8 @@ class Host(Protocol):
     @property
     def kind(self) -> str:
         """What outputs mean: ``categorical`` (logits), ``gaussian`` (means and log standard
-        deviations, concatenated), ``values``, ``reconstruction``, or ``other``."""
+        deviations, concatenated), ``values``, ``reconstruction``, or ``other``.
+        """
         ...
 
     @property

@@ -288,12 +288,12 @@ def test_refuses(hint: Any, value: Any, message: str) -> None:
 
 def test_a_component_is_built_with_those_within_it() -> None:
     learner = build(load(GOOD).learner)
-    assert ("Classifier", (256, 256), 1e-3, 200) == (
+    assert (
         type(learner).__name__,
         learner.network.hidden,
         learner.optimizer.lr,
         learner.methods[0].capacity,
-    )
+    ) == ("Classifier", (256, 256), 1e-3, 200)
 
 
 def test_a_name_alone_is_a_component_without_options() -> None:
@@ -302,18 +302,18 @@ def test_a_name_alone_is_a_component_without_options() -> None:
 
 def test_a_list_of_encoders_is_applied_in_order() -> None:
     encoder = load(GOOD + "encoder: [standardize, {type: standardize, clip: 2}]\n").encoder
-    assert "compose" == encoder.type
-    assert [None, 2.0] == [part.clip for part in build(encoder).encoders]
+    assert encoder.type == "compose"
+    assert [part.clip for part in build(encoder).encoders] == [None, 2.0]
 
 
 def test_options_alone_change_the_default_component() -> None:
     optimizer = load(changed("{type: adam, lr: 1e-3}", "{lr: 0.5}")).learner.options.optimizer
-    assert ("sgd", 0.5, 0.9) == (optimizer.type, optimizer.options.lr, optimizer.options.momentum)
+    assert (optimizer.type, optimizer.options.lr, optimizer.options.momentum) == ("sgd", 0.5, 0.9)
 
 
 def test_a_plain_class_takes_its_parameters_and_any_others() -> None:
     made = build(component("learner", {"type": "plain", "width": 3, "network": "mlp", "more": [1]}))
-    assert (3, "Mlp", {"more": [1]}) == (made.width, type(made.network).__name__, made.others)
+    assert (made.width, type(made.network).__name__, made.others) == (3, "Mlp", {"more": [1]})
 
 
 def test_a_class_in_a_file_is_found_beside_the_config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_a_class_in_a_file_is_found_beside_the_config(folder: Path, monkeypatch:
     experiment = load_experiment("deep/x.yaml")
     monkeypatch.chdir("/")
     again = load(dump(experiment), name=str(folder / "resolved.yaml"))
-    assert (256, 256) == build(again.learner).network.hidden
+    assert build(again.learner).network.hidden == (256, 256)
     assert experiment == again
 
 
@@ -354,7 +354,7 @@ def test_an_instance_without_a_name_is_not_described() -> None:
 
 def test_runtime_state_is_no_setting() -> None:
     fields = [field.name for field in attrs.fields(options_class(registry.find("learner", "classifier")))]
-    assert ["network", "optimizer", "batch_size", "methods"] == fields
+    assert fields == ["network", "optimizer", "batch_size", "methods"]
 
 
 def test_constructors_are_reported_all_with_their_key_path() -> None:
@@ -363,10 +363,10 @@ def test_constructors_are_reported_all_with_their_key_path() -> None:
     )
     with pytest.raises(ConfigError) as caught:
         build(load(text).learner)
-    assert (
+    assert caught.value.problems == (
         "learner.methods[0].batch_size: expected at most the capacity 8, got 32",
         "learner.methods[1].batch_size: expected at most the capacity 9, got 32",
-    ) == caught.value.problems
+    )
 
 
 def test_a_constructor_that_names_no_setting_is_reported_at_the_component() -> None:
@@ -384,9 +384,9 @@ def test_a_component_can_be_pickled() -> None:
 
 def test_every_default_is_written_out() -> None:
     resolved = config.unstructure(load(changed("  optimizer: {type: adam, lr: 1e-3}\n", "")))
-    assert {"type": "sgd", "lr": 0.01, "momentum": 0.9} == resolved["learner"]["optimizer"]
-    assert {"type": "identity"} == resolved["encoder"]
-    assert {"type": "digits"} == resolved["stream"]["data"]
+    assert resolved["learner"]["optimizer"] == {"type": "sgd", "lr": 0.01, "momentum": 0.9}
+    assert resolved["encoder"] == {"type": "identity"}
+    assert resolved["stream"]["data"] == {"type": "digits"}
 
 
 @pytest.mark.parametrize("more", ["", "encoder: [identity, {type: standardize, clip: .inf}]\n", "validation: 1e-05\n"])
@@ -399,7 +399,7 @@ def test_what_is_dumped_reads_as_an_equal_experiment(more: str) -> None:
 
 def test_a_default_that_a_config_cannot_express_is_left_out() -> None:
     odd = component("network", "odd")
-    assert {"type": "odd", "width": 3} == config.unstructure(odd)
+    assert config.unstructure(odd) == {"type": "odd", "width": 3}
     assert math.sin is build(odd).function
 
 
@@ -411,13 +411,13 @@ def test_a_file_extends_another(folder: Path) -> None:
     (folder / "base" / "b.yaml").write_text("extends: ../good.yaml\nseeds: [7]\nlearner: {batch_size: 16}\n")
     experiment = load("extends: base/b.yaml\nname: other\nlearner: {network: linear, optimizer: {lr: 0.5}}\n")
     learner = build(experiment.learner)
-    assert ("other", (7,), 16, 0.5) == (experiment.name, experiment.seeds, learner.batch_size, learner.optimizer.lr)
-    assert ("Linear", "Adam") == (type(learner.network).__name__, type(learner.optimizer).__name__)
+    assert (experiment.name, experiment.seeds, learner.batch_size, learner.optimizer.lr) == ("other", (7,), 16, 0.5)
+    assert (type(learner.network).__name__, type(learner.optimizer).__name__) == ("Linear", "Adam")
 
 
 def test_another_type_replaces_the_options() -> None:
     learner = load("extends: good.yaml\nlearner: {optimizer: {type: sgd}}\n").learner
-    assert 0.01 == learner.options.optimizer.options.lr
+    assert learner.options.optimizer.options.lr == 0.01
 
 
 def test_another_unit_replaces_the_budget() -> None:
@@ -443,7 +443,7 @@ def test_an_anchor_is_followed() -> None:
     text = changed(
         "[{type: rehearsal, capacity: 200}]", "[&r {type: rehearsal, capacity: 200}, {<<: *r, capacity: 64}]"
     )
-    assert [200, 64] == [method.options.capacity for method in load(text).learner.options.methods]
+    assert [method.options.capacity for method in load(text).learner.options.methods] == [200, 64]
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def test_an_anchor_is_followed() -> None:
 )
 def test_a_file_that_cannot_be_read(text: str, message: str) -> None:
     found = problems(text)
-    assert 1 == len(found)
+    assert len(found) == 1
     assert found[0].startswith(message), found[0]
 
 
@@ -475,7 +475,7 @@ def test_a_bare_name_is_a_shipped_experiment(folder: Path, monkeypatch: pytest.M
     (folder / "shipped" / "continual").mkdir(parents=True)
     (folder / "good.yaml").rename(folder / "shipped" / "continual" / "digits.yaml")
     monkeypatch.setattr("rlcl.config.files.shipped_folder", lambda: folder / "shipped")
-    assert "split-digits" == load_experiment("continual/digits").name
+    assert load_experiment("continual/digits").name == "split-digits"
     with pytest.raises(ConfigError, match="did you mean continual/digits"):
         load_experiment("continual/digit")
 
@@ -485,7 +485,7 @@ def test_a_bare_name_is_a_shipped_experiment(folder: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("path", ["learner.methods[0].capacity", "learner.methods.0.capacity"])
 def test_an_override_sets_one_value(path: str) -> None:
-    assert 64 == load(GOOD, f"{path}=64").learner.options.methods[0].options.capacity
+    assert load(GOOD, f"{path}=64").learner.options.methods[0].options.capacity == 64
 
 
 def test_overriding_the_type_drops_the_old_options_and_keeps_the_new() -> None:
@@ -495,7 +495,7 @@ def test_overriding_the_type_drops_the_old_options_and_keeps_the_new() -> None:
 
 def test_an_override_of_what_the_file_leaves_out() -> None:
     experiment = load(changed("  network: {type: mlp, hidden: [256, 256]}\n", ""), "learner.network.hidden=[3]")
-    assert (3,) == experiment.learner.options.network.options.hidden
+    assert experiment.learner.options.network.options.hidden == (3,)
 
 
 def test_an_override_of_another_unit_replaces_the_budget() -> None:
@@ -518,7 +518,7 @@ def test_an_override_of_another_unit_replaces_the_budget() -> None:
 )
 def test_an_override_that_is_refused(override: str, message: str) -> None:
     found = problems(GOOD, override)
-    assert 1 == len(found)
+    assert len(found) == 1
     assert found[0].startswith(message), found[0]
 
 
@@ -544,7 +544,7 @@ budget: {epochs: 5, updates: 3}
 
 
 def test_ten_mistakes_give_ten_messages() -> None:
-    assert [
+    assert problems(TEN) == [
         "x.yaml:1: name: expected a folder name of letters, digits, '-', '_' and '.', got '../escape'",
         (
             "x.yaml:2: objective.success[1]: expected a comparison such as accuracy.average >= 0.85, "
@@ -561,13 +561,13 @@ def test_ten_mistakes_give_ten_messages() -> None:
         "x.yaml:13: learner.methods[0].capacity: missing; required: a whole number of at least 1",
         "x.yaml:14: learner.methods[1].lambda: unknown key; did you mean strength?",
         "x.yaml:15: budget: expected exactly one of epochs, updates, samples, env_steps, episodes; got epochs, updates",
-    ] == problems(TEN)
+    ]
 
 
 def test_what_is_missing_at_the_top_is_reported_at_the_file() -> None:
     found = problems("name: a\n")
-    assert ["x.yaml: stream: missing; required: a stream"] == [line for line in found if "stream" in line]
-    assert 3 == len(found)
+    assert [line for line in found if "stream" in line] == ["x.yaml: stream: missing; required: a stream"]
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(
@@ -620,7 +620,7 @@ def test_the_hash_is_over_what_decides_the_records(more: str) -> None:
 
 def test_the_hash_is_over_the_resolved_config() -> None:
     assert load(GOOD).hash == load(GOOD, "learner.batch_size=32", "learner.optimizer.lr=0.001").hash
-    assert 12 == len(load(GOOD).hash)
+    assert len(load(GOOD).hash) == 12
 
 
 def test_criteria_are_parsed() -> None:
@@ -630,7 +630,7 @@ def test_criteria_are_parsed() -> None:
         Criterion("accuracy.average", ">=", 0.85),
         Criterion("forgetting.chaudhry", "<=", 0.1),
     ) == objective.criteria
-    assert [True, True, False] == [objective.criteria[0].met(value) for value in (0.9, 0.85, 0.8)]
+    assert [objective.criteria[0].met(value) for value in (0.9, 0.85, 0.8)] == [True, True, False]
 
 
 @pytest.mark.parametrize("text", ["a >= b", "a => 1", ">= 1", "a >= 1 and b > 2", "a >= 1e"])
@@ -640,8 +640,8 @@ def test_a_criterion_that_is_none(text: str) -> None:
 
 
 def test_key_paths() -> None:
-    assert ("learner", "methods", 0, "capacity") == parse_key_path("learner.methods[0].capacity")
-    assert "learner.methods[0].capacity" == config.key_path(parse_key_path("learner.methods.0.capacity"))
+    assert parse_key_path("learner.methods[0].capacity") == ("learner", "methods", 0, "capacity")
+    assert config.key_path(parse_key_path("learner.methods.0.capacity")) == "learner.methods[0].capacity"
 
 
 # --- the JSON schema ----------------------------------------------------------------------------

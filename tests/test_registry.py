@@ -30,19 +30,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_name_leads_to_a_class_and_back() -> None:
     cls = registry.find("method", "ewc")
-    assert "Ewc" == cls.__qualname__
+    assert cls.__qualname__ == "Ewc"
     assert "ewc" == registry.name_of("method", cls) == registry.name_of("method", cls())
 
 
 def test_a_module_and_class_is_a_name() -> None:
-    assert "registry_part:Other" == registry.name_of("method", registry.find("method", "registry_part:Other"))
+    assert registry.name_of("method", registry.find("method", "registry_part:Other")) == "registry_part:Other"
 
 
 def test_a_class_offered_by_another_module_keeps_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "registry_front.py").write_text("from registry_part import Ewc\nTABLE = {'ewc': 'registry_front:Ewc'}\n")
     monkeypatch.setattr(registry, "KINDS", {"method": "registry_front:TABLE"})
     registry.entries.cache_clear()
-    assert "ewc" == registry.name_of("method", registry.find("method", "ewc"))
+    assert registry.name_of("method", registry.find("method", "ewc")) == "ewc"
 
 
 def test_a_file_and_class_is_a_name(folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_file_and_class_is_a_name(folder: Path) -> None:
 
 def test_a_file_is_found_beside_the_config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert "Other" == registry.find("method", "own.py:Other", relative_to=folder).__qualname__
+    assert registry.find("method", "own.py:Other", relative_to=folder).__qualname__ == "Other"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
@@ -21,7 +21,7 @@ class CartPoleVector(CartPoleVectorEnv):
     Source: Barto, Sutton & Anderson 1983; physics as in Gymnasium's CartPole-v1.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps all environments.
@@ -38,7 +38,8 @@ class CartPoleVector(CartPoleVectorEnv):
         ended = terminated | truncated
         if ended.any():
             info = {**info, "final_obs": observations.copy(), "_final_obs": ended}
-            self.state[:, ended] = self.np_random.uniform(self.low, self.high, size=(4, int(ended.sum())))
+            state: np.ndarray = self.state  # type: ignore[assignment]
+            state[:, ended] = self.np_random.uniform(self.low, self.high, size=(4, int(ended.sum())))
             self.steps[ended] = 0
-            observations = self.state.T.astype(np.float32)
+            observations = state.T.astype(np.float32)
         return observations, rewards, terminated, truncated, info

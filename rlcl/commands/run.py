@@ -24,7 +24,9 @@ def add_to(app: typer.Typer) -> None:
 def run(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="FILE... [KEY=VALUE...]", help="Experiment files (or names of shipped ones), then changes."),
+        typer.Argument(
+            metavar="FILE... [KEY=VALUE...]", help="Experiment files (or names of shipped ones), then changes."
+        ),
     ],
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
@@ -58,12 +60,11 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(experiment: Experiment, root: Path, console: Console) -> None:
-    from rlcl.launch.local import run_seed
+    from rlcl.launch.local import run_experiment
 
     if experiment.objective and experiment.objective.statement:
         console.print(f"[bold]{experiment.name}[/]: {experiment.objective.statement}", highlight=False)
-    finished = [run_seed(experiment, seed, root, console) for seed in experiment.seeds]
-    _show(experiment, finished, console)
+    _show(experiment, run_experiment(experiment, root, console), console)
 
 
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:

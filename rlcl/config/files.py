@@ -165,7 +165,7 @@ def _plain(
     name: str = "",
     path: tuple[Key, ...] = (),
 ) -> Any:
-    """ruamel's nodes as plain data; notes the line of every key on the way."""
+    """Ruamel's nodes as plain data; notes the line of every key on the way."""
     places, faults = {} if places is None else places, [] if faults is None else faults
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, TaggedScalar) or (tag is not None and tag not in _TAGS):
@@ -235,6 +235,11 @@ def _is_amount(node: Mapping[Any, Any]) -> bool:
     return bool(node) and set(node) <= set(UNITS)
 
 
+def _types_first(item: tuple[tuple[Key, ...], Any]) -> tuple[bool, int]:
+    path, _ = item
+    return path[-1] != "type", len(path) if path[-1] == "type" else 0
+
+
 def override(document: Document, overrides: Sequence[str]) -> Document:
     """Sets single values, as the command line does.
 
@@ -253,9 +258,9 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
         except Problem as problem:
             faults.append(f"command line: {problem}")
     # A new type drops the old options, so it comes before the options that are set beside it.
-    for path, value in sorted(parsed, key=lambda item: (item[0][-1] != "type", len(item[0]) * (item[0][-1] == "type"))):
+    for written, value in sorted(parsed, key=_types_first):
         try:
-            data, path = _put(data, path, value, ())
+            data, path = _put(data, written, value, ())
         except Problem as problem:
             faults.append(f"command line: {problem}")
             continue

@@ -128,7 +128,7 @@ class Rule:
             return False
         if self.pattern is not None and isinstance(value, str) and not re.fullmatch(self.pattern[0], value):
             return False
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if not isinstance(value, bool) and isinstance(value, numbers.Real):
             whole = int not in allowed or float in allowed or isinstance(value, numbers.Integral)
             compared = all(BOUNDS[name][0](value, bound) for name, bound in self.bounds.items())
             numeric = any(arm in (int, float, Any) or not _is_plain(arm) for arm in allowed)
@@ -291,5 +291,5 @@ def hints_of(owner: Any) -> Mapping[str, Any]:
 def _resolved(holder: Any, names: dict[str, Any] | None = None) -> dict[str, Any] | None:
     try:
         return typing.get_type_hints(holder, names, include_extras=True)
-    except Exception:  # noqa: BLE001  NameError mostly, but an annotation may raise anything
+    except Exception:
         return None

@@ -192,7 +192,7 @@ def _options(value: Mapping[Any, Any], cls: Any, also: tuple[str, ...] = ()) -> 
 
 @cache
 def _hook(cls: Any) -> Callable[[Mapping[str, Any], Any], Any]:
-    """cattrs' own structuring of a class, with our strict reading of each of its fields."""
+    """Cattrs' own structuring of a class, with our strict reading of each of its fields."""
     target = options_class(cls)
     overrides: dict[str, Any] = {
         field.name: override(omit=True) if field.metadata["extra"] else override(struct_hook=_reader(field))

@@ -36,7 +36,10 @@ class Scale:
 
     def encode(self, x: Tensor) -> Tensor:
         # Multiplying by the inverse would differ in the last bit from what everyone calls x / 255.
-        return x.to(torch.float32) / (self.maximum or self._divisor or 1.0)
+        divisor = self.maximum or self._divisor or 1.0
+        if x.dtype == torch.float32:
+            return x / divisor
+        return x.to(torch.float32).div_(divisor)
 
     def state_dict(self) -> dict[str, Any]:
         return {"divisor": self._divisor}

@@ -68,7 +68,7 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     assert isinstance(train, LabelledArrays)
     rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
     x, y = train.subset(torch.from_numpy(rows)).read()
-    if len(y.unique()) < 2:
+    if len(set(y.tolist())) < 2:
         return 1.0
     probe = RidgeClassifier(alpha=PROBE_RIDGE).fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
     x_test, y_test = test.read()

@@ -74,9 +74,10 @@ def forgetting_cw(results: Results) -> float | None:
     Source: Wolczyk et al. 2021, Continual World, section 4.1.
     """
     matrix = _square(results, least=2)
-    if matrix is None or np.nanmin(matrix) < 0 or np.nanmax(matrix) > 1:
+    if matrix is None or (matrix < 0).any() or (matrix > 1).any():
         return None
-    return _mean(np.diag(matrix) - matrix[-1])
+    lost = np.diag(matrix) - matrix[-1]
+    return None if np.isnan(lost[:-1]).all() else _mean(lost)  # the last one's 0 alone says nothing
 
 
 def forgetting_cora(results: Results) -> float | None:
@@ -104,7 +105,7 @@ def minimum(results: Results) -> float | None:
         return None
     last = len(matrix) - 1
     lows = [results.after(j, last) for j in range(last)]
-    return _mean([np.nanmin(low) for low in lows if len(low)])
+    return _mean([np.fmin.reduce(low) for low in lows if len(low)])
 
 
 def worst_case(results: Results) -> float | None:
@@ -121,7 +122,7 @@ def _changes(results: Results) -> Array | None:
     if matrix is None:
         return None
     rows = np.vstack([results.before, matrix])
-    largest = np.nanmax(np.abs(rows), 0)
+    largest = np.nan_to_num(np.abs(rows)).max(0)
     change = (rows[:-1] - rows[1:]).T
     scaled: Array = change / np.where(largest > 0, largest, np.nan)[:, None]
     return scaled

@@ -34,7 +34,7 @@ class Results:
         measure: name of the measure.
     """
 
-    records: Sequence[Record] = field(converter=tuple)
+    records: Sequence[Record]
     measure: str
     rows: tuple[Record, ...] = field(init=False)
     sign: float = field(init=False)

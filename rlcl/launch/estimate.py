@@ -8,7 +8,7 @@ import time
 
 from attrs import frozen
 
-from rlcl.data.sources import Environment
+from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.evaluation.plan import Interval
 from rlcl.launch.local import total_steps
 from rlcl.registry import name_of
@@ -87,8 +87,7 @@ def _peak(trainer: Trainer) -> int:
     return peak + max(largest - _bytes(trainer.stream[0].train), 0)
 
 
-def _bytes(source: object) -> int:
+def _bytes(source: LabelledArrays | UnlabelledArrays | Environment) -> int:
     if isinstance(source, Environment):
         return 0
-    row = source.inputs[0].numel()  # type: ignore[attr-defined]
-    return 4 * row * len(source)  # type: ignore[arg-type]  encoded as float32
+    return 4 * source.inputs[0].numel() * len(source)  # encoded as float32

@@ -26,7 +26,7 @@ from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
 
-__all__ = ["Finished", "Interrupted", "run_folder", "run_seed"]
+__all__ = ["Finished", "Interrupted", "run_experiment", "run_folder", "run_seed"]
 
 
 class Interrupted(RlclError):
@@ -84,6 +84,18 @@ class Finished:
 def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
     """``<root>/<name>/<hash>/seed<k>``."""
     return root / experiment.name / experiment.hash / f"seed{seed}"
+
+
+def run_experiment(experiment: Experiment, root: str | Path = "runs", console: Console | None = None) -> list[Finished]:
+    """Runs every seed of an experiment, in turn; see :func:`run_seed`.
+
+    Args:
+        experiment: the config.
+        root: the folder of all runs.
+        console: progress goes there; standard output by default.
+    """
+    console = Console() if console is None else console
+    return [run_seed(experiment, seed, Path(root), console) for seed in experiment.seeds]
 
 
 def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) -> Finished:
@@ -226,7 +238,9 @@ def _now() -> str:
 
 
 def _next_number(folder: RunFolder) -> Iterator[int]:
-    taken = [int(p.name) for p in folder.checkpoints.glob("*") if p.name.isdigit()] if folder.checkpoints.is_dir() else []
+    taken = (
+        [int(p.name) for p in folder.checkpoints.glob("*") if p.name.isdigit()] if folder.checkpoints.is_dir() else []
+    )
     number = max(taken, default=-1)
     while True:
         number += 1
@@ -248,7 +262,11 @@ def _finished(folder: RunFolder, repeated: bool) -> Finished:
 def _dotted(tree: Any, path: str = "") -> Mapping[str, Any]:
     """A nested config as dotted keys."""
     if isinstance(tree, Mapping) and tree:
-        return {k: v for key, value in tree.items() for k, v in _dotted(value, f"{path}.{key}" if path else str(key)).items()}
+        return {
+            k: v
+            for key, value in tree.items()
+            for k, v in _dotted(value, f"{path}.{key}" if path else str(key)).items()
+        }
     if isinstance(tree, list) and tree and isinstance(tree[0], Mapping):
         return {k: v for i, value in enumerate(tree) for k, v in _dotted(value, f"{path}[{i}]").items()}
     return {path: tree}

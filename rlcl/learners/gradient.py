@@ -29,7 +29,7 @@ from rlcl.types import Batch, Budget, Encoder, Event, Experience, Method, Networ
 
 __all__ = ["GradientLearner", "budget_updates"]
 
-ROWS_AT_ONCE = 8192  # of a forward pass without gradient: bounds memory, not results
+ROWS_AT_ONCE = 512  # of a forward pass without gradient: what stays in the cache is fastest
 
 
 @define(kw_only=True, eq=False)
@@ -152,6 +152,8 @@ class GradientLearner(ABC):
             )
         self._setup = setup
         self._encoder = setup.encoder
+        for experience in setup.stream:
+            self.steps(experience)  # a budget in another unit is refused before training
         shape = setup.encoder.shape(setup.spec.observation_shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
@@ -192,7 +194,7 @@ class GradientLearner(ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         x, y = self._encoded(part, fit=self.position.update == 0)
-        self._just_learned = (experience, x, y)
+        self._just_learned = (part, x, y)
         updates = budget_updates(part.budget, len(x), self.batch_size, self.drop_last)
         position, interval = self.position, self._setup.event_interval
         last_part = part is experience.parts[-1]
@@ -202,7 +204,7 @@ class GradientLearner(ABC):
             batch = Batch(
                 x.index_select(0, rows),
                 None if y is None else y.index_select(0, rows),
-                _task_ids(experience, rows, len(rows), x.device),
+                _task_ids(part, rows, len(rows), x.device),
             )
             self._update(batch)
             position.update += 1
@@ -239,7 +241,7 @@ class GradientLearner(ABC):
         if not math.isfinite(loss):
             raise DivergenceError(
                 f"the loss of learner {self.name} is {loss} at update {self.position.step}, in experience "
-                f"{part.index} ({part.name}); lower learner.optimizer.lr or a method's strength, or standardize the data"
+                f"{part.index} ({part.name}); lower learner.optimizer.lr or a method's strength, or standardize data"
             )
         lr = self._optimizer.param_groups[0]["lr"]
         values = {"loss": loss, "lr": float(lr), "gradient_norm": gradient_norm, "samples_per_second": rate}
@@ -268,7 +270,7 @@ class GradientLearner(ABC):
     def chunks(self, x: Any, task_id: int | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Encoded inputs on the device with their task ids, a bounded number of rows at a time."""
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        for part in tensor.split(ROWS_AT_ONCE):
+        for part in torch.split(tensor, ROWS_AT_ONCE):
             encoded = self._encoder.encode(part).to(self.device)
             ids = None if task_id is None else torch.full((len(part),), task_id, device=self.device)
             yield encoded, ids

@@ -102,6 +102,4 @@ class RmsProp:
     momentum: float = option(0.0, ge=0, lt=1, help="in [0, 1)")
 
     def build(self, parameters: Parameters) -> Optimizer:
-        return torch.optim.RMSprop(
-            parameters, lr=self.lr, alpha=self.alpha, eps=self.epsilon, momentum=self.momentum
-        )
+        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.alpha, eps=self.epsilon, momentum=self.momentum)

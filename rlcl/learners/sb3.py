@@ -200,8 +200,9 @@ class StableBaselines3:
         else:
             self._schedule = (self.model.num_timesteps, steps)
         self._progress(self.model.num_timesteps, 0)
-        if hasattr(self.model, "exploration_schedule"):
-            self.model.exploration_rate = self.model.exploration_schedule(self.model._current_progress_remaining)
+        model: Any = self.model
+        if hasattr(model, "exploration_schedule"):
+            model.exploration_rate = model.exploration_schedule(model._current_progress_remaining)
 
     def _progress(self, num_timesteps: int, total_timesteps: int) -> None:
         """In place of the model's own, whose schedules end with the stream counted so far."""

@@ -36,9 +36,7 @@ class NativeVecEnv(VecEnv):
     def __init__(self, source: Environment) -> None:
         self.vector = source.make_vector()
         self.render_mode = None
-        super().__init__(
-            self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space
-        )
+        super().__init__(self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space)
         self._actions: Any = None
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)

@@ -46,8 +46,8 @@ class Anchor:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        distance = torch._foreach_sub(parameters, anchor)
-        torch._foreach_addcmul_([p.grad for p in parameters], pull, distance)
+        distance = torch._foreach_sub([p.data for p in parameters], anchor)
+        torch._foreach_addcmul_([p.grad for p in parameters if p.grad is not None], pull, distance)
 
     def state_dict(self) -> dict[str, Any]:
         return {"pull": dict(self.pull), "anchor": dict(self.anchor)}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from attrs import frozen
+from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
@@ -102,4 +103,8 @@ def refusal(method: Method, host: Host) -> str | None:
 
 def joined(a: Batch, b: Batch) -> Batch:
     """One batch out of two, ``a`` first."""
-    return Batch(*(None if x is None or y is None else torch.cat((x, y)) for x, y in zip(a, b, strict=True)))
+
+    def both(x: Tensor | None, y: Tensor | None) -> Tensor | None:
+        return None if x is None or y is None else torch.cat((x, y))
+
+    return Batch(torch.cat((a.inputs, b.inputs)), both(a.targets, b.targets), both(a.task_ids, b.task_ids))

@@ -97,9 +97,7 @@ class Ewc:
         for start in range(0, len(batch.inputs), CHUNK):
             inputs = batch.inputs[start : start + CHUNK]
             ids = None if batch.task_ids is None else batch.task_ids[start : start + CHUNK]
-            part = diagonal_fisher(
-                host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator
-            )
+            part = diagonal_fisher(host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator)
             for name, value in part.items():
                 total[name] += value * (len(inputs) / len(batch.inputs))
         module.train(training)

@@ -84,7 +84,7 @@ def diagonal_fisher(
 
     In closed form for linear and convolutional layers: with activations a and output gradients d,
     the squared gradient of a linear layer's weights is the product of d^2 and a^2. Networks with
-    other trainable layers, or that use a layer twice, are done example by example.
+    other trainable layers, or that use a layer twice or over a sequence, are done example by example.
 
     Args:
         outputs: from encoded inputs and task ids to (B, K).
@@ -99,7 +99,7 @@ def diagonal_fisher(
     if owner is not None:
         with _recorded(owner) as calls:
             y = outputs(inputs, task_ids)
-        if all(len(c) <= 1 for c in calls.values()):
+        if all(_closed_form_holds(layer, made) for layer, made in calls.items()):
             for factor in factors(y, kind, fisher, generator):
                 _add_closed_form(total, owner, calls, factor)
             return {name: value / len(inputs) for name, value in total.items()}
@@ -123,14 +123,25 @@ def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners
     full_name = {id(p): name for name, p in parameters.items()}
     owners: Owners = {}
     for layer in module.modules():
-        own = {n: full_name.pop(id(p)) for n, p in layer.named_parameters(recurse=False) if id(p) in full_name}
+        own = {n: full_name[id(p)] for n, p in layer.named_parameters(recurse=False) if id(p) in full_name}
         if not own:
             continue
-        simple = isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str)
-        if not isinstance(layer, nn.Linear) and not simple:
+        if not isinstance(layer, nn.Linear) and not _is_simple(layer):
             return None
         owners[layer] = own
-    return None if full_name else owners
+    # Weights that two layers share stand there twice, and those of no layer not at all.
+    named = [name for own in owners.values() for name in own.values()]
+    return owners if sorted(named) == sorted(parameters) else None
+
+
+def _is_simple(layer: nn.Module) -> bool:
+    simple = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros"
+    return simple and not isinstance(layer.padding, str)
+
+
+def _closed_form_holds(layer: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether a layer saw each example once: a second call, or a linear layer over places, adds up gradients."""
+    return len(calls) <= 1 and all(a.dim() == (4 if isinstance(layer, nn.Conv2d) else 2) for a, _ in calls)
 
 
 @contextmanager
@@ -138,8 +149,9 @@ def _recorded(layers: Owners) -> Iterator[Calls]:
     """Records (input, output) of each layer's calls; the outputs keep their graph."""
     calls: Calls = {}
 
-    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         calls.setdefault(layer, []).append((args[0].detach(), output))
+        return output.clone()  # an activation in place would turn the recorded output into its own
 
     handles = [layer.register_forward_hook(hook) for layer in layers]
     try:
@@ -155,8 +167,8 @@ def _add_closed_form(total: dict[str, Tensor], owners: Owners, calls: Calls, fac
         factor.sum(), [calls[layer][0][1] for layer in layers], retain_graph=True, allow_unused=True
     )
     for layer, delta in zip(layers, deltas, strict=True):
-        if delta is None:
-            continue
+        if delta is None:  # allow_unused: a layer that this factor does not depend on
+            continue  # type: ignore[unreachable]
         activation = calls[layer][0][0]
         squares = _conv_squares if isinstance(layer, nn.Conv2d) else _linear_squares
         weight, bias = squares(layer, activation, delta)

@@ -33,4 +33,4 @@ def add_to_gradients(parameters: Mapping[str, nn.Parameter], gradients: Mapping[
     for parameter, _ in reached:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    torch._foreach_add_([p.grad for p, _ in reached], [g for _, g in reached])
+    torch._foreach_add_([p.grad for p, _ in reached if p.grad is not None], [g for _, g in reached])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from attrs import frozen
-from torch import nn
+from torch import Tensor, nn
 
 from rlcl.config import option
 
@@ -22,6 +23,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "leaky_relu": nn.LeakyReLU,
     "silu": nn.SiLU,
+}
+
+INITIALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "xavier": nn.init.xavier_uniform_,
+    "kaiming": nn.init.kaiming_uniform_,
+    "orthogonal": nn.init.orthogonal_,
 }
 
 
@@ -71,11 +78,7 @@ def initialize(module: nn.Module, how: Initialization) -> nn.Module:
     """Draws the weights of every linear and convolutional layer; ``torch`` leaves them as they are."""
     if how == "torch":
         return module
-    draw = {
-        "xavier": nn.init.xavier_uniform_,
-        "kaiming": nn.init.kaiming_uniform_,
-        "orthogonal": nn.init.orthogonal_,
-    }[how]
+    draw = INITIALIZERS[how]
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             draw(layer.weight)

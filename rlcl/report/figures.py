@@ -31,8 +31,8 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     figure = Figure(figsize=(1.6 + 0.95 * columns, 1.5 + 0.55 * rows), layout="constrained")
     axes = figure.subplots()
     bounded = bool(np.nanmin(matrix) >= 0 and np.nanmax(matrix) <= 1)
-    image = axes.imshow(matrix, cmap="viridis", aspect="auto", **({"vmin": 0, "vmax": 1} if bounded else {}))
-    low, high = image.get_clim()
+    low, high = (0.0, 1.0) if bounded else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    image = axes.imshow(matrix, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     digits = 2 if np.nanmax(np.abs(shown)) < 10 else 0
     for (t, j), value in np.ndenumerate(matrix):
         if np.isnan(value):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from rich.table import Table
 
+from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Results, measure_named
 from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.experiment import Criterion
@@ -51,7 +52,9 @@ def metrics_table(found: Mapping[str, Summary]) -> Table:
     """The metrics, a line each."""
     seeds = max((s.seeds for s in found.values()), default=0)
     title = f"metrics (mean and 95 % Student interval over {seeds} seeds)" if seeds > 1 else "metrics (1 seed)"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    losses = [m for m in {n.split(".")[0] for n in found} & set(MEASURES) if not measure_named(m).higher_is_better]
+    caption = f"{', '.join(losses)} enters negated: higher is better" if losses else None
+    table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     if seeds > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -64,17 +65,18 @@ def divide_classes(data: Data, experiences: int, order: ClassOrder, seeds: Seeds
     elif order == "shuffled":
         classes = seeds.child("class order").numpy().permutation(data.classes).tolist()
     else:
-        classes = list(order)  # type: ignore[arg-type]
+        classes = list(order)
         if sorted(classes) != list(range(data.classes)):
             raise Problem(f"class_order: expected each class of 0..{data.classes - 1} once, got {classes}")
     bounds = [round(i * data.classes / experiences) for i in range(experiences + 1)]
-    return [classes[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [classes[start:end] for start, end in pairwise(bounds)]
 
 
 def split_by_class(data: Data, groups: Sequence[Sequence[int]], budget: Budget, visibility: Visibility) -> Stream:
     """A stream whose experience ``i`` holds the classes ``groups[i]``."""
     train, test = data.train, data.test
-    assert isinstance(train, LabelledArrays) and isinstance(test, LabelledArrays)
+    assert isinstance(train, LabelledArrays)
+    assert isinstance(test, LabelledArrays)
     experiences = tuple(
         Experience(
             index=index,

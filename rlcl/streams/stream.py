@@ -29,9 +29,9 @@ class Stream(Sequence[Experience]):
         columns: the experiences that are evaluated, where they are not the ones trained on (joint).
     """
 
-    experiences: tuple[Experience, ...] = field(converter=tuple)
+    experiences: tuple[Experience, ...]
     spec: StreamSpec
-    visibility: Visibility = Visibility()
+    visibility: Visibility = field(factory=Visibility)
     columns: tuple[Experience, ...] = ()
 
     @property
@@ -67,6 +67,12 @@ class Stream(Sequence[Experience]):
         """
         if fraction == 0 or self.spec.kind == "environment":
             return self
+        if self.columns:
+            from rlcl.streams.joint import joined
+
+            # Split before they are joined: what a column holds out is not trained on.
+            columns = tuple(_split(e, fraction, seeds) for e in self.columns)
+            return attrs.evolve(self, experiences=(joined(columns, self.experiences[0].budget),), columns=columns)
         return attrs.evolve(self, experiences=tuple(_split(e, fraction, seeds) for e in self.experiences))
 
 

@@ -28,7 +28,17 @@ from rlcl.types import Event, Record
 __all__ = ["RunFolder", "disk_errors", "write_atomically"]
 
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EFBIG)
+DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EFBIG,
+)
 
 
 @contextmanager
@@ -48,8 +58,12 @@ def disk_errors(path: Path) -> Iterator[None]:
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file whole: a reader sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @define(eq=False)
@@ -91,13 +105,21 @@ class RunFolder:
 
     def open(self, lengths: Mapping[str, int]) -> None:
         """Starts writing records and events after the bytes that a checkpoint vouches for."""
+        for name, length in lengths.items():
+            file = self.path / f"{name}.jsonl"
+            if length > (file.stat().st_size if file.is_file() else 0):
+                raise RunFolderError(
+                    f"{file} is shorter than its checkpoint says ({length:,} bytes), so its records are lost; "
+                    f"remove {self.path} to run it anew"
+                )
         with disk_errors(self.path):
             self._records = JsonLines(self.path / "records.jsonl", lengths.get("records", 0))
             self._events = JsonLines(self.path / "events.jsonl", lengths.get("events", 0))
 
     def write(self, item: object) -> None:
         """Appends an event or a record; a sink."""
-        assert self._records is not None and self._events is not None
+        assert self._records is not None
+        assert self._events is not None
         if isinstance(item, Record):
             self._records.append(attrs.asdict(item))
         elif isinstance(item, Event):
@@ -108,14 +130,18 @@ class RunFolder:
 
     def lengths(self) -> dict[str, int]:
         """Bytes of records and events on the disk."""
-        assert self._records is not None and self._events is not None
+        assert self._records is not None
+        assert self._events is not None
         return {"records": self._records.length(), "events": self._events.length()}
 
     def close(self) -> None:
-        for file in (self._records, self._events):
-            if file is not None:
-                file.close()
-        self._lock.close()
+        try:
+            with disk_errors(self.path):  # what is still in a buffer may not fit either
+                for file in (self._records, self._events):
+                    if file is not None:
+                        file.close()
+        finally:
+            self._lock.close()
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with disk_errors(self.path):

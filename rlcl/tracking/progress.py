@@ -117,8 +117,14 @@ class TerminalProgress:
         if isinstance(item, Record):
             self._records.append(item)
         elif isinstance(item, Event):
-            rate = next((f"{v:,.0f} {k.removesuffix('_per_second')}/s" for k, v in item.values.items()
-                         if k.endswith("_per_second")), "")
+            rate = next(
+                (
+                    f"{v:,.0f} {k.removesuffix('_per_second')}/s"
+                    for k, v in item.values.items()
+                    if k.endswith("_per_second")
+                ),
+                "",
+            )
             shown = {k: v for k, v in item.values.items() if k in ("loss", "episode_return")}
             self._update(rate=rate.replace("_", " "), latest=" ".join(f"{k} {v:.3g}" for k, v in shown.items()))
         elif item.trained_on >= 0:

@@ -73,7 +73,9 @@ def load(path: Path) -> Any:
                 raise CheckpointError(f"checkpoint {path}: {name} is damaged (its checksum differs)")
         document = json.loads((path / STATE).read_text())
         if document["version"] != VERSION:
-            raise CheckpointError(f"checkpoint {path} is of version {document['version']}, and this rlcl reads {VERSION}")
+            raise CheckpointError(
+                f"checkpoint {path} is of version {document['version']}, and this rlcl reads {VERSION}"
+            )
         return unflatten(document["state"], load_file(path / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error

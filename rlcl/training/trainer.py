@@ -53,6 +53,7 @@ class Trainer:
     _trained: int = field(init=False, default=-1)  # the last experience that was trained on to its end
     _due: int | None = field(init=False, default=-1)  # trained on when what is evaluated next is evaluated
     _ending: bool = field(init=False, default=True)  # whether that evaluation is at a boundary
+    _globals: dict[str, Any] | None = field(init=False, default=None)  # to start from, whatever else has drawn since
 
     def __attrs_post_init__(self) -> None:
         every = self.evaluation.every
@@ -72,6 +73,7 @@ class Trainer:
                 event_interval=self.event_interval,
             )
         )
+        self._globals = global_state()
 
     @property
     def finished(self) -> bool:
@@ -96,6 +98,9 @@ class Trainer:
             A Boundary when nothing is in flight (first of all, and after each experience's
             evaluation); the learner's events, and None between them; records.
         """
+        if self._globals is not None:
+            load_global_state(self._globals)
+            self._globals = None
         if self._due == -1:
             yield Boundary(0, -1)
         if self._due is not None:
@@ -168,6 +173,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self._trained, self._due, self._ending = state["trained"], state["due"], state["ending"]
+        self._globals = cloned(state["globals"])
         load_global_state(state["globals"])
 
 
@@ -200,7 +206,7 @@ class Outcome:
         names: of the metrics asked for; all that apply by default.
     """
 
-    records: tuple[Record, ...] = field(converter=tuple)
+    records: tuple[Record, ...]
     measures: tuple[str, ...]
     names: tuple[str, ...] = ()
 

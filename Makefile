@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make quickstart` and `make test`. Each makes .venv first, once.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Real data, where it lies beside the checkout; else $RLCL_DATA or ./data.
+ifneq ($(wildcard ../shared/data),)
+export RLCL_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help quickstart test lint types unit format benchmark clean
+
+help:  ## Show what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): pyproject.toml
+	@echo "making .venv (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "rlcl needs Python 3.11 to 3.13; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED)  ## Install, then run the main job
+	@$(BIN)/rlcl run quickstart
+
+test: lint types unit  ## Install, then run ruff, mypy and pytest
+
+lint: $(INSTALLED)  ## Run ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)  ## Run mypy, strict
+	$(BIN)/mypy
+
+unit: $(INSTALLED)  ## Run pytest
+	$(BIN)/python -m pytest
+
+format: $(INSTALLED)  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
+	$(BIN)/python benchmarks/speed/classifier.py
+	$(BIN)/python benchmarks/speed/sb3.py
+
+clean:  ## Remove .venv and caches; runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

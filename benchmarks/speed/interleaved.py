@@ -1,0 +1,71 @@
+"""Times contestants in turns and tells the ratio of each pair of neighbours, with its spread."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def measure(contestants: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each repetition of each contestant, by name; the order turns round each time.
+
+    Args:
+        contestants: by name; each call does the whole work once.
+        repetitions: of all of them; one more, that warms up, is not counted.
+    """
+    names = list(contestants)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for repetition in range(repetitions + 1):
+        for name in names if repetition % 2 else reversed(names):
+            started = time.perf_counter()
+            contestants[name]()
+            if repetition:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> dict[str, float]:
+    """How fast ours is, theirs being 1: median, quartiles and a bootstrap interval of the median."""
+    ratios = np.array(seconds[theirs]) / np.array(seconds[ours])
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(ratios, (10_000, len(ratios))), 1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return {
+        "median": float(np.median(ratios)),
+        "low": float(low),
+        "high": float(high),
+        "quartile_1": float(np.quantile(ratios, 0.25)),
+        "quartile_3": float(np.quantile(ratios, 0.75)),
+        "repetitions": len(ratios),
+        "seconds_ours": float(np.median(seconds[ours])),
+        "seconds_theirs": float(np.median(seconds[theirs])),
+    }
+
+
+def report(name: str, rows: Mapping[str, Mapping[str, float]], targets: Mapping[str, float], command: str) -> None:
+    """Prints the ratios beside what is wanted, and keeps them under ``benchmarks/results``."""
+    print(f"{'work':44} {'ratio':>7} {'interval':>15} {'at least':>9}")
+    for work, row in rows.items():
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        verdict = "" if row["median"] >= targets[work] else "  missed"
+        print(f"{work:44} {row['median']:7.3f} {interval:>15} {targets[work]:9.2f}{verdict}")
+    RESULTS.mkdir(exist_ok=True)
+    content = {
+        "command": command,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "rows": {work: {**row, "at_least": targets[work]} for work, row in rows.items()},
+    }
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

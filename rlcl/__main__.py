@@ -1,0 +1,5 @@
+"""``python -m rlcl``."""
+
+from rlcl.commands import main
+
+main()

@@ -1,0 +1,176 @@
+"""The three kinds of source: labelled arrays, unlabelled arrays, environments.
+
+An array source is a view (indices and a transformation) of tensors that a whole stream shares; it
+becomes a contiguous tensor when it is asked for, so a stream of a hundred experiences costs no
+more memory than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from rlcl.data.environments import Environment
+from rlcl.data.validation import check_arrays
+from rlcl.errors import DataError
+
+__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays"]
+
+Transform = Callable[[Tensor], Tensor]
+
+
+@frozen(eq=False)
+class LabelledArrays:
+    """Inputs with class labels.
+
+    Args:
+        inputs: (N, *observation) of any dtype.
+        labels: (N,) int64 class indices.
+        indices: (M,) int64 rows that belong to this source, None for all.
+        transform: from (B, *observation) to (B, *observation), applied when read.
+        tasks: (N,) int64 task of each row, where a source holds several tasks and may show them.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    indices: Tensor | None = None
+    transform: Transform | None = None
+    tasks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs if self.indices is None else self.indices)
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Contiguous inputs (M, *observation) and labels (M,)."""
+        return _read(self.inputs, self.indices, self.transform), self.targets
+
+    @property
+    def targets(self) -> Tensor:
+        """(M,) int64 labels, without touching the inputs."""
+        return self.labels if self.indices is None else self.labels.index_select(0, self.indices)
+
+    @property
+    def task_ids(self) -> Tensor | None:
+        """(M,) int64, or None."""
+        return self.tasks if self.tasks is None or self.indices is None else self.tasks[self.indices]
+
+    def subset(self, rows: Tensor) -> LabelledArrays:
+        """The source's own rows, by place."""
+        return evolve(self, indices=_compose(self.indices, rows))
+
+    def transformed(self, transform: Transform) -> LabelledArrays:
+        return evolve(self, transform=transform)
+
+
+@frozen(eq=False)
+class UnlabelledArrays:
+    """Inputs alone; arguments as in :class:`LabelledArrays`."""
+
+    inputs: Tensor
+    indices: Tensor | None = None
+    transform: Transform | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs if self.indices is None else self.indices)
+
+    def read(self) -> tuple[Tensor, None]:
+        """Contiguous inputs (M, *observation), and no labels."""
+        return _read(self.inputs, self.indices, self.transform), None
+
+    def subset(self, rows: Tensor) -> UnlabelledArrays:
+        return evolve(self, indices=_compose(self.indices, rows))
+
+    def transformed(self, transform: Transform) -> UnlabelledArrays:
+        return evolve(self, transform=transform)
+
+
+def arrays(inputs: Tensor, labels: Tensor | None) -> LabelledArrays | UnlabelledArrays:
+    """The kind of source that fits: labelled where there are labels."""
+    return UnlabelledArrays(inputs) if labels is None else LabelledArrays(inputs, labels)
+
+
+def _read(inputs: Tensor, indices: Tensor | None, transform: Transform | None) -> Tensor:
+    x = inputs if indices is None else inputs.index_select(0, indices)  # 30 times as fast as inputs[indices]
+    return x if transform is None else transform(x).contiguous()
+
+
+def _compose(indices: Tensor | None, rows: Tensor) -> Tensor:
+    return rows if indices is None else indices[rows]
+
+
+def _tensor(array: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array.contiguous()
+    # Copied, for an array that is read-only or that its owner changes later must not change ours.
+    array = np.array(array, order="C")
+    return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
+
+
+def _labels(array: Any) -> Tensor | None:
+    if array is None:
+        return None
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.array(array, order="C"))
+    return (
+        tensor.to(torch.int64) if not tensor.is_floating_point() or bool((tensor == tensor.round()).all()) else tensor
+    )
+
+
+@frozen(eq=False)
+class Data:
+    """A data set in memory, with the split that its authors made.
+
+    Args:
+        train_inputs: (N, *observation), NumPy or torch, of any dtype; images channels first.
+        train_labels: (N,) whole numbers from 0, or None.
+        test_inputs: (M, *observation).
+        test_labels: (M,), or None.
+        name: for messages.
+        class_names: for people; the numbers themselves by default.
+
+    Raises:
+        DataError: shapes that do not agree, a value that is not finite, labels that are not whole
+            numbers from 0, or a class that appears only in the test set.
+    """
+
+    train_inputs: Tensor = field(converter=_tensor)
+    train_labels: Tensor | None = field(converter=_labels)
+    test_inputs: Tensor = field(converter=_tensor)
+    test_labels: Tensor | None = field(converter=_labels)
+    name: str = "data"
+    class_names: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        check_arrays(self.name, "train", self.train_inputs, self.train_labels)
+        check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels)
+        ours, theirs = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
+        if ours != theirs:
+            raise DataError(f"data {self.name!r}: training inputs have the shape {ours} each, test inputs {theirs}")
+        if (self.train_labels is None) != (self.test_labels is None):
+            raise DataError(f"data {self.name!r}: give labels to both the training and the test set, or to neither")
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, 0 without labels."""
+        return 0 if self.train_labels is None else int(self.train_labels.max()) + 1
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name a class."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
+    @property
+    def train(self) -> LabelledArrays | UnlabelledArrays:
+        return arrays(self.train_inputs, self.train_labels)
+
+    @property
+    def test(self) -> LabelledArrays | UnlabelledArrays:
+        return arrays(self.test_inputs, self.test_labels)

@@ -1,0 +1,196 @@
+"""What holds for every encoder, and the arithmetic of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlcl.encoders.compose import Compose
+from rlcl.encoders.flatten import Flatten
+from rlcl.encoders.identity import Identity
+from rlcl.encoders.scale import Scale
+from rlcl.encoders.standardize import Standardize, merge_moments
+from rlcl.registry import entries, find
+from rlcl.training import checkpoint
+
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "identity": [{}],
+    "flatten": [{}],
+    "scale": [{}, {"maximum": 3.0}],
+    "standardize": [{}, {"fit_on": "running"}, {"clip": None}, {"clip": 0.5, "epsilon": 0.1}],
+    "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
+}
+
+
+def build(name: str, settings: dict[str, Any]) -> Any:
+    if "encoders" in settings:
+        settings = {"encoders": tuple(find("encoder", part)() for part in settings["encoders"])}
+    return find("encoder", name)(**settings)
+
+
+def inputs(dtype: torch.dtype, seed: int = 0, rows: int = 7) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand((rows, 2, 3, 4), generator=generator) * 200).to(dtype)
+
+
+every = pytest.mark.parametrize(
+    ("name", "settings"), [(name, settings) for name in sorted(entries("encoder")) for settings in SETTINGS[name]]
+)
+of_every_type = pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.float64], ids=str)
+
+
+@every
+@of_every_type
+def test_encodings_have_the_shape_that_is_said_and_are_float32(name: str, settings: Any, dtype: torch.dtype) -> None:
+    encoder, x = build(name, settings), inputs(dtype)
+    encoder.fit(x)
+    encoded = encoder.encode(x)
+    # Encoders that compose nothing give back what they got.
+    assert (torch.float32 if settings != {"encoders": ()} else dtype) == encoded.dtype
+    assert (7, *encoder.shape((2, 3, 4))) == tuple(encoded.shape)
+
+
+@every
+@of_every_type
+def test_the_input_stays_as_it_was(name: str, settings: Any, dtype: torch.dtype) -> None:
+    encoder, x = build(name, settings), inputs(dtype)
+    before = x.clone()
+    encoder.fit(x)
+    encoder.encode(x)
+    assert torch.equal(before, x)
+
+
+@every
+def test_a_fitted_state_travels_through_a_checkpoint(name: str, settings: Any, tmp_path: Any) -> None:
+    encoder, x = build(name, settings), inputs(torch.float32)
+    encoder.fit(x)
+    encoder.fit(inputs(torch.float32, seed=1) * 3)
+    state = checkpoint.load(checkpoint.save(tmp_path, 0, encoder.state_dict()))
+    other = build(name, settings)
+    other.load_state_dict(state)
+    assert torch.equal(encoder.encode(x), other.encode(x))
+    for fitted in (encoder, other):  # and goes on from there alike
+        fitted.fit(inputs(torch.float32, seed=2))
+    assert torch.equal(encoder.encode(x), other.encode(x))
+
+
+@every
+def test_rows_are_encoded_each_by_itself(name: str, settings: Any) -> None:
+    encoder, x = build(name, settings), inputs(torch.float32)
+    encoder.fit(x)
+    assert torch.equal(encoder.encode(x)[2:5], encoder.encode(x[2:5]))
+
+
+def test_identity_changes_the_type_alone() -> None:
+    assert [[1.0, 255.0]] == Identity().encode(torch.tensor([[1, 255]], dtype=torch.uint8)).tolist()
+
+
+def test_flatten_keeps_the_order_of_features() -> None:
+    assert [[0.0, 1.0, 2.0, 3.0]] == Flatten().encode(torch.arange(4).reshape(1, 2, 2)).tolist()
+
+
+# Scale.
+
+
+def test_bytes_are_scaled_to_exactly_x_over_255() -> None:
+    x = torch.arange(256, dtype=torch.uint8).reshape(-1, 1)
+    scale = Scale()
+    scale.fit(x[:10])
+    assert torch.equal(torch.arange(256).float().reshape(-1, 1) / 255, scale.encode(x))
+
+
+def test_numbers_are_scaled_by_the_largest_magnitude_of_the_first_data() -> None:
+    scale = Scale()
+    scale.fit(torch.tensor([[-8.0, 2.0]]))
+    scale.fit(torch.tensor([[100.0, 2.0]]))
+    assert [[-1.0, 0.25]] == scale.encode(torch.tensor([[-8.0, 2.0]])).tolist()
+
+
+def test_a_given_maximum_is_not_found_from_the_data() -> None:
+    scale = Scale(maximum=2.0)
+    scale.fit(torch.tensor([[100.0]]))
+    assert [[50.0]] == scale.encode(torch.tensor([[100.0]])).tolist()
+
+
+def test_data_of_zeros_stays_zero() -> None:
+    scale = Scale()
+    scale.fit(torch.zeros(2, 2))
+    assert [[0.0, 0.0]] == scale.encode(torch.zeros(1, 2)).tolist()
+
+
+# Standardize.
+
+
+def test_moments_of_two_samples_together() -> None:
+    # (1, 3): mean 2, variance 1. (5, 5, 8): mean 6, variance 2. Together (1, 3, 5, 5, 8):
+    # mean 22 / 5 = 4.4, variance (3.4^2 + 1.4^2 + 0.6^2 + 0.6^2 + 3.6^2) / 5 = 27.2 / 5 = 5.44.
+    n, mean, variance = merge_moments(
+        (2.0, torch.tensor(2.0), torch.tensor(1.0)), (3.0, torch.tensor(6.0), torch.tensor(2.0))
+    )
+    assert 5.0 == n
+    assert pytest.approx(4.4) == float(mean)
+    assert pytest.approx(5.44) == float(variance)
+
+
+def test_standardized_features_by_hand() -> None:
+    # Column 0: (1, 3), mean 2, standard deviation 1. Column 1: (0, 8), mean 4, standard deviation 4.
+    encoder = Standardize()
+    encoder.fit(torch.tensor([[1.0, 0.0], [3.0, 8.0]]))
+    actual = encoder.encode(torch.tensor([[1.0, 0.0], [5.0, 6.0]]))
+    assert [pytest.approx([-1.0, -1.0], abs=1e-6), pytest.approx([3.0, 0.5], abs=1e-6)] == actual.tolist()
+
+
+def test_fitting_on_the_first_experience_ignores_later_data() -> None:
+    encoder, x = Standardize(), inputs(torch.float32)
+    encoder.fit(x)
+    expected = encoder.encode(x)
+    encoder.fit(inputs(torch.float32, seed=1) * 5 + 100)
+    assert torch.equal(expected, encoder.encode(x))
+
+
+def test_running_moments_are_those_of_everything_seen() -> None:
+    parts = [inputs(torch.float32, seed, rows) * (seed + 1) + seed for seed, rows in enumerate((1, 7, 30))]
+    encoder = Standardize(fit_on="running", clip=None, epsilon=1e-12)
+    for part in parts:
+        encoder.fit(part)
+    everything = torch.cat(parts).double().numpy()
+    expected = (everything - everything.mean(0)) / everything.std(0)
+    np.testing.assert_allclose(encoder.encode(torch.cat(parts)).numpy(), expected, atol=1e-4)
+
+
+def test_encodings_are_clipped() -> None:
+    encoder = Standardize(clip=2.0)
+    encoder.fit(torch.tensor([[-1.0], [1.0]]))
+    assert [[-2.0], [2.0]] == encoder.encode(torch.tensor([[-50.0], [50.0]])).tolist()
+
+
+def test_a_constant_feature_is_zero_and_is_not_blown_up() -> None:
+    encoder = Standardize(clip=None)
+    encoder.fit(torch.tensor([[0.1, 1.0], [0.1, 2.0]]).repeat(1000, 1))
+    assert pytest.approx([0.0, -1.0], abs=1e-6) == encoder.encode(torch.tensor([[0.1, 1.0]]))[0].tolist()
+
+
+def test_an_encoder_that_saw_nothing_leaves_numbers_as_they_are() -> None:
+    assert [[0.5, -3.0]] == Standardize().encode(torch.tensor([[0.5, -3.0]])).tolist()
+
+
+# Compose.
+
+
+def test_each_encoder_is_fitted_on_what_those_before_it_make() -> None:
+    x = torch.tensor([[1.0], [3.0]])
+    encoder = Compose((Scale(maximum=0.5), Standardize(clip=None)))
+    encoder.fit(x)
+    # Scaled: (2, 6), mean 4, standard deviation 2.
+    assert [4.0] == encoder.encoders[1].state_dict()["mean"].tolist()
+    assert pytest.approx([-1.0, 1.0], abs=1e-6) == encoder.encode(x).flatten().tolist()
+
+
+def test_the_order_of_encoders_matters() -> None:
+    x = torch.tensor([[1.0], [3.0]])
+    encoder = Compose((Standardize(clip=None), Scale(maximum=0.5)))
+    encoder.fit(x)
+    assert pytest.approx([-2.0, 2.0], abs=1e-6) == encoder.encode(x).flatten().tolist()

@@ -1,0 +1,306 @@
+"""Every metric of R, with numbers worked out by hand.
+
+The matrix used most has three experiences and was evaluated before training::
+
+    before   0.2  0.1  0.3
+    R[0]     0.9  0.2  0.4
+    R[1]     0.6  0.8  0.5
+    R[2]     0.5  0.7  1.0
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlcl.errors import Problem
+from rlcl.evaluation import METRICS
+from rlcl.evaluation.results import Results, metrics
+from rlcl.registry import find
+from rlcl.types import Record
+
+NAN = float("nan")
+BEFORE = (0.2, 0.1, 0.3)
+R = ((0.9, 0.2, 0.4), (0.6, 0.8, 0.5), (0.5, 0.7, 1.0))
+
+
+def record(step: int, trained_on: int, evaluated_on: int, value: float, metric: str = "accuracy") -> Record:
+    return Record("run", 0, step, trained_on, evaluated_on, metric, value)
+
+
+def records_of(
+    matrix: Sequence[Sequence[float]], before: Sequence[float] = (), metric: str = "accuracy"
+) -> list[Record]:
+    """One record a cell that is not NaN; experience t is trained on for 10 updates."""
+    rows = [record(0, -1, j, value, metric) for j, value in enumerate(before)]
+    rows += [record(10 * (t + 1), t, j, v, metric) for t, row in enumerate(matrix) for j, v in enumerate(row)]
+    return [row for row in rows if not np.isnan(row.value)]
+
+
+def computed(name: str, matrix: Sequence[Sequence[float]] = R, before: Sequence[float] = BEFORE) -> float | None:
+    value: float | None = find("metric", name)(Results(records_of(matrix, before), "accuracy"))
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # The last row.
+        ("average", (0.5 + 0.7 + 1.0) / 3),
+        # Rows up to the diagonal: (0.9), (0.6, 0.8), (0.5, 0.7, 1.0).
+        ("incremental", (0.9 + (0.6 + 0.8) / 2 + (0.5 + 0.7 + 1.0) / 3) / 3),
+        # The diagonal.
+        ("learning", (0.9 + 0.8 + 1.0) / 3),
+        # Last row less the diagonal, without the last experience.
+        ("backward_transfer", ((0.5 - 0.9) + (0.7 - 0.8)) / 2),
+        # Above the diagonal less before, without the first experience.
+        ("forward_transfer.gem", ((0.2 - 0.1) + (0.5 - 0.3)) / 2),
+        # The best of rows 0 and 1 less the last row: column 0 has 0.9, column 1 has 0.8.
+        ("forgetting.chaudhry", ((0.9 - 0.5) + (0.8 - 0.7)) / 2),
+        # Diagonal less last row, the last experience's 0 included.
+        ("forgetting.cw", ((0.9 - 0.5) + (0.8 - 0.7) + 0) / 3),
+        # Pairs (experience i, trained on j > i): (0, 1), (0, 2), (1, 2); largest values 0.9 and 0.8.
+        ("forgetting.cora", ((0.9 - 0.6) / 0.9 + (0.6 - 0.5) / 0.9 + (0.8 - 0.7) / 0.8) / 3),
+        # Pairs (experience i, trained on j < i): (1, 0), (2, 0), (2, 1); largest values 0.8 and 1.0.
+        ("forward_transfer.cora", ((0.2 - 0.1) / 0.8 + (0.4 - 0.3) / 1.0 + (0.5 - 0.4) / 1.0) / 3),
+        # The least after their own training: 0.5 of (0.6, 0.5), and 0.7.
+        ("min", (0.5 + 0.7) / 2),
+        ("worst_case", 1.0 / 3 + (2 / 3) * (0.5 + 0.7) / 2),
+    ],
+)
+def test_a_metric_equals_its_formula(name: str, expected: float) -> None:
+    assert pytest.approx(expected, abs=1e-12) == computed(name)
+
+
+def test_chaudhry_looks_for_the_maximum_before_an_experience_was_trained_on_too() -> None:
+    # Experience 1 was best (0.9) after training on experience 0: 0.9 - 0.4, not 0.8 - 0.4.
+    matrix = ((0.7, 0.9, 0.1), (0.7, 0.8, 0.1), (0.7, 0.4, 0.9))
+    assert pytest.approx(((0.7 - 0.7) + (0.9 - 0.4)) / 2) == computed("forgetting.chaudhry", matrix)
+
+
+def test_chaudhry_leaves_the_last_row_out_of_the_maximum() -> None:
+    # Better in the end than ever before: forgetting is negative.
+    assert pytest.approx(0.5 - 0.8) == computed("forgetting.chaudhry", ((0.5, 0.1), (0.8, 0.9)), ())
+
+
+def test_rebuffi_and_the_average_of_averages_differ_in_their_weights() -> None:
+    assert pytest.approx((1.0 + (0.0 + 0.5) / 2) / 2) == computed("incremental", ((1.0, 0.9), (0.0, 0.5)), ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "backward_transfer",
+        "forward_transfer.gem",
+        "forgetting.chaudhry",
+        "forgetting.cw",
+        "forgetting.cora",
+        "forward_transfer.cora",
+        "min",
+        "worst_case",
+    ],
+)
+def test_one_experience_has_no_forgetting_and_no_transfer(name: str) -> None:
+    assert computed(name, ((0.9,),), (0.1,)) is None
+
+
+@pytest.mark.parametrize("name", ["average", "incremental", "learning"])
+def test_one_experience_has_an_average(name: str) -> None:
+    assert pytest.approx(0.9) == computed(name, ((0.9,),), (0.1,))
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_no_records_are_no_metric(name: str) -> None:
+    assert find("metric", name)(Results((), "accuracy")) is None
+
+
+@pytest.mark.parametrize("name", ["forward_transfer.gem"])
+def test_transfer_needs_what_was_measured_before(name: str) -> None:
+    assert computed(name, R, ()) is None
+
+
+def test_cora_forward_transfer_without_a_measurement_before_keeps_the_pairs_that_are_known() -> None:
+    # Only (2, 1) is left: trained on 1, between R[0] and R[1]; the largest of column 2 is 1.0.
+    assert pytest.approx((0.5 - 0.4) / 1.0) == computed("forward_transfer.cora", R, ())
+
+
+def test_more_columns_than_rows_have_an_average_alone() -> None:
+    matrix = ((0.9, 0.5, 0.1),)  # joint training
+    assert pytest.approx(0.5) == computed("average", matrix, ())
+    assert [None] * (len(METRICS) - 1) == [computed(name, matrix, ()) for name in sorted(METRICS) if name != "average"]
+
+
+SEEN = ((0.9, NAN, NAN), (0.6, 0.8, NAN), (0.5, 0.7, 1.0))  # evaluation.on: seen
+CURRENT = ((0.9, NAN, NAN), (NAN, 0.8, NAN), (NAN, NAN, 1.0))  # evaluation.on: current
+END = ((NAN, NAN, NAN), (NAN, NAN, NAN), (0.5, 0.7, 1.0))  # evaluation.every: end
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix", "expected"),
+    [
+        ("average", SEEN, (0.5 + 0.7 + 1.0) / 3),
+        ("incremental", SEEN, (0.9 + 0.7 + 2.2 / 3) / 3),
+        ("backward_transfer", SEEN, (-0.4 - 0.1) / 2),
+        ("forward_transfer.gem", SEEN, None),
+        ("forgetting.chaudhry", SEEN, (0.4 + 0.1) / 2),
+        ("forgetting.cw", SEEN, (0.4 + 0.1 + 0) / 3),
+        ("forgetting.cora", SEEN, (0.3 / 0.9 + 0.1 / 0.9 + 0.1 / 0.8) / 3),
+        ("forward_transfer.cora", SEEN, None),
+        ("min", SEEN, (0.5 + 0.7) / 2),
+        ("average", CURRENT, 1.0),
+        ("learning", CURRENT, (0.9 + 0.8 + 1.0) / 3),
+        ("backward_transfer", CURRENT, None),
+        ("forgetting.chaudhry", CURRENT, None),
+        ("forgetting.cw", CURRENT, None),
+        ("forgetting.cora", CURRENT, None),
+        ("min", CURRENT, None),
+        ("worst_case", CURRENT, None),
+        ("average", END, (0.5 + 0.7 + 1.0) / 3),
+        ("backward_transfer", END, None),
+        ("forgetting.chaudhry", END, None),
+        ("forgetting.cw", END, None),
+        ("forgetting.cora", END, None),
+    ],
+)
+def test_a_cell_that_was_not_measured_is_left_out(
+    name: str, matrix: Sequence[Sequence[float]], expected: float | None
+) -> None:
+    actual = computed(name, matrix, ())
+    assert (expected is None) == (actual is None)
+    assert expected is None or pytest.approx(expected) == actual
+
+
+def test_continual_worlds_forgetting_is_for_performances_between_0_and_1() -> None:
+    assert computed("forgetting.cw", ((200.0, 10.0), (150.0, 190.0)), ()) is None
+
+
+def test_cora_divides_by_the_largest_magnitude() -> None:
+    # Returns are negative: |r_0| is at most 400, before training.
+    matrix, before = ((-100.0, -350.0), (-300.0, -90.0)), (-400.0, -500.0)
+    assert pytest.approx((-100 - -300) / 400) == computed("forgetting.cora", matrix, before)
+    assert pytest.approx((-350 - -500) / 500) == computed("forward_transfer.cora", matrix, before)
+
+
+def test_cora_leaves_out_an_experience_that_is_always_0() -> None:
+    matrix = ((0.0, 0.1, 0.0), (0.0, 0.8, 0.0), (0.0, 0.6, 0.9))
+    assert pytest.approx((0.8 - 0.6) / 0.8) == computed("forgetting.cora", matrix, ())
+
+
+def test_the_minimum_sees_evaluations_within_later_experiences() -> None:
+    # While experience 1 is trained on, experience 0 falls to 0.1 and comes back: the stability gap.
+    gap = [record(12, 1, 0, 0.1), record(15, 1, 0, 0.3)]
+    results = Results(records_of(R, BEFORE) + gap, "accuracy")
+    low = (0.1 + 0.7) / 2
+    assert pytest.approx(low) == find("metric", "min")(results)
+    assert pytest.approx(1.0 / 3 + 2 / 3 * low) == find("metric", "worst_case")(results)
+
+
+def test_the_minimum_passes_over_an_experiences_own_training_and_what_came_before_it() -> None:
+    early = [record(5, 0, 0, 0.0), record(3, 0, 1, 0.0), record(15, 1, 1, 0.05)]
+    assert pytest.approx((0.5 + 0.7) / 2) == find("metric", "min")(Results(records_of(R) + early, "accuracy"))
+
+
+def test_r_is_what_was_measured_last_of_a_cell_in_whatever_order_records_come() -> None:
+    results = Results([record(20, 1, 0, 0.6), record(10, 0, 0, 0.9), record(5, 0, 0, 0.4)], "accuracy")
+    assert [[0.9], [0.6]] == results.R.tolist()
+
+
+def test_before_is_kept_apart_from_the_last_row() -> None:
+    results = Results(records_of(R, BEFORE), "accuracy")
+    assert list(BEFORE) == results.before.tolist()
+    assert [list(row) for row in R] == results.R.tolist()
+
+
+def test_a_loss_enters_negated() -> None:
+    rows = records_of(((1.0, 4.0), (3.0, 2.0)), (5.0, 6.0), "reconstruction_error")
+    results = Results(rows, "reconstruction_error")
+    assert [[-1.0, -4.0], [-3.0, -2.0]] == results.R.tolist()
+    assert [-5.0, -6.0] == results.before.tolist()
+    assert pytest.approx(-3.0 - -1.0) == find("metric", "backward_transfer")(results)
+    assert pytest.approx(-1.0 - -3.0) == find("metric", "forgetting.chaudhry")(results)
+    assert pytest.approx(-3.0) == find("metric", "min")(results)
+
+
+def test_records_of_other_measures_are_passed_over() -> None:
+    rows = records_of(((0.9,),)) + records_of(((0.1,),), metric="linear_probe")
+    assert [[0.9]] == Results(rows, "accuracy").R.tolist()
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize("experiences", [1, 2, 5])
+def test_every_metric_gives_a_number_or_nothing(name: str, experiences: int) -> None:
+    rng = np.random.default_rng(experiences)
+    for holes in (0.0, 0.3, 0.9):
+        matrix = rng.random((experiences, experiences))
+        matrix[rng.random(matrix.shape) < holes] = NAN
+        matrix[-1, -1] = 0.5
+        value = computed(name, matrix.tolist(), rng.random(experiences).tolist())
+        assert value is None or (isinstance(value, float) and np.isfinite(value))
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_every_metric_names_its_source_or_formula(name: str) -> None:
+    documentation = inspect.getdoc(find("metric", name)) or ""
+    assert "R[" in documentation or "Source:" in documentation
+
+
+# Metrics by name.
+
+
+def test_the_measures_own_statistics_carry_its_name() -> None:
+    values = metrics(records_of(R, BEFORE), ["accuracy"])
+    assert {
+        "accuracy.average",
+        "accuracy.incremental",
+        "accuracy.learning",
+        "accuracy.min",
+        "accuracy.worst_case",
+        "backward_transfer",
+        "forward_transfer.gem",
+        "forward_transfer.cora",
+        "forgetting.chaudhry",
+        "forgetting.cw",
+        "forgetting.cora",
+    } == set(values)
+
+
+def test_transfer_of_a_second_measure_carries_its_name() -> None:
+    rows = records_of(R, metric="reconstruction_error") + records_of(R, metric="linear_probe")
+    values = metrics(rows, ["reconstruction_error", "linear_probe"])
+    assert pytest.approx(-0.25) == values["linear_probe.backward_transfer"]
+    assert pytest.approx(0.25) == values["backward_transfer"]
+
+
+def test_what_a_run_does_not_define_is_not_reported() -> None:
+    assert {"accuracy.average": 0.9} == metrics(
+        records_of(((0.9,),)), ["accuracy"], ["accuracy.average", "backward_transfer"]
+    )
+    assert "forgetting.chaudhry" not in metrics(records_of(((0.9,),)), ["accuracy"])
+
+
+def test_metrics_by_name_are_those_alone() -> None:
+    names = ["forgetting.chaudhry", "accuracy.average"]
+    assert names == list(metrics(records_of(R), ["accuracy"], names))
+
+
+def test_an_unknown_metric_gets_the_nearest_name() -> None:
+    with pytest.raises(Problem, match=r"unknown metric 'forgeting.chaudhry'; did you mean forgetting.chaudhry"):
+        metrics((), ["accuracy"], ["forgeting.chaudhry"])
+
+
+def test_a_function_in_a_file_is_a_metric(tmp_path: Path) -> None:
+    file = tmp_path / "own_metric.py"
+    file.write_text("def worst(results):\n    return float(results.R[-1].min())\n")
+    assert {"worst": 0.5} == metrics(records_of(R), ["accuracy"], [f"{file}:worst"])
+
+
+def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = [record(10 * t + 10, t, j, NAN) for t in range(2) for j in range(2)]
+        assert {} == metrics(rows, ["accuracy"])

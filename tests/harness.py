@@ -1,0 +1,290 @@
+"""Small data, streams and learners for tests, and what compares their states bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from rlcl.data.datasets import Digits
+from rlcl.data.sources import Data, Environment
+from rlcl.encoders.identity import Identity
+from rlcl.encoders.scale import Scale
+from rlcl.learners.autoencoder import Autoencoder
+from rlcl.learners.classifier import Classifier
+from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.networks.mlp import Mlp
+from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
+from rlcl.state import cloned
+from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.streams.stream import Stream
+from rlcl.streams.task_incremental import TaskIncremental
+from rlcl.training.trainer import visible
+from rlcl.types import Budget, Encoder, Event, Experience, Method, OptimizerFactory, Setup, StreamSpec, Visibility
+
+WALL_CLOCK = ("samples_per_second", "env_steps_per_second")
+
+
+@cache
+def _few_digits(classes: int, per_class: int) -> Data:
+    data = Digits().load()
+
+    def first(labels: Tensor, count: int) -> Tensor:
+        return torch.cat([(labels == k).nonzero().flatten()[:count] for k in range(classes)])
+
+    train, test = first(data.train_labels, per_class), first(data.test_labels, 5)
+    return Data(
+        data.train_inputs[train], data.train_labels[train], data.test_inputs[test], data.test_labels[test], "digits"
+    )
+
+
+@frozen
+class FewDigits:
+    """The first few images of the first few digits."""
+
+    classes: int = 4
+    per_class: int = 13
+
+    def load(self) -> Data:
+        return _few_digits(self.classes, self.per_class)
+
+
+def digit_stream(
+    experiences: int = 2,
+    *,
+    budget: Budget = Budget(epochs=2),  # noqa: B008
+    task_ids: bool = False,
+    boundaries: str = "announced",
+    seed: int = 0,
+    data: Any = None,
+) -> Stream:
+    """Few digits, class by class, with or without task ids."""
+    data = FewDigits() if data is None else data
+    visibility = Visibility(task_ids="visible" if task_ids else "hidden", boundaries=boundaries)  # type: ignore[arg-type]
+    scenario = TaskIncremental if task_ids else ClassIncremental
+    return scenario(data=data, experiences=experiences, visibility=visibility).make(Seeds(seed), budget)
+
+
+def environment_stream(
+    *sources: Environment, budget: int, boundaries: str = "announced", unit: str = "env_steps"
+) -> Stream:
+    """One experience an environment; the seeds are the sources' own."""
+    experiences = tuple(
+        Experience(i, f"environment {i}", source, source, Budget(**{unit: budget}), i)
+        for i, source in enumerate(sources)
+    )
+    shape = tuple(sources[0].spaces()[0].shape or ())
+    return Stream(experiences, StreamSpec("environment", shape), Visibility(boundaries=boundaries))  # type: ignore[arg-type]
+
+
+def cartpoles(
+    budget: int, *, num_envs: int = 1, tasks: int = 2, vectorization: str = "sync", boundaries: str = "announced"
+) -> Stream:
+    """CartPole, then CartPole under four times the gravity."""
+    env = "rlcl_envs/CartPole-v1" if vectorization == "native" else "CartPole-v1"
+    sources = [
+        Environment(env, attributes=a, num_envs=num_envs, vectorization=vectorization, seed=11 + i, name=env)  # type: ignore[arg-type]
+        for i, a in enumerate([{}, {"gravity": 40}][:tasks])
+    ]
+    return environment_stream(*sources, budget=budget, boundaries=boundaries)
+
+
+def pendulums(budget: int, *, num_envs: int = 1, tasks: int = 2) -> Stream:
+    """Pendulum, then a heavier one."""
+    sources = [
+        Environment("Pendulum-v1", attributes=a, num_envs=num_envs, seed=21 + i, name="Pendulum-v1")
+        for i, a in enumerate([{}, {"m": 2.0}][:tasks])
+    ]
+    return environment_stream(*sources, budget=budget)
+
+
+def prepared(
+    learner: Any, stream: Stream, *, encoder: Encoder | None = None, seed: int = 0, event_interval: int = 100
+) -> Any:
+    """The learner, prepared as the trainer would, under seeded global generators."""
+    seeds = Seeds(seed)
+    seed_globals(seeds.child("globals"))
+    learner.prepare(
+        Setup(
+            spec=stream.spec,
+            stream=stream,
+            encoder=Identity() if encoder is None else encoder,
+            seeds=seeds.child("learner"),
+            event_interval=event_interval,
+        )
+    )
+    return learner
+
+
+def learning(learner: Any, stream: Stream) -> Iterator[Event | None]:
+    """What is left of the stream, as the trainer shows it."""
+    for experience in visible(stream)[learner.position.experience :]:
+        yield from learner.learn(experience)
+
+
+def learn_all(learner: Any, stream: Stream) -> list[Event]:
+    return [event for event in learning(learner, stream) if event is not None]
+
+
+def learn_one(learner: Any, stream: Stream) -> list[Event]:
+    """The next experience alone."""
+    experience = visible(stream)[learner.position.experience]
+    return [event for event in learner.learn(experience) if event is not None]
+
+
+def without_rates(events: Sequence[Event]) -> list[tuple[int, dict[str, float]]]:
+    """Steps and values but for those of the wall clock."""
+    return [(e.step, {k: v for k, v in e.values.items() if k not in WALL_CLOCK}) for e in events]
+
+
+def snapshot(learner: Any) -> dict[str, Any]:
+    state: dict[str, Any] = cloned({"learner": learner.state_dict(), "globals": global_state()})
+    return state
+
+
+def restore(learner: Any, state: Mapping[str, Any]) -> None:
+    learner.load_state_dict(state["learner"])
+    load_global_state(state["globals"])
+
+
+def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A learner's state but for its methods'."""
+    return {key: value for key, value in state.items() if key != "methods"}
+
+
+def weights(learner: Any) -> dict[str, Tensor]:
+    module = learner.model.policy if hasattr(learner, "model") else learner.module
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
+    """Paths at which two trees are not equal bit for bit; empty where they are."""
+    if type(expected) is not type(actual):
+        return [f"{path}: {type(expected).__name__} and {type(actual).__name__}"]
+    if isinstance(expected, Mapping):
+        if list(expected) != list(actual):
+            return [f"{path}: keys {list(expected)} and {list(actual)}"]
+        return [d for key in expected for d in differences(expected[key], actual[key], f"{path}/{key}")]
+    if isinstance(expected, list | tuple):
+        if len(expected) != len(actual):
+            return [f"{path}: {len(expected)} and {len(actual)} items"]
+        pairs = enumerate(zip(expected, actual, strict=True))
+        return [d for i, (e, a) in pairs for d in differences(e, a, f"{path}/{i}")]
+    if isinstance(expected, Tensor):
+        return [] if torch.equal(expected, actual) else [f"{path}: tensors differ"]
+    if isinstance(expected, np.ndarray):
+        return [] if np.array_equal(expected, actual) else [f"{path}: arrays differ"]
+    return [] if expected == actual else [f"{path}: {expected!r} and {actual!r}"]
+
+
+def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | None]:
+    """What the methods' hooks alone make of the gradients, at the present weights, which stay as they are."""
+    host = learner if hasattr(learner, "optimizers") else learner_host(learner)
+    optimizer = host.optimizers[key or host.primary]
+    named = dict(host.modules[key or host.primary].named_parameters())
+    seen: dict[str, Tensor | None] = {}
+
+    def look(*_: Any) -> None:
+        seen.update({n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()})
+
+    optimizer.zero_grad()
+    before = cloned(optimizer.state_dict())
+    kept = {n: p.detach().clone() for n, p in named.items()}
+    handle = optimizer.register_step_pre_hook(look)
+    optimizer.step()
+    handle.remove()
+    with torch.no_grad():
+        for name, p in named.items():
+            p.copy_(kept[name])
+    optimizer.load_state_dict(before)
+    optimizer.zero_grad()
+    return seen
+
+
+def learner_host(learner: Any) -> Any:
+    """What methods see of a Stable-Baselines3 learner."""
+    from rlcl.learners.sb3_host import host_of
+
+    return host_of(learner.model, learner._setup.stream.visibility, lambda: learner.position)
+
+
+def classifier(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Classifier:
+    """One small hidden layer, Adam, batches of 8."""
+    settings = {"network": Mlp(hidden=(16,)), "batch_size": 8, **settings}
+    return Classifier(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
+
+
+def autoencoder(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Autoencoder:
+    settings = {"network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 4, "batch_size": 8, **settings}
+    return Autoencoder(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
+
+
+def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", policy: Any = None, **options: Any) -> Any:
+    """An algorithm at a size for tests."""
+    from rlcl.learners.sb3 import StableBaselines3
+
+    options = {"policy_kwargs": {"net_arch": [16]}, **SMALL.get(algorithm, {}), **options}
+    return StableBaselines3(
+        algorithm=algorithm,
+        policy=policy,
+        options=options,
+        methods=methods,
+        schedule_over=schedule_over,  # type: ignore[arg-type]
+    )
+
+
+_OFF_POLICY = {"learning_starts": 20, "buffer_size": 200, "batch_size": 16}
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "PPO": {"n_steps": 32, "batch_size": 16, "n_epochs": 2},
+    "A2C": {"n_steps": 8},
+    "DQN": {**_OFF_POLICY, "train_freq": 2, "target_update_interval": 20, "exploration_fraction": 0.5},
+    "QRDQN": {**_OFF_POLICY, "train_freq": 2, "target_update_interval": 20},
+    "SAC": _OFF_POLICY,
+    "TD3": _OFF_POLICY,
+    "DDPG": _OFF_POLICY,
+    "TRPO": {"n_steps": 32, "batch_size": 16},
+}
+
+
+@frozen
+class HostCase:
+    """A learner that methods attach to, and what it shows them.
+
+    Args:
+        make: the learner with methods, not yet prepared.
+        stream: two experiences.
+        kind, provides: as the host says; a test holds them equal.
+        encoder: makes the encoder.
+    """
+
+    make: Callable[..., Any]
+    stream: Callable[[], Stream]
+    kind: str
+    provides: frozenset[str]
+    encoder: Callable[[], Encoder] = Identity
+
+    def prepared(self, *methods: Method, **settings: Any) -> Any:
+        return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
+
+
+_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native"})
+_LIBRARY = frozenset({"boundaries"})
+
+HOSTS: Mapping[str, HostCase] = {
+    "classifier": HostCase(classifier, digit_stream, "categorical", _NATIVE, Scale),
+    "classifier_sgd": HostCase(
+        lambda *m: classifier(*m, optimizer=Sgd(lr=0.05, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
+    ),
+    "classifier_task_ids": HostCase(
+        classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale
+    ),
+    "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
+    "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
+    "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
+    "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
+}

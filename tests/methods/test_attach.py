@@ -1,0 +1,117 @@
+"""The order in which methods run, on one tape that they write to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from attrs import define, field
+from harness import classifier, digit_stream, learn_all, prepared
+
+from rlcl.errors import UnsupportedError
+from rlcl.methods.attach import PHASES, joined
+from rlcl.types import Batch, Budget, Experience, Host
+
+
+@define(eq=False)
+class Dummy:
+    """Writes down what is asked of it."""
+
+    phase: str
+    tape: list[str]
+    requires: frozenset[str] = frozenset()
+    null: Mapping[str, Any] | None = None
+    _first: float = field(init=False, default=0.0)
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self.tape.append(f"attach {self.phase}")
+        self._first = rng.random()
+        optimizer = host.optimizers[host.primary]
+        before = PHASES.index(self.phase) <= PHASES.index("clip")
+        register = optimizer.register_step_pre_hook if before else optimizer.register_step_post_hook
+        register(lambda *_: self.tape.append(self.phase))
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        self.tape.append(f"begin {self.phase} {updates}")
+
+    def end(self, experience: Experience) -> None:
+        self.tape.append(f"end {self.phase}")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def dummies(tape: list[str], phases: tuple[str, ...] = PHASES) -> list[Any]:
+    """A class each, for a method stands there once."""
+    return [type(f"Dummy{phase}", (Dummy,), {})(phase, tape) for phase in phases]
+
+
+def test_hooks_run_in_the_order_of_their_phases() -> None:
+    tape: list[str] = []
+    stream = digit_stream(1, budget=Budget(updates=1))
+    learner = prepared(classifier(*reversed(dummies(tape))), stream)
+    learn_all(learner, stream)
+    expected = [
+        *(f"attach {phase}" for phase in PHASES),
+        *(f"begin {phase} 1" for phase in PHASES),
+        *PHASES,
+        *(f"end {phase}" for phase in PHASES),
+    ]
+    assert expected == tape
+
+
+def test_each_method_has_a_generator_of_its_own_name_whatever_stands_beside_it() -> None:
+    stream = digit_stream(1)
+
+    def draws(phases: tuple[str, ...]) -> dict[str, float]:
+        methods = dummies([], phases)
+        prepared(classifier(*methods), stream)
+        return {m.phase: m._first for m in methods}
+
+    both = draws(("add", "edit"))
+    assert both["add"] != both["edit"]
+    assert both == {**draws(("add",)), **draws(("edit",))}
+
+
+def test_a_need_without_an_explanation_is_refused_all_the_same() -> None:
+    odd = Dummy("add", [], requires=frozenset({"time travel"}))
+    with pytest.raises(UnsupportedError, match="it needs time travel, and the host lacks it"):
+        prepared(classifier(odd), digit_stream(1))
+
+
+def test_hidden_task_ids_are_refused_with_the_key_that_hides_them() -> None:
+    needy = Dummy("add", [], requires=frozenset({"task_id"}))
+    with pytest.raises(UnsupportedError, match=r"stream\.visibility\.task_ids"):
+        prepared(classifier(needy), digit_stream(1))
+
+
+def test_a_method_that_predicts_is_entered_with_the_task_id() -> None:
+    tape: list[str] = []
+
+    class Masking(Dummy):
+        @contextmanager
+        def predicting(self, task_id: int | None) -> Any:
+            self.tape.append(f"in {task_id}")
+            yield
+            self.tape.append("out")
+
+    learner = prepared(classifier(Masking("restore", tape)), digit_stream(2, task_ids=True))
+    learner.predict(torch.zeros(1, 1, 8, 8), 1)
+    assert tape == ["attach restore", "in 1", "out"]
+
+
+def test_joined_batches_lack_what_either_lacks() -> None:
+    a = Batch(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    b = Batch(torch.ones(1, 3), torch.ones(1, dtype=torch.int64), None)
+    both = joined(a, b)
+    assert both.inputs[:, 0].tolist() == [0, 0, 1]
+    assert both.targets is not None
+    assert both.targets.tolist() == [0, 0, 1]
+    assert both.task_ids is None

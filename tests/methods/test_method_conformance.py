@@ -1,0 +1,248 @@
+"""Every registered method, on every host that can serve it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from harness import (
+    HOSTS,
+    cartpoles,
+    classifier,
+    differences,
+    digit_stream,
+    learn_all,
+    learn_one,
+    learner_host,
+    learning,
+    prepared,
+    restore,
+    sb3,
+    snapshot,
+    weights,
+    without_methods,
+    without_rates,
+)
+
+from rlcl.errors import UnsupportedError
+from rlcl.learners.sb3 import StableBaselines3
+from rlcl.methods.attach import PHASES
+from rlcl.registry import entries, find
+from rlcl.types import MixingMethod
+
+# Settings under which a method shows within a few updates; any other method is tried at its defaults.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ewc": {"strength": 100.0},
+    "l2_init": {"strength": 0.01},
+    "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
+    "rehearsal": {"capacity": 20, "batch_size": 8},
+}
+METHODS = sorted(entries("method"))
+# What a setting without a default is given.
+REQUIRED = {"capacity": 20}
+
+
+def method(name: str, **changes: Any) -> Any:
+    cls = find("method", name)
+    needed = {f.name: REQUIRED[f.name] for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING}
+    return cls(**{**needed, **SETTINGS.get(name, {}), **changes})
+
+
+def served(name: str, host: str) -> bool:
+    cls, case = find("method", name), HOSTS[host]
+    kinds = getattr(cls, "kinds", None)
+    return cls.requires <= case.provides and (kinds is None or case.kind in kinds)
+
+
+PAIRS = [(name, host) for name in METHODS for host in HOSTS]
+SERVED = [pair for pair in PAIRS if served(*pair)]
+REFUSED = [pair for pair in PAIRS if not served(*pair)]
+NATIVE = [(name, host) for name, host in SERVED if "native" in HOSTS[host].provides]
+WITH_NULL = [(name, host) for name, host in SERVED if find("method", name).null is not None]
+WITH_MEMORY = [(name, host) for name, host in SERVED if hasattr(find("method", name), "memory")]
+
+
+@cache
+def plain(host: str) -> tuple[dict[str, Any], list[Any]]:
+    """State and events of a run without any method."""
+    case = HOSTS[host]
+    learner = case.prepared()
+    events = learn_all(learner, case.stream())
+    return snapshot(learner), without_rates(events)
+
+
+@cache
+def with_method(name: str, host: str) -> dict[str, Any]:
+    """State of an uninterrupted run with one method."""
+    case = HOSTS[host]
+    learner = case.prepared(method(name))
+    learn_all(learner, case.stream())
+    return snapshot(learner)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_table_of_hosts_says_what_they_show(host: str) -> None:
+    learner = HOSTS[host].prepared()
+    shown = learner_host(learner) if isinstance(learner, StableBaselines3) else learner
+    assert (HOSTS[host].kind, HOSTS[host].provides) == (shown.kind, shown.provides)
+
+
+def test_every_method_is_served_by_some_host() -> None:
+    assert sorted({name for name, _ in SERVED}) == METHODS
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_phase_is_known(name: str) -> None:
+    assert find("method", name).phase in PHASES
+
+
+@pytest.mark.parametrize(("name", "host"), WITH_NULL)
+def test_null_settings_leave_training_as_it_is(name: str, host: str) -> None:
+    case = HOSTS[host]
+    learner = case.prepared(method(name, **find("method", name).null))
+    events = learn_all(learner, case.stream())
+    state, expected_events = plain(host)
+    actual = snapshot(learner)
+    assert differences(without_methods(state["learner"]), without_methods(actual["learner"])) == []
+    assert differences(state["globals"], actual["globals"]) == []
+    assert expected_events == without_rates(events)
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_other_settings_change_the_weights(name: str, host: str) -> None:
+    expected, actual = plain(host)[0]["learner"], with_method(name, host)["learner"]
+    assert differences(_weights(expected), _weights(actual)) != []
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_weights_stay_finite(name: str, host: str) -> None:
+    assert all(bool(w.isfinite().all()) for w in _tensors(_weights(with_method(name, host)["learner"])))
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_it_can_be_repeated(name: str, host: str) -> None:
+    case = HOSTS[host]
+    learner = case.prepared(method(name))
+    learn_all(learner, case.stream())
+    assert differences(with_method(name, host), snapshot(learner)) == []
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_resumed_at_a_boundary_it_ends_the_same(name: str, host: str) -> None:
+    case = HOSTS[host]
+    first = case.prepared(method(name))
+    learn_one(first, case.stream())
+    state = snapshot(first)
+    fresh = case.prepared(method(name), seed=5)
+    restore(fresh, state)
+    learn_one(fresh, case.stream())
+    assert differences(with_method(name, host), snapshot(fresh)) == []
+
+
+@pytest.mark.parametrize("updates", [1, 5, 9])
+@pytest.mark.parametrize(("name", "host"), NATIVE)
+def test_resumed_within_an_experience_it_ends_the_same(name: str, host: str, updates: int) -> None:
+    case = HOSTS[host]
+    first = case.prepared(method(name))
+    for count, _ in enumerate(learning(first, case.stream()), 1):
+        if count == updates:
+            break
+    state = snapshot(first)
+    fresh = case.prepared(method(name), seed=5)
+    restore(fresh, state)
+    learn_all(fresh, case.stream())
+    assert differences(with_method(name, host), snapshot(fresh)) == []
+
+
+@pytest.mark.parametrize(("name", "host"), WITH_MEMORY)
+def test_its_memory_is_filled_within_its_capacity(name: str, host: str) -> None:
+    case, used = HOSTS[host], method(name)
+    learner = case.prepared(used)
+    learn_one(learner, case.stream())
+    assert min(used.memory.seen, used.memory.capacity) == len(used.memory)
+    assert used.memory.seen > used.memory.capacity
+
+
+@pytest.mark.parametrize(("name", "host"), WITH_MEMORY)
+def test_its_memory_is_read(name: str, host: str) -> None:
+    case, used = HOSTS[host], method(name)
+    learner = case.prepared(used)
+    learn_one(learner, case.stream())
+    for column in used.memory.state_dict()["columns"].values():
+        column.zero_()
+    learn_one(learner, case.stream())
+    assert differences(_weights(with_method(name, host)["learner"]), _weights(learner.state_dict())) != []
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_loading_its_state_leaves_the_saved_one_alone(name: str, host: str) -> None:
+    case = HOSTS[host]
+    first = case.prepared(method(name))
+    learn_one(first, case.stream())
+    state = snapshot(first)
+    kept = snapshot(first)
+    restore(first, state)
+    learn_one(first, case.stream())
+    assert differences(kept, state) == []
+
+
+@pytest.mark.parametrize(("name", "host"), REFUSED)
+def test_a_host_that_cannot_serve_it_refuses_by_name(name: str, host: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"learner.methods\[0\]: {name} cannot serve learner .+: it "):
+        HOSTS[host].prepared(method(name))
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if "boundaries" in find("method", n).requires])
+def test_hidden_boundaries_refuse_what_needs_them(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"{name} cannot serve .*this stream hides where an experience ends"):
+        prepared(classifier(method(name)), digit_stream(boundaries="hidden"))
+
+
+def test_sb3_refuses_rehearsal_because_its_network_is_not_native() -> None:
+    with pytest.raises(UnsupportedError, match=r"rehearsal cannot serve learner sb3 \(PPO\): it needs .*native"):
+        prepared(sb3("PPO", method("rehearsal")), cartpoles(32))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_named_twice_is_refused(name: str) -> None:
+    host = next(host for n, host in SERVED if n == name)
+    with pytest.raises(UnsupportedError, match=rf"learner.methods\[1\]: {name} stands there twice"):
+        HOSTS[host].prepared(method(name), method(name))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_methods_stack_in_the_order_of_their_phases_however_they_are_listed(host: str) -> None:
+    names = [name for name, h in SERVED if h == host]
+    names.sort(key=lambda n: PHASES.index(find("method", n).phase))
+
+    def after(order: list[str]) -> dict[str, Any]:
+        learner = HOSTS[host].prepared(*(method(name) for name in order))
+        phases = [PHASES.index(m.phase) for m in learner._attached.methods]
+        assert sorted(phases) == phases
+        learn_all(learner, HOSTS[host].stream())
+        return weights(learner)
+
+    by_phase = after(names)
+    shuffled = sorted(names, key=lambda n: (-PHASES.index(find("method", n).phase), names.index(n)))
+    assert differences(by_phase, after(shuffled)) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_mixing_methods_are_of_the_phase_mix(name: str) -> None:
+    used = method(name)
+    assert isinstance(used, MixingMethod) <= (used.phase == "mix")
+
+
+def _weights(state: dict[str, Any]) -> Any:
+    return state["model"]["parameters"] if "model" in state else state["module"]
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        return [tree]
+    if isinstance(tree, dict | list | tuple):
+        return [t for value in (tree.values() if isinstance(tree, dict) else tree) for t in _tensors(value)]
+    return []

@@ -1,0 +1,140 @@
+"""What holds for every network, and what each one is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rlcl.errors import UnsupportedError
+from rlcl.networks.cnn import Cnn
+from rlcl.networks.mlp import ACTIVATIONS, Linear, Mlp
+from rlcl.networks.multihead import Multihead
+from rlcl.registry import entries, find
+
+every = pytest.mark.parametrize("name", sorted(entries("network")))
+
+
+def run(module: nn.Module, x: torch.Tensor, task: int = 0) -> torch.Tensor:
+    ids = (torch.full((len(x),), task),) if getattr(module, "takes_task_ids", False) else ()
+    y: torch.Tensor = module(x, *ids)
+    return y
+
+
+@every
+@pytest.mark.parametrize(("rows", "outputs", "tasks"), [(1, 1, 1), (5, 3, 4)])
+def test_outputs_have_their_shape(name: str, rows: int, outputs: int, tasks: int) -> None:
+    module = find("network", name)().build((1, 8, 8), outputs, tasks)
+    y = run(module, torch.rand(rows, 1, 8, 8), tasks - 1)
+    assert ((rows, outputs), torch.float32) == (tuple(y.shape), y.dtype)
+
+
+@every
+def test_every_parameter_of_the_task_gets_a_gradient(name: str) -> None:
+    module = find("network", name)().build((1, 8, 8), 3, 1)
+    run(module, torch.rand(4, 1, 8, 8)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+@every
+def test_torchs_seed_decides_the_weights(name: str) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = find("network", name)().build((1, 8, 8), 3, 2)
+        return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "multihead"])
+def test_flat_inputs_and_images_are_taken(name: str) -> None:
+    for shape in ((6,), (1, 2, 3)):
+        assert (2, 3) == tuple(run(find("network", name)().build(shape, 3, 1), torch.rand(2, *shape)).shape)
+
+
+def test_the_layers_of_an_mlp_have_the_widths_that_were_asked_for() -> None:
+    module = Mlp(hidden=(7, 5)).build((2, 3), 4, 1)
+    assert [(7, 6), (5, 7), (4, 5)] == [tuple(m.weight.shape) for m in module.modules() if isinstance(m, nn.Linear)]
+
+
+def test_a_linear_network_is_one_layer() -> None:
+    module: Any = Linear().build((2, 2), 3, 1)
+    x = torch.rand(5, 2, 2)
+    assert torch.allclose(x.flatten(1) @ module[1].weight.T + module[1].bias, module(x))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_an_activation_follows_each_hidden_layer(activation: Any) -> None:
+    module = Mlp(hidden=(4, 4), activation=activation).build((3,), 2, 1)
+    assert 2 == sum(isinstance(m, ACTIVATIONS[activation]) for m in module.modules())
+
+
+def test_layer_norm_and_dropout_are_there_where_asked_for() -> None:
+    kinds = [type(m) for m in Mlp(hidden=(4,), layer_norm=True, dropout=0.5).build((3,), 2, 1).children()]
+    assert [nn.Flatten, nn.Linear, nn.LayerNorm, nn.ReLU, nn.Dropout, nn.Linear] == kinds
+    assert [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear] == [type(m) for m in Mlp(hidden=(4,)).build((3,), 2).children()]
+
+
+@pytest.mark.parametrize("how", ["xavier", "kaiming", "orthogonal"])
+@pytest.mark.parametrize("network", [Mlp, Cnn])
+def test_an_initialization_sets_biases_to_zero_and_is_not_torchs(network: Any, how: Any) -> None:
+    def build(initialization: Any) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            module: nn.Module = network(hidden=(8,), initialization=initialization).build((1, 4, 4), 3, 1)
+        return module
+
+    drawn, default = build(how), build("torch")
+    layers = [m for m in drawn.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert all(m.bias is not None and not m.bias.any() for m in layers)
+    ours, theirs = list(drawn.parameters()), list(default.parameters())
+    assert not any(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True) if a.ndim > 1)
+
+
+def test_orthogonal_rows_are_orthogonal() -> None:
+    module: Any = Mlp(hidden=(4,), initialization="orthogonal").build((9,), 2, 1)
+    assert torch.allclose(torch.eye(4), module[1].weight @ module[1].weight.T, atol=1e-5)
+
+
+def test_a_cnn_pools_while_that_fits() -> None:
+    module = Cnn(channels=(2, 2, 2)).build((1, 8, 8), 3, 1)
+    assert 2 == sum(isinstance(m, nn.MaxPool2d) for m in module.modules())  # 8, 4, 2
+    assert (2, 3) == tuple(module(torch.rand(2, 1, 8, 8)).shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 20), (1, 1, 1), (1, 5, 9)])
+def test_a_cnn_takes_images_of_any_size(shape: tuple[int, int, int]) -> None:
+    assert (2, 3) == tuple(Cnn().build(shape, 3, 1)(torch.rand(2, *shape)).shape)
+
+
+def test_a_cnn_refuses_flat_inputs_with_a_remedy() -> None:
+    with pytest.raises(UnsupportedError, match=r"cnn needs inputs of shape .* got \(64,\); leave out the flatten"):
+        Cnn().build((64,), 3, 1)
+
+
+def test_a_mixed_batch_equals_one_task_after_the_other() -> None:
+    module = Multihead(features=5).build((4,), 3, 3)
+    x, ids = torch.rand(8, 4), torch.tensor([2, 0, 0, 1, 2, 1, 0, 2])
+    mixed = module(x, ids)
+    for task in range(3):
+        rows = ids == task
+        assert torch.allclose(run(module, x[rows], task), mixed[rows], atol=1e-6)
+
+
+def test_tasks_have_heads_of_their_own_over_one_body() -> None:
+    module: Any = Multihead(features=5).build((4,), 3, 3)
+    x = torch.rand(8, 4)
+    assert 3 == len(module.heads)
+    assert not torch.equal(run(module, x, 0), run(module, x, 1))
+    run(module, x, 1).sum().backward()
+    assert [True, False, True] == [head.weight.grad is None for head in module.heads]
+
+
+def test_gradients_of_a_mixed_batch_reach_every_head() -> None:
+    module: Any = Multihead(features=5).build((4,), 3, 2)
+    module(torch.rand(4, 4), torch.tensor([0, 1, 0, 1])).square().sum().backward()
+    assert all(head.weight.grad.abs().sum() > 0 for head in module.heads)

@@ -1,0 +1,385 @@
+"""What holds for every scenario, and what each one does with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from attrs import frozen
+
+from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
+from rlcl.errors import DataError, Problem
+from rlcl.registry import entries, find
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.streams.environments import Environments, EnvironmentTask
+from rlcl.streams.joint import Joint
+from rlcl.streams.permuted import Permuted
+from rlcl.streams.stream import Stream
+from rlcl.streams.task_incremental import TaskIncremental
+from rlcl.training.trainer import visible
+from rlcl.types import Budget, Experience, Visibility
+
+CLASSES, TRAIN, TEST = 6, 60, 18
+
+
+@frozen
+class Small:
+    """Sixty training and eighteen test inputs of six classes, no two alike."""
+
+    labelled: bool = True
+
+    def load(self) -> Data:
+        x = torch.arange(4 * (TRAIN + TEST), dtype=torch.float32).reshape(-1, 2, 2)
+        y = torch.arange(TRAIN + TEST) * 7 % CLASSES
+        labels = (y[:TRAIN], y[TRAIN:]) if self.labelled else (None, None)
+        return Data(x[:TRAIN], labels[0], x[TRAIN:], labels[1], name="small")
+
+
+POLES = (EnvironmentTask(), EnvironmentTask(attributes={"gravity": 40}))
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "single": {"data": Small()},
+    "joint": {"of": ClassIncremental(data=Small(), experiences=3)},
+    "class_incremental": {"data": Small(), "experiences": 3, "class_order": "shuffled"},
+    "task_incremental": {"data": Small(), "experiences": 3, "class_order": "shuffled"},
+    "permuted": {"data": Small(), "experiences": 3},
+    "environments": {"env": "CartPole-v1", "tasks": POLES},
+}
+SEEDED = ("class_incremental", "task_incremental", "permuted", "environments")
+BUDGET = Budget(epochs=1)
+
+
+def make(scenario: Any, seed: int = 0) -> Stream:
+    stream: Stream = scenario.make(Seeds(seed), BUDGET)
+    return stream
+
+
+def registered(name: str, seed: int = 0) -> Stream:
+    return make(find("stream", name)(**SETTINGS[name]), seed)
+
+
+def content(stream: Stream) -> list[list[Any]]:
+    """Everything that an experience is trained and tested on, as plain values."""
+
+    def of(source: Any) -> Any:
+        if isinstance(source, Environment):
+            return [source.seed, source.random_observations(3).tolist()]
+        if source is None:
+            return None
+        x, y = source.read()
+        return [x.tolist(), None if y is None else y.tolist()]
+
+    return [[of(e.train), of(e.test), of(e.validation)] for e in stream]
+
+
+def rows(source: Any) -> list[tuple[float, ...]]:
+    return [tuple(row) for row in source.read()[0].flatten(1).tolist()]
+
+
+# The contract.
+
+every = pytest.mark.parametrize("name", sorted(entries("stream")))
+every_array = pytest.mark.parametrize("name", sorted(set(entries("stream")) - {"environments"}))
+
+
+@every
+def test_the_same_seed_gives_the_same_stream(name: str) -> None:
+    assert content(registered(name)) == content(registered(name))
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_another_seed_gives_another_stream(name: str) -> None:
+    assert content(registered(name)) != content(registered(name, seed=1))
+
+
+@every
+def test_experiences_are_numbered_from_0(name: str) -> None:
+    stream = registered(name)
+    assert list(range(len(stream))) == [e.index for e in stream] == [stream[i].index for i in range(len(stream))]
+    assert list(range(len(stream.evaluated))) == [e.index for e in stream.evaluated]
+
+
+@every
+def test_experiences_have_names_and_the_budget(name: str) -> None:
+    for experience in registered(name):
+        assert experience.name
+        assert experience.budget == BUDGET
+
+
+@every
+def test_a_slice_is_a_stream_numbered_from_0_again(name: str) -> None:
+    stream = registered(name)
+    for part in (stream[:2], stream[-1:]):
+        assert isinstance(part, Stream)
+        assert list(range(len(part))) == [e.index for e in part]
+    assert content(stream)[-1:] == content(stream[-1:])
+    assert content(stream)[:2] == content(stream[:2])
+
+
+@every_array
+def test_nothing_is_both_trained_and_tested_on(name: str) -> None:
+    for experience in registered(name):
+        assert set(rows(experience.train)).isdisjoint(rows(experience.test))
+
+
+@every_array
+def test_shapes_and_classes_are_as_the_spec_says(name: str) -> None:
+    stream = registered(name)
+    assert ("labelled", (2, 2), CLASSES) == (stream.spec.kind, stream.spec.observation_shape, stream.spec.classes)
+    assert len(stream.evaluated) == len(stream.spec.task_classes)
+    for experience, classes in zip(stream.evaluated, stream.spec.task_classes, strict=True):
+        assert isinstance(experience.train, LabelledArrays)
+        assert isinstance(experience.test, LabelledArrays)
+        assert set(classes) == set(experience.train.targets.tolist()) == set(experience.test.targets.tolist())
+
+
+# Class- and task-incremental.
+
+
+@pytest.mark.parametrize("scenario", [ClassIncremental, TaskIncremental])
+@pytest.mark.parametrize("experiences", [1, 3, 4, 6])
+def test_divided_classes_are_the_whole_data_set_once(scenario: Callable[..., Any], experiences: int) -> None:
+    stream = make(scenario(data=Small(), experiences=experiences, class_order="shuffled"))
+    data = Small().load()
+    assert sorted(rows(data.train)) == sorted(row for e in stream for row in rows(e.train))
+    assert sorted(rows(data.test)) == sorted(row for e in stream for row in rows(e.test))
+    assert experiences == len(stream)
+    sizes = [len(classes) for classes in stream.spec.task_classes]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_ascending_classes_are_divided_in_order() -> None:
+    stream = make(ClassIncremental(data=Small(), experiences=3))
+    assert ((0, 1), (2, 3), (4, 5)) == stream.spec.task_classes
+    assert ["small 0-1", "small 2-3", "small 4-5"] == [e.name for e in stream]
+
+
+def test_listed_classes_are_divided_as_listed() -> None:
+    stream = make(ClassIncremental(data=Small(), experiences=2, class_order=(5, 0, 3, 1, 2, 4)))
+    assert ((0, 3, 5), (1, 2, 4)) == stream.spec.task_classes
+    assert ["small 5, 0, 3", "small 1, 2, 4"] == [e.name for e in stream]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 1, 2, 3, 4, 4), (1, 2, 3, 4, 5, 6), ()])
+def test_an_order_that_is_not_all_classes_once_is_refused(order: tuple[int, ...]) -> None:
+    with pytest.raises(Problem, match=r"class_order: expected each class of 0..5 once, got \["):
+        make(ClassIncremental(data=Small(), experiences=2, class_order=order))
+
+
+@pytest.mark.parametrize("scenario", [ClassIncremental, TaskIncremental])
+def test_more_experiences_than_classes_are_refused(scenario: Callable[..., Any]) -> None:
+    with pytest.raises(Problem, match="experiences: expected at most 6, the classes of small, got 7"):
+        make(scenario(data=Small(), experiences=7))
+
+
+def test_classes_cannot_be_divided_without_labels() -> None:
+    with pytest.raises(DataError, match="data 'small' has no labels"):
+        make(ClassIncremental(data=Small(labelled=False), experiences=2))
+
+
+def test_task_ids_are_shown_in_task_incremental_and_hidden_in_class_incremental() -> None:
+    assert "visible" == registered("task_incremental").visibility.task_ids
+    assert "hidden" == registered("class_incremental").visibility.task_ids
+
+
+# Permuted.
+
+
+def test_a_permutation_moves_every_feature_and_keeps_labels() -> None:
+    data = Small().load()
+    for experience in registered("permuted"):
+        x, y = experience.train.read()
+        assert torch.equal(data.train_inputs.flatten(1), x.flatten(1).sort(1).values)  # the small data is ascending
+        assert y is not None
+        assert torch.equal(data.train_labels, y)
+
+
+def test_train_and_test_share_their_permutation_and_experiences_do_not() -> None:
+    orders = []
+    for experience in make(Permuted(data=Small(), experiences=4)):
+        of_train, of_test = (s.read()[0].flatten(1).argsort(1) for s in (experience.train, experience.test))
+        assert torch.equal(of_train[0].expand_as(of_train), of_train)
+        assert torch.equal(of_train[0].expand_as(of_test), of_test)
+        orders.append(tuple(of_train[0].tolist()))
+    assert len(set(orders)) > 1
+
+
+def test_the_first_permutation_may_be_none() -> None:
+    stream = make(Permuted(data=Small(), experiences=2, first_as_is=True))
+    assert torch.equal(Small().load().train_inputs, stream[0].train.read()[0])
+    assert np.array_equal(rows(make(Permuted(data=Small(), experiences=2))[1].train), rows(stream[1].train))
+
+
+def test_data_without_labels_may_be_permuted() -> None:
+    stream = make(Permuted(data=Small(labelled=False), experiences=2))
+    assert ("unlabelled", 0) == (stream.spec.kind, stream.spec.classes)
+    assert isinstance(stream[0].train, UnlabelledArrays)
+
+
+# Single and joint.
+
+
+def test_a_single_stream_is_the_data_set() -> None:
+    (experience,) = registered("single")
+    data = Small().load()
+    assert rows(data.train) == rows(experience.train)
+    assert rows(data.test) == rows(experience.test)
+
+
+def test_joint_trains_on_everything_once_and_is_evaluated_on_each_experience() -> None:
+    of = make(ClassIncremental(data=Small(), experiences=3))
+    stream = registered("joint")
+    assert (1, 3) == (len(stream), len(stream.evaluated))
+    assert sorted(row for e in of for row in rows(e.train)) == sorted(rows(stream[0].train))
+    assert content(of) == [[*c] for c in content(attrs.evolve(stream, experiences=stream.columns))]
+
+
+def test_joint_rows_keep_their_tasks() -> None:
+    stream = make(Joint(of=ClassIncremental(data=Small(), experiences=3)))
+    source = stream[0].train
+    assert isinstance(source, LabelledArrays)
+    assert source.task_ids is not None
+    assert (source.targets // 2).tolist() == source.task_ids.tolist()
+
+
+def test_joint_hides_task_ids_as_the_stream_that_it_joins() -> None:
+    (hidden,) = visible(make(Joint(of=ClassIncremental(data=Small(), experiences=3))))
+    (shown,) = visible(make(Joint(of=TaskIncremental(data=Small(), experiences=3))))
+    assert isinstance(hidden.train, LabelledArrays)
+    assert isinstance(shown.train, LabelledArrays)
+    assert hidden.train.task_ids is None
+    assert shown.train.task_ids is not None
+
+
+def test_environments_cannot_be_joined() -> None:
+    with pytest.raises(Problem, match="of: environments cannot be joined"):
+        make(Joint(of=Environments(env="CartPole-v1")))
+
+
+# Environments.
+
+
+def test_environments_differ_in_what_the_task_says() -> None:
+    stream = make(
+        Environments(
+            env="CartPole-v1",
+            attributes={"length": 2.0, "gravity": 5.0},
+            kwargs={"sutton_barto_reward": True},
+            tasks=(
+                EnvironmentTask(attributes={"gravity": 40.0}),
+                EnvironmentTask(env="rlcl_envs/CartPole-v1", name="own"),
+            ),
+            num_envs=3,
+        )
+    )
+    first, second = (e.train for e in stream)
+    assert isinstance(first, Environment)
+    assert isinstance(second, Environment)
+    assert ({"length": 2.0, "gravity": 40.0}, {"sutton_barto_reward": True}) == (first.attributes, first.kwargs)
+    assert ("CartPole-v1", "rlcl_envs/CartPole-v1", 3) == (first.env, second.env, first.num_envs)
+    assert ["CartPole-v1 gravity 40.0", "own"] == [e.name for e in stream]
+
+
+def test_training_testing_and_validating_have_seeds_of_their_own() -> None:
+    sources: list[Any] = [s for e in registered("environments") for s in (e.train, e.test, e.validation)]
+    assert len(sources) == len({s.seed for s in sources})
+
+
+def test_environments_share_their_spaces() -> None:
+    tasks = (EnvironmentTask(), EnvironmentTask(env="Acrobot-v1"))
+    with pytest.raises(DataError, match=r"stream.tasks\[1\] \(Acrobot-v1\): its observation space .* differs"):
+        make(Environments(env="CartPole-v1", tasks=tasks))
+
+
+def test_environments_need_a_task() -> None:
+    with pytest.raises(Problem, match="tasks: expected at least one task"):
+        make(Environments(env="CartPole-v1", tasks=()))
+
+
+# Validation.
+
+
+@every_array
+def test_validation_is_held_out_of_the_training_data(name: str) -> None:
+    stream = registered(name)
+    split = stream.with_validation(0.25, Seeds(0))
+    for whole, part in zip(stream.evaluated, split.evaluated, strict=True):
+        assert part.validation is not None
+        assert round(0.25 * len(rows(whole.train))) == len(rows(part.validation))
+        assert sorted(rows(whole.train)) == sorted(rows(part.train) + rows(part.validation))
+        assert rows(whole.test) == rows(part.test)
+    trained = {row for e in split for row in rows(e.train)}
+    if name != "permuted":  # one permutation's input can be another's
+        assert trained.isdisjoint(row for e in split.evaluated for row in rows(e.validation))
+
+
+def test_what_joint_validates_on_it_does_not_train_on() -> None:
+    stream = registered("joint").with_validation(0.25, Seeds(0))
+    held_out = [row for e in stream.evaluated for row in rows(e.validation)]
+    assert TRAIN == len(set(held_out)) + len(rows(stream[0].train))
+    assert set(held_out).isdisjoint(rows(stream[0].train))
+
+
+@every_array
+def test_validation_is_seeded(name: str) -> None:
+    def validation(seed: int) -> list[Any]:
+        return [rows(e.validation) for e in registered(name).with_validation(0.3, Seeds(seed)).evaluated]
+
+    assert validation(0) == validation(0)
+    assert validation(0) != validation(1)
+
+
+@every
+def test_no_validation_changes_nothing(name: str) -> None:
+    stream = registered(name)
+    assert stream.with_validation(0, Seeds(0)) is stream
+
+
+def test_environments_need_no_split() -> None:
+    stream = registered("environments")
+    assert stream.with_validation(0.5, Seeds(0)) is stream
+
+
+# What the trainer shows.
+
+
+def shown(task_ids: Any, boundaries: Any = "announced") -> tuple[Experience, ...]:
+    visibility = Visibility(task_ids=task_ids, boundaries=boundaries)
+    return visible(make(ClassIncremental(data=Small(), experiences=3, visibility=visibility)))
+
+
+@pytest.mark.parametrize(
+    ("task_ids", "expected"),
+    [
+        ("hidden", [None, None, None]),
+        ("evaluation", [None, None, None]),
+        ("training", [0, 1, 2]),
+        ("visible", [0, 1, 2]),
+    ],
+)
+def test_task_ids_are_shown_in_training_as_the_protocol_says(task_ids: str, expected: list[int | None]) -> None:
+    assert expected == [e.task_id for e in shown(task_ids)]
+
+
+def test_hidden_boundaries_make_one_experience_of_the_stream() -> None:
+    (whole,) = shown("hidden", "hidden")
+    assert (0, "stream", None) == (whole.index, whole.name, whole.task_id)
+    assert [0, 1, 2] == [part.index for part in whole.parts]
+    assert [None] * 3 == [part.task_id for part in whole.parts]
+
+
+def test_the_segments_of_a_hidden_stream_are_its_experiences_in_order() -> None:
+    stream = make(ClassIncremental(data=Small(), experiences=3))
+    (whole,) = shown("hidden", "hidden")
+    assert [rows(e.train) for e in stream] == [rows(part.train) for part in whole.parts]
+
+
+def test_announced_boundaries_leave_the_experiences() -> None:
+    experiences = shown("hidden")
+    assert 3 == len(experiences)
+    assert [(e,) for e in experiences] == [e.parts for e in experiences]

@@ -1,0 +1,88 @@
+"""Imports go one way, and the command line stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rlcl
+
+PACKAGE = Path(rlcl.__file__).parent
+LAYERS = (
+    {"errors", "types", "state", "config", "registry", "seeding"},
+    {"data"},
+    {"streams", "encoders", "networks", "evaluation"},
+    {"methods"},
+    {"learners"},
+    {"training"},
+    {"experiment"},
+    {"tracking", "report"},
+    {"launch"},
+    {"commands"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of rlcl that a file imports when it runs; what is for type checkers alone does not count."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    names = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+    names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    return {name.split(".")[1] for name in names if name.startswith("rlcl.")}
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if not part(p).startswith("__")]
+
+
+def test_every_part_has_its_layer() -> None:
+    assert set(LEVEL) == {part(path) for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    upwards = {name for name in imported(path) if LEVEL[name] > LEVEL[part(path)]}
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "envs").rglob("*.py")), ids=lambda p: p.name)
+def test_our_environments_never_import_rlcl(path: Path) -> None:
+    names = [n.module or "" for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    names += [a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names]
+    assert [] == [name for name in names if name.split(".")[0] == "rlcl"]
+
+
+def test_public_names_are_all_there_and_few() -> None:
+    assert sorted(rlcl.PLACES) == rlcl.__all__
+    assert all(hasattr(rlcl, name) for name in rlcl.__all__)
+    assert len(rlcl.__all__) < 30
+
+
+def test_help_answers_within_half_a_second() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "rlcl", "--help"], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_help_and_listing_runs_import_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rlcl.commands import main\n"
+        f"try: main(['runs', 'list', '--root', {str(tmp_path)!r}])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
