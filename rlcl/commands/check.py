@@ -26,12 +26,11 @@ def check(
     Builds everything that a run is made of, tries the environments for a few steps, trains for about
     a second to measure the rate, and writes nothing.
     """
-    from rich.console import Console
-
+    from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
     from rlcl.experiment import load_experiment
 
-    console = Console()
+    console = make_console()
     files, overrides = split_arguments(arguments)
     for file in files:
         experiment = load_experiment(file, overrides)

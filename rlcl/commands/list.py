@@ -17,15 +17,15 @@ def list_components(
     kind: Annotated[str | None, typer.Argument(help="data, stream, encoder, network, learner, method, ...")] = None,
 ) -> None:
     """List components: one line each, and where each comes from."""
-    from rich.console import Console
     from rich.table import Table
 
+    from rlcl.commands.console import console as make_console
     from rlcl.errors import Problem, did_you_mean
     from rlcl.registry import KINDS, entries
 
     if kind is not None and kind not in KINDS:
         raise Problem(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-    console = Console()
+    console = make_console()
     for each in [kind] if kind else KINDS:
         table = Table(title=each, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
         table.add_column("name", no_wrap=True, style="cyan")
@@ -46,4 +46,4 @@ def _first_line(kind: str, name: str) -> str:
     except Problem as error:
         return f"[red]{error}[/]"
     text = getattr(component, "measure", component).__doc__ or ""
-    return text.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].replace("[", r"\[")
+    return text.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].replace("``", "").replace("[", r"\[")

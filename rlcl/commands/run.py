@@ -40,12 +40,11 @@ def run(
     A run is found again by the hash of what decides its records (stream, encoder, learner, budget,
     evaluation), so another seed adds a run and repeats nothing. Ctrl-C saves a checkpoint first.
     """
-    from rich.console import Console
-
+    from rlcl.commands.console import console as make_console
     from rlcl.experiment import load_experiment
 
     files, overrides = split_arguments(arguments)
-    console = Console(quiet=quiet)
+    console = make_console(quiet)
     experiments = [load_experiment(file, overrides) for file in files]
     for experiment in experiments:
         _run(experiment, root, console)

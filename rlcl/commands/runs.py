@@ -35,12 +35,13 @@ def found(root: Path) -> Iterator[Path]:
 
 def list_runs(root: Root = Path("runs")) -> None:
     """List all runs with their state and decisive metrics."""
-    from rich.console import Console
     from rich.table import Table
 
+    from rlcl.commands.console import console as make_console
+
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "step", "result", "updated"):
-        table.add_column(column, no_wrap=column != "result")
+    for column in ("run", "state", "step", "updated", "result"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "step" else "left")
     count = 0
     for path in found(root):
         count += 1
@@ -49,13 +50,13 @@ def list_runs(root: Root = Path("runs")) -> None:
             str(path.relative_to(root)),
             status.get("state", "[red]no status.json[/]"),
             f"{status.get('step', 0):,}",
-            _result(summary) or status.get("error", ""),
             str(status.get("updated", "")).replace("T", " ").removesuffix("+00:00"),
+            _result(summary) or _shortened(status.get("error", "")),
         )
     if not count:
         typer.echo(f"no runs in {root}; start one with: rlcl run quickstart")
         return
-    Console().print(table, highlight=False)
+    make_console().print(table, highlight=False)
 
 
 def show(
@@ -63,15 +64,14 @@ def show(
     root: Root = Path("runs"),
 ) -> None:
     """Show one run: its state, R, metrics and where it comes from."""
-    from rich.console import Console
-
+    from rlcl.commands.console import console as make_console
     from rlcl.report.tables import metrics_table, r_table, summaries
     from rlcl.tracking.folder import read_json, read_records
     from rlcl.training.trainer import Outcome
 
     path = _folder(run, root)
     status, summary = _read(path)
-    console = Console()
+    console = make_console()
     console.print(f"[bold]{path}[/]  {status.get('state', 'unknown')}  {status.get('error', '')}", highlight=False)
     origin = read_json(path / "manifest.json")
     git = origin.get("git") or {}
@@ -119,6 +119,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from rlcl.tracking.folder import read_json
 
     return read_json(path / "status.json"), read_json(path / "summary.json")
+
+
+def _shortened(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _result(summary: dict[str, Any]) -> str:

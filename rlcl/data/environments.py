@@ -133,8 +133,9 @@ class Environment:
         try:
             return make()
         except gym.error.Error as error:
+            reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
             raise DataError(
-                f"environment {self.name!r} cannot be made: {str(error).splitlines()[0].rstrip('.')}"
+                f"environment {self.name!r} cannot be made: {reason}"
                 f"{did_you_mean(str(self.env), gym.registry) if isinstance(self.env, str) else ''}"
             ) from error
         except ModuleNotFoundError as error:

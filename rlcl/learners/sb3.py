@@ -172,9 +172,15 @@ class StableBaselines3:
         return Event(self.position.step, {**values, "env_steps_per_second": rate})
 
     def _diverged(self, what: str, value: object, part: Experience) -> DivergenceError:
+        from rlcl.learners.sb3_state import first_not_finite
+
+        where = f"at env step {self.model.num_timesteps:,}, in experience {part.index} ({part.name})"
+        culprit = first_not_finite(self.model)
+        if culprit:
+            return DivergenceError(f"the environment gave {culprit} that are not finite {where}; mend the environment")
         return DivergenceError(
-            f"{what} of learner sb3 ({self.algorithm}) is {value} at env step {self.model.num_timesteps:,}, in "
-            f"experience {part.index} ({part.name}); lower learning_rate, or standardize the observations"
+            f"{what} of learner sb3 ({self.algorithm}) is {value} {where}; lower learning_rate, or standardize the "
+            "observations"
         )
 
     def _environments(self, source: Environment) -> Any:
@@ -190,7 +196,8 @@ class StableBaselines3:
         budget = part.budget.env_steps
         if budget is None:
             raise UnsupportedError(f"budget.{part.budget.unit}: learner sb3 counts env_steps; write {{env_steps: N}}")
-        n_steps = getattr(self.model, "n_steps", None)
+        # Off policy, n_steps means the steps of a return.
+        n_steps = getattr(self.model, "n_steps", None) if hasattr(self.model, "rollout_buffer") else None
         rollout = n_steps * self.model.n_envs if isinstance(n_steps, int) else 1
         return math.ceil(budget / rollout) * rollout
 

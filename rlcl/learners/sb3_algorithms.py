@@ -143,6 +143,7 @@ def training(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
         yield from _on_policy(model, total, callback)
     elif isinstance(model, OffPolicyAlgorithm):
         yield from _off_policy(model, total, callback)
+        _cut_episodes(model.replay_buffer)
     else:
         yield from _evolutionary(model, total, callback)
     callback.on_training_end()
@@ -172,6 +173,16 @@ def _off_policy(model: OffPolicyAlgorithm, total: int, callback: BaseCallback) -
             if steps > 0:
                 model.train(batch_size=model.batch_size, gradient_steps=steps)
         yield
+
+
+def _cut_episodes(buffer: Any) -> None:
+    """Marks episodes in flight as cut off: returns over several steps must not go on in the next environment."""
+    newest = buffer.pos - 1
+    if buffer.optimize_memory_usage:  # the last transition's next observation will be overwritten
+        buffer.dones[newest] = 1
+    elif hasattr(buffer, "timeouts"):
+        # A timeout without an end changes nothing in a sample of one step: its next value counts as before.
+        buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1 - buffer.dones[newest])
 
 
 def _evolutionary(model: Any, total: int, callback: BaseCallback) -> Iterator[None]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-__all__ = ["load_model_state", "model_state"]
+__all__ = ["first_not_finite", "load_model_state", "model_state"]
 
 COUNTERS = (
     "num_timesteps",
@@ -58,6 +58,16 @@ def load_model_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         buffer.pos, buffer.full = state["buffer"]["pos"], state["buffer"]["full"]
         for name, value in state["buffer"]["arrays"].items():
             _fill(getattr(buffer, name), value)
+
+
+def first_not_finite(model: BaseAlgorithm) -> str | None:
+    """What the model's buffer holds that is NaN or infinite: ``rewards``, ``observations``, or None."""
+    buffer = getattr(model, "rollout_buffer", None) or getattr(model, "replay_buffer", None)
+    for name in ("rewards", "observations"):
+        array = getattr(buffer, name, None)
+        if isinstance(array, np.ndarray) and not np.isfinite(array).all():
+            return name
+    return None
 
 
 def _part(array: Any, rows: int) -> Any:

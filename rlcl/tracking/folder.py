@@ -150,7 +150,8 @@ class RunFolder:
     def write_status(self, state: str, **details: Any) -> None:
         """Replaces ``status.json``: running, finished, failed or interrupted, since when, and how far."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.write_json("status.json", {"state": state, "updated": now, "pid": os.getpid(), **details})
+        step = {k: v for k, v in self.status().items() if k in ("step", "experience", "of")}
+        self.write_json("status.json", {"state": state, "updated": now, "pid": os.getpid(), **step, **details})
 
     def status(self) -> dict[str, Any]:
         """What ``status.json`` says; empty where there is none."""

@@ -165,7 +165,7 @@ class Trainer:
                 "trained": self._trained,
                 "due": self._due,
                 "ending": self._ending,
-                "globals": global_state(),
+                "globals": global_state() if self._globals is None else self._globals,
             }
         )
         return state

@@ -149,10 +149,7 @@ class TestTruncationIsNotTermination:
         env.close()
 
     def test_an_episode_that_ends_by_both_is_terminated(self, vectorization: str) -> None:
-        if vectorization == "sync":
-            source = Environment(BothAtOnce, name="both")
-        else:
-            source = probe("both", vectorization)
+        source = probe("both", vectorization) if vectorization == "native" else Environment(BothAtOnce, name="both")
         env = make_environments(source, Identity())
         env.reset()
         _, _, dones, infos = env.step(np.zeros(1, dtype=np.int64))

@@ -78,8 +78,8 @@ class TestSchedules:
         stream = cartpoles(50)
         learner = prepared(sb3("DQN", schedule_over="stream", **options), stream)
         learn_one(learner, stream)
-        first_of_second = [learner.model.exploration_rate for _ in learner.learn(stream[1])][0]
-        assert pytest.approx(1 - 51 / 100, abs=1e-9) == first_of_second
+        next(learner.learn(stream[1]))
+        assert pytest.approx(1 - 51 / 100, abs=1e-9) == learner.model.exploration_rate
 
 
 class TestEnvironments:
@@ -89,11 +89,11 @@ class TestEnvironments:
         firsts = []
         for experience in stream:
             learn_one(learner, stream)
-            observations = learner.model.rollout_buffer.observations
+            observations = learner.model.rollout_buffer.observations.reshape(2, 32, 4)[:, 0]
             source = experience.train
             expected = [source.make().reset(seed=source.seed + i)[0] for i in range(2)]  # type: ignore[union-attr]
-            assert np.allclose(expected, observations[0])
-            firsts.append(observations[0])
+            assert np.allclose(expected, observations)
+            firsts.append(observations)
         assert not np.allclose(firsts[0], firsts[1])
 
     def test_the_second_one_has_its_own_attributes(self) -> None:
@@ -110,7 +110,11 @@ class TestEnvironments:
         from stable_baselines3.common.vec_env import DummyVecEnv
 
         closed: list[Any] = []
-        monkeypatch.setattr(DummyVecEnv, "close", closed.append)
+
+        def close(self: DummyVecEnv) -> None:
+            closed.append(self)
+
+        monkeypatch.setattr(DummyVecEnv, "close", close)
         stream = cartpoles(32)
         learner = prepared(sb3("PPO"), stream)
         for experience in stream:
@@ -157,6 +161,13 @@ class TestEnvironments:
         assert 0.5 == float(drawn.discounts)
         assert np.array_equal(buffer.next_observations[last, 0], drawn.next_observations.numpy()[0])
 
+    def test_a_buffer_that_shares_observations_ends_the_episode_at_the_boundary(self) -> None:
+        stream = cartpoles(60, tasks=1)
+        options = {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}}
+        learner = prepared(sb3("DQN", **options), stream)
+        learn_one(learner, stream)
+        assert 1.0 == learner.model.replay_buffer.dones[59, 0]
+
 
 class TestBudget:
     @pytest.mark.parametrize(
@@ -193,6 +204,10 @@ RESUMED: dict[str, tuple[Any, Any]] = {
     "DQN": (lambda: sb3("DQN"), lambda: cartpoles(60)),
     "DQN full buffer": (lambda: sb3("DQN", buffer_size=50), lambda: cartpoles(60)),
     "DQN n_steps": (lambda: sb3("DQN", n_steps=3), lambda: cartpoles(60)),
+    "DQN shared observations": (
+        lambda: sb3("DQN", optimize_memory_usage=True, replay_buffer_kwargs={"handle_timeout_termination": False}),
+        lambda: cartpoles(60),
+    ),
     "QRDQN": (lambda: sb3("QRDQN"), lambda: cartpoles(60)),
     "SAC": (lambda: sb3("SAC"), lambda: pendulums(40)),
     "SAC fixed temperature": (lambda: sb3("SAC", ent_coef=0.1), lambda: pendulums(40)),

@@ -50,7 +50,9 @@ class TestRefusals:
         )
 
     def test_an_unknown_noise_is_refused(self) -> None:
-        with pytest.raises(Problem, match="learner.options.action_noise: unknown noise 'norml'; did you mean normal"):
+        with pytest.raises(
+            Problem, match=r"learner\.options\.action_noise: unknown noise 'norml'; did you mean normal"
+        ):
             prepared(sb3("TD3", action_noise={"norml": 0.1}), pendulums(40))
 
     def test_an_unknown_activation_is_refused(self) -> None:
