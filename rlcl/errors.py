@@ -77,6 +77,9 @@ class RunFolderError(RlclError):
     """A run folder that cannot be read, written or locked."""
 
 
+FEW = 24  # names that a message may list
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """The remedy for an unknown name: the nearest one, or all that there are.
 
@@ -85,7 +88,8 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
         allowed: the names that exist.
 
     Returns:
-        ``"; did you mean lr?"``, else ``"; allowed: a, b"``, else ``""``.
+        ``"; did you mean lr?"``, else ``"; allowed: a, b"`` where they are
+        few, else ``""``.
     """
     names = sorted(allowed)
     near = get_close_matches(word, names, n=3, cutoff=0.6)
@@ -94,4 +98,4 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
         near = [folded[key] for key in get_close_matches(word.casefold(), folded, n=3, cutoff=0.6)]
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; allowed: {', '.join(names)}" if names else ""
+    return f"; allowed: {', '.join(names)}" if 0 < len(names) <= FEW else ""

@@ -77,5 +77,5 @@ def test_a_name_that_leads_nowhere(name: str, message: str) -> None:
 
 def test_a_synonym_names_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "SYNONYMS", {"consolidation": "ewc"})
-    with pytest.raises(Problem, match="unknown method 'consolidation'; did you mean ewc?"):
+    with pytest.raises(Problem, match=r"unknown method 'consolidation'; did you mean ewc\?"):
         registry.find("method", "consolidation")

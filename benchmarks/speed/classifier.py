@@ -55,7 +55,9 @@ def ours(stream: Stream, maximum: float, hidden: tuple[int, ...], batch_size: in
     return torch.tensor(Trainer(learner, stream, Plan(before=False), encoder=Scale(maximum=maximum)).fit().R)
 
 
-def compare(data: DataSet, maximum: float, hidden: tuple[int, ...], batch_size: int, epochs: int, n: int) -> dict[str, float]:
+def compare(
+    data: DataSet, maximum: float, hidden: tuple[int, ...], batch_size: int, epochs: int, n: int
+) -> dict[str, float]:
     stream = ClassIncremental(data=data).make(Seeds(0), Budget(epochs=epochs))
     train: Tensors = [_encoded(e.train, maximum) for e in stream]
     test: Tensors = [_encoded(e.test, maximum) for e in stream]

@@ -1,6 +1,6 @@
 """Stable-Baselines3 through rlcl, beside Stable-Baselines3 alone, on the same work.
 
-    python benchmarks/speed/sb3.py [repetitions]
+python benchmarks/speed/sb3.py [repetitions]
 """
 
 from __future__ import annotations

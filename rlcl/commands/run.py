@@ -82,6 +82,9 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     folder = finished[0].path.parent
     matrix = sum(o.R for o in outcomes) / len(outcomes)
     with disk_errors(folder):
-        r_figure(matrix, names, outcomes[0].measures[0], experiment.name).savefig(folder / "R.png", dpi=120)
+        measure = outcomes[0].measures[0]
+        seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
+        title = f"{experiment.name}: {measure.replace('_', ' ')}, {seeds}"
+        r_figure(matrix, names, measure, title).savefig(folder / "R.png", dpi=120)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
     console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)

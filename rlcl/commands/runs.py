@@ -40,8 +40,9 @@ def list_runs(root: Root = Path("runs")) -> None:
     from rlcl.commands.console import console as make_console
 
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "step", "updated", "result"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "step" else "left")
+    # What is wide gives way to what is not: only the run's name and its result may be cut.
+    for column, width in {"run": 1, "state": 11, "step": 11, "updated": 19, "result": 1}.items():
+        table.add_column(column, no_wrap=True, min_width=width, justify="right" if column == "step" else "left")
     count = 0
     for path in found(root):
         count += 1

@@ -35,15 +35,22 @@ def average(results: Results) -> float | None:
 
 
 def incremental(results: Results) -> float | None:
-    """Mean over t of mean_{j<=t} R[t, j]: over experiences; Rebuffi et al. 2017 weigh by samples."""
+    """Mean over t of mean_{j<=t} R[t, j]: over experiences; Rebuffi et al. 2017 weigh by samples.
+
+    Not defined where a boundary was not evaluated at all.
+    """
     matrix = _square(results)
-    return None if matrix is None else _mean([_mean(row[: t + 1]) for t, row in enumerate(matrix)])
+    return (
+        None
+        if matrix is None or np.isnan(matrix).all(1).any()
+        else _mean([_mean(row[: t + 1]) for t, row in enumerate(matrix)])
+    )
 
 
 def learning(results: Results) -> float | None:
-    """mean_j R[j, j]. Source: Riemer et al. 2019, LA."""
+    """mean_j R[j, j]; not defined where a boundary was not evaluated at all. Source: Riemer et al. 2019, LA."""
     matrix = _square(results)
-    return None if matrix is None else _mean(np.diag(matrix))
+    return None if matrix is None or np.isnan(matrix).all(1).any() else _mean(np.diag(matrix))
 
 
 def backward_transfer(results: Results) -> float | None:

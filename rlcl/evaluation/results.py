@@ -9,12 +9,11 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.errors import Problem, did_you_mean
-from rlcl.evaluation import METRICS
 from rlcl.evaluation.measures import Measure
-from rlcl.registry import find
+from rlcl.registry import entries, find
 from rlcl.types import Record
 
-__all__ = ["Results", "measure_named", "metrics"]
+__all__ = ["Results", "check_metrics", "measure_named", "metrics"]
 
 Array = np.ndarray[Any, Any]
 
@@ -108,11 +107,17 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
 OWN = frozenset({"average", "incremental", "learning", "min", "worst_case"})
 
 
+def check_metrics(measures: Sequence[str], names: Sequence[str]) -> None:
+    """Raises Problem for a metric that there is not, before anything is trained."""
+    for _, metric, _ in _selected(measures, names):
+        find("metric", metric)
+
+
 def _selected(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, str, str]]:
     """(measure, metric, reported name) triples."""
     offered: dict[str, tuple[str, str, str]] = {}
     for place, measure in enumerate(measures):
-        for metric in METRICS:
+        for metric in entries("metric"):
             reported = f"{measure}.{metric}" if metric in OWN or place else metric
             offered[reported] = (measure, metric, reported)
     if not names:

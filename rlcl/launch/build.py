@@ -9,7 +9,7 @@ import torch
 from rlcl.config import build
 from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError
-from rlcl.evaluation.results import metrics
+from rlcl.evaluation.results import check_metrics
 from rlcl.experiment import Experiment
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
@@ -82,7 +82,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
             run=experiment.hash,
         ),
     )
-    _named("", lambda: metrics((), learner.measures, experiment.evaluation.metrics))
+    _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
     return trainer
 
 

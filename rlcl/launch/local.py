@@ -160,7 +160,7 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
             _drain(experiment, trainer, folder, sinks, progress.step, stop, seconds)
             seconds += time.monotonic() - started
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
-            board.summary(dump(experiment), _dotted(unstructure(experiment)), outcome.metrics)
+            board.summary(dump(experiment), _settings(experiment, trainer.seed), outcome.metrics)
         finally:
             for sink in (board, progress):
                 sink.close()
@@ -257,6 +257,13 @@ def _finished(folder: RunFolder, repeated: bool) -> Finished:
     summary = read_json(folder.path / "summary.json")
     outcome = Outcome(folder.records(), tuple(summary["measures"]), tuple(summary["names"]))
     return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated)
+
+
+def _settings(experiment: Experiment, seed: int) -> dict[str, Any]:
+    """What experiments differ in, as dotted keys; what is not set is left out."""
+    resolved = unstructure(experiment)
+    dotted = _dotted({name: resolved[name] for name in ("stream", "encoder", "learner", "budget")})
+    return {"seed": seed, **{key: value for key, value in dotted.items() if value is not None}}
 
 
 def _dotted(tree: Any, path: str = "") -> Mapping[str, Any]:

@@ -185,12 +185,15 @@ class GradientLearner(ABC):
             )
         for part in experience.parts[position.segment :]:
             yield from self._learn_part(experience, part)
+
+    def _end(self, experience: Experience) -> None:
+        """Ends an experience before its last update is told, so that the two are one moment."""
+        position = self.position
         position.learning = False
         position.experience += 1
         position.segment = position.update = 0
         self._attached.end(experience)
         self._just_learned = None
-        yield None
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         x, y = self._encoded(part, fit=self.position.update == 0)
@@ -217,7 +220,9 @@ class GradientLearner(ABC):
                 started, since = time.perf_counter(), position.update
             if finished:
                 self._shuffle.stop()
-                if not last_part:
+                if last_part:
+                    self._end(experience)
+                else:
                     position.segment += 1
                     position.update = 0
             yield event

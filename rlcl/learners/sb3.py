@@ -112,14 +112,17 @@ class StableBaselines3:
         )
         self._start_schedule(self.steps(experience))
         for part in experience.parts:
-            yield from self._learn_part(part, part is experience.parts[-1])
+            yield from self._learn_part(experience, part)
+
+    def _end(self, experience: Experience) -> None:
+        """Ends an experience before its last rollout is told, so that the two are one moment."""
         self._attached.end(experience)
+        position = self.position
         position.learning = False
         position.experience += 1
         position.segment = position.update = 0
-        yield None
 
-    def _learn_part(self, part: Experience, last: bool) -> Iterator[Event | None]:
+    def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         from rlcl.learners.sb3_algorithms import training
 
         assert isinstance(part.train, Environment)
@@ -139,7 +142,9 @@ class StableBaselines3:
                     rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
                     event = self._event(rate, part)
                     started, reported = time.perf_counter(), position.step
-                if finished and not last:
+                if finished and part is experience.parts[-1]:
+                    self._end(experience)
+                elif finished:
                     position.segment += 1
                     position.update = 0
                 yield event

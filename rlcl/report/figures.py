@@ -28,7 +28,8 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
 
     shown = matrix if measure_named(measure).higher_is_better else -matrix
     rows, columns = matrix.shape
-    figure = Figure(figsize=(1.6 + 0.95 * columns, 1.5 + 0.55 * rows), layout="constrained")
+    label = max(map(len, names))
+    figure = Figure(figsize=(3 + 0.08 * label + 0.8 * columns, 1.7 + 0.05 * label + 0.55 * rows), layout="constrained")
     axes = figure.subplots()
     bounded = bool(np.nanmin(matrix) >= 0 and np.nanmax(matrix) <= 1)
     low, high = (0.0, 1.0) if bounded else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -83,13 +84,13 @@ class Environments:
             num_envs=self.num_envs,
             vectorization=self.vectorization,
             seed=seed,
-            name=task.env or self.env,
+            name=PurePath(task.env or self.env).name if ".py:" in (task.env or self.env) else task.env or self.env,
         )
 
 
 def _name(stream: Environments, task: EnvironmentTask) -> str:
     changes = ", ".join(f"{k} {v}" for k, v in {**task.kwargs, **task.attributes}.items())
-    return task.name or " ".join(filter(None, [task.env or stream.env, changes]))
+    return task.name or " ".join(filter(None, [PurePath(task.env or stream.env).name, changes]))
 
 
 def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:

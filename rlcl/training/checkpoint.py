@@ -41,6 +41,8 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     structure, tensors = flatten(state)
     target, temporary = folder / f"{number:08d}", folder / f".{number:08d}.{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*"):  # by a process that was killed while it saved
+        shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
