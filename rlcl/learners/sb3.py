@@ -168,6 +168,9 @@ class StableBaselines3:
         if self.model.ep_info_buffer:
             values["episode_return"] = float(np.mean([info["r"] for info in self.model.ep_info_buffer]))
             values["episode_length"] = float(np.mean([info["l"] for info in self.model.ep_info_buffer]))
+        gradients = [p.grad for p in self.model.policy.parameters() if p.grad is not None]
+        if gradients:  # as the last update left them, after clipping
+            values["gradient_norm"] = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         for key, value in values.items():
             if not math.isfinite(value) and key != "explained_variance":  # undefined where returns do not vary
                 raise self._diverged(key, value, part)

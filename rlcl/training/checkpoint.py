@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from rlcl.errors import CheckpointError
 from rlcl.state import flatten, unflatten
@@ -46,7 +48,7 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        save_file(tensors, temporary / TENSORS)
+        _save_tensors(tensors, temporary / TENSORS)
         (temporary / STATE).write_text(json.dumps({"version": VERSION, "state": structure}))
         sums = {name: _checksum(temporary / name) for name in (TENSORS, STATE)}
         (temporary / CHECKSUMS).write_text(json.dumps(sums))
@@ -60,6 +62,16 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     for old in _all(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # it wraps what the system says of a full disk
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def load(path: Path) -> Any:

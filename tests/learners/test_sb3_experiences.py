@@ -73,6 +73,20 @@ class TestSchedules:
             assert pytest.approx(1 - 0.9 * np.arange(1, 11) / 50, abs=1e-9) == rates_of_one[:10]
             assert pytest.approx(0.1) == rates_of_one[60] == rates_of_one[-1]
 
+    def test_the_first_action_of_each_experience_explores_in_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stream = cartpoles(60)
+        learner = prepared(sb3("DQN"), stream)
+        collect = learner.model.collect_rollouts
+        seen: list[tuple[int, float]] = []
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            seen.append((learner.model.num_timesteps, learner.model.exploration_rate))
+            return collect(*args, **kwargs)
+
+        monkeypatch.setattr(learner.model, "collect_rollouts", watched)
+        learn_all(learner, stream)
+        assert [1.0, 1.0] == [rate for step, rate in seen if step in (0, 60)]
+
     def test_exploration_over_the_stream_goes_on(self) -> None:
         options = {"exploration_fraction": 1.0, "exploration_final_eps": 0.0, "train_freq": 1}
         stream = cartpoles(50)
@@ -201,7 +215,8 @@ class TestBudget:
 RESUMED: dict[str, tuple[Any, Any]] = {
     "PPO": (lambda: sb3("PPO", learning_rate="lin_3e-3"), lambda: cartpoles(64, num_envs=2)),
     "PPO gSDE": (lambda: sb3("PPO", use_sde=True), lambda: pendulums(64)),
-    "DQN": (lambda: sb3("DQN"), lambda: cartpoles(60)),
+    # 60 env steps are no multiple of the target's interval, so that its count matters.
+    "DQN": (lambda: sb3("DQN", target_update_interval=7), lambda: cartpoles(60)),
     "DQN full buffer": (lambda: sb3("DQN", buffer_size=50), lambda: cartpoles(60)),
     "DQN n_steps": (lambda: sb3("DQN", n_steps=3), lambda: cartpoles(60)),
     "DQN shared observations": (

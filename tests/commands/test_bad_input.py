@@ -1,0 +1,260 @@
+"""A user's mistake is one clear message and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlcl.commands import main
+
+GOOD = """
+name: good
+stream: {type: class_incremental, data: {type: digits}, experiences: 2}
+encoder: {type: standardize}
+learner: {type: classifier, network: {type: mlp, hidden: [16]}, batch_size: 64}
+budget: {epochs: 1}
+"""
+
+TEN_MISTAKES = """\
+name: ten mistakes
+seeds: [0, 0.5]
+stream:
+  type: class_incrementl
+encoder: {type: standardize, clipp: 3}
+learner:
+  type: classifier
+  network: {type: mlp, hidden: [256, 0]}
+  optimizer: {type: adam, learning_rate: 1e-3}
+  batch_size: 32.5
+  methods:
+    - {type: replay, capacity: 200}
+    - {type: ewc, strength: -1}
+budget: {epochs: 5, updates: 3}
+"""
+
+ENVIRONMENTS = """
+import gymnasium as gym
+import numpy as np
+
+
+class Good(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (3,))
+    action_space = gym.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(3, np.float32), 1.0, False, self.steps % 10 == 0, {}
+
+
+class WrongShape(Good):
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(4, np.float32), {}
+
+
+class WrongType(Good):
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float64), {}
+
+
+class NoInfo(Good):
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float32)
+
+
+class Outside(Good):
+    def reset(self, *, seed=None, options=None):
+        return np.full(3, 2, np.float32), {}
+
+
+class NanLater(Good):
+    def step(self, action):
+        self.steps += 1
+        reward = float("nan") if self.steps > 50 else 1.0
+        return np.zeros(3, np.float32), reward, False, self.steps % 10 == 0, {}
+"""
+
+RL = """
+name: rl
+stream: {{type: environments, env: "{env}"}}
+learner: {{type: sb3, algorithm: PPO, options: {{n_steps: 64, n_epochs: 1}}}}
+budget: {{env_steps: 64}}
+evaluation: {{episodes: 1}}
+"""
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit status, and what went to standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ten.yaml"
+    path.write_text(TEN_MISTAKES)
+    status, said = call(capsys, "check", path)
+    assert status == 2
+    lines = said.splitlines()
+    assert len(lines) == 10
+    for line, (number, key, remedy) in zip(
+        lines,
+        [
+            (1, "name", "expected a folder name"),
+            (2, "seeds[1]", "whole number"),
+            (4, "stream.type", "class_incremental"),
+            (5, "encoder.clipp", "clip"),
+            (8, "learner.network.hidden[1]", "at least 1"),
+            (9, "learner.optimizer.learning_rate", "lr"),
+            (10, "learner.batch_size", "whole number of at least 1, got 32.5"),
+            (12, "learner.methods[0].type", "rehearsal"),
+            (13, "learner.methods[1].strength", "at least 0, got -1"),
+            (14, "budget", "exactly one of"),
+        ],
+        strict=True,
+    ):
+        assert f"ten.yaml:{number}: {key}: " in line
+        assert remedy in line
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ("learner.methods=[{type: ewc}, {type: ewc}]", 2, "learner.methods[1]: ewc stands there twice"),
+        ("learner.type=autoencodr", 2, "did you mean autoencoder?"),
+        ("budget={env_steps: 5}", 2, "arrays have no env steps; use epochs, updates or samples"),
+        ("evaluation.every={env_steps: 5}", 2, "write {updates: N}"),
+        ("evaluation.metrics=[acuracy.average]", 2, "did you mean accuracy.average"),
+        ("evaluation.split=validation", 2, "set validation"),
+        ("stream.experiences=11", 2, "expected at most 10"),
+        ("device=cuda:7", 2, "is not there"),
+        ("learner.network={type: multihead}", 2, "visibility.task_ids: visible"),
+        ("stream={type: environments, env: CartPole-v1}", 2, "classifier learns from labelled streams"),
+        ("learner.optimizer.lr=1e30", 1, "in experience 0 (digits 0-4)"),
+        ("nosuch.key=3", 2, "nosuch"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, status: int, said: str
+) -> None:
+    found, message = call(capsys, "run", good, change, "--root", tmp_path / "runs", "-q")
+    assert said in message
+    assert status == found
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ("CartPol-v1", "did you mean CartPole-v1"),
+        ("envs.py:WrongShape", "its shape is (4,), expected (3,)"),
+        ("envs.py:WrongType", "dtype float64, expected a NumPy array of float32"),
+        ("envs.py:NoInfo", "reset must return (observation, info)"),
+        ("envs.py:Outside", "widen the space or clip the observation"),
+        ("envs.py:NanLater", "the environment gave rewards that are not finite at env step 64, in experience 0"),
+        ("envs.py:Godo", "did you mean Good?"),
+        ("nofile.py:Env", "no file nofile.py"),
+    ],
+)
+def test_a_broken_environment_is_told_before_training(
+    env: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs.py").write_text(ENVIRONMENTS)
+    (tmp_path / "rl.yaml").write_text(RL.format(env=env))
+    status, message = call(capsys, "run", "rl.yaml", "-q")
+    assert status in (1, 2)
+    assert said in message
+
+
+def test_a_good_environment_of_ones_own_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs.py").write_text(ENVIRONMENTS)
+    (tmp_path / "rl.yaml").write_text(RL.format(env="envs.py:Good"))
+    status, message = call(capsys, "run", "rl.yaml", "-q")
+    assert (0, "") == (status, message)
+
+
+def test_nan_in_data_names_the_data_set_and_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], good: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "holes.py").write_text(
+        "import numpy as np\nfrom rlcl.data.sources import Data\n"
+        "class Holes:\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
+        "        return Data(x, [0, 1, 0, 1], x[:2], [0, 1], name='holes')\n"
+    )
+    status, message = call(capsys, "check", good, "stream.data={type: 'holes.py:Holes'}")
+    assert status == 1
+    assert "data 'holes', train set: 1 of 4 inputs hold NaN or infinite values, the first at row 3" in message
+
+
+def test_a_diverged_run_leaves_its_folder_whole(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "run", good, "learner.optimizer.lr=1e30", "--root", tmp_path / "runs", "-q")
+    (folder,) = (tmp_path / "runs").glob("good/*/seed0")
+    status = json.loads((folder / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert "experience 0" in status["error"]
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert {-1} == {row["trained_on"] for row in rows}
+    assert (folder / "config.yaml").is_file()
+
+
+def run_in_a_process(config: Path, root: Path, file_size: int | None = None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if file_size is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+    command = [sys.executable, "-m", "rlcl", "run", str(config), "--root", str(root), "-q"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=limit)
+
+
+def test_a_full_disk_is_a_clear_error_and_what_was_written_stays(good: Path, tmp_path: Path) -> None:
+    done = run_in_a_process(good, tmp_path / "runs", file_size=20_000)
+    assert done.returncode == 1
+    assert "cannot write to" in done.stderr
+    assert "free space" in done.stderr
+    assert "Traceback" not in done.stderr
+    (folder,) = (tmp_path / "runs").glob("good/*/seed0")
+    for line in (folder / "records.jsonl").read_text().splitlines():
+        json.loads(line)
+    again = run_in_a_process(good, tmp_path / "runs")
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder of runs should be")
+    status, message = call(capsys, "run", good, "--root", blocked, "-q")
+    assert status == 1
+    assert f"cannot write to {blocked}" in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_a_clear_error(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "runs"
+    root.mkdir(mode=0o500)
+    status, message = call(capsys, "run", good, "--root", root, "-q")
+    assert status == 1
+    assert "cannot write to" in message

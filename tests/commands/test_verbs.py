@@ -1,0 +1,133 @@
+"""The verbs of the command line, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from rlcl.commands import main
+from rlcl.config import shipped_folder
+from rlcl.registry import KINDS, entries
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit status and everything printed."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out + printed.err
+
+
+@pytest.fixture
+def config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "mine.yaml"
+    assert call(capsys, "init", path)[0] == 0
+    return path
+
+
+def test_what_init_writes_passes_check(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, "check", config)
+    assert status == 0
+    assert "digits 8-9" in printed
+    assert "ready to run" in printed
+    assert "MiB" in printed
+
+
+def test_init_replaces_nothing_unasked(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "init", config)[0] == 1
+    assert call(capsys, "init", config, "--force")[0] == 0
+
+
+def test_check_writes_nothing(config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    call(capsys, "check", config)
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_a_run_can_be_listed_shown_and_removed(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "runs"
+    status, printed = call(capsys, "run", config, "seeds=[0]", "budget.epochs=1", "--root", root)
+    assert status == 0
+    assert "experience 5/5 (digits 8-9)" in printed
+    assert "accuracy.average >= 0.85" in printed
+    (folder,) = root.glob("mine/*/seed0")
+    assert (folder.parent / "R.png").stat().st_size > 1000
+    name = str(folder.relative_to(root))
+    status, printed = call(capsys, "runs", "list", "--root", root)
+    assert name in printed
+    assert "finished" in printed
+    status, printed = call(capsys, "runs", "show", name, "--root", root)
+    assert "trained on \\ evaluated on" in printed
+    assert call(capsys, "runs", "rm", name, "--root", root, "--yes")[0] == 0
+    assert not folder.exists()
+    assert call(capsys, "runs", "show", name, "--root", root)[0] == 1
+
+
+def test_the_run_folder_holds_what_the_documents_say(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    call(capsys, "run", config, "seeds=[4]", "budget.epochs=1", "--root", tmp_path / "runs", "-q")
+    (folder,) = (tmp_path / "runs").glob("mine/*/seed4")
+    expected = {"config.yaml", "manifest.json", "status.json", "records.jsonl", "events.jsonl", "tensorboard"}
+    expected |= {"log.txt", "checkpoints", "summary.json", "lock"}
+    assert expected == {path.name for path in folder.iterdir()}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["seed"] == 4
+    assert len(manifest["data"]) == 64
+    assert manifest["packages"]["torch"]
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+    assert "experience 5/5" in (folder / "log.txt").read_text()
+
+
+def test_tensorboard_holds_curves_pictures_and_hyperparameters_of_one_run(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    call(capsys, "run", config, "seeds=[0]", "budget.epochs=1", "--root", tmp_path / "runs", "-q")
+    (folder,) = (tmp_path / "runs").glob("mine/*/seed0/tensorboard")
+    assert all(path.is_file() for path in folder.iterdir())  # a folder would be a second run
+    found = EventAccumulator(str(folder)).Reload()
+    tags = found.Tags()
+    assert {"train/loss", "train/lr", "train/gradient_norm", "accuracy/00 digits 0-1"} <= set(tags["scalars"])
+    assert tags["images"] == ["R/accuracy"]
+    assert "metrics/accuracy.average" in tags["scalars"]
+    assert any("hparams" in tag for tag in found.summary_metadata)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_list_has_a_line_for_each_component(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, "list", kind)
+    assert status == 0
+    lines = printed.splitlines()
+    for name in entries(kind):
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert line.rstrip().endswith("built-in")
+        assert len(line.split()) > 3
+
+
+def test_an_unknown_kind_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, "list", "metho")
+    assert status == 2
+    assert "did you mean method?" in printed
+
+
+def test_every_shipped_experiment_fits_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = json.loads(call(capsys, "schema")[1])
+    for path in sorted(shipped_folder().rglob("*.yaml")):
+        content = YAML(typ="safe").load(path.read_text())
+        if "extends" not in content:
+            jsonschema.validate(content, schema)
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "list", "init", "schema", "runs"])
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, verb, "--help")
+    assert status == 0
+    assert "Usage: " in printed
