@@ -37,7 +37,7 @@ class StableBaselines3:
     environments, seeded anew; weights, optimizers and replay buffer are kept. It resumes at the
     boundaries of experiences (the state of environments and of a rollout in flight is not saved).
 
-    Methods see the policy (PPO, A2C, TRPO), the Q-network (DQN, QRDQN) or the actor (SAC, TD3, ...):
+    Methods see the policy (PPO, A2C), the Q-network (DQN, QRDQN) or the actor (SAC, TD3, ...):
     those that need minibatches, targets or the loss are refused.
 
     Args:
@@ -123,10 +123,13 @@ class StableBaselines3:
         position.segment = position.update = 0
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
-        from rlcl.learners.sb3_algorithms import training
+        from rlcl.learners.sb3_algorithms import cut_episodes, training
 
         assert isinstance(part.train, Environment)
         model, position, interval = self.model, self.position, self._setup.event_interval
+        cut_episodes(model)
+        if not _is_identity(self._setup.encoder):
+            self._setup.encoder.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         model.set_env(self._environments(part.train))
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
@@ -194,10 +197,7 @@ class StableBaselines3:
     def _environments(self, source: Environment) -> Any:
         from rlcl.learners.sb3_environments import make_environments
 
-        encoder = self._setup.encoder
-        if encoder.shape(self._setup.spec.observation_shape) and not _is_identity(encoder):
-            encoder.fit(torch.from_numpy(source.random_observations(FIT_OBSERVATIONS)))
-        return make_environments(source, encoder)
+        return make_environments(source, self._setup.encoder)
 
     def _env_steps(self, part: Experience) -> int:
         """The budget, rounded up to whole rollouts: past it a linear schedule would go below 0."""

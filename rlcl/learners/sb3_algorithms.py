@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
-__all__ = ["algorithms", "build_model", "find_algorithm", "training"]
+__all__ = ["algorithms", "build_model", "cut_episodes", "find_algorithm", "training"]
 
 # Set by rlcl itself, from the config's own keys.
 RESERVED = frozenset({"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"})
@@ -143,10 +143,26 @@ def training(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
         yield from _on_policy(model, total, callback)
     elif isinstance(model, OffPolicyAlgorithm):
         yield from _off_policy(model, total, callback)
-        _cut_episodes(model.replay_buffer)
     else:
         yield from _evolutionary(model, total, callback)
     callback.on_training_end()
+
+
+def cut_episodes(model: Any) -> None:
+    """Marks the episodes in flight as cut off, before another environment goes on writing to the replay buffer.
+
+    Returns over several steps would reach into it, and a buffer that shares observations would take
+    its first observation for the last one's next.
+    """
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is None or not buffer.size():
+        return
+    newest = buffer.pos - 1
+    if buffer.optimize_memory_usage:
+        buffer.dones[newest] = 1
+    elif hasattr(buffer, "timeouts"):
+        # A timeout without an end changes nothing in a sample of one step: its next value counts as before.
+        buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1 - buffer.dones[newest])
 
 
 def _on_policy(model: OnPolicyAlgorithm, total: int, callback: BaseCallback) -> Iterator[None]:
@@ -173,16 +189,6 @@ def _off_policy(model: OffPolicyAlgorithm, total: int, callback: BaseCallback) -
             if steps > 0:
                 model.train(batch_size=model.batch_size, gradient_steps=steps)
         yield
-
-
-def _cut_episodes(buffer: Any) -> None:
-    """Marks episodes in flight as cut off: returns over several steps must not go on in the next environment."""
-    newest = buffer.pos - 1
-    if buffer.optimize_memory_usage:  # the last transition's next observation will be overwritten
-        buffer.dones[newest] = 1
-    elif hasattr(buffer, "timeouts"):
-        # A timeout without an end changes nothing in a sample of one step: its next value counts as before.
-        buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1 - buffer.dones[newest])
 
 
 def _evolutionary(model: Any, total: int, callback: BaseCallback) -> Iterator[None]:

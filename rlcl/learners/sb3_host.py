@@ -90,6 +90,8 @@ def _parts(model: Any) -> Parts:
     policy = model.policy
     if isinstance(model, OnPolicyAlgorithm):
         kind = "other"
+        if hasattr(model, "cg_max_steps"):  # TRPO steps along a line search, past its optimizer and every hook
+            return kind, {"policy": policy}, {}, policy
         if hasattr(policy, "lstm_actor"):  # its outputs are not a function of one observation
             return kind, {"policy": policy}, {"policy": policy.optimizer}, policy
         if isinstance(model.action_space, gym.spaces.Discrete):

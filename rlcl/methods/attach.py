@@ -93,7 +93,7 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
 def refusal(method: Method, host: Host) -> str | None:
     """Why a host cannot serve a method, None where it can."""
     if not host.optimizers:
-        return "it attaches to an optimizer, and this learner has none"
+        return "it attaches to an optimizer, and this learner changes its weights without one"
     missing = sorted(method.requires - host.provides)
     if missing:
         return "; ".join(f"it needs {need}, and {REASONS.get(need, 'the host lacks it')}" for need in missing)

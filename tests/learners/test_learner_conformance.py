@@ -44,8 +44,10 @@ from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
 from rlcl.streams.stream import Stream
+from rlcl.training.trainer import visible
 from rlcl.types import Budget, Encoder, Predictor
 
+HIDDEN = "classifier hidden boundaries"
 CNN = Cnn(channels=(4,), hidden=(8,))
 MULTIHEAD = Multihead(body=Mlp(hidden=(16,)), features=16)
 
@@ -80,7 +82,7 @@ ARRAYS: Mapping[str, Case] = {
     "classifier multihead": Case(lambda: classifier(network=MULTIHEAD), with_ids),
     "classifier masked": Case(lambda: classifier(optimizer=AdamW()), with_ids),
     "classifier drop_last": Case(lambda: classifier(drop_last=True, optimizer=RmsProp(momentum=0.5))),
-    "classifier hidden boundaries": Case(lambda: classifier(Rehearsal(capacity=9, batch_size=4)), one_pass),
+    HIDDEN: Case(lambda: classifier(Rehearsal(capacity=9, batch_size=4)), one_pass),
     "classifier methods": Case(
         lambda: classifier(Rehearsal(capacity=9, batch_size=4), Ewc(), Distill(capacity=9, samples=8))
     ),
@@ -93,7 +95,7 @@ ARRAYS: Mapping[str, Case] = {
     "autoencoder task ids": Case(autoencoder, with_ids),
 }
 ENVIRONMENTS: Mapping[str, Case] = {
-    "sb3 PPO": Case(lambda: sb3("PPO"), lambda: cartpoles(64, num_envs=2), Identity),
+    "sb3 PPO": Case(lambda: sb3("PPO"), lambda: cartpoles(128, num_envs=2), Identity),
     "sb3 PPO standardize": Case(lambda: sb3("PPO"), lambda: cartpoles(64), lambda: Standardize(fit_on="running")),
     "sb3 A2C native": Case(lambda: sb3("A2C"), lambda: cartpoles(64, num_envs=2, vectorization="native"), Identity),
     "sb3 DQN": Case(lambda: sb3("DQN"), lambda: cartpoles(80), Identity),
@@ -297,7 +299,7 @@ def test_steps_are_counted_over_the_whole_stream(name: str) -> None:
     assert sum(map(learner.steps, stream)) == learner.position.step
 
 
-@pytest.mark.parametrize("name", [n for n in LEARNERS if n != "classifier hidden boundaries"])
+@pytest.mark.parametrize("name", [n for n in LEARNERS if n != HIDDEN])
 def test_another_experience_while_one_is_unfinished_is_an_error(name: str) -> None:
     case = LEARNERS[name]
     stream = case.stream()
@@ -354,9 +356,23 @@ def test_every_value_of_an_event_is_a_finite_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_its_last_yield_is_none_at_the_boundary(name: str) -> None:
+def test_its_last_update_and_the_boundary_are_one_moment(name: str) -> None:
     case = LEARNERS[name]
     learner = case.prepared()
-    items = [(event, learner.position.learning) for event in learner.learn(case.stream()[0])]
-    assert (None, False) == items[-1]
-    assert all(learning for _, learning in items[:-1])
+    experience = case.stream()[0] if case is not LEARNERS[HIDDEN] else visible(case.stream())[0]
+    steps = learner.steps(experience)
+    places = [(learner.position.step, learner.position.learning) for _ in learner.learn(experience)]
+    assert (steps, False) == places[-1]
+    assert all(learning and step < steps for step, learning in places[:-1])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_stopped_at_its_last_update_it_has_the_state_of_one_that_was_drained(name: str) -> None:
+    case = LEARNERS[name]
+    drained = case.prepared()
+    learn_one(drained, case.stream())
+    stopped = case.prepared()
+    steps = learning(stopped, case.stream())
+    while not next(steps) or stopped.position.learning:
+        pass
+    assert [] == differences(drained.state_dict(), stopped.state_dict())

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from harness import added_gradients, classifier, digit_stream, learn_one, learning, prepared
+from harness import HOSTS, added_gradients, classifier, digit_stream, learn_one, learning, prepared
 from torch.distributions import Independent, Normal, kl_divergence
 
 from rlcl.encoders.scale import Scale
@@ -82,3 +82,16 @@ def test_it_stores_the_outputs_of_the_network_without_dropout() -> None:
     with learner.predicting(None):
         torch.testing.assert_close(learner.outputs(stored["inputs"]), stored["outputs"])
     assert learner.module.training
+
+
+@pytest.mark.parametrize(("host", "observations"), [("dqn", 60), ("ppo", 32), ("sac", 40)])
+def test_a_policy_offers_what_it_observed_in_the_experience_just_learned_alone(host: str, observations: int) -> None:
+    # PPO keeps its last rollout; a replay buffer holds the experiences before as well, which are not offered again.
+    method = Distill(capacity=1000, samples=1000)
+    case = HOSTS[host]
+    learner = case.prepared(method)
+    seen = []
+    for _ in case.stream():
+        learn_one(learner, case.stream())
+        seen.append(method.memory.seen)
+    assert [observations, 2 * observations] == seen
