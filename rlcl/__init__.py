@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlcl.data.datasets import Digits, Mnist
+    from rlcl.data.scikit import Digits
+    from rlcl.data.torchvision import Mnist
     from rlcl.encoders.scale import Scale
     from rlcl.encoders.standardize import Standardize
     from rlcl.evaluation.plan import Interval, Plan
@@ -38,7 +39,7 @@ PLACES = {
     "ClassIncremental": "rlcl.streams.class_incremental",
     "Classifier": "rlcl.learners.classifier",
     "Cnn": "rlcl.networks.cnn",
-    "Digits": "rlcl.data.datasets",
+    "Digits": "rlcl.data.scikit",
     "Distill": "rlcl.methods.distill",
     "EnvironmentTask": "rlcl.streams.environments",
     "Environments": "rlcl.streams.environments",
@@ -47,7 +48,7 @@ PLACES = {
     "Interval": "rlcl.evaluation.plan",
     "L2Init": "rlcl.methods.l2_init",
     "Mlp": "rlcl.networks.mlp",
-    "Mnist": "rlcl.data.datasets",
+    "Mnist": "rlcl.data.torchvision",
     "Plan": "rlcl.evaluation.plan",
     "Rehearsal": "rlcl.methods.rehearsal",
     "Scale": "rlcl.encoders.scale",

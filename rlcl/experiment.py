@@ -128,7 +128,7 @@ class Experiment:
     evaluation: Plan = option(factory=Plan, help="when and what is evaluated")
     validation: float = option(0.0, ge=0, lt=1, help="fraction of each experience's training data held out")
     device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"), help="torch device")
-    threads: int = option(1, ge=1, help="threads of torch")
+    threads: int = option(1, ge=1, le=1024, help="threads of torch")
     event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
     checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
 
@@ -143,18 +143,22 @@ class Experiment:
     def hash(self) -> str:
         """12 hexadecimal digits over what decides its records: not name, objective or seeds."""
         resolved = unstructure(self)
-        decisive = _without_folders({name: resolved[name] for name in DECISIVE})
+        decisive = _by_content({name: resolved[name] for name in DECISIVE})
+        decisive["evaluation"].pop("metrics")  # computed from the records, which they do not change
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_folders(value: Any) -> Any:
-    """``/home/me/net.py:Net`` as ``net.py:Net``: a moved folder is the same experiment."""
+def _by_content(value: Any) -> Any:
+    """``/home/me/net.py:Net`` as the file's checksum and ``Net``: moved it is the same experiment, edited another."""
     if isinstance(value, Mapping):
-        return {str(key): _without_folders(item) for key, item in value.items()}
+        return {str(key): _by_content(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_folders(item) for item in value]
-    return re.sub(r"^\S*/([^/\s:]+\.py:\w+)$", r"\1", value) if isinstance(value, str) else value
+        return [_by_content(item) for item in value]
+    found = re.fullmatch(r"(.+\.py):(\w+)", value) if isinstance(value, str) else None
+    if found is None or not Path(found[1]).is_file():
+        return value
+    return f"{hashlib.sha256(Path(found[1]).read_bytes()).hexdigest()[:12]}:{found[2]}"
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -124,7 +124,7 @@ class Experience:
         index: place in the stream, from 0.
         name: for people, for example ``"digits 2-3"``.
         train: what is learned from.
-        test: what evaluation alone sees.
+        test: what evaluation alone sees; None in a learner's hands.
         budget: how much training it gets.
         task_id: the task's number, None where the protocol hides it.
         validation: held out of the training data, None without a split.
@@ -134,7 +134,7 @@ class Experience:
     index: int
     name: str
     train: LabelledArrays | UnlabelledArrays | Environment
-    test: LabelledArrays | UnlabelledArrays | Environment
+    test: LabelledArrays | UnlabelledArrays | Environment | None
     budget: Budget
     task_id: int | None = None
     validation: LabelledArrays | UnlabelledArrays | Environment | None = None
@@ -151,18 +151,22 @@ class StreamSpec:
     """What a learner may know of a stream before it starts.
 
     Args:
-        kind: ``labelled``, ``unlabelled`` or ``environment``.
+        kind: ``labelled``, ``regression``, ``unlabelled`` or ``environment``.
         observation_shape: shape of one raw input, without the batch.
-        classes: number of classes over the whole stream, 0 without labels.
+        classes: number of classes over the whole stream, 0 without classes.
         task_classes: the classes of each task, in the order of the stream.
         class_names: for people.
+        targets: numbers to predict for each input, in regression.
+        encodable: whether observations are arrays (boxes), which an encoder takes.
     """
 
-    kind: Literal["labelled", "unlabelled", "environment"]
+    kind: Literal["labelled", "regression", "unlabelled", "environment"]
     observation_shape: tuple[int, ...]
     classes: int = 0
     task_classes: tuple[tuple[int, ...], ...] = ()
     class_names: tuple[str, ...] = ()
+    targets: int = 0
+    encodable: bool = True
 
 
 @frozen
@@ -253,7 +257,7 @@ class Setup:
 
     Args:
         spec: the stream's shapes and classes.
-        stream: the stream, for what must be known in advance (budgets, environments).
+        stream: the stream as the protocol shows it, for what must be known in advance (budgets, environments).
         encoder: feature encoding, unfitted; it becomes part of the learner's state.
         seeds: the run's source of randomness; children are spawned by name.
         device: a torch device, for example ``"cpu"``.
@@ -496,9 +500,6 @@ class OptimizerFactory(Protocol):
 
 
 class Metric(Protocol):
-    """A number from the records of one run.
-
-    A class with a field ``name`` and a ``__call__``; see ``rlcl.evaluation.metrics``.
-    """
+    """A function from :class:`rlcl.evaluation.results.Results` to a number; None where the run does not define it."""
 
     def __call__(self, results: Any) -> float | None: ...

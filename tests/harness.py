@@ -11,7 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from rlcl.data.datasets import Digits
+from rlcl.data.scikit import Digits
 from rlcl.data.sources import Data, Environment
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
@@ -123,7 +123,7 @@ def prepared(
 
 def learning(learner: Any, stream: Stream) -> Iterator[Event | None]:
     """What is left of the stream, as the trainer shows it."""
-    for experience in visible(stream)[learner.position.experience :]:
+    for experience in visible(stream).experiences[learner.position.experience :]:
         yield from learner.learn(experience)
 
 
@@ -133,7 +133,7 @@ def learn_all(learner: Any, stream: Stream) -> list[Event]:
 
 def learn_one(learner: Any, stream: Stream) -> list[Event]:
     """The next experience alone."""
-    experience = visible(stream)[learner.position.experience]
+    experience = visible(stream).experiences[learner.position.experience]
     return [event for event in learner.learn(experience) if event is not None]
 
 

@@ -144,6 +144,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / f"{name}.py").write_text(PARTS.replace("MODULE", name))
     (tmp_path / "own.py").write_text(PARTS)
     (tmp_path / "good.yaml").write_text(GOOD)
+    # The classes above have settings and nothing else: what a protocol asks for has a test of its own.
+    monkeypatch.setattr("rlcl.config.components.missing_members", lambda component, kind: [])
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     tables = {k: f"{name}:{reference.rpartition(':')[2]}" for k, reference in registry.KINDS.items()}
@@ -676,3 +678,10 @@ def test_the_schema_allows_components_from_elsewhere_and_partial_defaults() -> N
     text = changed("{type: mlp, hidden: [256, 256]}", "{type: 'own.py:Mlp', hidden: [3]}").replace("type: adam, ", "")
     load(text)
     jsonschema.validate(config.read_document("x.yaml").data, schema())
+
+
+def test_a_component_without_the_members_of_its_kind_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.undo()
+    (folder / "empty.py").write_text("class Empty:\n    def fit(self, x): pass\n")
+    with pytest.raises(ConfigError, match="lacks encode, load_state_dict, shape, state_dict, which every encoder has"):
+        build(component("encoder", f"{folder / 'empty.py'}:Empty"))

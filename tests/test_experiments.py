@@ -8,7 +8,8 @@ import pytest
 
 from rlcl.commands import main
 from rlcl.config import shipped_folder
-from rlcl.data.datasets import MNIST_FILES, data_root
+from rlcl.data.root import data_root
+from rlcl.data.torchvision import IDX_FILES
 from rlcl.experiment import dump, experiment_from, load_experiment
 from rlcl.launch.local import run_experiment
 from rlcl.tracking.folder import read_json
@@ -29,7 +30,7 @@ def test_there_is_one_of_each_kind() -> None:
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=names)
 def test_an_experiment_runs_at_a_smoke_budget(path: Path, tmp_path: Path) -> None:
     experiment = load_experiment(path)
-    if "mnist" in path.name and not all((data_root() / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
+    if "mnist" in path.name and not all((data_root() / "MNIST" / "raw" / name).is_file() for name in IDX_FILES):
         pytest.skip(f"no MNIST in {data_root()}")
     changes = [f"budget={SMOKE[experiment.budget.unit]}", "seeds=[0]", "evaluation.episodes=2"]
     finished = run_experiment(load_experiment(path, changes), tmp_path)

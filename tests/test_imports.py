@@ -14,7 +14,7 @@ import rlcl
 
 PACKAGE = Path(rlcl.__file__).parent
 LAYERS = (
-    {"errors", "types", "state", "config", "registry", "seeding"},
+    {"blame", "errors", "types", "state", "config", "registry", "seeding"},
     {"data"},
     {"streams", "encoders", "networks", "evaluation"},
     {"methods"},

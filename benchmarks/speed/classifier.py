@@ -16,7 +16,8 @@ import torch.nn.functional as F  # noqa: N812
 from interleaved import measure, ratio, report
 from torch import Tensor
 
-from rlcl.data.datasets import Digits, Mnist
+from rlcl.data.scikit import Digits
+from rlcl.data.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Plan
 from rlcl.learners.classifier import Classifier

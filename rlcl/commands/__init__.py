@@ -48,6 +48,13 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail("stopped", 130)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception as error:
+        from rlcl.blame import blamed
+
+        users = blamed(error)
+        if users is None:
+            raise
+        _fail(str(users), users.exit_status)
 
 
 def _fail(message: str, status: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ __all__ = ["TEMPLATE", "add_to"]
 TEMPLATE = """\
 # An experiment. Check it with: rlcl check {file}     Run it with: rlcl run {file}
 # Change any value on the command line: rlcl run {file} learner.optimizer.lr=3e-4 'seeds=[0,1]'
-name: {name}
+name: "{name}"
 
 objective:                        # why this experiment exists, and when it has succeeded
   statement: Keep recognising all ten digits while they arrive two at a time.
@@ -58,7 +60,8 @@ def init(
     if file.exists() and not force:
         raise RlclError(f"{file} is there already; choose another name, or --force to replace it")
     try:
-        file.write_text(TEMPLATE.format(file=file, name=file.stem))
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "experiment"
+        file.write_text(TEMPLATE.format(file=shlex.quote(str(file)), name=name))
     except OSError as error:
         raise RlclError(f"cannot write {file}: {error.strerror}") from error
     typer.echo(f"wrote {file}; next: rlcl check {file}")

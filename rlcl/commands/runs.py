@@ -50,7 +50,7 @@ def list_runs(root: Root = Path("runs")) -> None:
         table.add_row(
             str(path.relative_to(root)),
             status.get("state", "[red]no status.json[/]"),
-            f"{status.get('step', 0):,}",
+            f"{step:,}" if isinstance(step := status.get("step", 0), int) else "?",
             str(status.get("updated", "")).replace("T", " ").removesuffix("+00:00"),
             _result(summary) or _shortened(status.get("error", "")),
         )

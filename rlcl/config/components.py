@@ -14,7 +14,18 @@ import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Fault, Faults, Key, fault_of
-from rlcl.config.rules import NO_RULE, Rule, arms, hints_of, is_mapping, is_sequence, item_hint, kind_of, value_hint
+from rlcl.config.rules import (
+    NO_RULE,
+    PROTOCOLS,
+    Rule,
+    arms,
+    hints_of,
+    is_mapping,
+    is_sequence,
+    item_hint,
+    kind_of,
+    value_hint,
+)
 from rlcl.errors import ConfigError, Problem
 from rlcl.registry import find, name_of
 
@@ -275,10 +286,15 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
         if len(faults) > before:
             return None
         try:
-            return construct(type(value.options).target, arguments)
+            made = construct(type(value.options).target, arguments)
         except Faults as found:
             faults += [fault.under(*path) for fault in found.faults]
             return None
+        missing = missing_members(made, value.kind)
+        if missing:
+            told = f"{value.type} lacks {', '.join(missing)}, which every {value.kind} has; see rlcl.types"
+            faults.append(Fault(path, told))
+        return made
     if isinstance(value, list | tuple):
         items = (_build(item, (*path, index), faults) for index, item in enumerate(value))
         return type(value)(items)
@@ -288,6 +304,14 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
     if is_record(cls) and any(_mentions_component(s.hint) for s in settings(cls)):
         return cls(**{s.name: _build(getattr(value, s.attribute), (*path, s.name), faults) for s in settings(cls)})
     return value
+
+
+def missing_members(component: object, kind: str) -> list[str]:
+    """What the protocol of a kind asks for and a component lacks, by name."""
+    protocol: Any = next((p for p, k in PROTOCOLS.items() if k == kind), object)
+    asked = {name for base in protocol.__mro__[:-1] for name in vars(base) if not name.startswith("_")}
+    has = set(dir(type(component))) | set(getattr(component, "__dict__", ()))
+    return sorted(asked - has)
 
 
 def _mentions_component(hint: Any) -> bool:

@@ -1,6 +1,19 @@
 """What is learned from: arrays and environments, and data sets by name."""
 
 DATA = {
-    "digits": "rlcl.data.datasets:Digits",
-    "mnist": "rlcl.data.datasets:Mnist",
+    "digits": "rlcl.data.scikit:Digits",
+    "iris": "rlcl.data.scikit:Iris",
+    "wine": "rlcl.data.scikit:Wine",
+    "breast_cancer": "rlcl.data.scikit:BreastCancer",
+    "diabetes": "rlcl.data.scikit:Diabetes",
+    "mnist": "rlcl.data.torchvision:Mnist",
+    "fashion_mnist": "rlcl.data.torchvision:FashionMnist",
+    "kmnist": "rlcl.data.torchvision:Kmnist",
+    "emnist": "rlcl.data.torchvision:Emnist",
+    "svhn": "rlcl.data.torchvision:Svhn",
+    "cifar10": "rlcl.data.torchvision:Cifar10",
+    "cifar100": "rlcl.data.torchvision:Cifar100",
+    "csv": "rlcl.data.files:Csv",
+    "npz": "rlcl.data.files:Npz",
+    "image_folder": "rlcl.data.files:ImageFolder",
 }

@@ -136,7 +136,7 @@ class Environment:
             reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
             raise DataError(
                 f"environment {self.name!r} cannot be made: {reason}"
-                f"{did_you_mean(str(self.env), gym.registry) if isinstance(self.env, str) else ''}"
+                f"{did_you_mean(str(self.env), gym.registry) if str(self.env) not in gym.registry else ''}"
             ) from error
         except ModuleNotFoundError as error:
             raise DataError(
@@ -172,6 +172,8 @@ def environment_class(reference: str) -> str | Callable[..., AnyEnv]:
         Problem: there is no such file or class.
     """
     place, _, attribute = reference.rpartition(":")
+    if reference.endswith(".py"):
+        raise Problem(f"env: expected a class of {reference}; write {reference}:Class")
     if not place.endswith(".py"):
         return reference
     from rlcl.registry import find

@@ -18,19 +18,20 @@ from torch import Tensor
 from rlcl.data.environments import Environment
 from rlcl.data.validation import check_arrays
 from rlcl.errors import DataError
+from rlcl.types import DataSet
 
-__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays"]
+__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded"]
 
 Transform = Callable[[Tensor], Tensor]
 
 
 @frozen(eq=False)
 class LabelledArrays:
-    """Inputs with class labels.
+    """Inputs with class labels, or with numbers to predict.
 
     Args:
         inputs: (N, *observation) of any dtype.
-        labels: (N,) int64 class indices.
+        labels: (N,) int64 class indices, or (N, K) float32.
         indices: (M,) int64 rows that belong to this source, None for all.
         transform: from (B, *observation) to (B, *observation), applied when read.
         tasks: (N,) int64 task of each row, where a source holds several tasks and may show them.
@@ -51,7 +52,7 @@ class LabelledArrays:
 
     @property
     def targets(self) -> Tensor:
-        """(M,) int64 labels, without touching the inputs."""
+        """(M,) int64 or (M, K) float32 labels, without touching the inputs."""
         return self.labels if self.indices is None else self.labels.index_select(0, self.indices)
 
     @property
@@ -112,12 +113,13 @@ def _tensor(array: Any) -> Tensor:
 
 
 def _labels(array: Any) -> Tensor | None:
-    if array is None:
-        return None
-    tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.array(array, order="C"))
-    return (
-        tensor.to(torch.int64) if not tensor.is_floating_point() or bool((tensor == tensor.round()).all()) else tensor
-    )
+    return None if array is None else _tensor(array)
+
+
+def _whole(labels: Tensor) -> Tensor:
+    """Classes as int64; left as they are where they are no whole numbers, for the check to tell."""
+    whole = not labels.is_floating_point() or bool((labels == labels.round()).all())
+    return labels.to(torch.int64) if whole else labels
 
 
 @frozen(eq=False)
@@ -131,6 +133,7 @@ class Data:
         test_labels: (M,), or None.
         name: for messages.
         class_names: for people; the numbers themselves by default.
+        regression: whether labels are numbers to predict, (N,) or (N, K), not classes.
 
     Raises:
         DataError: shapes that do not agree, a value that is not finite, labels that are not whole
@@ -143,10 +146,16 @@ class Data:
     test_labels: Tensor | None = field(converter=_labels)
     name: str = "data"
     class_names: tuple[str, ...] = ()
+    regression: bool = False
 
     def __attrs_post_init__(self) -> None:
-        check_arrays(self.name, "train", self.train_inputs, self.train_labels)
-        check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels)
+        for half in ("train_labels", "test_labels"):
+            labels: Tensor | None = getattr(self, half)
+            if labels is not None:
+                values = labels.float().view(len(labels), -1) if self.regression else _whole(labels)
+                object.__setattr__(self, half, values)
+        check_arrays(self.name, "train", self.train_inputs, self.train_labels, regression=self.regression)
+        check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels, self.regression)
         ours, theirs = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
         if ours != theirs:
             raise DataError(f"data {self.name!r}: training inputs have the shape {ours} each, test inputs {theirs}")
@@ -155,8 +164,8 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """Number of classes, 0 without labels."""
-        return 0 if self.train_labels is None else int(self.train_labels.max()) + 1
+        """Number of classes, 0 without labels and for regression."""
+        return 0 if self.train_labels is None or self.regression else int(self.train_labels.max()) + 1
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
@@ -174,3 +183,16 @@ class Data:
     @property
     def test(self) -> LabelledArrays | UnlabelledArrays:
         return arrays(self.test_inputs, self.test_labels)
+
+
+def loaded(data_set: DataSet) -> Data:
+    """What a data set loads.
+
+    Raises:
+        DataError: it is no :class:`Data`.
+    """
+    data: object = data_set.load()
+    if not isinstance(data, Data):
+        name = type(data_set).__name__
+        raise DataError(f"data {name}: load() must return rlcl.data.sources.Data, got {type(data).__name__}")
+    return data

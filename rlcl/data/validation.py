@@ -15,7 +15,12 @@ __all__ = ["check_arrays", "check_environment"]
 
 
 def check_arrays(
-    name: str, split: str, inputs: Tensor, labels: Tensor | None, train_labels: Tensor | None = None
+    name: str,
+    split: str,
+    inputs: Tensor,
+    labels: Tensor | None,
+    train_labels: Tensor | None = None,
+    regression: bool = False,
 ) -> None:
     """Raises DataError for the first thing that is wrong with a data set's arrays.
 
@@ -25,6 +30,7 @@ def check_arrays(
         inputs: (N, *observation).
         labels: (N,), or None.
         train_labels: the training labels, where ``labels`` are the test set's.
+        regression: whether labels are numbers to predict, (N, K).
     """
     where = f"data {name!r}, {split} set"
     if inputs.ndim < 2 or len(inputs) == 0:
@@ -37,6 +43,9 @@ def check_arrays(
         )
     if labels is None:
         return
+    if regression:
+        _check_targets(where, inputs, labels)
+        return
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise DataError(f"{where}: expected {len(inputs)} labels of shape (N,), got shape {tuple(labels.shape)}")
     if labels.is_floating_point() or int(labels.min()) < 0:
@@ -45,6 +54,14 @@ def check_arrays(
         unseen = sorted(set(labels.tolist()) - set(train_labels.tolist()))
         if unseen:
             raise DataError(f"{where}: classes {unseen} are not in the training set; remove them or add training data")
+
+
+def _check_targets(where: str, inputs: Tensor, targets: Tensor) -> None:
+    if len(targets) != len(inputs):
+        raise DataError(f"{where}: expected {len(inputs)} targets of shape (N, K), got shape {tuple(targets.shape)}")
+    if not torch.isfinite(targets).all():
+        row = int((~torch.isfinite(targets)).any(1).nonzero()[0])
+        raise DataError(f"{where}: the target of row {row} is not finite; remove or impute it")
 
 
 def check_environment(env: gym.Env[Any, Any], name: str, steps: int = 20) -> None:

@@ -53,6 +53,10 @@ def _one_each(
         for _ in range(episode_steps):
             actions, state = predictor.predict(observations, task_id, state)
             observations, rewards, terminated, truncated, _ = vector.step(np.asarray(actions))
+            if isinstance(observations, np.ndarray) and not np.isfinite(observations[running]).all():
+                raise DivergenceError(
+                    f"environment {source.name} gave observations that are not finite while it was evaluated; mend it"
+                )
             totals += np.where(running, rewards, 0.0)
             running &= ~(terminated | truncated)
             if not running.any():
@@ -66,5 +70,5 @@ def _one_each(
     finally:
         vector.close()
     if not np.isfinite(totals).all():
-        raise DivergenceError(f"environment {source.name} gave a reward that is not finite while it was evaluated")
+        raise DivergenceError(f"environment {source.name} gave a reward that is not finite; mend it")
     return totals

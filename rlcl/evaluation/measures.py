@@ -10,6 +10,7 @@ import torch
 from attrs import frozen
 
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
+from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.plan import Plan
 from rlcl.types import Experience, Predictor
@@ -27,26 +28,31 @@ class Measure:
     Args:
         name: of its records.
         higher_is_better: a loss enters R negated.
-        measure: from predictor, experience, task id (None where hidden) and plan to the number.
+        measure: from predictor, experience, task id (None where hidden) and plan to the number; None
+            where the cell is absent.
     """
 
     name: str
     higher_is_better: bool
-    measure: Callable[[Any, Experience, int | None, Plan], float]
+    measure: Callable[[Any, Experience, int | None, Plan], float | None]
 
 
 def source_of(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays | Environment:
     """The split that the plan names; the test set where no validation split was made."""
     if plan.split == "validation" and experience.validation is not None:
         return experience.validation
+    assert experience.test is not None
     return experience.test
 
 
 def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Share of inputs whose predicted class is right, in [0, 1]."""
     x, y = _arrays(experience, plan).read()
-    predicted, _ = predictor.predict(x, task_id)
-    return float(np.mean(np.asarray(predicted) == np.asarray(y)))
+    assert y is not None
+    predicted = np.asarray(predictor.predict(x, task_id)[0])
+    if predicted.shape != tuple(y.shape):
+        raise UnsupportedError(f"predict must give one class an input, shape {tuple(y.shape)}, got {predicted.shape}")
+    return float(np.mean(predicted == np.asarray(y)))
 
 
 def reconstruction_error(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
@@ -55,10 +61,11 @@ def reconstruction_error(predictor: Any, experience: Experience, task_id: int | 
     return float(np.mean(np.asarray(predictor.reconstruction_error(x, task_id), dtype=np.float64)))
 
 
-def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
     """Accuracy in [0, 1] of a ridge classifier on the representation, for the experience's classes.
 
-    Fitted on at most 2,000 of the experience's own training inputs, evenly spaced.
+    Fitted on at most 2,000 of the experience's own training inputs, evenly spaced. Absent where they
+    are all of one class.
 
     Source: Alain & Bengio 2017, Understanding intermediate layers using linear classifier probes.
     """
@@ -69,7 +76,7 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
     x, y = train.subset(torch.from_numpy(rows)).read()
     if len(set(y.tolist())) < 2:
-        return 1.0
+        return None
     probe = RidgeClassifier(alpha=PROBE_RIDGE).fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
     x_test, y_test = test.read()
     return float(probe.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))

@@ -30,8 +30,9 @@ __all__ = [
 
 
 def average(results: Results) -> float | None:
-    """mean_j R[T-1, j]. Source: Lopez-Paz & Ranzato 2017, ACC."""
-    return _mean(results.R[-1]) if len(results.R) else None
+    """mean_j R[T-1, j]; not defined where a cell of that row is absent. Source: Lopez-Paz & Ranzato 2017, ACC."""
+    matrix = results.R
+    return _mean(matrix[-1]) if len(matrix) and not np.isnan(matrix[-1]).any() else None
 
 
 def incremental(results: Results) -> float | None:

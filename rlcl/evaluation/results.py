@@ -13,7 +13,7 @@ from rlcl.evaluation.measures import Measure
 from rlcl.registry import entries, find
 from rlcl.types import Record
 
-__all__ = ["Results", "check_metrics", "measure_named", "metrics"]
+__all__ = ["Results", "check_metrics", "measure_named", "metrics", "reported_names"]
 
 Array = np.ndarray[Any, Any]
 
@@ -105,6 +105,11 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
 
 
 OWN = frozenset({"average", "incremental", "learning", "min", "worst_case"})
+
+
+def reported_names(measures: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The names under which metrics are reported, as :func:`metrics` selects them."""
+    return tuple(reported for _, _, reported in _selected(measures, names))
 
 
 def check_metrics(measures: Sequence[str], names: Sequence[str]) -> None:

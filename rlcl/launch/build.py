@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from rlcl.config import build
 from rlcl.data.sources import Environment
-from rlcl.errors import ConfigError, Problem, UnsupportedError
-from rlcl.evaluation.results import check_metrics
+from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
+from rlcl.evaluation.results import check_metrics, reported_names
 from rlcl.experiment import Experiment
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
@@ -40,7 +42,10 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
         RlclError: data that is missing or malformed, or an environment that breaks the API.
     """
     seeds = Seeds(seed).child("stream")
-    stream: Stream = _named("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
+    stream: Any = _named("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
+    if not isinstance(stream, Stream):
+        found = type(stream).__name__
+        raise UnsupportedError(f"stream: make() must return rlcl.streams.stream.Stream, got {found}")
     tried: set[Any] = set()
     for experience in stream:
         source = experience.train
@@ -49,7 +54,8 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
             if recipe not in tried:
                 tried.add(recipe)
                 source.check()
-    return stream.with_validation(experiment.validation, seeds)
+    made: Stream = stream.with_validation(experiment.validation, seeds)
+    return made
 
 
 def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None) -> Trainer:
@@ -83,7 +89,18 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
         ),
     )
     _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
+    _check_criteria(experiment, learner.measures)
     return trainer
+
+
+def _check_criteria(experiment: Experiment, measures: Sequence[str]) -> None:
+    """Raises ConfigError for a condition of success on a metric that is not computed."""
+    if experiment.objective is None:
+        return
+    known = reported_names(measures, experiment.evaluation.metrics)
+    unknown = [c.metric for c in experiment.objective.criteria if c.metric not in known]
+    if unknown:
+        raise ConfigError([f"objective.success: no metric {name!r}{did_you_mean(name, known)}" for name in unknown])
 
 
 def _named(place: str, make: Any) -> Any:
@@ -92,4 +109,6 @@ def _named(place: str, make: Any) -> Any:
         return make()
     except Problem as error:
         message = str(error)
-        raise ConfigError([f"{place}.{message}" if place and not error.where else message]) from error
+        inner = re.match(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*: ", message)  # it begins with a key path
+        joint = "." if inner else ": "
+        raise ConfigError([f"{place}{joint}{message}" if place and not error.where else message]) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from attrs import define, frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
-from rlcl.errors import RlclError
+from rlcl.errors import RlclError, RunFolderError
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
@@ -30,11 +31,12 @@ __all__ = ["Finished", "Interrupted", "run_experiment", "run_folder", "run_seed"
 
 
 class Interrupted(RlclError):
-    """SIGINT or SIGTERM, after a checkpoint."""
+    """SIGINT or SIGTERM, after a checkpoint where the learner can be saved."""
 
-    def __init__(self, signum: int, where: Path) -> None:
+    def __init__(self, signum: int, where: Path, within: bool) -> None:
         name = signal.Signals(signum).name
-        super().__init__(f"stopped by {name} after a checkpoint in {where}; the same command goes on from there")
+        place = "from there" if within else "from the last experience's end"
+        super().__init__(f"stopped by {name}; its checkpoints are in {where}, and the same command goes on {place}")
         self.exit_status = 128 + signum
 
 
@@ -46,7 +48,7 @@ class Stop:
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:  # asked twice: at once
-            raise KeyboardInterrupt
+            raise SystemExit(128 + signum)
         self.signum = signum
 
 
@@ -114,16 +116,16 @@ def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) ->
     path = run_folder(root, experiment, seed)
     folder = RunFolder(path)
     try:
-        if folder.status().get("state") == "finished":
-            return _finished(folder, repeated=True)
+        if folder.status().get("state") == "finished" and _is_whole(folder):
+            return _finished(folder, experiment, repeated=True)
         with disk_errors(path):
             write_atomically(path / "config.yaml", dump(experiment))
         with catching_signals() as stop, _status_of(folder):
             stream = make_stream(experiment, seed)
             trainer = make_trainer(experiment, seed, stream)
-            folder.write_json("manifest.json", manifest(stream, seed, experiment.threads, trainer.device))
+            _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
             _run(experiment, trainer, folder, console, stop)
-        return _finished(folder, repeated=False)
+        return _finished(folder, experiment, repeated=False)
     finally:
         folder.close()
 
@@ -133,12 +135,14 @@ def _status_of(folder: RunFolder) -> Iterator[None]:
     """Writes down how a run ended, whatever the end was."""
     try:
         yield
-    except Interrupted:
+    except (Interrupted, SystemExit, KeyboardInterrupt):
         folder.write_status("interrupted")
         raise
     except BaseException as error:
         with suppress(Exception):  # the error that ended the run is the one to tell
             folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            with (folder.path / "log.txt").open("a") as log:
+                log.write("".join(traceback.format_exception(error)))
         raise
 
 
@@ -211,11 +215,11 @@ def _drain(
         count(position.step, min(position.experience + position.segment, len(trainer.stream) - 1))
         at_boundary = isinstance(item, Boundary)
         due = at_boundary or stop.signum is not None or time.monotonic() - saved > interval
-        if due and (at_boundary or learner.resumable_within):
+        if due and (learner.resumable_within or not position.learning):
             save()
             saved = time.monotonic()
         if stop.signum is not None:
-            raise Interrupted(stop.signum, folder.path)
+            raise Interrupted(stop.signum, folder.path, within=learner.resumable_within)
 
 
 def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> float:
@@ -253,9 +257,30 @@ def total_steps(trainer: Trainer) -> int | None:
     return sum(tell(e) for e in trainer.stream) if tell else None
 
 
-def _finished(folder: RunFolder, repeated: bool) -> Finished:
+def _is_whole(folder: RunFolder) -> bool:
+    """Whether a finished run's files are there; else its last checkpoint writes the summary again."""
+    return {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
+
+
+def _write_manifest(folder: RunFolder, found: dict[str, Any]) -> None:
+    """Keeps where the run began, and adds where it goes on.
+
+    Raises:
+        RunFolderError: the data are others than those that it began with.
+    """
+    before = read_json(folder.path / "manifest.json")
+    if before and before.get("data") != found["data"]:
+        raise RunFolderError(
+            f"the data of {folder.path} have changed since it began; remove it with rlcl runs rm, and run it anew"
+        )
+    session = {key: found[key] for key in ("started", "command", "git", "packages")}
+    sessions = [*before.get("sessions", []), session]
+    folder.write_json("manifest.json", {**found, **before, "sessions": sessions})
+
+
+def _finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Finished:
     summary = read_json(folder.path / "summary.json")
-    outcome = Outcome(folder.records(), tuple(summary["measures"]), tuple(summary["names"]))
+    outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
     return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.gradient import GradientLearner, tried
 from rlcl.networks.mlp import Mlp
 from rlcl.registry import name_of
 from rlcl.types import Batch, Network, Setup
@@ -66,16 +66,17 @@ class Autoencoder(GradientLearner):
         return frozenset({"labelled", "unlabelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
-        module = AutoencoderModule(
-            self.network.build(shape, self.code, 1), self.decoder.build((self.code,), math.prod(shape), 1)
-        )
-        for network, part in ((self.network, module.encode), (self.decoder, module.decode)):
+        features = math.prod(shape)
+        encode, decode = self.network.build(shape, self.code, 1), self.decoder.build((self.code,), features, 1)
+        for network, part in ((self.network, encode), (self.decoder, decode)):
             if getattr(part, "takes_task_ids", False):
                 raise UnsupportedError(
                     f"network {name_of('network', network)} chooses a head by the task id, which learner {self.name} "
                     "does not show its networks; use another network"
                 )
-        return module
+        return AutoencoderModule(
+            tried(encode, self.network, shape, self.code), tried(decode, self.decoder, (self.code,), features)
+        )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, features) reconstructions of (B, *encoded) inputs."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from attrs import define, field
 from torch import Tensor, nn
 
-from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.gradient import GradientLearner, tried
 from rlcl.types import Batch, Setup
 
 __all__ = ["Classifier"]
@@ -54,7 +54,7 @@ class Classifier(GradientLearner):
         self._impossible = torch.ones(tasks, spec.classes, dtype=torch.bool, device=setup.device)
         for task, classes in enumerate(spec.task_classes):
             self._impossible[task, list(classes)] = False
-        return self.network.build(shape, spec.classes, tasks)
+        return tried(self.network.build(shape, spec.classes, tasks), self.network, shape, spec.classes)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, classes) logits for (B, *encoded) inputs; -1e9 for the classes of other tasks."""

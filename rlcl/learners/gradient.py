@@ -202,8 +202,9 @@ class GradientLearner(ABC):
         position, interval = self.position, self._setup.event_interval
         last_part = part is experience.parts[-1]
         self.module.train()
-        started, since = time.perf_counter(), position.update
-        for rows in self._shuffle.batches(len(x), self.batch_size, self.drop_last, updates - position.update):
+        started, drawn = time.perf_counter(), 0
+        left = updates - position.update
+        for rows in self._shuffle.batches(len(x), self.batch_size, self.drop_last, left, x.device):
             batch = Batch(
                 x.index_select(0, rows),
                 None if y is None else y.index_select(0, rows),
@@ -212,12 +213,12 @@ class GradientLearner(ABC):
             self._update(batch)
             position.update += 1
             position.step += 1
+            drawn += len(rows)
             finished = position.update == updates
             event = None
             if position.step % interval == 0 or finished:
-                elapsed = time.perf_counter() - started
-                event = self._event((position.update - since) * self.batch_size / max(elapsed, 1e-9), part)
-                started, since = time.perf_counter(), position.update
+                event = self._event(drawn / max(time.perf_counter() - started, 1e-9), part)
+                started, drawn = time.perf_counter(), 0
             if finished:
                 self._shuffle.stop()
                 if last_part:
@@ -239,15 +240,17 @@ class GradientLearner(ABC):
 
     def _event(self, rate: float, part: Experience) -> Event:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        loss, gradient_norm = torch.stack([self._loss_sum / self._loss_count, norm]).tolist()
+        norms = [_norm(gradients), _norm([p.detach() for p in self.module.parameters()])]
+        loss, gradient_norm, weight_norm = torch.stack([self._loss_sum / self._loss_count, *norms]).tolist()
         self._loss_sum.zero_()
         self._loss_count = 0
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss of learner {self.name} is {loss} at update {self.position.step}, in experience "
-                f"{part.index} ({part.name}); lower learner.optimizer.lr or a method's strength, or standardize data"
-            )
+        for what, value in (("loss", loss), ("norm of the weights", weight_norm)):
+            if not math.isfinite(value):
+                raise DivergenceError(
+                    f"the {what} of learner {self.name} is {value} by update {self.position.step}, in experience "
+                    f"{part.index} ({part.name}); lower learner.optimizer.lr or a method's strength, or standardize "
+                    "the data"
+                )
         lr = self._optimizer.param_groups[0]["lr"]
         values = {"loss": loss, "lr": float(lr), "gradient_norm": gradient_norm, "samples_per_second": rate}
         return Event(self.position.step, values)
@@ -283,6 +286,16 @@ class GradientLearner(ABC):
     # State.
 
     def state_dict(self) -> dict[str, Any]:
+        """See :class:`rlcl.types.Learner`.
+
+        Raises:
+            DivergenceError: a weight is not finite; a checkpoint of it could never go on.
+        """
+        if not math.isfinite(float(_norm([p.detach() for p in self.module.parameters()]))):
+            raise DivergenceError(
+                f"a weight of learner {self.name} is not finite by update {self.position.step}, in experience "
+                f"{self.position.experience}; lower learner.optimizer.lr or a method's strength"
+            )
         state: dict[str, Any] = cloned(
             {
                 "position": attrs.asdict(self.position),
@@ -307,6 +320,33 @@ class GradientLearner(ABC):
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
 
 
+def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int) -> nn.Module:
+    """The module, after one pass over two inputs of zeros.
+
+    Raises:
+        UnsupportedError: it is no module, refuses the shape, or has another number of outputs.
+    """
+    name = f"network {name_of('network', network)}"
+    if not isinstance(module, nn.Module):
+        raise UnsupportedError(f"{name}: build must return a torch.nn.Module, got {type(module).__name__}")
+    ids = [torch.zeros(2, dtype=torch.int64)] if getattr(module, "takes_task_ids", False) else []
+    try:
+        with torch.no_grad():
+            found = tuple(module.eval()(torch.zeros(2, *shape), *ids).shape)
+    except RuntimeError as error:
+        raise UnsupportedError(f"{name} refuses inputs of shape {shape}: {str(error).splitlines()[0]}") from error
+    if found != (2, width):
+        raise UnsupportedError(
+            f"{name}: expected outputs of shape (B, {width}), got (B, {', '.join(map(str, found[1:]))})"
+        )
+    return module.train()
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm
+
+
 def budget_updates(budget: Budget, rows: int, batch_size: int, drop_last: bool = False) -> int:
     """How many updates a budget is for a source of that many rows.
 
@@ -319,7 +359,9 @@ def budget_updates(budget: Budget, rows: int, batch_size: int, drop_last: bool =
     if budget.updates is not None:
         return budget.updates
     if budget.samples is not None:
-        return math.ceil(budget.samples / batch_size)
+        rows = max(per_epoch, 1) * batch_size if drop_last else rows
+        epochs, rest = divmod(budget.samples, rows)
+        return epochs * max(per_epoch, 1) + math.ceil(rest / batch_size)
     raise UnsupportedError(
         f"budget.{budget.unit}: arrays have no {budget.unit.replace('_', ' ')}; use epochs, updates or samples"
     )

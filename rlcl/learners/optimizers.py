@@ -31,6 +31,10 @@ class Sgd:
     nesterov: bool = option(False, help="Nesterov's momentum")
     weight_decay: float = option(0.0, ge=0, help="added to the gradient, times the weight")
 
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: it needs a momentum; set momentum, for example to 0.9")
+
     def build(self, parameters: Parameters) -> Optimizer:
         return torch.optim.SGD(
             parameters,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import gymnasium as gym
 import numpy as np
 import torch
 from attrs import define, field
@@ -17,6 +18,7 @@ from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.methods.attach import Attached, attach
+from rlcl.registry import name_of
 from rlcl.state import cloned
 from rlcl.types import Encoder, Event, Experience, Method, Position, Setup
 
@@ -64,6 +66,7 @@ class StableBaselines3:
     model: BaseAlgorithm = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
+    _observation_space: gym.Space[Any] = field(init=False, default=None)
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
 
     @property
@@ -88,13 +91,19 @@ class StableBaselines3:
         self._setup = setup
         source = setup.stream[0].train
         assert isinstance(source, Environment)
+        if setup.spec.encodable is False and not _is_identity(setup.encoder):
+            raise UnsupportedError(
+                f"encoder {name_of('encoder', setup.encoder)} encodes arrays, and these observations are none; leave "
+                "it out"
+            )
         env = self._environments(source)
+        self._observation_space = env.observation_space
         self.model = build_model(
             algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
         )
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
-            self._env_steps(experience)  # a budget in another unit is refused before training
+            self.steps(experience)  # a budget in another unit is refused before training
         host = host_of(self.model, setup.stream.visibility, lambda: self.position)
         self._attached = attach(self.methods, host, setup.seeds.child("methods"))
 
@@ -130,7 +139,12 @@ class StableBaselines3:
         cut_episodes(model)
         if not _is_identity(self._setup.encoder):
             self._setup.encoder.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
-        model.set_env(self._environments(part.train))
+        env = self._environments(part.train)
+        # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
+        env.observation_space = self._observation_space
+        if model.env is not None:
+            model.env.close()
+        model.set_env(env)
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         started, reported = time.perf_counter(), position.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
 __all__ = ["algorithms", "build_model", "cut_episodes", "find_algorithm", "training"]
+
+POSITIVE = frozenset({"n_steps", "n_epochs", "batch_size", "buffer_size"})
 
 # Set by rlcl itself, from the config's own keys.
 RESERVED = frozenset({"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"})
@@ -74,6 +77,7 @@ def build_model(
     for key in options:
         if key not in allowed:
             raise Problem(f"{name} has no option {key!r}{did_you_mean(key, allowed)}", f"learner.options.{key}")
+    _check_types(algorithm, options)
     arguments = {key: _value(key, value, env) for key, value in options.items()}
     chosen = policy or _fitting_policy(env.observation_space, algorithm)
     if chosen not in algorithm.policy_aliases:
@@ -81,10 +85,36 @@ def build_model(
     given = {key: value for key, value in {"seed": seed, "device": device}.items() if key in parameters}
     try:
         model = algorithm(chosen, env, **arguments, **given)  # type: ignore[arg-type]
-    except (AssertionError, ValueError, TypeError) as error:
+    except (AssertionError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: {error}") from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
+
+
+def _check_types(algorithm: type[BaseAlgorithm], options: Mapping[str, Any]) -> None:
+    """Raises Problem for an option that is not the number or switch that the algorithm's signature says."""
+    parameters = inspect.signature(algorithm.__init__).parameters
+    for key, value in options.items():
+        arms = _arms(parameters[key].annotation)
+        if not arms & {"int", "float"} or (isinstance(value, str) and value.startswith("lin_")):
+            continue
+        fits = value is None and bool(arms & {"None", "NoneType"})
+        fits |= isinstance(value, bool) and "bool" in arms
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            fits |= "float" in arms or isinstance(value, int)
+        if isinstance(value, str | list | tuple):
+            fits |= bool(arms - {"int", "float", "None", "NoneType", "Schedule"})
+        if not fits:
+            raise Problem(f"expected a number, got {value!r}", f"learner.options.{key}")
+        if key in POSITIVE and isinstance(value, int | float) and value < 1:
+            raise Problem(f"expected a whole number of at least 1, got {value!r}", f"learner.options.{key}")
+
+
+def _arms(annotation: Any) -> set[str]:
+    """Names of the types that an annotation allows; it may be text, whose names need not be importable."""
+    if isinstance(annotation, str):
+        return {arm.strip() for arm in annotation.split("|")}
+    return {getattr(arm, "__name__", str(arm)) for arm in typing.get_args(annotation) or (annotation,)}
 
 
 def _fitting_policy(space: gym.Space[Any], algorithm: type[BaseAlgorithm]) -> str:
@@ -104,8 +134,11 @@ def _value(key: str, value: Any, env: VecEnv) -> Any:
         except ValueError:
             raise Problem(f"expected lin_ and a number, got {value!r}", f"learner.options.{key}") from None
         return lambda progress: progress * start
-    if key == "action_noise" and isinstance(value, Mapping):
-        ((kind, sigma),) = value.items()
+    if key == "action_noise" and value is not None:
+        shaped = isinstance(value, Mapping) and len(value) == 1
+        kind, sigma = next(iter(value.items())) if shaped else ("", None)
+        if not shaped or not isinstance(sigma, int | float):
+            raise Problem(f"expected {{normal: 0.1}}, got {value!r}", "learner.options.action_noise")
         noises = {"normal": NormalActionNoise, "ornstein_uhlenbeck": OrnsteinUhlenbeckActionNoise}
         if kind not in noises:
             raise Problem(f"unknown noise {kind!r}{did_you_mean(kind, noises)}", "learner.options.action_noise")

@@ -26,7 +26,9 @@ class Shuffle:
     _epoch_start: Tensor | None = field(init=False, default=None)
     _offset: int = field(init=False, default=0)
 
-    def batches(self, rows: int, batch_size: int, drop_last: bool, updates: int) -> Iterator[Tensor]:
+    def batches(
+        self, rows: int, batch_size: int, drop_last: bool, updates: int, device: torch.device | str = "cpu"
+    ) -> Iterator[Tensor]:
         """Yields (B,) int64 row indices, ``updates`` times, starting new epochs as needed.
 
         Args:
@@ -34,14 +36,15 @@ class Shuffle:
             batch_size: B; the last of an epoch is smaller where they do not divide.
             drop_last: whether a smaller last one is left out, unless it is all there is.
             updates: how many to yield.
+            device: of the indices, the data's own.
         """
         end = rows - rows % batch_size if drop_last and rows >= batch_size else rows
-        order = self._resumed_order(rows)
+        order = self._resumed_order(rows, device)
         for _ in range(updates):
             if order is None:
                 self._epoch_start = self._generator.get_state()
                 self._offset = 0
-                order = torch.randperm(rows, generator=self._generator)
+                order = torch.randperm(rows, generator=self._generator).to(device)
             batch = order[self._offset : min(self._offset + batch_size, end)]
             self._offset += batch_size
             if self._offset >= end:
@@ -52,12 +55,12 @@ class Shuffle:
         """Forgets an unfinished epoch: the next source starts its own."""
         self._epoch_start = None
 
-    def _resumed_order(self, rows: int) -> Tensor | None:
+    def _resumed_order(self, rows: int, device: torch.device | str) -> Tensor | None:
         if self._epoch_start is None:
             return None
         generator = torch.Generator()
         generator.set_state(self._epoch_start)
-        return torch.randperm(rows, generator=generator)
+        return torch.randperm(rows, generator=generator).to(device)
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self._generator.get_state(), "epoch_start": self._epoch_start, "offset": self._offset}

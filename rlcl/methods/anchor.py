@@ -33,8 +33,8 @@ class Anchor:
         known = [n for n, p in parameters.items() if n in self.pull and self.pull[n].shape == p.shape]
         self._lists = (
             [parameters[n] for n in known],
-            [self.pull[n] for n in known],
-            [self.anchor[n] for n in known],
+            [self.pull[n].to(parameters[n].device) for n in known],
+            [self.anchor[n].to(parameters[n].device) for n in known],
         )
 
     @torch.no_grad()

@@ -75,6 +75,8 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
     names = [name_of("method", method) for method in methods]
     for index, (name, method) in enumerate(zip(names, methods, strict=True)):
         reason = refusal(method, host)
+        if method.phase not in PHASES:
+            reason = f"its phase is {method.phase!r}, expected one of {', '.join(PHASES)}"
         if reason:
             raise UnsupportedError(f"learner.methods[{index}]: {name} cannot serve learner {host.name}: {reason}")
         if name in names[:index]:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.memory import ReservoirMemory
-from rlcl.methods.parameters import add_to_gradients, named_parameters
+from rlcl.methods.parameters import add_to_gradients, device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Distill", "distillation_loss"]
@@ -88,7 +88,7 @@ class Distill:
         return {"memory": self._memory.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"])
+        self._memory.load_state_dict(state["memory"], device_of(self._host))
 
 
 def distillation_loss(outputs: Tensor, stored: Tensor, kind: str) -> Tensor:

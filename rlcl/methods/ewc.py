@@ -74,15 +74,16 @@ class Ewc:
     def _consolidate(self, name: str, pull: Tensor, weights: Tensor) -> None:
         pulls, anchors = self._anchor.pull, self._anchor.anchor
         old = pulls.get(name)
-        if old is None or old.shape != pull.shape:
+        if old is None or old.shape != pull.shape:  # new, or a head that grew: its old penalty is given up
             pulls[name], anchors[name] = pull, weights
         elif self.online:
-            pulls[name], anchors[name] = self.decay * old + pull, weights
+            pulls[name], anchors[name] = self.decay * old.to(pull.device) + pull, weights
         else:
+            old = old.to(pull.device)
             together = old + pull
             # A weighted mean as a step from the old anchor, which loses no digits where pulls are large.
             share = torch.where(together > 0, pull / together, torch.zeros_like(pull))
-            pulls[name], anchors[name] = together, torch.lerp(anchors[name], weights, share)
+            pulls[name], anchors[name] = together, torch.lerp(anchors[name].to(weights.device), weights, share)
 
     def _estimate(self) -> dict[str, Tensor]:
         host = self._host

@@ -84,7 +84,8 @@ def diagonal_fisher(
 
     In closed form for linear and convolutional layers: with activations a and output gradients d,
     the squared gradient of a linear layer's weights is the product of d^2 and a^2. Networks with
-    other trainable layers, or that use a layer twice or over a sequence, are done example by example.
+    other trainable layers, or that use a layer twice, over a sequence or past its call, are done example
+    by example.
 
     Args:
         outputs: from encoded inputs and task ids to (B, K).
@@ -99,7 +100,8 @@ def diagonal_fisher(
     if owner is not None:
         with _recorded(owner) as calls:
             y = outputs(inputs, task_ids)
-        if all(_closed_form_holds(layer, made) for layer, made in calls.items()):
+        holds = all(_closed_form_holds(layer, made) for layer, made in calls.items())
+        if holds and _accounts_for_gradients(y, parameters, owner, calls):
             for factor in factors(y, kind, fisher, generator):
                 _add_closed_form(total, owner, calls, factor)
             return {name: value / len(inputs) for name, value in total.items()}
@@ -126,7 +128,7 @@ def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners
         own = {n: full_name[id(p)] for n, p in layer.named_parameters(recurse=False) if id(p) in full_name}
         if not own:
             continue
-        if not isinstance(layer, nn.Linear) and not _is_simple(layer):
+        if type(layer) is not nn.Linear and not _is_simple(layer):  # a subclass may compute something else
             return None
         owners[layer] = own
     # Weights that two layers share stand there twice, and those of no layer not at all.
@@ -135,13 +137,40 @@ def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners
 
 
 def _is_simple(layer: nn.Module) -> bool:
-    simple = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros"
-    return simple and not isinstance(layer.padding, str)
+    if type(layer) is not nn.Conv2d:
+        return False
+    return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _closed_form_holds(layer: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> bool:
     """Whether a layer saw each example once: a second call, or a linear layer over places, adds up gradients."""
     return len(calls) <= 1 and all(a.dim() == (4 if isinstance(layer, nn.Conv2d) else 2) for a, _ in calls)
+
+
+def _accounts_for_gradients(y: Tensor, parameters: Mapping[str, nn.Parameter], owners: Owners, calls: Calls) -> bool:
+    """Whether the recorded calls make up the whole gradient of the outputs' sum.
+
+    They do not where a weight is also used past its layer's call, as in a tied decoder.
+    """
+    layers = [layer for layer in owners if layer in calls]
+    sources = [*(calls[layer][0][1] for layer in layers), *parameters.values()]
+    gradients = torch.autograd.grad(y.sum(), sources, retain_graph=True, allow_unused=True)
+    whole = dict(zip(parameters, gradients[len(layers) :], strict=True))
+    deltas = dict(zip(layers, gradients, strict=False))
+    for layer, own in owners.items():
+        delta, found = deltas.get(layer), whole[own["weight"]] if "weight" in own else None
+        if found is None:
+            continue
+        if delta is None:
+            return False
+        a = calls[layer][0][0]
+        if isinstance(layer, nn.Conv2d):
+            expected = torch.einsum("bkl,bpl->kp", delta.flatten(2), _patches(layer, a)).view_as(found)
+        else:
+            expected = delta.T @ a
+        if not torch.allclose(expected, found, rtol=1e-2, atol=1e-3 * float(found.abs().max())):
+            return False
+    return True
 
 
 @contextmanager
@@ -184,7 +213,11 @@ def _linear_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Ten
 def _conv_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """The same for a convolution: a (B, C, H, W), d (B, K, H', W'); gradients sum over places first."""
     assert isinstance(layer, nn.Conv2d)
-    patches = nn.functional.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
     d = d.flatten(2)
-    weight = torch.einsum("bkl,bpl->bkp", d, patches).square().sum(0)
+    weight = torch.einsum("bkl,bpl->bkp", d, _patches(layer, a)).square().sum(0)
     return weight, d.sum(2).square().sum(0)
+
+
+def _patches(layer: nn.Conv2d, a: Tensor) -> Tensor:
+    """(B, C * kernel, places) of what each place of the output sees."""
+    return nn.functional.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]

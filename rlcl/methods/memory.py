@@ -63,10 +63,11 @@ class ReservoirMemory:
     def state_dict(self) -> dict[str, Any]:
         return {"seen": self.seen, "rng": self.rng.bit_generator.state, "columns": dict(self._columns)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        """Restores what :meth:`state_dict` gave, on the device that items come from."""
         self.seen = state["seen"]
         self.rng.bit_generator.state = state["rng"]
-        self._columns = dict(state["columns"])
+        self._columns = {name: column.to(device) for name, column in state["columns"].items()}
 
 
 def reservoir_slots(

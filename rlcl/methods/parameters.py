@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlcl.types import Host
 
-__all__ = ["add_to_gradients", "named_parameters"]
+__all__ = ["add_to_gradients", "device_of", "named_parameters"]
 
 
 def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
@@ -24,6 +24,11 @@ def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
     in_optimizer = {id(p) for group in host.optimizers[optimizer].param_groups for p in group["params"]}
     module = host.modules[optimizer]
     return {name: p for name, p in module.named_parameters() if p.requires_grad and id(p) in in_optimizer}
+
+
+def device_of(host: Host) -> torch.device:
+    """Where the host's primary module computes."""
+    return next(host.modules[host.primary].parameters()).device
 
 
 @torch.no_grad()

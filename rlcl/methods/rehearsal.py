@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.parameters import device_of
 from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]
@@ -67,4 +68,4 @@ class Rehearsal:
         return {"memory": self._memory.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"])
+        self._memory.load_state_dict(state["memory"], device_of(self._host))

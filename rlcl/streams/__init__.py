@@ -2,9 +2,9 @@
 
 STREAMS = {
     "single": "rlcl.streams.single:Single",
-    "joint": "rlcl.streams.joint:Joint",
     "class_incremental": "rlcl.streams.class_incremental:ClassIncremental",
     "task_incremental": "rlcl.streams.task_incremental:TaskIncremental",
     "permuted": "rlcl.streams.permuted:Permuted",
     "environments": "rlcl.streams.environments:Environments",
+    "joint": "rlcl.streams.joint:Joint",
 }

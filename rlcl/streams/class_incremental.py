@@ -11,8 +11,8 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.datasets import Digits
-from rlcl.data.sources import Data, LabelledArrays
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import Data, LabelledArrays, loaded
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec, describe_classes
@@ -44,7 +44,7 @@ class ClassIncremental:
     visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
-        data = self.data.load()
+        data = loaded(self.data)
         groups = divide_classes(data, self.experiences, self.class_order, seeds)
         return split_by_class(data, groups, budget, self.visibility)
 
@@ -56,8 +56,8 @@ def divide_classes(data: Data, experiences: int, order: ClassOrder, seeds: Seeds
         DataError: the data set has no labels.
         Problem: more experiences than classes, or an order that is not all classes once.
     """
-    if data.train_labels is None:
-        raise DataError(f"data {data.name!r} has no labels, and this stream divides classes; use permuted or single")
+    if not data.classes:
+        raise DataError(f"data {data.name!r} has no classes, and this stream divides them; use permuted or single")
     if experiences > data.classes:
         raise Problem(f"experiences: expected at most {data.classes}, the classes of {data.name}, got {experiences}")
     if order == "ascending":

@@ -101,18 +101,24 @@ def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
         spaces = experience.train.spaces()
         if first is None:
             first = spaces
-        for label, ours, theirs in zip(("observation", "action"), spaces, first, strict=True):
-            if not _alike(ours, theirs):
+        alike = (_alike(spaces[0], first[0]), spaces[1] == first[1])
+        for label, ours, theirs, same in zip(("observation", "action"), spaces, first, alike, strict=True):
+            if not same:
                 raise DataError(
                     f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {ours} differs from "
                     f"the first task's, {theirs}; a stream's environments share their spaces"
                 )
     assert first is not None
-    return StreamSpec(kind="environment", observation_shape=tuple(first[0].shape or ()))
+    observations = first[0]
+    return StreamSpec(
+        kind="environment",
+        observation_shape=tuple(observations.shape or ()),
+        encodable=isinstance(observations, gym.spaces.Box),
+    )
 
 
 def _alike(a: gym.Space[Any], b: gym.Space[Any]) -> bool:
-    """Equal, but for a box's bounds, which physics may widen (Stable-Baselines3 compares them too)."""
+    """Equal, but for a box's bounds, which physics may widen."""
     if isinstance(a, gym.spaces.Box) and isinstance(b, gym.spaces.Box):
         return a.shape == b.shape and np.dtype(a.dtype) == np.dtype(b.dtype)
     return a == b

@@ -7,7 +7,8 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.datasets import Digits
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec
 from rlcl.types import Budget, DataSet, Experience, Visibility
@@ -44,7 +45,7 @@ class Permuted:
     visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
-        data = self.data.load()
+        data = loaded(self.data)
         features = data.train_inputs[0].numel()
 
         def permutation(index: int) -> Permutation:

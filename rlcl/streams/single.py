@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.datasets import Digits
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec
 from rlcl.types import Budget, DataSet, Experience
@@ -24,6 +25,6 @@ class Single:
     data: DataSet = option(factory=Digits, help="the data set")
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
-        data = self.data.load()
+        data = loaded(self.data)
         experience = Experience(index=0, name=data.name, train=data.train, test=data.test, budget=budget)
         return Stream((experience,), array_spec(data, (range(data.classes),)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Literal, overload
 
 import attrs
 import torch
@@ -92,12 +92,14 @@ def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
 
 def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
     """The spec of a stream over a data set in memory."""
+    labelled: Literal["labelled", "regression"] = "regression" if data.regression else "labelled"
     return StreamSpec(
-        kind="unlabelled" if data.train_labels is None else "labelled",
+        kind="unlabelled" if data.train_labels is None else labelled,
         observation_shape=data.observation_shape,
         classes=data.classes,
         task_classes=tuple(tuple(sorted(classes)) for classes in task_classes),
         class_names=data.names,
+        targets=data.train_labels.shape[1] if data.regression and data.train_labels is not None else 0,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Literal
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.datasets import Digits
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import divide_classes, split_by_class
 from rlcl.streams.stream import Stream
@@ -37,6 +38,6 @@ class TaskIncremental:
     visibility: Visibility = option(factory=lambda: Visibility(task_ids="visible"), help="what the protocol shows")
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
-        data = self.data.load()
+        data = loaded(self.data)
         groups = divide_classes(data, self.experiences, self.class_order, seeds)
         return split_by_class(data, groups, budget, self.visibility)

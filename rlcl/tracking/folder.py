@@ -84,7 +84,10 @@ class RunFolder:
 
     def __attrs_post_init__(self) -> None:
         with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # what /proc says of a new folder
+                raise PermissionError(errno.EACCES, "no folder can be made there") from error
             self._lock = (self.path / "lock").open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlcl.errors import RunFolderError
+
 __all__ = ["JsonLines", "read_lines"]
 
 
@@ -45,8 +47,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            row: dict[str, Any] = json.loads(line)
+            try:
+                row: dict[str, Any] = json.loads(line)
+            except ValueError as error:
+                raise RunFolderError(
+                    f"{path}:{number} is damaged: it is no JSON; remove the run to start anew"
+                ) from error
             yield row

@@ -48,6 +48,8 @@ def data_hash(stream: Stream) -> str:
     seen: set[int] = set()
     for experience in stream:
         for source in (experience.train, experience.test):
+            if source is None:
+                continue
             if isinstance(source, Environment):
                 digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
                 continue

@@ -101,11 +101,19 @@ def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[int, Any] | 
     Args:
         folder: of all checkpoints of a run.
         warn: told of each damaged one that is passed over.
+
+    Raises:
+        CheckpointError: there are some, and none is whole.
     """
-    for path in _all(folder):
+    found = _all(folder)
+    for path in found:
         try:
             return int(path.name), load(path)
         except CheckpointError as error:
+            if path == found[-1]:
+                raise CheckpointError(
+                    f"{error}, and no other is left; remove the run with rlcl runs rm to start it anew"
+                ) from error
             warn(f"{error}; the one before it is used")
     return None
 

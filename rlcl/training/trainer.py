@@ -62,11 +62,12 @@ class Trainer:
             raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
         seeds = Seeds(self.seed)
         seed_globals(seeds.child("globals"))
-        self._experiences = visible(self.stream)
+        shown = visible(self.stream)
+        self._experiences = shown.experiences
         self.learner.prepare(
             Setup(
-                spec=self.stream.spec,
-                stream=self.stream,
+                spec=shown.spec,
+                stream=shown,
                 encoder=self.encoder,
                 seeds=seeds.child("learner"),
                 device=self.device,
@@ -147,7 +148,8 @@ class Trainer:
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
                     value = measure_named(name).measure(self.learner, experience, task_id, plan)
-                    records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
+                    if value is not None:
+                        records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
         yield from records
 
     def _evaluated(self, trained_on: int) -> Sequence[Experience]:
@@ -177,23 +179,31 @@ class Trainer:
         load_global_state(state["globals"])
 
 
-def visible(stream: Stream) -> tuple[Experience, ...]:
-    """The experiences as the protocol shows them to a learner.
+def visible(stream: Stream) -> Stream:
+    """The stream as the protocol shows it to a learner.
 
-    Task ids are taken away where they are hidden. Where boundaries are hidden there is one
-    experience, drawn in the stream's order, for a new one would be an announcement.
+    Test and validation data are taken away, and task ids and the classes of tasks where they are
+    hidden. Where boundaries are hidden there is one experience, drawn in the stream's order, for a
+    new one would be an announcement.
     """
-    shown = tuple(e if stream.visibility.in_training else _without_task(e) for e in stream)
-    if stream.visibility.boundaries == "announced" or len(shown) == 1:
-        return shown
-    return (attrs.evolve(shown[0], index=0, name="stream", segments=shown),)
+    visibility = stream.visibility
+    shown = tuple(_for_learning(e, visibility.in_training) for e in stream)
+    spec = stream.spec
+    if visibility.task_ids == "hidden":
+        spec = attrs.evolve(spec, task_classes=())
+    if visibility.boundaries == "hidden" and len(shown) > 1:
+        shown = (attrs.evolve(shown[0], index=0, name="stream", task_id=None, segments=shown),)
+    return Stream(shown, spec, visibility)
 
 
-def _without_task(experience: Experience) -> Experience:
-    train = experience.train
+def _for_learning(experience: Experience, task_ids: bool) -> Experience:
+    learned = attrs.evolve(experience, test=None, validation=None)
+    if task_ids:
+        return learned
+    train = learned.train
     if isinstance(train, LabelledArrays):
         train = attrs.evolve(train, tasks=None)
-    return attrs.evolve(experience, task_id=None, train=train)
+    return attrs.evolve(learned, task_id=None, train=train)
 
 
 @attrs.frozen(eq=False)

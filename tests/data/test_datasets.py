@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from rlcl.data.datasets import MNIST_FILES, Digits, Mnist, data_root
+from rlcl.data.root import data_root
+from rlcl.data.scikit import Digits
+from rlcl.data.torchvision import IDX_FILES, Mnist
 from rlcl.data.torchvision_import import torchvision_datasets
 from rlcl.errors import DataError
 
@@ -32,7 +34,7 @@ def write_mnist(root: Path) -> dict[str, np.ndarray]:
     folder.mkdir(parents=True)
     images = np.repeat(np.arange(20), 28 * 28).reshape(20, 28, 28)
     images[:, 27, 27] = 255
-    arrays = dict(zip(MNIST_FILES, (images, np.arange(20) % 10, images[::-1], np.arange(20)[::-1] % 10), strict=True))
+    arrays = dict(zip(IDX_FILES, (images, np.arange(20) % 10, images[::-1], np.arange(20)[::-1] % 10), strict=True))
     for name, array in arrays.items():
         write_idx(folder / name, array)
     return arrays
@@ -86,14 +88,14 @@ def test_mnist_reads_the_idx_files_in_the_data_root(root: Path) -> None:
     assert (20, 1, 28, 28) == tuple(data.train_inputs.shape)
     assert torch.uint8 == data.train_inputs.dtype
     for name, actual in zip(
-        MNIST_FILES,
+        IDX_FILES,
         (data.train_inputs[:, 0], data.train_labels, data.test_inputs[:, 0], data.test_labels),
         strict=True,
     ):
         assert np.array_equal(written[name], actual.numpy())
 
 
-@pytest.mark.skipif(not all((REAL / "MNIST" / "raw" / n).is_file() for n in MNIST_FILES), reason="MNIST is not here")
+@pytest.mark.skipif(not all((REAL / "MNIST" / "raw" / n).is_file() for n in IDX_FILES), reason="MNIST is not here")
 def test_the_real_mnist_has_60000_and_10000_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLCL_DATA", str(REAL))
     data = Mnist().load()
@@ -108,13 +110,13 @@ def test_missing_data_names_the_folder_and_the_files(root: Path) -> None:
         Mnist().load()
     message = str(caught.value)
     assert f"data 'mnist' is not complete in {root / 'MNIST' / 'raw'} ($RLCL_DATA)" in message
-    assert all(name in message for name in MNIST_FILES)
+    assert all(name in message for name in IDX_FILES)
     assert "set RLCL_DATA" in message
 
 
 def test_one_missing_file_is_missing_data(root: Path) -> None:
     write_mnist(root)
-    (root / "MNIST" / "raw" / MNIST_FILES[2]).unlink()
+    (root / "MNIST" / "raw" / IDX_FILES[2]).unlink()
     with pytest.raises(DataError, match="is not complete"):
         Mnist().load()
 
@@ -155,10 +157,10 @@ def test_a_broken_download_leaves_nothing_that_is_taken_for_data(
     for _ in range(2):  # the second attempt finds the first one's leavings
         with pytest.raises(DataError, match="could not be downloaded"):
             Mnist().load()
-    assert not any((root / "MNIST" / "raw" / name).exists() for name in MNIST_FILES)
+    assert not any((root / "MNIST" / "raw" / name).exists() for name in IDX_FILES)
 
 
-@pytest.mark.parametrize("name", MNIST_FILES)
+@pytest.mark.parametrize("name", IDX_FILES)
 @pytest.mark.parametrize("kept", [0, 100])
 def test_a_file_that_is_cut_short_is_named_as_damaged(root: Path, name: str, kept: int) -> None:
     write_mnist(root)

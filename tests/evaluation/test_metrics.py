@@ -152,7 +152,7 @@ END = ((NAN, NAN, NAN), (NAN, NAN, NAN), (0.5, 0.7, 1.0))  # evaluation.every: e
         ("forgetting.cora", SEEN, (0.3 / 0.9 + 0.1 / 0.9 + 0.1 / 0.8) / 3),
         ("forward_transfer.cora", SEEN, None),
         ("min", SEEN, (0.5 + 0.7) / 2),
-        ("average", CURRENT, 1.0),
+        ("average", CURRENT, None),
         ("learning", CURRENT, (0.9 + 0.8 + 1.0) / 3),
         ("backward_transfer", CURRENT, None),
         ("forgetting.chaudhry", CURRENT, None),

@@ -127,14 +127,14 @@ class TestEvents:
         monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
         # The clock is looked at twice an event: once for its rate, once for the start of the next.
         rates = [e.values["samples_per_second"] for e in self.events(3) if e is not None]
-        assert [3 * 8 / 2, 3 * 8 / 2, 1 * 8 / 2] == rates
+        assert [3 * 8 / 2, 3 * 8 / 2, 4 / 2] == rates  # the last minibatch holds 4 samples
 
 
 class TestDivergence:
     def test_it_names_experience_step_and_learner(self) -> None:
         stream = digit_stream(2, budget=Budget(updates=40))
         learner = prepared(classifier(optimizer=Sgd(lr=1e30)), stream, event_interval=5)
-        message = r"loss of learner classifier is nan at update 5, in experience 0 \(digits 0-1\); lower learner.opt"
+        message = r"loss of learner classifier is nan by update 5, in experience 0 \(digits 0-1\); lower learner.opt"
         with pytest.raises(DivergenceError, match=message):
             learn_all(learner, stream)
 
@@ -144,7 +144,7 @@ class TestDivergence:
         learn_one(learner, stream)
         with torch.no_grad():
             learner.module[1].weight[0, 0] = float("nan")
-        with pytest.raises(DivergenceError, match=r"at update 8, in experience 1 \(digits 2-3\)"):
+        with pytest.raises(DivergenceError, match=r"by update 8, in experience 1 \(digits 2-3\)"):
             learn_one(learner, stream)
 
     def test_a_method_that_is_too_strong_is_noticed(self) -> None:

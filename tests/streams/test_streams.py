@@ -178,7 +178,7 @@ def test_more_experiences_than_classes_are_refused(scenario: Callable[..., Any])
 
 
 def test_classes_cannot_be_divided_without_labels() -> None:
-    with pytest.raises(DataError, match="data 'small' has no labels"):
+    with pytest.raises(DataError, match="data 'small' has no classes"):
         make(ClassIncremental(data=Small(labelled=False), experiences=2))
 
 

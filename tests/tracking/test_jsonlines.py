@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 
+from rlcl.errors import RunFolderError
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 
 
@@ -70,7 +70,7 @@ def test_rows_before_a_damaged_line_are_read_and_it_is_an_error(tmp_path: Path) 
     (tmp_path / "rows").write_text('{"a":1}\n{"a":\n{"a":3}\n')
     rows = read_lines(tmp_path / "rows")
     assert {"a": 1} == next(rows)
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(RunFolderError, match="rows:2 is damaged"):
         next(rows)
 
 

@@ -135,12 +135,13 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     assert warning.endswith("; the one before it is used")
 
 
-def test_where_all_are_damaged_there_is_none(tmp_path: Path) -> None:
+def test_where_all_are_damaged_nothing_is_started_anew(tmp_path: Path) -> None:
     for number in range(2):
         flipped(checkpoint.save(tmp_path, number, tree()) / "state.json")
     warnings: list[str] = []
-    assert checkpoint.load_newest(tmp_path, warnings.append) is None
-    assert 2 == len(warnings)
+    with pytest.raises(CheckpointError, match="no other is left; remove the run"):
+        checkpoint.load_newest(tmp_path, warnings.append)
+    assert 1 == len(warnings)
 
 
 def test_a_checkpoint_of_another_version_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
