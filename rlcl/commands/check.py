@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 def check(
     arguments: Annotated[list[str], typer.Argument(metavar="FILE... [KEY=VALUE...]", help="As for rlcl run.")],
+    draw: Annotated[bool, typer.Option("--draw", help="Draw the stream as NAME-stream.png: what comes when.")] = False,
 ) -> None:
     """Check config, data and environment, and estimate time and memory; run nothing long.
 
@@ -40,6 +42,8 @@ def check(
 
         stream = make_stream(experiment, experiment.seeds[0])
         _show_stream(stream, console)
+        if draw:
+            _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         trainer = make_trainer(experiment, experiment.seeds[0], stream)
         found = estimate(trainer)
         seeds = len(experiment.seeds)
@@ -72,6 +76,17 @@ def _show_stream(stream: Stream, console: Console) -> None:
         held_out = "" if e.validation is None else f"{len(e.validation):,}"  # type: ignore[arg-type]
         table.add_row(str(e.index), e.name, f"{len(e.train):,}", held_out, f"{len(e.test):,}")  # type: ignore[arg-type]
     console.print(table, highlight=False)
+
+
+def _draw(stream: Stream, path: Path, console: Console) -> None:
+    from rlcl.errors import RlclError
+    from rlcl.report.figures import stream_figure
+
+    try:
+        stream_figure(stream).savefig(path, dpi=120)
+    except OSError as error:
+        raise RlclError(f"cannot write {path}: {error.strerror}") from error
+    console.print(f"picture   {path}", highlight=False)
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,11 @@ MEASURES = {
     "accuracy": "rlcl.evaluation.measures:ACCURACY",
     "reconstruction_error": "rlcl.evaluation.measures:RECONSTRUCTION_ERROR",
     "linear_probe": "rlcl.evaluation.measures:LINEAR_PROBE",
+    "squared_error": "rlcl.evaluation.measures:SQUARED_ERROR",
+    "negative_bound": "rlcl.evaluation.measures:NEGATIVE_BOUND",
+    "adjusted_rand": "rlcl.evaluation.measures:ADJUSTED_RAND",
+    "mutual_information": "rlcl.evaluation.measures:MUTUAL_INFORMATION",
+    "inertia": "rlcl.evaluation.measures:INERTIA",
     "return": "rlcl.evaluation.measures:RETURN",
 }
 

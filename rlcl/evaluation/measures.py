@@ -15,7 +15,19 @@ from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.plan import Plan
 from rlcl.types import Experience, Predictor
 
-__all__ = ["ACCURACY", "LINEAR_PROBE", "RECONSTRUCTION_ERROR", "RETURN", "Measure", "source_of"]
+__all__ = [
+    "ACCURACY",
+    "ADJUSTED_RAND",
+    "INERTIA",
+    "LINEAR_PROBE",
+    "MUTUAL_INFORMATION",
+    "NEGATIVE_BOUND",
+    "RECONSTRUCTION_ERROR",
+    "RETURN",
+    "SQUARED_ERROR",
+    "Measure",
+    "source_of",
+]
 
 PROBE_ROWS = 2000  # of an experience's training data, that its linear probe is fitted on
 PROBE_RIDGE = 1.0
@@ -61,6 +73,47 @@ def reconstruction_error(predictor: Any, experience: Experience, task_id: int | 
     return float(np.mean(np.asarray(predictor.reconstruction_error(x, task_id), dtype=np.float64)))
 
 
+def squared_error(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mean squared error over inputs and predicted numbers; at least 0."""
+    x, y = _arrays(experience, plan).read()
+    assert y is not None
+    predicted = np.asarray(predictor.predict(x, task_id)[0], dtype=np.float64)
+    if predicted.shape != tuple(y.shape):
+        raise UnsupportedError(f"predict must give numbers of shape {tuple(y.shape)}, got {predicted.shape}")
+    return float(np.mean((predicted - np.asarray(y)) ** 2))
+
+
+def negative_bound(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mean negative evidence lower bound over inputs, in nats."""
+    x, _ = _arrays(experience, plan).read()
+    return float(np.mean(np.asarray(predictor.negative_bound(x, task_id), dtype=np.float64)))
+
+
+def adjusted_rand(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Adjusted Rand index of predicted clusters and classes, in [-0.5, 1]. Source: Hubert & Arabie 1985."""
+    from sklearn.metrics import adjusted_rand_score
+
+    x, y = _arrays(experience, plan).read()
+    return float(adjusted_rand_score(np.asarray(y), np.asarray(predictor.predict(x, task_id)[0])))
+
+
+def mutual_information(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mutual information of predicted clusters and classes over the mean of their entropies, in [0, 1].
+
+    Source: Vinh et al. 2010, Information theoretic measures for clusterings comparison.
+    """
+    from sklearn.metrics import normalized_mutual_info_score
+
+    x, y = _arrays(experience, plan).read()
+    return float(normalized_mutual_info_score(np.asarray(y), np.asarray(predictor.predict(x, task_id)[0])))
+
+
+def inertia(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Mean squared distance of inputs to their nearest centre, in the encoder's scale; at least 0."""
+    x, _ = _arrays(experience, plan).read()
+    return float(np.mean(np.asarray(predictor.inertia(x), dtype=np.float64)))
+
+
 def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
     """Accuracy in [0, 1] of a ridge classifier on the representation, for the experience's classes.
 
@@ -97,5 +150,10 @@ def _arrays(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledAr
 
 ACCURACY = Measure("accuracy", True, accuracy)
 RECONSTRUCTION_ERROR = Measure("reconstruction_error", False, reconstruction_error)
+SQUARED_ERROR = Measure("squared_error", False, squared_error)
+NEGATIVE_BOUND = Measure("negative_bound", False, negative_bound)
+ADJUSTED_RAND = Measure("adjusted_rand", True, adjusted_rand)
+MUTUAL_INFORMATION = Measure("mutual_information", True, mutual_information)
+INERTIA = Measure("inertia", False, inertia)
 LINEAR_PROBE = Measure("linear_probe", True, linear_probe)
 RETURN = Measure("return", True, mean_return)

@@ -2,7 +2,12 @@
 
 LEARNERS = {
     "classifier": "rlcl.learners.classifier:Classifier",
+    "regressor": "rlcl.learners.regressor:Regressor",
+    "nearest_mean": "rlcl.learners.nearest_mean:NearestMean",
+    "streaming_lda": "rlcl.learners.streaming_lda:StreamingLda",
     "autoencoder": "rlcl.learners.autoencoder:Autoencoder",
+    "vae": "rlcl.learners.vae:Vae",
+    "kmeans": "rlcl.learners.kmeans:KMeans",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
 }
 

@@ -63,7 +63,7 @@ class Autoencoder(GradientLearner):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"labelled", "unlabelled"})
+        return frozenset({"labelled", "regression", "unlabelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)

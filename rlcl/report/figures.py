@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlcl.data.sources import Environment
 from rlcl.evaluation.results import Array, measure_named
+from rlcl.streams.stream import Stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["r_figure"]
+__all__ = ["r_figure", "stream_figure"]
 
 
 def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "") -> Figure:
@@ -47,3 +49,55 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     axes.set_title(title or measure.replace("_", " "), fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)
     return figure
+
+
+def stream_figure(stream: Stream) -> Figure:
+    """Which classes come when, as a picture: a row a class, a column an experience, shaded by training samples.
+
+    Without classes (or with environments) a row a source, marked where it is trained on.
+
+    Args:
+        stream: with its task classes.
+    """
+    from matplotlib.figure import Figure
+
+    counts, rows = _counts(stream)
+    columns = [e.name for e in stream]
+    label = max(map(len, columns))
+    size = (
+        2.5 + 0.12 * max(map(len, rows)) + max(0.45 * len(columns), 2),
+        1.2 + 0.07 * label + max(0.28 * len(rows), 1),
+    )
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    shown = np.where(counts > 0, counts, np.nan)
+    image = axes.imshow(shown, cmap="viridis_r", aspect="auto", vmin=0, vmax=counts.max(initial=1))
+    axes.set_facecolor("#f2f2f2")
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_xticks(np.arange(-0.5, len(columns)), minor=True)
+    axes.set_yticks(np.arange(-0.5, len(rows)), minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    hidden = stream.visibility.boundaries == "hidden"
+    axes.set_xlabel(f"experience in training order{', boundaries hidden' if hidden else ''}", fontsize=9)
+    axes.set_title(f"task ids {stream.visibility.task_ids}", fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.9, label="training samples").ax.tick_params(labelsize=8)
+    return figure
+
+
+def _counts(stream: Stream) -> tuple[Array, list[str]]:
+    """(rows, experiences) training samples, and the names of the rows."""
+    if stream.spec.classes:
+        counts = [
+            np.bincount(np.asarray(e.train.targets), minlength=stream.spec.classes)  # type: ignore[union-attr]
+            for e in stream
+        ]
+        return np.stack(counts, 1).astype(np.float64), list(stream.spec.class_names)
+    names = list(dict.fromkeys(e.name.partition(", visit ")[0] for e in stream))
+    table = np.zeros((len(names), len(stream)))
+    for place, e in enumerate(stream):
+        budget = e.budget.env_steps or 1
+        size = budget if isinstance(e.train, Environment) else len(e.train)
+        table[names.index(e.name.partition(", visit ")[0]), place] = size
+    return table, names

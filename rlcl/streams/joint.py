@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -34,7 +33,7 @@ class Joint:
         stream = self.of.make(seeds, budget)
         if stream.spec.kind == "environment":
             raise Problem("of: environments cannot be joined into one source; list them as tasks instead")
-        return attrs.evolve(stream, experiences=(joined(stream.experiences, budget),), columns=stream.experiences)
+        return stream.arranged(lambda experiences: (joined(experiences, budget),))
 
 
 def joined(experiences: Sequence[Experience], budget: Budget) -> Experience:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, overload
 
 import attrs
 import torch
 from attrs import field, frozen
 
-from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
+from rlcl.data.sources import Data, Environment
 from rlcl.seeding import Seeds
 from rlcl.types import Experience, StreamSpec, Visibility
 
 __all__ = ["Stream", "array_spec", "describe_classes"]
 
-Arrays = LabelledArrays | UnlabelledArrays
+Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
 
 @frozen(eq=False)
@@ -27,12 +27,14 @@ class Stream(Sequence[Experience]):
         spec: shapes and classes.
         visibility: what the trainer shows of it.
         columns: the experiences that are evaluated, where they are not the ones trained on (joint).
+        arrange: how those that are trained on are made of the columns.
     """
 
     experiences: tuple[Experience, ...]
     spec: StreamSpec
     visibility: Visibility = field(factory=Visibility)
     columns: tuple[Experience, ...] = ()
+    arrange: Arrangement | None = None
 
     @property
     def evaluated(self) -> tuple[Experience, ...]:
@@ -46,10 +48,15 @@ class Stream(Sequence[Experience]):
     def __getitem__(self, key: slice) -> Stream: ...
 
     def __getitem__(self, key: int | slice) -> Experience | Stream:
-        if isinstance(key, slice):
-            chosen = enumerate(self.experiences[key])
-            return attrs.evolve(self, experiences=tuple(attrs.evolve(e, index=place) for place, e in chosen))
-        return self.experiences[key]
+        if not isinstance(key, slice):
+            return self.experiences[key]
+
+        def part(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:
+            return tuple(attrs.evolve(e, index=place) for place, e in enumerate(experiences[key]))
+
+        if self.arrange is not None:
+            return self.arranged(part)
+        return attrs.evolve(self, experiences=part(self.experiences))
 
     def __len__(self) -> int:
         return len(self.experiences)
@@ -67,13 +74,24 @@ class Stream(Sequence[Experience]):
         """
         if fraction == 0 or self.spec.kind == "environment":
             return self
-        if self.columns:
-            from rlcl.streams.joint import joined
-
-            # Split before they are joined: what a column holds out is not trained on.
+        if self.arrange is not None:
+            # Split before they are arranged: what a column holds out is trained on nowhere.
             columns = tuple(_split(e, fraction, seeds) for e in self.columns)
-            return attrs.evolve(self, experiences=(joined(columns, self.experiences[0].budget),), columns=columns)
+            return attrs.evolve(self, experiences=self.arrange(columns), columns=columns)
         return attrs.evolve(self, experiences=tuple(_split(e, fraction, seeds) for e in self.experiences))
+
+    def arranged(self, arrange: Arrangement) -> Stream:
+        """A stream that trains on something made of this one's experiences, and is evaluated on these.
+
+        Args:
+            arrange: from the experiences to those that are trained on.
+        """
+        columns, inner = self.evaluated, self.arrange
+
+        def whole(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:
+            return arrange(experiences if inner is None else inner(experiences))
+
+        return attrs.evolve(self, experiences=whole(columns), columns=columns, arrange=whole)
 
 
 def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:

@@ -154,7 +154,7 @@ class Trainer:
 
     def _evaluated(self, trained_on: int) -> Sequence[Experience]:
         columns = self.stream.evaluated
-        if self.evaluation.on == "all" or self.stream.columns:
+        if self.evaluation.on == "all" or len(columns) != len(self.stream):
             return columns
         current = max(trained_on, 0)
         return columns[: current + 1] if self.evaluation.on == "seen" else columns[current : current + 1]

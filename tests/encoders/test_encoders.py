@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.identity import Identity
+from rlcl.encoders.one_hot import OneHot
+from rlcl.encoders.pca import Pca
+from rlcl.encoders.random_fourier import RandomFourier
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize, merge_moments
+from rlcl.errors import DataError
 from rlcl.registry import entries, find
 from rlcl.training import checkpoint
 
@@ -21,6 +26,9 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "flatten": [{}],
     "scale": [{}, {"maximum": 3.0}],
     "standardize": [{}, {"fit_on": "running"}, {"clip": None}, {"clip": 0.5, "epsilon": 0.1}],
+    "one_hot": [{"classes": 601}],
+    "pca": [{"components": 5}, {"components": 3, "whiten": True}],
+    "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
 
@@ -33,7 +41,7 @@ def build(name: str, settings: dict[str, Any]) -> Any:
 
 def inputs(dtype: torch.dtype, seed: int = 0, rows: int = 7) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return (torch.rand((rows, 2, 3, 4), generator=generator) * 200).to(dtype)
+    return (torch.rand((rows, 2, 3, 4), generator=generator) * 200).round().to(dtype)
 
 
 every = pytest.mark.parametrize(
@@ -194,3 +202,39 @@ def test_the_order_of_encoders_matters() -> None:
     encoder = Compose((Standardize(clip=None), Scale(maximum=0.5)))
     encoder.fit(x)
     assert pytest.approx([-2.0, 2.0], abs=1e-6) == encoder.encode(x).flatten().tolist()
+
+
+# Numbers by hand, or by another implementation.
+
+
+def test_one_hot_marks_the_value_of_each_feature() -> None:
+    encoded = OneHot(classes=3).encode(torch.tensor([[0, 2], [1, 1]]))
+    assert [[1, 0, 0, 0, 0, 1], [0, 1, 0, 0, 1, 0]] == encoded.tolist()
+
+
+@pytest.mark.parametrize("bad", [[[0.5]], [[-1.0]], [[3.0]]])
+def test_one_hot_refuses_what_is_no_whole_number_in_its_range(bad: list[list[float]]) -> None:
+    with pytest.raises(DataError, match=r"expected whole numbers in 0..2"):
+        OneHot(classes=3).fit(torch.tensor(bad))
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_principal_components_are_those_of_scikit_learn(whiten: bool) -> None:
+    x = inputs(torch.float32, rows=50).flatten(1)
+    encoder = Pca(components=4, whiten=whiten)
+    encoder.fit(x)
+    theirs = PCA(n_components=4, whiten=whiten, svd_solver="full").fit(x.double().numpy())
+    expected = torch.from_numpy(theirs.transform(x.double().numpy())).float()
+    if whiten:  # they divide the variance by n - 1
+        expected *= (50 / 49) ** 0.5
+    ours = encoder.encode(x)
+    signs = (ours * expected).sum(0).sign()
+    torch.testing.assert_close(ours, expected * signs, rtol=1e-3, atol=1e-2)
+
+
+def test_random_features_approach_the_gaussian_kernel() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn((6, 3), generator=generator)
+    encoded = RandomFourier(features=20_000, width=1.5).encode(x)
+    expected = (-torch.cdist(x, x).square() / (2 * 1.5**2)).exp()
+    torch.testing.assert_close(encoded @ encoded.T, expected, rtol=0, atol=0.05)

@@ -15,10 +15,17 @@ from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArray
 from rlcl.errors import DataError, Problem
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds
+from rlcl.streams.blurry import Blurry
 from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.streams.cumulative import Cumulative
+from rlcl.streams.cyclic import Cyclic
+from rlcl.streams.data_incremental import DataIncremental
+from rlcl.streams.domain_incremental import DomainIncremental
 from rlcl.streams.environments import Environments, EnvironmentTask
 from rlcl.streams.joint import Joint
+from rlcl.streams.online import Online
 from rlcl.streams.permuted import Permuted
+from rlcl.streams.rotated import Rotated, Rotation
 from rlcl.streams.stream import Stream
 from rlcl.streams.task_incremental import TaskIncremental
 from rlcl.training.trainer import visible
@@ -40,6 +47,16 @@ class Small:
         return Data(x[:TRAIN], labels[0], x[TRAIN:], labels[1], name="small")
 
 
+@frozen
+class Pictures:
+    """The same numbers of grey pictures of 4 x 4, at random."""
+
+    def load(self) -> Data:
+        x = torch.rand((TRAIN + TEST, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+        y = torch.arange(TRAIN + TEST) * 7 % CLASSES
+        return Data(x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:], name="pictures")
+
+
 POLES = (EnvironmentTask(), EnvironmentTask(attributes={"gravity": 40}))
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -49,8 +66,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "task_incremental": {"data": Small(), "experiences": 3, "class_order": "shuffled"},
     "permuted": {"data": Small(), "experiences": 3},
     "environments": {"env": "CartPole-v1", "tasks": POLES},
+    "domain_incremental": {"data": Small(), "experiences": 3, "class_order": "shuffled"},
+    "data_incremental": {"data": Small(), "experiences": 3},
+    "rotated": {"data": Pictures(), "experiences": 3},
+    "cumulative": {"of": ClassIncremental(data=Small(), experiences=3)},
+    "online": {"of": ClassIncremental(data=Small(), experiences=3)},
+    "blurry": {"of": ClassIncremental(data=Small(), experiences=3), "share": 0.3},
+    "cyclic": {"of": ClassIncremental(data=Small(), experiences=3), "cycles": 2},
 }
-SEEDED = ("class_incremental", "task_incremental", "permuted", "environments")
+SEEDED = (
+    "class_incremental",
+    "task_incremental",
+    "domain_incremental",
+    "data_incremental",
+    "permuted",
+    "rotated",
+    "blurry",
+    "environments",
+)
+MIXED = ("cumulative", "blurry")  # an experience trains on classes of others, too
 BUDGET = Budget(epochs=1)
 
 
@@ -130,12 +164,16 @@ def test_nothing_is_both_trained_and_tested_on(name: str) -> None:
 @every_array
 def test_shapes_and_classes_are_as_the_spec_says(name: str) -> None:
     stream = registered(name)
-    assert ("labelled", (2, 2), CLASSES) == (stream.spec.kind, stream.spec.observation_shape, stream.spec.classes)
+    classes = 2 if name == "domain_incremental" else CLASSES
+    assert ("labelled", classes) == (stream.spec.kind, stream.spec.classes)
+    assert stream.spec.observation_shape == tuple(stream[0].train.read()[0].shape[1:])  # type: ignore[union-attr]
     assert len(stream.evaluated) == len(stream.spec.task_classes)
-    for experience, classes in zip(stream.evaluated, stream.spec.task_classes, strict=True):
+    for experience, present in zip(stream.evaluated, stream.spec.task_classes, strict=True):
         assert isinstance(experience.train, LabelledArrays)
         assert isinstance(experience.test, LabelledArrays)
-        assert set(classes) == set(experience.train.targets.tolist()) == set(experience.test.targets.tolist())
+        trained = set(experience.train.targets.tolist())
+        assert set(present) == set(experience.test.targets.tolist())
+        assert set(present) <= trained if name in MIXED else set(present) == trained
 
 
 # Class- and task-incremental.
@@ -383,3 +421,90 @@ def test_announced_boundaries_leave_the_experiences() -> None:
     experiences = shown("hidden")
     assert 3 == len(experiences)
     assert [(e,) for e in experiences] == [e.parts for e in experiences]
+
+
+# More of them.
+
+
+def test_domain_incremental_numbers_the_classes_of_each_group() -> None:
+    groups = make(ClassIncremental(data=Small(), experiences=3, class_order=(5, 0, 3, 1, 2, 4)))
+    stream = make(DomainIncremental(data=Small(), experiences=3, class_order=(5, 0, 3, 1, 2, 4)))
+    for experience, divided, (first, second) in zip(stream, groups, ((5, 0), (3, 1), (2, 4)), strict=True):
+        assert rows(divided.train) == rows(experience.train)
+        place = {first: 0, second: 1}
+        assert [place[y] for y in divided.train.targets.tolist()] == experience.train.targets.tolist()  # type: ignore[union-attr]
+
+
+def test_domain_incremental_needs_groups_of_one_size() -> None:
+    with pytest.raises(Problem, match="experiences: expected a divisor of 6 classes, got 4"):
+        make(DomainIncremental(data=Small(), experiences=4))
+
+
+def test_shares_are_the_whole_data_set_once() -> None:
+    stream = make(DataIncremental(data=Small(), experiences=4))
+    assert sorted(rows(Small().load().train)) == sorted(row for e in stream for row in rows(e.train))
+    assert [15, 15, 15, 15] == [len(e.train) for e in stream]  # type: ignore[arg-type]
+
+
+def test_a_quarter_turn_moves_every_pixel_to_its_place() -> None:
+    x = torch.arange(9.0).reshape(1, 1, 3, 3)
+    # Counter-clockwise: the right column becomes the top row.
+    expected = torch.tensor([[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]])
+    torch.testing.assert_close(Rotation(90.0)(x)[0, 0], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(Rotation(180.0)(x)[0, 0], x[0, 0].flip(0, 1), rtol=0, atol=1e-5)
+
+
+def test_a_turned_picture_keeps_its_type() -> None:
+    x = torch.full((2, 1, 4, 4), 200, dtype=torch.uint8)
+    assert torch.uint8 == Rotation(30.0)(x).dtype
+    assert 200 == int(Rotation(90.0)(x).max())
+
+
+def test_angles_are_drawn_between_the_ends() -> None:
+    stream = make(Rotated(data=Pictures(), experiences=50, degrees=(10, 20), first_as_is=True))
+    angles = [e.train.transform.degrees for e in stream]  # type: ignore[union-attr]
+    assert angles[0] == 0
+    assert all(10 <= angle <= 20 for angle in angles[1:])
+
+
+def test_only_pictures_can_be_turned() -> None:
+    with pytest.raises(Problem, match=r"data: only images can be turned, and small has inputs of shape \(2, 2\)"):
+        make(Rotated(data=Small()))
+
+
+def test_cumulative_experiences_hold_all_before_them() -> None:
+    stream = make(Cumulative(of=ClassIncremental(data=Small(), experiences=3)))
+    assert [20, 40, 60] == [len(e.train) for e in stream]  # type: ignore[arg-type]
+    assert [{0, 1}, {0, 1, 2, 3}, {0, 1, 2, 3, 4, 5}] == [set(e.train.targets.tolist()) for e in stream]  # type: ignore[union-attr]
+    assert [{0, 1}, {2, 3}, {4, 5}] == [set(e.test.targets.tolist()) for e in stream]  # type: ignore[union-attr]
+
+
+def test_an_online_stream_hides_its_boundaries_and_passes_once() -> None:
+    stream = make(Online(of=ClassIncremental(data=Small(), experiences=3)))
+    assert "hidden" == stream.visibility.boundaries
+    with pytest.raises(Problem, match=r"set budget: \{epochs: 1\}, got 2 epochs"):
+        Online(of=ClassIncremental(data=Small())).make(Seeds(0), Budget(epochs=2))
+
+
+def test_blurred_experiences_exchange_their_share_evenly() -> None:
+    sharp = make(ClassIncremental(data=Small(), experiences=3))
+    stream = make(Blurry(of=ClassIncremental(data=Small(), experiences=3), share=0.3))
+    assert sorted(row for e in sharp for row in rows(e.train)) == sorted(row for e in stream for row in rows(e.train))
+    for index, (before, after) in enumerate(zip(sharp, stream, strict=True)):
+        own = set(rows(before.train)) & set(rows(after.train))
+        assert 14 == len(own)  # of 20, 6 have moved
+        for other in sharp[:index].experiences + sharp[index + 1 :].experiences:
+            assert 3 == len(set(rows(other.train)) & set(rows(after.train)))
+
+
+def test_only_subsets_of_one_data_set_can_be_blurred() -> None:
+    with pytest.raises(Problem, match="of: only subsets of one data set can be blurred"):
+        make(Blurry(of=Permuted(data=Small(), experiences=2)))
+
+
+def test_cycles_come_back_with_rows_of_their_own() -> None:
+    stream = make(Cyclic(of=ClassIncremental(data=Small(), experiences=3), cycles=2))
+    assert 6 == len(stream)
+    assert 3 == len(stream.evaluated)
+    assert rows(stream[1].train) == rows(stream[4].train)
+    assert ["small 0-1, visit 1", "small 0-1, visit 2"] == [stream[0].name, stream[3].name]

@@ -1,0 +1,64 @@
+"""Principal components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.errors import UnsupportedError
+
+__all__ = ["Pca"]
+
+
+@define(kw_only=True)
+class Pca:
+    """Projects on the directions of greatest variance of the first inputs that it is fitted on.
+
+    Args:
+        components: how many directions.
+        whiten: whether each component is scaled to unit variance.
+
+    Source: Pearson 1901; Hotelling 1933.
+    """
+
+    components: int = option(32, ge=1, help="how many directions")
+    whiten: bool = option(False, help="scale each component to unit variance")
+    _mean: Tensor | None = field(init=False, default=None)
+    _directions: Tensor | None = field(init=False, default=None)
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        features = math.prod(observation_shape)
+        if self.components > features:
+            raise UnsupportedError(f"encoder.components: expected at most {features} features, got {self.components}")
+        return (self.components,)
+
+    def fit(self, x: Tensor) -> None:
+        if self._directions is not None:
+            return
+        values = x.flatten(1).double()
+        self._mean = values.mean(0)
+        variances, directions = torch.linalg.eigh(torch.cov(values.T, correction=0).view(values.shape[1], -1))
+        chosen = directions[:, -self.components :].flip(1)
+        # An eigenvector's sign is arbitrary: its largest entry is made positive, on every machine.
+        chosen = chosen * chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()
+        if self.whiten:
+            chosen = chosen / variances[-self.components :].flip(0).clamp(min=1e-12).sqrt()
+        self._directions = chosen.contiguous()  # the same layout, and so the same last bit, as after loading
+
+    def encode(self, x: Tensor) -> Tensor:
+        values = x.flatten(1).to(torch.float32)
+        if self._mean is None or self._directions is None:
+            return values[:, : self.components].clone()
+        return (values - self._mean.to(values)) @ self._directions.to(values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self._mean, "directions": self._directions}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._mean, self._directions = state["mean"], state["directions"]

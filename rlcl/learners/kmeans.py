@@ -1,0 +1,92 @@
+"""Unsupervised learning: clusters that move with a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.learners.one_pass import OnePassLearner
+from rlcl.types import Setup
+
+__all__ = ["KMeans"]
+
+
+@define(kw_only=True, eq=False)
+class KMeans(OnePassLearner):
+    """Moves each centre to the mean of all inputs that were ever nearest to it; ``batch_size: 1`` is online.
+
+    The first ``clusters`` distinct inputs become the centres.
+
+    Args:
+        batch_size: samples assigned at a time.
+        clusters: how many.
+
+    Source: MacQueen 1967 (online); Sculley 2010, Web-scale k-means clustering, algorithm 1 (minibatch).
+    """
+
+    clusters: int = option(10, ge=1, help="how many")
+    _centres: Tensor = field(init=False, default=None)
+    _counts: Tensor = field(init=False, default=None)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        labelled = self._setup is not None and self._setup.spec.kind == "labelled"
+        return ("adjusted_rand", "mutual_information", "inertia") if labelled else ("inertia",)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"labelled", "regression", "unlabelled"})
+
+    def start(self, setup: Setup, features: int) -> None:
+        self._centres = torch.zeros(0, features, device=setup.device)
+        self._counts = torch.zeros(0, device=setup.device)
+
+    def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
+        missing = self.clusters - len(self._centres)
+        if missing > 0:
+            fresh = _distinct(x, self._centres)[:missing]
+            self._centres = torch.cat((self._centres, fresh))
+            self._counts = torch.cat((self._counts, torch.zeros(len(fresh), device=x.device)))
+        distances = torch.cdist(x, self._centres)
+        nearest = distances.argmin(1)
+        count = torch.zeros_like(self._counts).index_add_(0, nearest, torch.ones(len(x), device=x.device))
+        total = torch.zeros_like(self._centres).index_add_(0, nearest, x)
+        self._counts = self._counts + count
+        share = 1 / self._counts.clamp(min=1)
+        self._centres = self._centres + share[:, None] * (total - count[:, None] * self._centres)
+        return {"inertia": float(distances.amin(1).square().mean())}
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
+        """(B,) int64 clusters for raw inputs (B, *observation); cluster 0 before anything was seen."""
+        return self._distances(x).argmin(1).cpu(), None
+
+    def inertia(self, x: Any) -> Tensor:
+        """(B,) squared distances of raw inputs to their nearest centres, in the encoder's scale."""
+        return self._distances(x).amin(1).square().cpu()
+
+    def _distances(self, x: Any) -> Tensor:
+        z = self.encoded(x)
+        return torch.cdist(z, self._centres if len(self._centres) else torch.zeros(1, z.shape[1], device=z.device))
+
+    def statistics(self) -> dict[str, Any]:
+        return {"centres": self._centres, "counts": self._counts}
+
+    def load_statistics(self, state: Mapping[str, Any]) -> None:
+        device = self._centres.device
+        self._centres, self._counts = state["centres"].to(device), state["counts"].to(device)
+
+
+def _distinct(x: Tensor, taken: Tensor) -> Tensor:
+    """The rows of x (B, F) in their order, each once, without those that are taken already."""
+    seen = {tuple(row) for row in taken.tolist()}
+    chosen = []
+    for index, row in enumerate(x.tolist()):
+        if tuple(row) not in seen:
+            seen.add(tuple(row))
+            chosen.append(index)
+    return x[chosen]

@@ -1,0 +1,155 @@
+"""What learners share that need a single pass and no gradient: one loop, one state."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.data.sources import Environment
+from rlcl.errors import UnsupportedError
+from rlcl.registry import name_of
+from rlcl.state import cloned
+from rlcl.types import Budget, Encoder, Event, Experience, Position, Setup
+
+__all__ = ["OnePassLearner"]
+
+
+@define(kw_only=True, eq=False)
+class OnePassLearner(ABC):
+    """Sees each minibatch once, in the source's order; a concrete learner says what it keeps of it.
+
+    Args:
+        batch_size: samples seen at a time; the result does not depend on it where the statistics are exact.
+    """
+
+    batch_size: int = option(256, ge=1, help="samples seen at a time")
+
+    position: Position = field(init=False, factory=Position)
+    _setup: Setup = field(init=False, default=None)
+
+    @property
+    @abstractmethod
+    def measures(self) -> tuple[str, ...]:
+        """See :class:`rlcl.types.Predictor`."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[str]:
+        """The kinds of stream that it learns from."""
+
+    @abstractmethod
+    def start(self, setup: Setup, features: int) -> None:
+        """Makes empty statistics for that many encoded features."""
+
+    @abstractmethod
+    def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
+        """Adds a minibatch, (B, features) float32 and (B,) int64, and says something of it."""
+
+    @abstractmethod
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
+        """See :class:`rlcl.types.Predictor`."""
+
+    @abstractmethod
+    def statistics(self) -> dict[str, Any]:
+        """All that was kept."""
+
+    @abstractmethod
+    def load_statistics(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`statistics` gave."""
+
+    @property
+    def resumable_within(self) -> bool:
+        return True
+
+    @property
+    def encoder(self) -> Encoder:
+        return self._setup.encoder
+
+    def prepare(self, setup: Setup) -> None:
+        name = name_of("learner", self)
+        if setup.spec.kind not in self.needs:
+            needs = " or ".join(sorted(self.needs))
+            raise UnsupportedError(f"learner {name} learns from {needs} streams, and this one is {setup.spec.kind}")
+        for experience in setup.stream:
+            for part in experience.parts:
+                if part.budget != Budget(epochs=1):
+                    found = f"budget.{part.budget.unit}: got {part.budget.amount}"
+                    raise UnsupportedError(f"{found}, and learner {name} needs a single pass; write {{epochs: 1}}")
+        self._setup = setup
+        self.start(setup, math.prod(setup.encoder.shape(setup.spec.observation_shape)))
+
+    def steps(self, experience: Experience) -> int:
+        """How many minibatches one pass comes to."""
+        return sum(math.ceil(_rows(part) / self.batch_size) for part in experience.parts)
+
+    def learn(self, experience: Experience) -> Iterator[Event | None]:
+        position = self.position
+        if position.learning and position.experience != experience.index:
+            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
+        if not position.learning:
+            self.position = position = attrs.evolve(
+                position, experience=experience.index, segment=0, update=0, learning=True
+            )
+        for part in experience.parts[position.segment :]:
+            yield from self._learn_part(part, part is experience.parts[-1])
+
+    def _learn_part(self, part: Experience, last: bool) -> Iterator[Event | None]:
+        assert not isinstance(part.train, Environment)
+        position, interval = self.position, self._setup.event_interval
+        x, y = part.train.read()
+        if position.update == 0:
+            self.encoder.fit(x)
+        starts = range(0, len(x), self.batch_size)
+        for start in starts[position.update :]:
+            began = time.perf_counter()
+            rows = slice(start, start + self.batch_size)
+            said = self.observe(self.encoded(x[rows]), None if y is None else y[rows])
+            position.update += 1
+            position.step += 1
+            finished = position.update == len(starts)
+            event = None
+            if position.step % interval == 0 or finished:
+                rate = len(x[rows]) / max(time.perf_counter() - began, 1e-9)
+                event = Event(position.step, {**said, "samples_per_second": rate})
+            if finished:
+                position.segment, position.update = position.segment + 1, 0
+                if last:
+                    position.segment, position.learning = 0, False
+                    position.experience += 1
+            yield event
+
+    def encoded(self, x: Any) -> Tensor:
+        """Raw inputs (B, *observation) as (B, features) float32."""
+        tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        return self.encoder.encode(tensor).flatten(1).to(self._setup.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = cloned(
+            {
+                "position": attrs.asdict(self.position),
+                "encoder": self.encoder.state_dict(),
+                "statistics": self.statistics(),
+            }
+        )
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        state = cloned(state)
+        self.position = Position(**state["position"])
+        self.encoder.load_state_dict(state["encoder"])
+        self.load_statistics(state["statistics"])
+
+
+def _rows(experience: Experience) -> int:
+    assert not isinstance(experience.train, Environment)
+    return len(experience.train)

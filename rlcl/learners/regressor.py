@@ -1,0 +1,58 @@
+"""Supervised learning: numbers instead of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from attrs import define
+from torch import Tensor, nn
+
+from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.types import Batch, Setup
+
+__all__ = ["Regressor"]
+
+
+@define(kw_only=True, eq=False)
+class Regressor(GradientLearner):
+    """Minimises the mean squared error of predicting numbers.
+
+    Args:
+        network: builds the torch module.
+        optimizer: builds the torch optimizer, kept through all experiences.
+        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is left out.
+        methods: continual-learning methods; they run in the order of their phases.
+    """
+
+    @property
+    def kind(self) -> str:
+        return "values"
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return ("squared_error",)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"regression"})
+
+    def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
+        tasks, width = max(len(setup.spec.task_classes), 1), setup.spec.targets
+        return tried(self.network.build(shape, width, tasks), self.network, shape, width)
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """(B, K) predictions for (B, *encoded) inputs."""
+        heads = getattr(self.module, "takes_task_ids", False)
+        predictions: Tensor = self.module(x, task_ids) if heads else self.module(x)
+        return predictions
+
+    def loss(self, batch: Batch) -> Tensor:
+        assert batch.targets is not None
+        return (self.outputs(batch.inputs, batch.task_ids) - batch.targets).square().mean()
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
+        """(B, K) float32 predictions for raw inputs (B, *observation)."""
+        with self.predicting(task_id):
+            return torch.cat([self.outputs(part, ids) for part, ids in self.chunks(x, task_id)]).cpu(), None

@@ -1,0 +1,39 @@
+"""Experiences that come back."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import frozen
+
+from rlcl.config import option
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.streams.stream import Stream
+from rlcl.types import Budget, Scenario
+
+__all__ = ["Cyclic"]
+
+
+@frozen(kw_only=True)
+class Cyclic:
+    """Goes through another stream several times; R has a row a visit and a column an experience.
+
+    Args:
+        of: the stream that is repeated.
+        cycles: how many times.
+
+    Source: Powers et al. 2022 (CORA), section 3.1: repeated cycles through the tasks.
+    """
+
+    of: Scenario = option(factory=ClassIncremental, help="the stream that is repeated")
+    cycles: int = option(2, ge=1, help="how many times")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        stream = self.of.make(seeds, budget)
+        return stream.arranged(
+            lambda experiences: tuple(
+                attrs.evolve(e, index=cycle * len(experiences) + e.index, name=f"{e.name}, visit {cycle + 1}")
+                for cycle in range(self.cycles)
+                for e in experiences
+            )
+        )

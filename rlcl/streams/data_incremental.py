@@ -1,0 +1,52 @@
+"""More of the same: equal random shares of one data set."""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+
+from rlcl.config import option
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import loaded
+from rlcl.errors import Problem
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream, array_spec
+from rlcl.types import Budget, DataSet, Experience, Visibility
+
+__all__ = ["DataIncremental"]
+
+
+@frozen(kw_only=True)
+class DataIncremental:
+    """Each experience brings new samples of all classes; the test set is the whole one, always.
+
+    Args:
+        data: the data set.
+        experiences: into how many equal shares the training data is divided, by the run's seed.
+        visibility: what the protocol shows.
+
+    Source: De Lange & Tuytelaars 2021, Continual prototype evolution, data-incremental learning.
+    """
+
+    data: DataSet = option(factory=Digits, help="the data set")
+    experiences: int = option(5, ge=1, help="into how many equal shares the training data is divided")
+    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = loaded(self.data)
+        rows = len(data.train)
+        if self.experiences > rows:
+            raise Problem(f"experiences: expected at most {rows}, the rows of {data.name}, got {self.experiences}")
+        order = torch.from_numpy(seeds.child("shares").numpy().permutation(rows))
+        experiences = tuple(
+            Experience(
+                index=index,
+                name=f"{data.name} share {index}",
+                train=data.train.subset(share.sort().values),
+                test=data.test,
+                budget=budget,
+                task_id=index,
+            )
+            for index, share in enumerate(torch.tensor_split(order, self.experiences))
+        )
+        return Stream(experiences, array_spec(data, [range(data.classes)] * self.experiences), self.visibility)

@@ -1,0 +1,69 @@
+"""The same question in changing domains: which of its group's classes an input is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+import torch
+from attrs import frozen
+
+from rlcl.config import option
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import LabelledArrays, loaded
+from rlcl.errors import Problem
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import divide_classes, split_by_class
+from rlcl.streams.stream import Stream
+from rlcl.types import Budget, DataSet, Visibility
+
+__all__ = ["DomainIncremental"]
+
+
+@frozen(kw_only=True)
+class DomainIncremental:
+    """Each experience brings new classes, labelled by their place in the group: 0, 1, ... in every one.
+
+    Args:
+        data: a labelled data set.
+        experiences: into how many the classes are divided; it must divide their number.
+        class_order: ``ascending``, ``shuffled`` by the run's seed, or a list of all classes.
+        visibility: what the protocol shows.
+
+    Source: van de Ven et al. 2022, Three types of incremental learning.
+    """
+
+    data: DataSet = option(factory=Digits, help="a labelled data set")
+    experiences: int = option(5, ge=1, help="into how many the classes are divided")
+    class_order: Literal["ascending", "shuffled"] | tuple[int, ...] = option(
+        "ascending", help="ascending, shuffled by the seed, or a list of all classes"
+    )
+    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = loaded(self.data)
+        groups = divide_classes(data, self.experiences, self.class_order, seeds)
+        size = len(groups[0])
+        if any(len(group) != size for group in groups):
+            raise Problem(f"experiences: expected a divisor of {data.classes} classes, got {self.experiences}")
+        stream = split_by_class(data, groups, budget, self.visibility)
+        place = torch.zeros(data.classes, dtype=torch.int64)
+        for group in groups:
+            place[list(group)] = torch.arange(size)
+        return attrs.evolve(
+            stream,
+            experiences=tuple(
+                attrs.evolve(e, train=_relabelled(e.train, place), test=_relabelled(e.test, place)) for e in stream
+            ),
+            spec=attrs.evolve(
+                stream.spec,
+                classes=size,
+                task_classes=(tuple(range(size)),) * len(groups),
+                class_names=tuple(f"place {i}" for i in range(size)),
+            ),
+        )
+
+
+def _relabelled(source: object, place: torch.Tensor) -> LabelledArrays:
+    assert isinstance(source, LabelledArrays)
+    return attrs.evolve(source, labels=place[source.labels])

@@ -1,0 +1,97 @@
+"""The same images, turned by another angle in each experience."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from attrs import frozen
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.data.scikit import Digits
+from rlcl.data.sources import loaded
+from rlcl.errors import Problem
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream, array_spec
+from rlcl.types import Budget, DataSet, Experience, Visibility
+
+__all__ = ["Rotated", "Rotation"]
+
+ROWS_AT_ONCE = 4096
+
+
+@frozen
+class Rotation:
+    """Turns images (B, C, H, W) counter-clockwise about their centre; bilinear, zeros from outside.
+
+    Args:
+        degrees: the angle.
+    """
+
+    degrees: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.degrees:
+            return x
+        angle = math.radians(self.degrees)
+        height, width = x.shape[2:]
+        # affine_grid's coordinates run from -1 to 1 on both axes: a turn must allow for the image's shape.
+        turn = [
+            [math.cos(angle), -math.sin(angle) * height / width, 0.0],
+            [math.sin(angle) * width / height, math.cos(angle), 0.0],
+        ]
+        parts = [self._turned(part, torch.tensor(turn)) for part in torch.split(x, ROWS_AT_ONCE)]
+        return torch.cat(parts)
+
+    def _turned(self, x: Tensor, turn: Tensor) -> Tensor:
+        grid = F.affine_grid(turn.expand(len(x), 2, 3), list(x.shape), align_corners=False)
+        turned = F.grid_sample(x.float(), grid, align_corners=False)
+        return turned.to(x.dtype) if x.is_floating_point() else turned.round_().clamp_(0, 255).to(x.dtype)
+
+
+@frozen(kw_only=True)
+class Rotated:
+    """Every experience shows all classes, turned by one uniform angle of its own.
+
+    Args:
+        data: images.
+        experiences: how many angles.
+        degrees: least and greatest angle; each experience draws one between them by the run's seed.
+        first_as_is: whether the first experience is not turned.
+        visibility: what the protocol shows.
+
+    Source: Lopez-Paz & Ranzato 2017, section 5.1 (there 0 to 180 degrees, one uniform angle a task).
+    """
+
+    data: DataSet = option(factory=Digits, help="images")
+    experiences: int = option(10, ge=1, help="how many angles")
+    degrees: tuple[float, float] = option((0.0, 180.0), help="least and greatest angle")
+    first_as_is: bool = option(False, help="whether the first experience is not turned")
+    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = loaded(self.data)
+        if len(data.observation_shape) != 3:
+            raise Problem(
+                f"data: only images can be turned, and {data.name} has inputs of shape {data.observation_shape}"
+            )
+        low, high = self.degrees
+        if low > high:
+            raise Problem(f"degrees: expected the least angle first, got {list(self.degrees)}")
+        angles = [float(seeds.child(f"angle {i}").numpy().uniform(low, high)) for i in range(self.experiences)]
+        if self.first_as_is:
+            angles[0] = 0.0
+        experiences = tuple(
+            Experience(
+                index=index,
+                name=f"{data.name} {angle:.0f} degrees",
+                train=data.train.transformed(Rotation(angle)),
+                test=data.test.transformed(Rotation(angle)),
+                budget=budget,
+                task_id=index,
+            )
+            for index, angle in enumerate(angles)
+        )
+        return Stream(experiences, array_spec(data, [range(data.classes)] * self.experiences), self.visibility)
