@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "data": "rlcl.data:DATA",
     "stream": "rlcl.streams:STREAMS",
     "encoder": "rlcl.encoders:ENCODERS",
+    "augmentation": "rlcl.augmentations:AUGMENTATIONS",
     "network": "rlcl.networks:NETWORKS",
     "optimizer": "rlcl.learners:OPTIMIZERS",
     "learner": "rlcl.learners:LEARNERS",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlcl.streams.stream import Stream
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Boundary",
     "Budget",
@@ -489,6 +490,21 @@ class Network(Protocol):
         Returns:
             A module from (B, *shape) float32 to (B, outputs); it is called with ``task_ids``
             (B,) as a second argument where it has the attribute ``takes_task_ids``.
+        """
+        ...
+
+
+class Augmentation(Protocol):
+    """Changes training inputs at random."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """
+        Args:
+            x: (B, *encoded) float32; left as it is.
+            generator: on the CPU, the only source of randomness.
+
+        Returns:
+            (B, *encoded) float32.
         """
         ...
 

@@ -16,7 +16,7 @@ PACKAGE = Path(rlcl.__file__).parent
 LAYERS = (
     {"blame", "errors", "types", "state", "config", "registry", "seeding"},
     {"data"},
-    {"streams", "encoders", "networks", "evaluation"},
+    {"streams", "encoders", "augmentations", "networks", "evaluation"},
     {"methods"},
     {"learners"},
     {"training"},

@@ -29,6 +29,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.DataSet: "data",
     rlcl.types.Scenario: "stream",
     rlcl.types.Encoder: "encoder",
+    rlcl.types.Augmentation: "augmentation",
     rlcl.types.Network: "network",
     rlcl.types.OptimizerFactory: "optimizer",
     rlcl.types.Learner: "learner",

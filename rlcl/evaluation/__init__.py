@@ -6,6 +6,7 @@ MEASURES = {
     "linear_probe": "rlcl.evaluation.measures:LINEAR_PROBE",
     "squared_error": "rlcl.evaluation.measures:SQUARED_ERROR",
     "negative_bound": "rlcl.evaluation.measures:NEGATIVE_BOUND",
+    "nearest_neighbours": "rlcl.evaluation.measures:NEAREST_NEIGHBOURS",
     "adjusted_rand": "rlcl.evaluation.measures:ADJUSTED_RAND",
     "mutual_information": "rlcl.evaluation.measures:MUTUAL_INFORMATION",
     "inertia": "rlcl.evaluation.measures:INERTIA",

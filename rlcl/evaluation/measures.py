@@ -21,6 +21,7 @@ __all__ = [
     "INERTIA",
     "LINEAR_PROBE",
     "MUTUAL_INFORMATION",
+    "NEAREST_NEIGHBOURS",
     "NEGATIVE_BOUND",
     "RECONSTRUCTION_ERROR",
     "RETURN",
@@ -31,6 +32,7 @@ __all__ = [
 
 PROBE_ROWS = 2000  # of an experience's training data, that its linear probe is fitted on
 PROBE_RIDGE = 1.0
+NEIGHBOURS = 5
 
 
 @frozen
@@ -124,15 +126,36 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     """
     from sklearn.linear_model import RidgeClassifier
 
-    train, test = experience.train, _arrays(experience, plan)
-    assert isinstance(train, LabelledArrays)
-    rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
-    x, y = train.subset(torch.from_numpy(rows)).read()
+    test = _arrays(experience, plan)
+    x, y = _probe_rows(experience).read()
     if len(set(y.tolist())) < 2:
         return None
     probe = RidgeClassifier(alpha=PROBE_RIDGE).fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
     x_test, y_test = test.read()
     return float(probe.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))
+
+
+def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
+    """Accuracy in [0, 1] of the vote of the 5 nearest training inputs by cosine of the representation.
+
+    Among at most 2,000 of the experience's own training inputs, evenly spaced.
+
+    Source: Wu et al. 2018, Unsupervised feature learning via non-parametric instance discrimination, section 3.4.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x, y = _probe_rows(experience).read()
+    x_test, y_test = _arrays(experience, plan).read()
+    votes = KNeighborsClassifier(n_neighbors=min(NEIGHBOURS, len(x)), metric="cosine")
+    votes.fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
+    return float(votes.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))
+
+
+def _probe_rows(experience: Experience) -> LabelledArrays:
+    train = experience.train
+    assert isinstance(train, LabelledArrays)
+    rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
+    return train.subset(torch.from_numpy(rows))
 
 
 def mean_return(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
@@ -156,4 +179,5 @@ ADJUSTED_RAND = Measure("adjusted_rand", True, adjusted_rand)
 MUTUAL_INFORMATION = Measure("mutual_information", True, mutual_information)
 INERTIA = Measure("inertia", False, inertia)
 LINEAR_PROBE = Measure("linear_probe", True, linear_probe)
+NEAREST_NEIGHBOURS = Measure("nearest_neighbours", True, nearest_neighbours)
 RETURN = Measure("return", True, mean_return)

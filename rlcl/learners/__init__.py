@@ -7,6 +7,8 @@ LEARNERS = {
     "streaming_lda": "rlcl.learners.streaming_lda:StreamingLda",
     "autoencoder": "rlcl.learners.autoencoder:Autoencoder",
     "vae": "rlcl.learners.vae:Vae",
+    "barlow_twins": "rlcl.learners.barlow_twins:BarlowTwins",
+    "simsiam": "rlcl.learners.simsiam:SimSiam",
     "kmeans": "rlcl.learners.kmeans:KMeans",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
 }

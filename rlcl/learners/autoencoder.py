@@ -44,6 +44,7 @@ class Autoencoder(GradientLearner):
         optimizer: builds the torch optimizer, kept through all experiences.
         batch_size: samples in a minibatch; the last one of an epoch may be smaller.
         drop_last: whether a smaller last minibatch is left out.
+        augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
 
     Source: Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks.
@@ -84,7 +85,8 @@ class Autoencoder(GradientLearner):
         return reconstruction
 
     def loss(self, batch: Batch) -> Tensor:
-        return (self.outputs(batch.inputs) - batch.inputs.flatten(1)).square().mean()
+        # Of the input as it was: with augmentations it learns to take them away (Vincent et al. 2008).
+        return (self.outputs(self.augmented(batch.inputs)) - batch.inputs.flatten(1)).square().mean()
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, features) reconstructions of raw inputs (B, *observation), in the encoder's scale."""

@@ -31,6 +31,7 @@ class Classifier(GradientLearner):
         optimizer: builds the torch optimizer, kept through all experiences.
         batch_size: samples in a minibatch; the last one of an epoch may be smaller.
         drop_last: whether a smaller last minibatch is left out.
+        augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
     """
 
@@ -67,7 +68,7 @@ class Classifier(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        return F.cross_entropy(self.outputs(batch.inputs, batch.task_ids), batch.targets)
+        return F.cross_entropy(self.outputs(self.augmented(batch.inputs), batch.task_ids), batch.targets)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation)."""

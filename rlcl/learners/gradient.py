@@ -25,7 +25,19 @@ from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
 from rlcl.registry import name_of
 from rlcl.state import cloned
-from rlcl.types import Batch, Budget, Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
+from rlcl.types import (
+    Augmentation,
+    Batch,
+    Budget,
+    Encoder,
+    Event,
+    Experience,
+    Method,
+    Network,
+    OptimizerFactory,
+    Position,
+    Setup,
+)
 
 __all__ = ["GradientLearner", "budget_updates"]
 
@@ -41,6 +53,7 @@ class GradientLearner(ABC):
         optimizer: builds the torch optimizer, kept through all experiences.
         batch_size: samples in a minibatch; the last one of an epoch may be smaller.
         drop_last: whether a smaller last minibatch is left out.
+        augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
     """
 
@@ -48,6 +61,7 @@ class GradientLearner(ABC):
     optimizer: OptimizerFactory = option(factory=Sgd, help="builds the torch optimizer")
     batch_size: int = option(32, ge=1, help="samples in a minibatch")
     drop_last: bool = option(False, help="leave out an epoch's smaller last minibatch")
+    augment: tuple[Augmentation, ...] = option((), converter=tuple, help="random changes of training inputs")
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
     position: Position = field(init=False, factory=Position)
@@ -58,6 +72,7 @@ class GradientLearner(ABC):
     _encoder: Encoder = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
+    _augmenting: torch.Generator = field(init=False, default=None)
     _just_learned: tuple[Experience, Tensor, Tensor | None] | None = field(init=False, default=None)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
@@ -155,6 +170,7 @@ class GradientLearner(ABC):
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         shape = setup.encoder.shape(setup.spec.observation_shape)
+        self._try_augmentations(shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.module = self.build_module(setup, shape).to(setup.device)
@@ -166,8 +182,20 @@ class GradientLearner(ABC):
             )
         self._optimizer = self.optimizer.build([p for p in self.module.parameters() if p.requires_grad])
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
+        self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
         self._attached = attach(self.methods, self, setup.seeds.child("methods"))
+
+    def _try_augmentations(self, shape: tuple[int, ...]) -> None:
+        for index, augmentation in enumerate(self.augment):
+            try:
+                augmentation(torch.zeros(2, *shape), torch.Generator())
+            except (ValueError, IndexError, RuntimeError) as error:
+                name = name_of("augmentation", augmentation)
+                raise UnsupportedError(
+                    f"learner.augment[{index}]: {name} does not go with inputs of shape {shape}; leave out the flatten "
+                    "encoder, or the augmentation"
+                ) from error
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to."""
@@ -238,6 +266,12 @@ class GradientLearner(ABC):
         self._loss_sum += loss.detach()
         self._loss_count += 1
 
+    def augmented(self, x: Tensor) -> Tensor:
+        """Encoded training inputs (B, *encoded), changed at random; memories keep them unchanged."""
+        for augmentation in self.augment:
+            x = augmentation(x, self._augmenting)
+        return x
+
     def _event(self, rate: float, part: Experience) -> Event:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         norms = [_norm(gradients), _norm([p.detach() for p in self.module.parameters()])]
@@ -304,6 +338,7 @@ class GradientLearner(ABC):
                 "encoder": self._encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "shuffle": self._shuffle.state_dict(),
+                "augmenting": self._augmenting.get_state(),
                 "loss": [self._loss_sum, self._loss_count],
             }
         )
@@ -317,6 +352,7 @@ class GradientLearner(ABC):
         self._encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self._shuffle.load_state_dict(state["shuffle"])
+        self._augmenting.set_state(state["augmenting"])
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
 
 

@@ -23,6 +23,7 @@ class Regressor(GradientLearner):
         optimizer: builds the torch optimizer, kept through all experiences.
         batch_size: samples in a minibatch; the last one of an epoch may be smaller.
         drop_last: whether a smaller last minibatch is left out.
+        augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
     """
 
@@ -50,7 +51,7 @@ class Regressor(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        return (self.outputs(batch.inputs, batch.task_ids) - batch.targets).square().mean()
+        return (self.outputs(self.augmented(batch.inputs), batch.task_ids) - batch.targets).square().mean()
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, K) float32 predictions for raw inputs (B, *observation)."""

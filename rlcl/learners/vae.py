@@ -56,6 +56,7 @@ class Vae(GradientLearner):
         optimizer: builds the torch optimizer, kept through all experiences.
         batch_size: samples in a minibatch; the last one of an epoch may be smaller.
         drop_last: whether a smaller last minibatch is left out.
+        augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
 
     Source: Kingma & Welling 2014, Auto-encoding variational Bayes, eq. 10.
@@ -99,7 +100,7 @@ class Vae(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         noise = torch.randn(len(batch.inputs), self.code, device=batch.inputs.device)
-        return self._negative_bound(batch.inputs, noise).mean()
+        return self._negative_bound(self.augmented(batch.inputs), noise).mean()
 
     def _negative_bound(self, x: Tensor, noise: Tensor) -> Tensor:
         decoded, mean, log_variance = self.module(x, noise)

@@ -4,5 +4,7 @@ NETWORKS = {
     "linear": "rlcl.networks.mlp:Linear",
     "mlp": "rlcl.networks.mlp:Mlp",
     "cnn": "rlcl.networks.cnn:Cnn",
+    "resnet18": "rlcl.networks.torchvision:ResNet18",
+    "torchvision": "rlcl.networks.torchvision:TorchvisionNetwork",
     "multihead": "rlcl.networks.multihead:Multihead",
 }

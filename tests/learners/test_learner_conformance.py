@@ -29,6 +29,7 @@ from harness import (
     without_rates,
 )
 
+from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
@@ -36,10 +37,12 @@ from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
+from rlcl.learners.barlow_twins import BarlowTwins
 from rlcl.learners.kmeans import KMeans
 from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.regressor import Regressor
+from rlcl.learners.simsiam import SimSiam
 from rlcl.learners.streaming_lda import StreamingLda
 from rlcl.learners.vae import Vae
 from rlcl.methods.distill import Distill
@@ -109,6 +112,32 @@ ARRAYS: Mapping[str, Case] = {
     "vae": Case(
         lambda: Vae(network=Mlp(hidden=(16,)), decoder=Mlp(hidden=(16,)), code=4, batch_size=8, optimizer=Adam()),
         encoder=Scale,
+    ),
+    "classifier augmented": Case(
+        lambda: classifier(augment=(Crop(padding=1), Flip(), Noise(), Erase())), encoder=Scale
+    ),
+    "barlow twins": Case(
+        lambda: BarlowTwins(
+            network=Mlp(hidden=(16,)),
+            projector=Mlp(hidden=(16,)),
+            features=8,
+            projection=8,
+            batch_size=8,
+            augment=(Noise(),),
+            optimizer=Adam(),
+        ),
+    ),
+    "simsiam": Case(
+        lambda: SimSiam(
+            network=Mlp(hidden=(16,)),
+            projector=Mlp(hidden=(16,)),
+            predictor=Mlp(hidden=(8,)),
+            features=8,
+            projection=8,
+            batch_size=8,
+            augment=(Noise(),),
+            optimizer=Adam(),
+        ),
     ),
     "autoencoder": Case(autoencoder),
     "autoencoder linear": Case(lambda: autoencoder(network=Linear(), decoder=Linear())),

@@ -8,13 +8,27 @@ import pytest
 import torch
 from torch import nn
 
-from rlcl.errors import UnsupportedError
+from rlcl.errors import Problem, UnsupportedError
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import ACTIVATIONS, Linear, Mlp
 from rlcl.networks.multihead import Multihead
+from rlcl.networks.torchvision import ResNet18, TorchvisionNetwork
 from rlcl.registry import entries, find
 
 every = pytest.mark.parametrize("name", sorted(entries("network")))
+
+
+SETTINGS: dict[str, dict[str, Any]] = {"torchvision": {"name": "resnet18"}}
+SHAPES: dict[str, tuple[int, ...]] = {"torchvision": (3, 32, 32)}
+
+
+def built(name: str, outputs: int, tasks: int) -> nn.Module:
+    module: nn.Module = find("network", name)(**SETTINGS.get(name, {})).build(shape_for(name), outputs, tasks)
+    return module
+
+
+def shape_for(name: str) -> tuple[int, ...]:
+    return SHAPES.get(name, (1, 8, 8))
 
 
 def run(module: nn.Module, x: torch.Tensor, task: int = 0) -> torch.Tensor:
@@ -26,15 +40,15 @@ def run(module: nn.Module, x: torch.Tensor, task: int = 0) -> torch.Tensor:
 @every
 @pytest.mark.parametrize(("rows", "outputs", "tasks"), [(1, 1, 1), (5, 3, 4)])
 def test_outputs_have_their_shape(name: str, rows: int, outputs: int, tasks: int) -> None:
-    module = find("network", name)().build((1, 8, 8), outputs, tasks)
-    y = run(module, torch.rand(rows, 1, 8, 8), tasks - 1)
+    module = built(name, outputs, tasks).eval()
+    y = run(module, torch.rand(rows, *shape_for(name)), tasks - 1)
     assert ((rows, outputs), torch.float32) == (tuple(y.shape), y.dtype)
 
 
 @every
 def test_every_parameter_of_the_task_gets_a_gradient(name: str) -> None:
-    module = find("network", name)().build((1, 8, 8), 3, 1)
-    run(module, torch.rand(4, 1, 8, 8)).square().sum().backward()
+    module = built(name, 3, 1)
+    run(module, torch.rand(4, *shape_for(name))).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
 
 
@@ -43,7 +57,7 @@ def test_torchs_seed_decides_the_weights(name: str) -> None:
     def weights(seed: int) -> torch.Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            module = find("network", name)().build((1, 8, 8), 3, 2)
+            module = built(name, 3, 2)
         return torch.cat([p.detach().flatten() for p in module.parameters()])
 
     assert torch.equal(weights(0), weights(0))
@@ -138,3 +152,17 @@ def test_gradients_of_a_mixed_batch_reach_every_head() -> None:
     module: Any = Multihead(features=5).build((4,), 3, 2)
     module(torch.rand(4, 4), torch.tensor([0, 1, 0, 1])).square().sum().backward()
     assert all(head.weight.grad.abs().sum() > 0 for head in module.heads)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_stem_for_small_images_keeps_their_size(channels: int) -> None:
+    module: Any = ResNet18().build((channels, 32, 32), 10, 1)
+    x = torch.rand(2, channels, 32, 32)
+    assert (2, 64, 32, 32) == tuple(module.maxpool(module.conv1(x)).shape)
+    large: Any = ResNet18(small_images=False).build((channels, 32, 32), 10, 1)
+    assert (2, 64, 8, 8) == tuple(large.maxpool(large.conv1(x)).shape)
+
+
+def test_a_model_that_torchvision_lacks_gets_the_nearest() -> None:
+    with pytest.raises(Problem, match="unknown model 'resnet81'; did you mean resnet18"):
+        TorchvisionNetwork(name="resnet81").build((3, 32, 32), 10, 1)

@@ -1,0 +1,72 @@
+"""Torchvision's architectures, with fresh weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+from torch import nn
+
+from rlcl.config import option
+from rlcl.data.torchvision_import import import_torchvision
+from rlcl.errors import Problem, UnsupportedError, did_you_mean
+
+__all__ = ["ResNet18", "TorchvisionNetwork"]
+
+
+@frozen(kw_only=True)
+class ResNet18:
+    """A residual network of 18 layers.
+
+    Args:
+        small_images: whether the first convolution is 3 x 3 without stride and no pooling follows it,
+            as is usual for images of 32 x 32.
+
+    Source: He et al. 2016, Deep residual learning for image recognition, section 4.2 for the small stem.
+    """
+
+    small_images: bool = option(True, help="the stem for images of 32 x 32")
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        _needs_images("resnet18", shape)
+        network: nn.Module = import_torchvision().models.resnet18(num_classes=outputs)
+        if self.small_images:
+            network.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+            network.maxpool = nn.Identity()
+        elif shape[0] != 3:
+            network.conv1 = nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
+        return network
+
+
+@frozen(kw_only=True)
+class TorchvisionNetwork:
+    """Any classification model of ``torchvision.models``.
+
+    Args:
+        name: for example ``mobilenet_v3_small``.
+        options: the model's own keyword arguments.
+    """
+
+    name: str = option(help="for example mobilenet_v3_small")
+    options: Mapping[str, Any] = option(factory=dict, help="the model's own keyword arguments")
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        models = import_torchvision().models
+        known = models.list_models(module=models)
+        if self.name not in known:
+            raise Problem(f"unknown model {self.name!r}{did_you_mean(self.name, known)}", "learner.network.name")
+        _needs_images(self.name, shape)
+        try:
+            network: nn.Module = models.get_model(self.name, num_classes=outputs, **self.options)
+        except (TypeError, ValueError) as error:
+            raise UnsupportedError(f"network {self.name} refuses its options: {error}") from error
+        return network
+
+
+def _needs_images(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 3:
+        raise UnsupportedError(
+            f"network {name} needs inputs of shape (channels, height, width), got {shape}; leave out the flatten "
+            "encoder, or use mlp"
+        )
