@@ -10,10 +10,8 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner, tried
 from rlcl.networks.mlp import Mlp
-from rlcl.registry import name_of
 from rlcl.types import Batch, Network, Setup
 
 __all__ = ["Autoencoder"]
@@ -69,12 +67,6 @@ class Autoencoder(GradientLearner):
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
         encode, decode = self.network.build(shape, self.code, 1), self.decoder.build((self.code,), features, 1)
-        for network, part in ((self.network, encode), (self.decoder, decode)):
-            if getattr(part, "takes_task_ids", False):
-                raise UnsupportedError(
-                    f"network {name_of('network', network)} chooses a head by the task id, which learner {self.name} "
-                    "does not show its networks; use another network"
-                )
         return AutoencoderModule(
             tried(encode, self.network, shape, self.code), tried(decode, self.decoder, (self.code,), features)
         )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from attrs import define
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlcl.config import option
-from rlcl.errors import UnsupportedError
-from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.learners.two_views import TwoViewsLearner
 from rlcl.networks.mlp import Mlp
-from rlcl.types import Batch, Network, Setup
+from rlcl.types import Batch, Network
 
 __all__ = ["BarlowTwins", "barlow_twins_loss"]
 
 
 @define(kw_only=True, eq=False)
-class BarlowTwins(GradientLearner):
+class BarlowTwins(TwoViewsLearner):
     """Drives the cross-correlation of two views' projections towards the identity.
 
     ``augment`` makes a view, and must not be empty. The representation, which probes and methods see,
@@ -40,48 +39,14 @@ class BarlowTwins(GradientLearner):
     """
 
     projector: Network = option(factory=lambda: Mlp(hidden=(256,)), help="from representation to projection")
-    features: int = option(128, ge=2, help="width of the representation")
-    projection: int = option(256, ge=2, help="width of the projection")
     redundancy: float = option(5e-3, ge=0, help="lambda, the weight of the off-diagonal terms")
 
-    @property
-    def kind(self) -> str:
-        return "values"
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        return ("linear_probe", "nearest_neighbours")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
-
-    def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
-        if not self.augment:
-            raise UnsupportedError("learner.augment: barlow_twins needs what makes a view, for example [{type: noise}]")
-        backbone = tried(self.network.build(shape, self.features, 1), self.network, shape, self.features)
-        projector = self.projector.build((self.features,), self.projection, 1)
-        projector = tried(projector, self.projector, (self.features,), self.projection)
-        return nn.ModuleDict({"backbone": backbone, "projector": projector})
-
-    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, features) representations of (B, *encoded) inputs."""
-        features: Tensor = self.module["backbone"](x)  # type: ignore[index]
-        return features
+    def more_networks(self) -> Mapping[str, tuple[Network, int, int]]:
+        return {}
 
     def loss(self, batch: Batch) -> Tensor:
-        projector: nn.Module = self.module["projector"]  # type: ignore[index]
-        first, second = (projector(self.outputs(self.augmented(batch.inputs)).relu()) for _ in range(2))
+        first, second = self.projected(batch)
         return barlow_twins_loss(first, second, self.redundancy)
-
-    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B, features) representations of raw inputs (B, *observation)."""
-        return self.represent(x, task_id), None
-
-    def represent(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B, features) representations of raw inputs (B, *observation)."""
-        with self.predicting(task_id):
-            return torch.cat([self.outputs(part) for part, _ in self.chunks(x, task_id)]).cpu()
 
 
 def barlow_twins_loss(first: Tensor, second: Tensor, redundancy: float) -> Tensor:

@@ -55,7 +55,7 @@ class Classifier(GradientLearner):
         self._impossible = torch.ones(tasks, spec.classes, dtype=torch.bool, device=setup.device)
         for task, classes in enumerate(spec.task_classes):
             self._impossible[task, list(classes)] = False
-        return tried(self.network.build(shape, spec.classes, tasks), self.network, shape, spec.classes)
+        return tried(self.network.build(shape, spec.classes, tasks), self.network, shape, spec.classes, heads=True)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, classes) logits for (B, *encoded) inputs; -1e9 for the classes of other tasks."""

@@ -356,16 +356,29 @@ class GradientLearner(ABC):
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
 
 
-def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int) -> nn.Module:
+def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int, heads: bool = False) -> nn.Module:
     """The module, after one pass over two inputs of zeros.
 
+    Args:
+        module: as the network built it.
+        network: for messages.
+        shape: of one input.
+        width: outputs that are expected.
+        heads: whether the learner shows its network task ids.
+
     Raises:
-        UnsupportedError: it is no module, refuses the shape, or has another number of outputs.
+        UnsupportedError: it is no module, refuses the shape, has another number of outputs, or wants
+            task ids that it is not shown.
     """
     name = f"network {name_of('network', network)}"
     if not isinstance(module, nn.Module):
         raise UnsupportedError(f"{name}: build must return a torch.nn.Module, got {type(module).__name__}")
-    ids = [torch.zeros(2, dtype=torch.int64)] if getattr(module, "takes_task_ids", False) else []
+    takes_ids = getattr(module, "takes_task_ids", False)
+    if takes_ids and not heads:
+        raise UnsupportedError(
+            f"{name} chooses a head by the task id, which this learner does not show its networks; use another network"
+        )
+    ids = [torch.zeros(2, dtype=torch.int64)] if takes_ids else []
     try:
         with torch.no_grad():
             found = tuple(module.eval()(torch.zeros(2, *shape), *ids).shape)

@@ -41,7 +41,7 @@ class Regressor(GradientLearner):
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         tasks, width = max(len(setup.spec.task_classes), 1), setup.spec.targets
-        return tried(self.network.build(shape, width, tasks), self.network, shape, width)
+        return tried(self.network.build(shape, width, tasks), self.network, shape, width, heads=True)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, K) predictions for (B, *encoded) inputs."""

@@ -11,10 +11,8 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner, tried
 from rlcl.networks.mlp import Mlp
-from rlcl.registry import name_of
 from rlcl.types import Batch, Network, Setup
 
 __all__ = ["Vae", "gaussian_divergence", "negative_log_likelihood"]
@@ -82,12 +80,6 @@ class Vae(GradientLearner):
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
         encode, decode = self.network.build(shape, 2 * self.code, 1), self.decoder.build((self.code,), features, 1)
-        for network, part in ((self.network, encode), (self.decoder, decode)):
-            if getattr(part, "takes_task_ids", False):
-                raise UnsupportedError(
-                    f"network {name_of('network', network)} chooses a head by the task id, which learner {self.name} "
-                    "does not show its networks; use another network"
-                )
         return VaeModule(
             tried(encode, self.network, shape, 2 * self.code), tried(decode, self.decoder, (self.code,), features)
         )
