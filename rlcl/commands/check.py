@@ -26,7 +26,7 @@ def check(
     """Check config, data and environment, and estimate time and memory; run nothing long.
 
     Builds everything that a run is made of, tries the environments for a few steps, trains for about
-    a second to measure the rate, and writes nothing.
+    a second to measure the rate, and writes nothing but the picture that --draw asks for.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
@@ -83,7 +83,7 @@ def _draw(stream: Stream, path: Path, console: Console) -> None:
     from rlcl.report.figures import stream_figure
 
     try:
-        stream_figure(stream).savefig(path, dpi=120)
+        stream_figure(stream, path.stem).savefig(path, dpi=120)
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}") from error
     console.print(f"picture   {path}", highlight=False)

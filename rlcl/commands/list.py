@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["add_to"]
 
@@ -15,8 +18,14 @@ def add_to(app: typer.Typer) -> None:
 
 def list_components(
     kind: Annotated[str | None, typer.Argument(help="data, stream, encoder, network, learner, method, ...")] = None,
+    name: Annotated[str | None, typer.Argument(help="A component of that kind: shows its settings.")] = None,
 ) -> None:
-    """List components: one line each, and where each comes from."""
+    """List components: one line each, and where each comes from; or the settings of one.
+
+    rlcl list
+    rlcl list method
+    rlcl list method rehearsal
+    """
     from rich.table import Table
 
     from rlcl.commands.console import console as make_console
@@ -26,6 +35,11 @@ def list_components(
     if kind is not None and kind not in KINDS:
         raise Problem(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     console = make_console()
+    if kind is not None and name is not None:
+        table = _settings_table(kind, name)
+        console.print(f"[bold]{kind} {name}[/]: {_first_line(kind, name)}\n", highlight=False)
+        console.print(table, highlight=False)
+        return
     for each in [kind] if kind else KINDS:
         table = Table(title=each, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
         table.add_column("name", no_wrap=True, style="cyan")
@@ -37,12 +51,38 @@ def list_components(
         console.print()
 
 
+def _settings_table(kind: str, name: str) -> Table:
+    """What may be set of a component: key, type, default, and what it is."""
+    import inspect
+
+    from attrs import NOTHING
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rlcl.config import settings, unstructure
+    from rlcl.errors import Problem
+    from rlcl.registry import find
+
+    component: Any = find(kind, name)
+    if not inspect.isclass(component):
+        raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}")
+    cls: Any = component
+    table = Table(box=None, pad_edge=False)
+    for column in ("key", "default", "what it is"):
+        table.add_column(column, style="cyan" if column == "key" else "")
+    for setting in settings(cls):
+        default = NOTHING if setting.default is None else setting.default()
+        shown = "required" if setting.default is None else "" if default is NOTHING else str(unstructure(default))
+        table.add_row(setting.name, escape(shown), escape(setting.rule.help))
+    return table
+
+
 def _first_line(kind: str, name: str) -> str:
     from rlcl.errors import Problem
     from rlcl.registry import find
 
     try:
-        component = find(kind, name)
+        component: Any = find(kind, name)
     except Problem as error:
         return f"[red]{error}[/]"
     text = getattr(component, "measure", component).__doc__ or ""

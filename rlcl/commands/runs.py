@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["add_to"]
 
@@ -61,18 +64,23 @@ def list_runs(root: Root = Path("runs")) -> None:
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="A run as rlcl runs list names it, or its folder.")],
+    run: Annotated[str, typer.Argument(help="As rlcl runs list names it, or the beginning of it; * and ? match.")],
     root: Root = Path("runs"),
 ) -> None:
     """Show one run: its state, R, metrics and where it comes from."""
     from rlcl.commands.console import console as make_console
+
+    console = make_console()
+    for path in _folders(run, root):
+        _show(path, console)
+
+
+def _show(path: Path, console: Console) -> None:
     from rlcl.report.tables import metrics_table, r_table, summaries
     from rlcl.tracking.folder import read_json, read_records
     from rlcl.training.trainer import Outcome
 
-    path = _folder(run, root)
     status, summary = _read(path)
-    console = make_console()
     console.print(f"[bold]{path}[/]  {status.get('state', 'unknown')}  {status.get('error', '')}", highlight=False)
     origin = read_json(path / "manifest.json")
     git = origin.get("git") or {}
@@ -85,7 +93,7 @@ def show(
 
 
 def remove(
-    runs: Annotated[list[Path], typer.Argument(help="Runs as rlcl runs list names them, or their folders.")],
+    runs: Annotated[list[str], typer.Argument(help="As rlcl runs list names them, or beginnings; * and ? match.")],
     root: Root = Path("runs"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -94,7 +102,7 @@ def remove(
 
     from rlcl.tracking.folder import RunFolder
 
-    folders = [_folder(run, root) for run in runs]
+    folders = [path for run in runs for path in _folders(run, root)]
     for path in folders:
         if not yes and not typer.confirm(f"remove {path}?"):
             continue
@@ -106,14 +114,24 @@ def remove(
                 shutil.rmtree(parent)
 
 
-def _folder(run: Path, root: Path) -> Path:
+def _folders(run: str, root: Path) -> list[Path]:
+    """The runs that a name, the beginning of one, a pattern or a folder stands for.
+
+    Raises:
+        RunFolderError: there are none.
+    """
+    from fnmatch import fnmatch
+
     from rlcl.errors import RunFolderError, did_you_mean
 
-    for path in (root / run, run):
-        if (path / "config.yaml").is_file():
-            return path
-    known = [str(path.relative_to(root)) for path in found(root)]
-    raise RunFolderError(f"no run {run} in {root}{did_you_mean(str(run), known)}")
+    if (Path(run) / "config.yaml").is_file():
+        return [Path(run)]
+    known = {str(path.relative_to(root)): path for path in found(root)}
+    wanted = run.removeprefix(f"{root}/").rstrip("/")
+    chosen = [path for name, path in known.items() if fnmatch(name, wanted) or fnmatch(name, f"{wanted}/*")]
+    if not chosen:
+        raise RunFolderError(f"no run {run} in {root}{did_you_mean(run, known)}")
+    return chosen
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -181,7 +181,10 @@ def _number(cell: str, place: Path, line: int, column: str) -> float:
         value = float(cell)
     except ValueError:
         found = "an empty cell" if not cell.strip() else repr(cell)
-        raise DataError(f"data {place}:{line}: column {column}: expected a number, got {found}") from None
+        raise DataError(
+            f"data {place}:{line}: column {column}: expected a number, got {found} (the column to predict is named by "
+            "target)"
+        ) from None
     if not np.isfinite(value):
         raise DataError(f"data {place}:{line}: column {column}: expected a finite number, got {cell}")
     return value

@@ -10,7 +10,7 @@ import torch
 from attrs import frozen
 
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
-from rlcl.errors import UnsupportedError
+from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.plan import Plan
 from rlcl.types import Experience, Predictor
@@ -117,7 +117,7 @@ def inertia(predictor: Any, experience: Experience, task_id: int | None, plan: P
 
 
 def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
-    """Accuracy in [0, 1] of a ridge classifier on the representation, for the experience's classes.
+    """Accuracy in [0, 1] of a ridge classifier on the standardised representation, for the experience's classes.
 
     Fitted on at most 2,000 of the experience's own training inputs, evenly spaced. Absent where they
     are all of one class.
@@ -125,14 +125,17 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     Source: Alain & Bengio 2017, Understanding intermediate layers using linear classifier probes.
     """
     from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     test = _arrays(experience, plan)
     x, y = _probe_rows(experience).read()
     if len(set(y.tolist())) < 2:
         return None
-    probe = RidgeClassifier(alpha=PROBE_RIDGE).fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PROBE_RIDGE))
+    probe.fit(_representation(predictor, x, task_id), np.asarray(y))
     x_test, y_test = test.read()
-    return float(probe.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))
+    return float(probe.score(_representation(predictor, x_test, task_id), np.asarray(y_test)))
 
 
 def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
@@ -147,8 +150,15 @@ def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | No
     x, y = _probe_rows(experience).read()
     x_test, y_test = _arrays(experience, plan).read()
     votes = KNeighborsClassifier(n_neighbors=min(NEIGHBOURS, len(x)), metric="cosine")
-    votes.fit(np.asarray(predictor.represent(x, task_id)), np.asarray(y))
-    return float(votes.score(np.asarray(predictor.represent(x_test, task_id)), np.asarray(y_test)))
+    votes.fit(_representation(predictor, x, task_id), np.asarray(y))
+    return float(votes.score(_representation(predictor, x_test, task_id), np.asarray(y_test)))
+
+
+def _representation(predictor: Any, x: Any, task_id: int | None) -> np.ndarray[Any, Any]:
+    features = np.asarray(predictor.represent(x, task_id), dtype=np.float64)
+    if not np.isfinite(features).all():
+        raise DivergenceError("the learner's representation is not finite; lower learner.optimizer.lr")
+    return features
 
 
 def _probe_rows(experience: Experience) -> LabelledArrays:

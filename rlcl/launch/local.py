@@ -118,6 +118,9 @@ def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) ->
     try:
         if folder.status().get("state") == "finished" and _is_whole(folder):
             return _finished(folder, experiment, repeated=True)
+        before = folder.status()
+        if before.get("state") == "failed":
+            console.print(f"it failed before: {before.get('error')}", style="yellow", highlight=False, soft_wrap=True)
         with disk_errors(path):
             write_atomically(path / "config.yaml", dump(experiment))
         with catching_signals() as stop, _status_of(folder):

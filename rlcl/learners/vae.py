@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from attrs import define
+from attrs import define, field
 from torch import Tensor, nn
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner, tried
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Network, Setup
@@ -64,6 +65,8 @@ class Vae(GradientLearner):
     code: int = option(20, ge=1, help="width of the code")
     likelihood: Likelihood = option("bernoulli", help="bernoulli for inputs in [0, 1], or gaussian")
 
+    _in_range: bool = field(init=False, default=False)
+
     @property
     def kind(self) -> str:
         return "reconstruction"
@@ -91,8 +94,20 @@ class Vae(GradientLearner):
         return decoded
 
     def loss(self, batch: Batch) -> Tensor:
+        if not self._in_range:
+            self._check_range(batch.inputs)
         noise = torch.randn(len(batch.inputs), self.code, device=batch.inputs.device)
         return self._negative_bound(self.augmented(batch.inputs), noise).mean()
+
+    def _check_range(self, x: Tensor) -> None:
+        """Once: a Bernoulli likelihood of anything but [0, 1] is no likelihood, and its bound no bound."""
+        low, high = float(x.min()), float(x.max())
+        if self.likelihood == "bernoulli" and (low < 0 or high > 1):
+            raise UnsupportedError(
+                f"learner.likelihood: bernoulli needs encoded inputs in [0, 1], and these lie in [{low:.3g}, "
+                f"{high:.3g}]; use the encoder scale, or likelihood: gaussian"
+            )
+        self._in_range = True
 
     def _negative_bound(self, x: Tensor, noise: Tensor) -> Tensor:
         decoded, mean, log_variance = self.module(x, noise)

@@ -14,6 +14,8 @@ from rlcl.streams.stream import Stream
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CELLS = 240  # that a picture writes numbers into
+
 __all__ = ["r_figure", "stream_figure"]
 
 
@@ -51,13 +53,14 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     return figure
 
 
-def stream_figure(stream: Stream) -> Figure:
+def stream_figure(stream: Stream, title: str = "") -> Figure:
     """Which classes come when, as a picture: a row a class, a column an experience, shaded by training samples.
 
     Without classes (or with environments) a row a source, marked where it is trained on.
 
     Args:
         stream: with its task classes.
+        title: above the picture.
     """
     from matplotlib.figure import Figure
 
@@ -71,17 +74,22 @@ def stream_figure(stream: Stream) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     shown = np.where(counts > 0, counts, np.nan)
-    image = axes.imshow(shown, cmap="viridis_r", aspect="auto", vmin=0, vmax=counts.max(initial=1))
-    axes.set_facecolor("#f2f2f2")
+    image = axes.imshow(shown, cmap="Blues", aspect="auto", vmin=0, vmax=counts.max(initial=1))
+    if counts.size <= CELLS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if count > 0.6 * counts.max() else "black"
+                axes.text(column, row, f"{count:,.0f}", ha="center", va="center", color=color, fontsize=7)
+    axes.set_ylabel("class" if stream.spec.classes else "source", fontsize=9)
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_xticks(np.arange(-0.5, len(columns)), minor=True)
     axes.set_yticks(np.arange(-0.5, len(rows)), minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.grid(which="minor", color="#dddddd", linewidth=0.8)
     axes.tick_params(which="both", length=0)
     hidden = stream.visibility.boundaries == "hidden"
     axes.set_xlabel(f"experience in training order{', boundaries hidden' if hidden else ''}", fontsize=9)
-    axes.set_title(f"task ids {stream.visibility.task_ids}", fontsize=9)
+    axes.set_title(f"{title}\ntask ids {stream.visibility.task_ids}".strip(), fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.9, label="training samples").ax.tick_params(labelsize=8)
     return figure
 

@@ -131,3 +131,32 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     status, printed = call(capsys, verb, "--help")
     assert status == 0
     assert "Usage: " in printed
+
+
+def test_the_settings_of_a_component_are_shown_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, "list", "method", "rehearsal")
+    assert status == 0
+    rows = {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()}
+    assert rows["capacity"] == "required"
+    assert rows["batch_size"] == "32"
+
+
+def test_runs_are_found_by_name_beginning_or_pattern(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "runs"
+    call(capsys, "run", config, "seeds=[0,1]", "budget.epochs=1", "--root", root, "-q")
+    for name in ("mine", "mine/*/seed0", str(next(root.glob("mine/*"))) + "/"):
+        assert call(capsys, "runs", "show", name, "--root", root)[0] == 0
+    assert call(capsys, "runs", "rm", "mine", "--root", root, "--yes")[0] == 0
+    assert [] == list(root.glob("*/*/seed*"))
+
+
+def test_the_stream_can_be_drawn(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, printed = call(capsys, "check", config, "--draw")
+    assert status == 0
+    assert "mine-stream.png" in printed
+    assert (tmp_path / "mine-stream.png").stat().st_size > 1000

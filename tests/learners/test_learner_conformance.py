@@ -110,7 +110,14 @@ ARRAYS: Mapping[str, Case] = {
     "streaming lda": Case(lambda: StreamingLda(batch_size=4), lambda: digit_stream(2, budget=Budget(epochs=1))),
     "kmeans": Case(lambda: KMeans(batch_size=4, clusters=5), lambda: digit_stream(2, budget=Budget(epochs=1))),
     "vae": Case(
-        lambda: Vae(network=Mlp(hidden=(16,)), decoder=Mlp(hidden=(16,)), code=4, batch_size=8, optimizer=Adam()),
+        lambda: Vae(
+            likelihood="gaussian",
+            network=Mlp(hidden=(16,)),
+            decoder=Mlp(hidden=(16,)),
+            code=4,
+            batch_size=8,
+            optimizer=Adam(),
+        ),
         encoder=Scale,
     ),
     "classifier augmented": Case(

@@ -11,6 +11,7 @@ from harness import digit_stream, prepared
 from rlcl.data.scikit import Diabetes
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
+from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Adam
 from rlcl.learners.regressor import Regressor
 from rlcl.learners.vae import Vae, gaussian_divergence, negative_log_likelihood
@@ -76,3 +77,11 @@ def test_squared_error_enters_negated() -> None:
     outcome = Trainer(Regressor(optimizer=Adam()), stream, encoder=Standardize()).fit()
     last = [r.value for r in outcome.records if r.trained_on == 0]
     assert [pytest.approx(-last[0])] == outcome.R[0].tolist()
+
+
+def test_a_bernoulli_likelihood_of_anything_but_0_to_1_is_refused() -> None:
+    learner = prepared(Vae(), digit_stream(), encoder=Scale())
+    with pytest.raises(
+        UnsupportedError, match=r"bernoulli needs encoded inputs in \[0, 1\], and these lie in \[-1, 2\]"
+    ):
+        learner.loss(Batch(torch.tensor([[-1.0, 2.0]])))
