@@ -16,6 +16,7 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
     app.command("check")(check)
 
 

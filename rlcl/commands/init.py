@@ -47,6 +47,7 @@ evaluation:
 
 
 def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
     app.command("init")(init)
 
 

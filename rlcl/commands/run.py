@@ -18,6 +18,7 @@ __all__ = ["add_to", "split_arguments"]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
     app.command("run")(run)
 
 

@@ -17,6 +17,7 @@ Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
     group = typer.Typer(help="List, show and remove runs.", no_args_is_help=False, invoke_without_command=True)
     group.callback()(default)
     group.command("list")(list_runs)

@@ -8,6 +8,7 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
     app.command("schema")(schema)
 
 

@@ -73,6 +73,7 @@ class GradientLearner(ABC):
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
     _augmenting: torch.Generator = field(init=False, default=None)
+    _buffer: Tensor = field(init=False, default=None)
     _just_learned: tuple[Experience, Tensor, Tensor | None] | None = field(init=False, default=None)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
@@ -294,8 +295,22 @@ class GradientLearner(ABC):
         x, y = part.train.read()
         if fit:
             self._encoder.fit(x)
-        y = None if y is None else y.to(self.device)
-        return self._encoder.encode(x).to(self.device), y
+        return self._into_buffer(x), None if y is None else y.to(self.device)
+
+    def _into_buffer(self, x: Tensor) -> Tensor:
+        """Raw inputs (N, *observation), encoded on the device, in memory that every experience uses again.
+
+        A new allocation for each costs more than the encoding itself: the system clears its pages.
+        """
+        start = 0
+        for part in torch.split(x, ROWS_AT_ONCE):
+            encoded = self._encoder.encode(part)
+            buffer = self._buffer
+            if start == 0 and (buffer is None or len(buffer) < len(x) or buffer.shape[1:] != encoded.shape[1:]):
+                self._buffer = buffer = torch.empty(len(x), *encoded.shape[1:], device=self.device)
+            buffer[start : start + len(part)].copy_(encoded)
+            start += len(part)
+        return self._buffer[:start]
 
     # Predicting.
 
