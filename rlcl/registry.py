@@ -33,6 +33,7 @@ KINDS: Mapping[str, str] = {
     "augmentation": "rlcl.augmentations:AUGMENTATIONS",
     "network": "rlcl.networks:NETWORKS",
     "optimizer": "rlcl.learners:OPTIMIZERS",
+    "schedule": "rlcl.learners:SCHEDULES",
     "learner": "rlcl.learners:LEARNERS",
     "method": "rlcl.methods:METHODS",
     "measure": "rlcl.evaluation:MEASURES",

@@ -44,6 +44,7 @@ __all__ = [
     "Predictor",
     "Record",
     "Scenario",
+    "Schedule",
     "Setup",
     "Sink",
     "StreamSpec",
@@ -513,6 +514,21 @@ class OptimizerFactory(Protocol):
     """Builds a torch optimizer."""
 
     def build(self, parameters: Sequence[torch.nn.Parameter]) -> Optimizer: ...
+
+
+class Schedule(Protocol):
+    """How the learning rate changes over a budget."""
+
+    def __call__(self, update: int, updates: int) -> float:
+        """
+        Args:
+            update: the one about to be made, from 0.
+            updates: how many there are in all, at least 1.
+
+        Returns:
+            The factor of the optimizer's own rate, at least 0.
+        """
+        ...
 
 
 class Metric(Protocol):

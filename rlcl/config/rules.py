@@ -32,6 +32,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Augmentation: "augmentation",
     rlcl.types.Network: "network",
     rlcl.types.OptimizerFactory: "optimizer",
+    rlcl.types.Schedule: "schedule",
     rlcl.types.Learner: "learner",
     rlcl.types.Method: "method",
     rlcl.types.Metric: "metric",

@@ -15,5 +15,6 @@ DATA = {
     "cifar100": "rlcl.data.torchvision:Cifar100",
     "csv": "rlcl.data.files:Csv",
     "npz": "rlcl.data.files:Npz",
-    "image_folder": "rlcl.data.files:ImageFolder",
+    "npy": "rlcl.data.files:Npy",
+    "image_folder": "rlcl.data.images:ImageFolder",
 }

@@ -1,23 +1,23 @@
-"""Data sets in files of one's own: CSV, npz and folders of images."""
+"""Data sets in files of one's own: CSV, npz and npy."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from attrs import frozen
+from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.root import data_root
 from rlcl.data.sources import Data
+from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError
 
-__all__ = ["Csv", "ImageFolder", "Npz", "held_out"]
-
-IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
+__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "find_data", "held_out"]
 
 
 @frozen(kw_only=True)
@@ -39,7 +39,7 @@ class Csv:
     delimiter: str = option(",", help="between two cells")
 
     def load(self) -> Data:
-        place = _find(self.path)
+        place = find_data(self.path)
         with place.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file, delimiter=self.delimiter)) or [[]]
         rows = [row for row in rows if row]
@@ -79,7 +79,7 @@ class Npz:
     test_fraction: float = option(0.2, gt=0, lt=1, help="held out where the file has no test arrays")
 
     def load(self) -> Data:
-        place = _find(self.path)
+        place = find_data(self.path)
         try:
             with np.load(place, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -97,59 +97,89 @@ class Npz:
 
 
 @frozen(kw_only=True)
-class ImageFolder:
-    """Images in one folder a class; with folders ``train`` and ``test`` above them where the split is made.
+class Npy:
+    """A folder of arrays saved by ``numpy.save``: ``x_train.npy``, ``y_train.npy``, ``x_test.npy``, ``y_test.npy``.
+
+    The labels may be missing. A stream maps the inputs' files into memory: the system reads what is used.
 
     Args:
         path: of the folder, from the working directory or the data root.
-        size: height and width that images are scaled to, in pixels; those of the first one by default.
-        grey: whether colours are dropped.
-        test_fraction: of each class, held out where there are no folders ``train`` and ``test``.
+        regression: whether y holds numbers to predict, not classes.
+        storage: ``memory``, ``stream``, or ``auto``: a stream where the inputs would take more than half
+            of the memory that is free.
+        workers: processes that read a stream; 0 for none beside the run's own.
     """
 
     path: str = option(help="of the folder, from the working directory or the data root")
-    size: tuple[int, int] | None = option(None, ge=1, help="height and width to scale to; the first image's by default")
-    grey: bool = option(False, help="drop colours")
-    test_fraction: float = option(0.2, gt=0, lt=1, help="of each class, where there are no train and test folders")
+    regression: bool = option(False, help="y holds numbers to predict, not classes")
+    storage: Storage = option("auto", help=STORAGE_HELP)
+    workers: int = option(2, ge=0, help=WORKERS_HELP)
 
     def load(self) -> Data:
-        place = _find(self.path)
-        if (place / "train").is_dir() and (place / "test").is_dir():
-            names = _classes(place / "train")
-            x, y = self._read(place / "train", names)
-            x_test, y_test = self._read(place / "test", names, tuple(x.shape[2:]))
-            return Data(x, y, x_test, y_test, name=place.name, class_names=names)
-        names = _classes(place)
-        x, y = self._read(place, names)
-        test = held_out(y, self.test_fraction)
-        return Data(x[~test], y[~test], x[test], y[test], name=place.name, class_names=names)
+        place = find_data(self.path)
+        x, x_test = self._mapped(place / "x_train.npy"), self._mapped(place / "x_test.npy")
+        labels = [self._labels(place / f"y_{half}.npy") for half in ("train", "test")]
+        if streams(place.name, self.storage, x.size + x_test.size, x.itemsize):
+            train = ArrayRows(x, place / "x_train.npy", self.workers)
+            test = ArrayRows(x_test, place / "x_test.npy", self.workers)
+            return Data(train, labels[0], test, labels[1], name=place.name, regression=self.regression)
+        return Data(x, labels[0], x_test, labels[1], name=place.name, regression=self.regression)
 
-    def _read(
-        self, folder: Path, names: Sequence[str], size: tuple[int, ...] | None = None
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        unknown = sorted(set(_classes(folder)) - set(names))
-        if unknown:
-            raise DataError(f"data {folder}: classes {', '.join(unknown)} are not in the training set")
-        files = [(p, c) for c, name in enumerate(names) for p in _images(folder / name)]
-        if not files:
-            raise DataError(f"data {folder}: no images ({', '.join(IMAGES)}) in the folders of its classes")
-        pixels = [self._pixels(path, self.size or size or None) for path, _ in files[:1]]
-        size = pixels[0].shape[1:]
-        pixels += [self._pixels(path, size) for path, _ in files[1:]]
-        return np.stack(pixels), np.array([c for _, c in files])
-
-    def _pixels(self, path: Path, size: tuple[int, ...] | None) -> np.ndarray[Any, Any]:
-        from PIL import Image, UnidentifiedImageError
-
+    def _mapped(self, path: Path) -> np.ndarray[Any, Any]:
+        if not path.is_file():
+            raise DataError(
+                f"no data at {path}; expected x_train.npy and x_test.npy in the folder, saved by numpy.save"
+            )
         try:
-            with Image.open(path) as image:
-                converted = image.convert("L" if self.grey else "RGB")
-                if size is not None and converted.size != (size[1], size[0]):
-                    converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-                array = np.asarray(converted, dtype=np.uint8)
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"data {path} is no image that can be read: {error}; remove or replace it") from error
-        return array[None] if self.grey else np.ascontiguousarray(array.transpose(2, 0, 1))
+            array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise DataError(f"data {path} is no npy file of a plain array: {error}") from error
+        return array
+
+    def _labels(self, path: Path) -> np.ndarray[Any, Any] | None:
+        return np.array(self._mapped(path)) if path.is_file() else None
+
+
+@frozen(eq=False)
+class ArrayRows:
+    """An array in a file, mapped into memory.
+
+    Args:
+        array: (N, *observation).
+        path: of the file, for messages.
+        workers: processes that read minibatches of it.
+    """
+
+    array: np.ndarray[Any, Any]
+    path: Path
+    workers: int = 2
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size(self.array.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.index_select(0, torch.arange(0)).dtype
+
+    @property
+    def identity(self) -> str:
+        return f"{self.path.name} {self.path.stat().st_size}"
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """(B, *observation) of rows (B,) int64.
+
+        Raises:
+            DataError: a value that is not finite.
+        """
+        read = self.array[rows.numpy()]
+        if not np.isfinite(read).all():
+            row = int(rows[int(np.flatnonzero(~np.isfinite(read).reshape(len(read), -1).all(1))[0])])
+            raise DataError(f"data {self.path}: row {row} holds NaN or infinite values; remove or impute them")
+        return torch.from_numpy(read.astype(np.float32) if read.dtype == np.float64 else read)
 
 
 def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
@@ -168,7 +198,12 @@ def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
     return test
 
 
-def _find(path: str) -> Path:
+def find_data(path: str) -> Path:
+    """The place of a file or folder, from the working directory or the data root.
+
+    Raises:
+        DataError: there is none.
+    """
     tried = [Path(path).expanduser(), data_root() / path]
     for place in tried:
         if place.exists():
@@ -196,14 +231,3 @@ def _natural(text: str) -> tuple[int, float, str]:
         return (0, float(text), text)
     except ValueError:
         return (1, 0.0, text)
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir())) if folder.is_dir() else ()
-    if not names:
-        raise DataError(f"data {folder}: expected one folder a class, found none")
-    return names
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES) if folder.is_dir() else []

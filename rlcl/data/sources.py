@@ -7,7 +7,7 @@ more memory than one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,16 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from rlcl.data.environments import Environment
+from rlcl.data.storage import Rows
 from rlcl.data.validation import check_arrays
 from rlcl.errors import DataError
 from rlcl.types import DataSet
 
-__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded"]
+__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded", "pieces"]
 
 Transform = Callable[[Tensor], Tensor]
+
+ROWS_OF_A_PIECE = 1024
 
 
 @frozen(eq=False)
@@ -30,14 +33,14 @@ class LabelledArrays:
     """Inputs with class labels, or with numbers to predict.
 
     Args:
-        inputs: (N, *observation) of any dtype.
+        inputs: (N, *observation) of any dtype, in memory or on disk.
         labels: (N,) int64 class indices, or (N, K) float32.
         indices: (M,) int64 rows that belong to this source, None for all.
         transform: from (B, *observation) to (B, *observation), applied when read.
         tasks: (N,) int64 task of each row, where a source holds several tasks and may show them.
     """
 
-    inputs: Tensor
+    inputs: Tensor | Rows
     labels: Tensor
     indices: Tensor | None = None
     transform: Transform | None = None
@@ -47,7 +50,7 @@ class LabelledArrays:
         return len(self.inputs if self.indices is None else self.indices)
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Contiguous inputs (M, *observation) and labels (M,)."""
+        """Contiguous inputs (M, *observation) and labels (M,), all of them in memory."""
         return _read(self.inputs, self.indices, self.transform), self.targets
 
     @property
@@ -59,6 +62,16 @@ class LabelledArrays:
     def task_ids(self) -> Tensor | None:
         """(M,) int64, or None."""
         return self.tasks if self.tasks is None or self.indices is None else self.tasks[self.indices]
+
+    @property
+    def streamed(self) -> bool:
+        """Whether inputs stay on disk, and are read as they are needed."""
+        return not isinstance(self.inputs, Tensor)
+
+    @property
+    def workers(self) -> int:
+        """Processes that read them."""
+        return 0 if isinstance(self.inputs, Tensor) else self.inputs.workers
 
     def subset(self, rows: Tensor) -> LabelledArrays:
         """The source's own rows, by place."""
@@ -72,7 +85,7 @@ class LabelledArrays:
 class UnlabelledArrays:
     """Inputs alone; arguments as in :class:`LabelledArrays`."""
 
-    inputs: Tensor
+    inputs: Tensor | Rows
     indices: Tensor | None = None
     transform: Transform | None = None
 
@@ -80,8 +93,21 @@ class UnlabelledArrays:
         return len(self.inputs if self.indices is None else self.indices)
 
     def read(self) -> tuple[Tensor, None]:
-        """Contiguous inputs (M, *observation), and no labels."""
+        """Contiguous inputs (M, *observation), all of them in memory, and no labels."""
         return _read(self.inputs, self.indices, self.transform), None
+
+    targets = None
+    task_ids = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether inputs stay on disk, and are read as they are needed."""
+        return not isinstance(self.inputs, Tensor)
+
+    @property
+    def workers(self) -> int:
+        """Processes that read them."""
+        return 0 if isinstance(self.inputs, Tensor) else self.inputs.workers
 
     def subset(self, rows: Tensor) -> UnlabelledArrays:
         return evolve(self, indices=_compose(self.indices, rows))
@@ -90,18 +116,34 @@ class UnlabelledArrays:
         return evolve(self, transform=transform)
 
 
-def arrays(inputs: Tensor, labels: Tensor | None) -> LabelledArrays | UnlabelledArrays:
+def pieces(source: LabelledArrays | UnlabelledArrays) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """What ``read`` gives: all at once from memory, and from disk a bounded number of rows at a time."""
+    if not source.streamed:
+        yield source.read()
+        return
+    for rows in torch.split(torch.arange(len(source)), ROWS_OF_A_PIECE):
+        yield source.subset(rows).read()
+
+
+def arrays(inputs: Tensor | Rows, labels: Tensor | None) -> LabelledArrays | UnlabelledArrays:
     """The kind of source that fits: labelled where there are labels."""
     return UnlabelledArrays(inputs) if labels is None else LabelledArrays(inputs, labels)
 
 
-def _read(inputs: Tensor, indices: Tensor | None, transform: Transform | None) -> Tensor:
-    x = inputs if indices is None else inputs.index_select(0, indices)  # 30 times as fast as inputs[indices]
+def _read(inputs: Tensor | Rows, indices: Tensor | None, transform: Transform | None) -> Tensor:
+    if indices is None:
+        x = inputs if isinstance(inputs, Tensor) else inputs.index_select(0, torch.arange(len(inputs)))
+    else:
+        x = inputs.index_select(0, indices)  # 30 times as fast as inputs[indices]
     return x if transform is None else transform(x).contiguous()
 
 
 def _compose(indices: Tensor | None, rows: Tensor) -> Tensor:
     return rows if indices is None else indices[rows]
+
+
+def _inputs(array: Any) -> Tensor | Rows:
+    return array if not isinstance(array, Tensor) and isinstance(array, Rows) else _tensor(array)
 
 
 def _tensor(array: Any) -> Tensor:
@@ -127,7 +169,8 @@ class Data:
     """A data set in memory, with the split that its authors made.
 
     Args:
-        train_inputs: (N, *observation), NumPy or torch, of any dtype; images channels first.
+        train_inputs: (N, *observation), NumPy, torch, or :class:`rlcl.data.storage.Rows` on disk, of any
+            dtype; images channels first.
         train_labels: (N,) whole numbers from 0, or None.
         test_inputs: (M, *observation).
         test_labels: (M,), or None.
@@ -140,9 +183,9 @@ class Data:
             numbers from 0, or a class that appears only in the test set.
     """
 
-    train_inputs: Tensor = field(converter=_tensor)
+    train_inputs: Tensor | Rows = field(converter=_inputs)
     train_labels: Tensor | None = field(converter=_labels)
-    test_inputs: Tensor = field(converter=_tensor)
+    test_inputs: Tensor | Rows = field(converter=_inputs)
     test_labels: Tensor | None = field(converter=_labels)
     name: str = "data"
     class_names: tuple[str, ...] = ()

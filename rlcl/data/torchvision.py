@@ -79,9 +79,9 @@ class Emnist:
         assert data.train_labels is not None
         assert data.test_labels is not None
         return Data(
-            data.train_inputs.transpose(2, 3),
+            data.train.read()[0].transpose(2, 3),
             data.train_labels - first,
-            data.test_inputs.transpose(2, 3),
+            data.test.read()[0].transpose(2, 3),
             data.test_labels - first,
             name=data.name,
         )

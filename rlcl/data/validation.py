@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlcl.data.storage import Rows
 from rlcl.errors import DataError, EnvironmentApiError
 
 __all__ = ["check_arrays", "check_environment"]
@@ -17,7 +18,7 @@ __all__ = ["check_arrays", "check_environment"]
 def check_arrays(
     name: str,
     split: str,
-    inputs: Tensor,
+    inputs: Tensor | Rows,
     labels: Tensor | None,
     train_labels: Tensor | None = None,
     regression: bool = False,
@@ -27,15 +28,15 @@ def check_arrays(
     Args:
         name: of the data set, for the message.
         split: ``train`` or ``test``.
-        inputs: (N, *observation).
+        inputs: (N, *observation); those on disk are checked when they are read.
         labels: (N,), or None.
         train_labels: the training labels, where ``labels`` are the test set's.
         regression: whether labels are numbers to predict, (N, K).
     """
     where = f"data {name!r}, {split} set"
-    if inputs.ndim < 2 or len(inputs) == 0:
+    if len(inputs.shape) < 2 or len(inputs) == 0:
         raise DataError(f"{where}: expected inputs of shape (N, *observation) with N >= 1, got {tuple(inputs.shape)}")
-    if inputs.is_floating_point() and not torch.isfinite(inputs).all():
+    if isinstance(inputs, Tensor) and inputs.is_floating_point() and not torch.isfinite(inputs).all():
         bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten()
         raise DataError(
             f"{where}: {len(bad)} of {len(inputs)} inputs hold NaN or infinite values, the first at row {int(bad[0])}; "
@@ -56,7 +57,7 @@ def check_arrays(
             raise DataError(f"{where}: classes {unseen} are not in the training set; remove them or add training data")
 
 
-def _check_targets(where: str, inputs: Tensor, targets: Tensor) -> None:
+def _check_targets(where: str, inputs: Tensor | Rows, targets: Tensor) -> None:
     if len(targets) != len(inputs):
         raise DataError(f"{where}: expected {len(inputs)} targets of shape (N, K), got shape {tuple(targets.shape)}")
     if not torch.isfinite(targets).all():

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from attrs import frozen
+from torch import Tensor
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
+from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.plan import Plan
@@ -61,42 +62,41 @@ def source_of(experience: Experience, plan: Plan) -> LabelledArrays | Unlabelled
 
 def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Share of inputs whose predicted class is right, in [0, 1]."""
-    x, y = _arrays(experience, plan).read()
-    assert y is not None
-    predicted = np.asarray(predictor.predict(x, task_id)[0])
-    if predicted.shape != tuple(y.shape):
-        raise UnsupportedError(f"predict must give one class an input, shape {tuple(y.shape)}, got {predicted.shape}")
-    return float(np.mean(predicted == np.asarray(y)))
+    source = _arrays(experience, plan)
+    y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    if predicted.shape != y.shape:
+        raise UnsupportedError(f"predict must give one class an input, shape {y.shape}, got {predicted.shape}")
+    return float(np.mean(predicted == y))
 
 
 def reconstruction_error(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared error over features and inputs, in the encoder's scale; at least 0."""
-    x, _ = _arrays(experience, plan).read()
-    return float(np.mean(np.asarray(predictor.reconstruction_error(x, task_id), dtype=np.float64)))
+    errors = _of_all(_arrays(experience, plan), lambda x: predictor.reconstruction_error(x, task_id))
+    return float(np.mean(errors, dtype=np.float64))
 
 
 def squared_error(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared error over inputs and predicted numbers; at least 0."""
-    x, y = _arrays(experience, plan).read()
-    assert y is not None
-    predicted = np.asarray(predictor.predict(x, task_id)[0], dtype=np.float64)
-    if predicted.shape != tuple(y.shape):
-        raise UnsupportedError(f"predict must give numbers of shape {tuple(y.shape)}, got {predicted.shape}")
-    return float(np.mean((predicted - np.asarray(y)) ** 2))
+    source = _arrays(experience, plan)
+    y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    if predicted.shape != y.shape:
+        raise UnsupportedError(f"predict must give numbers of shape {y.shape}, got {predicted.shape}")
+    return float(np.mean((predicted.astype(np.float64) - y) ** 2))
 
 
 def negative_bound(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean negative evidence lower bound over inputs, in nats."""
-    x, _ = _arrays(experience, plan).read()
-    return float(np.mean(np.asarray(predictor.negative_bound(x, task_id), dtype=np.float64)))
+    bounds = _of_all(_arrays(experience, plan), lambda x: predictor.negative_bound(x, task_id))
+    return float(np.mean(bounds, dtype=np.float64))
 
 
 def adjusted_rand(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Adjusted Rand index of predicted clusters and classes, in [-0.5, 1]. Source: Hubert & Arabie 1985."""
     from sklearn.metrics import adjusted_rand_score
 
-    x, y = _arrays(experience, plan).read()
-    return float(adjusted_rand_score(np.asarray(y), np.asarray(predictor.predict(x, task_id)[0])))
+    source = _arrays(experience, plan)
+    clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    return float(adjusted_rand_score(np.asarray(source.targets), clusters))
 
 
 def mutual_information(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
@@ -106,14 +106,14 @@ def mutual_information(predictor: Predictor, experience: Experience, task_id: in
     """
     from sklearn.metrics import normalized_mutual_info_score
 
-    x, y = _arrays(experience, plan).read()
-    return float(normalized_mutual_info_score(np.asarray(y), np.asarray(predictor.predict(x, task_id)[0])))
+    source = _arrays(experience, plan)
+    clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    return float(normalized_mutual_info_score(np.asarray(source.targets), clusters))
 
 
 def inertia(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared distance of inputs to their nearest centre, in the encoder's scale; at least 0."""
-    x, _ = _arrays(experience, plan).read()
-    return float(np.mean(np.asarray(predictor.inertia(x), dtype=np.float64)))
+    return float(np.mean(_of_all(_arrays(experience, plan), predictor.inertia), dtype=np.float64))
 
 
 def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
@@ -128,14 +128,12 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    test = _arrays(experience, plan)
-    x, y = _probe_rows(experience).read()
-    if len(set(y.tolist())) < 2:
+    test, train = _arrays(experience, plan), _probe_rows(experience)
+    if len(set(train.targets.tolist())) < 2:
         return None
     probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PROBE_RIDGE))
-    probe.fit(_representation(predictor, x, task_id), np.asarray(y))
-    x_test, y_test = test.read()
-    return float(probe.score(_representation(predictor, x_test, task_id), np.asarray(y_test)))
+    probe.fit(_representation(predictor, train, task_id), np.asarray(train.targets))
+    return float(probe.score(_representation(predictor, test, task_id), np.asarray(test.targets)))
 
 
 def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
@@ -147,15 +145,21 @@ def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | No
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    x, y = _probe_rows(experience).read()
-    x_test, y_test = _arrays(experience, plan).read()
-    votes = KNeighborsClassifier(n_neighbors=min(NEIGHBOURS, len(x)), metric="cosine")
-    votes.fit(_representation(predictor, x, task_id), np.asarray(y))
-    return float(votes.score(_representation(predictor, x_test, task_id), np.asarray(y_test)))
+    test, train = _arrays(experience, plan), _probe_rows(experience)
+    votes = KNeighborsClassifier(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine")
+    votes.fit(_representation(predictor, train, task_id), np.asarray(train.targets))
+    return float(votes.score(_representation(predictor, test, task_id), np.asarray(test.targets)))
 
 
-def _representation(predictor: Any, x: Any, task_id: int | None) -> np.ndarray[Any, Any]:
-    features = np.asarray(predictor.represent(x, task_id), dtype=np.float64)
+def _of_all(source: LabelledArrays | UnlabelledArrays, function: Callable[[Tensor], Any]) -> np.ndarray[Any, Any]:
+    """(N, ...): what a function gives for all inputs of a source, a bounded number at a time where they are on disk."""
+    return np.concatenate([np.asarray(function(x)) for x, _ in pieces(source)])
+
+
+def _representation(
+    predictor: Any, source: LabelledArrays | UnlabelledArrays, task_id: int | None
+) -> np.ndarray[Any, Any]:
+    features = _of_all(source, lambda x: predictor.represent(x, task_id)).astype(np.float64)
     if not np.isfinite(features).all():
         raise DivergenceError("the learner's representation is not finite; lower learner.optimizer.lr")
     return features

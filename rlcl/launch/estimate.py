@@ -88,6 +88,6 @@ def _peak(trainer: Trainer) -> int:
 
 
 def _bytes(source: LabelledArrays | UnlabelledArrays | Environment) -> int:
-    if isinstance(source, Environment):
+    if isinstance(source, Environment) or source.streamed:
         return 0
-    return 4 * source.inputs[0].numel() * len(source)  # encoded as float32
+    return 4 * source.inputs.shape[1:].numel() * len(source)  # encoded as float32

@@ -19,3 +19,11 @@ OPTIMIZERS = {
     "adamw": "rlcl.learners.optimizers:AdamW",
     "rmsprop": "rlcl.learners.optimizers:RmsProp",
 }
+
+SCHEDULES = {
+    "constant": "rlcl.learners.schedules:Constant",
+    "linear": "rlcl.learners.schedules:Linear",
+    "cosine": "rlcl.learners.schedules:Cosine",
+    "exponential": "rlcl.learners.schedules:Exponential",
+    "steps": "rlcl.learners.schedules:Steps",
+}

@@ -10,7 +10,7 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.learners.gradient import GradientLearner
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Network, Setup
 
@@ -66,9 +66,8 @@ class Autoencoder(GradientLearner):
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
-        encode, decode = self.network.build(shape, self.code, 1), self.decoder.build((self.code,), features, 1)
         return AutoencoderModule(
-            tried(encode, self.network, shape, self.code), tried(decode, self.decoder, (self.code,), features)
+            self.built(self.network, shape, self.code), self.built(self.decoder, (self.code,), features)
         )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:

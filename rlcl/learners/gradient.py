@@ -6,8 +6,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -19,16 +19,28 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.early_stopping import EarlyStopping, Watch
+from rlcl.learners.minibatches import (
+    ROWS_AT_ONCE,
+    Loader,
+    Minibatches,
+    budget_updates,
+    epoch_updates,
+    fitted_on,
+)
 from rlcl.learners.optimizers import Sgd
 from rlcl.learners.shuffle import Shuffle
+from rlcl.learners.update import Precision, Update
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.tried import tried
 from rlcl.registry import name_of
+from rlcl.seeding import preserved_global_state
 from rlcl.state import cloned
+from rlcl.streams.stream import Stream
 from rlcl.types import (
     Augmentation,
     Batch,
-    Budget,
     Encoder,
     Event,
     Experience,
@@ -36,12 +48,13 @@ from rlcl.types import (
     Network,
     OptimizerFactory,
     Position,
+    Schedule,
     Setup,
 )
 
-__all__ = ["GradientLearner", "budget_updates"]
+__all__ = ["GradientLearner"]
 
-ROWS_AT_ONCE = 512  # of a forward pass without gradient: what stays in the cache is fastest
+VALIDATION_SEED = 0  # of codes and views drawn for the validation loss: the same ones at each check
 
 
 @define(kw_only=True, eq=False)
@@ -55,6 +68,15 @@ class GradientLearner(ABC):
         drop_last: whether a smaller last minibatch is left out.
         augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
+        schedule: factor of the learning rate over the budget; constant by default.
+        schedule_over: what the schedule runs over: each ``experience``, or the ``stream``.
+        accumulate: parts in which a minibatch is computed, one after the other, to save memory; their
+            gradients add up to the minibatch's where the loss is a mean over examples.
+        clip_norm: the greatest norm of the gradient; what methods add to it is clipped with it.
+        precision: of the forward pass in training: ``float32``, or mixed with ``bfloat16`` or ``float16``.
+        compile: whether networks are compiled by ``torch.compile``: slow at first, faster later.
+        ema: decay of an exponential moving average of the weights, which then predicts.
+        early_stopping: ends an experience when the loss on its validation data no longer falls.
     """
 
     network: Network = option(factory=Mlp, help="builds the torch module")
@@ -63,18 +85,29 @@ class GradientLearner(ABC):
     drop_last: bool = option(False, help="leave out an epoch's smaller last minibatch")
     augment: tuple[Augmentation, ...] = option((), converter=tuple, help="random changes of training inputs")
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
+    schedule: Schedule | None = option(None, help="factor of the learning rate over the budget; constant by default")
+    schedule_over: Literal["experience", "stream"] = option("experience", help="what the schedule runs over")
+    accumulate: int = option(1, ge=1, help="parts in which a minibatch is computed, to save memory")
+    clip_norm: float | None = option(None, gt=0, help="greatest norm of the gradient")
+    precision: Precision = option("float32", help="of the forward pass in training")
+    compile: bool = option(False, help="compile the networks by torch.compile")
+    ema: float | None = option(None, gt=0, lt=1, help="decay of the average of the weights that predicts")
+    early_stopping: EarlyStopping | None = option(None, help="stop when the validation loss no longer falls")
 
     position: Position = field(init=False, factory=Position)
     batch: Batch | None = field(init=False, default=None)
     module: nn.Module = field(init=False, default=None)
     _optimizer: Optimizer = field(init=False, default=None)
+    _update: Update = field(init=False, default=None)
+    _watch: Watch = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
     _encoder: Encoder = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
     _augmenting: torch.Generator = field(init=False, default=None)
-    _buffer: Tensor = field(init=False, default=None)
-    _just_learned: tuple[Experience, Tensor, Tensor | None] | None = field(init=False, default=None)
+    _loader: Loader = field(init=False, default=None)
+    _validation: Loader = field(init=False, default=None)
+    _just_learned: Minibatches | None = field(init=False, default=None)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
 
@@ -142,9 +175,7 @@ class GradientLearner(ABC):
         """At most ``n`` items of the experience just learned, encoded, without replacement."""
         if self._just_learned is None:
             raise ValueError("no experience has been learned yet")
-        experience, x, y = self._just_learned
-        rows = torch.from_numpy(rng.permutation(len(x))[:n]).to(x.device)
-        return Batch(x[rows], None if y is None else y[rows], _task_ids(experience, rows, len(rows), x.device))
+        return self._just_learned.at(torch.from_numpy(rng.permutation(len(self._just_learned))[:n]))
 
     # The learner's life (rlcl.types.Learner).
 
@@ -170,6 +201,10 @@ class GradientLearner(ABC):
         self._encoder = setup.encoder
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
+        self._watch = Watch(self.early_stopping)
+        if self.early_stopping is not None:
+            _check_validation(setup.stream)
+        self._loader, self._validation = (Loader(setup.encoder, setup.device) for _ in range(2))
         shape = setup.encoder.shape(setup.spec.observation_shape)
         self._try_augmentations(shape)
         with torch.random.fork_rng(devices=[]):
@@ -186,6 +221,33 @@ class GradientLearner(ABC):
         self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
         self._attached = attach(self.methods, self, setup.seeds.child("methods"))
+        self._update = Update(
+            self._optimizer,
+            self.module,
+            self.accumulate,
+            self.clip_norm,
+            self.precision,
+            self.schedule,
+            self.ema,
+            setup.device,
+        )
+
+    def built(
+        self, network: Network, shape: tuple[int, ...], outputs: int, tasks: int = 1, heads: bool = False
+    ) -> nn.Module:
+        """A module that a network builds, tried once, and compiled where that is asked for.
+
+        Args:
+            network: builds it.
+            shape: of one input.
+            outputs: of each head.
+            tasks: in the stream, at least 1.
+            heads: whether the learner shows its network task ids.
+        """
+        module = tried(network.build(shape, outputs, tasks), network, shape, outputs, heads)
+        if self.compile:
+            module.compile()
+        return module
 
     def _try_augmentations(self, shape: tuple[int, ...]) -> None:
         for index, augmentation in enumerate(self.augment):
@@ -200,75 +262,108 @@ class GradientLearner(ABC):
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to."""
-        parts = experience.parts
-        return sum(budget_updates(p.budget, _rows(p), self.batch_size, self.drop_last) for p in parts)
+        return sum(map(self._updates, experience.parts))
+
+    def _updates(self, part: Experience) -> int:
+        assert not isinstance(part.train, Environment)
+        return budget_updates(part.budget, len(part.train), self.batch_size, self.drop_last)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
         if position.learning and position.experience != experience.index:
             raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
         if not position.learning:
-            self._attached.begin(experience, self.steps(experience))
+            with self._eager():
+                self._attached.begin(experience, self.steps(experience))
             self.position = position = attrs.evolve(
                 position, experience=experience.index, segment=0, update=0, learning=True
             )
         for part in experience.parts[position.segment :]:
             yield from self._learn_part(experience, part)
 
-    def _end(self, experience: Experience) -> None:
-        """Ends an experience before its last update is told, so that the two are one moment."""
-        position = self.position
-        position.learning = False
-        position.experience += 1
-        position.segment = position.update = 0
-        self._attached.end(experience)
-        self._just_learned = None
+    def _eager(self) -> AbstractContextManager[Any]:
+        """For methods that look into the layers, which compiled ones do not show."""
+        return torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
-        x, y = self._encoded(part, fit=self.position.update == 0)
-        self._just_learned = (part, x, y)
-        updates = budget_updates(part.budget, len(x), self.batch_size, self.drop_last)
-        position, interval = self.position, self._setup.event_interval
-        last_part = part is experience.parts[-1]
+        source, position, watch = part.train, self.position, self._watch
+        assert not isinstance(source, Environment)
+        if position.update == 0:
+            self._encoder.fit(fitted_on(source))
+            watch.start()
+        targets = None if source.targets is None else self.targets(part, source.targets)
+        data = self._just_learned = self._loader.load(source, targets, part.task_id)
+        updates, epoch = self._updates(part), epoch_updates(len(source), self.batch_size, self.drop_last)
+        before, planned = self._schedule_place(experience, part)
         self.module.train()
         started, drawn = time.perf_counter(), 0
-        left = updates - position.update
-        for rows in self._shuffle.batches(len(x), self.batch_size, self.drop_last, left, x.device):
-            batch = Batch(
-                x.index_select(0, rows),
-                None if y is None else y.index_select(0, rows),
-                _task_ids(part, rows, len(rows), x.device),
-            )
-            self._update(batch)
+        for batch in data.batches(self._shuffle, self.batch_size, self.drop_last, updates - position.update):
+            self.batch = batch
+            self._update.scheduled(before + position.update, planned)
+            self._loss_sum += self._update(self.loss, self._attached.extra(batch))
+            self._loss_count += 1
             position.update += 1
             position.step += 1
-            drawn += len(rows)
+            drawn += len(batch.inputs)
             finished = position.update == updates
+            if watch.due(position.update, epoch, finished):
+                finished = watch.observe(self._validation_loss(part), self.module) or finished
             event = None
-            if position.step % interval == 0 or finished:
+            if position.step % self._setup.event_interval == 0 or finished:
                 event = self._event(drawn / max(time.perf_counter() - started, 1e-9), part)
                 started, drawn = time.perf_counter(), 0
             if finished:
-                self._shuffle.stop()
-                if last_part:
-                    self._end(experience)
-                else:
-                    position.segment += 1
-                    position.update = 0
+                self._end_part(experience, part)
             yield event
+            if finished:
+                return
 
-    def _update(self, batch: Batch) -> None:
-        self.batch = batch
-        joined = self._attached.extra(batch)
-        self._optimizer.zero_grad()
-        loss = self.loss(joined)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._loss_sum += loss.detach()
-        self._loss_count += 1
+    def _end_part(self, experience: Experience, part: Experience) -> None:
+        """Ends a part before its last update is told, so that the two are one moment."""
+        position = self.position
+        self._shuffle.stop()
+        self._watch.restore(self.module)
+        position.segment += 1
+        position.update = 0
+        if part is not experience.parts[-1]:
+            return
+        position.learning = False
+        position.experience += 1
+        position.segment = 0
+        with self._eager():
+            self._attached.end(experience)
+        self._just_learned = None
+
+    def _schedule_place(self, experience: Experience, part: Experience) -> tuple[int, int]:
+        """Updates before a part, and in all, of what the schedule runs over."""
+        earlier = [p for p in experience.parts if p.index < part.index]
+        experiences = [experience]
+        if self.schedule_over == "stream":
+            experiences = list(self._setup.stream)
+            earlier += [p for e in experiences if e.index < experience.index for p in e.parts]
+        return sum(map(self._updates, earlier)), sum(map(self.steps, experiences))
+
+    def _validation_loss(self, part: Experience) -> float:
+        """Mean of the learner's own loss over a part's validation data, with the same randomness each time."""
+        source = part.validation
+        assert source is not None
+        assert not isinstance(source, Environment)
+        data = self._validation.load(source, source.targets, part.task_id)
+        total, augmenting = 0.0, self._augmenting
+        with preserved_global_state(), self.predicting(part.task_id):
+            torch.manual_seed(VALIDATION_SEED)
+            self._augmenting = torch.Generator().manual_seed(VALIDATION_SEED)
+            for rows in torch.split(torch.arange(len(data)), ROWS_AT_ONCE):
+                total += float(self.loss(data.at(rows))) * len(rows)
+        self._augmenting = augmenting
+        return total / len(data)
 
     def augmented(self, x: Tensor) -> Tensor:
-        """Encoded training inputs (B, *encoded), changed at random; memories keep them unchanged."""
+        """Encoded inputs (B, *encoded): in training changed at random. Memories keep them unchanged."""
+        return self.changed(x) if self.module.training else x
+
+    def changed(self, x: Tensor) -> Tensor:
+        """Encoded inputs (B, *encoded), changed at random by every augmentation in turn."""
         for augmentation in self.augment:
             x = augmentation(x, self._augmenting)
         return x
@@ -290,27 +385,9 @@ class GradientLearner(ABC):
         values = {"loss": loss, "lr": float(lr), "gradient_norm": gradient_norm, "samples_per_second": rate}
         return Event(self.position.step, values)
 
-    def _encoded(self, part: Experience, fit: bool) -> tuple[Tensor, Tensor | None]:
-        assert not isinstance(part.train, Environment)
-        x, y = part.train.read()
-        if fit:
-            self._encoder.fit(x)
-        return self._into_buffer(x), None if y is None else y.to(self.device)
-
-    def _into_buffer(self, x: Tensor) -> Tensor:
-        """Raw inputs (N, *observation), encoded on the device, in memory that every experience uses again.
-
-        A new allocation for each costs more than the encoding itself: the system clears its pages.
-        """
-        start = 0
-        for part in torch.split(x, ROWS_AT_ONCE):
-            encoded = self._encoder.encode(part)
-            buffer = self._buffer
-            if start == 0 and (buffer is None or len(buffer) < len(x) or buffer.shape[1:] != encoded.shape[1:]):
-                self._buffer = buffer = torch.empty(len(x), *encoded.shape[1:], device=self.device)
-            buffer[start : start + len(part)].copy_(encoded)
-            start += len(part)
-        return self._buffer[:start]
+    def targets(self, part: Experience, y: Tensor) -> Tensor:
+        """The targets (N, ...) that the loss is to see of a part's own (N, ...)."""
+        return y
 
     # Predicting.
 
@@ -318,6 +395,9 @@ class GradientLearner(ABC):
         """The module in evaluation mode, without gradient, under the methods' masks."""
         stack = ExitStack()
         stack.enter_context(torch.no_grad())
+        if self._update.average is not None:
+            stack.callback(setattr, self, "module", self.module)
+            self.module = self._update.average.module
         stack.callback(self.module.train, self.module.training)
         self.module.eval()
         for method in self._attached.predicting:
@@ -349,12 +429,13 @@ class GradientLearner(ABC):
             {
                 "position": attrs.asdict(self.position),
                 "module": dict(self.module.state_dict()),
-                "optimizer": self._optimizer.state_dict(),
+                "update": self._update.state_dict(),
                 "encoder": self._encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "shuffle": self._shuffle.state_dict(),
                 "augmenting": self._augmenting.get_state(),
                 "loss": [self._loss_sum, self._loss_count],
+                "watch": self._watch.state_dict(),
             }
         )
         return state
@@ -363,47 +444,13 @@ class GradientLearner(ABC):
         state = cloned(state)
         self.position = Position(**state["position"])
         self.module.load_state_dict(state["module"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._update.load_state_dict(state["update"])
         self._encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self._shuffle.load_state_dict(state["shuffle"])
         self._augmenting.set_state(state["augmenting"])
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
-
-
-def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int, heads: bool = False) -> nn.Module:
-    """The module, after one pass over two inputs of zeros.
-
-    Args:
-        module: as the network built it.
-        network: for messages.
-        shape: of one input.
-        width: outputs that are expected.
-        heads: whether the learner shows its network task ids.
-
-    Raises:
-        UnsupportedError: it is no module, refuses the shape, has another number of outputs, or wants
-            task ids that it is not shown.
-    """
-    name = f"network {name_of('network', network)}"
-    if not isinstance(module, nn.Module):
-        raise UnsupportedError(f"{name}: build must return a torch.nn.Module, got {type(module).__name__}")
-    takes_ids = getattr(module, "takes_task_ids", False)
-    if takes_ids and not heads:
-        raise UnsupportedError(
-            f"{name} chooses a head by the task id, which this learner does not show its networks; use another network"
-        )
-    ids = [torch.zeros(2, dtype=torch.int64)] if takes_ids else []
-    try:
-        with torch.no_grad():
-            found = tuple(module.eval()(torch.zeros(2, *shape), *ids).shape)
-    except RuntimeError as error:
-        raise UnsupportedError(f"{name} refuses inputs of shape {shape}: {str(error).splitlines()[0]}") from error
-    if found != (2, width):
-        raise UnsupportedError(
-            f"{name}: expected outputs of shape (B, {width}), got (B, {', '.join(map(str, found[1:]))})"
-        )
-    return module.train()
+        self._watch.load_state_dict(state["watch"])
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
@@ -411,36 +458,16 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     return norm
 
 
-def budget_updates(budget: Budget, rows: int, batch_size: int, drop_last: bool = False) -> int:
-    """How many updates a budget is for a source of that many rows.
+def _check_validation(stream: Stream) -> None:
+    """Every part must have held something out.
 
     Raises:
-        UnsupportedError: a budget in env steps or episodes.
+        UnsupportedError: one has not.
     """
-    per_epoch = rows // batch_size if drop_last else math.ceil(rows / batch_size)
-    if budget.epochs is not None:
-        return budget.epochs * max(per_epoch, 1)
-    if budget.updates is not None:
-        return budget.updates
-    if budget.samples is not None:
-        rows = max(per_epoch, 1) * batch_size if drop_last else rows
-        epochs, rest = divmod(budget.samples, rows)
-        return epochs * max(per_epoch, 1) + math.ceil(rest / batch_size)
-    raise UnsupportedError(
-        f"budget.{budget.unit}: arrays have no {budget.unit.replace('_', ' ')}; use epochs, updates or samples"
-    )
-
-
-def _rows(experience: Experience) -> int:
-    assert not isinstance(experience.train, Environment)
-    return len(experience.train)
-
-
-def _task_ids(experience: Experience, rows: Tensor, count: int, device: torch.device) -> Tensor | None:
-    per_row = getattr(experience.train, "task_ids", None)
-    if per_row is not None:
-        ids: Tensor = per_row.to(device).index_select(0, rows)
-        return ids
-    if experience.task_id is None:
-        return None
-    return torch.full((count,), experience.task_id, device=device)
+    for experience in stream:
+        for part in experience.parts:
+            if part.validation is None:
+                raise UnsupportedError(
+                    f"learner.early_stopping: experience {part.index} ({part.name}) has no validation data; set "
+                    "validation, for example to 0.1"
+                )

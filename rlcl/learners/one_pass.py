@@ -17,6 +17,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
+from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.state import cloned
 from rlcl.types import Budget, Encoder, Event, Experience, Position, Setup
@@ -106,20 +107,20 @@ class OnePassLearner(ABC):
     def _learn_part(self, part: Experience, last: bool) -> Iterator[Event | None]:
         assert not isinstance(part.train, Environment)
         position, interval = self.position, self._setup.event_interval
-        x, y = part.train.read()
+        source = part.train
         if position.update == 0:
-            self.encoder.fit(x)
-        starts = range(0, len(x), self.batch_size)
-        for start in starts[position.update :]:
+            self.encoder.fit(fitted_on(source))
+        minibatches = torch.split(torch.arange(len(source)), self.batch_size)
+        for rows in minibatches[position.update :]:
             began = time.perf_counter()
-            rows = slice(start, start + self.batch_size)
-            said = self.observe(self.encoded(x[rows]), None if y is None else y[rows])
+            x, y = source.subset(rows).read()
+            said = self.observe(self.encoded(x), y)
             position.update += 1
             position.step += 1
-            finished = position.update == len(starts)
+            finished = position.update == len(minibatches)
             event = None
             if position.step % interval == 0 or finished:
-                rate = len(x[rows]) / max(time.perf_counter() - began, 1e-9)
+                rate = len(rows) / max(time.perf_counter() - began, 1e-9)
                 event = Event(position.step, {**said, "samples_per_second": rate})
             if finished:
                 position.segment, position.update = position.segment + 1, 0

@@ -8,7 +8,7 @@ import torch
 from attrs import define
 from torch import Tensor, nn
 
-from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.learners.gradient import GradientLearner
 from rlcl.types import Batch, Setup
 
 __all__ = ["Regressor"]
@@ -40,8 +40,7 @@ class Regressor(GradientLearner):
         return frozenset({"regression"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
-        tasks, width = max(len(setup.spec.task_classes), 1), setup.spec.targets
-        return tried(self.network.build(shape, width, tasks), self.network, shape, width, heads=True)
+        return self.built(self.network, shape, setup.spec.targets, max(len(setup.spec.task_classes), 1), heads=True)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, K) predictions for (B, *encoded) inputs."""

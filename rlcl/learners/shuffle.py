@@ -51,6 +51,12 @@ class Shuffle:
                 order = self._epoch_start = None
             yield batch
 
+    def copy(self) -> Shuffle:
+        """One that goes on as this one will, and leaves it alone."""
+        made = Shuffle(torch.Generator())
+        made.load_state_dict(self.state_dict())
+        return made
+
     def stop(self) -> None:
         """Forgets an unfinished epoch: the next source starts its own."""
         self._epoch_start = None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.learners.gradient import GradientLearner
 from rlcl.registry import name_of
 from rlcl.types import Batch, Network, Setup
 
@@ -52,9 +52,9 @@ class TwoViewsLearner(GradientLearner):
             name = name_of("learner", self)
             raise UnsupportedError(f"learner.augment: {name} needs what makes a view, for example [{{type: noise}}]")
         parts = {"projector": (self.projector, self.features, self.projection), **self.more_networks()}
-        modules = {"backbone": tried(self.network.build(shape, self.features, 1), self.network, shape, self.features)}
+        modules = {"backbone": self.built(self.network, shape, self.features)}
         for name, (network, inputs, outputs) in parts.items():
-            modules[name] = tried(network.build((inputs,), outputs, 1), network, (inputs,), outputs)
+            modules[name] = self.built(network, (inputs,), outputs)
         return nn.ModuleDict(modules)
 
     def part(self, name: str) -> nn.Module:
@@ -70,7 +70,7 @@ class TwoViewsLearner(GradientLearner):
     def projected(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Projections (B, projection) of two views."""
         projector = self.part("projector")
-        first, second = (projector(self.outputs(self.augmented(batch.inputs)).relu()) for _ in range(2))
+        first, second = (projector(self.outputs(self.changed(batch.inputs)).relu()) for _ in range(2))
         return first, second
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.gradient import GradientLearner, tried
+from rlcl.learners.gradient import GradientLearner
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Network, Setup
 
@@ -82,9 +82,8 @@ class Vae(GradientLearner):
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
-        encode, decode = self.network.build(shape, 2 * self.code, 1), self.decoder.build((self.code,), features, 1)
         return VaeModule(
-            tried(encode, self.network, shape, 2 * self.code), tried(decode, self.decoder, (self.code,), features)
+            self.built(self.network, shape, 2 * self.code), self.built(self.decoder, (self.code,), features)
         )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.sources import LabelledArrays, UnlabelledArrays
+from rlcl.data.storage import Rows
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
@@ -48,16 +49,67 @@ def joined(experiences: Sequence[Experience], budget: Budget) -> Experience:
 
 
 def _concatenate(sources: Sequence[object]) -> LabelledArrays | UnlabelledArrays:
-    inputs: list[Tensor] = []
-    labels: list[Tensor] = []
-    tasks: list[Tensor] = []
-    for task, source in enumerate(sources):
-        assert isinstance(source, LabelledArrays | UnlabelledArrays)
-        x, y = source.read()
-        inputs.append(x)
-        tasks.append(torch.full((len(x),), task))
-        if y is not None:
-            labels.append(y)
-    if not labels:
-        return UnlabelledArrays(torch.cat(inputs))
-    return LabelledArrays(torch.cat(inputs), torch.cat(labels), tasks=torch.cat(tasks))
+    arrays = [s for s in sources if isinstance(s, LabelledArrays | UnlabelledArrays)]
+    labels = [s.targets for s in arrays if isinstance(s, LabelledArrays)]
+    of_each = torch.cat([torch.full((len(source),), task) for task, source in enumerate(arrays)])
+    rows = _shared_rows(arrays)
+    if rows is not None:
+        first = arrays[0]
+        if isinstance(first, UnlabelledArrays):
+            return evolve(first, indices=rows)
+        tasks = torch.zeros(len(first.inputs), dtype=torch.int64)
+        return evolve(first, indices=rows, tasks=tasks.index_copy_(0, rows, of_each))
+    inputs: Tensor | Rows
+    if any(source.streamed for source in arrays):
+        inputs = JoinedRows(tuple(arrays))
+    else:
+        inputs = torch.cat([source.read()[0] for source in arrays])
+    return LabelledArrays(inputs, torch.cat(labels), tasks=of_each) if labels else UnlabelledArrays(inputs)
+
+
+def _shared_rows(arrays: Sequence[LabelledArrays | UnlabelledArrays]) -> Tensor | None:
+    """The rows of all sources where they are different rows of the same inputs, which then need no copy."""
+    first = arrays[0]
+    if any(s.inputs is not first.inputs or s.transform is not first.transform for s in arrays):
+        return None
+    found = [s.indices for s in arrays if s.indices is not None]
+    rows = torch.cat(found) if len(found) == len(arrays) else None
+    distinct = rows is not None and int(torch.bincount(rows).max()) == 1
+    return rows if distinct else None
+
+
+@frozen(eq=False)
+class JoinedRows:
+    """The rows of several sources, one source after the other, read as they are needed."""
+
+    sources: tuple[LabelledArrays | UnlabelledArrays, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self), *self.sources[0].inputs.shape[1:]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.sources[0].inputs.dtype
+
+    @property
+    def workers(self) -> int:
+        return max(source.workers for source in self.sources)
+
+    @property
+    def identity(self) -> str:
+        return "\n".join(s.inputs.identity for s in self.sources if not isinstance(s.inputs, Tensor))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """(B, *observation) of rows (B,) int64."""
+        ends = torch.tensor([len(source) for source in self.sources]).cumsum(0)
+        owners = torch.searchsorted(ends, rows, right=True)
+        read = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype)
+        for place, source in enumerate(self.sources):
+            chosen = (owners == place).nonzero().flatten()
+            if len(chosen):
+                read[chosen] = source.subset(rows[chosen] - (int(ends[place]) - len(source))).read()[0]
+        return read

@@ -46,7 +46,7 @@ class Permuted:
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)
-        features = data.train_inputs[0].numel()
+        features = data.train_inputs.shape[1:].numel()
 
         def permutation(index: int) -> Permutation:
             if index == 0 and self.first_as_is:

@@ -43,7 +43,10 @@ def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, 
 
 
 def data_hash(stream: Stream) -> str:
-    """SHA-256 over the shapes and bytes of a stream's arrays, or over its environments' recipes."""
+    """SHA-256 over the shapes and bytes of a stream's arrays, or over its environments' recipes.
+
+    Of inputs that stay on disk, names and sizes of the files stand for their bytes.
+    """
     digest = hashlib.sha256()
     seen: set[int] = set()
     for experience in stream:
@@ -53,12 +56,13 @@ def data_hash(stream: Stream) -> str:
             if isinstance(source, Environment):
                 digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
                 continue
-            tensors = [source.inputs, *([source.labels] if isinstance(source, LabelledArrays) else [])]
-            for tensor in tensors:
-                if id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-                    digest.update(tensor.contiguous().numpy().data)
+            for array in [source.inputs, *([source.labels] if isinstance(source, LabelledArrays) else [])]:
+                if id(array) not in seen:
+                    seen.add(id(array))
+                    digest.update(repr((tuple(array.shape), str(array.dtype))).encode())
+                    digest.update(
+                        array.contiguous().numpy().data if isinstance(array, torch.Tensor) else array.identity.encode()
+                    )
             if source.indices is not None:
                 digest.update(source.indices.numpy().data)
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import define, field
 
-from rlcl.data.sources import LabelledArrays
+from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
@@ -21,6 +21,7 @@ from rlcl.types import Boundary, Encoder, Event, Experience, Learner, Record, Se
 __all__ = ["Outcome", "Trainer"]
 
 Item = Event | Record | Boundary | None
+Source = LabelledArrays | UnlabelledArrays | Environment
 
 
 @define(eq=False)
@@ -182,9 +183,9 @@ class Trainer:
 def visible(stream: Stream) -> Stream:
     """The stream as the protocol shows it to a learner.
 
-    Test and validation data are taken away, and task ids and the classes of tasks where they are
-    hidden. Where boundaries are hidden there is one experience, drawn in the stream's order, for a
-    new one would be an announcement.
+    Test data are taken away, and task ids and the classes of tasks where they are hidden. Where
+    boundaries are hidden there is one experience, drawn in the stream's order, for a new one would
+    be an announcement.
     """
     visibility = stream.visibility
     shown = tuple(_for_learning(e, visibility.in_training) for e in stream)
@@ -197,13 +198,17 @@ def visible(stream: Stream) -> Stream:
 
 
 def _for_learning(experience: Experience, task_ids: bool) -> Experience:
-    learned = attrs.evolve(experience, test=None, validation=None)
+    learned = attrs.evolve(experience, test=None)
     if task_ids:
         return learned
-    train = learned.train
-    if isinstance(train, LabelledArrays):
-        train = attrs.evolve(train, tasks=None)
-    return attrs.evolve(learned, task_id=None, train=train)
+    train, held_out = _without_tasks(learned.train), learned.validation
+    return attrs.evolve(
+        learned, task_id=None, train=train, validation=None if held_out is None else _without_tasks(held_out)
+    )
+
+
+def _without_tasks(source: Source) -> Source:
+    return attrs.evolve(source, tasks=None) if isinstance(source, LabelledArrays) else source
 
 
 @attrs.frozen(eq=False)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from rlcl.data.files import Csv, ImageFolder, Npz, held_out
+from rlcl.data.files import Csv, Npz, held_out
+from rlcl.data.images import ImageFolder
 from rlcl.data.scikit import BreastCancer, Diabetes, Iris, Wine
 from rlcl.data.torchvision import Cifar10, Cifar100, Emnist, FashionMnist, Kmnist, Svhn
 from rlcl.errors import DataError

@@ -193,7 +193,7 @@ def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, mon
         "class Peek:\n    measures = ('accuracy',)\n    resumable_within = False\n\n"
         "    def __init__(self):\n        self.position = Position()\n\n"
         "    def prepare(self, setup):\n"
-        "        assert all(e.test is None and e.validation is None for e in setup.stream)\n"
+        "        assert all(e.test is None and len(e.validation) > 0 for e in setup.stream)\n"
         "        assert all(e.task_id is None for e in setup.stream)\n"
         "        assert () == setup.spec.task_classes\n\n"
         "    def learn(self, experience):\n        assert experience.test is None and experience.task_id is None\n"

@@ -16,7 +16,7 @@ from rlcl.data.sources import Data
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import DivergenceError, UnsupportedError
-from rlcl.learners.gradient import budget_updates
+from rlcl.learners.minibatches import budget_updates
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.methods.distill import Distill
 from rlcl.networks.multihead import Multihead
@@ -81,7 +81,7 @@ def test_the_optimizer_is_kept_through_all_experiences() -> None:
     stream = digit_stream(2, budget=Budget(updates=3))
     learner = prepared(classifier(optimizer=Adam()), stream)
     learn_all(learner, stream)
-    state = learner.state_dict()["optimizer"]["state"]
+    state = learner.state_dict()["update"]["optimizer"]["state"]
     assert {6.0} == {float(entry["step"]) for entry in state.values()}
 
 

@@ -1,0 +1,121 @@
+"""How the learning rate changes over a budget: each schedule is a factor of the optimizer's own rate."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from attrs import frozen
+
+from rlcl.config import option
+
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps"]
+
+WARMUP_HELP = "share of the updates over which the rate first rises linearly"
+
+
+@frozen(kw_only=True)
+class Constant:
+    """The optimizer's own rate, after the warm-up.
+
+    Args:
+        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+    """
+
+    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+
+    def __call__(self, update: int, updates: int) -> float:
+        return warmed(self.warmup, update, updates)[0]
+
+
+@frozen(kw_only=True)
+class Linear:
+    """Falls linearly.
+
+    Args:
+        to: the factor after the last update, in [0, 1].
+        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+    """
+
+    to: float = option(0.0, ge=0, le=1, help="the factor after the last update")
+    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+
+    def __call__(self, update: int, updates: int) -> float:
+        rise, progress = warmed(self.warmup, update, updates)
+        return rise * (1 - (1 - self.to) * progress)
+
+
+@frozen(kw_only=True)
+class Cosine:
+    """Falls along half a cosine.
+
+    Args:
+        to: the factor after the last update, in [0, 1].
+        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+
+    Source: Loshchilov & Hutter 2017, SGDR, eq. 5, without restarts.
+    """
+
+    to: float = option(0.0, ge=0, le=1, help="the factor after the last update")
+    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+
+    def __call__(self, update: int, updates: int) -> float:
+        rise, progress = warmed(self.warmup, update, updates)
+        return rise * (self.to + (1 - self.to) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+@frozen(kw_only=True)
+class Exponential:
+    """Falls by the same share at each update.
+
+    Args:
+        to: the factor after the last update, in (0, 1].
+        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+    """
+
+    to: float = option(0.01, gt=0, le=1, help="the factor after the last update")
+    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+
+    def __call__(self, update: int, updates: int) -> float:
+        rise, progress = warmed(self.warmup, update, updates)
+        return rise * math.pow(self.to, progress)
+
+
+@frozen(kw_only=True)
+class Steps:
+    """Falls by a factor at given places.
+
+    Args:
+        at: shares of the updates after the warm-up, rising, each in (0, 1).
+        factor: what the rate is multiplied by at each, in (0, 1].
+        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+    """
+
+    at: tuple[float, ...] = option((0.5, 0.75), gt=0, lt=1, help="shares of the updates, rising")
+    factor: float = option(0.1, gt=0, le=1, help="what the rate is multiplied by at each")
+    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+
+    def __attrs_post_init__(self) -> None:
+        if any(b <= a for a, b in pairwise(self.at)):
+            raise ValueError(f"at: expected rising numbers, got {', '.join(map(str, self.at))}")
+
+    def __call__(self, update: int, updates: int) -> float:
+        rise, progress = warmed(self.warmup, update, updates)
+        return rise * self.factor ** sum(progress >= place for place in self.at)
+
+
+def warmed(warmup: float, update: int, updates: int) -> tuple[float, float]:
+    """How far the warm-up has risen, and how much of the rest is done.
+
+    Args:
+        warmup: share of the updates, in [0, 1).
+        update: the one about to be made, from 0.
+        updates: how many there are in all, at least 1.
+
+    Returns:
+        A factor in (0, 1], 1 after the warm-up, and progress in [0, 1).
+    """
+    rising = round(warmup * updates)
+    if update < rising:
+        return (update + 1) / rising, 0.0
+    return 1.0, min((update - rising) / max(updates - rising, 1), 1.0)
