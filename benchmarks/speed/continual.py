@@ -1,0 +1,218 @@
+"""Naive training, rehearsal and evaluation beside Avalanche's and beside a bare PyTorch loop, on the same work.
+
+Split MNIST, MLP 400-400, SGD, batch 128, one thread. Avalanche gets its data as float tensors, the
+fastest that it takes, an evaluator without loggers, and no evaluation within training. Ours reads,
+encodes and shuffles each experience itself, within the time measured; the bare loops find their
+tensors encoded.
+
+    python benchmarks/speed/continual.py [repetitions]
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from interleaved import measure, ratio, report
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from rlcl.data.torchvision import Mnist
+from rlcl.encoders.scale import Scale
+from rlcl.evaluation.plan import Plan
+from rlcl.learners.classifier import Classifier
+from rlcl.learners.optimizers import Sgd
+from rlcl.methods.memory import reservoir_slots
+from rlcl.methods.rehearsal import Rehearsal
+from rlcl.networks.mlp import Mlp
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.training.trainer import Trainer
+from rlcl.types import Budget
+
+HIDDEN, BATCH, LR, CAPACITY = (400, 400), 128, 0.03, 500
+TARGETS = {
+    "naive training beside Avalanche's": 3.0,
+    "naive training beside the bare loop": 0.9,
+    "rehearsal 500 beside Avalanche's Replay": 2.5,
+    "rehearsal 500 beside the bare loop": 0.0,
+    "evaluation beside Avalanche's": 3.0,
+    "evaluation beside the bare loop": 0.0,
+}
+
+Tensors = list[tuple[Tensor, Tensor]]
+STREAM = ClassIncremental(data=Mnist(), experiences=5).make(Seeds(0), Budget(epochs=1))
+
+
+def encoded(source: Any) -> tuple[Tensor, Tensor]:
+    x, y = source.read()
+    return x.float() / 255, y
+
+
+TRAIN: Tensors = [encoded(e.train) for e in STREAM]
+TEST: Tensors = [encoded(e.test) for e in STREAM]
+
+
+def network() -> nn.Module:
+    module: nn.Module = Mlp(hidden=HIDDEN).build((1, 28, 28), 10, 1)
+    return module
+
+
+def trainer(*methods: Any) -> Trainer:
+    learner = Classifier(network=Mlp(hidden=HIDDEN), optimizer=Sgd(lr=LR), batch_size=BATCH, methods=methods)
+    return Trainer(learner, STREAM, Plan(every="end", before=False), encoder=Scale(maximum=255.0))
+
+
+def ours(*methods: Any) -> Trainer:
+    made = trainer(*methods)
+    for experience in made._experiences:
+        for _ in made.learner.learn(experience):
+            pass
+    return made
+
+
+def avalanche_modules() -> Any:
+    """Avalanche, imported with the remedy for a torchvision without compiled operators."""
+    from rlcl.data.torchvision_import import import_torchvision
+
+    import_torchvision()
+    warnings.simplefilter("ignore")
+    import avalanche.benchmarks
+    import avalanche.benchmarks.utils
+    import avalanche.evaluation.metrics
+    import avalanche.training
+    import avalanche.training.plugins
+
+    return avalanche
+
+
+def benchmark_of(avalanche: Any) -> Any:
+    """The same experiences as Avalanche's."""
+    utils = avalanche.benchmarks.utils
+
+    def dataset(x: Tensor, y: Tensor) -> Any:
+        labels = utils.DataAttribute(y.tolist(), "targets")
+        return utils.make_avalanche_dataset(TensorDataset(x, y), data_attributes=[labels])
+
+    return avalanche.benchmarks.benchmark_from_datasets(
+        train=[utils.as_classification_dataset(dataset(x, y)) for x, y in TRAIN],
+        test=[utils.as_classification_dataset(dataset(x, y)) for x, y in TEST],
+    )
+
+
+def strategy_of(avalanche: Any, name: str, **options: Any) -> Any:
+    plugins, metrics = avalanche.training.plugins, avalanche.evaluation.metrics
+    module = network()
+    return getattr(avalanche.training, name)(
+        model=module,
+        optimizer=torch.optim.SGD(module.parameters(), lr=LR),
+        criterion=nn.CrossEntropyLoss(),
+        train_mb_size=BATCH,
+        train_epochs=1,
+        eval_mb_size=512,
+        evaluator=plugins.EvaluationPlugin(metrics.accuracy_metrics(experience=True), loggers=[]),
+        **options,
+    )
+
+
+def theirs(avalanche: Any, benchmark: Any, name: str, **options: Any) -> Any:
+    strategy = strategy_of(avalanche, name, **options)
+    for experience in benchmark.train_stream:
+        strategy.train(experience)
+    return strategy
+
+
+def bare() -> nn.Module:
+    """The loop that a researcher would write by hand."""
+    module = network()
+    optimizer = torch.optim.SGD(module.parameters(), lr=LR)
+    for x, y in TRAIN:
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), BATCH):
+            chosen = order[start : start + BATCH]
+            optimizer.zero_grad()
+            loss = F.cross_entropy(module(x[chosen]), y[chosen])
+            loss.backward()
+            optimizer.step()
+    return module
+
+
+def bare_rehearsal() -> nn.Module:
+    """The same with a reservoir, its batch joined to the minibatch."""
+    module, rng = network(), np.random.default_rng(0)
+    optimizer = torch.optim.SGD(module.parameters(), lr=LR)
+    memory, labels, seen = torch.zeros(CAPACITY, 1, 28, 28), torch.zeros(CAPACITY, dtype=torch.int64), 0
+    for x, y in TRAIN:
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), BATCH):
+            chosen = order[start : start + BATCH]
+            a, b = x[chosen], y[chosen]
+            joined, targets = a, b
+            if seen:
+                filled = min(seen, CAPACITY)
+                drawn = torch.from_numpy(rng.choice(filled, min(BATCH, filled), replace=False))
+                joined, targets = torch.cat((a, memory[drawn])), torch.cat((b, labels[drawn]))
+            optimizer.zero_grad()
+            loss = F.cross_entropy(module(joined), targets)
+            loss.backward()
+            optimizer.step()
+            slots, rows = (torch.from_numpy(i) for i in reservoir_slots(seen, len(a), CAPACITY, rng))
+            memory[slots], labels[slots] = a[rows], b[rows]
+            seen += len(a)
+    return module
+
+
+@torch.no_grad()
+def bare_evaluation(module: nn.Module) -> list[float]:
+    module.eval()
+    accuracies = [float((module(x).argmax(1) == y).float().mean()) for x, y in TEST]
+    module.train()
+    return accuracies
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    torch.set_num_threads(1)
+    avalanche = avalanche_modules()
+    benchmark = benchmark_of(avalanche)
+    naive = measure({"ours": ours, "theirs": lambda: theirs(avalanche, benchmark, "Naive"), "bare": bare}, n)
+    rehearsal = measure(
+        {
+            "ours": lambda: ours(Rehearsal(capacity=CAPACITY, batch_size=BATCH)),
+            "theirs": lambda: theirs(avalanche, benchmark, "Replay", mem_size=CAPACITY),
+            "bare": bare_rehearsal,
+        },
+        n,
+    )
+    trained, strategy, module = ours(), theirs(avalanche, benchmark, "Naive"), bare()
+    results: dict[str, list[float]] = {}
+
+    def evaluate_ours() -> None:
+        results["ours"] = [record.value for record in trained._evaluate(4)]
+
+    def evaluate_theirs() -> None:
+        found = strategy.eval(benchmark.test_stream)
+        results["theirs"] = [value for key, value in sorted(found.items()) if key.startswith("Top1_Acc_Exp")]
+
+    def evaluate_bare() -> None:
+        results["bare"] = bare_evaluation(module)
+
+    evaluation = measure({"ours": evaluate_ours, "theirs": evaluate_theirs, "bare": evaluate_bare}, 3 * n)
+    for name, row in results.items():
+        assert len(row) == 5, (name, row)
+        assert abs(float(np.mean(row)) - float(np.mean(results["bare"]))) < 0.05, f"not the same work: {results}"
+    works = [("naive training", naive), ("rehearsal 500", rehearsal), ("evaluation", evaluation)]
+    peers = {"naive training": "Avalanche's", "rehearsal 500": "Avalanche's Replay", "evaluation": "Avalanche's"}
+    rows = {}
+    for work, seconds in works:
+        rows[f"{work} beside {peers[work]}"] = ratio(seconds, "ours", "theirs")
+        rows[f"{work} beside the bare loop"] = ratio(seconds, "ours", "bare")
+    report("speed_continual", rows, TARGETS, f"python benchmarks/speed/continual.py {n}")
+
+
+if __name__ == "__main__":
+    main()
