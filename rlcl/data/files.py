@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.root import data_root
+from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.errors import DataError
 
@@ -39,7 +39,7 @@ class Csv:
     delimiter: str = option(",", help="between two cells")
 
     def load(self) -> Data:
-        place = _find(self.path)
+        place = find_data(self.path)
         with place.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file, delimiter=self.delimiter)) or [[]]
         rows = [row for row in rows if row]
@@ -79,7 +79,7 @@ class Npz:
     test_fraction: float = option(0.2, gt=0, lt=1, help="held out where the file has no test arrays")
 
     def load(self) -> Data:
-        place = _find(self.path)
+        place = find_data(self.path)
         try:
             with np.load(place, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -113,7 +113,7 @@ class ImageFolder:
     test_fraction: float = option(0.2, gt=0, lt=1, help="of each class, where there are no train and test folders")
 
     def load(self) -> Data:
-        place = _find(self.path)
+        place = find_data(self.path)
         if (place / "train").is_dir() and (place / "test").is_dir():
             names = _classes(place / "train")
             x, y = self._read(place / "train", names)
@@ -166,14 +166,6 @@ def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
         steps = np.floor((np.arange(len(rows)) + 1) * fraction + 1e-9)
         test[rows[np.diff(steps, prepend=0) > 0]] = True
     return test
-
-
-def _find(path: str) -> Path:
-    tried = [Path(path).expanduser(), data_root() / path]
-    for place in tried:
-        if place.exists():
-            return place
-    raise DataError(f"no data at {path}; looked for {' and '.join(str(p.resolve()) for p in tried)}")
 
 
 def _number(cell: str, place: Path, line: int, column: str) -> float:
