@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,9 @@ class Backbone:
     def network(self) -> nn.Module:
         """The model without its last layer, loaded when it is first asked for."""
         if self._network is None:
+            make = torchvision_model(self.model, "encoder.model")
             place = find_data(self.weights, "file of weights")
-            self._network = _frozen(self.model, place, _state_dict(place))
+            self._network = _frozen(self.model, make, place)
             self._checksum = _checksum(place)
         return self._network
 
@@ -128,8 +129,8 @@ class Backbone:
             )
 
 
-def _frozen(model: str, place: Path, weights: Mapping[str, Tensor]) -> nn.Module:
-    make = torchvision_model(model, "encoder.model")
+def _frozen(model: str, make: Callable[[], nn.Module], place: Path) -> nn.Module:
+    weights = _state_dict(place)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old models announce another initialisation
         network = make()
@@ -166,7 +167,13 @@ def _state_dict(place: Path) -> Mapping[str, Tensor]:
     try:
         found = load_file(place) if place.suffix == ".safetensors" else torch.load(place, "cpu", weights_only=True)
     except (OSError, EOFError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        raise DataError(f"weights {place} cannot be read as plain tensors: {str(error).splitlines()[0]}") from error
+        # What torch says of a pickle advises to run its code.
+        reason = (
+            "something else than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).splitlines()[0]
+        )
+        raise DataError(
+            f"weights {place} cannot be read: {reason}; expected a state dict saved by torch.save or safetensors"
+        ) from error
     if not isinstance(found, Mapping):
         raise DataError(f"weights {place}: expected names with tensors, got {type(found).__name__}")
     others = [name for name, value in found.items() if not isinstance(value, Tensor)]
