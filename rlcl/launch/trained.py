@@ -66,7 +66,7 @@ class Trained:
         found = checkpoint.load_newest(folder / "checkpoints", lambda text: warnings.warn(text, stacklevel=2))
         if found is None:
             raise CheckpointError(f"encoder trained: {folder} has no checkpoint; remove the run and repeat it")
-        self._learner, self._shape = _built(experiment, int(folder.name.removeprefix("seed")))
+        self._learner, self._shape = _built(experiment)
         state = found[1]["trainer"]["learner"]
         self._learner.load_state_dict(state)
         self._checksum = _checksum(state)
@@ -121,12 +121,13 @@ def _finished_run(place: Path) -> Path:
     return found[0]
 
 
-def _built(experiment: Experiment, seed: int) -> tuple[Any, tuple[int, ...]]:
+def _built(experiment: Experiment) -> tuple[Any, tuple[int, ...]]:
     """A learner prepared as in its run, and the shape of its inputs; what the process draws and computes with stays."""
+    # Any seed will do: the state that is loaded replaces all that it decides.
     threads = torch.get_num_threads()
     try:
         with preserved_global_state():
-            trainer = make_trainer(experiment, seed)
+            trainer = make_trainer(experiment, experiment.seeds[0])
     finally:
         torch.set_num_threads(threads)
     return trainer.learner, trainer.stream.spec.observation_shape

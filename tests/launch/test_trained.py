@@ -45,6 +45,11 @@ def test_features_are_the_representation_that_the_run_ended_with(folder: Path) -
     assert not torch.equal(untrained.represent(inputs()), expected)  # type: ignore[attr-defined]
 
 
+def test_a_run_may_lie_anywhere(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "pretrained")
+    assert torch.equal(Trained(run=str(folder)).encode(inputs()), Trained(run=str(copy)).encode(inputs()))
+
+
 def test_a_folder_above_the_only_run_names_it(folder: Path) -> None:
     expected = Trained(run=str(folder)).encode(inputs())
     assert torch.equal(expected, Trained(run=str(folder.parents[1])).encode(inputs()))
