@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlcl.streams.stream import Stream
 
 __all__ = [
+    "AdaptingEncoder",
     "Augmentation",
     "Batch",
     "Boundary",
@@ -456,6 +457,19 @@ class Encoder(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class AdaptingEncoder(Protocol):
+    """An encoder that asks something of the stream, for example several frames in each observation."""
+
+    def adapt(self, stream: Stream) -> Stream:
+        """The stream that gives what :meth:`Encoder.encode` takes; the trainer calls it once.
+
+        Raises:
+            UnsupportedError: the stream cannot.
+        """
+        ...
 
 
 class Sink(Protocol):

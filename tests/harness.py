@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from attrs import frozen
+from rich.console import Console
 from torch import Tensor
 
 from rlcl.data.scikit import Digits
@@ -236,6 +238,36 @@ def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", pol
         methods=methods,
         schedule_over=schedule_over,  # type: ignore[arg-type]
     )
+
+
+def save_weights(model: str, path: Path, seed: int = 0) -> None:
+    """The state dict of a torchvision model with fresh weights."""
+    from rlcl.networks.torchvision import torchvision_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.save(torchvision_model(model, "")().state_dict(), path)
+
+
+def autoencoder_run(
+    folder: Path, shape: tuple[int, ...], learner: Mapping[str, Any] | None = None, **settings: Any
+) -> Path:
+    """A finished run of an autoencoder with three codes over 20 random inputs, in ``folder/runs``."""
+    from rlcl.experiment import experiment_from
+    from rlcl.launch.local import run_experiment
+
+    rng = np.random.default_rng(0)
+    np.savez(folder / "inputs.npz", x=rng.random((20, *shape), dtype=np.float32), y=np.arange(20) % 2)
+    network = {"type": "mlp", "hidden": [4]}
+    plain: dict[str, Any] = {
+        "name": "code",
+        "stream": {"type": "single", "data": {"type": "npz", "path": str(folder / "inputs.npz")}},
+        "encoder": "standardize",
+        "learner": learner or {"type": "autoencoder", "network": network, "decoder": network, "code": 3},
+        "budget": {"updates": 3},
+    }
+    (finished,) = run_experiment(experiment_from({**plain, **settings}), folder / "runs", Console(quiet=True))
+    return finished.path
 
 
 _OFF_POLICY = {"learning_starts": 20, "buffer_size": 200, "batch_size": 16}

@@ -33,6 +33,8 @@ class Environment:
         vectorization: ``sync`` (one after the other) or ``native`` (the environment's own vector version).
         seed: of the training environments.
         name: for messages.
+        frames: last observations in one, the oldest first, (frames, *observation); 1 leaves them as they are.
+            An episode starts with its first observation repeated.
     """
 
     env: str | Callable[..., AnyEnv]
@@ -42,6 +44,7 @@ class Environment:
     vectorization: Vectorization = "sync"
     seed: int = 0
     name: str = ""
+    frames: int = 1
 
     def make(self) -> AnyEnv:
         """One environment, with its attributes set.
@@ -55,7 +58,7 @@ class Environment:
                 f"environment {self.name}: {type(env).__name__} is not a subclass of gymnasium.Env"
             )
         _set_attributes(env.unwrapped, self.attributes, self.name)
-        return env
+        return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
 
     def make_vector(self, num_envs: int | None = None, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> VectorEnv[Any]:
         """Environments side by side.
@@ -67,6 +70,11 @@ class Environment:
         """
         count = self.num_envs if num_envs is None else num_envs
         if self.vectorization == "native":
+            if self.frames > 1:
+                raise DataError(
+                    f"environment {self.name}: frames are stacked in each environment alone, so that vectorization: "
+                    "native does not go with them; use sync"
+                )
             return self._native(count, mode)
         return SyncVectorEnv([self.make] * count, autoreset_mode=mode)
 

@@ -12,12 +12,12 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.root import data_root
+from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError
 
-__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "find_data", "held_out"]
+__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out"]
 
 
 @frozen(kw_only=True)
@@ -196,19 +196,6 @@ def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
         steps = np.floor((np.arange(len(rows)) + 1) * fraction + 1e-9)
         test[rows[np.diff(steps, prepend=0) > 0]] = True
     return test
-
-
-def find_data(path: str) -> Path:
-    """The place of a file or folder, from the working directory or the data root.
-
-    Raises:
-        DataError: there is none.
-    """
-    tried = [Path(path).expanduser(), data_root() / path]
-    for place in tried:
-        if place.exists():
-            return place
-    raise DataError(f"no data at {path}; looked for {' and '.join(str(p.resolve()) for p in tried)}")
 
 
 def _number(cell: str, place: Path, line: int, column: str) -> float:

@@ -12,7 +12,8 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.files import find_data, held_out
+from rlcl.data.files import held_out
+from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError

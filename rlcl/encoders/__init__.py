@@ -8,5 +8,10 @@ ENCODERS = {
     "one_hot": "rlcl.encoders.one_hot:OneHot",
     "pca": "rlcl.encoders.pca:Pca",
     "random_fourier": "rlcl.encoders.random_fourier:RandomFourier",
+    "grey_scale": "rlcl.encoders.grey_scale:GreyScale",
+    "frame_stack": "rlcl.encoders.frame_stack:FrameStack",
+    "running_norm": "rlcl.encoders.running_norm:RunningNorm",
+    "backbone": "rlcl.encoders.backbone:Backbone",
+    "trained": "rlcl.launch.trained:Trained",  # beside what builds the learner that it loads
     "compose": "rlcl.encoders.compose:Compose",
 }

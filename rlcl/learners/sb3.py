@@ -16,6 +16,7 @@ from attrs import define, field
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
+from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
@@ -137,8 +138,9 @@ class StableBaselines3:
         assert isinstance(part.train, Environment)
         model, position, interval = self.model, self.position, self._setup.event_interval
         cut_episodes(model)
-        if not _is_identity(self._setup.encoder):
-            self._setup.encoder.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+        observations, _ = observations_and_norm(self._setup.encoder)
+        if not _is_identity(observations):
+            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         env = self._environments(part.train)
         # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
         env.observation_space = self._observation_space

@@ -9,25 +9,66 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rlcl.data.environments import Environment
+from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
+from rlcl.encoders.running_norm import RunningMoments, RunningNorm
+from rlcl.encoders.space import encoded_space
 from rlcl.types import Encoder
 
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
 
 
 def make_environments(source: Environment, encoder: Encoder) -> VecEnv:
-    """Training environments, seeded, whose observations are encoded."""
+    """Training environments, seeded, whose observations are encoded and rewards normalised."""
     env: VecEnv
+    observations, norm = observations_and_norm(encoder)
     if source.vectorization == "native":
         env = NativeVecEnv(source)
     else:
         env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
     env.seed(source.seed)
-    return env if isinstance(encoder, Identity) else EncodedVecEnv(env, encoder)
+    if not isinstance(observations, Identity):
+        env = EncodedVecEnv(env, observations)
+    return env if norm is None else _normalized(env, norm)
+
+
+def _normalized(env: VecEnv, norm: RunningNorm) -> VecNormalize:
+    """Stable-Baselines3's own wrapper, writing into the encoder's statistics."""
+    space = env.observation_space
+    # Images that stay images are transposed below the normalisation, whose originals a replay buffer takes.
+    if not norm.observations and is_image_space(space) and not is_image_space_channels_first(space):  # type: ignore[arg-type]
+        env = VecTransposeImage(env)
+    made = VecNormalize(
+        env,
+        norm_obs=norm.observations,
+        norm_reward=norm.rewards,
+        clip_obs=norm.clip,
+        clip_reward=norm.clip,
+        gamma=norm.gamma,
+        epsilon=norm.epsilon,
+    )
+    made.obs_rms = _Statistics(norm.observed)  # type: ignore[assignment]  # theirs is a dict for dict spaces
+    made.ret_rms = _Statistics(norm.returns)
+    return made
+
+
+class _Statistics(RunningMeanStd):
+    """The running statistics that an encoder keeps, of the type that Stable-Baselines3 asks for."""
+
+    def __init__(self, kept: RunningMoments) -> None:
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def update(self, arr: np.ndarray[Any, Any]) -> None:
+        self._kept.update(arr)
 
 
 class NativeVecEnv(VecEnv):
@@ -91,8 +132,8 @@ class EncodedVecEnv(VecEnvWrapper):
     """Encodes observations; a running encoder is fitted on each step's."""
 
     def __init__(self, venv: VecEnv, encoder: Encoder) -> None:
-        shape = encoder.shape(tuple(venv.observation_space.shape or ()))
-        super().__init__(venv, observation_space=gym.spaces.Box(-np.inf, np.inf, shape, np.float32))
+        assert isinstance(venv.observation_space, gym.spaces.Box)
+        super().__init__(venv, observation_space=encoded_space(encoder, venv.observation_space))
         self._encoder = encoder
 
     def reset(self) -> VecEnvObs:
@@ -108,4 +149,4 @@ class EncodedVecEnv(VecEnvWrapper):
 
     def _encode(self, observations: Any) -> np.ndarray[Any, Any]:
         encoded: np.ndarray[Any, Any] = self._encoder.encode(torch.as_tensor(observations)).numpy()
-        return encoded
+        return encoded.astype(self.observation_space.dtype, copy=False)

@@ -63,6 +63,9 @@ class Sb3Host:
             rows = self.model.rollout_buffer.observations.reshape(-1, *shape)
         else:
             rows = _newest(self.model.replay_buffer, self.position().update, shape)  # type: ignore[attr-defined]
+            norm: Any = self.model.get_vec_normalize_env()
+            if norm is not None:  # the replay buffer keeps observations as they were
+                rows = norm.normalize_obs(rows)
         chosen = rng.permutation(len(rows))[:n]
         return Batch(torch.as_tensor(rows[chosen], device=self.model.device))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -12,7 +13,7 @@ from rlcl.config import option
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
-__all__ = ["ResNet18", "TorchvisionNetwork"]
+__all__ = ["ResNet18", "TorchvisionNetwork", "torchvision_model"]
 
 
 @frozen(kw_only=True)
@@ -52,16 +53,29 @@ class TorchvisionNetwork:
     options: Mapping[str, Any] = option(factory=dict, help="the model's own keyword arguments")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
-        models = import_torchvision().models
-        known = models.list_models(module=models)
-        if self.name not in known:
-            raise Problem(f"unknown model {self.name!r}{did_you_mean(self.name, known)}", "learner.network.name")
+        make = torchvision_model(self.name, "learner.network.name")
         _needs_images(self.name, shape)
         try:
-            network: nn.Module = models.get_model(self.name, num_classes=outputs, **self.options)
+            return make(num_classes=outputs, **self.options)
         except (TypeError, ValueError) as error:
             raise UnsupportedError(f"network {self.name} refuses its options: {error}") from error
-        return network
+
+
+def torchvision_model(name: str, where: str) -> Callable[..., nn.Module]:
+    """What builds a classification model of ``torchvision.models``, with fresh weights.
+
+    Args:
+        name: for example ``resnet18``.
+        where: the key path of the name, for the message.
+
+    Raises:
+        Problem: there is no model of that name.
+    """
+    models = import_torchvision().models
+    known = models.list_models(module=models)
+    if name not in known:
+        raise Problem(f"unknown model {name!r}{did_you_mean(name, known)}", where)
+    return partial(models.get_model, name)
 
 
 def _needs_images(name: str, shape: tuple[int, ...]) -> None:

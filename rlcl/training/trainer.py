@@ -16,7 +16,7 @@ from rlcl.evaluation.results import Results, measure_named, metrics
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
 from rlcl.streams.stream import Stream
-from rlcl.types import Boundary, Encoder, Event, Experience, Learner, Record, Setup, Sink
+from rlcl.types import AdaptingEncoder, Boundary, Encoder, Event, Experience, Learner, Record, Setup, Sink
 
 __all__ = ["Outcome", "Trainer"]
 
@@ -61,6 +61,8 @@ class Trainer:
         wanted = "env_steps" if self.stream.spec.kind == "environment" else "updates"
         if isinstance(every, Interval) and getattr(every, wanted) is None:
             raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
+        if isinstance(self.encoder, AdaptingEncoder):
+            self.stream = self.encoder.adapt(self.stream)
         seeds = Seeds(self.seed)
         seed_globals(seeds.child("globals"))
         shown = visible(self.stream)

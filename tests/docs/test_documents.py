@@ -96,3 +96,16 @@ def test_every_component_is_in_the_readme() -> None:
     kinds = ("data", "stream", "network", "learner", "method", "measure")
     missing = [entry for kind in kinds for entry in entries(kind) if f"`{entry}`" not in text]
     assert [] == missing
+
+
+def test_yaml_of_encoding_is_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    for number, (_, _, text) in enumerate(blocks(ROOT / "docs" / "how-to" / "encode-inputs.md")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        experiment = load_experiment(path)
+        if experiment.name in ("normalised", "code", "upon-code"):  # the others need data that must be fetched
+            run_experiment(experiment)
+            ran.append(experiment.name)
+    assert ["normalised", "code", "upon-code"] == ran

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from harness import autoencoder_run, save_weights
 from sklearn.decomposition import PCA
 
 from rlcl.encoders.compose import Compose
@@ -29,8 +31,25 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "one_hot": [{"classes": 601}],
     "pca": [{"components": 5}, {"components": 3, "whiten": True}],
     "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
+    "grey_scale": [{}, {"channels": "first"}, {"resize": 2}],
+    "frame_stack": [{"frames": 2}, {"frames": 2, "channels": "first"}],
+    "running_norm": [{}, {"clip": 0.5}, {"observations": False}],
+    "backbone": [{"model": "shufflenet_v2_x0_5", "weights": "weights.pth", "batch_size": 4, "remember": 5}],
+    "trained": [{"run": "runs"}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
+SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Weights for the backbone and a run of an autoencoder, in the working directory."""
+    folder = tmp_path_factory.mktemp("files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        save_weights("shufflenet_v2_x0_5", folder / "weights.pth")
+        autoencoder_run(folder, shape=(2, 3, 4))
+        yield
 
 
 def build(name: str, settings: dict[str, Any]) -> Any:
@@ -39,9 +58,13 @@ def build(name: str, settings: dict[str, Any]) -> Any:
     return find("encoder", name)(**settings)
 
 
-def inputs(dtype: torch.dtype, seed: int = 0, rows: int = 7) -> torch.Tensor:
+def inputs(dtype: torch.dtype, seed: int = 0, rows: int = 7, shape: tuple[int, ...] = (2, 3, 4)) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return (torch.rand((rows, 2, 3, 4), generator=generator) * 200).round().to(dtype)
+    return (torch.rand((rows, *shape), generator=generator) * 200).round().to(dtype)
+
+
+def inputs_for(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    return inputs(dtype, seed, shape=SHAPES.get(name, (2, 3, 4)))
 
 
 every = pytest.mark.parametrize(
@@ -53,18 +76,18 @@ of_every_type = pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torc
 @every
 @of_every_type
 def test_encodings_have_the_shape_that_is_said_and_are_float32(name: str, settings: Any, dtype: torch.dtype) -> None:
-    encoder, x = build(name, settings), inputs(dtype)
+    encoder, x = build(name, settings), inputs_for(name, dtype)
     encoder.fit(x)
     encoded = encoder.encode(x)
     # Encoders that compose nothing give back what they got.
     assert (torch.float32 if settings != {"encoders": ()} else dtype) == encoded.dtype
-    assert (7, *encoder.shape((2, 3, 4))) == tuple(encoded.shape)
+    assert (7, *encoder.shape(tuple(x.shape[1:]))) == tuple(encoded.shape)
 
 
 @every
 @of_every_type
 def test_the_input_stays_as_it_was(name: str, settings: Any, dtype: torch.dtype) -> None:
-    encoder, x = build(name, settings), inputs(dtype)
+    encoder, x = build(name, settings), inputs_for(name, dtype)
     before = x.clone()
     encoder.fit(x)
     encoder.encode(x)
@@ -73,21 +96,21 @@ def test_the_input_stays_as_it_was(name: str, settings: Any, dtype: torch.dtype)
 
 @every
 def test_a_fitted_state_travels_through_a_checkpoint(name: str, settings: Any, tmp_path: Any) -> None:
-    encoder, x = build(name, settings), inputs(torch.float32)
+    encoder, x = build(name, settings), inputs_for(name)
     encoder.fit(x)
-    encoder.fit(inputs(torch.float32, seed=1) * 3)
+    encoder.fit(inputs_for(name, seed=1) * 3)
     state = checkpoint.load(checkpoint.save(tmp_path, 0, encoder.state_dict()))
     other = build(name, settings)
     other.load_state_dict(state)
     assert torch.equal(encoder.encode(x), other.encode(x))
     for fitted in (encoder, other):  # and goes on from there alike
-        fitted.fit(inputs(torch.float32, seed=2))
+        fitted.fit(inputs_for(name, seed=2))
     assert torch.equal(encoder.encode(x), other.encode(x))
 
 
 @every
 def test_rows_are_encoded_each_by_itself(name: str, settings: Any) -> None:
-    encoder, x = build(name, settings), inputs(torch.float32)
+    encoder, x = build(name, settings), inputs_for(name)
     encoder.fit(x)
     assert torch.equal(encoder.encode(x)[2:5], encoder.encode(x[2:5]))
 

@@ -33,7 +33,9 @@ from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
+from rlcl.encoders.frame_stack import FrameStack
 from rlcl.encoders.identity import Identity
+from rlcl.encoders.running_norm import RunningNorm
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
@@ -151,9 +153,13 @@ ARRAYS: Mapping[str, Case] = {
     "autoencoder cnn": Case(lambda: autoencoder(network=CNN), encoder=Scale),
     "autoencoder task ids": Case(autoencoder, with_ids),
 }
+FRAMES = FrameStack(frames=3)
 ENVIRONMENTS: Mapping[str, Case] = {
     "sb3 PPO": Case(lambda: sb3("PPO"), lambda: cartpoles(128, num_envs=2), Identity),
     "sb3 PPO standardize": Case(lambda: sb3("PPO"), lambda: cartpoles(64), lambda: Standardize(fit_on="running")),
+    "sb3 PPO running norm": Case(lambda: sb3("PPO"), lambda: cartpoles(128, num_envs=2), RunningNorm),
+    "sb3 DQN running norm": Case(lambda: sb3("DQN"), lambda: cartpoles(60), RunningNorm),
+    "sb3 PPO frames": Case(lambda: sb3("PPO"), lambda: FRAMES.adapt(cartpoles(64)), lambda: FRAMES),
     "sb3 A2C native": Case(lambda: sb3("A2C"), lambda: cartpoles(64, num_envs=2, vectorization="native"), Identity),
     "sb3 DQN": Case(lambda: sb3("DQN"), lambda: cartpoles(80), Identity),
     "sb3 SAC": Case(lambda: sb3("SAC"), lambda: pendulums(40), Identity),

@@ -1,0 +1,141 @@
+"""The last observations of an environment as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import gymnasium as gym
+import numpy as np
+import torch
+from attrs import define, frozen
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.data.sources import Environment
+from rlcl.encoders.space import encoded_space
+from rlcl.errors import UnsupportedError
+from rlcl.streams.stream import Stream
+from rlcl.types import Encoder, Experience
+
+__all__ = ["FrameStack", "PerFrame"]
+
+
+@define(kw_only=True)
+class FrameStack:
+    """Joins an environment's last observations along their channels, the oldest first.
+
+    The frames are kept where observations are made: each environment gives its last ones, (frames,
+    *observation), an episode starting with its first one repeated. So vectorised environments, ends of
+    episodes, the last observation of a truncated one and evaluation need nothing of their own, and this
+    encoder has no state. What stands before it in a list is applied to each frame.
+
+    Args:
+        frames: how many.
+        channels: the axis that they are joined along, ``last`` as in Gymnasium's images (and in vectors),
+            or ``first``.
+
+    Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, methods.
+    """
+
+    frames: int = option(4, ge=2, help="how many of the last observations")
+    channels: Literal["first", "last"] = option("last", help="the axis that frames are joined along")
+
+    def adapt(self, stream: Stream) -> Stream:
+        """The same environments, each observation being its last ones; see :class:`rlcl.types.AdaptingEncoder`.
+
+        Raises:
+            UnsupportedError: a stream of arrays.
+        """
+        if stream.spec.kind != "environment":
+            raise UnsupportedError(
+                f"encoder frame_stack joins successive observations of an environment, and this stream is "
+                f"{stream.spec.kind}; leave it out"
+            )
+        shape = (self.frames, *stream.spec.observation_shape)
+        return attrs.evolve(
+            stream,
+            experiences=tuple(map(self._stacked, stream.experiences)),
+            columns=tuple(map(self._stacked, stream.columns)),
+            spec=attrs.evolve(stream.spec, observation_shape=shape),
+        )
+
+    def _stacked(self, experience: Experience) -> Experience:
+        def stacked(source: Any) -> Any:
+            return attrs.evolve(source, frames=self.frames) if isinstance(source, Environment) else source
+
+        return attrs.evolve(
+            experience,
+            train=stacked(experience.train),
+            test=stacked(experience.test),
+            validation=stacked(experience.validation),
+            segments=tuple(map(self._stacked, experience.segments)),
+        )
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        frames, *one = observation_shape
+        if frames != self.frames:
+            raise UnsupportedError(
+                f"encoder frame_stack: expected {self.frames} frames in an observation, got inputs of shape "
+                f"{observation_shape}"
+            )
+        if not one:
+            return (frames,)
+        return (frames * one[0], *one[1:]) if self.channels == "first" else (*one[:-1], frames * one[-1])
+
+    def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
+        """Bytes for bytes; see :func:`rlcl.encoders.space.encoded_space`."""
+        low, high = (self._joined(torch.from_numpy(b[None])).numpy()[0] for b in (space.low, space.high))
+        dtype = np.uint8 if space.dtype == np.uint8 else np.float32
+        return gym.spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+
+    def fit(self, x: Tensor) -> None:
+        pass
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self._joined(x).to(torch.float32)
+
+    def _joined(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            return x
+        return x.flatten(1, 2) if self.channels == "first" else x.movedim(1, -2).flatten(-2)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+@frozen
+class PerFrame:
+    """Applies an encoder to each of the frames (B, frames, *observation); fitted on the newest alone.
+
+    Args:
+        encoder: of one frame.
+    """
+
+    encoder: Encoder
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (observation_shape[0], *self.encoder.shape(observation_shape[1:]))
+
+    def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
+        dtype: Any = space.dtype
+        one = encoded_space(self.encoder, gym.spaces.Box(space.low[0], space.high[0], dtype=dtype))
+        low, high = (np.stack([bound] * space.shape[0]) for bound in (one.low, one.high))
+        return gym.spaces.Box(low, high, dtype=one.dtype)
+
+    def fit(self, x: Tensor) -> None:
+        self.encoder.fit(x[:, -1])
+
+    def encode(self, x: Tensor) -> Tensor:
+        encoded = self.encoder.encode(x.flatten(0, 1))
+        return encoded.reshape(*x.shape[:2], *encoded.shape[1:])
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.encoder.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.encoder.load_state_dict(state)

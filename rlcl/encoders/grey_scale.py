@@ -1,0 +1,91 @@
+"""Colours to brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from attrs import define
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.errors import UnsupportedError
+
+__all__ = ["GreyScale"]
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
+
+
+@define(kw_only=True)
+class GreyScale:
+    """0.299 R + 0.587 G + 0.114 B, on the channel axis, of which one channel is left.
+
+    Bytes stay whole numbers in [0, 255].
+
+    Args:
+        channels: the axis of the three channels, ``first`` or ``last`` of an image; by default the one that
+            has the length 3 (data sets have it first, Gymnasium's images last).
+        resize: height and width afterwards, in pixels; each new pixel is the mean of those that it covers.
+
+    Source: ITU-R Recommendation BT.601-7, section 2.5.1.
+    """
+
+    channels: Literal["first", "last"] | None = option(None, help="axis of the three channels; found by default")
+    resize: int | None = option(None, ge=1, help="height and width afterwards, in pixels; as they are by default")
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        axis = self._axis(observation_shape)
+        height, width = observation_shape[1:] if axis == 0 else observation_shape[:2]
+        size = (self.resize or height, self.resize or width)
+        return (1, *size) if axis == 0 else (*size, 1)
+
+    def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
+        """Bytes for bytes; see :func:`rlcl.encoders.space.encoded_space`."""
+        shape = self.shape(space.shape)
+        if space.dtype == np.uint8:
+            return gym.spaces.Box(0, 255, shape, np.uint8)
+        return gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+    def fit(self, x: Tensor) -> None:
+        pass
+
+    def encode(self, x: Tensor) -> Tensor:
+        last = self._axis(tuple(x.shape[1:])) == 2
+        red, green, blue = (x.movedim(-1, 1) if last else x).to(torch.float32).unbind(1)
+        grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
+        if self.resize is not None:
+            grey = F.interpolate(grey, (self.resize, self.resize), mode="area")
+        if x.dtype == torch.uint8:
+            grey = grey.round()
+        return grey.movedim(1, -1) if last else grey
+
+    def _axis(self, shape: tuple[int, ...]) -> int:
+        """Of the channels, 0 or 2.
+
+        Raises:
+            UnsupportedError: there are not three, or they could be either.
+        """
+        found = [axis for axis in (0, 2) if len(shape) == 3 and shape[axis] == 3]
+        if self.channels is not None:
+            found = [axis for axis in found if axis == {"first": 0, "last": 2}[self.channels]]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UnsupportedError(
+                f"encoder grey_scale: inputs of shape {shape} may have their channels first or last; set channels"
+            )
+        place = {"first": "(3, height, width)", "last": "(height, width, 3)", None: "(3, height, width) or (..., 3)"}
+        raise UnsupportedError(
+            f"encoder grey_scale: expected coloured images of shape {place[self.channels]}, got {shape}; put it before "
+            "what changes their shape, or leave it out"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
