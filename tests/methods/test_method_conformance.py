@@ -36,6 +36,7 @@ from rlcl.types import MixingMethod
 # Settings under which a method shows within a few updates; any other method is tried at its defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 100.0},
+    "si": {"strength": 100.0, "epsilon": 0.01},
     "l2_init": {"strength": 0.01},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
