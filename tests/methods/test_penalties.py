@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from harness import (
+    FewDigits,
     added_gradients,
+    autoencoder,
     cartpoles,
     classifier,
     digit_stream,
@@ -21,6 +23,7 @@ from harness import (
 from torch import Tensor
 
 from rlcl.encoders.scale import Scale
+from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.anchor import Anchor
 from rlcl.methods.ewc import Ewc
@@ -28,7 +31,7 @@ from rlcl.methods.fisher import diagonal_fisher
 from rlcl.methods.l2_init import L2Init
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
-from rlcl.types import Budget
+from rlcl.types import Batch, Budget
 
 STRENGTH = 30.0
 
@@ -126,6 +129,49 @@ def test_ewc_on_a_policy_protects_what_its_outputs_depend_on(algorithm: str, unt
     assert reached
     assert not any(untouched in name for name in reached)
     assert before
+
+
+@pytest.mark.parametrize("how", ["empirical", "weighted"])
+def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
+    how: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlcl.methods.ewc.CHUNK", 5)
+    stream = digit_stream(2, budget=Budget(updates=6))
+    learner = prepared(classifier(Ewc(strength=STRENGTH, fisher=how, samples=None)), stream, encoder=Scale(maximum=16))
+    learn_one(learner, stream)
+    x, y = stream[0].train.read()
+    named, anchor = dict(learner.module.named_parameters()), weights(learner)
+    fisher = diagonal_fisher(
+        learner.outputs, named, learner.module, x / 16, None, "categorical", how, torch.Generator(), y
+    )
+    next(learning(learner, stream))
+    now = weights(learner)
+    assert_close({n: STRENGTH * fisher[n] * (now[n] - anchor[n]) for n in now}, added_gradients(learner))
+
+
+def test_ewc_takes_the_mean_over_minibatches_whatever_their_size() -> None:
+    stream = digit_stream(2, budget=Budget(updates=6), data=FewDigits(classes=2, per_class=4))
+    method = Ewc(strength=1.0, fisher="batch", batch_size=3, samples=None)  # of 4 samples: minibatches of 3 and 1
+    learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
+    learn_one(learner, stream)
+    x, y = stream[0].train.read()
+    weight = learner.module[-1].weight
+
+    def squared(rows: list[int]) -> Tensor:
+        loss = learner.loss(Batch(x[rows] / 16, y[rows]))
+        return torch.autograd.grad(loss, weight)[0].square()
+
+    orders = [(squared([j for j in range(4) if j != i]) + squared([i])) / 2 for i in range(4)]
+    actual = next(v for n, v in method._anchor.pull.items() if v.shape == weight.shape)
+    assert any(torch.allclose(actual, expected, rtol=1e-4) for expected in orders)
+
+
+@pytest.mark.parametrize("how", ["empirical", "weighted", "batch"])
+def test_ewc_on_true_labels_is_refused_where_there_are_none(how: Any) -> None:
+    with pytest.raises(UnsupportedError, match=r"ewc cannot serve learner sb3 \(PPO\): it needs targets"):
+        prepared(sb3("PPO", Ewc(fisher=how)), cartpoles(32))
+    with pytest.raises(UnsupportedError, match=r"outputs that are categorical, and these are reconstruction"):
+        prepared(autoencoder(Ewc(fisher=how)), digit_stream(2))
 
 
 class TestL2Init:
