@@ -13,6 +13,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.methods.anchor import Anchor
 from rlcl.methods.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradient
+from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import named_parameters
 from rlcl.types import Batch, Experience, Host
 
@@ -106,23 +107,20 @@ class Ewc:
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-        size = self.batch_size if self.fisher == "batch" else CHUNK
-        parts = _split(batch, size)
-        training = module.training
-        module.eval()
-        for inputs, targets, ids in parts:
-            if self.fisher == "batch":
-                assert targets is not None
-                part = squared_batch_gradient(host.outputs, parameters, inputs, ids, targets)
-                share = 1 / len(parts)  # a smaller last minibatch counts as much, as in Avalanche
-            else:
-                part = diagonal_fisher(
-                    host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator, targets
-                )
-                share = len(inputs) / len(batch.inputs)
-            for name, value in part.items():
-                total[name] += value * share
-        module.train(training)
+        by_minibatch = self.fisher == "batch"
+        parts = _split(batch, self.batch_size if by_minibatch else CHUNK)
+        with evaluating(module, gradients=True):
+            for inputs, targets, ids in parts:
+                if by_minibatch and targets is not None:
+                    part = squared_batch_gradient(host.outputs, parameters, inputs, ids, targets)
+                else:
+                    part = diagonal_fisher(
+                        host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator, targets
+                    )
+                # A smaller last minibatch counts as much as the others, as in Avalanche.
+                share = 1 / len(parts) if by_minibatch else len(inputs) / len(batch.inputs)
+                for name, value in part.items():
+                    total[name] += value * share
         return total
 
     def _bind(self) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
 import pytest
 import torch
-from harness import added_gradients, classifier, digit_stream, learn_one, learning, prepared
+from harness import FewDigits, added_gradients, classifier, digit_stream, learn_one, learning, prepared
 from torch import Tensor
 
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.ewc import Ewc
+from rlcl.methods.lwf import Lwf
 from rlcl.methods.si import Si
 from rlcl.types import Budget
 
@@ -80,5 +82,22 @@ def test_si_has_avalanches_penalty(plugins: Any, monkeypatch: pytest.MonkeyPatch
     next(learning(learner, stream))
     loss = theirs.compute_ewc_loss(module, data[0], set(), "cpu", lambd=strength)
     named = dict(module.named_parameters())
+    expected = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
+    close(expected, added_gradients(learner))
+
+
+@pytest.mark.parametrize("experiences", [1, 2])
+def test_lwf_has_avalanches_distance(plugins: Any, experiences: int) -> None:
+    stream = digit_stream(3, budget=Budget(updates=6), data=FewDigits(classes=6))
+    learner = prepared(classifier(Lwf(strength=0.7, temperature=3.0)), stream, encoder=Scale(maximum=16.0))
+    for _ in range(experiences):
+        learn_one(learner, stream)
+    distance = plugins.LwFPlugin(alpha=0.7, temperature=3.0).lwf
+    # What its `post_adapt` stores after each experience.
+    distance.prev_model = copy.deepcopy(learner.module)
+    distance.prev_classes_by_task = {0: set(range(2 * experiences))}
+    next(learning(learner, stream))
+    x, named = learner.batch.inputs, dict(learner.module.named_parameters())
+    loss = distance(x, learner.outputs(x), learner.module)
     expected = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
     close(expected, added_gradients(learner))
