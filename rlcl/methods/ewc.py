@@ -12,14 +12,13 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.methods.anchor import Anchor
-from rlcl.methods.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradient
+from rlcl.methods.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import named_parameters
-from rlcl.types import Batch, Experience, Host
+from rlcl.types import Experience, Host
 
 __all__ = ["Ewc"]
 
-CHUNK = 1024  # inputs in one forward pass of the Fisher estimate
 KINDS = ("categorical", "gaussian", "values", "reconstruction")
 
 
@@ -106,22 +105,11 @@ class Ewc:
         # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
-        total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-        by_minibatch = self.fisher == "batch"
-        parts = _split(batch, self.batch_size if by_minibatch else CHUNK)
+        x, targets, ids = batch
         with evaluating(module, gradients=True):
-            for inputs, targets, ids in parts:
-                if by_minibatch and targets is not None:
-                    part = squared_batch_gradient(host.outputs, parameters, inputs, ids, targets)
-                else:
-                    part = diagonal_fisher(
-                        host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator, targets
-                    )
-                # A smaller last minibatch counts as much as the others, as in Avalanche.
-                share = 1 / len(parts) if by_minibatch else len(inputs) / len(batch.inputs)
-                for name, value in part.items():
-                    total[name] += value * share
-        return total
+            if self.fisher == "batch" and targets is not None:
+                return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)
+            return diagonal_fisher(host.outputs, parameters, module, x, ids, host.kind, self.fisher, generator, targets)
 
     def _bind(self) -> None:
         self._anchor.bind(named_parameters(self._host, self._host.primary))
@@ -133,9 +121,3 @@ class Ewc:
         self._rng.bit_generator.state = state["rng"]
         self._anchor.load_state_dict(state["anchor"])
         self._bind()
-
-
-def _split(batch: Batch, size: int) -> list[Batch]:
-    """Batches of at most ``size`` rows, in order."""
-    starts = range(0, len(batch.inputs), size)
-    return [Batch(*(None if c is None else c[start : start + size] for c in batch)) for start in starts]  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rlcl.methods.per_example import mean_magnitudes
 
-__all__ = ["LABELLED", "FisherKind", "diagonal_fisher", "factors", "squared_batch_gradient"]
+__all__ = ["LABELLED", "FisherKind", "diagonal_fisher", "factors", "squared_batch_gradients"]
 
 FisherKind = Literal["exact", "sampled", "empirical", "weighted", "batch"]
 LABELLED = frozenset({"empirical", "weighted", "batch"})  # the kinds that need the true labels
@@ -114,17 +114,19 @@ def diagonal_fisher(
     return mean_magnitudes(outputs, parameters, module, inputs, task_ids, scalars, torch.square)
 
 
-def squared_batch_gradient(
+def squared_batch_gradients(
     outputs: Callable[[Tensor, Tensor | None], Tensor],
     parameters: Mapping[str, nn.Parameter],
     inputs: Tensor,
     task_ids: Tensor | None,
     targets: Tensor,
+    batch_size: int,
 ) -> dict[str, Tensor]:
-    """The square of the gradient of a minibatch's mean cross-entropy, by parameter name.
+    """Mean over minibatches of the squared gradient of each one's mean cross-entropy, by parameter name.
 
     No Fisher information: over B independent examples it is smaller than the empirical one by about
-    the factor B, and it keeps what the examples' gradients have in common.
+    the factor B, and it keeps what the examples' gradients have in common. A smaller last minibatch
+    counts as much as the others.
 
     Args:
         outputs: from encoded inputs and task ids to logits (B, K).
@@ -132,10 +134,18 @@ def squared_batch_gradient(
         inputs: (B, *encoded) float32.
         task_ids: (B,) int64 or None.
         targets: (B,) int64.
+        batch_size: of a minibatch, at least 1.
+
+    Source: the importances of Avalanche's EWC.
     """
-    loss = F.cross_entropy(outputs(inputs, task_ids), targets)
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    return {
-        name: torch.zeros_like(p) if gradient is None else gradient.square()
-        for (name, p), gradient in zip(parameters.items(), gradients, strict=True)
-    }
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    starts = range(0, len(inputs), batch_size)
+    for start in starts:
+        rows = slice(start, start + batch_size)
+        y = outputs(inputs[rows], None if task_ids is None else task_ids[rows])
+        loss = F.cross_entropy(y, targets[rows])
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                total[name] += gradient.square() / len(starts)
+    return total

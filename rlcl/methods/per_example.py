@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 __all__ = ["Magnitude", "mean_magnitudes"]
 
+CHUNK = 1024  # inputs in one forward pass
+Owners = dict[nn.Module, dict[str, str]]
 Calls = dict[nn.Module, list[tuple[Tensor, Tensor]]]
 Magnitude = Callable[[Tensor], Tensor]
 Scalars = Callable[[Tensor, slice], Iterable[Tensor]]
@@ -42,29 +44,50 @@ def mean_magnitudes(
         magnitude: elementwise, and that of a product the product of magnitudes: the square, or the absolute.
     """
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    owner = _owners(module, parameters)
-    if owner is not None:
-        with _recorded(owner) as calls:
-            y = outputs(inputs, task_ids)
-        holds = all(_closed_form_holds(layer, made) for layer, made in calls.items())
-        if holds and _accounts_for_gradients(y, parameters, owner, calls):
-            for scalar in scalars(y, slice(None)):
-                _add_closed_form(total, owner, calls, scalar, magnitude)
-            return {name: value / len(inputs) for name, value in total.items()}
-    for row in range(len(inputs)):
-        rows = slice(row, row + 1)
-        y = outputs(inputs[rows], None if task_ids is None else task_ids[rows])
-        for scalar in scalars(y, rows):
-            gradients = torch.autograd.grad(
-                scalar.sum(), list(parameters.values()), retain_graph=True, allow_unused=True
-            )
-            for name, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    total[name] += magnitude(gradient)
+    owners = _owners(module, parameters)
+
+    def forward(rows: slice) -> Tensor:
+        return outputs(inputs[rows], None if task_ids is None else task_ids[rows])
+
+    for start in range(0, len(inputs), CHUNK):
+        chunk = slice(start, min(start + CHUNK, len(inputs)))
+        if owners is not None and _add_at_once(total, parameters, owners, forward, chunk, scalars, magnitude):
+            continue
+        for row in range(chunk.start, chunk.stop):
+            one = slice(row, row + 1)
+            for scalar in scalars(forward(one), one):
+                _add_gradient(total, parameters, scalar, magnitude)
     return {name: value / len(inputs) for name, value in total.items()}
 
 
-Owners = dict[nn.Module, dict[str, str]]
+def _add_gradient(
+    total: dict[str, Tensor], parameters: Mapping[str, nn.Parameter], scalar: Tensor, magnitude: Magnitude
+) -> None:
+    gradients = torch.autograd.grad(scalar.sum(), list(parameters.values()), retain_graph=True, allow_unused=True)
+    for name, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            total[name] += magnitude(gradient)
+
+
+def _add_at_once(
+    total: dict[str, Tensor],
+    parameters: Mapping[str, nn.Parameter],
+    owners: Owners,
+    forward: Callable[[slice], Tensor],
+    rows: slice,
+    scalars: Scalars,
+    magnitude: Magnitude,
+) -> bool:
+    """Adds the sums over rows in closed form; False, and nothing added, where that does not hold."""
+    with _recorded(owners) as calls:
+        y = forward(rows)
+    if not all(_closed_form_holds(layer, made) for layer, made in calls.items()):
+        return False
+    if not _accounts_for_gradients(y, parameters, owners, calls):
+        return False
+    for scalar in scalars(y, rows):
+        _add_closed_form(total, owners, calls, scalar, magnitude)
+    return True
 
 
 def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners | None:

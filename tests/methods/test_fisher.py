@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlcl.methods.fisher import diagonal_fisher, squared_batch_gradient
+from rlcl.methods.fisher import diagonal_fisher, squared_batch_gradients
 
 FLOAT64_ROUNDING = 1e-12
 
@@ -312,7 +312,7 @@ def test_the_squared_gradient_of_a_minibatch_by_hand() -> None:
     # The mean of the two gradients of the bias is (3/4 - 1/4) / 2 = 1/4, of the weights (3/4 x_1 - 1/4 x_2) / 2.
     module = quarter()
     named = dict(module.named_parameters())
-    actual = squared_batch_gradient(lambda i, _: module(i), named, TWO, None, torch.tensor([0, 1]))
+    actual = squared_batch_gradients(lambda i, _: module(i), named, TWO, None, torch.tensor([0, 1]), 2)
     row = torch.tensor([0.0, (3 / 4 * 2 / 2) ** 2], dtype=torch.float64)
     torch.testing.assert_close(actual["bias"], torch.full((2,), 1 / 16, dtype=torch.float64), rtol=1e-6, atol=0)
     torch.testing.assert_close(actual["weight"], torch.stack([row, row]), rtol=1e-6, atol=FLOAT64_ROUNDING)
@@ -332,7 +332,28 @@ def test_true_labels_equal_the_definition(network: str, how: str) -> None:
     assert_equal(expected, labelled(module, x, targets, how))
 
 
-def test_a_minibatch_of_one_is_the_empirical_one() -> None:
-    module, x, target = mlp(3, 5, 3), inputs(1, 3), torch.tensor([2])
-    one = squared_batch_gradient(lambda i, _: module(i), dict(module.named_parameters()), x, None, target)
-    assert_equal(labelled(module, x, target, "empirical"), one)
+def test_minibatches_of_one_are_the_empirical_one() -> None:
+    module, x, targets = mlp(3, 5, 3), inputs(4, 3), torch.tensor([2, 0, 1, 1])
+    named = dict(module.named_parameters())
+    ones = squared_batch_gradients(lambda i, _: module(i), named, x, None, targets, 1)
+    assert_equal(labelled(module, x, targets, "empirical"), ones)
+
+
+def test_a_smaller_last_minibatch_counts_as_much_as_the_others() -> None:
+    module, x, targets = mlp(3, 5, 3), inputs(4, 3), torch.tensor([2, 0, 1, 1])
+    named = dict(module.named_parameters())
+
+    def squares(rows: slice) -> dict[str, Tensor]:
+        return squared_batch_gradients(lambda i, _: module(i), named, x[rows], None, targets[rows], 3)
+
+    first, last = squares(slice(0, 3)), squares(slice(3, 4))
+    assert_equal({name: (first[name] + last[name]) / 2 for name in named}, squares(slice(0, 4)))
+
+
+@pytest.mark.parametrize("network", ["in closed form", "example by example"])
+def test_a_chunk_at_a_time_equals_one_pass(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = mlp(3, 5, 3) if network == "in closed form" else nn.Sequential(mlp(3, 3), nn.LayerNorm(3).double())
+    x, targets = inputs(8, 3), torch.tensor([2, 0, 1, 1, 0, 2, 2, 1])
+    whole = labelled(module, x, targets, "empirical")
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 3)  # of 8 examples: 3, 3 and 2
+    assert_equal(whole, labelled(module, x, targets, "empirical"))

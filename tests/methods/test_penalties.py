@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from harness import (
-    FewDigits,
     added_gradients,
     autoencoder,
     cartpoles,
@@ -31,7 +30,7 @@ from rlcl.methods.fisher import diagonal_fisher
 from rlcl.methods.l2_init import L2Init
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
-from rlcl.types import Batch, Budget
+from rlcl.types import Budget
 
 STRENGTH = 30.0
 
@@ -95,10 +94,8 @@ def test_ewc_adds_nothing_at_its_own_anchor() -> None:
 
 
 def test_ewc_over_a_thousand_samples_estimates_in_chunks_what_one_pass_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    import rlcl.methods.ewc
-
     whole, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
-    monkeypatch.setattr(rlcl.methods.ewc, "CHUNK", 5)  # of 13 samples: chunks of 5, 5 and 3
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 5)  # of 13 samples: chunks of 5, 5 and 3
     chunked, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
     assert_close({n: g for n, g in added_gradients(whole).items() if g is not None}, added_gradients(chunked))
 
@@ -135,7 +132,7 @@ def test_ewc_on_a_policy_protects_what_its_outputs_depend_on(algorithm: str, unt
 def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
     how: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlcl.methods.ewc.CHUNK", 5)
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 5)
     stream = digit_stream(2, budget=Budget(updates=6))
     learner = prepared(classifier(Ewc(strength=STRENGTH, fisher=how, samples=None)), stream, encoder=Scale(maximum=16))
     learn_one(learner, stream)
@@ -147,23 +144,6 @@ def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
     next(learning(learner, stream))
     now = weights(learner)
     assert_close({n: STRENGTH * fisher[n] * (now[n] - anchor[n]) for n in now}, added_gradients(learner))
-
-
-def test_ewc_takes_the_mean_over_minibatches_whatever_their_size() -> None:
-    stream = digit_stream(2, budget=Budget(updates=6), data=FewDigits(classes=2, per_class=4))
-    method = Ewc(strength=1.0, fisher="batch", batch_size=3, samples=None)  # of 4 samples: minibatches of 3 and 1
-    learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
-    learn_one(learner, stream)
-    x, y = stream[0].train.read()
-    weight = learner.module[-1].weight
-
-    def squared(rows: list[int]) -> Tensor:
-        loss = learner.loss(Batch(x[rows] / 16, y[rows]))
-        return torch.autograd.grad(loss, weight)[0].square()
-
-    orders = [(squared([j for j in range(4) if j != i]) + squared([i])) / 2 for i in range(4)]
-    actual = next(v for n, v in method._anchor.pull.items() if v.shape == weight.shape)
-    assert any(torch.allclose(actual, expected, rtol=1e-4) for expected in orders)
 
 
 @pytest.mark.parametrize("how", ["empirical", "weighted", "batch"])
