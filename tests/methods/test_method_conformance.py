@@ -37,6 +37,8 @@ from rlcl.types import MixingMethod
 SETTINGS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 100.0},
     "si": {"strength": 100.0, "epsilon": 0.01},
+    "mas": {"strength": 1.0},
+    "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},

@@ -1,4 +1,4 @@
-"""The gradients of EWC's and L2-init's penalties, by hand."""
+"""The gradients of EWC's, L2's and L2-init's penalties, by hand."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from rlcl.learners.optimizers import Sgd
 from rlcl.methods.anchor import Anchor
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.fisher import diagonal_fisher
+from rlcl.methods.l2 import L2
 from rlcl.methods.l2_init import L2Init
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
@@ -185,6 +186,24 @@ class TestL2Init:
             assert gradients
             for gradient in gradients:
                 torch.testing.assert_close(gradient, torch.full_like(gradient, 0.2), rtol=1e-5, atol=1e-6)
+
+
+class TestL2:
+    def test_its_gradient_is_twice_the_strength_times_the_distance_to_the_last_boundary(self) -> None:
+        stream = digit_stream(3, budget=Budget(updates=6))
+        learner = prepared(classifier(L2(strength=0.25)), stream)
+        for _ in range(2):
+            learn_one(learner, stream)
+        latest = weights(learner)
+        next(learning(learner, stream))
+        now = weights(learner)
+        assert_close({n: 2 * 0.25 * (now[n] - latest[n]) for n in now}, added_gradients(learner))
+
+    def test_it_adds_nothing_before_the_first_boundary(self) -> None:
+        stream = digit_stream(2)
+        learner = prepared(classifier(L2(strength=0.25)), stream)
+        next(learning(learner, stream))
+        assert all(g is None for g in added_gradients(learner).values())
 
 
 class TestAnchor:
