@@ -108,12 +108,14 @@ class Lwf:
             rows = (ids == task).nonzero().flatten().to(batch.inputs.device)
             with evaluating(self._outputs.module):
                 outputs = host.outputs(batch.inputs[rows[:1]], None if batch.task_ids is None else ids[rows[:1]])[0]
-            found[task] = (
-                outputs > IMPOSSIBLE / 2 if host.kind == "categorical" else torch.ones_like(outputs, dtype=torch.bool)
-            )
-            if host.kind == "categorical" and self.units == "seen":
+            if host.kind != "categorical":
+                found[task] = torch.ones_like(outputs, dtype=torch.bool)
+            elif self.units == "all":
+                found[task] = outputs > IMPOSSIBLE / 2
+            else:
                 assert batch.targets is not None
-                found[task] = torch.zeros_like(found[task]).index_fill(0, batch.targets[rows], True)
+                none = torch.zeros_like(outputs, dtype=torch.bool)
+                found[task] = none.index_fill(0, batch.targets[rows], True)
         return found
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
