@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from attrs import define, field
 from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.memory import ReservoirMemory
-from rlcl.methods.parameters import add_to_gradients, device_of, named_parameters
+from rlcl.methods.modes import evaluating
+from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Distill", "distillation_loss"]
@@ -64,12 +64,8 @@ class Distill:
     def end(self, experience: Experience) -> None:
         host = self._host
         batch = host.sample(self.samples, self._rng)
-        module = host.modules[host.primary]
-        training = module.training
-        module.eval()
-        with torch.no_grad():
+        with evaluating(host.modules[host.primary]):
             outputs = host.outputs(batch.inputs, batch.task_ids)
-        module.train(training)
         self._memory.insert(inputs=batch.inputs, outputs=outputs, task_ids=batch.task_ids)
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -79,10 +75,7 @@ class Distill:
         stored = self._memory.draw(self.batch_size)
         outputs = host.outputs(stored["inputs"], stored.get("task_ids"))
         loss = self.strength * distillation_loss(outputs, stored["outputs"], host.kind)
-        parameters = named_parameters(host, host.primary)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        reached = {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
-        add_to_gradients(parameters, reached)
+        add_gradients_of(loss, named_parameters(host, host.primary))
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}

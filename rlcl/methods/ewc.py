@@ -12,13 +12,14 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.methods.anchor import Anchor
-from rlcl.methods.fisher import FisherKind, diagonal_fisher
+from rlcl.methods.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
+from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Ewc"]
 
-CHUNK = 1024  # inputs in one forward pass of the Fisher estimate
+KINDS = ("categorical", "gaussian", "values", "reconstruction")
 
 
 @define(kw_only=True, eq=False)
@@ -32,9 +33,13 @@ class Ewc:
 
     Args:
         strength: of the penalty; 0 equals no method.
-        fisher: ``exact`` (all labels, weighted by their probability) or ``sampled`` (one label drawn
-            from the model).
+        fisher: ``exact`` (all labels, weighted by their probability: van de Ven et al. 2022) or
+            ``sampled`` (one label drawn from the model), of any outputs. Of classes also ``empirical``
+            (the true label: Chaudhry et al. 2018), ``weighted`` (the true label, times its probability:
+            Buzzega et al. 2020), or ``batch`` (the square of the gradient of a minibatch's mean loss:
+            Avalanche, and no Fisher information).
         samples: of the experience just learned, that the Fisher is estimated on; null for all.
+        batch_size: samples in a minibatch of ``batch``.
         online: one penalty towards the latest weights, with all Fishers accumulated.
         decay: what an older Fisher is multiplied by at each boundary, in ``online``.
 
@@ -42,18 +47,26 @@ class Ewc:
     """
 
     strength: float = option(100.0, ge=0, help="of the penalty")
-    fisher: FisherKind = option("exact", help="exact, or sampled labels")
+    fisher: FisherKind = option("exact", help="which labels the squared gradients are of")
     samples: int | None = option(1000, ge=1, help="that the Fisher is estimated on; null for all")
+    batch_size: int = option(32, ge=1, help="samples in a minibatch of fisher: batch")
     online: bool = option(False, help="one penalty towards the latest weights")
     decay: float = option(1.0, ge=0, le=1, help="of older Fishers, in online")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _anchor: Anchor = field(init=False, factory=Anchor)
 
-    requires = frozenset({"boundaries"})
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
-    kinds = frozenset({"categorical", "gaussian", "values", "reconstruction"})
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"boundaries", "targets"} if self.fisher in LABELLED else {"boundaries"})
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What the host's outputs may mean; a label has a likelihood where they are classes."""
+        return frozenset({"categorical"} if self.fisher in LABELLED else KINDS)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
@@ -92,17 +105,11 @@ class Ewc:
         # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
-        total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-        training = module.training
-        module.eval()
-        for start in range(0, len(batch.inputs), CHUNK):
-            inputs = batch.inputs[start : start + CHUNK]
-            ids = None if batch.task_ids is None else batch.task_ids[start : start + CHUNK]
-            part = diagonal_fisher(host.outputs, parameters, module, inputs, ids, host.kind, self.fisher, generator)
-            for name, value in part.items():
-                total[name] += value * (len(inputs) / len(batch.inputs))
-        module.train(training)
-        return total
+        x, targets, ids = batch
+        with evaluating(module, gradients=True):
+            if self.fisher == "batch" and targets is not None:
+                return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)
+            return diagonal_fisher(host.outputs, parameters, module, x, ids, host.kind, self.fisher, generator, targets)
 
     def _bind(self) -> None:
         self._anchor.bind(named_parameters(self._host, self._host.primary))

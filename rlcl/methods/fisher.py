@@ -1,10 +1,11 @@
-"""The diagonal of the Fisher information of a network's outputs.
+"""The diagonal of the Fisher information of a network's outputs, and what goes by its name.
 
 For outputs that parametrise a distribution p(y | x; theta), the diagonal is the expectation over
-inputs and over y drawn from the model of the squared gradient of log p(y | x; theta).
+inputs and over y drawn from the model of the squared gradient of log p(y | x; theta). The empirical
+kinds take y from the data instead.
 
-Every kind is written as a few *factors*: scalar functions of one example's outputs, the sum of
-whose squared gradients is that example's Fisher diagonal.
+Every kind but ``batch`` is written as a few *factors*: scalar functions of one example's outputs, the
+sum of whose squared gradients is that example's diagonal.
 
 Source: Kirkpatrick et al. 2017, eq. 3; Kunstner et al. 2019; van de Ven 2025, On the computation of
 the Fisher information in continual learning.
@@ -13,33 +14,40 @@ the Fisher information in continual learning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-__all__ = ["FisherKind", "diagonal_fisher", "factors"]
+from rlcl.methods.per_example import mean_magnitudes
 
-FisherKind = Literal["exact", "sampled"]
-Calls = dict[nn.Module, list[tuple[Tensor, Tensor]]]
+__all__ = ["LABELLED", "FisherKind", "diagonal_fisher", "factors", "squared_batch_gradients"]
+
+FisherKind = Literal["exact", "sampled", "empirical", "weighted", "batch"]
+LABELLED = frozenset({"empirical", "weighted", "batch"})  # the kinds that need the true labels
 
 
-def factors(outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
+def factors(
+    outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Generator, targets: Tensor | None = None
+) -> Iterator[Tensor]:
     """Scalars by example whose squared gradients sum to the Fisher diagonal, in expectation.
 
     Args:
         outputs: (B, K), see ``rlcl.types.Host.kind``.
         kind: ``categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
             means of Gaussians of unit variance.
-        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` draws one.
+        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` draws one. Of
+            categorical outputs also ``empirical``, the true label, and ``weighted``, the same times its
+            probability.
         generator: for ``sampled``, on the CPU.
+        targets: (B,) int64, the true labels, for ``empirical`` and ``weighted``.
 
     Yields:
         (B,) differentiable tensors.
     """
     if kind == "categorical":
-        yield from _categorical(outputs, fisher, generator)
+        yield from _categorical(outputs, fisher, generator, targets)
     elif kind == "gaussian":
         mean, log_std = outputs.chunk(2, 1)
         # Fisher of N(mean, std): 1 / std^2 for the mean, 2 for log std; they do not interact.
@@ -49,16 +57,23 @@ def factors(outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Gen
         yield from _unit_gaussian(outputs, fisher, generator)
 
 
-def _categorical(logits: Tensor, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
+def _categorical(
+    logits: Tensor, fisher: FisherKind, generator: torch.Generator, targets: Tensor | None
+) -> Iterator[Tensor]:
     log_p = logits.log_softmax(1)
     p = log_p.detach().exp()
+    if fisher == "exact":
+        for k in range(logits.shape[1]):
+            if bool((p[:, k] > 0).any()):
+                yield log_p[:, k] * p[:, k].sqrt()
+        return
     if fisher == "sampled":
         label = torch.multinomial(p.cpu(), 1, generator=generator).to(p.device)
-        yield log_p.gather(1, label).squeeze(1)
-        return
-    for k in range(logits.shape[1]):
-        if bool((p[:, k] > 0).any()):
-            yield log_p[:, k] * p[:, k].sqrt()
+    else:
+        assert targets is not None
+        label = targets[:, None]
+    log_likelihood = log_p.gather(1, label).squeeze(1)
+    yield log_likelihood * p.gather(1, label).squeeze(1).sqrt() if fisher == "weighted" else log_likelihood
 
 
 def _unit_gaussian(mean: Tensor, fisher: FisherKind, generator: torch.Generator) -> Iterator[Tensor]:
@@ -79,13 +94,9 @@ def diagonal_fisher(
     kind: str,
     fisher: FisherKind,
     generator: torch.Generator,
+    targets: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Mean over inputs of the Fisher diagonal, by parameter name, each in the parameter's shape.
-
-    In closed form for linear and convolutional layers: with activations a and output gradients d,
-    the squared gradient of a linear layer's weights is the product of d^2 and a^2. Networks with
-    other trainable layers, or that use a layer twice, over a sequence or past its call, are done example
-    by example.
 
     Args:
         outputs: from encoded inputs and task ids to (B, K).
@@ -94,130 +105,47 @@ def diagonal_fisher(
         inputs: (B, *encoded) float32.
         task_ids: (B,) int64 or None.
         kind, fisher, generator: see :func:`factors`.
+        targets: (B,) int64, see :func:`factors`.
+    """
+
+    def scalars(y: Tensor, rows: slice) -> Iterator[Tensor]:
+        return factors(y, kind, fisher, generator, None if targets is None else targets[rows])
+
+    return mean_magnitudes(outputs, parameters, module, inputs, task_ids, scalars, torch.square)
+
+
+def squared_batch_gradients(
+    outputs: Callable[[Tensor, Tensor | None], Tensor],
+    parameters: Mapping[str, nn.Parameter],
+    inputs: Tensor,
+    task_ids: Tensor | None,
+    targets: Tensor,
+    batch_size: int,
+) -> dict[str, Tensor]:
+    """Mean over minibatches of the squared gradient of each one's mean cross-entropy, by parameter name.
+
+    No Fisher information: over B independent examples it is smaller than the empirical one by about
+    the factor B, and it keeps what the examples' gradients have in common. A smaller last minibatch
+    counts as much as the others.
+
+    Args:
+        outputs: from encoded inputs and task ids to logits (B, K).
+        parameters: by name.
+        inputs: (B, *encoded) float32.
+        task_ids: (B,) int64 or None.
+        targets: (B,) int64.
+        batch_size: of a minibatch, at least 1.
+
+    Source: the importances of Avalanche's EWC.
     """
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    owner = _owners(module, parameters)
-    if owner is not None:
-        with _recorded(owner) as calls:
-            y = outputs(inputs, task_ids)
-        holds = all(_closed_form_holds(layer, made) for layer, made in calls.items())
-        if holds and _accounts_for_gradients(y, parameters, owner, calls):
-            for factor in factors(y, kind, fisher, generator):
-                _add_closed_form(total, owner, calls, factor)
-            return {name: value / len(inputs) for name, value in total.items()}
-    for row in range(len(inputs)):
-        y = outputs(inputs[row : row + 1], None if task_ids is None else task_ids[row : row + 1])
-        for factor in factors(y, kind, fisher, generator):
-            gradients = torch.autograd.grad(
-                factor.sum(), list(parameters.values()), retain_graph=True, allow_unused=True
-            )
-            for name, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    total[name] += gradient.square()
-    return {name: value / len(inputs) for name, value in total.items()}
-
-
-Owners = dict[nn.Module, dict[str, str]]
-
-
-def _owners(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Owners | None:
-    """By layer, its parameters' own names ("weight") to their full ones; None where one is not of a known layer."""
-    full_name = {id(p): name for name, p in parameters.items()}
-    owners: Owners = {}
-    for layer in module.modules():
-        own = {n: full_name[id(p)] for n, p in layer.named_parameters(recurse=False) if id(p) in full_name}
-        if not own:
-            continue
-        if type(layer) is not nn.Linear and not _is_simple(layer):  # a subclass may compute something else
-            return None
-        owners[layer] = own
-    # Weights that two layers share stand there twice, and those of no layer not at all.
-    named = [name for own in owners.values() for name in own.values()]
-    return owners if sorted(named) == sorted(parameters) else None
-
-
-def _is_simple(layer: nn.Module) -> bool:
-    if type(layer) is not nn.Conv2d:
-        return False
-    return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-
-
-def _closed_form_holds(layer: nn.Module, calls: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether a layer saw each example once: a second call, or a linear layer over places, adds up gradients."""
-    return len(calls) <= 1 and all(a.dim() == (4 if isinstance(layer, nn.Conv2d) else 2) for a, _ in calls)
-
-
-def _accounts_for_gradients(y: Tensor, parameters: Mapping[str, nn.Parameter], owners: Owners, calls: Calls) -> bool:
-    """Whether the recorded calls make up the whole gradient of the outputs' sum.
-
-    They do not where a weight is also used past its layer's call, as in a tied decoder.
-    """
-    layers = [layer for layer in owners if layer in calls]
-    sources = [*(calls[layer][0][1] for layer in layers), *parameters.values()]
-    gradients = torch.autograd.grad(y.sum(), sources, retain_graph=True, allow_unused=True)
-    whole = dict(zip(parameters, gradients[len(layers) :], strict=True))
-    deltas = dict(zip(layers, gradients, strict=False))
-    for layer, own in owners.items():
-        delta, found = deltas.get(layer), whole[own["weight"]] if "weight" in own else None
-        if found is None:
-            continue
-        if delta is None:
-            return False
-        a = calls[layer][0][0]
-        if isinstance(layer, nn.Conv2d):
-            expected = torch.einsum("bkl,bpl->kp", delta.flatten(2), _patches(layer, a)).view_as(found)
-        else:
-            expected = delta.T @ a
-        if not torch.allclose(expected, found, rtol=1e-2, atol=1e-3 * float(found.abs().max())):
-            return False
-    return True
-
-
-@contextmanager
-def _recorded(layers: Owners) -> Iterator[Calls]:
-    """Records (input, output) of each layer's calls; the outputs keep their graph."""
-    calls: Calls = {}
-
-    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        calls.setdefault(layer, []).append((args[0].detach(), output))
-        return output.clone()  # an activation in place would turn the recorded output into its own
-
-    handles = [layer.register_forward_hook(hook) for layer in layers]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _add_closed_form(total: dict[str, Tensor], owners: Owners, calls: Calls, factor: Tensor) -> None:
-    layers = [layer for layer in owners if layer in calls]
-    deltas = torch.autograd.grad(
-        factor.sum(), [calls[layer][0][1] for layer in layers], retain_graph=True, allow_unused=True
-    )
-    for layer, delta in zip(layers, deltas, strict=True):
-        if delta is None:  # allow_unused: a layer that this factor does not depend on
-            continue  # type: ignore[unreachable]
-        activation = calls[layer][0][0]
-        squares = _conv_squares if isinstance(layer, nn.Conv2d) else _linear_squares
-        weight, bias = squares(layer, activation, delta)
-        for own, name in owners[layer].items():
-            total[name] += (weight if own == "weight" else bias).view_as(total[name])
-
-
-def _linear_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over examples of squared gradients of weight and bias, from a (B, in) and d (B, out)."""
-    return d.square().T @ a.square(), d.square().sum(0)
-
-
-def _conv_squares(layer: nn.Module, a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for a convolution: a (B, C, H, W), d (B, K, H', W'); gradients sum over places first."""
-    assert isinstance(layer, nn.Conv2d)
-    d = d.flatten(2)
-    weight = torch.einsum("bkl,bpl->bkp", d, _patches(layer, a)).square().sum(0)
-    return weight, d.sum(2).square().sum(0)
-
-
-def _patches(layer: nn.Conv2d, a: Tensor) -> Tensor:
-    """(B, C * kernel, places) of what each place of the output sees."""
-    return nn.functional.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+    starts = range(0, len(inputs), batch_size)
+    for start in starts:
+        rows = slice(start, start + batch_size)
+        y = outputs(inputs[rows], None if task_ids is None else task_ids[rows])
+        loss = F.cross_entropy(y, targets[rows])
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                total[name] += gradient.square() / len(starts)
+    return total

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlcl.types import Host
 
-__all__ = ["add_to_gradients", "device_of", "named_parameters"]
+__all__ = ["add_gradients_of", "add_to_gradients", "device_of", "named_parameters"]
 
 
 def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
@@ -39,3 +39,9 @@ def add_to_gradients(parameters: Mapping[str, nn.Parameter], gradients: Mapping[
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     torch._foreach_add_([p.grad for p, _ in reached if p.grad is not None], [g for _, g in reached])
+
+
+def add_gradients_of(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Adds a scalar's gradients to ``.grad``, and to no parameter but these, as ``backward`` would."""
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    add_to_gradients(parameters, {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlcl.methods.fisher import diagonal_fisher
+from rlcl.methods.fisher import diagonal_fisher, squared_batch_gradients
 
 FLOAT64_ROUNDING = 1e-12
 
@@ -47,6 +47,17 @@ def gaussian(outputs: Tensor) -> list[Tensor]:
     """(d mean / std)^2 + 2 (d log std)^2 for each action."""
     mean, log_std = outputs.chunk(2)
     return [*(mean / log_std.detach().exp()), *(log_std * 2**0.5)]
+
+
+def log_likelihood(targets: Tensor, weighted: bool) -> Callable[[Tensor], list[Tensor]]:
+    """Of the true labels, taken one after the other."""
+    left = iter(targets.tolist())
+
+    def of(logits: Tensor) -> list[Tensor]:
+        log_p = logits.log_softmax(0)[next(left)]
+        return [log_p * log_p.detach().exp().sqrt() if weighted else log_p]
+
+    return of
 
 
 def values(outputs: Tensor) -> list[Tensor]:
@@ -266,3 +277,83 @@ def test_a_sampled_one_differs_from_the_exact_one() -> None:
 def test_the_same_generator_samples_the_same() -> None:
     module, x = mlp(3, 4), inputs(4, 3)
     assert_equal(fisher(module, x, "categorical", "sampled", 3), fisher(module, x, "categorical", "sampled", 3))
+
+
+def quarter() -> nn.Module:
+    """Logits 0 and log 3, whatever the input: probabilities 1/4 and 3/4."""
+    module = nn.Linear(2, 2).double()
+    with torch.no_grad():
+        module.weight.zero_()
+        module.bias.copy_(torch.tensor([1.0, 3.0]).log())
+    return module
+
+
+def labelled(module: nn.Module, x: Tensor, targets: Tensor, how: str) -> dict[str, Tensor]:
+    generator = torch.Generator()
+    named = dict(module.named_parameters())
+    return diagonal_fisher(lambda i, _: module(i), named, module, x, None, "categorical", how, generator, targets)  # type: ignore[arg-type]
+
+
+TWO = torch.tensor([[1.0, 2.0], [3.0, 0.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("how", "share"), [("empirical", (1.0, 1.0)), ("weighted", (1 / 4, 3 / 4))])
+def test_true_labels_of_two_classes_by_hand(how: str, share: tuple[float, float]) -> None:
+    # Label 0: the logits' gradient is (3/4, -3/4). Label 1: it is (-1/4, 1/4).
+    actual = labelled(quarter(), TWO, torch.tensor([0, 1]), how)
+    first, second = share[0] * 9 / 16, share[1] * 1 / 16
+    bias = torch.full((2,), (first + second) / 2, dtype=torch.float64)
+    row = torch.tensor([(first * 1 + second * 9) / 2, (first * 4 + second * 0) / 2], dtype=torch.float64)
+    torch.testing.assert_close(actual["bias"], bias, rtol=1e-6, atol=0)
+    torch.testing.assert_close(actual["weight"], torch.stack([row, row]), rtol=1e-6, atol=0)
+
+
+def test_the_squared_gradient_of_a_minibatch_by_hand() -> None:
+    # The mean of the two gradients of the bias is (3/4 - 1/4) / 2 = 1/4, of the weights (3/4 x_1 - 1/4 x_2) / 2.
+    module = quarter()
+    named = dict(module.named_parameters())
+    actual = squared_batch_gradients(lambda i, _: module(i), named, TWO, None, torch.tensor([0, 1]), 2)
+    row = torch.tensor([0.0, (3 / 4 * 2 / 2) ** 2], dtype=torch.float64)
+    torch.testing.assert_close(actual["bias"], torch.full((2,), 1 / 16, dtype=torch.float64), rtol=1e-6, atol=0)
+    torch.testing.assert_close(actual["weight"], torch.stack([row, row]), rtol=1e-6, atol=FLOAT64_ROUNDING)
+
+
+@pytest.mark.parametrize("how", ["empirical", "weighted"])
+@pytest.mark.parametrize("network", ["linear layers", "convolutions", "layer norm"])
+def test_true_labels_equal_the_definition(network: str, how: str) -> None:
+    targets = torch.tensor([2, 0, 1, 1, 0])
+    torch.manual_seed(0)
+    module, x = {
+        "linear layers": lambda: (mlp(3, 5, 3), inputs(5, 3)),
+        "convolutions": lambda: (cnn(padding=1), inputs(5, 2, 6, 6)),
+        "layer norm": lambda: (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 3)).double(), inputs(5, 3)),
+    }[network]()
+    expected = by_definition(module, x, log_likelihood(targets, how == "weighted"))
+    assert_equal(expected, labelled(module, x, targets, how))
+
+
+def test_minibatches_of_one_are_the_empirical_one() -> None:
+    module, x, targets = mlp(3, 5, 3), inputs(4, 3), torch.tensor([2, 0, 1, 1])
+    named = dict(module.named_parameters())
+    ones = squared_batch_gradients(lambda i, _: module(i), named, x, None, targets, 1)
+    assert_equal(labelled(module, x, targets, "empirical"), ones)
+
+
+def test_a_smaller_last_minibatch_counts_as_much_as_the_others() -> None:
+    module, x, targets = mlp(3, 5, 3), inputs(4, 3), torch.tensor([2, 0, 1, 1])
+    named = dict(module.named_parameters())
+
+    def squares(rows: slice) -> dict[str, Tensor]:
+        return squared_batch_gradients(lambda i, _: module(i), named, x[rows], None, targets[rows], 3)
+
+    first, last = squares(slice(0, 3)), squares(slice(3, 4))
+    assert_equal({name: (first[name] + last[name]) / 2 for name in named}, squares(slice(0, 4)))
+
+
+@pytest.mark.parametrize("network", ["in closed form", "example by example"])
+def test_a_chunk_at_a_time_equals_one_pass(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = mlp(3, 5, 3) if network == "in closed form" else nn.Sequential(mlp(3, 3), nn.LayerNorm(3).double())
+    x, targets = inputs(8, 3), torch.tensor([2, 0, 1, 1, 0, 2, 2, 1])
+    whole = labelled(module, x, targets, "empirical")
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 3)  # of 8 examples: 3, 3 and 2
+    assert_equal(whole, labelled(module, x, targets, "empirical"))

@@ -36,7 +36,11 @@ from rlcl.types import MixingMethod
 # Settings under which a method shows within a few updates; any other method is tried at its defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 100.0},
+    "si": {"strength": 100.0, "epsilon": 0.01},
+    "mas": {"strength": 1.0},
+    "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
+    "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
 }
@@ -52,9 +56,9 @@ def method(name: str, **changes: Any) -> Any:
 
 
 def served(name: str, host: str) -> bool:
-    cls, case = find("method", name), HOSTS[host]
-    kinds = getattr(cls, "kinds", None)
-    return cls.requires <= case.provides and (kinds is None or case.kind in kinds)
+    used, case = method(name), HOSTS[host]
+    kinds = getattr(used, "kinds", None)
+    return used.requires <= case.provides and (kinds is None or case.kind in kinds)
 
 
 PAIRS = [(name, host) for name in METHODS for host in HOSTS]
@@ -195,7 +199,7 @@ def test_a_host_that_cannot_serve_it_refuses_by_name(name: str, host: str) -> No
         HOSTS[host].prepared(method(name))
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if "boundaries" in find("method", n).requires])
+@pytest.mark.parametrize("name", [n for n in METHODS if "boundaries" in method(n).requires])
 def test_hidden_boundaries_refuse_what_needs_them(name: str) -> None:
     with pytest.raises(UnsupportedError, match=f"{name} cannot serve .*this stream hides where an experience ends"):
         prepared(classifier(method(name)), digit_stream(boundaries="hidden"))

@@ -1,4 +1,4 @@
-"""The gradients of EWC's and L2-init's penalties, by hand."""
+"""The gradients of EWC's, L2's and L2-init's penalties, by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from harness import (
     added_gradients,
+    autoencoder,
     cartpoles,
     classifier,
     digit_stream,
@@ -21,10 +22,12 @@ from harness import (
 from torch import Tensor
 
 from rlcl.encoders.scale import Scale
+from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.anchor import Anchor
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.fisher import diagonal_fisher
+from rlcl.methods.l2 import L2
 from rlcl.methods.l2_init import L2Init
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
@@ -92,10 +95,8 @@ def test_ewc_adds_nothing_at_its_own_anchor() -> None:
 
 
 def test_ewc_over_a_thousand_samples_estimates_in_chunks_what_one_pass_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    import rlcl.methods.ewc
-
     whole, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
-    monkeypatch.setattr(rlcl.methods.ewc, "CHUNK", 5)  # of 13 samples: chunks of 5, 5 and 3
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 5)  # of 13 samples: chunks of 5, 5 and 3
     chunked, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
     assert_close({n: g for n, g in added_gradients(whole).items() if g is not None}, added_gradients(chunked))
 
@@ -126,6 +127,32 @@ def test_ewc_on_a_policy_protects_what_its_outputs_depend_on(algorithm: str, unt
     assert reached
     assert not any(untouched in name for name in reached)
     assert before
+
+
+@pytest.mark.parametrize("how", ["empirical", "weighted"])
+def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
+    how: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlcl.methods.per_example.CHUNK", 5)
+    stream = digit_stream(2, budget=Budget(updates=6))
+    learner = prepared(classifier(Ewc(strength=STRENGTH, fisher=how, samples=None)), stream, encoder=Scale(maximum=16))
+    learn_one(learner, stream)
+    x, y = stream[0].train.read()
+    named, anchor = dict(learner.module.named_parameters()), weights(learner)
+    fisher = diagonal_fisher(
+        learner.outputs, named, learner.module, x / 16, None, "categorical", how, torch.Generator(), y
+    )
+    next(learning(learner, stream))
+    now = weights(learner)
+    assert_close({n: STRENGTH * fisher[n] * (now[n] - anchor[n]) for n in now}, added_gradients(learner))
+
+
+@pytest.mark.parametrize("how", ["empirical", "weighted", "batch"])
+def test_ewc_on_true_labels_is_refused_where_there_are_none(how: Any) -> None:
+    with pytest.raises(UnsupportedError, match=r"ewc cannot serve learner sb3 \(PPO\): it needs targets"):
+        prepared(sb3("PPO", Ewc(fisher=how)), cartpoles(32))
+    with pytest.raises(UnsupportedError, match=r"outputs that are categorical, and these are reconstruction"):
+        prepared(autoencoder(Ewc(fisher=how)), digit_stream(2))
 
 
 class TestL2Init:
@@ -159,6 +186,24 @@ class TestL2Init:
             assert gradients
             for gradient in gradients:
                 torch.testing.assert_close(gradient, torch.full_like(gradient, 0.2), rtol=1e-5, atol=1e-6)
+
+
+class TestL2:
+    def test_its_gradient_is_twice_the_strength_times_the_distance_to_the_last_boundary(self) -> None:
+        stream = digit_stream(3, budget=Budget(updates=6))
+        learner = prepared(classifier(L2(strength=0.25)), stream)
+        for _ in range(2):
+            learn_one(learner, stream)
+        latest = weights(learner)
+        next(learning(learner, stream))
+        now = weights(learner)
+        assert_close({n: 2 * 0.25 * (now[n] - latest[n]) for n in now}, added_gradients(learner))
+
+    def test_it_adds_nothing_before_the_first_boundary(self) -> None:
+        stream = digit_stream(2)
+        learner = prepared(classifier(L2(strength=0.25)), stream)
+        next(learning(learner, stream))
+        assert all(g is None for g in added_gradients(learner).values())
 
 
 class TestAnchor:

@@ -1,0 +1,66 @@
+"""L2 towards the last boundary's weights: the plainest way to hold on to what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from attrs import define, field
+
+from rlcl.config import option
+from rlcl.methods.anchor import Anchor
+from rlcl.methods.parameters import named_parameters
+from rlcl.types import Experience, Host
+
+__all__ = ["L2"]
+
+
+@define(kw_only=True, eq=False)
+class L2:
+    """Adds ``strength * |theta - theta*|^2`` to the loss, theta* being the weights at the last boundary.
+
+    EWC with every weight as important as every other: what a method that tells them apart is to beat.
+
+    Args:
+        strength: of the penalty; 0 equals no method.
+
+    Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; no half here.
+    """
+
+    strength: float = option(1e-2, ge=0, help="of the penalty")
+    _host: Host = field(init=False, default=None)
+    _anchors: dict[str, Anchor] = field(init=False, factory=dict)
+
+    requires = frozenset({"boundaries"})
+    phase = "add"
+    null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host = host
+        for name, optimizer in host.optimizers.items() if self.strength else ():
+            self._anchors[name] = Anchor()
+            optimizer.register_step_pre_hook(self._anchors[name])
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        self._bind()
+
+    def end(self, experience: Experience) -> None:
+        for name, anchor in self._anchors.items():
+            weights = {n: p.detach().clone() for n, p in named_parameters(self._host, name).items()}
+            anchor.pull = {n: torch.full_like(w, 2 * self.strength) for n, w in weights.items()}
+            anchor.anchor = weights
+        self._bind()
+
+    def _bind(self) -> None:
+        for name, anchor in self._anchors.items():
+            anchor.bind(named_parameters(self._host, name))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: anchor.state_dict() for name, anchor in self._anchors.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in state.items():
+            self._anchors[name].load_state_dict(part)
+        self._bind()

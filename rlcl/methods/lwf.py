@@ -1,0 +1,179 @@
+"""Learning without forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.methods.modes import evaluating
+from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
+from rlcl.types import Experience, Host
+
+__all__ = ["Lwf", "soft_cross_entropy"]
+
+IMPOSSIBLE = -1e9  # the logit of a class that is none of a head's; as the classifier's of other tasks' classes
+EVERYTHING = 2**62
+
+
+class OutputsModule(nn.Module):
+    """A host's outputs as a module, which torch can evaluate with other weights than its own."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.module = host.modules[host.primary]
+        self.host = host
+
+    def forward(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
+        """(B, *encoded) to (B, K)."""
+        return self.host.outputs(x, task_ids)
+
+
+@define(kw_only=True, eq=False)
+class Lwf:
+    """Adds ``strength`` times the distance of the outputs to the last boundary's network's, on the minibatch's inputs.
+
+    No old input is kept: the network of the last boundary is a frozen teacher of what is learned now.
+    The distance of logits is the cross-entropy of the two softened distributions, over the classes
+    of each head that was there. A head is what one task id chooses; where ids are hidden there is one.
+    Other outputs are compared by the mean squared distance. Teacher and student see the inputs as
+    they were before any augmentation; the student's pass is a second one.
+
+    There is no factor ``temperature^2`` (Hinton et al. 2015 recommend one): put it into ``strength``.
+
+    Args:
+        strength: of the distance; 0 equals no method.
+        temperature: that logits are divided by.
+        units: over which of a head's classes: those ``seen`` by the last boundary, or ``all`` that are possible.
+        weighting: ``heads`` sums the distances of the heads, ``mean`` averages them, ``experiences``
+            averages them and multiplies by the number of past experiences.
+
+    Source: Li & Hoiem 2016, Learning without forgetting, eqs. 2 and 3. Avalanche's definition is this one
+    at the defaults; that of van de Ven et al. 2022 has ``units: all``, and ``weighting: experiences``
+    in their domain-incremental protocol.
+    """
+
+    strength: float = option(1.0, ge=0, help="of the distance to the teacher's outputs")
+    temperature: float = option(2.0, gt=0, help="that logits are divided by")
+    units: Literal["seen", "all"] = option("seen", help="the classes that were seen, or all that are possible")
+    weighting: Literal["heads", "mean", "experiences"] = option("heads", help="how the distances of heads are summed")
+    _host: Host = field(init=False, default=None)
+    _rng: np.random.Generator = field(init=False, default=None)
+    _outputs: OutputsModule = field(init=False, default=None)
+    _teacher: dict[str, Tensor] = field(init=False, factory=dict)
+    _heads: dict[int, Tensor] = field(init=False, factory=dict)
+    _experiences: int = field(init=False, default=0)
+
+    phase = "add"
+    null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
+    kinds = frozenset({"categorical", "values", "reconstruction"})
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"batch", "boundaries"} | ({"targets"} if self.units == "seen" else set()))
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host, self._rng = host, rng
+        self._outputs = OutputsModule(host)
+        host.optimizers[host.primary].register_step_pre_hook(self._add)
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        pass
+
+    def end(self, experience: Experience) -> None:
+        if not self.strength:
+            return
+        module = self._outputs.module
+        state = [*module.named_parameters(), *module.named_buffers()]
+        self._teacher = {f"module.{name}": tensor.detach().clone() for name, tensor in state}
+        self._experiences += 1
+        for task, classes in self._classes().items():
+            old = self._heads.get(task)
+            self._heads[task] = classes if old is None or old.shape != classes.shape else old | classes
+
+    def _classes(self) -> dict[int, Tensor]:
+        """By task id (0 where hidden), which outputs (K,) the experience just learned has, or has seen."""
+        host = self._host
+        batch = host.sample(EVERYTHING, self._rng)
+        ids = torch.zeros(len(batch.inputs), dtype=torch.int64) if batch.task_ids is None else batch.task_ids
+        found = {}
+        for task in sorted(set(ids.tolist())):
+            rows = (ids == task).nonzero().flatten().to(batch.inputs.device)
+            with evaluating(self._outputs.module):
+                outputs = host.outputs(batch.inputs[rows[:1]], None if batch.task_ids is None else ids[rows[:1]])[0]
+            if host.kind != "categorical":
+                found[task] = torch.ones_like(outputs, dtype=torch.bool)
+            elif self.units == "all":
+                found[task] = outputs > IMPOSSIBLE / 2
+            else:
+                assert batch.targets is not None
+                none = torch.zeros_like(outputs, dtype=torch.bool)
+                found[task] = none.index_fill(0, batch.targets[rows], True)
+        return found
+
+    def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        batch, module = self._host.batch, self._outputs.module
+        if not self._teacher or batch is None:
+            return
+        with evaluating(module):
+            before = self._of_heads(self._teacher, batch.inputs)
+        # On copies of its running statistics, for they have seen these inputs once already.
+        statistics = {f"module.{name}": buffer.clone() for name, buffer in module.named_buffers()}
+        distance = self._distance(self._of_heads(statistics, batch.inputs), before)
+        add_gradients_of(self.strength * distance, named_parameters(self._host, self._host.primary))
+
+    def _of_heads(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        """(B, H, K) outputs of every head, or (B, 1, K) that all heads are read from."""
+        if not getattr(self._outputs.module, "takes_task_ids", False):
+            outputs: Tensor = functional_call(self._outputs, weights, (x, None))
+            return outputs[:, None]
+        ids = [torch.full((len(x),), task, device=x.device) for task in self._heads]
+        return torch.stack([functional_call(self._outputs, weights, (x, task)) for task in ids], 1)
+
+    def _distance(self, now: Tensor, before: Tensor) -> Tensor:
+        if self._host.kind == "categorical":
+            heads = torch.stack(list(self._heads.values()))
+            distances = soft_cross_entropy(now, before, heads, self.temperature)
+        else:
+            distances = (now - before).square().mean((0, 2))
+        if self.weighting == "heads":
+            return distances.sum()
+        return distances.mean() * (self._experiences if self.weighting == "experiences" else 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rng": self._rng.bit_generator.state,
+            "teacher": dict(self._teacher),
+            "heads": dict(self._heads),
+            "experiences": self._experiences,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        device = device_of(self._host)
+        self._rng.bit_generator.state = state["rng"]
+        self._teacher = {name: tensor.to(device) for name, tensor in state["teacher"].items()}
+        self._heads = {task: classes.to(device) for task, classes in state["heads"].items()}
+        self._experiences = state["experiences"]
+
+
+def soft_cross_entropy(now: Tensor, before: Tensor, heads: Tensor, temperature: float) -> Tensor:
+    """(H,) mean cross-entropies, in nats, of the softened distributions over each head's classes.
+
+    Args:
+        now: logits (B, H, K), or (B, 1, K) that all heads are read from.
+        before: the teacher's, of the same shape.
+        heads: (H, K), which outputs are a head's.
+        temperature: that logits are divided by.
+
+    Source: Li & Hoiem 2016, eqs. 2 and 3.
+    """
+    log_p = (now / temperature).masked_fill(~heads, IMPOSSIBLE).log_softmax(2)
+    q = (before / temperature).masked_fill(~heads, IMPOSSIBLE).softmax(2)
+    return -(q * log_p).sum(2).mean(0)
