@@ -55,6 +55,7 @@ def check(
             f"time      {_time(found, len(experiment.seeds))}\n"
             f"memory    about {found.memory / 2**20:,.0f} MiB at the peak",
             highlight=False,
+            soft_wrap=True,
         )
         console.print("[green]ready to run[/]")
 

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-import warnings
 from pathlib import Path
 
 import pytest
@@ -64,8 +63,7 @@ def call(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
         for name in [name for name in sys.modules if name.startswith("rlcl_file_")]:
             del sys.modules[name]  # as a new process would, read the user's files anew
         capsys.readouterr()
-        with pytest.raises(SystemExit), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with pytest.raises(SystemExit):
             main(arguments)
         printed = "".join(capsys.readouterr())
     else:
