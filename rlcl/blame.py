@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from typing import Any
 
 from rlcl.errors import RlclError
 
@@ -26,13 +29,28 @@ def blamed(error: BaseException) -> RlclError | None:
     """
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
     if not frames:
-        return None
+        return _refused_call(error)
     last = frames[-1]
     said = str(error).splitlines()[0] if str(error) else "no message"
     return RlclError(
         f"{last.filename}:{last.lineno}: {last.name} raised {type(error).__name__}: {said}; mend it "
         "(the whole traceback is in the run's log.txt)"
     )
+
+
+def _refused_call(error: BaseException) -> RlclError | None:
+    """The user's function that could not be called: ``Net.build() takes 3 positional arguments but 4 were given``."""
+    found = re.match(r"([\w.]+)\(\) (takes|missing|got)", str(error)) if isinstance(error, TypeError) else None
+    if found is None:
+        return None
+    for module in [m for m in list(sys.modules.values()) if _is_users(getattr(m, "__file__", None) or "")]:
+        function: Any = module
+        for name in found[1].split("."):
+            function = getattr(function, name, None)
+        if getattr(function, "__module__", None) == module.__name__:
+            line = inspect.unwrap(function).__code__.co_firstlineno
+            return RlclError(f"{module.__file__}:{line}: {error}; rlcl.types says what it is called with")
+    return None
 
 
 def _is_users(filename: str) -> bool:

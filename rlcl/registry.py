@@ -140,7 +140,8 @@ def _resolve(reference: str, relative_to: Path | None) -> Any:
     place, _, attribute = reference.rpartition(":")
     module = _load_file(place, relative_to) if place.endswith(".py") else _load_module(place)
     if not hasattr(module, attribute):
-        public = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
+        own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+        public = [n for n, v in own.items() if inspect.isclass(v) or inspect.isfunction(v)]
         raise Problem(f"{place} has no {attribute!r}{did_you_mean(attribute, public)}")
     return getattr(module, attribute)
 

@@ -94,7 +94,8 @@ class Budget:
         return amount
 
     def __str__(self) -> str:
-        return f"{self.amount:,} {self.unit.replace('_', ' ')}"
+        unit = self.unit.replace("_", " ")
+        return f"{self.amount:,} {unit.removesuffix('s') if self.amount == 1 else unit}"
 
 
 @frozen(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +39,7 @@ def _options(context: typer.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script: every mistake of the user's is one message and an exit status."""
+    warnings.formatwarning = lambda message, *_, **__: f"rlcl: warning: {message}\n"
     try:
         app(arguments, standalone_mode=True)
     except RlclError as error:

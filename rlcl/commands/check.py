@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rlcl.launch.estimate import Estimate
     from rlcl.streams.stream import Stream
 
 __all__ = ["add_to"]
@@ -47,15 +48,14 @@ def check(
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         trainer = make_trainer(experiment, experiment.seeds[0], stream)
         found = estimate(trainer)
-        seeds = len(experiment.seeds)
+        steps = "" if found.steps is None else f", {found.steps:,} steps in all"
         console.print(
             f"learner   {found.learner}\n"
-            f"budget    {experiment.budget} an experience, {found.steps:,} steps in all\n"
-            f"time      about {_duration(found.seconds)} a seed"
-            + (f", {_duration(found.seconds * seeds)} for {seeds} seeds" if seeds > 1 else "")
-            + f" ({found.rate:,.0f} steps/s, one evaluation {found.evaluation_seconds:.2f} s)\n"
+            f"budget    {experiment.budget} an experience{steps}\n"
+            f"time      {_time(found, len(experiment.seeds))}\n"
             f"memory    about {found.memory / 2**20:,.0f} MiB at the peak",
             highlight=False,
+            soft_wrap=True,
         )
         console.print("[green]ready to run[/]")
 
@@ -88,6 +88,14 @@ def _draw(stream: Stream, path: Path, console: Console) -> None:
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}") from error
     console.print(f"picture   {path}", highlight=False)
+
+
+def _time(found: Estimate, seeds: int) -> str:
+    evaluation = f"one evaluation {found.evaluation_seconds:.2f} s"
+    if found.seconds is None:
+        return f"unknown: the learner has no method steps(experience); {evaluation}"
+    several = f", {_duration(found.seconds * seeds)} for {seeds} seeds" if seeds > 1 else ""
+    return f"about {_duration(found.seconds)} a seed{several} ({found.rate:,.0f} steps/s, {evaluation})"
 
 
 def _duration(seconds: float) -> str:

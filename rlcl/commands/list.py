@@ -66,7 +66,7 @@ def _settings_table(kind: str, name: str) -> Table:
 
     component: Any = find(kind, name)
     if not inspect.isclass(component):
-        raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}")
+        raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}".replace("\\[", "["))
     cls: Any = component
     table = Table(box=None, pad_edge=False)
     for column in ("key", "default", "what it is"):

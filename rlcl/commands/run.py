@@ -68,6 +68,7 @@ def _run(experiment: Experiment, root: Path, console: Console) -> None:
 
 
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
+    from rlcl.evaluation.results import measure_named
     from rlcl.report.figures import r_figure
     from rlcl.report.tables import criteria_table, metrics_table, r_table, summaries
     from rlcl.tracking.folder import disk_errors
@@ -84,8 +85,9 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     matrix = sum(o.R for o in outcomes) / len(outcomes)
     with disk_errors(folder):
         measure = outcomes[0].measures[0]
+        called = measure_named(measure).name.replace("_", " ")
         seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-        title = f"{experiment.name}: {measure.replace('_', ' ')}, {seeds}"
+        title = f"{experiment.name}: {called}, {seeds}"
         r_figure(matrix, names, measure, title).savefig(folder / "R.png", dpi=120)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
     console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)

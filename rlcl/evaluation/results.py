@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +21,14 @@ Array = np.ndarray[Any, Any]
 
 
 def measure_named(name: str) -> Measure:
-    """The measure that records of that name come from."""
-    measure: Measure = find("measure", name)
+    """The measure that records of that name come from.
+
+    Raises:
+        Problem: there is none of that name, or it is something else.
+    """
+    measure = find("measure", name)
+    if not isinstance(measure, Measure):
+        raise Problem(f"{name} is no measure; make one with rlcl.evaluation.measures.Measure")
     return measure
 
 
@@ -92,14 +100,18 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
         Names to values, without those that the run does not define (forgetting with T = 1).
 
     Raises:
-        Problem: an unknown name.
+        Problem: an unknown name, or a metric that gives no number.
     """
     records = tuple(records)
     values: dict[str, float] = {}
     results = {measure: Results(records, measure) for measure in measures}
     for measure, metric, reported in _selected(measures, names):
         value = find("metric", metric)(results[measure])
-        if value is not None and np.isfinite(value):
+        if value is None:
+            continue
+        if not isinstance(value, numbers.Real):
+            raise Problem(f"metric {reported} must give one number or None, got {type(value).__name__} {value!r}")
+        if math.isfinite(value):
             values[reported] = float(value)
     return values
 
@@ -123,7 +135,7 @@ def _selected(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, 
     offered: dict[str, tuple[str, str, str]] = {}
     for place, measure in enumerate(measures):
         for metric in entries("metric"):
-            reported = f"{measure}.{metric}" if metric in OWN or place else metric
+            reported = f"{measure_named(measure).name}.{metric}" if metric in OWN or place else metric
             offered[reported] = (measure, metric, reported)
     if not names:
         return list(offered.values())

@@ -46,6 +46,9 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
     if not isinstance(stream, Stream):
         found = type(stream).__name__
         raise UnsupportedError(f"stream: make() must return rlcl.streams.stream.Stream, got {found}")
+    if [e.index for e in stream] != list(range(len(stream))) or not len(stream):
+        found = ", ".join(str(e.index) for e in stream) or "no experience"
+        raise UnsupportedError(f"stream: its experiences must be numbered from 0, one after the other; got {found}")
     tried: set[Any] = set()
     for experience in stream:
         source = experience.train

@@ -25,18 +25,18 @@ class Estimate:
 
     Args:
         learner: in words, with its number of parameters where it tells.
-        steps: of the whole run.
+        steps: of the whole run; None where the learner does not tell.
         rate: steps a second.
         evaluation_seconds: one evaluation as planned.
-        seconds: of the whole run.
+        seconds: of the whole run; None without its steps.
         memory: bytes at the peak.
     """
 
     learner: str
-    steps: int
+    steps: int | None
     rate: float
     evaluation_seconds: float
-    seconds: float
+    seconds: float | None
     memory: int
 
 
@@ -47,7 +47,7 @@ def estimate(trainer: Trainer) -> Estimate:
         pass
     evaluation = time.perf_counter() - started
     learner = trainer.learner
-    steps = total_steps(trainer) or 0
+    steps = total_steps(trainer)
     started, first, before = 0.0, 0, 0.0
     for _ in learner.learn(trainer._experiences[0]):
         now = time.perf_counter()
@@ -59,7 +59,7 @@ def estimate(trainer: Trainer) -> Estimate:
             break
     done = learner.position.step - first
     rate = done / max(before - started, 1e-9) if done else 1.0
-    seconds = steps / rate + evaluation * _evaluations(trainer, steps)
+    seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
     return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer))
 
 

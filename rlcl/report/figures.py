@@ -48,7 +48,7 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     axes.set_xticks(range(columns), names, rotation=30, ha="right", fontsize=9)
     axes.set_yticks(range(rows), [f"after {names[t]}" if rows > 1 else "joint" for t in range(rows)], fontsize=9)
     axes.set_xlabel("evaluated on")
-    axes.set_title(title or measure.replace("_", " "), fontsize=11)
+    axes.set_title(title or measure_named(measure).name.replace("_", " "), fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)
     return figure
 

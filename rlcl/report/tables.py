@@ -28,7 +28,8 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table:
     matrices = [sign * Results(o.records, measure).R for o in outcomes]
     before = [sign * Results(o.records, measure).before for o in outcomes]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    table = Table(title=f"{measure.replace('_', ' ')} ({seeds})", title_justify="left", title_style="bold")
+    called = measure_named(measure).name.replace("_", " ")
+    table = Table(title=f"{called} ({seeds})", title_justify="left", title_style="bold")
     table.add_column("trained on \\ evaluated on", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")

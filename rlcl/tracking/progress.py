@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rlcl.evaluation.results import Results
+from rlcl.evaluation.results import Results, measure_named
 from rlcl.types import Boundary, Event, Record
 
 __all__ = ["PlainProgress", "ProgressSink", "TerminalProgress", "progress_for"]
@@ -71,7 +71,7 @@ class PlainProgress:
             if item.trained_on >= 0:
                 measure = self._measures[0]
                 row = _row(self._records, measure, item.trained_on)
-                self._say(item.trained_on, item.step, f"{measure}: {row}" if row else "")
+                self._say(item.trained_on, item.step, f"{measure_named(measure).name}: {row}" if row else "")
         elif time.monotonic() - self._said > LINE_SECONDS:
             values = ", ".join(f"{k} {v:.4g}" for k, v in item.values.items())
             self._say(self._experience, item.step, values)
@@ -129,8 +129,9 @@ class TerminalProgress:
             self._update(rate=rate.replace("_", " "), latest=" ".join(f"{k} {v:.3g}" for k, v in shown.items()))
         elif item.trained_on >= 0:
             row = _row(self._records, self._measures[0], item.trained_on)
+            measure = measure_named(self._measures[0]).name
             self._bar.console.print(
-                f"{self._title}  [bold]{self._names[item.trained_on]}[/]  {self._measures[0]} {row}", highlight=False
+                f"{self._title}  [bold]{self._names[item.trained_on]}[/]  {measure} {row}", highlight=False
             )
 
     def step(self, step: int, experience: int) -> None:

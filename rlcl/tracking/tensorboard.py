@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlcl.evaluation.results import Results
+from rlcl.evaluation.results import Results, measure_named
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.types import Boundary, Event, Record
 
@@ -44,7 +44,7 @@ class TensorBoard:
         elif isinstance(item, Record):
             self._records.append(item)
             name = f"{item.evaluated_on:02d} {self._names[item.evaluated_on]}"
-            self._writer.add_scalar(f"{item.metric}/{name}", item.value, item.step)
+            self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
         elif item.trained_on >= 0:
             self._picture(item.step)
 
@@ -58,7 +58,8 @@ class TensorBoard:
         for measure in self._measures:
             matrix = Results(self._records, measure).R
             if matrix.size:
-                self._writer.add_figure(f"R/{measure}", r_figure(matrix, self._names, measure), step)
+                called = measure_named(measure).name
+                self._writer.add_figure(f"R/{called}", r_figure(matrix, self._names, measure), step)
         self._writer.flush()
 
     def summary(self, config: str, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:

@@ -39,8 +39,14 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
 
     Returns:
         The checkpoint's own folder.
+
+    Raises:
+        CheckpointError: the state holds something that is neither a tensor, an array nor a plain value.
     """
-    structure, tensors = flatten(state)
+    try:
+        structure, tensors = flatten(state)
+    except TypeError as error:
+        raise CheckpointError(f"{error}; state_dict must give what a file can hold without pickle") from error
     target, temporary = folder / f"{number:08d}", folder / f".{number:08d}.{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".*"):  # by a process that was killed while it saved

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from rlcl.commands import main
 from rlcl.experiment import load_experiment
 from rlcl.launch.local import run_experiment
+from rlcl.registry import entries
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-HOW_TO = ROOT / "docs" / "how-to" / "add-a-component.md"
+HOW_TO = ROOT / "docs" / "how-to"
+GUIDES = sorted(path.name for path in HOW_TO.glob("*.md") if "```console" in path.read_text())
+NUMBER = re.compile(r"-?\d+\.\d+")
+NEAR = 0.05  # other machines round otherwise, and training carries it on
 
 
 def blocks(path: Path) -> list[tuple[str, str, str]]:
@@ -20,22 +29,104 @@ def blocks(path: Path) -> list[tuple[str, str, str]]:
     return BLOCK.findall(path.read_text())
 
 
-COMPONENTS = [title for language, title, _ in blocks(HOW_TO) if language == "yaml"]
+def same_line(expected: str, actual: str) -> bool:
+    """Whether a line is as shown: ``...`` stands for anything, and fractions may differ a little."""
+    parts = [NUMBER.sub("#", re.escape(part).replace(r"\.", ".").replace(r"\-", "-")) for part in expected.split("...")]
+    found = re.fullmatch(".*".join(parts).replace("#", f"({NUMBER.pattern})"), actual)
+    shown = NUMBER.findall(expected)
+    return found is not None and all(
+        abs(float(a) - float(b)) <= NEAR for a, b in zip(shown, found.groups(), strict=True)
+    )
 
 
-@pytest.mark.parametrize("title", COMPONENTS)
-def test_an_experiment_of_the_how_to_runs(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _, name, text in blocks(HOW_TO):
-        (tmp_path / name).write_text(text)
+def as_shown(expected: list[str], actual: list[str]) -> bool:
+    """Whether the lines are those shown, a line ``...`` standing for any number of them."""
+    if not expected:
+        return not actual
+    if expected[0] == "...":
+        return any(as_shown(expected[1:], actual[skipped:]) for skipped in range(len(actual) + 1))
+    return bool(actual) and same_line(expected[0], actual[0]) and as_shown(expected[1:], actual[1:])
+
+
+def test_what_is_shown_is_compared() -> None:
+    assert as_shown(["a", "...", "x 0.91 of ..."], ["a", "b", "c", "x 0.93 of 7"])
+    assert not as_shown(["x 0.91"], ["x 0.99"])
+    assert not as_shown(["x 12"], ["x 13"])
+    assert not as_shown(["a"], ["a", "b"])
+    assert not as_shown(["a", "..."], ["b"])
+
+
+def call(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that a command prints; those of rlcl run in this process, which saves its start."""
+    program, *arguments = shlex.split(command)
+    if program == "rlcl":
+        for name in [name for name in sys.modules if name.startswith("rlcl_file_")]:
+            del sys.modules[name]  # as a new process would, read the user's files anew
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(arguments)
+        printed = "".join(capsys.readouterr())
+    else:
+        assert program == "python"
+        done = subprocess.run([sys.executable, *arguments], check=False, capture_output=True, text=True)
+        printed = done.stdout + done.stderr
+    return [line.rstrip() for line in printed.splitlines()]
+
+
+def changed(text: str, diff: str) -> str:
+    """A file's text with the lines that begin with - replaced by those with +, wherever they are indented."""
+    old = "\n".join(line[1:] for line in diff.splitlines() if line.startswith("-"))
+    new = "\n".join(line[1:] for line in diff.splitlines() if line.startswith("+"))
+    assert text.count(old) == 1, f"{text.count(old)} places for {old!r}"
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_prints_what_it_shows(
+    guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (finished,) = run_experiment(load_experiment(tmp_path / title), tmp_path / "runs")
-    assert finished.outcome.metrics
-    if title == "worst.yaml":
-        assert {"accuracy.average", "worst_experience"} == set(finished.outcome.metrics)
+    files = {title: text for language, title, text in blocks(HOW_TO / guide) if title and language != "diff"}
+    diffs: dict[str, str] = {}
+    ran: set[str] = set()
+    for language, title, text in blocks(HOW_TO / guide):
+        if language == "diff":
+            diffs[title] = changed(files[title], text)
+        if language != "console":
+            continue
+        for name, content in {**files, **diffs}.items():
+            (tmp_path / name).write_text(content)
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+            printed = call(command, capsys)
+            assert as_shown(shown.splitlines(), printed), f"$ {command}\n" + "\n".join(printed)
+            ran.update(shlex.split(command) if not diffs else [])
+        diffs = {}
+    assert {name for name in files if name.endswith(".yaml")} <= ran, "an experiment that nobody runs"
 
 
-def test_every_file_of_the_how_to_is_used() -> None:
-    assert {Path(title).stem for title in COMPONENTS} == {Path(name).stem for _, name, _ in blocks(HOW_TO)}
+def test_a_package_gives_a_component_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {title: text for _, title, text in blocks(HOW_TO / "add-a-component.md") if title}
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    (tmp_path / "log_scale.py").write_text(files["log_scale.py"])
+    installed = tmp_path / "my_encoders-0.1.0.dist-info"  # what pip makes of it
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    ((group, points),) = project["entry-points"].items()
+    lines = [f"{name} = {place}" for name, place in points.items()]
+    (installed / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries.cache_clear()
+    try:
+        printed = call("rlcl list encoder", capsys)
+        experiment = load_experiment("quickstart", ["encoder=log_scale"])
+    finally:
+        entries.cache_clear()
+    assert any(line.startswith("log_scale ") and line.endswith("my-encoders 0.1.0") for line in printed)
+    assert experiment.encoder.type == "log_scale"
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/how-to/read-a-run.md"])
@@ -90,8 +181,6 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_every_component_is_in_the_readme() -> None:
-    from rlcl.registry import entries
-
     text = (ROOT / "README.md").read_text()
     kinds = ("data", "stream", "network", "learner", "method", "measure")
     missing = [entry for kind in kinds for entry in entries(kind) if f"`{entry}`" not in text]

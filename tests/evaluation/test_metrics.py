@@ -304,3 +304,21 @@ def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> 
         warnings.simplefilter("error")
         rows = [record(10 * t + 10, t, j, NAN) for t in range(2) for j in range(2)]
         assert {} == metrics(rows, ["accuracy"])
+
+
+def test_a_measure_in_a_file_is_reported_by_its_name_and_only_a_measure_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from rlcl.evaluation.measures import Measure\nCOST = Measure('cost', False, lambda *_: 1.0)\ndef cost(): ...\n"
+    )
+    records = [Record("", 0, 1, 0, 0, f"{file}:COST", 2.0)]
+    assert {"cost.average": -2.0} == metrics(records, [f"{file}:COST"], ["cost.average"])
+    with pytest.raises(Problem, match="cost is no measure"):
+        metrics(records, [f"{file}:cost"])
+
+
+def test_a_metric_that_gives_no_number_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("def row(results):\n    return results.R[0]\n")
+    with pytest.raises(Problem, match="metric row must give one number or None, got ndarray"):
+        metrics([Record("", 0, 1, 0, 0, "accuracy", 0.5)], ["accuracy"], [f"{file}:row"])

@@ -169,7 +169,7 @@ def test_a_failure_leaves_the_older_one_and_nothing_half_written(
 
 
 def test_a_state_that_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="state /a: expected a tensor"):
+    with pytest.raises(CheckpointError, match="state /a: expected a tensor"):
         checkpoint.save(tmp_path / "new", 0, {"a": object()})
     assert not (tmp_path / "new").exists()
 
