@@ -224,6 +224,26 @@ def autoencoder(*methods: Method, optimizer: OptimizerFactory | None = None, **s
     return Autoencoder(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
 
 
+def avalanche(*methods: Method, strategy: str = "Naive", network: Any = None, **options: Any) -> Any:
+    """A strategy at a size for tests."""
+    from rlcl.learners.avalanche import Avalanche
+
+    return Avalanche(
+        strategy=strategy,
+        options=options,
+        network=network or Mlp(hidden=(16,)),
+        optimizer=Adam(lr=0.01),
+        batch_size=8,
+        methods=methods,
+    )
+
+
+def heads_by_task() -> Any:
+    from rlcl.networks.avalanche import AvalancheNetwork
+
+    return AvalancheNetwork(model="MTSimpleMLP", options={"hidden_size": 8})
+
+
 def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", policy: Any = None, **options: Any) -> Any:
     """An algorithm at a size for tests."""
     from rlcl.learners.sb3 import StableBaselines3
@@ -274,6 +294,7 @@ class HostCase:
 
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native"})
 _LIBRARY = frozenset({"boundaries"})
+_AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
     "classifier": HostCase(classifier, digit_stream, "categorical", _NATIVE, Scale),
@@ -284,6 +305,14 @@ HOSTS: Mapping[str, HostCase] = {
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale
     ),
     "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
+    "avalanche": HostCase(lambda *m: avalanche(*m, strategy="Replay", mem_size=10), digit_stream, "categorical", _AVALANCHE, Scale),
+    "avalanche_heads": HostCase(
+        lambda *m: avalanche(*m, network=heads_by_task()),
+        lambda: digit_stream(task_ids=True),
+        "categorical",
+        _AVALANCHE | {"task_id"},
+        Scale,
+    ),
     "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),

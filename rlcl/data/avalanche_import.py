@@ -37,14 +37,15 @@ def import_avalanche() -> ModuleType:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """While Avalanche's own code runs: leaves out what it says of its own deprecated functions.
+    """While Avalanche's own code runs: leaves out warnings of deprecated functions that it calls.
 
     They also reset the process's warning filters, which are restored here.
     """
     with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         yield
     for warning in said:
-        if not issubclass(warning.category, DeprecationWarning):
+        if not issubclass(warning.category, DeprecationWarning) and "deprecated" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 

@@ -22,6 +22,7 @@ from rlcl.data.avalanche_import import quietly
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.alternation import alternating
+from rlcl.learners.classifier import IMPOSSIBLE
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
@@ -140,12 +141,22 @@ class Avalanche:
         return None if found is None else Batch(found[0], found[1], found[-1] if self._shows_task_ids else None)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, classes) logits for encoded inputs."""
+        """(B, classes) logits for encoded inputs, -1e9 for classes without an output yet and those of other tasks."""
         from rlcl.learners.avalanche_prediction import is_multitask
 
-        tasks = [] if not is_multitask(self.module) else [torch.zeros(len(x)).long() if task_ids is None else task_ids]
-        outputs: Tensor = self.module(x, *tasks)
-        return outputs
+        spec, module = self._setup.spec, self.module
+        if not is_multitask(module):
+            logits: Tensor = module(x)
+            return F.pad(logits, (0, max(spec.classes - logits.shape[1], 0)), value=IMPOSSIBLE)
+        tasks = torch.zeros(len(x), dtype=torch.int64, device=x.device) if task_ids is None else task_ids
+        logits = module(x, tasks)
+        logits = F.pad(logits, (0, max(spec.classes - logits.shape[1], 0)), value=IMPOSSIBLE)
+        if task_ids is None:
+            return logits
+        impossible = torch.ones(len(spec.task_classes), logits.shape[1], dtype=torch.bool, device=x.device)
+        for task, classes in enumerate(spec.task_classes):
+            impossible[task, list(classes)] = False
+        return logits.masked_fill(impossible[task_ids], IMPOSSIBLE)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy over a batch, a scalar."""

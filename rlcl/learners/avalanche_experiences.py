@@ -50,8 +50,8 @@ def benchmark(stream: Stream) -> tuple[list[Encoded], Any]:
     """The experiences' data, still without inputs, and Avalanche's benchmark over them."""
     avalanche = import_avalanche()
     decorate = avalanche.benchmarks.utils._make_taskaware_classification_dataset
-    held = [_held(experience) for experience in stream]
-    datasets = [decorate(e, targets=e.labels.tolist(), task_labels=e.tasks.tolist()) for e in held]
+    held = [_held(experience, stream.visibility.in_training) for experience in stream]
+    datasets = [decorate(e, targets=e.labels.tolist(), task_labels=_labels(e.tasks)) for e in held]
     made = avalanche.benchmarks.dataset_benchmark(datasets, datasets)
     # What iCaRL reads; Avalanche itself gives it to benchmarks that divide classes alone.
     classes = [sorted(set(e.labels.tolist())) for e in held]
@@ -60,10 +60,17 @@ def benchmark(stream: Stream) -> tuple[list[Encoded], Any]:
     return held, made
 
 
-def _held(experience: Experience) -> Encoded:
+def _held(experience: Experience, shows_task_ids: bool) -> Encoded:
     source = experience.train
     assert isinstance(source, LabelledArrays)
+    labels = source.targets
+    if not shows_task_ids:
+        return Encoded(labels, torch.zeros_like(labels))
     tasks = source.task_ids
-    if tasks is None:
-        tasks = torch.full((len(source),), experience.task_id or 0)
-    return Encoded(source.targets, tasks)
+    return Encoded(labels, torch.full_like(labels, experience.task_id or 0) if tasks is None else tasks)
+
+
+def _labels(tasks: Tensor) -> int | list[int]:
+    """One label where all are equal, as Avalanche's benchmarks have it: its memories cannot be joined to a list."""
+    found: list[int] = tasks.tolist()
+    return found[0] if len(set(found)) == 1 else found

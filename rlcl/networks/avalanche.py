@@ -35,8 +35,9 @@ class AvalancheNetwork:
     options: Mapping[str, Any] = option(factory=dict, help="the model's own keyword arguments")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
-        models = vars(import_avalanche().models)
-        known = {name: m for name, m in models.items() if inspect.isclass(m) and issubclass(m, nn.Module)}
+        models = import_avalanche().models
+        places = {**vars(models.packnet), **vars(models)}
+        known = {name: m for name, m in places.items() if inspect.isclass(m) and issubclass(m, nn.Module)}
         cls = named(self.model, known, "model", "learner.network.model")
         sizes = {**dict.fromkeys(OUTPUTS, outputs), **dict.fromkeys(FEATURES, math.prod(shape))}
         parameters = inspect.signature(cls).parameters
