@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from rlcl.data.scikit import Digits
 from rlcl.data.sources import Data, Environment
+from rlcl.data.torchvision import IDX_FILES
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
@@ -317,3 +320,21 @@ HOSTS: Mapping[str, HostCase] = {
     "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
 }
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """The IDX format of LeCun: two zeros, 8 for uint8, the number of dimensions, the dimensions, the bytes."""
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_mnist(root: Path) -> dict[str, np.ndarray]:
+    """Twenty images a split; image i of the training set is i everywhere but for a last pixel of 255."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    images = np.repeat(np.arange(20), 28 * 28).reshape(20, 28, 28)
+    images[:, 27, 27] = 255
+    arrays = dict(zip(IDX_FILES, (images, np.arange(20) % 10, images[::-1], np.arange(20)[::-1] % 10), strict=True))
+    for name, array in arrays.items():
+        write_idx(folder / name, array)
+    return arrays
