@@ -210,7 +210,9 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
 
 
 def learner_host(learner: Any) -> Any:
-    """What methods see of a Stable-Baselines3 learner."""
+    """What methods see of a library's learner."""
+    if hasattr(learner, "host"):
+        return learner.host
     from rlcl.learners.sb3_host import host_of
 
     return host_of(learner.model, learner._setup.stream.visibility, lambda: learner.position)
@@ -308,7 +310,9 @@ HOSTS: Mapping[str, HostCase] = {
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale
     ),
     "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
-    "avalanche": HostCase(lambda *m: avalanche(*m, strategy="Replay", mem_size=10), digit_stream, "categorical", _AVALANCHE, Scale),
+    "avalanche": HostCase(
+        lambda *m: avalanche(*m, strategy="Replay", mem_size=10), digit_stream, "categorical", _AVALANCHE, Scale
+    ),
     "avalanche_heads": HostCase(
         lambda *m: avalanche(*m, network=heads_by_task()),
         lambda: digit_stream(task_ids=True),

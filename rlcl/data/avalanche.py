@@ -80,7 +80,7 @@ def sources(datasets: Sequence[Any]) -> list[LabelledArrays]:
         return [LabelledArrays(numbers, y, transform=Items(dataset)) for numbers, y, dataset in parts]
     inputs = torch.cat([Items(dataset)(numbers) for numbers, dataset in zip(rows, datasets, strict=True)])
     whole, places = LabelledArrays(inputs, torch.cat(labels)), torch.arange(len(inputs))
-    return [whole.subset(part) for part in places.split([len(numbers) for numbers in rows])]
+    return [whole.subset(part) for part in torch.split(places, [len(numbers) for numbers in rows])]
 
 
 @frozen
@@ -114,9 +114,10 @@ class AvalancheData:
     options: Mapping[str, Any] = option(factory=dict, help="the benchmark's own keyword arguments")
 
     def load(self) -> Data:
-        halves = load_benchmark(self.benchmark, self.options, 0, "data.options")
-        arrays: list[Tensor] = []
-        for half in halves:
-            parts = [source.read() for source in sources(half)]
-            arrays += [torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])]
-        return Data(*arrays, name=self.benchmark)
+        train, test = load_benchmark(self.benchmark, self.options, 0, "data.options")
+        return Data(*_joined(train), *_joined(test), name=self.benchmark)
+
+
+def _joined(datasets: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    parts = [source.read() for source in sources(datasets)]
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])

@@ -5,34 +5,32 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from attrs import define, field
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.avalanche_import import quietly
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.alternation import alternating
-from rlcl.learners.classifier import IMPOSSIBLE
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, preserved_global_state, seed_globals
 from rlcl.state import cloned
-from rlcl.types import Batch, Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
+from rlcl.types import Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
 
 if TYPE_CHECKING:
     from rlcl.learners.avalanche_experiences import Encoded
+    from rlcl.learners.avalanche_host import AvalancheHost
     from rlcl.learners.avalanche_strategy import Watch
 
 __all__ = ["Avalanche"]
@@ -76,9 +74,12 @@ class Avalanche:
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
     position: Position = field(init=False, factory=Position)
+    host: AvalancheHost = field(init=False, default=None)  # what methods see
     _setup: Setup = field(init=False, default=None)
     _seeds: Seeds = field(init=False, default=None)
-    _unused: tuple[tuple[Method, ...], dict[str, Any]] = field(init=False, default=None)  # methods and encoder, as given
+    _unused: tuple[tuple[Method, ...], dict[str, Any]] = field(
+        init=False, default=None
+    )  # methods and encoder, as given
     _strategy: Any = field(init=False, default=None)
     _watch: Watch = field(init=False, default=None)
     _data: list[Encoded] = field(init=False, factory=list)
@@ -100,81 +101,15 @@ class Avalanche:
     def encoder(self) -> Encoder:
         return self._setup.encoder
 
-    # What methods see (rlcl.types.Host).
-
     @property
     def name(self) -> str:
         return f"avalanche ({self.strategy})"
-
-    @property
-    def kind(self) -> str:
-        return "categorical"
-
-    @property
-    def provides(self) -> frozenset[str]:
-        visible = {"task_id"} if self._shows_task_ids else set()
-        return frozenset({"batch", "targets", "loss", "boundaries", *visible})
-
-    @property
-    def primary(self) -> str:
-        return "network"
 
     @property
     def module(self) -> nn.Module:
         """The strategy's model; growing heads replace some of its parameters."""
         module: nn.Module = self._strategy.model
         return module
-
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {"network": self.module}
-
-    @property
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        optimizer = self._strategy.optimizer
-        return {} if optimizer is None else {"network": optimizer}
-
-    @property
-    def batch(self) -> Batch | None:
-        """The strategy's minibatch, with what its own memory joined to it."""
-        found = self._strategy.mbatch
-        return None if found is None else Batch(found[0], found[1], found[-1] if self._shows_task_ids else None)
-
-    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, classes) logits for encoded inputs, -1e9 for classes without an output yet and those of other tasks."""
-        from rlcl.learners.avalanche_prediction import is_multitask
-
-        spec, module = self._setup.spec, self.module
-        if not is_multitask(module):
-            logits: Tensor = module(x)
-            return F.pad(logits, (0, max(spec.classes - logits.shape[1], 0)), value=IMPOSSIBLE)
-        tasks = torch.zeros(len(x), dtype=torch.int64, device=x.device) if task_ids is None else task_ids
-        logits = module(x, tasks)
-        logits = F.pad(logits, (0, max(spec.classes - logits.shape[1], 0)), value=IMPOSSIBLE)
-        if task_ids is None:
-            return logits
-        impossible = torch.ones(len(spec.task_classes), logits.shape[1], dtype=torch.bool, device=x.device)
-        for task, classes in enumerate(spec.task_classes):
-            impossible[task, list(classes)] = False
-        return logits.masked_fill(impossible[task_ids], IMPOSSIBLE)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy over a batch, a scalar."""
-        assert batch.targets is not None
-        return F.cross_entropy(self.outputs(batch.inputs, batch.task_ids), batch.targets)
-
-    def sample(self, n: int, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, encoded, without replacement."""
-        held = self._data[self._lived]
-        rows = torch.from_numpy(rng.permutation(len(held))[:n])
-        found = held.batch(rows, self._shows_task_ids)
-        return Batch(*(None if part is None else part.to(self._setup.device) for part in found))  # type: ignore[arg-type]
-
-    @property
-    def _shows_task_ids(self) -> bool:
-        return self._setup.stream.visibility.in_training
-
-    # The learner's life (rlcl.types.Learner).
 
     def prepare(self, setup: Setup) -> None:
         from rlcl.learners.avalanche_prediction import is_multitask
@@ -208,6 +143,7 @@ class Avalanche:
     def _build(self) -> None:
         """A strategy that has learned nothing, with everything around it."""
         from rlcl.learners.avalanche_experiences import benchmark
+        from rlcl.learners.avalanche_host import AvalancheHost
         from rlcl.learners.avalanche_strategy import Ingredients, Watch, build_module, build_strategy, find_strategy
 
         setup, spec = self._setup, self._setup.spec
@@ -224,7 +160,10 @@ class Avalanche:
         self._strategy.model.to(setup.device)
         self._data, self._benchmark = benchmark(setup.stream)
         self._lived = 0
-        self._attached = attach(self.methods, self, self._seeds.child("methods"))
+        self.host = AvalancheHost(
+            self.name, self._strategy, spec, setup.stream.visibility, lambda: self._data[self._lived]
+        )
+        self._attached = attach(self.methods, self.host, self._seeds.child("methods"))
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to over its own data."""
@@ -258,14 +197,14 @@ class Avalanche:
                     position.update = 0
                 yield event
 
-    def _updates(self, experience: Experience) -> Iterator[bool]:
+    def _updates(self, experience: Experience) -> Generator[bool, None, None]:
         """Trains on an experience; yields after every update, whether it was the last one."""
         strategy, watch, place = self._strategy, self._watch, self._lived
         seed_globals(self._seeds.child(f"experience {place}"))
         assert isinstance(experience.train, LabelledArrays)
         x, _ = experience.train.read()
         self.encoder.fit(x)
-        self._data[place].inputs = torch.cat([self.encoder.encode(part) for part in x.split(ROWS_AT_ONCE)])
+        self._data[place].inputs = torch.cat([self.encoder.encode(part) for part in torch.split(x, ROWS_AT_ONCE)])
         strategy.train_epochs = experience.budget.epochs
 
         def run(hand_over: Any) -> None:
@@ -288,7 +227,7 @@ class Avalanche:
 
     def _event(self, rate: float, experience: Experience) -> Event:
         values = {"loss": self._watch.mean_loss()}
-        for optimizer in self.optimizers.values():
+        for optimizer in self.host.optimizers.values():
             values["lr"] = float(optimizer.param_groups[0]["lr"])
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if gradients:
@@ -297,8 +236,8 @@ class Avalanche:
             if not math.isfinite(value):
                 raise DivergenceError(
                     f"the {what} of learner {self.name} is {value} by update {self.position.step}, in experience "
-                    f"{experience.index} ({experience.name}); lower learner.optimizer.lr or the strategy's strength, or "
-                    "standardize the data"
+                    f"{experience.index} ({experience.name}); lower learner.optimizer.lr or the strategy's "
+                    "strength, or standardize the data"
                 )
         return Event(self.position.step, {**values, "samples_per_second": rate})
 

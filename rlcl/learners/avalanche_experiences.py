@@ -40,10 +40,11 @@ class Encoded:
             raise RuntimeError("an experience is read before it is learned")
         return self.inputs[row], int(self.labels[row])
 
-    def batch(self, rows: Tensor, visible: bool) -> Batch:
+    def batch(self, rows: Tensor, visible: bool, device: torch.device) -> Batch:
         """Those rows, with their task ids where the protocol shows them."""
         assert self.inputs is not None
-        return Batch(self.inputs[rows], self.labels[rows], self.tasks[rows] if visible else None)
+        tasks = self.tasks[rows].to(device) if visible else None
+        return Batch(self.inputs[rows].to(device), self.labels[rows].to(device), tasks)
 
 
 def benchmark(stream: Stream) -> tuple[list[Encoded], Any]:

@@ -104,9 +104,9 @@ def find_strategy(name: str) -> Any:
     return named(name, known, "strategy", "learner.strategy")
 
 
-def build_module(strategy: Any, options: Mapping[str, Any], network: Network, shape: tuple[int, ...], classes: int) -> (
-    nn.Module | None
-):
+def build_module(
+    strategy: Any, options: Mapping[str, Any], network: Network, shape: tuple[int, ...], classes: int
+) -> nn.Module | None:
     """The network that a strategy wants, None where it is made of its options alone.
 
     Raises:

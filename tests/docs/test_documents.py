@@ -20,6 +20,7 @@ def blocks(path: Path) -> list[tuple[str, str, str]]:
     return BLOCK.findall(path.read_text())
 
 
+AVALANCHE = [text for _, _, text in blocks(ROOT / "docs" / "how-to" / "use-avalanche.md") if "SplitMNIST" not in text]
 COMPONENTS = [title for language, title, _ in blocks(HOW_TO) if language == "yaml"]
 
 
@@ -32,6 +33,14 @@ def test_an_experiment_of_the_how_to_runs(title: str, tmp_path: Path, monkeypatc
     assert finished.outcome.metrics
     if title == "worst.yaml":
         assert {"accuracy.average", "worst_experience"} == set(finished.outcome.metrics)
+
+
+@pytest.mark.parametrize("text", AVALANCHE)
+def test_an_experiment_with_avalanche_runs(text: str, tmp_path: Path) -> None:
+    stream = "" if text.startswith("stream") else "stream: {type: class_incremental, experiences: 2}\n"
+    (tmp_path / "config.yaml").write_text(f"name: documented\n{stream}{text}budget: {{epochs: 1}}\n")
+    (finished,) = run_experiment(load_experiment(tmp_path / "config.yaml"), tmp_path / "runs")
+    assert finished.outcome.metrics
 
 
 def test_every_file_of_the_how_to_is_used() -> None:

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from harness import differences, digit_stream, learn_all, learn_one, learning, prepared, weights
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from rlcl.encoders.scale import Scale
 from rlcl.errors import CheckpointError, DivergenceError, Problem, UnseenTaskError, UnsupportedError
 from rlcl.learners.avalanche import Avalanche
 from rlcl.learners.avalanche_strategy import find_strategy
+from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.methods.ewc import Ewc
 from rlcl.networks.avalanche import AvalancheNetwork
@@ -76,8 +77,8 @@ class Plain:
     """A script that knows Avalanche alone, with the seeds that the learner uses."""
 
     strategy: str
-    options: dict[str, Any] = {}  # noqa: RUF012
-    network: Any = Mlp(hidden=(16,))
+    options: dict[str, Any] = field(factory=dict)
+    network: Any = field(factory=lambda: Mlp(hidden=(16,)))
     task_ids: bool = False
 
     def benchmark(self, stream: Stream) -> Any:
@@ -190,7 +191,9 @@ def test_R_holds_the_accuracies_of_avalanches_own_evaluation(name: str) -> None:
         rows.append(evaluated(own, measured))
     seen = ~np.isnan(outcome.R)
     assert (2, 2) == outcome.R.shape
-    assert ([[True, False], [True, True]] if name == "heads by task" else np.ones((2, 2), bool).tolist()) == seen.tolist()
+    assert (
+        [[True, False], [True, True]] if name == "heads by task" else np.ones((2, 2), bool).tolist()
+    ) == seen.tolist()
     np.testing.assert_allclose(np.array(rows)[seen], outcome.R[seen], atol=1e-6)
 
 
@@ -366,7 +369,9 @@ def test_a_name_that_does_not_exist_is_a_problem(settings: dict[str, Any], messa
         prepared(Avalanche(**{"strategy": "Naive", **settings}), digit_stream(), encoder=encoder())
 
 
-def unsupported(message: str, strategy: str, network: Any = None, stream: Stream | None = None, **settings: Any) -> None:
+def unsupported(
+    message: str, strategy: str, network: Any = None, stream: Stream | None = None, **settings: Any
+) -> None:
     with pytest.raises(UnsupportedError, match=message):
         ready(strategy, network, stream, **settings)
 
@@ -379,12 +384,21 @@ def test_what_does_not_go_together_is_refused() -> None:
     unsupported("network multihead chooses a head by rlcl's task ids", "Naive", Multihead())
     unsupported("shows half the time; set stream.visibility.task_ids: visible", "Naive", HEADS, half)
     unsupported("budget.updates: .*write {epochs: N}", "Naive", stream=digit_stream(budget=Budget(updates=3)))
-    unsupported("avalanche's PackNet refuses its options", "PackNet", options={"post_prune_epochs": 1, "prune_proportion": 0.5})
+    unsupported(
+        "avalanche's PackNet refuses its options", "PackNet", options={"post_prune_epochs": 1, "prune_proportion": 0.5}
+    )
+
+
+def test_heads_by_avalanches_task_labels_serve_no_other_learner() -> None:
+    with pytest.raises(UnsupportedError, match=r"refuses inputs of shape \(64,\): .*task_labels"):
+        prepared(Classifier(network=HEADS), digit_stream(task_ids=True), encoder=encoder())
 
 
 def test_what_a_strategy_raises_while_it_trains_is_told() -> None:
     ours = ready("LFL", options={"lambda_e": 1.0})
-    with pytest.raises(UnsupportedError, match=r"learner avalanche \(LFL\) failed in experience 0: NotImplementedError"):
+    with pytest.raises(
+        UnsupportedError, match=r"learner avalanche \(LFL\) failed in experience 0: NotImplementedError"
+    ):
         learn_one(ours, digit_stream())
 
 

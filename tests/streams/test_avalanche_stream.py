@@ -126,7 +126,11 @@ def test_the_whole_benchmark_is_a_data_set_for_other_streams() -> None:
     ("benchmark", "options", "message"),
     [
         ("SplitMINST", {}, "benchmark: unknown benchmark 'SplitMINST'; did you mean SplitMNIST"),
-        ("SplitMNIST", {"experiences": 5}, "options.experiences: SplitMNIST has no option 'experiences'; did you mean n_exp"),
+        (
+            "SplitMNIST",
+            {"experiences": 5},
+            "options.experiences: SplitMNIST has no option 'experiences'; did you mean n_exp",
+        ),
         ("SplitMNIST", {}, "options.n_experiences: missing, and SplitMNIST needs it"),
         (
             "SplitMNIST",
@@ -146,5 +150,5 @@ def test_missing_files_are_named_with_their_folder(root: Path, monkeypatch: pyte
     from rlcl.data.torchvision_import import torchvision_datasets
 
     monkeypatch.setattr(torchvision_datasets().MNIST, "mirrors", ["http://127.0.0.1:9/"])  # the discard port: refused
-    with pytest.raises(DataError, match="benchmark 'SplitMNIST': its files are not complete in .*RLCL_DATA"):
+    with pytest.raises(DataError, match=r"benchmark 'SplitMNIST': its files are not complete in .*RLCL_DATA"):
         stream("SplitMNIST", n_experiences=5)
