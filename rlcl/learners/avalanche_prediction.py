@@ -97,8 +97,12 @@ def _refuse_unseen(strategy: Any, tasks: set[int]) -> None:
 
 
 def weights_suffice(strategy: Any) -> bool:
-    """Whether predictions are a function of the model's weights alone, and not of what strategy or plugins keep."""
+    """Whether predictions are a function of the weights alone, and not of what strategy, plugins or layers keep."""
     avalanche = import_avalanche()
+    models = avalanche.models
+    keeping = (models.packnet.PackNetModule, models.NCMClassifier, models.FeCAMClassifier)  # masks and means, unsaved
+    if any(isinstance(module, keeping) for module in strategy.model.modules()):
+        return False
     template, plain = avalanche.training.templates.SupervisedTemplate, avalanche.core.SupervisedPlugin
     own = any(getattr(type(strategy), name) is not getattr(template, name) for name in ("forward", "eval_epoch"))
     plugins = [p for p in strategy.plugins if p not in (strategy.evaluator, strategy.clock)]

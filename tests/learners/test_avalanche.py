@@ -37,6 +37,7 @@ from rlcl.types import Budget, Visibility
 
 HEADS = AvalancheNetwork(model="MTSimpleMLP", options={"hidden_size": 8})
 GROWING = AvalancheNetwork(model="IncrementalClassifier")
+PACKNET = AvalancheNetwork(model="PackNetModel", options={"wrappee": {"type": "SimpleMLP", "hidden_size": 8}})
 ICARL = {
     "feature_extractor": {"type": "MLP", "hidden_size": [64, 8]},
     "classifier": {"type": "Linear", "in_features": 8, "out_features": 4},
@@ -281,11 +282,15 @@ def test_loaded_it_predicts_and_repeats_only_where_weights_are_not_all(
     assert lived == loaded._lived
 
 
-def test_loaded_it_has_the_heads_that_it_had() -> None:
+@pytest.mark.parametrize(
+    ("strategy", "network", "options"),
+    [("Naive", HEADS, {}), ("PackNet", PACKNET, {"post_prune_epochs": 1, "prune_proportion": 0.5})],
+)
+def test_loaded_it_has_the_heads_and_masks_that_it_had(strategy: str, network: Any, options: dict[str, Any]) -> None:
     stream = digit_stream(task_ids=True)
-    ours = ready("Naive", HEADS, stream)
+    ours = ready(strategy, network, stream, options=options)
     learn_all(ours, stream)
-    loaded = ready("Naive", HEADS, stream)
+    loaded = ready(strategy, network, stream, options=options)
     loaded.load_state_dict(ours.state_dict())
     for task, experience in enumerate(stream):
         x = experience.test.read()[0]  # type: ignore[union-attr]
