@@ -14,6 +14,7 @@ __all__ = [
     "Problem",
     "RlclError",
     "RunFolderError",
+    "UnseenTaskError",
     "UnsupportedError",
     "did_you_mean",
 ]
@@ -63,6 +64,10 @@ class UnsupportedError(RlclError):
     """Two components that do not go together, by name and reason."""
 
     exit_status = 2
+
+
+class UnseenTaskError(RlclError):
+    """A prediction that cannot be made yet, for a task that was not learned; evaluation leaves that cell out."""
 
 
 class DivergenceError(RlclError):

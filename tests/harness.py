@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from rlcl.data.scikit import Digits
 from rlcl.data.sources import Data, Environment
+from rlcl.data.torchvision import IDX_FILES
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
@@ -209,7 +211,9 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
 
 
 def learner_host(learner: Any) -> Any:
-    """What methods see of a Stable-Baselines3 learner."""
+    """What methods see of a library's learner."""
+    if hasattr(learner, "host"):
+        return learner.host
     from rlcl.learners.sb3_host import host_of
 
     return host_of(learner.model, learner._setup.stream.visibility, lambda: learner.position)
@@ -224,6 +228,26 @@ def classifier(*methods: Method, optimizer: OptimizerFactory | None = None, **se
 def autoencoder(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Autoencoder:
     settings = {"network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 4, "batch_size": 8, **settings}
     return Autoencoder(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
+
+
+def avalanche(*methods: Method, strategy: str = "Naive", network: Any = None, **options: Any) -> Any:
+    """A strategy at a size for tests."""
+    from rlcl.learners.avalanche import Avalanche
+
+    return Avalanche(
+        strategy=strategy,
+        options=options,
+        network=network or Mlp(hidden=(16,)),
+        optimizer=Adam(lr=0.01),
+        batch_size=8,
+        methods=methods,
+    )
+
+
+def heads_by_task() -> Any:
+    from rlcl.networks.avalanche import AvalancheNetwork
+
+    return AvalancheNetwork(model="MTSimpleMLP", options={"hidden_size": 8})
 
 
 def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", policy: Any = None, **options: Any) -> Any:
@@ -306,6 +330,7 @@ class HostCase:
 
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native"})
 _LIBRARY = frozenset({"boundaries"})
+_AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
     "classifier": HostCase(classifier, digit_stream, "categorical", _NATIVE, Scale),
@@ -316,7 +341,35 @@ HOSTS: Mapping[str, HostCase] = {
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale
     ),
     "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
+    "avalanche": HostCase(
+        lambda *m: avalanche(*m, strategy="Replay", mem_size=10), digit_stream, "categorical", _AVALANCHE, Scale
+    ),
+    "avalanche_heads": HostCase(
+        lambda *m: avalanche(*m, network=heads_by_task()),
+        lambda: digit_stream(task_ids=True),
+        "categorical",
+        _AVALANCHE | {"task_id"},
+        Scale,
+    ),
     "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
 }
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """The IDX format of LeCun: two zeros, 8 for uint8, the number of dimensions, the dimensions, the bytes."""
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_mnist(root: Path) -> dict[str, np.ndarray]:
+    """Twenty images a split; image i of the training set is i everywhere but for a last pixel of 255."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    images = np.repeat(np.arange(20), 28 * 28).reshape(20, 28, 28)
+    images[:, 27, 27] = 255
+    arrays = dict(zip(IDX_FILES, (images, np.arange(20) % 10, images[::-1], np.arange(20)[::-1] % 10), strict=True))
+    for name, array in arrays.items():
+        write_idx(folder / name, array)
+    return arrays

@@ -13,6 +13,7 @@ DATA = {
     "svhn": "rlcl.data.torchvision:Svhn",
     "cifar10": "rlcl.data.torchvision:Cifar10",
     "cifar100": "rlcl.data.torchvision:Cifar100",
+    "avalanche": "rlcl.data.avalanche:AvalancheData",
     "csv": "rlcl.data.files:Csv",
     "npz": "rlcl.data.files:Npz",
     "npy": "rlcl.data.files:Npy",

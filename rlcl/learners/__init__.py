@@ -11,6 +11,7 @@ LEARNERS = {
     "simsiam": "rlcl.learners.simsiam:SimSiam",
     "kmeans": "rlcl.learners.kmeans:KMeans",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
+    "avalanche": "rlcl.learners.avalanche:Avalanche",
 }
 
 OPTIMIZERS = {

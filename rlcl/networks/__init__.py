@@ -6,5 +6,6 @@ NETWORKS = {
     "cnn": "rlcl.networks.cnn:Cnn",
     "resnet18": "rlcl.networks.torchvision:ResNet18",
     "torchvision": "rlcl.networks.torchvision:TorchvisionNetwork",
+    "avalanche": "rlcl.networks.avalanche:AvalancheNetwork",
     "multihead": "rlcl.networks.multihead:Multihead",
 }

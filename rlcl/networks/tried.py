@@ -37,7 +37,7 @@ def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int
     try:
         with torch.no_grad():
             found = tuple(module.eval()(torch.zeros(2, *shape), *ids).shape)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # another shape, or further arguments
         raise UnsupportedError(f"{name} refuses inputs of shape {shape}: {str(error).splitlines()[0]}") from error
     if found != (2, width):
         raise UnsupportedError(

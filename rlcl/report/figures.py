@@ -23,13 +23,14 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     """R as a heatmap: a row for what was trained on last, a column for what was evaluated.
 
     Args:
-        matrix: (T, J), higher being better; NaN where absent.
-        names: of the J experiences.
+        matrix: (T, J), higher being better; NaN where absent, without the last columns where all of them are.
+        names: of the experiences, at least J.
         measure: what R holds, for the caption; its losses are shown as such.
         title: above the picture.
     """
     from matplotlib.figure import Figure
 
+    matrix = np.pad(matrix, ((0, 0), (0, len(names) - matrix.shape[1])), constant_values=np.nan)
     shown = matrix if measure_named(measure).higher_is_better else -matrix
     rows, columns = matrix.shape
     label = max(map(len, names))

@@ -8,6 +8,7 @@ STREAMS = {
     "data_incremental": "rlcl.streams.data_incremental:DataIncremental",
     "permuted": "rlcl.streams.permuted:Permuted",
     "rotated": "rlcl.streams.rotated:Rotated",
+    "avalanche": "rlcl.streams.avalanche:AvalancheStream",
     "environments": "rlcl.streams.environments:Environments",
     "joint": "rlcl.streams.joint:Joint",
     "cumulative": "rlcl.streams.cumulative:Cumulative",

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.encoders.identity import Identity
-from rlcl.errors import UnsupportedError
+from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.results import Results, measure_named, metrics
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
@@ -150,7 +150,10 @@ class Trainer:
             for experience in self._evaluated(trained_on):
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
-                    value = measure_named(name).measure(self.learner, experience, task_id, plan)
+                    try:
+                        value = measure_named(name).measure(self.learner, experience, task_id, plan)
+                    except UnseenTaskError:  # a head that is not there yet
+                        value = None
                     if value is not None:
                         records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
         yield from records

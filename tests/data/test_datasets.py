@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from harness import write_mnist
 
 from rlcl.data.root import data_root
 from rlcl.data.scikit import Digits
@@ -20,24 +20,6 @@ from rlcl.data.torchvision_import import torchvision_datasets
 from rlcl.errors import DataError
 
 REAL = Path(os.environ.get("RLCL_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    """The IDX format of LeCun: two zeros, 8 for uint8, the number of dimensions, the dimensions, the bytes."""
-    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-def write_mnist(root: Path) -> dict[str, np.ndarray]:
-    """Twenty images a split; image i of the training set is i everywhere but for a last pixel of 255."""
-    folder = root / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    images = np.repeat(np.arange(20), 28 * 28).reshape(20, 28, 28)
-    images[:, 27, 27] = 255
-    arrays = dict(zip(IDX_FILES, (images, np.arange(20) % 10, images[::-1], np.arange(20)[::-1] % 10), strict=True))
-    for name, array in arrays.items():
-        write_idx(folder / name, array)
-    return arrays
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ def same_line(expected: str, actual: str) -> bool:
     )
 
 
+AVALANCHE = [text for _, _, text in blocks(HOW_TO / "use-avalanche.md") if "SplitMNIST" not in text]
+
+
 def as_shown(expected: list[str], actual: list[str]) -> bool:
     """Whether the lines are those shown, a line ``...`` standing for any number of them."""
     if not expected:
@@ -129,6 +132,14 @@ def test_a_package_gives_a_component_its_name(
     assert experiment.encoder.type == "log_scale"
 
 
+@pytest.mark.parametrize("text", AVALANCHE)
+def test_an_experiment_with_avalanche_runs(text: str, tmp_path: Path) -> None:
+    stream = "" if text.startswith("stream") else "stream: {type: class_incremental, experiences: 2}\n"
+    (tmp_path / "config.yaml").write_text(f"name: documented\n{stream}{text}budget: {{epochs: 1}}\n")
+    (finished,) = run_experiment(load_experiment(tmp_path / "config.yaml"), tmp_path / "runs")
+    assert finished.outcome.metrics
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/how-to/read-a-run.md"])
 def test_python_in_a_document_runs(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -159,7 +170,15 @@ def test_the_learner_of_the_readme_runs_from_a_config(tmp_path: Path) -> None:
     assert 0 <= finished.outcome.metrics["accuracy.average"] <= 1
 
 
-@pytest.mark.parametrize("text", [text for language, _, text in blocks(ROOT / "README.md") if language == "yaml"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        text
+        for document in ("README.md", "docs/reference/training.md")
+        for language, _, text in blocks(ROOT / document)
+        if language == "yaml"
+    ],
+)
 def test_yaml_of_the_readme_is_an_experiment(text: str, tmp_path: Path) -> None:
     if "name:" not in text:
         pytest.skip("a fragment")

@@ -13,10 +13,12 @@ import torch
 from attrs import frozen
 from harness import (
     autoencoder,
+    avalanche,
     cartpoles,
     classifier,
     differences,
     digit_stream,
+    heads_by_task,
     learn_all,
     learn_one,
     learning,
@@ -167,7 +169,15 @@ ENVIRONMENTS: Mapping[str, Case] = {
         lambda: sb3("TD3", action_noise={"ornstein_uhlenbeck": 0.2}), lambda: pendulums(40, num_envs=2), Identity
     ),
 }
-LEARNERS = {**ARRAYS, **ENVIRONMENTS}
+AVALANCHE: Mapping[str, Case] = {
+    "avalanche Replay": Case(lambda: avalanche(strategy="Replay", mem_size=10)),
+    "avalanche DER dropout": Case(
+        lambda: avalanche(strategy="DER", mem_size=10, network=Mlp(hidden=(16,), dropout=0.5)), encoder=Scale
+    ),
+    "avalanche heads": Case(lambda: avalanche(Ewc(), network=heads_by_task()), with_ids),
+}
+LIBRARIES = {**ENVIRONMENTS, **AVALANCHE}  # saved at boundaries alone
+LEARNERS = {**ARRAYS, **LIBRARIES}
 ONE_PASS = ("nearest mean", "streaming lda", "kmeans")  # they keep statistics, and draw nothing
 WEIGHTED = [name for name in LEARNERS if name not in ONE_PASS]
 
@@ -297,6 +307,7 @@ def test_predictions_are_the_same_again(name: str) -> None:
 def test_predicting_leaves_its_input_as_it_was(name: str) -> None:
     case = LEARNERS[name]
     learner = case.prepared()
+    learn_one(learner, case.stream())
     x = inputs(case)
     before = x.copy()
     learner.predict(x, task_id(case))
@@ -324,6 +335,18 @@ def test_predicting_within_an_experience_changes_nothing_of_what_follows(name: s
     for _ in learning(watched, case.stream()):
         watched.predict(x, task_id(case))
     assert [] == differences(snapshot(through), snapshot(watched))
+
+
+@pytest.mark.parametrize("name", AVALANCHE)
+def test_predicting_between_updates_of_a_library_changes_nothing_of_what_follows(name: str) -> None:
+    case = LEARNERS[name]
+    through, watched = case.prepared(), case.prepared()
+    learn_all(through, case.stream())
+    expected = snapshot(through)
+    x = inputs(case)
+    for _ in learning(watched, case.stream()):
+        watched.predict(x, task_id(case))
+    assert [] == differences(expected, snapshot(watched))
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -374,8 +397,8 @@ def test_another_experience_while_one_is_unfinished_is_an_error(name: str) -> No
         next(learner.learn(stream[1]))
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_sb3_is_not_saved_within_an_experience(name: str) -> None:
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_library_is_not_saved_within_an_experience(name: str) -> None:
     case = LEARNERS[name]
     learner = case.prepared()
     next(learner.learn(case.stream()[0]))

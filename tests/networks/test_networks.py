@@ -18,7 +18,10 @@ from rlcl.registry import entries, find
 every = pytest.mark.parametrize("name", sorted(entries("network")))
 
 
-SETTINGS: dict[str, dict[str, Any]] = {"torchvision": {"name": "resnet18"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "torchvision": {"name": "resnet18"},
+    "avalanche": {"model": "SimpleMLP", "options": {"hidden_size": 16, "drop_rate": 0}},
+}
 SHAPES: dict[str, tuple[int, ...]] = {"torchvision": (3, 32, 32)}
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from attrs import frozen
+from harness import write_idx, write_mnist
 
 from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
+from rlcl.data.torchvision import IDX_FILES
 from rlcl.errors import DataError, Problem
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds
@@ -73,6 +75,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "online": {"of": ClassIncremental(data=Small(), experiences=3)},
     "blurry": {"of": ClassIncremental(data=Small(), experiences=3), "share": 0.3},
     "cyclic": {"of": ClassIncremental(data=Small(), experiences=3), "cycles": 2},
+    "avalanche": {"benchmark": "SplitMNIST", "options": {"n_experiences": 5}},
 }
 SEEDED = (
     "class_incremental",
@@ -83,6 +86,7 @@ SEEDED = (
     "rotated",
     "blurry",
     "environments",
+    "avalanche",
 )
 MIXED = ("cumulative", "blurry")  # an experience trains on classes of others, too
 BUDGET = Budget(epochs=1)
@@ -113,6 +117,16 @@ def content(stream: Stream) -> list[list[Any]]:
 
 def rows(source: Any) -> list[tuple[float, ...]]:
     return [tuple(row) for row in source.read()[0].flatten(1).tolist()]
+
+
+@pytest.fixture(autouse=True)
+def small_mnist(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data root with a few images in the true format, for the benchmarks of Avalanche."""
+    root = tmp_path_factory.getbasetemp() / "small mnist"
+    if not root.is_dir():
+        images = write_mnist(root)[IDX_FILES[0]]
+        write_idx(root / "MNIST" / "raw" / IDX_FILES[2], images + 100)  # no test image is a training image
+    monkeypatch.setenv("RLCL_DATA", str(root))
 
 
 # The contract.
@@ -164,7 +178,7 @@ def test_nothing_is_both_trained_and_tested_on(name: str) -> None:
 @every_array
 def test_shapes_and_classes_are_as_the_spec_says(name: str) -> None:
     stream = registered(name)
-    classes = 2 if name == "domain_incremental" else CLASSES
+    classes = {"domain_incremental": 2, "avalanche": 10}.get(name, CLASSES)
     assert ("labelled", classes) == (stream.spec.kind, stream.spec.classes)
     assert stream.spec.observation_shape == tuple(stream[0].train.read()[0].shape[1:])  # type: ignore[union-attr]
     assert len(stream.evaluated) == len(stream.spec.task_classes)
