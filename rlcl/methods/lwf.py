@@ -115,7 +115,8 @@ class Lwf:
             else:
                 assert batch.targets is not None
                 none = torch.zeros_like(outputs, dtype=torch.bool)
-                found[task] = none.index_fill(0, batch.targets[rows], True)
+                targets = batch.targets[rows]
+                found[task] = none.index_fill(0, targets[targets >= 0], True)  # -1 where a label is hidden
         return found
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from attrs import define, field
@@ -16,28 +16,34 @@ from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]
 
+EVERYTHING = 2**62
+
 
 @define(kw_only=True, eq=False)
 class Rehearsal:
     """Minimises one mean loss over the minibatch and a batch drawn from memory, in one pass.
 
-    The memory is filled from the minibatches, each after the update that it served.
-
     Args:
         capacity: examples kept, in all.
         batch_size: examples drawn for each update; 0 equals no method.
+        fill: from the ``minibatches``, each after the update that it served, or from all of an
+            ``experience`` at its end, so that nothing of the present one is rehearsed.
 
     Source: Chaudhry et al. 2019, On tiny episodic memories in continual learning, algorithm 1.
     """
 
     capacity: int = option(ge=1, help="examples kept, in all")
     batch_size: int = option(32, ge=0, help="examples drawn for each update")
+    fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
     _host: Host = field(init=False, default=None)
     _memory: ReservoirMemory = field(init=False, default=None)
 
-    requires = frozenset({"batch", "native"})
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"batch", "native"} | ({"boundaries"} if self.fill == "experience" else set()))
 
     @property
     def memory(self) -> ReservoirMemory:
@@ -46,13 +52,15 @@ class Rehearsal:
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
         self._memory = ReservoirMemory(self.capacity, rng)
-        host.optimizers[host.primary].register_step_post_hook(self._record)
+        if self.fill == "minibatches":
+            host.optimizers[host.primary].register_step_post_hook(self._record)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass
 
     def end(self, experience: Experience) -> None:
-        pass
+        if self.fill == "experience":
+            self._memory.insert(**self._host.sample(EVERYTHING, self._memory.rng)._asdict())
 
     def extra(self, batch: Batch) -> Batch | None:
         if not self.batch_size or not len(self._memory):

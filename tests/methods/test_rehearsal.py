@@ -120,3 +120,12 @@ def test_the_batch_that_methods_see_is_without_the_memory(taped: Taped) -> None:
 def test_capacity_has_no_default() -> None:
     with pytest.raises(TypeError, match="capacity"):
         Rehearsal()  # type: ignore[call-arg]
+
+
+def test_a_memory_filled_at_the_end_rehearses_nothing_of_the_present_experience(taped: Taped) -> None:
+    method = Rehearsal(capacity=100, batch_size=5, fill="experience")
+    _, tape = taped(method, 3)
+    assert [len(batch.inputs) for batch in tape.batches] == [8, 8, 8, 8 + 5, 8 + 5, 8 + 5]
+    assert [0, 0, 0, 26, 26, 26] == tape.seen  # two classes of 13
+    assert all(set(batch.targets[8:].tolist()) <= {0, 1} for batch in tape.batches[3:])  # type: ignore[index]
+    assert 52 == method.memory.seen
