@@ -151,6 +151,13 @@ def _tensor(array: Any) -> Tensor:
         return array.contiguous()
     # Copied, for an array that is read-only or that its owner changes later must not change ours.
     array = np.array(array, order="C")
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"data: expected numbers, got values such as {array.flat[0]!r}; number texts by numpy.unique(labels, "
+            "return_inverse=True)"
+            if array.size
+            else "data: expected numbers, got an empty array of no numeric type"
+        )
     return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
 
 
@@ -202,6 +209,11 @@ class Data:
         ours, theirs = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
         if ours != theirs:
             raise DataError(f"data {self.name!r}: training inputs have the shape {ours} each, test inputs {theirs}")
+        if self.class_names and len(self.class_names) < self.classes:
+            raise DataError(
+                f"data {self.name!r}: {len(self.class_names)} class names for labels from 0 to {self.classes - 1}; "
+                "number the classes from 0, or give each a name"
+            )
         if (self.train_labels is None) != (self.test_labels is None):
             raise DataError(f"data {self.name!r}: give labels to both the training and the test set, or to neither")
 

@@ -28,7 +28,7 @@ from rlcl.learners.minibatches import (
     epoch_updates,
     fitted_on,
 )
-from rlcl.learners.optimizers import Sgd
+from rlcl.learners.optimizers import Sgd, built_optimizer
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Precision, Update
 from rlcl.methods.attach import Attached, attach
@@ -216,7 +216,7 @@ class GradientLearner(ABC):
                 f"network {name_of('network', self.network)} chooses a head by the task id, which this stream hides; "
                 "set stream.visibility.task_ids: visible, or use another network"
             )
-        self._optimizer = self.optimizer.build([p for p in self.module.parameters() if p.requires_grad])
+        self._optimizer = built_optimizer(self.optimizer, [p for p in self.module.parameters() if p.requires_grad])
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
         self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
@@ -251,14 +251,18 @@ class GradientLearner(ABC):
 
     def _try_augmentations(self, shape: tuple[int, ...]) -> None:
         for index, augmentation in enumerate(self.augment):
+            name = f"learner.augment[{index}]: {name_of('augmentation', augmentation)}"
             try:
-                augmentation(torch.zeros(2, *shape), torch.Generator())
+                changed = augmentation(torch.zeros(2, *shape), torch.Generator())
             except (ValueError, IndexError, RuntimeError) as error:
-                name = name_of("augmentation", augmentation)
                 raise UnsupportedError(
-                    f"learner.augment[{index}]: {name} does not go with inputs of shape {shape}; leave out the flatten "
-                    "encoder, or the augmentation"
+                    f"{name} does not go with inputs of shape {shape}; leave out the flatten encoder, or the "
+                    "augmentation"
                 ) from error
+            if changed.shape != (2, *shape):
+                raise UnsupportedError(
+                    f"{name} must keep the shape (B, {', '.join(map(str, shape))}), and gave {tuple(changed.shape)}"
+                )
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to."""

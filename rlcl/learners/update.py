@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rlcl.errors import UnsupportedError
 from rlcl.types import Batch, Schedule
 
 __all__ = ["Precision", "Update"]
@@ -89,6 +90,10 @@ class Update:
             return loss(batch)
 
     def _backward(self, loss: Tensor) -> Tensor:
+        if loss.ndim:
+            raise UnsupportedError(
+                f"the loss must be one number, the mean over the batch; got shape {tuple(loss.shape)}"
+            )
         scaled: Any = loss if self._scaler is None else self._scaler.scale(loss)
         scaled.backward()
         return loss.detach()

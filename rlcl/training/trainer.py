@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -13,6 +14,8 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.results import Results, measure_named, metrics
+from rlcl.learners.minibatches import fitted_on
+from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
 from rlcl.streams.stream import Stream
@@ -117,7 +120,13 @@ class Trainer:
         interval = every.steps if isinstance(every, Interval) else 0
         first = experience.parts[0].index
         segment, intervals = position.segment, position.step // interval if interval else 0
+        ended = False
         for event in self.learner.learn(experience):
+            if ended:
+                raise UnsupportedError(
+                    f"learner {name_of('learner', self.learner)}: learn goes on though its position said that "
+                    f"experience {experience.index} has ended; keep position.learning True until the last update"
+                )
             # What is due is known before the yield, for the run may be stopped and resumed there.
             position = self.learner.position
             passed = interval and position.step // interval
@@ -125,10 +134,17 @@ class Trainer:
                 self._due, self._ending = first + segment, True
             elif passed != intervals:
                 self._due, self._ending = first + segment, False
-            segment, intervals = position.segment, passed
+            segment, intervals, ended = position.segment, passed, not position.learning
             yield event
             if self._due is not None:
                 yield from self._evaluate_due()
+        found = self.learner.position
+        if not ended or found.experience != experience.index + 1:
+            raise UnsupportedError(
+                f"learner {name_of('learner', self.learner)}: learn has ended, and its position says experience "
+                f"{found.experience}, learning {found.learning}; before the last yield set position.experience to "
+                f"{experience.index + 1} and position.learning to False"
+            )
 
     def _evaluate_due(self) -> Iterator[Item]:
         """Evaluates; nothing is due only after the last record, so that a resumed run repeats it whole."""
@@ -146,7 +162,7 @@ class Trainer:
         step, plan = self.learner.position.step, self.evaluation
         shown = self.stream.visibility.at_evaluation
         records = []
-        with preserved_global_state():
+        with preserved_global_state(), self._fitted(trained_on):
             for experience in self._evaluated(trained_on):
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
@@ -157,6 +173,20 @@ class Trainer:
                     if value is not None:
                         records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
         yield from records
+
+    @contextmanager
+    def _fitted(self, trained_on: int) -> Iterator[None]:
+        """Before any training the encoder is as it will be for the first experience, and then as it was."""
+        first = self._experiences[0].parts[0].train
+        if trained_on >= 0 or isinstance(first, Environment):
+            yield
+            return
+        state = cloned(self.encoder.state_dict())
+        self.encoder.fit(fitted_on(first))
+        try:
+            yield
+        finally:
+            self.encoder.load_state_dict(state)
 
     def _evaluated(self, trained_on: int) -> Sequence[Experience]:
         columns = self.stream.evaluated

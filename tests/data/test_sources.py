@@ -119,3 +119,15 @@ def test_tasks_follow_their_rows() -> None:
 def test_the_kind_of_source_fits_the_labels() -> None:
     assert isinstance(arrays(torch.from_numpy(X), None), UnlabelledArrays)
     assert isinstance(arrays(torch.from_numpy(X), torch.from_numpy(Y)), LabelledArrays)
+
+
+def test_labels_that_are_texts_are_refused_with_the_remedy() -> None:
+    with pytest.raises(
+        DataError, match=r"expected numbers, got values such as .*'cat'.*; number texts by numpy.unique"
+    ):
+        Data(np.zeros((2, 3)), np.array(["cat", "dog"]), np.zeros((1, 3)), np.array(["cat"]))
+
+
+def test_fewer_class_names_than_labels_are_refused() -> None:
+    with pytest.raises(DataError, match=r"2 class names for labels from 0 to 2; number the classes from 0"):
+        Data(np.zeros((2, 3)), np.array([1, 2]), np.zeros((1, 3)), np.array([1]), class_names=("cat", "dog"))

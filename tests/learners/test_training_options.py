@@ -404,6 +404,47 @@ def test_a_compiled_learner_learns_the_same() -> None:
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
+# What a component of one's own may get wrong.
+
+
+class Wrong:
+    """Builds what a test gives it."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.build = make
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: "adam", r"build must return a torch optimizer, got str"),
+        (torch.optim.LBFGS, r"its step needs a closure that evaluates the loss again"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_stepped_is_refused(make: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        prepared(classifier(optimizer=Wrong(make)), one())
+
+
+def test_parameters_that_an_optimizer_leaves_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    prepared(classifier(optimizer=Wrong(lambda p: torch.optim.SGD(p[:1], lr=0.1))), one())
+    assert "leaves out 3 of 4 parameters" in caplog.text
+
+
+def test_an_augmentation_that_changes_the_shape_is_refused() -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"learner.augment\[0\]: .* must keep the shape \(B, 1, 8, 8\), and gave"
+    ):
+        prepared(classifier(augment=(lambda x, generator: x[:, :, 1:],)), one())
+
+
+def test_a_loss_that_is_no_single_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = prepared(classifier(), one())
+    monkeypatch.setattr(type(learner), "loss", lambda self, batch: self.outputs(batch.inputs))
+    with pytest.raises(UnsupportedError, match=r"the loss must be one number, the mean over the batch; got shape"):
+        learn_all(learner, one())
+
+
 # All of them at once, saved and loaded.
 
 EVERYTHING: Mapping[str, Any] = {

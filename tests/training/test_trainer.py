@@ -439,3 +439,45 @@ def test_joint_rows_carry_their_own_tasks() -> None:
     assert batch.task_ids.tolist() == (batch.targets // 2).tolist()
     assert isinstance(stream[0].train, LabelledArrays)
     assert {0, 1, 2} == set(batch.task_ids.tolist())
+
+
+class Restless(Dummy):
+    """Ends an experience and goes on, or never ends it."""
+
+    def __init__(self, end_at: int) -> None:
+        super().__init__([])
+        self.end_at = end_at
+
+    def learn(self, experience: Experience) -> Iterator[Event | None]:
+        self.position.learning = True
+        for update in range(3):
+            self.position.step += 1
+            if update == self.end_at:
+                self.position = Position(self.position.experience + 1, step=self.position.step)
+            yield None
+
+
+@pytest.mark.parametrize(
+    ("end_at", "message"),
+    [
+        (0, "learn goes on though its position said that experience 0 has ended; keep position.learning True"),
+        (9, "learn has ended, and its position says experience 0, learning True; before the last yield set"),
+    ],
+)
+def test_a_learner_whose_position_is_wrong_is_told_so(end_at: int, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        Trainer(Restless(end_at), blobs()).fit()
+
+
+def test_the_encoder_is_fitted_before_the_first_evaluation_and_then_as_it_was() -> None:
+    stream, encoder = blobs(), Standardize()
+    seen: list[float] = []
+
+    class Looking(Dummy):
+        def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
+            seen.append(float(encoder._count))
+            return super().predict(x, task_id, state)
+
+    Trainer(Looking([]), stream, encoder=encoder).fit()
+    assert [20.0] * 3 == seen[:3]  # the rows of the first of three experiences
+    assert 0 == encoder._count  # Dummy fits nothing itself
