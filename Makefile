@@ -43,6 +43,8 @@ format: $(INSTALLED)  ## Let ruff mend what it can
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/classifier.py
 	$(BIN)/python benchmarks/speed/sb3.py
+	$(BIN)/python benchmarks/speed/continual.py
+	$(BIN)/python benchmarks/speed/scaling.py
 
 clean:  ## Remove .venv and caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -43,7 +43,7 @@ from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, Learner, Method
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_avalanche.json"
-MEMORY, EWC, SI, LWF = 200, 10.0, 50.0, 1.0
+MEMORY, EWC, SI, LWF = 256, 10.0, 50.0, 1.0  # a multiple of the minibatch sizes: see docs/results.md
 
 
 @frozen
