@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError
 
-__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out"]
+__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out", "natural"]
 
 
 @frozen(kw_only=True)
@@ -36,12 +38,15 @@ class Csv:
     target: str | None = option(None, help="name of the column to predict; none for unlabelled data")
     regression: bool = option(False, help="the target is a number to predict, not a class")
     test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out")
-    delimiter: str = option(",", help="between two cells")
+    delimiter: str = option(",", pattern=(r"(?s).", "one character"), help="between two cells")
 
     def load(self) -> Data:
         place = find_data(self.path)
-        with place.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file, delimiter=self.delimiter)) or [[]]
+        try:
+            with place.open(newline="", encoding="utf-8-sig") as file:
+                header, *rows = list(csv.reader(file, delimiter=self.delimiter)) or [[]]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"data {place} is no table that can be read as UTF-8: {error}") from error
         rows = [row for row in rows if row]
         if self.target is not None and self.target not in header:
             raise DataError(f"data {place}: no column {self.target!r}; the header has {', '.join(header)}")
@@ -58,7 +63,7 @@ class Csv:
             y = np.array([_number(cell, place, line, self.target) for line, cell in enumerate(column, 2)])
             test = held_out(np.zeros(len(y)), self.test_fraction)
             return Data(x[~test], y[~test], x[test], y[test], name=place.stem, regression=True)
-        names = sorted(set(column), key=_natural)
+        names = sorted(set(column), key=natural)
         y = np.array([names.index(cell) for cell in column])
         test = held_out(y, self.test_fraction)
         return Data(x[~test], y[~test], x[test], y[test], name=place.stem, class_names=tuple(names))
@@ -81,14 +86,17 @@ class Npz:
     def load(self) -> Data:
         place = find_data(self.path)
         try:
-            with np.load(place, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (ValueError, OSError) as error:
+            with zipfile.ZipFile(place) as _, np.load(place, allow_pickle=False) as file:
+                arrays = {name: numeric(file[name], f"{place}, {name}") for name in file.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"data {place} is no npz file of plain arrays: {error}") from error
         if {"x_train", "x_test"} <= arrays.keys():
             train, test = (arrays["x_train"], arrays.get("y_train")), (arrays["x_test"], arrays.get("y_test"))
         elif "x" in arrays:
             x, y = arrays["x"], arrays.get("y")
+            if x.ndim < 2 or (y is not None and (len(y) != len(x) or (y.ndim != 1 and not self.regression))):
+                shapes = f"x of {x.shape}" + ("" if y is None else f", y of {y.shape}")
+                raise DataError(f"data {place}: expected x (N, ...) and y (N,), got {shapes}")
             rows = held_out(np.zeros(len(x)) if y is None or self.regression else y, self.test_fraction)
             train, test = (x[~rows], None if y is None else y[~rows]), (x[rows], None if y is None else y[rows])
         else:
@@ -132,8 +140,10 @@ class Npy:
             )
         try:
             array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, EOFError) as error:
             raise DataError(f"data {path} is no npy file of a plain array: {error}") from error
+        if array.dtype.kind not in "biuf" or not array.dtype.isnative:
+            raise DataError(f"data {path}: expected numbers in this machine's byte order, got {array.dtype}")
         return array
 
     def _labels(self, path: Path) -> np.ndarray[Any, Any] | None:
@@ -212,8 +222,20 @@ def _number(cell: str, place: Path, line: int, column: str) -> float:
     return value
 
 
-def _natural(text: str) -> tuple[int, float, str]:
-    """Numbers by value, before text."""
+def numeric(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
+    """The array in this machine's byte order.
+
+    Raises:
+        DataError: it does not hold numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"data {where}: expected numbers, got {array.dtype}")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native.astype(np.float32) if native.dtype == np.longdouble else native
+
+
+def natural(text: str) -> tuple[int, float, str]:
+    """A key that sorts numbers by value, before text."""
     try:
         return (0, float(text), text)
     except ValueError:

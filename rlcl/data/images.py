@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.files import held_out
+from rlcl.data.files import held_out, natural
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
@@ -114,11 +114,13 @@ def pixels(path: Path, size: tuple[int, int] | None, grey: bool) -> np.ndarray[A
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"data {path}: its pixels are {image.mode}, not 8 bits a channel; convert it first")
             converted = image.convert("L" if grey else "RGB")
             if size is not None and converted.size != (size[1], size[0]):
                 converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             array = np.array(converted, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise DataError(f"data {path} is no image that can be read: {error}; remove or replace it") from error
     return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -127,14 +129,20 @@ def _labelled_files(folder: Path, names: Sequence[str]) -> tuple[list[Path], np.
     unknown = sorted(set(_classes(folder)) - set(names))
     if unknown:
         raise DataError(f"data {folder}: classes {', '.join(unknown)} are not in the training set")
-    files = [(p, c) for c, name in enumerate(names) for p in _images(folder / name)]
-    if not files:
-        raise DataError(f"data {folder}: no images ({', '.join(IMAGES)}) in the folders of its classes")
+    found = [_images(folder / name) for name in names]
+    empty = [name for name, images in zip(names, found, strict=True) if not images and (folder / name).is_dir()]
+    if empty or not any(found):
+        raise DataError(
+            f"data {folder}: no images ({', '.join(IMAGES)}) in {', '.join(empty) or 'it'}; add some, or remove the "
+            "folder"
+        )
+    files = [(path, c) for c, images in enumerate(found) for path in images]
     return [path for path, _ in files], np.array([c for _, c in files])
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir())) if folder.is_dir() else ()
+    folders = [p.name for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
+    names = tuple(sorted((n for n in folders if not n.startswith((".", "__"))), key=natural))
     if not names:
         raise DataError(f"data {folder}: expected one folder a class, found none")
     return names

@@ -202,7 +202,8 @@ class Data:
         for half in ("train_labels", "test_labels"):
             labels: Tensor | None = getattr(self, half)
             if labels is not None:
-                values = labels.float().view(len(labels), -1) if self.regression else _whole(labels)
+                width = labels.shape[1:].numel()
+                values = labels.float().reshape(len(labels), width) if self.regression else _whole(labels)
                 object.__setattr__(self, half, values)
         check_arrays(self.name, "train", self.train_inputs, self.train_labels, regression=self.regression)
         check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels, self.regression)

@@ -208,9 +208,17 @@ class Avalanche:
         strategy.train_epochs = experience.budget.epochs
 
         def run(hand_over: Any) -> None:
+            quiet = ExitStack()
+
+            def turn() -> None:
+                quiet.close()  # the caller's turn has the process's own warning filters
+                hand_over()
+                quiet.enter_context(quietly())
+
             # Methods begin once the model has its heads.
-            watch.begun, watch.hand_over = lambda: self._attached.begin(experience, None), hand_over
-            with quietly():
+            watch.begun, watch.hand_over = lambda: self._attached.begin(experience, None), turn
+            with quiet:
+                quiet.enter_context(quietly())
                 strategy.train(self._benchmark.train_stream[place], eval_streams=[])
 
         try:

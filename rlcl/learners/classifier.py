@@ -69,6 +69,11 @@ class Classifier(GradientLearner):
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         spec = setup.spec
+        if self.labelled < 1 and self.accumulate > 1:
+            raise UnsupportedError(
+                "learner.accumulate: the parts of a minibatch differ in how many labels they show, and their gradients "
+                "do not add up to its own; set accumulate: 1, or labelled: 1"
+            )
         tasks = max(len(spec.task_classes), 1)
         if isinstance(self.class_weights, tuple) and len(self.class_weights) != spec.classes:
             raise UnsupportedError(
@@ -112,14 +117,19 @@ class Classifier(GradientLearner):
             self._weights = balanced_weights(self._seen(part), self._setup.spec.classes).to(self.device)
         elif self.class_weights is not None:
             self._weights = torch.tensor(self.class_weights, device=self.device)
+        return self._shown(part, y)
+
+    def _shown(self, part: Experience, y: Tensor) -> Tensor:
         if self.labelled == 1:
             return y
         return hidden_labels(y, self.labelled, self._setup.seeds.child(f"labelled {part.index}").numpy())
 
     def _seen(self, part: Experience) -> Tensor:
-        """The labels of the stream up to a part and with it."""
+        """The labels that the stream has shown up to a part and with it."""
         parts = [p for experience in self._setup.stream for p in experience.parts if p.index <= part.index]
-        return torch.cat([p.train.targets for p in parts if isinstance(p.train, LabelledArrays)])
+        shown = [self._shown(p, p.train.targets) for p in parts if isinstance(p.train, LabelledArrays)]
+        labels = torch.cat(shown)
+        return labels[labels != HIDDEN]
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation)."""

@@ -45,7 +45,7 @@ class Watch:
     options: EarlyStopping | None
     least: float = field(init=False, default=math.inf)
     without: int = field(init=False, default=0)
-    best: dict[str, Tensor] | None = field(init=False, default=None)
+    best: dict[str, dict[str, Tensor]] | None = field(init=False, default=None)
 
     def start(self) -> None:
         """Forgets the experience before."""
@@ -55,21 +55,22 @@ class Watch:
         """Whether to check after so many updates of an experience, of which an epoch has ``epoch``."""
         return self.options is not None and (finished or update % (self.options.every or epoch) == 0)
 
-    def observe(self, loss: float, module: nn.Module) -> bool:
-        """Notes a validation loss, and says whether to stop."""
+    def observe(self, loss: float, modules: Mapping[str, nn.Module]) -> bool:
+        """Notes the validation loss of modules by name, and says whether to stop."""
         assert self.options is not None
         if loss < self.least - self.options.min_delta:
             self.least, self.without = loss, 0
             if self.options.restore_best:
-                self.best = cloned(dict(module.state_dict()))
+                self.best = cloned({name: dict(module.state_dict()) for name, module in modules.items()})
         else:
             self.without += 1
         return self.options.patience is not None and self.without >= self.options.patience
 
-    def restore(self, module: nn.Module) -> None:
-        """Gives the module its best weights back."""
-        if self.best is not None:
-            module.load_state_dict(self.best)
+    def restore(self, modules: Mapping[str, nn.Module]) -> None:
+        """Gives the modules their best weights back."""
+        for name, state in (self.best or {}).items():
+            modules[name].load_state_dict(state)
+        self.best = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"least": self.least, "without": self.without, "best": self.best}

@@ -30,7 +30,7 @@ from rlcl.learners.minibatches import (
 )
 from rlcl.learners.optimizers import Sgd, built_optimizer
 from rlcl.learners.shuffle import Shuffle
-from rlcl.learners.update import Precision, Update
+from rlcl.learners.update import Precision, Update, compiled
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
@@ -245,9 +245,7 @@ class GradientLearner(ABC):
             heads: whether the learner shows its network task ids.
         """
         module = tried(network.build(shape, outputs, tasks), network, shape, outputs, heads)
-        if self.compile:
-            module.compile()
-        return module
+        return compiled(module) if self.compile else module
 
     def _try_augmentations(self, shape: tuple[int, ...]) -> None:
         for index, augmentation in enumerate(self.augment):
@@ -311,7 +309,7 @@ class GradientLearner(ABC):
             drawn += len(batch.inputs)
             finished = position.update == updates
             if watch.due(position.update, epoch, finished):
-                finished = watch.observe(self._validation_loss(part), self.module) or finished
+                finished = watch.observe(self._validation_loss(part), self._update.weights) or finished
             event = None
             if position.step % self._setup.event_interval == 0 or finished:
                 event = self._event(drawn / max(time.perf_counter() - started, 1e-9), part)
@@ -326,7 +324,7 @@ class GradientLearner(ABC):
         """Ends a part before its last update is told, so that the two are one moment."""
         position = self.position
         self._shuffle.stop()
-        self._watch.restore(self.module)
+        self._watch.restore(self._update.weights)
         position.segment += 1
         position.update = 0
         if part is not experience.parts[-1]:
@@ -463,11 +461,16 @@ def _norm(tensors: list[Tensor]) -> Tensor:
 
 
 def _check_validation(stream: Stream) -> None:
-    """Every part must have held something out.
+    """Every experience must have held something out, and its end must be known.
 
     Raises:
         UnsupportedError: one has not.
     """
+    if stream.visibility.boundaries == "hidden":
+        raise UnsupportedError(
+            "learner.early_stopping: it ends an experience, and this stream hides where one ends "
+            "(stream.visibility.boundaries)"
+        )
     for experience in stream:
         for part in experience.parts:
             if part.validation is None:

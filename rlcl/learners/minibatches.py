@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rlcl.data.sources import LabelledArrays, UnlabelledArrays
-from rlcl.errors import UnsupportedError
+from rlcl.errors import DataError, UnsupportedError
 from rlcl.learners.shuffle import Shuffle
 from rlcl.types import Batch, Budget, Encoder
 
@@ -99,7 +99,7 @@ class Streamed:
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
         # The workers read ahead in an order of a copy's: the learner's own stands where the learner stands.
         order = (len(self.source), batch_size, drop_last, updates)
-        loader: Iterable[Tensor] = DataLoader(
+        loader: Iterable[Tensor | DataError] = DataLoader(
             _Reader(self.source),  # type: ignore[arg-type]
             batch_sampler=_Ordered(shuffle.copy(), order),  # type: ignore[arg-type]
             num_workers=self.source.workers,
@@ -108,6 +108,8 @@ class Streamed:
             pin_memory=self.device != "cpu",
         )
         for rows, inputs in zip(shuffle.batches(*order), loader, strict=True):
+            if isinstance(inputs, DataError):  # told here as itself, and not as a worker's traceback
+                raise inputs
             yield self._batch(inputs, rows)
 
     def _batch(self, inputs: Tensor, rows: Tensor) -> Batch:
@@ -171,8 +173,11 @@ class _Reader:
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitems__(self, rows: Tensor) -> Tensor:
-        return self.source.subset(rows).read()[0]
+    def __getitems__(self, rows: Tensor) -> Tensor | DataError:
+        try:
+            return self.source.subset(rows).read()[0]
+        except DataError as error:
+            return error
 
 
 @frozen(eq=False)

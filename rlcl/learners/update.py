@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rlcl.errors import UnsupportedError
 from rlcl.types import Batch, Schedule
 
-__all__ = ["Precision", "Update"]
+__all__ = ["Precision", "Update", "compiled"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -54,6 +54,8 @@ class Update:
             self.optimizer.register_step_pre_hook(self._clip)
         if self.precision == "float16":
             self._scaler = torch.amp.GradScaler(torch.device(self.device).type)
+            # Else a fused optimizer's step, and with it every hook, runs where gradients have overflowed.
+            self.optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.ema is not None:
             self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(self.ema))  # type: ignore[no-untyped-call]
             self.optimizer.register_step_post_hook(self._average)
@@ -104,6 +106,11 @@ class Update:
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, self.precision))
 
+    @property
+    def weights(self) -> Mapping[str, nn.Module]:
+        """The module and its average, by name."""
+        return {"module": self.module} if self.average is None else {"module": self.module, "average": self.average}
+
     def scheduled(self, update: int, updates: int) -> None:
         """Sets the learning rate of an update, from 0, out of all that the schedule runs over."""
         if self.schedule is None:
@@ -134,6 +141,20 @@ class Update:
             self._scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """The module, whose calls torch compiles from now on; its copies and its state are as before.
+
+    ``Module.compile`` leaves a module of torch's own class, such as ``Sequential``, as it is (torch
+    2.13), for it compiles nothing in torch's own files: so the call is a function of ours.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    module._compiled_call_impl = torch.compile(call)
+    return module
 
 
 def split(batch: Batch, parts: int) -> Iterator[Batch]:

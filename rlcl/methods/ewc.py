@@ -106,6 +106,9 @@ class Ewc:
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         x, targets, ids = batch
+        if self.fisher in LABELLED and targets is not None:
+            shown = targets >= 0  # -1 where a label is hidden
+            x, targets, ids = x[shown], targets[shown], None if ids is None else ids[shown]
         with evaluating(module, gradients=True):
             if self.fisher == "batch" and targets is not None:
                 return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)

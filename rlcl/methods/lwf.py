@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.data.sources import Environment
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host
@@ -20,7 +21,6 @@ from rlcl.types import Experience, Host
 __all__ = ["Lwf", "soft_cross_entropy"]
 
 IMPOSSIBLE = -1e9  # the logit of a class that is none of a head's; as the classifier's of other tasks' classes
-EVERYTHING = 2**62
 
 
 class OutputsModule(nn.Module):
@@ -94,29 +94,24 @@ class Lwf:
         state = [*module.named_parameters(), *module.named_buffers()]
         self._teacher = {f"module.{name}": tensor.detach().clone() for name, tensor in state}
         self._experiences += 1
-        for task, classes in self._classes().items():
+        for task, classes in self._classes(experience).items():
             old = self._heads.get(task)
             self._heads[task] = classes if old is None or old.shape != classes.shape else old | classes
 
-    def _classes(self) -> dict[int, Tensor]:
-        """By task id (0 where hidden), which outputs (K,) the experience just learned has, or has seen."""
-        host = self._host
-        batch = host.sample(EVERYTHING, self._rng)
-        ids = torch.zeros(len(batch.inputs), dtype=torch.int64) if batch.task_ids is None else batch.task_ids
-        found = {}
-        for task in sorted(set(ids.tolist())):
-            rows = (ids == task).nonzero().flatten().to(batch.inputs.device)
+    def _classes(self, experience: Experience) -> dict[int, Tensor]:
+        """By task id (0 where hidden), which outputs (K,) an experience has, or has seen."""
+        host, found = self._host, {}
+        x, _, ids = host.sample(1, self._rng)
+        for task, labels in _labels_by_task(experience).items():
             with evaluating(self._outputs.module):
-                outputs = host.outputs(batch.inputs[rows[:1]], None if batch.task_ids is None else ids[rows[:1]])[0]
+                outputs = host.outputs(x, None if ids is None else torch.full_like(ids, task))[0]
             if host.kind != "categorical":
                 found[task] = torch.ones_like(outputs, dtype=torch.bool)
             elif self.units == "all":
                 found[task] = outputs > IMPOSSIBLE / 2
             else:
-                assert batch.targets is not None
                 none = torch.zeros_like(outputs, dtype=torch.bool)
-                targets = batch.targets[rows]
-                found[task] = none.index_fill(0, targets[targets >= 0], True)  # -1 where a label is hidden
+                found[task] = none.index_fill(0, labels.to(none.device), True)
         return found
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -162,6 +157,20 @@ class Lwf:
         self._teacher = {name: tensor.to(device) for name, tensor in state["teacher"].items()}
         self._heads = {task: classes.to(device) for task, classes in state["heads"].items()}
         self._experiences = state["experiences"]
+
+
+def _labels_by_task(experience: Experience) -> dict[int, Tensor]:
+    """By task id (0 where hidden), the distinct labels of an experience; nothing of its inputs is read."""
+    found: dict[int, set[int]] = {}
+    for part in experience.parts:
+        source = part.train
+        assert not isinstance(source, Environment)
+        targets = source.targets if source.targets is not None and source.targets.dim() == 1 else None
+        tasks = torch.full((len(source),), part.task_id or 0) if source.task_ids is None else source.task_ids
+        for task in set(tasks.tolist()):
+            labels = set() if targets is None else set(targets[tasks == task].tolist())
+            found.setdefault(task, set()).update(labels)
+    return {task: torch.tensor(sorted(labels), dtype=torch.int64) for task, labels in sorted(found.items())}
 
 
 def soft_cross_entropy(now: Tensor, before: Tensor, heads: Tensor, temperature: float) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 __all__ = ["Magnitude", "mean_magnitudes"]
 
-CHUNK = 1024  # inputs in one forward pass
+CHUNK = 1024  # inputs in one forward pass, at most
+VALUES = 2**25  # float32 that a convolution's patches and gradients may take, 128 MiB
 Owners = dict[nn.Module, dict[str, str]]
 Calls = dict[nn.Module, list[tuple[Tensor, Tensor]]]
 Magnitude = Callable[[Tensor], Tensor]
@@ -49,15 +50,27 @@ def mean_magnitudes(
     def forward(rows: slice) -> Tensor:
         return outputs(inputs[rows], None if task_ids is None else task_ids[rows])
 
-    for start in range(0, len(inputs), CHUNK):
-        chunk = slice(start, min(start + CHUNK, len(inputs)))
+    rows = _rows_at_once(module, inputs)
+    for start in range(0, len(inputs), rows):
+        chunk = slice(start, min(start + rows, len(inputs)))
         if owners is not None and _add_at_once(total, parameters, owners, forward, chunk, scalars, magnitude):
             continue
         for row in range(chunk.start, chunk.stop):
             one = slice(row, row + 1)
             for scalar in scalars(forward(one), one):
                 _add_gradient(total, parameters, scalar, magnitude)
-    return {name: value / len(inputs) for name, value in total.items()}
+    return {name: value / max(len(inputs), 1) for name, value in total.items()}
+
+
+def _rows_at_once(module: nn.Module, inputs: Tensor) -> int:
+    """Inputs in one forward pass, so few that a convolution's patches and gradients of each fit."""
+    places = inputs.shape[2:].numel()
+    sizes = [
+        layer.weight.numel() + layer.weight[0].numel() * places
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    return min(CHUNK, max(VALUES // max(sizes, default=1), 1))
 
 
 def _add_gradient(

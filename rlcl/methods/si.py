@@ -101,8 +101,8 @@ class Si:
         epsilon: added to the squared distance (xi), in squared units of a weight.
         gradient: what is integrated: the gradient of the learner's ``own`` loss, or the one that is
             ``penalized`` by this method.
-        lowest: what a lesser Omega counts as; null for no bound, so that it may push a weight away.
-        highest: what a greater Omega counts as; null for no bound.
+        lowest: what a lesser Omega is set to at each boundary; null for no bound, so that it may push a weight away.
+        highest: what a greater Omega counts as in the penalty, its sum going on unbounded; null for no bound.
 
     Source: Zenke, Poole & Ganguli 2017, Continual learning through synaptic intelligence, eqs. 3 to 5,
     whose authors' code has ``lowest: 0``. van de Ven et al. 2022 have ``gradient: penalized``.
@@ -111,7 +111,7 @@ class Si:
     strength: float = option(1.0, ge=0, help="of the penalty")
     epsilon: float = option(0.1, gt=0, help="added to the squared distance")
     gradient: Literal["own", "penalized"] = option("own", help="with this method's penalty or without")
-    lowest: float | None = option(None, le=0, help="what a lesser importance counts as; null for no bound")
+    lowest: float | None = option(None, le=0, help="what a lesser importance is set to; null for no bound")
     highest: float | None = option(None, gt=0, help="what a greater importance counts as; null for no bound")
     _host: Host = field(init=False, default=None)
     _parts: dict[str, Part] = field(init=False, factory=dict)
@@ -147,15 +147,13 @@ class Si:
                 old = part.importance.get(key)
                 if old is not None and old.shape == importance.shape:  # else new, or a head that grew
                     importance += old.to(importance.device)
+                if self.lowest is not None:
+                    importance.clamp_(min=self.lowest)
                 part.importance[key] = importance
-                part.anchor.pull[key] = 2 * self.strength * self._bounded(importance)
+                counted = importance if self.highest is None else importance.clamp(max=self.highest)
+                part.anchor.pull[key] = 2 * self.strength * counted
                 part.anchor.anchor[key] = weights
             part.anchor.bind(parameters)
-
-    def _bounded(self, importance: Tensor) -> Tensor:
-        if self.lowest is None and self.highest is None:
-            return importance
-        return importance.clamp(self.lowest, self.highest)
 
     def state_dict(self) -> dict[str, Any]:
         return {

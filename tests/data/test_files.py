@@ -248,3 +248,56 @@ def test_what_is_missing_is_told_with_where_to_put_it(data_set: Any, root: Path)
         DataError, match=rf"is not complete in {root}.* could not be downloaded .*; put .* there, or set"
     ):
         data_set.load()
+
+
+# What a folder of images may hold besides.
+
+
+def test_hidden_folders_are_no_classes_and_numbers_sort_by_value(root: Path) -> None:
+    for name in ("10", "2", ".git", "__pycache__"):
+        (root / "pictures" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(np.zeros((3, 3, 3), np.uint8)).save(root / "pictures" / name / f"{number}.png")
+    assert ("2", "10") == ImageFolder(path="pictures", test_fraction=0.5).load().class_names
+
+
+def test_a_class_without_images_is_named(root: Path) -> None:
+    for name in ("cat", "dog"):
+        (root / "pictures" / name).mkdir(parents=True)
+    Image.fromarray(np.zeros((3, 3, 3), np.uint8)).save(root / "pictures" / "cat" / "0.png")
+    with pytest.raises(DataError, match=r"no images \(.*\) in dog; add some, or remove the folder"):
+        ImageFolder(path="pictures").load()
+
+
+def test_pixels_of_sixteen_bits_are_refused(root: Path) -> None:
+    (root / "pictures" / "cat").mkdir(parents=True)
+    Image.fromarray(np.full((3, 3), 60_000, np.uint16)).save(root / "pictures" / "cat" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png: its pixels are I;16, not 8 bits a channel; convert it first"):
+        ImageFolder(path="pictures").load()
+
+
+# Broken files.
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\x93NUMPY"])
+def test_a_broken_npz_is_one_error(root: Path, content: bytes) -> None:
+    (root / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz is no npz file of plain arrays"):
+        Npz(path="a.npz").load()
+
+
+def test_an_npz_whose_labels_do_not_fit_is_one_error(root: Path) -> None:
+    np.savez(root / "a.npz", x=np.zeros((5, 2)), y=np.zeros(3))
+    with pytest.raises(DataError, match=r"expected x \(N, \.\.\.\) and y \(N,\), got x of \(5, 2\), y of \(3,\)"):
+        Npz(path="a.npz").load()
+
+
+def test_numbers_in_another_byte_order_are_read(root: Path) -> None:
+    np.savez(root / "a.npz", x=np.arange(20, dtype=">f4").reshape(10, 2), y=np.arange(10, dtype=">i8") % 2)
+    assert 4 == len(Npz(path="a.npz", test_fraction=0.6).load().train_inputs)
+
+
+def test_a_table_that_is_no_utf8_is_one_error(root: Path) -> None:
+    (root / "t.csv").write_bytes(b"x,y\n1,\xff\n")
+    with pytest.raises(DataError, match=r"t\.csv is no table that can be read as UTF-8"):
+        Csv(path="t.csv", target="y").load()

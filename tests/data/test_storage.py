@@ -200,3 +200,14 @@ def test_joined_streams_stay_on_disk(arrays: Path) -> None:
     assert joint.streamed  # type: ignore[union-attr]
     rows = torch.tensor([41, 3, 79, 40, 39, 0])
     assert torch.equal(memory.subset(rows).read()[0], joint.subset(rows).read()[0])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_wrong_in_a_worker_is_told_as_itself(workers: int, arrays: Path) -> None:
+    x = np.load(arrays / "x_train.npy")
+    x[:, 2] = np.nan
+    np.save(arrays / "x_train.npy", x)
+    stream = two_tasks(npy(arrays, "stream", workers))
+    learner = prepared(classifier(), stream)
+    with pytest.raises(DataError, match=r"holds NaN or infinite values; remove or impute them$"):
+        learn_all(learner, stream)

@@ -27,6 +27,8 @@ from rlcl.learners.update import split
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init
 from rlcl.methods.rehearsal import Rehearsal
+from rlcl.methods.si import Si
+from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
@@ -242,11 +244,11 @@ def stopped(monkeypatch: pytest.MonkeyPatch, *losses: float, **options: Any) -> 
     seen, state = [], {}
     observe = learner._watch.observe
 
-    def look(loss: float, module: nn.Module) -> bool:
-        seen.append(copy.deepcopy(dict(module.state_dict())))
-        return bool(observe(loss, module))
+    def look(loss: float, modules: Mapping[str, nn.Module]) -> bool:
+        seen.append(copy.deepcopy(dict(modules["module"].state_dict())))
+        return bool(observe(loss, modules))
 
-    monkeypatch.setattr(type(learner._watch), "observe", lambda self, loss, module: look(loss, module))
+    monkeypatch.setattr(type(learner._watch), "observe", lambda self, loss, modules: look(loss, modules))
     learn_all(learner, stream)
     state = learner.module.state_dict()
     (kept,) = [i for i, s in enumerate(seen) if not differences(s, dict(state))]
@@ -304,6 +306,56 @@ def test_looking_at_the_validation_data_changes_no_training() -> None:
     assert not differences(
         expected, weights(fitted(stream, network=Mlp(hidden=(16,), dropout=0.5), early_stopping=options))
     )
+
+
+def test_the_average_that_predicts_is_restored_with_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = validated(budget=Budget(updates=4))
+    learner = prepared(classifier(ema=0.5, early_stopping=EarlyStopping(every=1, patience=None)), stream)
+    real, losses = type(learner)._validation_loss, []
+
+    def look(self: Any, part: Experience) -> float:
+        losses.append(real(self, part))
+        return -1.0 if len(losses) == 2 else losses[-1]
+
+    monkeypatch.setattr(type(learner), "_validation_loss", look)
+    learn_all(learner, stream)
+    assert pytest.approx(losses[1]) == real(learner, stream[0])
+    assert losses[1] != losses[3]
+    assert learner._watch.best is None  # nothing of it is left in later checkpoints
+
+
+def test_early_stopping_without_boundaries_is_refused() -> None:
+    stream = digit_stream(2, boundaries="hidden").with_validation(0.25, Seeds(0))
+    with pytest.raises(UnsupportedError, match=r"early_stopping: it ends an experience, and this stream hides where"):
+        prepared(classifier(early_stopping=EarlyStopping()), stream)
+
+
+def test_labels_of_a_share_do_not_go_with_accumulation() -> None:
+    with pytest.raises(UnsupportedError, match=r"learner.accumulate: .*; set accumulate: 1, or labelled: 1"):
+        prepared(classifier(accumulate=2, labelled=0.5), one())
+
+
+def test_balanced_weights_look_at_shown_labels_alone() -> None:
+    stream = one(1)
+    learner = prepared(classifier(labelled=0.2, class_weights="balanced"), stream)
+    assert [3, 3, 3, 3] == torch.bincount(learner._seen(stream[0])).tolist()  # 0.2 of 13
+
+
+@pytest.mark.parametrize("optimizer", [Adam(lr=0.01), SGD])
+@pytest.mark.parametrize(
+    "method", [Si(strength=10.0), Rehearsal(capacity=9, batch_size=4), L2Init(strength=0.1)], ids=str
+)
+def test_hooks_of_methods_see_no_update_that_float16_leaves_out(method: Any, optimizer: Any) -> None:
+    stream = digit_stream(2, budget=Budget(updates=20))
+    learner = fitted(stream, copy.deepcopy(method), optimizer=optimizer, precision="float16")
+    assert all(bool(torch.isfinite(p).all()) for p in learner.module.parameters())
+
+
+@pytest.mark.parametrize("fisher", ["exact", "empirical", "weighted", "batch"])
+def test_ewc_leaves_hidden_labels_out(fisher: Any) -> None:
+    stream = digit_stream(2, budget=Budget(updates=4))
+    learner = fitted(stream, Ewc(strength=1.0, fisher=fisher), labelled=0.2, optimizer=SGD)
+    assert all(bool(torch.isfinite(p).all()) for p in learner.module.parameters())
 
 
 def test_early_stopping_without_validation_data_is_refused() -> None:
@@ -404,6 +456,21 @@ def test_a_compiled_learner_learns_the_same() -> None:
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("network", [Mlp(hidden=(8,)), Cnn(channels=(2,), hidden=(4,))])
+def test_torchs_own_modules_are_really_compiled(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+    compile_ = torch.compile
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=backend))
+    fitted(one(1), network=network, compile=True)
+    assert graphs
+
+
 # What a component of one's own may get wrong.
 
 
@@ -449,7 +516,6 @@ def test_a_loss_that_is_no_single_number_is_refused(monkeypatch: pytest.MonkeyPa
 
 EVERYTHING: Mapping[str, Any] = {
     "schedule": Cosine(warmup=0.3),
-    "accumulate": 2,
     "clip_norm": 1.0,
     "precision": "float16",
     "ema": 0.9,
