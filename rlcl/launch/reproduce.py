@@ -137,8 +137,9 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "# Published numbers, and ours",
         "",
-        "Made by `rlcl reproduce`. A row is reproduced where the two means differ by no more than is allowed: two",
-        "standard errors of the difference, or a tolerance where that is more. Intervals are Student's, at 95 %, over seeds.",
+        "Made by `rlcl reproduce`. A row is reproduced where the two means differ by no more than is allowed:",
+        "two standard errors of the difference, or a tolerance where that is more. Intervals are Student's,",
+        "at 95 %, over seeds.",
         "",
         "| protocol | metric | published | ours | interval | seeds | difference | allowed | verdict |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -9,4 +9,6 @@ METHODS = {
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
+    "a_gem": "rlcl.methods.a_gem:AGem",
+    "gem": "rlcl.methods.gem:Gem",
 }
