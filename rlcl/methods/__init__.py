@@ -3,6 +3,7 @@
 METHODS = {
     "ewc": "rlcl.methods.ewc:Ewc",
     "si": "rlcl.methods.si:Si",
+    "rwalk": "rlcl.methods.rwalk:RWalk",
     "mas": "rlcl.methods.mas:Mas",
     "l2": "rlcl.methods.l2:L2",
     "l2_init": "rlcl.methods.l2_init:L2Init",

@@ -36,6 +36,7 @@ from rlcl.types import MixingMethod
 SETTINGS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 100.0},
     "si": {"strength": 100.0, "epsilon": 0.01},
+    "rwalk": {"strength": 1.0, "interval": 3},
     "mas": {"strength": 1.0},
     "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
