@@ -3,10 +3,13 @@
 METHODS = {
     "ewc": "rlcl.methods.ewc:Ewc",
     "si": "rlcl.methods.si:Si",
+    "rwalk": "rlcl.methods.rwalk:RWalk",
     "mas": "rlcl.methods.mas:Mas",
     "l2": "rlcl.methods.l2:L2",
     "l2_init": "rlcl.methods.l2_init:L2Init",
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
+    "a_gem": "rlcl.methods.a_gem:AGem",
+    "gem": "rlcl.methods.gem:Gem",
 }

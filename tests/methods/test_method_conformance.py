@@ -36,12 +36,15 @@ from rlcl.types import MixingMethod
 SETTINGS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 100.0},
     "si": {"strength": 100.0, "epsilon": 0.01},
+    "rwalk": {"strength": 1.0, "interval": 3},
     "mas": {"strength": 1.0},
     "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
+    "a_gem": {"capacity": 20, "batch_size": 8},
+    "gem": {"per_experience": 10},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.
@@ -64,6 +67,8 @@ PAIRS = [(name, host) for name in METHODS for host in HOSTS]
 SERVED = [pair for pair in PAIRS if served(*pair)]
 REFUSED = [pair for pair in PAIRS if not served(*pair)]
 NATIVE = [(name, host) for name, host in SERVED if "native" in HOSTS[host].provides]
+# Digits are decoded by first learning what they have in common: no gradient is against the memory's yet.
+AGREEING = {("a_gem", "autoencoder"), ("gem", "autoencoder")}
 WITH_NULL = [(name, host) for name, host in SERVED if find("method", name).null is not None]
 WITH_MEMORY = [(name, host) for name, host in SERVED if hasattr(find("method", name), "memory")]
 
@@ -114,7 +119,7 @@ def test_null_settings_leave_training_as_it_is(name: str, host: str) -> None:
     assert expected_events == without_rates(events)
 
 
-@pytest.mark.parametrize(("name", "host"), SERVED)
+@pytest.mark.parametrize(("name", "host"), [pair for pair in SERVED if pair not in AGREEING])
 def test_other_settings_change_the_weights(name: str, host: str) -> None:
     expected, actual = plain(host)[0]["learner"], with_method(name, host)["learner"]
     assert differences(_weights(expected), _weights(actual)) != []

@@ -1,0 +1,102 @@
+"""Averaged gradient episodic memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
+from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.parameters import device_of, named_parameters
+from rlcl.types import Batch, Experience, Host
+
+__all__ = ["AGem", "projected"]
+
+EVERYTHING = 2**62
+
+
+@define(kw_only=True, eq=False)
+class AGem:
+    """Projects a gradient that would raise the loss on a batch drawn from memory, so that it does not.
+
+    What is projected is everything that is in the gradient by then, with the penalties of other methods.
+
+    Args:
+        capacity: examples kept, in all.
+        batch_size: examples drawn for each update, on which the reference gradient is taken; 0 equals no method.
+        fill: from all of an ``experience`` at its end, so that the reference is of past ones alone, or
+            from the ``minibatches``, which needs no boundaries (A-GEM-R of Buzzega et al. 2020).
+
+    Source: Chaudhry et al. 2019, Efficient lifelong learning with A-GEM, eq. 11 and algorithm 1.
+    """
+
+    capacity: int = option(ge=1, help="examples kept, in all")
+    batch_size: int = option(64, ge=0, help="examples drawn for each update")
+    fill: Literal["experience", "minibatches"] = option("experience", help="at the experience's end, or from each")
+    _host: Host = field(init=False, default=None)
+    _memory: ReservoirMemory = field(init=False, default=None)
+
+    phase = "project"
+    null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"loss", "boundaries" if self.fill == "experience" else "batch"})
+
+    @property
+    def memory(self) -> ReservoirMemory:
+        return self._memory
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host = host
+        self._memory = ReservoirMemory(self.capacity, rng)
+        optimizer = host.optimizers[host.primary]
+        optimizer.register_step_pre_hook(self._project)
+        if self.fill == "minibatches":
+            optimizer.register_step_post_hook(self._record)
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        pass
+
+    def end(self, experience: Experience) -> None:
+        if self.fill == "experience":
+            self._memory.insert(**self._host.sample(EVERYTHING, self._memory.rng)._asdict())
+
+    def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        host = self._host
+        if not self.batch_size or not len(self._memory) or host.loss is None:
+            return
+        parameters = named_parameters(host, host.primary)
+        reference = flat_gradient_of(host.loss(Batch(**self._memory.draw(self.batch_size))), parameters)
+        gradient = flat_gradient(parameters)
+        if bool(gradient.dot(reference) < 0):
+            write_flat_gradient(parameters, projected(gradient, reference))
+
+    def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        batch = self._host.batch
+        assert batch is not None
+        self._memory.insert(**batch._asdict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"memory": self._memory.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._memory.load_state_dict(state["memory"], device_of(self._host))
+
+
+def projected(gradient: Tensor, reference: Tensor) -> Tensor:
+    """(P,): the vector nearest to a gradient (P,) whose product with a reference (P,) is not negative.
+
+    Source: Chaudhry et al. 2019, eq. 11.
+    """
+    product = gradient.dot(reference)
+    if product >= 0:
+        return gradient
+    return torch.sub(gradient, reference * (product / reference.dot(reference)))

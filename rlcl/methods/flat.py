@@ -1,0 +1,38 @@
+"""All gradients of an optimizer's parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["flat_gradient", "flat_gradient_of", "write_flat_gradient"]
+
+Parameters = Mapping[str, nn.Parameter]
+
+
+def flat_gradient(parameters: Parameters) -> Tensor:
+    """(P,): what ``.grad`` holds, 0 where it is None."""
+    return _flat(parameters, [p.grad for p in parameters.values()])
+
+
+def flat_gradient_of(loss: Tensor, parameters: Parameters) -> Tensor:
+    """(P,): a scalar's gradient, 0 for what it does not reach; ``.grad`` stays as it is."""
+    return _flat(parameters, torch.autograd.grad(loss, list(parameters.values()), allow_unused=True))
+
+
+def _flat(parameters: Parameters, gradients: list[Tensor | None] | tuple[Tensor | None, ...]) -> Tensor:
+    pairs = zip(parameters.values(), gradients, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).detach().flatten() for p, g in pairs])
+
+
+@torch.no_grad()
+def write_flat_gradient(parameters: Parameters, flat: Tensor) -> None:
+    """Puts a vector (P,) into ``.grad``; what is None stays so where the vector is 0 (a head that nothing reached)."""
+    parts = torch.split(flat, [p.numel() for p in parameters.values()])
+    for parameter, part in zip(parameters.values(), parts, strict=True):
+        if parameter.grad is not None:
+            parameter.grad.copy_(part.view_as(parameter))
+        elif bool(part.any()):
+            parameter.grad = part.view_as(parameter).clone()
