@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mas": {"strength": 1.0},
     "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
+    "shrink_and_perturb": {"decay": 0.01, "noise": 0.01},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
