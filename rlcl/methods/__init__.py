@@ -7,6 +7,8 @@ METHODS = {
     "l2": "rlcl.methods.l2:L2",
     "l2_init": "rlcl.methods.l2_init:L2Init",
     "shrink_and_perturb": "rlcl.methods.shrink_and_perturb:ShrinkAndPerturb",
+    "continual_backprop": "rlcl.methods.continual_backprop:ContinualBackprop",
+    "redo": "rlcl.methods.redo:Redo",
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 
-__all__ = ["ACTIVATIONS", "Activation", "CRelu", "Initialization", "Linear", "Mlp", "activated", "initialize", "redrawn"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "CRelu",
+    "Initialization",
+    "Linear",
+    "Mlp",
+    "activated",
+    "initialize",
+    "redrawn",
+]
 
 Activation = Literal["relu", "tanh", "gelu", "elu", "leaky_relu", "silu", "crelu"]
 Initialization = Literal["torch", "xavier", "kaiming", "orthogonal"]

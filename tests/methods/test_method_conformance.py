@@ -40,6 +40,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "l2": {"strength": 0.01},
     "l2_init": {"strength": 0.01},
     "shrink_and_perturb": {"decay": 0.01, "noise": 0.01},
+    "continual_backprop": {"replacement_rate": 0.05, "maturity": 2},
+    "redo": {"threshold": 0.9, "every": 3},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
