@@ -9,6 +9,7 @@ METHODS = {
     "shrink_and_perturb": "rlcl.methods.shrink_and_perturb:ShrinkAndPerturb",
     "continual_backprop": "rlcl.methods.continual_backprop:ContinualBackprop",
     "redo": "rlcl.methods.redo:Redo",
+    "reset": "rlcl.methods.reset:Reset",
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
