@@ -68,7 +68,7 @@ class Utility:
             return None
         self.owed -= count
         useful = torch.where(mature, self.value / self.correction(decay), torch.inf)
-        return useful.topk(count, largest=False).indices
+        return useful.argsort(stable=True)[:count]  # dead units tie at 0: the first of them, on every device
 
     def forget(self, units: Tensor) -> None:
         self.age[units] = 0
