@@ -31,7 +31,7 @@ from rlcl.types import Budget
 
 RESULTS = Path(__file__).parents[1] / "results" / "plasticity_slowly_changing.json"
 LR, UNITS, PERIOD = 0.01, 5, 10_000
-WEIGHT_DECAY, SHRINK, NOISE = 1e-2, LR * 1e-3, 1e-3  # the shrinking is an optimizer's weight decay of 1e-3
+WEIGHT_DECAY, SHRINK, NOISE = 1e-2, 1e-3, 1e-3  # the weight decay is times the learning rate, the shrinking is not
 RATE, MATURITY, DECAY = 1e-4, 100, 0.99
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
