@@ -102,8 +102,8 @@ class Target:
     """A network of U linear threshold units on m bits.
 
     A unit is 1 where w x + b is above beta (m + 1) - S, else 0. The paper's S is the number of negative
-    weights; its code, which the published errors come from, has (m - sum w + b) / 2. So a unit fires
-    where more than beta (m + 1) - 3 b / 2 bits agree with its weights.
+    weights; its code, which is followed here, has (m - sum w + b) / 2. So a unit fires where more than
+    beta (m + 1) - 3 b / 2 bits agree with its weights.
 
     Args:
         weights: (U, m) float32 of -1 and 1.
