@@ -393,7 +393,8 @@ class Host(Protocol):
 class Method(Protocol):
     """A continual-learning method: attaches to optimizers, not to a learner.
 
-    Written as an attrs class whose init fields are its settings. ``extra`` and ``predicting`` are optional.
+    Written as an attrs class whose init fields are its settings. ``extra`` and ``predicting`` are optional,
+    as is ``refuses(host)``, which gives a reason why it cannot serve a host, or None.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -102,7 +102,8 @@ def refusal(method: Method, host: Host) -> str | None:
     kinds: frozenset[str] | None = getattr(method, "kinds", None)
     if kinds is not None and host.kind not in kinds:
         return f"it works on outputs that are {' or '.join(sorted(kinds))}, and these are {host.kind}"
-    return None
+    own: Callable[[Host], str | None] | None = getattr(method, "refuses", None)
+    return None if own is None else own(host)
 
 
 def joined(a: Batch, b: Batch) -> Batch:

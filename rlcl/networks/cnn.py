@@ -8,7 +8,7 @@ from torch import nn
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, initialize
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, activated, initialize
 
 __all__ = ["Cnn"]
 
@@ -20,7 +20,7 @@ class Cnn:
     Args:
         channels: of each convolution.
         hidden: units of each fully connected layer after them.
-        activation: after each layer.
+        activation: after each layer; ``crelu`` doubles what the next layer reads.
         initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
     """
 
@@ -39,7 +39,7 @@ class Cnn:
         channels, side = shape[0], min(shape[1:])
         for width in self.channels:
             layers += [nn.Conv2d(channels, width, 3, padding=1), ACTIVATIONS[self.activation]()]
-            channels = width
+            channels = activated(width, self.activation)
             if side >= 4:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
@@ -47,6 +47,6 @@ class Cnn:
         features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
         for units in self.hidden:
             layers += [nn.Linear(features, units), ACTIVATIONS[self.activation]()]
-            features = units
+            features = activated(units, self.activation)
         layers.append(nn.Linear(features, outputs))
         return initialize(nn.Sequential(*layers), self.initialization)

@@ -7,7 +7,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.networks.mlp import ACTIVATIONS, Activation, Mlp
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Mlp, activated
 from rlcl.types import Network
 
 __all__ = ["Multihead"]
@@ -29,7 +29,8 @@ class Multihead:
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         body = nn.Sequential(self.body.build(shape, self.features, 1), ACTIVATIONS[self.activation]())
-        return MultiheadModule(body, nn.ModuleList(nn.Linear(self.features, outputs) for _ in range(tasks)))
+        width = activated(self.features, self.activation)
+        return MultiheadModule(body, nn.ModuleList(nn.Linear(width, outputs) for _ in range(tasks)))
 
 
 class MultiheadModule(nn.Module):

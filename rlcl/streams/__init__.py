@@ -9,6 +9,7 @@ STREAMS = {
     "permuted": "rlcl.streams.permuted:Permuted",
     "rotated": "rlcl.streams.rotated:Rotated",
     "avalanche": "rlcl.streams.avalanche:AvalancheStream",
+    "slowly_changing_regression": "rlcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     "environments": "rlcl.streams.environments:Environments",
     "joint": "rlcl.streams.joint:Joint",
     "cumulative": "rlcl.streams.cumulative:Cumulative",

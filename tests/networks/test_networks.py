@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from torch import nn
 
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.networks.cnn import Cnn
-from rlcl.networks.mlp import ACTIVATIONS, Linear, Mlp
+from rlcl.networks.mlp import ACTIVATIONS, CRelu, Linear, Mlp, redrawn
 from rlcl.networks.multihead import Multihead
 from rlcl.networks.torchvision import ResNet18, TorchvisionNetwork
 from rlcl.registry import entries, find
@@ -88,6 +89,36 @@ def test_a_linear_network_is_one_layer() -> None:
 def test_an_activation_follows_each_hidden_layer(activation: Any) -> None:
     module = Mlp(hidden=(4, 4), activation=activation).build((3,), 2, 1)
     assert 2 == sum(isinstance(m, ACTIVATIONS[activation]) for m in module.modules())
+
+
+def test_crelu_keeps_both_signs_of_units_and_of_channels() -> None:
+    assert [[1.0, 0.0, 0.0, 2.0]] == CRelu()(torch.tensor([[1.0, -2.0]])).tolist()
+    assert (2, 6, 4, 5) == tuple(CRelu()(torch.rand(2, 3, 4, 5)).shape)
+
+
+@pytest.mark.parametrize("network", [Mlp(hidden=(4, 3)), Cnn(channels=(4, 3), hidden=(5,)), Multihead(features=5)])
+def test_layers_after_crelu_read_twice_as_much(network: Any) -> None:
+    network = attrs.evolve(network, activation="crelu")
+    module = network.build((1, 4, 4), 2, 1)
+    assert (3, 2) == tuple(run(module, torch.rand(3, 1, 4, 4)).shape)
+    plain = attrs.evolve(network, activation="relu").build((1, 4, 4), 2, 1)
+    widths, narrow = (
+        [m.weight.shape[1] for m in made.modules() if isinstance(m, nn.Linear | nn.Conv2d)] for made in (module, plain)
+    )
+    last = 1 if isinstance(network, Multihead) else len(narrow) - 1  # a multihead's body keeps its own activation
+    assert [2 * w for w in narrow[-last:]] == widths[-last:]
+
+
+@pytest.mark.parametrize("how", ["torch", "xavier", "kaiming", "orthogonal"])
+def test_a_layer_is_drawn_anew_as_it_was_at_first(how: Any) -> None:
+    for layer in Cnn(channels=(50,), hidden=(200,), initialization=how).build((1, 10, 10), 60, 1).modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            drawn = redrawn(layer, torch.Generator().manual_seed(0))
+            assert not torch.equal(drawn["weight"], layer.weight)
+            for name, parameter in layer.named_parameters():
+                assert drawn[name].shape == parameter.shape
+                torch.testing.assert_close(parameter.std().detach(), drawn[name].std(), rtol=0.2, atol=0)
+                torch.testing.assert_close(parameter.abs().max().detach(), drawn[name].abs().max(), rtol=0.35, atol=0)
 
 
 def test_layer_norm_and_dropout_are_there_where_asked_for() -> None:

@@ -1,0 +1,80 @@
+"""ReDo: dormant units are recycled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.evaluation.plasticity import dormancy
+from rlcl.methods.units import HiddenLayer, hidden_layers, listen, refusal
+from rlcl.types import Experience, Host
+
+__all__ = ["Redo"]
+
+
+@define(kw_only=True, eq=False)
+class Redo:
+    """Replaces, every so many updates, the hidden units that are dormant on the minibatch.
+
+    A unit's score is the mean magnitude of its activation over that of its layer's units. Replaced
+    units get incoming weights as at first and outgoing ones of zero, and the optimizer forgets
+    their moments.
+
+    Args:
+        threshold: score up to which a unit is dormant (tau); at 0 only those that are never active.
+        every: updates between two looks.
+
+    Source: Sokar et al. 2023, The dormant neuron phenomenon in deep reinforcement learning, definition 3.1 and
+    algorithm 1.
+    """
+
+    threshold: float = option(0.1, ge=0, help="score up to which a unit is dormant")
+    every: int = option(1000, ge=1, help="updates between two looks")
+    _rng: np.random.Generator = field(init=False, default=None)
+    _layers: list[HiddenLayer] = field(init=False, factory=list)
+    _heard: dict[str, list[Tensor]] = field(init=False, factory=dict)
+    _updates: int = field(init=False, default=0)
+
+    requires = frozenset({"native"})
+    phase = "edit"
+    null: ClassVar[Mapping[str, Any] | None] = None
+
+    def refuses(self, host: Host) -> str | None:
+        return refusal(host)
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._rng, self._updates = rng, 0
+        self._layers = hidden_layers(host.modules[host.primary])
+        self._heard = listen(self._layers, lambda: (self._updates + 1) % self.every == 0)
+        host.optimizers[host.primary].register_step_post_hook(self._recycle)
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        pass
+
+    def end(self, experience: Experience) -> None:
+        pass
+
+    @torch.no_grad()
+    def _recycle(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._updates += 1
+        for layer in self._layers:
+            heard = self._heard.pop(layer.name, None)
+            if heard is None:
+                continue
+            score = dormancy(torch.cat([layer.activations(x) for x in heard]).abs().mean((0, 1, 3)))
+            units = (score <= self.threshold).nonzero().flatten()
+            if len(units):
+                layer.replace(units, optimizer, torch.Generator().manual_seed(int(self._rng.integers(2**62))))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self._rng.bit_generator.state, "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rng.bit_generator.state, self._updates = state["rng"], state["updates"]

@@ -1,0 +1,101 @@
+"""Shrink and perturb: weights move towards zero, and noise is added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import nn
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.methods.parameters import named_parameters
+from rlcl.types import Experience, Host
+
+__all__ = ["ShrinkAndPerturb", "shrink_and_perturb"]
+
+
+@define(kw_only=True, eq=False)
+class ShrinkAndPerturb:
+    """Makes ``(1 - decay) theta + noise * e`` of every weight, e being standard normal.
+
+    Both are shares of one application, and the learning rate has no part in them. Biases and the
+    parameters of normalisations take part; the optimizer's moments stay.
+
+    Args:
+        decay: share of each weight that is taken off.
+        noise: standard deviation of what is added.
+        every: after each ``update``, or at each ``boundary``, before the next experience is trained on.
+
+    Source: Ash & Adams 2020, On warm-starting neural network training, section 4 (lambda = 1 - decay, sigma =
+    noise, at boundaries); after each update in Dohare et al. 2024, Loss of plasticity in deep continual learning.
+    """
+
+    decay: float = option(1e-3, ge=0, le=1, help="share of each weight that is taken off")
+    noise: float = option(1e-3, ge=0, help="standard deviation of what is added")
+    every: Literal["update", "boundary"] = option("update", help="after each update, or at each boundary")
+    _host: Host = field(init=False, default=None)
+    _rng: np.random.Generator = field(init=False, default=None)
+    _parameters: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
+
+    phase = "edit"
+    null: ClassVar[Mapping[str, Any] | None] = {"decay": 0.0, "noise": 0.0}
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"boundaries"} if self.every == "boundary" else ())
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host, self._rng = host, rng
+        self._bind()
+        if self.every == "update" and (self.decay or self.noise):
+            for name, optimizer in host.optimizers.items():
+                optimizer.register_step_post_hook(self._after(name))
+
+    def _bind(self) -> None:
+        self._parameters = {name: list(named_parameters(self._host, name).values()) for name in self._host.optimizers}
+
+    def _after(self, name: str) -> Any:
+        def edit(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            shrink_and_perturb(self._parameters[name], self.decay, self.noise, self._rng)
+
+        return edit
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        self._bind()
+        if self.every == "boundary" and experience.index > 0:
+            for parameters in self._parameters.values():
+                shrink_and_perturb(parameters, self.decay, self.noise, self._rng)
+
+    def end(self, experience: Experience) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._bind()
+
+
+@torch.no_grad()
+def shrink_and_perturb(parameters: list[nn.Parameter], decay: float, noise: float, rng: np.random.Generator) -> None:
+    """Changes the parameters in place; the noise of all of them is one draw.
+
+    Args:
+        parameters: of any shapes, on one device.
+        decay: in [0, 1].
+        noise: standard deviation, at least 0.
+        rng: draws a standard normal number a weight, in order; none where ``noise`` is 0.
+    """
+    weights = [p.data for p in parameters]
+    if decay:
+        torch._foreach_mul_(weights, 1 - decay)
+    if noise:
+        sizes = [w.numel() for w in weights]
+        drawn = torch.from_numpy(rng.standard_normal(sum(sizes), dtype=np.float32)).to(weights[0])
+        pieces = [e.view_as(w) for e, w in zip(torch.split(drawn, sizes), weights, strict=True)]
+        torch._foreach_add_(weights, pieces, alpha=noise)
