@@ -328,7 +328,7 @@ class HostCase:
         return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
 
 
-_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native"})
+_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights"})
 _LIBRARY = frozenset({"boundaries"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 

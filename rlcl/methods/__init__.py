@@ -9,4 +9,6 @@ METHODS = {
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
+    "der": "rlcl.methods.der:Der",
+    "der_plus_plus": "rlcl.methods.der:DerPlusPlus",
 }

@@ -105,7 +105,7 @@ class Ewc:
         # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
-        x, targets, ids = batch
+        x, targets, ids = batch[:3]
         with evaluating(module, gradients=True):
             if self.fisher == "batch" and targets is not None:
                 return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)

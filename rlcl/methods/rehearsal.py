@@ -60,7 +60,7 @@ class Rehearsal:
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._memory.insert(**self._host.sample(EVERYTHING, self._memory.rng)._asdict())
+            self._insert(self._host.sample(EVERYTHING, self._memory.rng))
 
     def extra(self, batch: Batch) -> Batch | None:
         if not self.batch_size or not len(self._memory):
@@ -70,7 +70,10 @@ class Rehearsal:
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        self._memory.insert(**batch._asdict())
+        self._insert(batch)
+
+    def _insert(self, batch: Batch) -> None:
+        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}

@@ -42,6 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
     "rehearsal": {"capacity": 20, "batch_size": 8},
+    "der": {"alpha": 0.1, "batch_size": 8},
+    "der_plus_plus": {"alpha": 0.1, "beta": 0.2, "batch_size": 8},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.
