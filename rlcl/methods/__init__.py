@@ -11,4 +11,5 @@ METHODS = {
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
     "der": "rlcl.methods.der:Der",
     "der_plus_plus": "rlcl.methods.der:DerPlusPlus",
+    "mir": "rlcl.methods.mir:Mir",
 }
