@@ -136,3 +136,43 @@ class RingMemory(Memory):
         super().load_state_dict(state, device)
         self._slots = {label: list(slots) for label, slots, _ in state["classes"]}
         self._offered = {label: offered for label, _, offered in state["classes"]}
+
+
+@define(eq=False)
+class GreedyMemory(Memory):
+    """Keeps the first items of each class, as many of each of the k classes seen as go into capacity / k slots.
+
+    A class that has fewer takes a slot of the largest class, from an item drawn at random.
+
+    Source: Prabhu et al. 2020, GDumb, algorithm 1.
+    """
+
+    _slots: dict[int, list[int]] = field(init=False, factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+    def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
+        assert self.capacity is not None
+        self._allocate(self.capacity, columns)
+        rows: dict[int, int] = {}
+        size, draws = len(self), self.rng.random(count).tolist()
+        for row, label in enumerate(columns["targets"].tolist()):
+            own = self._slots.setdefault(label, [])
+            if len(own) >= self.capacity / len(self._slots):
+                continue
+            if size < self.capacity:
+                own.append(size)
+                size += 1
+            else:
+                largest = max(self._slots.values(), key=len)
+                own.append(largest.pop(int(draws[row] * len(largest))))
+            rows[own[-1]] = row
+        self._write(list(rows), list(rows.values()), columns)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "classes": [[label, list(slots)] for label, slots in self._slots.items()]}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        super().load_state_dict(state, device)
+        self._slots = {label: list(slots) for label, slots in state["classes"]}

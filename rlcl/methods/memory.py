@@ -77,6 +77,10 @@ class Memory(ABC):
         chosen = [self.rng.choice(g, min(share, len(g)), replace=False, shuffle=False) for g in groups]
         return self.at(np.concatenate(chosen))
 
+    def held(self) -> dict[str, Tensor]:
+        """All items, columns (N, ...) by name, which are the memory's own tensors."""
+        return {name: column[: len(self)] for name, column in self._columns.items()}
+
     def at(self, slots: np.ndarray[Any, Any]) -> dict[str, Tensor]:
         """The items in those slots (B,), columns (B, ...) by name."""
         rows = torch.from_numpy(slots)
