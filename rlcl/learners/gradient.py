@@ -132,6 +132,11 @@ class GradientLearner(ABC):
     def needs(self) -> frozenset[str]:
         """The kinds of stream that it learns from; see :class:`rlcl.types.StreamSpec`."""
 
+    @property
+    def own_methods(self) -> tuple[Method, ...]:
+        """Methods that belong to the learner itself, after those of the config; none by default."""
+        return ()
+
     @abstractmethod
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         """The torch module for encoded inputs of a shape."""
@@ -247,7 +252,7 @@ class GradientLearner(ABC):
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
         self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
-        self._attached = attach(self.methods, self, setup.seeds.child("methods"))
+        self._attached = attach((*self.methods, *self.own_methods), self, setup.seeds.child("methods"))
         self._update = Update(
             self._optimizer,
             self.module,
