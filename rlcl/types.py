@@ -50,6 +50,7 @@ __all__ = [
     "Sink",
     "StreamSpec",
     "Visibility",
+    "WeighingHost",
 ]
 
 UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
@@ -248,11 +249,17 @@ class Batch(NamedTuple):
         inputs: (B, *encoded) float32.
         targets: (B,) int64 class indices or (B, *target) float32; None without labels.
         task_ids: (B,) int64, or None where hidden.
+        weights: (B,) float32, factor of each example's loss in the mean; None for 1.
+        outputs: (B, K) float32, what the network once gave for each input; None where that is not kept.
+        pulls: (B,) float32, factor in the mean of each example's squared distance to ``outputs``; None for 0.
     """
 
     inputs: Tensor
     targets: Tensor | None = None
     task_ids: Tensor | None = None
+    weights: Tensor | None = None
+    outputs: Tensor | None = None
+    pulls: Tensor | None = None
 
 
 @frozen(kw_only=True)
@@ -355,7 +362,7 @@ class Host(Protocol):
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it can show of: batch, targets, loss, task_id, boundaries, native."""
+        """What it can show of: batch, targets, loss, task_id, boundaries, native, weights."""
         ...
 
     @property
@@ -387,6 +394,19 @@ class Host(Protocol):
 
     def sample(self, n: int, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, without replacement."""
+        ...
+
+
+class WeighingHost(Host, Protocol):
+    """A host whose loss honours :attr:`Batch.weights` and :attr:`Batch.pulls`: it provides ``weights``."""
+
+    @property
+    def given(self) -> Tensor:
+        """(B, K) outputs for ``batch`` as the loss of the update in progress saw them, without gradient."""
+        ...
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) loss of each example alone."""
         ...
 
 
@@ -425,7 +445,11 @@ class Method(Protocol):
 
 @runtime_checkable
 class MixingMethod(Protocol):
-    """A method whose memory joins the batch in one pass (native hosts)."""
+    """A method whose memory joins the batch in one pass (native hosts).
+
+    Its attribute ``shares``, where it has one, holds the factors of the minibatch's own mean loss and of the
+    memory's; without it, or where it is None, the loss is one mean over both.
+    """
 
     def extra(self, batch: Batch) -> Batch | None: ...
 

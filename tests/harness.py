@@ -328,14 +328,14 @@ class HostCase:
         return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
 
 
-_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native"})
+_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights"})
 _LIBRARY = frozenset({"boundaries"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
     "classifier": HostCase(classifier, digit_stream, "categorical", _NATIVE, Scale),
     "classifier_sgd": HostCase(
-        lambda *m: classifier(*m, optimizer=Sgd(lr=0.05, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
+        lambda *m: classifier(*m, optimizer=Sgd(lr=0.02, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
     ),
     "classifier_task_ids": HostCase(
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale

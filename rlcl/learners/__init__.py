@@ -4,6 +4,8 @@ LEARNERS = {
     "classifier": "rlcl.learners.classifier:Classifier",
     "regressor": "rlcl.learners.regressor:Regressor",
     "nearest_mean": "rlcl.learners.nearest_mean:NearestMean",
+    "icarl": "rlcl.learners.icarl:ICarl",
+    "gdumb": "rlcl.learners.gdumb:GDumb",
     "streaming_lda": "rlcl.learners.streaming_lda:StreamingLda",
     "autoencoder": "rlcl.learners.autoencoder:Autoencoder",
     "vae": "rlcl.learners.vae:Vae",

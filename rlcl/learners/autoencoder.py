@@ -10,7 +10,7 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.gradient import GradientLearner, weighed
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Network, Setup
 
@@ -51,6 +51,8 @@ class Autoencoder(GradientLearner):
     decoder: Network = option(factory=Mlp, help="builds the network from code to reconstruction")
     code: int = option(32, ge=1, help="width of the code")
 
+    weighs = True
+
     @property
     def kind(self) -> str:
         return "reconstruction"
@@ -77,7 +79,12 @@ class Autoencoder(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         # Of the input as it was: with augmentations it learns to take them away (Vincent et al. 2008).
-        return (self.outputs(self.augmented(batch.inputs)) - batch.inputs.flatten(1)).square().mean()
+        outputs = self.outputs(self.augmented(batch.inputs))
+        return self.with_memory(weighed((outputs - batch.inputs.flatten(1)).square(), batch.weights), outputs, batch)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) squared errors of inputs one by one."""
+        return (self.outputs(self.augmented(batch.inputs)) - batch.inputs.flatten(1)).square().mean(1)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, features) reconstructions of raw inputs (B, *observation), in the encoder's scale."""

@@ -52,6 +52,8 @@ class Classifier(GradientLearner):
     confidence: float = option(0.95, ge=0, le=1, help="least probability of a pseudo-label that counts")
     unlabelled_weight: float = option(1.0, ge=0, help="factor of the pseudo-labels' loss")
 
+    weighs = True
+
     _weights: Tensor | None = field(init=False, default=None)
     _impossible: Tensor = field(init=False, default=None)
 
@@ -97,19 +99,35 @@ class Classifier(GradientLearner):
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
         logits = self.outputs(self.augmented(batch.inputs), batch.task_ids)
-        if self.labelled == 1 and self._weights is None:
+        return self.with_memory(self._mean_loss(logits, batch), logits, batch)
+
+    def _mean_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        assert batch.targets is not None
+        if self.labelled == 1 and self._weights is None and batch.weights is None:
             return F.cross_entropy(logits, batch.targets)
-        losses = F.cross_entropy(logits, batch.targets, reduction="none", ignore_index=HIDDEN)
+        losses = self._losses(logits, batch.targets)
+        if batch.weights is not None:
+            losses = losses * batch.weights
         shown = batch.targets != HIDDEN
-        if self._weights is not None:
-            losses = losses * self._weights[batch.targets.clamp(min=0)]
         supervised = losses.sum() / shown.sum().clamp(min=1)
         if self.labelled == 1:
             return supervised
         hidden = ~shown
         with torch.no_grad():
             guesses = self.outputs(batch.inputs, batch.task_ids)[hidden]
-        return supervised + self.unlabelled_weight * pseudo_label_loss(logits[hidden], guesses, self.confidence)
+        weights = None if batch.weights is None else batch.weights[hidden]
+        guessed = pseudo_label_loss(logits[hidden], guesses, self.confidence, weights)
+        return supervised + self.unlabelled_weight * guessed
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B,) by the class weights, 0 where a label is hidden."""
+        losses = F.cross_entropy(logits, targets, reduction="none", ignore_index=HIDDEN)
+        return losses if self._weights is None else losses * self._weights[targets.clamp(min=0)]
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) cross-entropies of examples one by one, 0 where a label is hidden."""
+        assert batch.targets is not None
+        return self._losses(self.outputs(self.augmented(batch.inputs), batch.task_ids), batch.targets)
 
     def targets(self, part: Experience, y: Tensor) -> Tensor:
         """The labels (N,) that are shown, -1 for the others; class weights follow what has been seen."""

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -52,7 +52,7 @@ from rlcl.types import (
     Setup,
 )
 
-__all__ = ["GradientLearner"]
+__all__ = ["GradientLearner", "weighed"]
 
 VALIDATION_SEED = 0  # of codes and views drawn for the validation loss: the same ones at each check
 
@@ -108,10 +108,14 @@ class GradientLearner(ABC):
     _loader: Loader = field(init=False, default=None)
     _validation: Loader = field(init=False, default=None)
     _just_learned: Minibatches | None = field(init=False, default=None)
+    _given: list[Tensor] = field(init=False, factory=list)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
 
     # What a concrete learner says.
+
+    # Whether its loss is a mean over examples, each times its weight, that ends with `with_memory`.
+    weighs: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -127,6 +131,11 @@ class GradientLearner(ABC):
     @abstractmethod
     def needs(self) -> frozenset[str]:
         """The kinds of stream that it learns from; see :class:`rlcl.types.StreamSpec`."""
+
+    @property
+    def own_methods(self) -> tuple[Method, ...]:
+        """Methods that belong to the learner itself, after those of the config; none by default."""
+        return ()
 
     @abstractmethod
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
@@ -154,10 +163,12 @@ class GradientLearner(ABC):
     def provides(self) -> frozenset[str]:
         """Everything but what the protocol hides."""
         visibility = self._setup.stream.visibility
-        hidden = set() if visibility.in_training else {"task_id"}
+        hidden = set() if self.weighs else {"weights"}
+        if not visibility.in_training:
+            hidden.add("task_id")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native"} - hidden)
+        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native", "weights"} - hidden)
 
     @property
     def primary(self) -> str:
@@ -170,6 +181,27 @@ class GradientLearner(ABC):
     @property
     def optimizers(self) -> Mapping[str, Optimizer]:
         return {"network": self._optimizer}
+
+    @property
+    def given(self) -> Tensor:
+        """See :class:`rlcl.types.WeighingHost`."""
+        assert self.batch is not None
+        return torch.cat(self._given)[: len(self.batch.inputs)]
+
+    def with_memory(self, loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
+        """A loss with the distances to stored outputs that a batch asks for; notes the outputs for methods.
+
+        Args:
+            loss: mean over the batch, a scalar.
+            outputs: (B, K), which it was computed from.
+            batch: with ``outputs`` and ``pulls`` where a method asks for it.
+        """
+        if self.module.training:
+            self._given.append(outputs.detach().float())
+        if batch.outputs is None or batch.pulls is None:
+            return loss
+        distances = (outputs.float() - batch.outputs).square().flatten(1).mean(1)
+        return loss + (batch.pulls * distances).mean()
 
     def sample(self, n: int, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, encoded, without replacement."""
@@ -220,7 +252,7 @@ class GradientLearner(ABC):
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
         self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
-        self._attached = attach(self.methods, self, setup.seeds.child("methods"))
+        self._attached = attach((*self.methods, *self.own_methods), self, setup.seeds.child("methods"))
         self._update = Update(
             self._optimizer,
             self.module,
@@ -302,7 +334,9 @@ class GradientLearner(ABC):
         for batch in data.batches(self._shuffle, self.batch_size, self.drop_last, updates - position.update):
             self.batch = batch
             self._update.scheduled(before + position.update, planned)
-            self._loss_sum += self._update(self.loss, self._attached.extra(batch))
+            joined = self._attached.extra(batch)
+            self._given.clear()
+            self._loss_sum += self._update(self.loss, joined)
             self._loss_count += 1
             position.update += 1
             position.step += 1
@@ -453,6 +487,11 @@ class GradientLearner(ABC):
         self._augmenting.set_state(state["augmenting"])
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
         self._watch.load_state_dict(state["watch"])
+
+
+def weighed(errors: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of errors (B, K), a scalar, each row times its weight (B,); None for 1."""
+    return errors.mean() if weights is None else (errors.mean(1) * weights).mean()
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

@@ -56,6 +56,10 @@ class OnePassLearner(ABC):
     def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
         """Adds a minibatch, (B, features) float32 and (B,) int64, and says something of it."""
 
+    def finish(self) -> Mapping[str, float]:
+        """Ends an experience, whose minibatches have all been observed, and says something of it."""
+        return {}
+
     @abstractmethod
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
         """See :class:`rlcl.types.Predictor`."""
@@ -118,6 +122,8 @@ class OnePassLearner(ABC):
             position.update += 1
             position.step += 1
             finished = position.update == len(minibatches)
+            if finished and last:
+                said = {**said, **self.finish()}
             event = None
             if position.step % interval == 0 or finished:
                 rate = len(rows) / max(time.perf_counter() - began, 1e-9)

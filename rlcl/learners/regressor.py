@@ -8,7 +8,7 @@ import torch
 from attrs import define
 from torch import Tensor, nn
 
-from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.gradient import GradientLearner, weighed
 from rlcl.types import Batch, Setup
 
 __all__ = ["Regressor"]
@@ -26,6 +26,8 @@ class Regressor(GradientLearner):
         augment: random changes of training inputs, in the order in which they are applied.
         methods: continual-learning methods; they run in the order of their phases.
     """
+
+    weighs = True
 
     @property
     def kind(self) -> str:
@@ -50,7 +52,14 @@ class Regressor(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        return (self.outputs(self.augmented(batch.inputs), batch.task_ids) - batch.targets).square().mean()
+        predictions = self.outputs(self.augmented(batch.inputs), batch.task_ids)
+        return self.with_memory(weighed((predictions - batch.targets).square(), batch.weights), predictions, batch)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) squared errors of examples one by one."""
+        assert batch.targets is not None
+        predictions = self.outputs(self.augmented(batch.inputs), batch.task_ids)
+        return (predictions - batch.targets).square().mean(1)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, K) float32 predictions for raw inputs (B, *observation)."""

@@ -31,16 +31,19 @@ def hidden_labels(y: Tensor, share: float, rng: np.random.Generator) -> Tensor:
     return shown
 
 
-def pseudo_label_loss(logits: Tensor, guesses: Tensor, confidence: float) -> Tensor:
+def pseudo_label_loss(logits: Tensor, guesses: Tensor, confidence: float, weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy with the network's own confident guesses, a scalar.
 
     Args:
         logits: (B, classes) of changed inputs.
         guesses: (B, classes) logits of the same inputs unchanged; no gradient passes.
         confidence: the least probability of a guess that counts, in [0, 1]; the mean is over all inputs.
+        weights: (B,) factors of each input's loss in the mean; None for 1.
 
     Source: Sohn et al. 2020, FixMatch, eq. 4; without augmentation Lee 2013, Pseudo-label.
     """
     certainty, classes = guesses.detach().softmax(1).max(1)
     losses = F.cross_entropy(logits, classes, reduction="none")
+    if weights is not None:
+        losses = losses * weights
     return (losses * (certainty >= confidence)).sum() / max(len(logits), 1)

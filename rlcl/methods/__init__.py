@@ -16,4 +16,7 @@ METHODS = {
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
     "a_gem": "rlcl.methods.a_gem:AGem",
     "gem": "rlcl.methods.gem:Gem",
+    "der": "rlcl.methods.der:Der",
+    "der_plus_plus": "rlcl.methods.der:DerPlusPlus",
+    "mir": "rlcl.methods.mir:Mir",
 }

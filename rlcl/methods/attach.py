@@ -26,6 +26,7 @@ REASONS: Mapping[str, str] = {
     "task_id": "this stream hides task ids (stream.visibility.task_ids)",
     "boundaries": "this stream hides where an experience ends (stream.visibility.boundaries)",
     "native": "its network and prediction belong to another library",
+    "weights": "its loss cannot weigh one example more than another",
 }
 
 
@@ -50,7 +51,7 @@ class Attached:
         for method in self.mixing:
             more = method.extra(batch)
             if more is not None:
-                batch = joined(batch, more)
+                batch = joined(batch, more, _shares(method))
         return batch
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -87,7 +88,8 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
     ordered = tuple(methods[i] for i in order)
     return Attached(
         ordered,
-        tuple(m for m in ordered if isinstance(m, MixingMethod)),
+        # One mean over batch and memory first: means of their own are added to it.
+        tuple(sorted((m for m in ordered if isinstance(m, MixingMethod)), key=lambda m: _shares(m) is not None)),
         tuple(m for m in ordered if isinstance(m, PredictingMethod)),
     )
 
@@ -106,10 +108,44 @@ def refusal(method: Method, host: Host) -> str | None:
     return None if own is None else own(host)
 
 
-def joined(a: Batch, b: Batch) -> Batch:
-    """One batch out of two, ``a`` first."""
+def _shares(method: MixingMethod) -> tuple[float, float] | None:
+    shares: tuple[float, float] | None = getattr(method, "shares", None)
+    return shares
+
+
+def joined(a: Batch, b: Batch, shares: tuple[float, float] | None = None) -> Batch:
+    """One batch out of two, ``a`` first.
+
+    Args:
+        a, b: minibatches of equal columns, but for what they are to weigh.
+        shares: factors of the mean loss over ``a`` and of that over ``b``, which add up to the loss of the
+            whole; None for one mean over all examples.
+    """
+    rows = len(a.inputs) + len(b.inputs)
+    factors = (1.0, 1.0)
+    if shares is not None:
+        factors = (shares[0] * rows / len(a.inputs), shares[1] * rows / len(b.inputs))
 
     def both(x: Tensor | None, y: Tensor | None) -> Tensor | None:
         return None if x is None or y is None else torch.cat((x, y))
 
-    return Batch(torch.cat((a.inputs, b.inputs)), both(a.targets, b.targets), both(a.task_ids, b.task_ids))
+    def scaled(x: Tensor | None, y: Tensor | None, otherwise: float) -> Tensor:
+        parts = zip((a, b), (x, y), factors, strict=True)
+        return torch.cat(
+            [p.inputs.new_full((len(p.inputs),), otherwise * f) if c is None else c * f for p, c, f in parts]
+        )
+
+    plain = shares is None and a.weights is None and b.weights is None
+    kept = next((c for c in (a.outputs, b.outputs) if c is not None), None)
+    outputs = pulls = None
+    if kept is not None and (a.pulls is not None or b.pulls is not None):
+        blank = [kept.new_zeros(len(p.inputs), *kept.shape[1:]) if p.outputs is None else p.outputs for p in (a, b)]
+        outputs, pulls = torch.cat(blank), scaled(a.pulls, b.pulls, 0.0)
+    return Batch(
+        torch.cat((a.inputs, b.inputs)),
+        both(a.targets, b.targets),
+        both(a.task_ids, b.task_ids),
+        None if plain else scaled(a.weights, b.weights, 1.0),
+        outputs,
+        pulls,
+    )

@@ -105,7 +105,7 @@ class Ewc:
         # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
         batch = host.sample(self.samples or 2**62, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
-        x, targets, ids = batch
+        x, targets, ids = batch[:3]
         if self.fisher in LABELLED and targets is not None:
             shown = targets >= 0  # -1 where a label is hidden
             x, targets, ids = x[shown], targets[shown], None if ids is None else ids[shown]

@@ -101,7 +101,7 @@ class Lwf:
     def _classes(self, experience: Experience) -> dict[int, Tensor]:
         """By task id (0 where hidden), which outputs (K,) an experience has, or has seen."""
         host, found = self._host, {}
-        x, _, ids = host.sample(1, self._rng)
+        x, _, ids = host.sample(1, self._rng)[:3]
         for task, labels in _labels_by_task(experience).items():
             with evaluating(self._outputs.module):
                 outputs = host.outputs(x, None if ids is None else torch.full_like(ids, task))[0]

@@ -69,7 +69,7 @@ class Mas:
     def _importance(self) -> dict[str, Tensor]:
         host = self._host
         module, parameters = host.modules[host.primary], named_parameters(host, host.primary)
-        x, _, ids = host.sample(self.samples or EVERYTHING, self._rng)
+        x, _, ids = host.sample(self.samples or EVERYTHING, self._rng)[:3]
         with evaluating(module, gradients=True):
             return mean_magnitudes(host.outputs, parameters, module, x, ids, _squared_length, torch.abs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,70 +11,147 @@ from attrs import define, field
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.errors import Problem, UnsupportedError
+from rlcl.methods.class_memory import BalancedMemory, RingMemory
+from rlcl.methods.features import features
+from rlcl.methods.gss import GssMemory, gradients_of
+from rlcl.methods.herding import HerdingMemory
+from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.parameters import device_of
 from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]
 
 EVERYTHING = 2**62
+BY_CLASS = ("class_balanced", "ring", "herding")
 
 
 @define(kw_only=True, eq=False)
 class Rehearsal:
-    """Minimises one mean loss over the minibatch and a batch drawn from memory, in one pass.
+    """Minimises the loss over the minibatch and over a batch drawn from memory, in one pass.
+
+    The size of the memory is one of ``capacity``, ``capacity_bytes`` and ``per_class``.
 
     Args:
         capacity: examples kept, in all.
+        capacity_bytes: what they take at most, in bytes, as they are encoded.
+        per_class: examples kept of each class seen so far.
+        memory: what is kept: a uniform sample (``reservoir``), one of each class (``class_balanced``), the
+            latest of each class (``ring``, by ``per_class``), those nearest to their class's mean features
+            (``herding``, filled at an experience's end), or those whose gradients differ (``gss``).
+        compared: examples of memory that ``gss`` compares a new one's gradient with.
         batch_size: examples drawn for each update; 0 equals no method.
         fill: from the ``minibatches``, each after the update that it served, or from all of an
             ``experience`` at its end, so that nothing of the present one is rehearsed.
+        mixing: how the losses mix: one mean over all examples (``concat``), the ``sum`` of the minibatch's mean
+            and the memory's, or ``weighted`` by 1/t and 1 - 1/t in the t-th experience. Where task ids are
+            shown, ``weighted`` draws equally many of each task in memory.
 
-    Source: Chaudhry et al. 2019, On tiny episodic memories in continual learning, algorithm 1.
+    Source: Chaudhry et al. 2019, On tiny episodic memories in continual learning, algorithm 1;
+    ``weighted`` is van de Ven et al. 2022, Three types of incremental learning, Methods.
     """
 
-    capacity: int = option(ge=1, help="examples kept, in all")
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help="what the examples take at most, in bytes")
+    per_class: int | None = option(None, ge=1, help="examples kept of each class")
+    _memory: Literal["reservoir", "class_balanced", "ring", "herding", "gss"] = option(
+        "reservoir", help="which examples are kept"
+    )
+    compared: int = option(10, ge=1, help="examples that gss compares a new one with")
     batch_size: int = option(32, ge=0, help="examples drawn for each update")
     fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
+    mixing: Literal["concat", "sum", "weighted"] = option("concat", help="how the losses mix")
     _host: Host = field(init=False, default=None)
-    _memory: ReservoirMemory = field(init=False, default=None)
+    _kept: Memory = field(init=False, default=None)
+    _experiences: int = field(init=False, default=0)
 
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
 
-    @property
-    def requires(self) -> frozenset[str]:
-        return frozenset({"batch", "native"} | ({"boundaries"} if self.fill == "experience" else set()))
+    def __attrs_post_init__(self) -> None:
+        sizes = {"capacity": self.capacity, "capacity_bytes": self.capacity_bytes, "per_class": self.per_class}
+        given = [name for name, size in sizes.items() if size is not None]
+        if len(given) != 1:
+            found = ", ".join(given) or "none"
+            raise Problem(f"expected exactly one of capacity, capacity_bytes, per_class; got {found}")
+        if self.per_class is not None and self._memory in ("reservoir", "gss"):
+            raise Problem(f"{self._memory} knows no classes; give a capacity, or memory: class_balanced", "per_class")
+        if self._memory == "ring" and self.per_class is None:
+            raise Problem("expected a whole number, for memory: ring keeps that many of each class", "per_class")
+        if self._memory == "herding" and self.fill != "experience":
+            raise Problem("herding chooses from whole experiences; write fill: experience", "fill")
 
     @property
-    def memory(self) -> ReservoirMemory:
-        return self._memory
+    def requires(self) -> frozenset[str]:
+        boundaries = self.fill == "experience" or self.mixing == "weighted"
+        needs = {
+            "boundaries": boundaries,
+            "weights": self.mixing != "concat",
+            "targets": self._memory in BY_CLASS,
+            "loss": self._memory == "gss",
+        }
+        return frozenset({"batch", "native", *(name for name, needed in needs.items() if needed)})
+
+    @property
+    def memory(self) -> Memory:
+        return self._kept
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """Factors of the minibatch's mean loss and of the memory's; None for one mean over both."""
+        if self.mixing == "concat":
+            return None
+        share = 1 / max(self._experiences, 1)
+        return (1.0, 1.0) if self.mixing == "sum" else (share, 1 - share)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._memory = ReservoirMemory(self.capacity, rng)
+        self._kept = self._empty(rng)
         if self.fill == "minibatches":
             host.optimizers[host.primary].register_step_post_hook(self._record)
 
+    def _empty(self, rng: np.random.Generator) -> Memory:
+        host, bytes_ = self._host, self.capacity_bytes
+        if self._memory == "class_balanced":
+            return BalancedMemory(self.capacity, rng, capacity_bytes=bytes_, per_class=self.per_class)
+        if self._memory == "ring":
+            assert self.per_class is not None
+            return RingMemory(None, rng, per_class=self.per_class)
+        if self._memory == "herding":
+            by = partial(features, host)
+            return HerdingMemory(self.capacity, rng, capacity_bytes=bytes_, per_class=self.per_class, features=by)
+        if self._memory == "gss":
+            by = partial(gradients_of, host)
+            return GssMemory(self.capacity, rng, capacity_bytes=bytes_, compared=self.compared, gradients=by)
+        return ReservoirMemory(self.capacity, rng, capacity_bytes=bytes_)
+
     def begin(self, experience: Experience, updates: int | None) -> None:
-        pass
+        self._experiences += 1
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._memory.insert(**self._host.sample(EVERYTHING, self._memory.rng)._asdict())
+            self._insert(self._host.sample(EVERYTHING, self._kept.rng))
 
     def extra(self, batch: Batch) -> Batch | None:
-        if not self.batch_size or not len(self._memory):
+        if not self.batch_size or not len(self._kept) or self.shares == (1.0, 0.0):
             return None
-        return Batch(**self._memory.draw(self.batch_size))
+        if self.mixing == "weighted" and batch.task_ids is not None:
+            return Batch(**self._kept.draw_evenly(self.batch_size, "task_ids"))
+        return Batch(**self._kept.draw(self.batch_size))
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        self._memory.insert(**batch._asdict())
+        self._insert(batch)
+
+    def _insert(self, batch: Batch) -> None:
+        if self._memory in BY_CLASS and (batch.targets is None or batch.targets.is_floating_point()):
+            raise UnsupportedError(f"method rehearsal: memory {self._memory} needs classes; use reservoir or gss")
+        self._kept.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict()}
+        return {"memory": self._kept.state_dict(), "experiences": self._experiences}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"], device_of(self._host))
+        self._kept.load_state_dict(state["memory"], device_of(self._host))
+        self._experiences = state["experiences"]

@@ -134,7 +134,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_settings_of_a_component_are_shown_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    status, printed = call(capsys, "list", "method", "rehearsal")
+    status, printed = call(capsys, "list", "method", "der")
     assert status == 0
     rows = {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()}
     assert rows["capacity"] == "required"

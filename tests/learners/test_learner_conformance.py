@@ -42,6 +42,8 @@ from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
 from rlcl.learners.barlow_twins import BarlowTwins
+from rlcl.learners.gdumb import GDumb
+from rlcl.learners.icarl import ICarl
 from rlcl.learners.kmeans import KMeans
 from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
@@ -112,6 +114,15 @@ ARRAYS: Mapping[str, Case] = {
     "regressor": Case(lambda: Regressor(network=Mlp(hidden=(8,)), batch_size=8, optimizer=Adam()), regression),
     "nearest mean": Case(lambda: NearestMean(batch_size=4), lambda: digit_stream(2, budget=Budget(epochs=1))),
     "streaming lda": Case(lambda: StreamingLda(batch_size=4), lambda: digit_stream(2, budget=Budget(epochs=1))),
+    "icarl": Case(
+        lambda: ICarl(
+            capacity=9, memory_batch_size=4, network=Mlp(hidden=(16,), dropout=0.5), optimizer=Adam(), batch_size=8
+        )
+    ),
+    "gdumb": Case(
+        lambda: GDumb(capacity=10, network=Mlp(hidden=(16,), dropout=0.5), epochs=3, batch_size=4),
+        lambda: digit_stream(2, budget=Budget(epochs=1)),
+    ),
     "kmeans": Case(lambda: KMeans(batch_size=4, clusters=5), lambda: digit_stream(2, budget=Budget(epochs=1))),
     "vae": Case(
         lambda: Vae(

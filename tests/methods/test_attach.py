@@ -11,6 +11,7 @@ import pytest
 import torch
 from attrs import define, field
 from harness import classifier, digit_stream, learn_all, prepared
+from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES, joined
@@ -115,3 +116,28 @@ def test_joined_batches_lack_what_either_lacks() -> None:
     assert both.targets is not None
     assert both.targets.tolist() == [0, 0, 1]
     assert both.task_ids is None
+
+
+def test_shares_weigh_the_means_of_two_batches() -> None:
+    def mean(batch: Batch, column: Tensor) -> float:
+        assert batch.weights is not None
+        return float((batch.weights * column).mean())
+
+    a, b, c = (Batch(torch.zeros(n, 3), torch.zeros(n, dtype=torch.int64)) for n in (2, 3, 5))
+    losses = torch.arange(10.0)  # means 0.5 (two), 3 (three) and 7 (five)
+    both = joined(a, b, (0.25, 2.0))
+    assert pytest.approx(0.25 * 0.5 + 2 * 3) == mean(both, losses[:5])
+    # What was weighed before keeps its part of the loss.
+    assert pytest.approx(0.25 * 0.5 + 2 * 3 + 4 * 7) == mean(joined(both, c, (1.0, 4.0)), losses)
+    assert joined(a, b).weights is None
+
+
+def test_pulls_are_weighed_alike_and_blank_where_nothing_is_stored() -> None:
+    a = Batch(torch.zeros(2, 3))
+    b = Batch(torch.zeros(3, 3), weights=torch.zeros(3), outputs=torch.ones(3, 4), pulls=torch.full((3,), 0.5))
+    both = joined(a, b, (1.0, 1.0))
+    assert both.pulls is not None
+    assert both.outputs is not None
+    assert pytest.approx(0.5 * 3) == float((both.pulls * torch.tensor([9.0, 9.0, 2.0, 3.0, 4.0])).mean())
+    assert [[0.0] * 4] * 2 + [[1.0] * 4] * 3 == both.outputs.tolist()
+    assert joined(a, b._replace(pulls=None), (1.0, 1.0)).outputs is None

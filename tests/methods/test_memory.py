@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlcl.errors import UnsupportedError
 from rlcl.methods.memory import ReservoirMemory, reservoir_slots
 
 
@@ -112,6 +113,31 @@ def test_bytes_are_those_of_its_full_capacity() -> None:
     assert filled.bytes == 10 * (3 * 4 + 8)
 
 
+def test_a_limit_in_bytes_says_how_many_are_kept() -> None:
+    filled = ReservoirMemory(None, np.random.default_rng(0), capacity_bytes=70)
+    assert len(filled) == 0
+    for _ in range(4):
+        filled.insert(x=torch.zeros(2, 3), y=torch.zeros(2, dtype=torch.int64))  # 3 * 4 + 8 = 20 bytes each
+    assert (3, 60) == (len(filled), filled.bytes)
+
+
+def test_a_limit_in_bytes_below_one_item_is_refused() -> None:
+    filled = ReservoirMemory(None, np.random.default_rng(0), capacity_bytes=19)
+    with pytest.raises(UnsupportedError, match="capacity_bytes: an example takes 20 bytes as it is encoded, and 19"):
+        filled.insert(x=torch.zeros(2, 3), y=torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(("count", "expected"), [(6, [2, 2, 2]), (7, [3, 2, 3]), (100, [5, 2, 4])])
+def test_an_even_draw_takes_as_many_of_each(count: int, expected: list[int]) -> None:
+    filled = memory(20)
+    ids = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2])  # five, two and four: 7 / 3 rounded up is 3
+    filled.insert(x=torch.arange(11), ids=ids)
+    drawn = filled.draw_evenly(count, "ids")
+    assert expected == torch.bincount(drawn["ids"]).tolist()
+    assert len(set(drawn["x"].tolist())) == sum(expected)
+    assert torch.equal(ids[drawn["x"]], drawn["ids"])
+
+
 def test_going_on_from_its_state_equals_not_stopping() -> None:
     through, stopped = memory(5), memory(5)
     for filled in (through, stopped):
@@ -137,7 +163,7 @@ def test_no_items_take_no_slots() -> None:
 def test_with_one_slot_the_last_item_that_took_it_stays() -> None:
     slots, rows = reservoir_slots(0, 100, 1, np.random.default_rng(0))
     generator = np.random.default_rng(0)
-    draws = [0, *generator.integers(0, np.arange(1, 100) + 1)]
+    draws = [0, *(int(u * n) for u, n in zip(generator.random(99), range(2, 101), strict=True))]
     assert ([0], [max(i for i, slot in enumerate(draws) if slot == 0)]) == (slots.tolist(), rows.tolist())
 
 

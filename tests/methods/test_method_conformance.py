@@ -48,6 +48,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rehearsal": {"capacity": 20, "batch_size": 8},
     "a_gem": {"capacity": 20, "batch_size": 8},
     "gem": {"per_experience": 10},
+    "der": {"alpha": 0.1, "batch_size": 8},
+    "der_plus_plus": {"alpha": 0.1, "beta": 0.2, "batch_size": 8},
+    "mir": {"batch_size": 4, "candidates": 12},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.

@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import torch
 import torch.nn.functional as F
 from attrs import define, field
-from harness import autoencoder, classifier, digit_stream, learn_all, prepared
+from harness import (
+    FewDigits,
+    autoencoder,
+    classifier,
+    differences,
+    digit_stream,
+    learn_all,
+    learning,
+    prepared,
+    restore,
+    snapshot,
+)
 from torch import Tensor
 
+from rlcl.data.sources import UnlabelledArrays
 from rlcl.encoders.scale import Scale
+from rlcl.errors import Problem, UnsupportedError
 from rlcl.learners.classifier import Classifier
+from rlcl.learners.update import split
+from rlcl.learners.vae import Vae
 from rlcl.methods.rehearsal import Rehearsal
-from rlcl.types import Batch, Budget
+from rlcl.networks.mlp import Mlp
+from rlcl.types import Batch, Budget, Experience
 
 
 @define
@@ -117,9 +134,119 @@ def test_the_batch_that_methods_see_is_without_the_memory(taped: Taped) -> None:
     assert len(learner.batch.inputs) == 8
 
 
-def test_capacity_has_no_default() -> None:
-    with pytest.raises(TypeError, match="capacity"):
-        Rehearsal()  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "exactly one of capacity, capacity_bytes, per_class; got none"),
+        ({"capacity": 9, "per_class": 3}, "got capacity, per_class"),
+        ({"per_class": 3}, "per_class: reservoir knows no classes"),
+        ({"per_class": 3, "memory": "gss"}, "per_class: gss knows no classes"),
+        ({"capacity": 9, "memory": "ring"}, "per_class: expected a whole number, for memory: ring"),
+        ({"capacity": 9, "memory": "herding"}, "fill: herding chooses from whole experiences"),
+    ],
+)
+def test_sizes_that_do_not_go_with_a_memory_are_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(Problem, match=expected):
+        Rehearsal(**settings)
+
+
+@pytest.mark.parametrize("mixing", ["sum", "weighted"])
+def test_other_mixings_need_a_loss_that_weighs_examples(mixing: Any) -> None:
+    learner = Vae(network=Mlp(hidden=(8,)), decoder=Mlp(hidden=(8,)), methods=(Rehearsal(capacity=9, mixing=mixing),))
+    with pytest.raises(UnsupportedError, match="rehearsal cannot serve learner vae: it needs weights, and its loss"):
+        prepared(learner, digit_stream(2))
+
+
+def test_classes_are_needed_where_the_memory_goes_by_them() -> None:
+    stream = digit_stream(2)
+    unlabelled = attrs.evolve(stream, experiences=tuple(_without_labels(e) for e in stream))
+    learner = prepared(autoencoder(Rehearsal(capacity=9, memory="class_balanced")), unlabelled)
+    with pytest.raises(UnsupportedError, match="memory class_balanced needs classes; use reservoir or gss"):
+        learn_all(learner, unlabelled)
+
+
+def _without_labels(experience: Experience) -> Experience:
+    x, _ = experience.train.read()  # type: ignore[union-attr]
+    return attrs.evolve(experience, train=UnlabelledArrays(x))
+
+
+# The mean losses of minibatch and memory batch, in the third update of the second experience.
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize(
+    ("mixing", "fill", "own", "memorys"),
+    [
+        ("sum", "minibatches", 1, 1),
+        ("sum", "experience", 1, 1),
+        ("weighted", "experience", 1 / 2, 1 / 2),
+        ("weighted", "minibatches", 1 / 2, 1 / 2),
+    ],
+)
+def test_losses_mix_as_they_are_told(
+    taped: Taped, mixing: Any, fill: Any, own: float, memorys: float, accumulate: int
+) -> None:
+    learner, tape = taped(Rehearsal(capacity=100, batch_size=5, fill=fill, mixing=mixing), 3)
+    batch = tape.batches[-1]
+    with torch.no_grad():
+        now = sum(learner.loss(part) * len(part.inputs) / 13 for part in split(batch, accumulate))
+        each = F.cross_entropy(learner.outputs(batch.inputs), batch.targets, reduction="none")
+    torch.testing.assert_close(now, own * each[:8].mean() + memorys * each[8:].mean())
+
+
+def test_weighted_rehearses_nothing_in_the_first_experience_and_a_third_in_the_third() -> None:
+    method = Rehearsal(capacity=100, batch_size=5, mixing="weighted")
+    stream = digit_stream(4, budget=Budget(updates=3), data=FewDigits(per_class=24))
+    learner = prepared(classifier(method), stream)
+    seen = []
+    for count, _ in enumerate(learning(learner, stream)):
+        if count % 3 == 1:
+            joined = learner._attached.extra(learner.batch)
+            seen.append((len(joined.inputs), None if joined.weights is None else joined.weights[[0, -1]].tolist()))
+    # Factors in a mean over 13 examples: 13 / 8 / t of the minibatch's 8, and 13 / 5 (1 - 1 / t) of the memory's 5.
+    expected = [(8, None)] + [(13, pytest.approx([13 / 8 / t, 13 / 5 * (1 - 1 / t)])) for t in (2, 3, 4)]
+    assert expected == seen
+
+
+def test_weighted_draws_equally_many_of_each_task() -> None:
+    method = Rehearsal(per_class=4, memory="class_balanced", batch_size=8, fill="experience", mixing="weighted")
+    stream = digit_stream(4, budget=Budget(updates=3), data=FewDigits(per_class=24), task_ids=True)
+    learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
+    drawn = [learner._attached.extra(learner.batch).task_ids[8:] for _ in learning(learner, stream)]
+    # A class each: none, then 4 of one task (all there is), 4 of each of two, 3 of each of three (8 / 3 rounded up).
+    assert [[], [4], [4, 4], [3, 3, 3]] == [torch.bincount(ids).tolist() for ids in drawn[::3]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"memory": "class_balanced", "capacity": 9},
+        {"memory": "class_balanced", "per_class": 3},
+        {"memory": "class_balanced", "capacity_bytes": 3000},
+        {"memory": "ring", "per_class": 3},
+        {"memory": "herding", "capacity": 9, "fill": "experience"},
+        {"memory": "herding", "per_class": 3, "fill": "experience"},
+        {"memory": "gss", "capacity": 9, "compared": 3},
+        {"mixing": "sum", "capacity": 9},
+        {"mixing": "weighted", "capacity": 9},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("updates", [3, 6, 8])
+def test_interrupted_with_any_memory_it_ends_the_same(settings: dict[str, Any], updates: int) -> None:
+    def new(seed: int = 0) -> Any:
+        method = Rehearsal(batch_size=4, **settings)
+        return prepared(classifier(method), stream, encoder=Scale(maximum=16.0), seed=seed)
+
+    stream = digit_stream(2, budget=Budget(updates=5))
+    through, stopped, fresh = new(), new(), new(7)
+    learn_all(through, stream)
+    for _ in zip(range(updates), learning(stopped, stream), strict=False):
+        pass
+    restore(fresh, snapshot(stopped))
+    learn_all(fresh, stream)
+    assert [] == differences(snapshot(through), snapshot(fresh))
+    assert len(through.methods[0].memory) >= 9
 
 
 def test_a_memory_filled_at_the_end_rehearses_nothing_of_the_present_experience(taped: Taped) -> None:

@@ -1,0 +1,103 @@
+"""Maximally interfered retrieval: rehearse what the coming update would harm most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.modes import evaluating
+from rlcl.methods.parameters import device_of, named_parameters
+from rlcl.types import Batch, Experience, Host, WeighingHost
+
+__all__ = ["Mir"]
+
+
+@define(kw_only=True, eq=False)
+class Mir:
+    """Adds the mean loss over those of some candidates of memory whose loss a step on the minibatch alone raises most.
+
+    The step that is tried is one of plain gradient descent at the optimizer's learning rate, in evaluation
+    mode; the weights are put back. The memory is a reservoir, filled after each update.
+
+    Args:
+        capacity: examples kept, in all.
+        batch_size: examples rehearsed in each update; 0 equals no method.
+        candidates: examples drawn from memory, without replacement, that they are chosen from.
+
+    Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval, algorithm 1
+    with the score MI-1.
+    """
+
+    capacity: int = option(ge=1, help="examples kept, in all")
+    batch_size: int = option(10, ge=0, help="examples rehearsed in each update")
+    candidates: int = option(50, ge=1, help="examples of memory that they are chosen from")
+    _host: WeighingHost = field(init=False, default=None)
+    _memory: ReservoirMemory = field(init=False, default=None)
+
+    requires = frozenset({"batch", "loss", "native", "weights"})
+    phase = "mix"
+    null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
+    shares: ClassVar[tuple[float, float]] = (1.0, 1.0)
+
+    @property
+    def memory(self) -> ReservoirMemory:
+        return self._memory
+
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        self._host = cast("WeighingHost", host)
+        self._memory = ReservoirMemory(self.capacity, rng)
+        host.optimizers[host.primary].register_step_post_hook(self._record)
+
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        pass
+
+    def end(self, experience: Experience) -> None:
+        pass
+
+    def extra(self, batch: Batch) -> Batch | None:
+        if not self.batch_size or not len(self._memory):
+            return None
+        drawn = Batch(**self._memory.draw(self.candidates))
+        if len(drawn.inputs) > self.batch_size:
+            rows = self._interference(batch, drawn).topk(self.batch_size).indices
+            drawn = Batch(*[None if column is None else column[rows] for column in drawn])  # type: ignore[arg-type]
+        return drawn
+
+    def _interference(self, batch: Batch, drawn: Batch) -> Tensor:
+        """(B,) by how much a step on the minibatch alone raises the loss of each that was drawn."""
+        host = self._host
+        optimizer, module = host.optimizers[host.primary], host.modules[host.primary]
+        rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        parameters = list(named_parameters(host, host.primary).values())
+        with evaluating(module, gradients=True):
+            loss = host.losses(batch).mean()
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        moved = [(p, p.detach().clone(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        with evaluating(module):
+            before = host.losses(drawn)
+            try:
+                for p, _, g in moved:
+                    p.sub_(g, alpha=float(rates[id(p)]))
+                return host.losses(drawn) - before
+            finally:
+                for p, old, _ in moved:
+                    p.copy_(old)
+
+    def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        batch = self._host.batch
+        assert batch is not None
+        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"memory": self._memory.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._memory.load_state_dict(state["memory"], device_of(self._host))
