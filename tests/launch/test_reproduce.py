@@ -19,7 +19,6 @@ from rlcl.errors import ConfigError, RlclError
 from rlcl.experiment import load_experiment
 from rlcl.launch.published import Protocol, Target, load_protocol, protocol_files, published_folder
 from rlcl.launch.reproduce import Reproduced, read_results, reproduce, write_results
-from rlcl.registry import entries, find
 
 QUIET = Console(quiet=True)
 FILES = sorted(published_folder().glob("*.yaml"))
@@ -92,22 +91,6 @@ def test_a_doubtful_number_is_not_judged() -> None:
 # The files.
 
 
-def missing(path: Path) -> bool:
-    """Whether a protocol waits for a method, or a setting of one, that is still being built."""
-    settings = {field.name for field in attrs.fields(find("method", "rehearsal"))}
-    waits = {
-        "der": "der" in entries("method"),
-        "plus": "der_plus_plus" in entries("method"),
-        "rehearsal": "buzzega2020" in path.stem or {"memory", "mixing"} <= settings,
-    }
-    return not all(there for word, there in waits.items() if word in path.stem.split("-"))
-
-
-def skip_missing(path: Path) -> None:
-    if missing(path):
-        pytest.skip("its method is not there yet")
-
-
 def test_there_are_protocols_of_both_papers() -> None:
     assert {"buzzega2020", "vandeven2022"} == {path.stem.split("-")[0] for path in FILES}
     assert len(FILES) >= 28
@@ -115,7 +98,6 @@ def test_there_are_protocols_of_both_papers() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_protocol_is_whole(path: Path) -> None:
-    skip_missing(path)
     protocol = load_protocol(path)
     assert path.stem == protocol.experiment.name
     assert len(protocol.experiment.seeds) >= 3
@@ -124,7 +106,7 @@ def test_a_protocol_is_whole(path: Path) -> None:
 
 
 def test_protocols_differ_in_what_decides_their_records() -> None:
-    hashes = [load_protocol(path).experiment.hash for path in FILES if not missing(path)]
+    hashes = [load_protocol(path).experiment.hash for path in FILES]
     assert len(set(hashes)) == len(hashes)
 
 
