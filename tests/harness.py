@@ -335,7 +335,7 @@ _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 HOSTS: Mapping[str, HostCase] = {
     "classifier": HostCase(classifier, digit_stream, "categorical", _NATIVE, Scale),
     "classifier_sgd": HostCase(
-        lambda *m: classifier(*m, optimizer=Sgd(lr=0.02, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
+        lambda *m: classifier(*m, optimizer=Sgd(lr=0.005, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
     ),
     "classifier_task_ids": HostCase(
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale

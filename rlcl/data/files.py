@@ -38,7 +38,7 @@ class Csv:
     target: str | None = option(None, help="name of the column to predict; none for unlabelled data")
     regression: bool = option(False, help="the target is a number to predict, not a class")
     test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out")
-    delimiter: str = option(",", pattern=(r"(?s).", "one character"), help="between two cells")
+    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"), help="between two cells")
 
     def load(self) -> Data:
         place = find_data(self.path)
