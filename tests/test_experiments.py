@@ -69,3 +69,9 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert [True, False] == [f.repeated for f in second]
     assert written == (first.path / "records.jsonl").stat().st_mtime_ns
     assert first.outcome.metrics == second[0].outcome.metrics
+
+
+def test_settings_that_another_type_leaves_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    load_experiment("quickstart", ["stream.type=single"])
+    told = "stream.type=single leaves out data, experiences of class_incremental; set beside it what is to stay"
+    assert told in caplog.text

@@ -60,11 +60,17 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(experiment: Experiment, root: Path, console: Console) -> None:
-    from rlcl.launch.local import run_experiment
+    from rlcl.launch.local import SeedsDiverged, run_experiment
 
     if experiment.objective and experiment.objective.statement:
         console.print(f"[bold]{experiment.name}[/]: {experiment.objective.statement}", highlight=False)
-    _show(experiment, run_experiment(experiment, root, console), console)
+    try:
+        finished = run_experiment(experiment, root, console)
+    except SeedsDiverged as error:
+        if error.finished:
+            _show(experiment, error.finished, console)
+        raise
+    _show(experiment, finished, console)
 
 
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from rlcl.errors import ConfigError, Problem, did_you_mean
 from rlcl.types import UNITS
 
 __all__ = ["Document", "find_file", "read_document", "shipped_folder"]
+
+logger = logging.getLogger(__name__)
 
 _DEPTH = 40  # of nested values
 _SIZE = 100_000  # values; aliases of aliases multiply
@@ -288,12 +291,25 @@ def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
         node = YAML(typ="rt", pure=True).load(value)
     except YAMLError as error:
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise Problem(f"not valid YAML: {reason}", name) from None
+        raise Problem(f"not valid YAML: {reason}; quote the whole argument where it holds spaces", name) from None
     faults: list[Fault] = []
     made = _plain(node, Path(), None, faults)
     if faults:
         raise Problem(str(faults[0]), name)
     return path, made
+
+
+def _tell_dropped(old: Mapping[str, Any], key: str, value: Any, where: str) -> None:
+    """Says which settings another type does not take over: those of the file are another component's."""
+    dropped = [name for name in old if name != "type"]
+    if key == "type" and dropped:
+        logger.warning(
+            "%s=%s leaves out %s of %s; set beside it what is to stay",
+            where,
+            value,
+            ", ".join(dropped),
+            old.get("type", "the default"),
+        )
 
 
 def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...]) -> tuple[Any, tuple[Key, ...]]:
@@ -315,6 +331,7 @@ def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...]) ->
         raise Problem(f"{key_path(done)} has no items; give the whole list", where)
     old, key = dict(node or {}), str(key)
     if not rest and ((key == "type" and old.get("type") != value) or (key in UNITS and _is_amount(old))):
+        _tell_dropped(old, key, value, where)
         return {key: value}, (*done, key)
     old[key], at = _put(old.get(key), rest, value, (*done, key))
     return old, at

@@ -16,7 +16,7 @@ from attrs import define, frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
-from rlcl.errors import RlclError, RunFolderError
+from rlcl.errors import DivergenceError, RlclError, RunFolderError
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
@@ -27,7 +27,7 @@ from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
 
-__all__ = ["Finished", "Interrupted", "run_experiment", "run_folder", "run_seed"]
+__all__ = ["Finished", "Interrupted", "SeedsDiverged", "run_experiment", "run_folder", "run_seed"]
 
 
 class Interrupted(RlclError):
@@ -83,6 +83,20 @@ class Finished:
     repeated: bool
 
 
+class SeedsDiverged(RlclError):
+    """Some of several seeds diverged.
+
+    Args:
+        finished: the others.
+        errors: by seed.
+    """
+
+    def __init__(self, finished: Sequence[Finished], errors: Mapping[int, DivergenceError]) -> None:
+        told = "\n".join(f"seed {seed}: {error}" for seed, error in errors.items())
+        super().__init__(f"{len(errors)} of {len(finished) + len(errors)} seeds diverged\n{told}")
+        self.finished = tuple(finished)
+
+
 def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
     """``<root>/<name>/<hash>/seed<k>``."""
     return root / experiment.name / experiment.hash / f"seed{seed}"
@@ -95,9 +109,23 @@ def run_experiment(experiment: Experiment, root: str | Path = "runs", console: C
         experiment: the config.
         root: the folder of all runs.
         console: progress goes there; standard output by default.
+
+    Raises:
+        SeedsDiverged: the loss of some of several seeds was no longer finite; the others have been run.
     """
     console = Console() if console is None else console
-    return [run_seed(experiment, seed, Path(root), console) for seed in experiment.seeds]
+    finished: list[Finished] = []
+    diverged: dict[int, DivergenceError] = {}
+    for seed in experiment.seeds:
+        try:
+            finished.append(run_seed(experiment, seed, Path(root), console))
+        except DivergenceError as error:
+            if len(experiment.seeds) == 1:
+                raise
+            diverged[seed] = error
+    if diverged:
+        raise SeedsDiverged(finished, diverged)
+    return finished
 
 
 def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) -> Finished:
@@ -160,7 +188,7 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
         steps = total_steps(trainer)
         progress = progress_for(console, title, trained, measures, steps)
         log = (folder.path / "log.txt").open("a")
-        lines = PlainProgress(Console(file=log, width=200), _now(), trained, measures, steps)
+        lines = PlainProgress(Console(file=log, width=200), _now, trained, measures, steps)
         sinks: Sequence[Sink] = (folder, board, lines, progress)
         started = time.monotonic()
         try:

@@ -21,12 +21,16 @@ class Cnn:
         channels: of each convolution.
         hidden: units of each fully connected layer after them.
         activation: after each layer; ``crelu`` doubles what the next layer reads.
+        layer_norm: whether each layer is normalised before its activation, a convolution over channels and places.
+        dropout: probability of dropping a unit of a fully connected layer in training.
         initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
     """
 
     channels: tuple[int, ...] = option((32, 64), ge=1, help="of each 3 x 3 convolution")
     hidden: tuple[int, ...] = option((128,), ge=1, help="units of each fully connected layer after them")
     activation: Activation = option("relu", help="after each layer")
+    layer_norm: bool = option(False, help="normalise each layer before its activation")
+    dropout: float = option(0.0, ge=0, lt=1, help="probability of dropping a fully connected unit in training")
     initialization: Initialization = option("torch", help="of the weights")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
@@ -38,7 +42,10 @@ class Cnn:
         layers: list[nn.Module] = []
         channels, side = shape[0], min(shape[1:])
         for width in self.channels:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), ACTIVATIONS[self.activation]()]
+            layers.append(nn.Conv2d(channels, width, 3, padding=1))
+            if self.layer_norm:
+                layers.append(nn.GroupNorm(1, width))
+            layers.append(ACTIVATIONS[self.activation]())
             channels = activated(width, self.activation)
             if side >= 4:
                 layers.append(nn.MaxPool2d(2))
@@ -46,7 +53,12 @@ class Cnn:
         layers.append(nn.Flatten())
         features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
         for units in self.hidden:
-            layers += [nn.Linear(features, units), ACTIVATIONS[self.activation]()]
+            layers.append(nn.Linear(features, units))
+            if self.layer_norm:
+                layers.append(nn.LayerNorm(units))
+            layers.append(ACTIVATIONS[self.activation]())
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
             features = activated(units, self.activation)
         layers.append(nn.Linear(features, outputs))
         return initialize(nn.Sequential(*layers), self.initialization)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -40,8 +40,9 @@ def progress_for(
         measures: the learner's, the decisive one first.
         steps: of the whole run; None where that is not known.
     """
-    kind = TerminalProgress if console.is_terminal else PlainProgress
-    return kind(console, title, names, measures, steps)
+    if console.is_terminal:
+        return TerminalProgress(console, title, names, measures, steps)
+    return PlainProgress(console, lambda: title, names, measures, steps)
 
 
 def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
@@ -54,10 +55,15 @@ def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
 
 
 class PlainProgress:
-    """A line at each boundary, and now and then in between."""
+    """A line at each boundary, and now and then in between; each begins with what ``title`` gives at that time."""
 
     def __init__(
-        self, console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
+        self,
+        console: Console,
+        title: Callable[[], str],
+        names: Sequence[str],
+        measures: Sequence[str],
+        steps: int | None,
     ) -> None:
         self._console, self._title, self._names, self._measures, self._steps = console, title, names, measures, steps
         self._records: list[Record] = []
@@ -83,7 +89,7 @@ class PlainProgress:
         self._said = time.monotonic()
         of = f" of {self._steps:,}" if self._steps else ""
         where = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
-        self._console.print(f"{self._title}  {where}  step {step:,}{of}  {text}", highlight=False, soft_wrap=True)
+        self._console.print(f"{self._title()}  {where}  step {step:,}{of}  {text}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         pass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from rlcl.commands import main
-from rlcl.errors import RunFolderError
+from rlcl.errors import DivergenceError, RunFolderError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch import local
+from rlcl.launch.local import SeedsDiverged, run_experiment
 
 QUIET = Console(quiet=True)
 
@@ -205,3 +207,26 @@ def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, mon
     experiment = small(tmp_path, "learner={type: 'peek.py:Peek'}", "validation=0.1")
     (finished,) = run_experiment(experiment, tmp_path / "runs", QUIET)
     assert finished.outcome.metrics
+
+
+def test_a_seed_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = local.run_seed
+
+    def run_seed(experiment: Any, seed: int, root: Path, console: Any) -> Any:
+        if seed == 1:
+            raise DivergenceError("the loss is nan")
+        return real(experiment, seed, root, console)
+
+    monkeypatch.setattr(local, "run_seed", run_seed)
+    with pytest.raises(SeedsDiverged, match=r"1 of 3 seeds diverged\nseed 1: the loss is nan") as raised:
+        run_experiment(small(tmp_path, "seeds=[0, 1, 2]"), tmp_path / "runs", QUIET)
+    assert ["seed0", "seed2"] == [f.path.name for f in raised.value.finished]
+
+
+def test_each_line_of_the_log_has_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(f"at {n}" for n in range(100))
+    monkeypatch.setattr(local, "_now", lambda: next(times))
+    (finished,) = run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
+    lines = [line.split("  ")[0] for line in (finished.path / "log.txt").read_text().splitlines()]
+    assert len(lines) > 1
+    assert len(set(lines)) == len(lines)

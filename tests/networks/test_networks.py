@@ -200,3 +200,14 @@ def test_the_stem_for_small_images_keeps_their_size(channels: int) -> None:
 def test_a_model_that_torchvision_lacks_gets_the_nearest() -> None:
     with pytest.raises(Problem, match="unknown model 'resnet81'; did you mean resnet18"):
         TorchvisionNetwork(name="resnet81").build((3, 32, 32), 10, 1)
+
+
+def test_a_convolutional_network_has_layer_norm_and_dropout_where_asked() -> None:
+    module = Cnn(channels=(4,), hidden=(5, 6), layer_norm=True, dropout=0.25).build((1, 8, 8), 3, 1)
+    kinds = [type(layer).__name__ for layer in module]  # type: ignore[attr-defined]
+    expected = ["Conv2d", "GroupNorm", "ReLU", "MaxPool2d", "Flatten"]
+    assert [*expected, *["Linear", "LayerNorm", "ReLU", "Dropout"] * 2, "Linear"] == kinds
+    assert (2, 3) == tuple(module(torch.rand(2, 1, 8, 8)).shape)
+    # One group: zero mean and unit variance over channels and places of each example.
+    normal = module[1](torch.rand(2, 4, 8, 8))  # type: ignore[index]
+    torch.testing.assert_close(normal.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
