@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlcl.streams.stream import Stream
 
 __all__ = [
+    "IMPOSSIBLE",
     "AdaptingEncoder",
     "Augmentation",
     "Batch",
@@ -54,6 +55,9 @@ __all__ = [
 ]
 
 UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
+
+# The logit of a class of another task. Not -inf: probability times log-probability must be 0, not NaN.
+IMPOSSIBLE = -1e9
 
 
 @frozen(kw_only=True)
@@ -392,8 +396,8 @@ class Host(Protocol):
         """Differentiable outputs (B, K) for encoded inputs (B, *encoded)."""
         ...
 
-    def sample(self, n: int, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, without replacement."""
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
+        """At most ``n`` items of the experience just learned, without replacement; all for None."""
         ...
 
 

@@ -20,6 +20,7 @@ from rlcl.data.avalanche_import import quietly
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.alternation import alternating
+from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from rlcl.learners.avalanche_strategy import Watch
 
 __all__ = ["Avalanche"]
-
-ROWS_AT_ONCE = 512  # of a forward pass without gradient
 
 
 @define(kw_only=True, eq=False)

@@ -14,8 +14,7 @@ from torch.optim import Optimizer
 
 from rlcl.learners.avalanche_experiences import Encoded
 from rlcl.learners.avalanche_prediction import is_multitask
-from rlcl.learners.classifier import IMPOSSIBLE
-from rlcl.types import Batch, StreamSpec, Visibility
+from rlcl.types import IMPOSSIBLE, Batch, StreamSpec, Visibility
 
 __all__ = ["AvalancheHost"]
 
@@ -79,7 +78,7 @@ class AvalancheHost:
         assert batch.targets is not None
         return F.cross_entropy(self.outputs(batch.inputs, batch.task_ids), batch.targets)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Batch:
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, encoded, without replacement."""
         held = self.data()
         rows = torch.from_numpy(rng.permutation(len(held))[:n])

@@ -14,12 +14,9 @@ from rlcl.data.sources import LabelledArrays
 from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.semi_supervised import HIDDEN, hidden_labels, pseudo_label_loss
-from rlcl.types import Batch, Experience, Setup
+from rlcl.types import IMPOSSIBLE, Batch, Experience, Setup
 
 __all__ = ["Classifier", "balanced_weights"]
-
-# Not -inf: probability times log-probability must be 0, not NaN, for an impossible class.
-IMPOSSIBLE = -1e9
 
 
 @define(kw_only=True, eq=False)

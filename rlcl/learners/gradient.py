@@ -203,7 +203,7 @@ class GradientLearner(ABC):
         distances = (outputs.float() - batch.outputs).square().flatten(1).mean(1)
         return loss + (batch.pulls * distances).mean()
 
-    def sample(self, n: int, rng: np.random.Generator) -> Batch:
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, encoded, without replacement."""
         if self._just_learned is None:
             raise ValueError("no experience has been learned yet")

@@ -23,8 +23,6 @@ from rlcl.types import Batch, Experience, Host, Method, Setup
 
 __all__ = ["ICarl", "icarl_loss"]
 
-EVERYTHING = 2**62
-
 
 @define(kw_only=True, eq=False)
 class Exemplars:
@@ -58,7 +56,7 @@ class Exemplars:
         pass
 
     def end(self, experience: Experience) -> None:
-        batch, module = self._host.sample(EVERYTHING, self._memory.rng), self._host.modules[self._host.primary]
+        batch, module = self._host.sample(None, self._memory.rng), self._host.modules[self._host.primary]
         assert batch.targets is not None
         self._memory.insert(inputs=batch.inputs, targets=batch.targets)
         self.known = sorted({*self.known, *batch.targets.tolist()})

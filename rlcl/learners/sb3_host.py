@@ -56,7 +56,7 @@ class Sb3Host:
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self.forward(x)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Batch:
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """At most ``n`` observations: of the last rollout, or what the buffer holds of the experience."""
         shape = self.model.observation_space.shape or ()
         if isinstance(self.model, OnPolicyAlgorithm):

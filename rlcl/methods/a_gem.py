@@ -19,8 +19,6 @@ from rlcl.types import Batch, Experience, Host
 
 __all__ = ["AGem", "projected"]
 
-EVERYTHING = 2**62
-
 
 @define(kw_only=True, eq=False)
 class AGem:
@@ -67,7 +65,7 @@ class AGem:
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._memory.insert(**self._host.sample(EVERYTHING, self._memory.rng)._asdict())
+            self._memory.insert(**self._host.sample(None, self._memory.rng)._asdict())
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host

@@ -103,7 +103,7 @@ class Ewc:
         module = host.modules[host.primary]
         parameters = named_parameters(host, host.primary)
         # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
-        batch = host.sample(self.samples or 2**62, self._rng)
+        batch = host.sample(self.samples, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         x, targets, ids = batch[:3]
         if self.fisher in LABELLED and targets is not None:

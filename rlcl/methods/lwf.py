@@ -16,11 +16,9 @@ from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import IMPOSSIBLE, Experience, Host
 
 __all__ = ["Lwf", "soft_cross_entropy"]
-
-IMPOSSIBLE = -1e9  # the logit of a class that is none of a head's; as the classifier's of other tasks' classes
 
 
 class OutputsModule(nn.Module):

@@ -19,8 +19,6 @@ from rlcl.types import Experience, Host
 
 __all__ = ["Mas"]
 
-EVERYTHING = 2**62
-
 
 @define(kw_only=True, eq=False)
 class Mas:
@@ -69,7 +67,7 @@ class Mas:
     def _importance(self) -> dict[str, Tensor]:
         host = self._host
         module, parameters = host.modules[host.primary], named_parameters(host, host.primary)
-        x, _, ids = host.sample(self.samples or EVERYTHING, self._rng)[:3]
+        x, _, ids = host.sample(self.samples, self._rng)[:3]
         with evaluating(module, gradients=True):
             return mean_magnitudes(host.outputs, parameters, module, x, ids, _squared_length, torch.abs)
 

@@ -22,7 +22,6 @@ from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]
 
-EVERYTHING = 2**62
 BY_CLASS = ("class_balanced", "ring", "herding")
 
 
@@ -130,7 +129,7 @@ class Rehearsal:
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._insert(self._host.sample(EVERYTHING, self._kept.rng))
+            self._insert(self._host.sample(None, self._kept.rng))
 
     def extra(self, batch: Batch) -> Batch | None:
         if not self.batch_size or not len(self._kept) or self.shares == (1.0, 0.0):
