@@ -41,6 +41,7 @@ __all__ = [
     "MixingMethod",
     "Network",
     "OptimizerFactory",
+    "PenalizingMethod",
     "Position",
     "PredictingMethod",
     "Predictor",
@@ -366,7 +367,7 @@ class Host(Protocol):
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it can show of: batch, targets, loss, task_id, boundaries, native, weights."""
+        """What it can show of: batch, targets, loss, task_id, boundaries, native, weights, pass."""
         ...
 
     @property
@@ -417,8 +418,8 @@ class WeighingHost(Host, Protocol):
 class Method(Protocol):
     """A continual-learning method: attaches to optimizers, not to a learner.
 
-    Written as an attrs class whose init fields are its settings. ``extra`` and ``predicting`` are optional,
-    as is ``refuses(host)``, which gives a reason why it cannot serve a host, or None.
+    Written as an attrs class whose init fields are its settings. ``extra``, ``penalty`` and ``predicting`` are
+    optional, as is ``refuses(host)``, which gives a reason why it cannot serve a host, or None.
     """
 
     @property
@@ -456,6 +457,20 @@ class MixingMethod(Protocol):
     """
 
     def extra(self, batch: Batch) -> Batch | None: ...
+
+
+@runtime_checkable
+class PenalizingMethod(Protocol):
+    """A method whose penalty is computed from the very pass of the loss (hosts that provide ``pass``)."""
+
+    def penalty(self, x: Tensor, outputs: Tensor) -> Tensor | None:
+        """What is added to the loss of an update, a scalar; None for nothing.
+
+        Args:
+            x: (B, *encoded) the minibatch as the network saw it, augmented, without what methods joined to it.
+            outputs: (B, K) what it made of them, differentiable.
+        """
+        ...
 
 
 @runtime_checkable

@@ -187,7 +187,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
 
 
 def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | None]:
-    """What the methods' hooks alone make of the gradients, at the present weights, which stay as they are."""
+    """What methods alone make of the gradients, at the present weights, which stay as they are."""
     host = learner if hasattr(learner, "optimizers") else learner_host(learner)
     optimizer = host.optimizers[key or host.primary]
     named = dict(host.modules[key or host.primary].named_parameters())
@@ -197,6 +197,10 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
         seen.update({n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()})
 
     optimizer.zero_grad()
+    if hasattr(learner, "_penalties"):  # those of the loss's own pass
+        learner._passes = [(learner.batch.inputs, learner.outputs(learner.batch.inputs, learner.batch.task_ids))]
+        for penalty in learner._penalties():
+            penalty.backward()
     before = cloned(optimizer.state_dict())
     kept = {n: p.detach().clone() for n, p in named.items()}
     handle = optimizer.register_step_pre_hook(look)
@@ -328,7 +332,7 @@ class HostCase:
         return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
 
 
-_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights"})
+_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights", "pass"})
 _LIBRARY = frozenset({"boundaries"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 

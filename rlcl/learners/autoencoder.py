@@ -79,8 +79,10 @@ class Autoencoder(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         # Of the input as it was: with augmentations it learns to take them away (Vincent et al. 2008).
-        outputs = self.outputs(self.augmented(batch.inputs))
-        return self.with_memory(weighed((outputs - batch.inputs.flatten(1)).square(), batch.weights), outputs, batch)
+        x = self.augmented(batch.inputs)
+        outputs = self.outputs(x)
+        loss = weighed((outputs - batch.inputs.flatten(1)).square(), batch.weights)
+        return self.with_memory(loss, x, outputs, batch)
 
     def losses(self, batch: Batch) -> Tensor:
         """(B,) squared errors of inputs one by one."""

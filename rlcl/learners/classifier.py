@@ -95,8 +95,9 @@ class Classifier(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        logits = self.outputs(self.augmented(batch.inputs), batch.task_ids)
-        return self.with_memory(self._mean_loss(logits, batch), logits, batch)
+        x = self.augmented(batch.inputs)
+        logits = self.outputs(x, batch.task_ids)
+        return self.with_memory(self._mean_loss(logits, batch), x, logits, batch)
 
     def _mean_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.targets is not None

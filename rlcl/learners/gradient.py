@@ -108,7 +108,8 @@ class GradientLearner(ABC):
     _loader: Loader = field(init=False, default=None)
     _validation: Loader = field(init=False, default=None)
     _just_learned: Minibatches | None = field(init=False, default=None)
-    _given: list[Tensor] = field(init=False, factory=list)
+    _passes: list[tuple[Tensor, Tensor]] = field(init=False, factory=list)
+    _updating: bool = field(init=False, default=False)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
 
@@ -163,12 +164,14 @@ class GradientLearner(ABC):
     def provides(self) -> frozenset[str]:
         """Everything but what the protocol hides."""
         visibility = self._setup.stream.visibility
-        hidden = set() if self.weighs else {"weights"}
+        hidden = set() if self.weighs else {"weights", "pass"}
+        if self.accumulate > 1:
+            hidden.add("pass")
         if not visibility.in_training:
             hidden.add("task_id")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native", "weights"} - hidden)
+        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native", "weights", "pass"} - hidden)
 
     @property
     def primary(self) -> str:
@@ -186,22 +189,40 @@ class GradientLearner(ABC):
     def given(self) -> Tensor:
         """See :class:`rlcl.types.WeighingHost`."""
         assert self.batch is not None
-        return torch.cat(self._given)[: len(self.batch.inputs)]
+        return torch.cat([outputs.detach().float() for _, outputs in self._passes])[: len(self.batch.inputs)]
 
-    def with_memory(self, loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-        """A loss with the distances to stored outputs that a batch asks for; notes the outputs for methods.
+    def with_memory(self, loss: Tensor, x: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
+        """A loss with the distances to stored outputs that a batch asks for; notes the pass for methods.
 
         Args:
             loss: mean over the batch, a scalar.
+            x: (B, *encoded) as the network saw them, augmented.
             outputs: (B, K), which it was computed from.
             batch: with ``outputs`` and ``pulls`` where a method asks for it.
         """
-        if self.module.training:
-            self._given.append(outputs.detach().float())
+        if self._updating:
+            self._passes.append((x, outputs))
         if batch.outputs is None or batch.pulls is None:
             return loss
         distances = (outputs.float() - batch.outputs).square().flatten(1).mean(1)
         return loss + (batch.pulls * distances).mean()
+
+    def _objective(self, batch: Batch) -> Tensor:
+        """The loss of an update: the learner's own, and what methods add in the same pass."""
+        self._updating = True
+        loss = self.loss(batch)
+        self._updating = False
+        for penalty in self._penalties():
+            loss = loss + penalty
+        return loss
+
+    def _penalties(self) -> Iterator[Tensor]:
+        assert self.batch is not None
+        for method in self._attached.penalizing if "pass" in self.provides else ():
+            x, outputs = (column[: len(self.batch.inputs)] for column in self._passes[0])
+            penalty = method.penalty(x, outputs)
+            if penalty is not None:
+                yield penalty
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, encoded, without replacement."""
@@ -335,8 +356,8 @@ class GradientLearner(ABC):
             self.batch = batch
             self._update.scheduled(before + position.update, planned)
             joined = self._attached.extra(batch)
-            self._given.clear()
-            self._loss_sum += self._update(self.loss, joined)
+            self._passes.clear()
+            self._loss_sum += self._update(self._objective, joined)
             self._loss_count += 1
             position.update += 1
             position.step += 1

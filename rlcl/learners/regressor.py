@@ -52,8 +52,10 @@ class Regressor(GradientLearner):
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        predictions = self.outputs(self.augmented(batch.inputs), batch.task_ids)
-        return self.with_memory(weighed((predictions - batch.targets).square(), batch.weights), predictions, batch)
+        x = self.augmented(batch.inputs)
+        predictions = self.outputs(x, batch.task_ids)
+        loss = weighed((predictions - batch.targets).square(), batch.weights)
+        return self.with_memory(loss, x, predictions, batch)
 
     def losses(self, batch: Batch) -> Tensor:
         """(B,) squared errors of examples one by one."""

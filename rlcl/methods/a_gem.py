@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from attrs import define, field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.memory import ReservoirMemory
 from rlcl.methods.parameters import device_of, named_parameters
 from rlcl.types import Batch, Experience, Host
 
-__all__ = ["AGem", "projected"]
+__all__ = ["AGem", "project"]
 
 
 @define(kw_only=True, eq=False)
@@ -71,11 +70,10 @@ class AGem:
         host = self._host
         if not self.batch_size or not len(self._memory) or host.loss is None:
             return
-        parameters = named_parameters(host, host.primary)
-        reference = flat_gradient_of(host.loss(Batch(**self._memory.draw(self.batch_size))), parameters)
-        gradient = flat_gradient(parameters)
-        if bool(gradient.dot(reference) < 0):
-            write_flat_gradient(parameters, projected(gradient, reference))
+        parameters = list(named_parameters(host, host.primary).values())
+        loss = host.loss(Batch(**self._memory.draw(self.batch_size)))
+        references = torch.autograd.grad(loss, parameters, allow_unused=True)
+        project([(p, r) for p, r in zip(parameters, references, strict=True) if r is not None])
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
@@ -89,12 +87,23 @@ class AGem:
         self._memory.load_state_dict(state["memory"], device_of(self._host))
 
 
-def projected(gradient: Tensor, reference: Tensor) -> Tensor:
-    """(P,): the vector nearest to a gradient (P,) whose product with a reference (P,) is not negative.
+def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
+    """Changes parameters' gradients into the nearest ones whose product with their references is not negative.
+
+    A gradient that is None counts as 0, and stays None where nothing is to be changed.
 
     Source: Chaudhry et al. 2019, eq. 11.
     """
-    product = gradient.dot(reference)
+    product = _dot([(p.grad, r) for p, r in pairs if p.grad is not None])
     if product >= 0:
-        return gradient
-    return torch.sub(gradient, reference * (product / reference.dot(reference)))
+        return
+    references = [r for _, r in pairs]
+    for parameter, _ in pairs:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    factor = -product / _dot([(r, r) for r in references])
+    torch._foreach_add_([p.grad for p, _ in pairs if p.grad is not None], references, alpha=factor)
+
+
+def _dot(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    return float(sum(torch.dot(a.flatten(), b.flatten()) for a, b in pairs))

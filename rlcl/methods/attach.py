@@ -12,7 +12,7 @@ from torch import Tensor
 from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds
-from rlcl.types import Batch, Experience, Host, Method, MixingMethod, PredictingMethod
+from rlcl.types import Batch, Experience, Host, Method, MixingMethod, PenalizingMethod, PredictingMethod
 
 __all__ = ["PHASES", "Attached", "attach", "refusal"]
 
@@ -36,6 +36,7 @@ class Attached:
 
     methods: tuple[Method, ...]
     mixing: tuple[MixingMethod, ...]
+    penalizing: tuple[PenalizingMethod, ...]
     predicting: tuple[PredictingMethod, ...]
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -90,6 +91,7 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
         ordered,
         # One mean over batch and memory first: means of their own are added to it.
         tuple(sorted((m for m in ordered if isinstance(m, MixingMethod)), key=lambda m: _shares(m) is not None)),
+        tuple(m for m in ordered if isinstance(m, PenalizingMethod)),
         tuple(m for m in ordered if isinstance(m, PredictingMethod)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -21,17 +21,23 @@ from rlcl.types import IMPOSSIBLE, Experience, Host
 __all__ = ["Lwf", "soft_cross_entropy"]
 
 
-class OutputsModule(nn.Module):
-    """A host's outputs as a module, which torch can evaluate with other weights than its own."""
+class HeadsModule(nn.Module):
+    """A host's outputs by head, as a module that torch can evaluate with other weights than its own."""
 
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.module = host.modules[host.primary]
         self.host = host
 
-    def forward(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
-        """(B, *encoded) to (B, K)."""
-        return self.host.outputs(x, task_ids)
+    def forward(self, x: Tensor, tasks: list[int]) -> Tensor:
+        """(B, *encoded) to (B, H, K) outputs of every task's head, or (B, 1, K) that all heads are read from."""
+        if not getattr(self.module, "takes_task_ids", False):
+            return self.host.outputs(x, None)[:, None]
+        if hasattr(self.module, "of_tasks"):
+            outputs: Tensor = cast("Any", self.module).of_tasks(x, tasks)
+            return outputs
+        ids = [torch.full((len(x),), task, device=x.device) for task in tasks]
+        return torch.stack([self.host.outputs(x, task) for task in ids], 1)
 
 
 @define(kw_only=True, eq=False)
@@ -41,8 +47,9 @@ class Lwf:
     No old input is kept: the network of the last boundary is a frozen teacher of what is learned now.
     The distance of logits is the cross-entropy of the two softened distributions, over the classes
     of each head that was there. A head is what one task id chooses; where ids are hidden there is one.
-    Other outputs are compared by the mean squared distance. Teacher and student see the inputs as
-    they were before any augmentation; the student's pass is a second one.
+    Other outputs are compared by the mean squared distance. Where the host can show the pass of its
+    loss and there is one head, that pass is the student's, and the teacher sees what it saw. Elsewhere
+    the student's pass is a second one, on the inputs as they were before any augmentation.
 
     There is no factor ``temperature^2`` (Hinton et al. 2015 recommend one): put it into ``strength``.
 
@@ -64,10 +71,11 @@ class Lwf:
     weighting: Literal["heads", "mean", "experiences"] = option("heads", help="how the distances of heads are summed")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
-    _outputs: OutputsModule = field(init=False, default=None)
+    _outputs: HeadsModule = field(init=False, default=None)
     _teacher: dict[str, Tensor] = field(init=False, factory=dict)
     _heads: dict[int, Tensor] = field(init=False, factory=dict)
     _experiences: int = field(init=False, default=0)
+    _in_pass: bool = field(init=False, default=False)
 
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
@@ -79,8 +87,11 @@ class Lwf:
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
-        self._outputs = OutputsModule(host)
-        host.optimizers[host.primary].register_step_pre_hook(self._add)
+        self._outputs = HeadsModule(host)
+        heads = "task_id" in host.provides or getattr(self._outputs.module, "takes_task_ids", False)
+        self._in_pass = "pass" in host.provides and not heads
+        if not self._in_pass:
+            host.optimizers[host.primary].register_step_pre_hook(self._add)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass
@@ -112,24 +123,30 @@ class Lwf:
                 found[task] = none.index_fill(0, labels.to(none.device), True)
         return found
 
+    def penalty(self, x: Tensor, outputs: Tensor) -> Tensor | None:
+        """See :class:`rlcl.types.PenalizingMethod`."""
+        if not self._in_pass or not self._teacher:
+            return None
+        return self.strength * self._distance(outputs.float()[:, None], self._taught(x).float())
+
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch, module = self._host.batch, self._outputs.module
         if not self._teacher or batch is None:
             return
-        with evaluating(module):
-            before = self._of_heads(self._teacher, batch.inputs)
+        before = self._taught(batch.inputs)
         # On copies of its running statistics, for they have seen these inputs once already.
         statistics = {f"module.{name}": buffer.clone() for name, buffer in module.named_buffers()}
         distance = self._distance(self._of_heads(statistics, batch.inputs), before)
         add_gradients_of(self.strength * distance, named_parameters(self._host, self._host.primary))
 
+    def _taught(self, x: Tensor) -> Tensor:
+        """(B, H, K) the teacher's outputs."""
+        with evaluating(self._outputs.module):
+            return self._of_heads(self._teacher, x)
+
     def _of_heads(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        """(B, H, K) outputs of every head, or (B, 1, K) that all heads are read from."""
-        if not getattr(self._outputs.module, "takes_task_ids", False):
-            outputs: Tensor = functional_call(self._outputs, weights, (x, None))
-            return outputs[:, None]
-        ids = [torch.full((len(x),), task, device=x.device) for task in self._heads]
-        return torch.stack([functional_call(self._outputs, weights, (x, task)) for task in ids], 1)
+        outputs: Tensor = functional_call(self._outputs, weights, (x, list(self._heads)))
+        return outputs
 
     def _distance(self, now: Tensor, before: Tensor) -> Tensor:
         if self._host.kind == "categorical":

@@ -66,3 +66,8 @@ class MultiheadModule(nn.Module):
             outputs = outputs.index_copy(0, rows, part)
         assert outputs is not None
         return outputs
+
+    def of_tasks(self, x: Tensor, tasks: list[int]) -> Tensor:
+        """(B, H, outputs) of the heads of H tasks for (B, *shape), in one pass of the body."""
+        features = self.body(x)
+        return torch.stack([self.heads[task](features) for task in tasks], 1)

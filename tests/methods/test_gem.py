@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
-from rlcl.methods.a_gem import AGem, projected
+from rlcl.methods.a_gem import AGem, project
 from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.gem import Gem, cone_weights
 from rlcl.methods.l2_init import L2Init
@@ -44,6 +44,23 @@ PROJECTIONS = {
 def test_a_gradient_is_projected_where_it_is_against_the_reference(case: str) -> None:
     gradient, reference, expected = map(torch.tensor, PROJECTIONS[case])
     assert torch.equal(expected, projected(gradient, reference))
+
+
+def test_a_gradient_that_is_none_counts_as_0() -> None:
+    reached, other = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    reached.grad = torch.tensor([-1.0])
+    project([(reached, torch.tensor([-1.0])), (other, torch.tensor([1.0]))])
+    assert other.grad is None  # the product is 1
+    project([(reached, torch.tensor([1.0])), (other, torch.tensor([1.0]))])
+    # (-1, 0) - (-1 / 2) (1, 1)
+    assert [-0.5, 0.5] == [float(p.grad) for p in (reached, other) if p.grad is not None]
+
+
+def projected(gradient: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    parameter = torch.nn.Parameter(torch.zeros_like(gradient))
+    parameter.grad = gradient.clone()
+    project([(parameter, reference)])
+    return parameter.grad
 
 
 # Rows of G, g, margin, and v: what is nearest to g within the cone is g + v G.

@@ -173,6 +173,15 @@ def test_a_mixed_batch_equals_one_task_after_the_other() -> None:
         assert torch.allclose(run(module, x[rows], task), mixed[rows], atol=1e-6)
 
 
+def test_several_heads_in_one_pass_are_the_heads_one_by_one() -> None:
+    module: Any = Multihead(features=5).build((4,), 3, 3)
+    x = torch.rand(8, 4)
+    together = module.of_tasks(x, [2, 0])
+    assert (8, 2, 3) == together.shape
+    assert torch.equal(run(module, x, 2), together[:, 0])
+    assert torch.equal(run(module, x, 0), together[:, 1])
+
+
 def test_tasks_have_heads_of_their_own_over_one_body() -> None:
     module: Any = Multihead(features=5).build((4,), 3, 3)
     x = torch.rand(8, 4)
