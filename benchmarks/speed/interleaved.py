@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,20 +51,36 @@ def ratio(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> dict[st
     }
 
 
-def report(name: str, rows: Mapping[str, Mapping[str, float]], targets: Mapping[str, float], command: str) -> None:
-    """Prints the ratios beside what is wanted, and keeps them under ``benchmarks/results``."""
-    print(f"{'work':44} {'ratio':>7} {'interval':>15} {'at least':>9}")
+def report(
+    name: str,
+    rows: Mapping[str, Mapping[str, float]],
+    targets: Mapping[str, float | None],
+    command: str,
+    wanted: Literal["at least", "at most"] = "at least",
+) -> None:
+    """Prints the ratios beside what is wanted, and keeps them under ``benchmarks/results``.
+
+    Args:
+        name: of the file.
+        rows: what :func:`ratio` gave, by work.
+        targets: by work; None where nothing is wanted.
+        command: that makes them again.
+        wanted: whether a ratio is to be large or small.
+    """
+    print(f"{'work':44} {'ratio':>7} {'interval':>15} {wanted:>9}")
     for work, row in rows.items():
         interval = f"{row['low']:.3f} to {row['high']:.3f}"
-        verdict = "" if row["median"] >= targets[work] else "  missed"
-        print(f"{work:44} {row['median']:7.3f} {interval:>15} {targets[work]:9.2f}{verdict}")
+        target = targets[work]
+        missed = target is not None and (row["median"] < target if wanted == "at least" else row["median"] > target)
+        shown = "" if target is None else f"{target:9.2f}"
+        print(f"{work:44} {row['median']:7.3f} {interval:>15} {shown:>9}{'  missed' if missed else ''}")
     RESULTS.mkdir(exist_ok=True)
     content = {
         "command": command,
         "torch": torch.__version__,
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "rows": {work: {**row, "at_least": targets[work]} for work, row in rows.items()},
+        "rows": {work: {**row, wanted.replace(" ", "_"): targets[work]} for work, row in rows.items()},
     }
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")

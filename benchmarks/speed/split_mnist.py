@@ -1,0 +1,107 @@
+"""Split MNIST for Avalanche, for rlcl and for bare loops: the same network, optimizer and minibatches.
+
+MLP 400-400, SGD, batch 128, one epoch an experience.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from rlcl.data.avalanche_import import import_avalanche
+from rlcl.data.root import data_root
+from rlcl.data.torchvision import Mnist
+from rlcl.encoders.scale import Scale
+from rlcl.evaluation.plan import Plan
+from rlcl.learners.classifier import Classifier
+from rlcl.learners.optimizers import Sgd
+from rlcl.networks.mlp import Mlp
+from rlcl.seeding import Seeds
+from rlcl.streams.class_incremental import ClassIncremental
+from rlcl.training.trainer import Trainer
+from rlcl.types import Budget
+
+HIDDEN, BATCH, LR = (400, 400), 128, 0.03
+
+Tensors = list[tuple[Tensor, Tensor]]
+STREAM = ClassIncremental(data=Mnist(), experiences=5).make(Seeds(0), Budget(epochs=1))
+
+
+def encoded(source: Any) -> tuple[Tensor, Tensor]:
+    x, y = source.read()
+    return x.float() / 255, y
+
+
+TRAIN: Tensors = [encoded(e.train) for e in STREAM]
+TEST: Tensors = [encoded(e.test) for e in STREAM]
+
+
+def network() -> nn.Module:
+    module: nn.Module = Mlp(hidden=HIDDEN).build((1, 28, 28), 10, 1)
+    return module
+
+
+def trainer(*methods: Any) -> Trainer:
+    learner = Classifier(network=Mlp(hidden=HIDDEN), optimizer=Sgd(lr=LR), batch_size=BATCH, methods=methods)
+    return Trainer(learner, STREAM, Plan(every="end", before=False), encoder=Scale(maximum=255.0))
+
+
+def ours(*methods: Any) -> Trainer:
+    made = trainer(*methods)
+    for experience in made._experiences:
+        for _ in made.learner.learn(experience):
+            pass
+    return made
+
+
+def avalanche_modules() -> Any:
+    """The package with the parts that are used here."""
+    warnings.simplefilter("ignore")
+    import_avalanche()
+    import avalanche.benchmarks
+    import avalanche.benchmarks.utils
+    import avalanche.evaluation.metrics
+    import avalanche.training
+    import avalanche.training.plugins
+
+    return avalanche
+
+
+def benchmark_of(avalanche: Any) -> Any:
+    """The same experiences as Avalanche's."""
+    decorate = avalanche.benchmarks.utils._make_taskaware_classification_dataset
+    train, test = (
+        [decorate(TensorDataset(x, y), targets=y.tolist(), task_labels=0) for x, y in part] for part in (TRAIN, TEST)
+    )
+    return avalanche.benchmarks.dataset_benchmark(train, test)
+
+
+def split_mnist(avalanche: Any) -> Any:
+    """Avalanche's own."""
+    return avalanche.benchmarks.SplitMNIST(5, fixed_class_order=list(range(10)), dataset_root=str(data_root()))
+
+
+def strategy_of(avalanche: Any, name: str, **options: Any) -> Any:
+    plugins, metrics = avalanche.training.plugins, avalanche.evaluation.metrics
+    module = network()
+    return getattr(avalanche.training, name)(
+        model=module,
+        optimizer=torch.optim.SGD(module.parameters(), lr=LR),
+        criterion=nn.CrossEntropyLoss(),
+        train_mb_size=BATCH,
+        train_epochs=1,
+        eval_mb_size=512,
+        evaluator=plugins.EvaluationPlugin(metrics.accuracy_metrics(experience=True), loggers=[]),
+        **options,
+    )
+
+
+def theirs(avalanche: Any, benchmark: Any, name: str, **options: Any) -> Any:
+    strategy = strategy_of(avalanche, name, **options)
+    for experience in benchmark.train_stream:
+        strategy.train(experience)
+    return strategy
