@@ -166,9 +166,12 @@ class GradientLearner(ABC):
         hidden = set() if self.weighs else {"weights"}
         if not visibility.in_training:
             hidden.add("task_id")
+        if visibility.task_ids != "visible":
+            hidden.add("task_id_everywhere")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native", "weights"} - hidden)
+        shown = {"batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights"}
+        return frozenset(shown - hidden)
 
     @property
     def primary(self) -> str:
