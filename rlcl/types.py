@@ -367,7 +367,9 @@ class Host(Protocol):
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it can show of: batch, targets, loss, task_id, boundaries, native, weights, pass."""
+        """What it can show of: batch, targets, loss, task_id (in training), task_id_everywhere (and at
+        evaluation), boundaries, native, weights, pass.
+        """
         ...
 
     @property

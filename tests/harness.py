@@ -333,6 +333,7 @@ class HostCase:
 
 
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights", "pass"})
+_TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
@@ -342,7 +343,7 @@ HOSTS: Mapping[str, HostCase] = {
         lambda *m: classifier(*m, optimizer=Sgd(lr=0.005, momentum=0.9)), digit_stream, "categorical", _NATIVE, Scale
     ),
     "classifier_task_ids": HostCase(
-        classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | {"task_id"}, Scale
+        classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | _TASK_IDS, Scale
     ),
     "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
     "avalanche": HostCase(
@@ -352,7 +353,7 @@ HOSTS: Mapping[str, HostCase] = {
         lambda *m: avalanche(*m, network=heads_by_task()),
         lambda: digit_stream(task_ids=True),
         "categorical",
-        _AVALANCHE | {"task_id"},
+        _AVALANCHE | _TASK_IDS,
         Scale,
     ),
     "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),

@@ -42,6 +42,8 @@ class AvalancheHost:
     @property
     def provides(self) -> frozenset[str]:
         shown = {"task_id"} if self.visibility.in_training else set()
+        if self.visibility.task_ids == "visible":
+            shown.add("task_id_everywhere")
         return frozenset({"batch", "targets", "loss", "boundaries", *shown})
 
     @property

@@ -169,9 +169,12 @@ class GradientLearner(ABC):
             hidden.add("pass")
         if not visibility.in_training:
             hidden.add("task_id")
+        if visibility.task_ids != "visible":
+            hidden.add("task_id_everywhere")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        return frozenset({"batch", "targets", "loss", "task_id", "boundaries", "native", "weights", "pass"} - hidden)
+        shown = {"batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass"}
+        return frozenset(shown - hidden)
 
     @property
     def primary(self) -> str:

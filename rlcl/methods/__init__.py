@@ -19,4 +19,6 @@ METHODS = {
     "der": "rlcl.methods.der:Der",
     "der_plus_plus": "rlcl.methods.der:DerPlusPlus",
     "mir": "rlcl.methods.mir:Mir",
+    "packnet": "rlcl.methods.packnet:PackNet",
+    "xdg": "rlcl.methods.xdg:Xdg",
 }

@@ -24,6 +24,8 @@ REASONS: Mapping[str, str] = {
     "targets": "its minibatches carry no targets",
     "loss": "its loss cannot be evaluated on other data",
     "task_id": "this stream hides task ids (stream.visibility.task_ids)",
+    "task_id_everywhere": "this stream hides task ids in training or at evaluation; "
+    "set stream.visibility.task_ids: visible",
     "boundaries": "this stream hides where an experience ends (stream.visibility.boundaries)",
     "native": "its network and prediction belong to another library",
     "weights": "its loss cannot weigh one example more than another",

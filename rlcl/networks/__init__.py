@@ -8,4 +8,5 @@ NETWORKS = {
     "torchvision": "rlcl.networks.torchvision:TorchvisionNetwork",
     "avalanche": "rlcl.networks.avalanche:AvalancheNetwork",
     "multihead": "rlcl.networks.multihead:Multihead",
+    "progressive": "rlcl.networks.progressive:Progressive",
 }

@@ -163,6 +163,18 @@ def test_a_mistake_is_one_message(
     assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize("method", ["packnet", "xdg"])
+@pytest.mark.parametrize("shown", ["hidden", "training", "evaluation"])
+def test_check_refuses_masks_by_task_where_task_ids_are_not_shown(
+    good: Path, capsys: pytest.CaptureFixture[str], method: str, shown: str
+) -> None:
+    changes = [f"learner.methods=[{{type: {method}}}]", f"stream.visibility.task_ids={shown}"]
+    status, message = call(capsys, "check", good, *changes)
+    assert status == 2
+    assert f"learner.methods[0]: {method} cannot serve learner classifier" in message
+    assert "this stream hides task ids in training or at evaluation; set stream.visibility.task_ids: visible" in message
+
+
 @pytest.mark.parametrize(
     ("env", "said"),
     [

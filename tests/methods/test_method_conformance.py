@@ -51,6 +51,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "der": {"alpha": 0.1, "batch_size": 8},
     "der_plus_plus": {"alpha": 0.1, "beta": 0.2, "batch_size": 8},
     "mir": {"batch_size": 4, "candidates": 12},
+    "packnet": {"prune": 0.5, "retrain": 0.4},
+    "xdg": {"share": 0.5},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.

@@ -7,12 +7,15 @@ from typing import Any
 import attrs
 import pytest
 import torch
+from harness import classifier, digit_stream, learn_one, prepared, weights
 from torch import nn
 
 from rlcl.errors import Problem, UnsupportedError
+from rlcl.learners.optimizers import Adam
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import ACTIVATIONS, CRelu, Linear, Mlp, redrawn
 from rlcl.networks.multihead import Multihead
+from rlcl.networks.progressive import Progressive
 from rlcl.networks.torchvision import ResNet18, TorchvisionNetwork
 from rlcl.registry import entries, find
 
@@ -68,7 +71,7 @@ def test_torchs_seed_decides_the_weights(name: str) -> None:
     assert not torch.equal(weights(0), weights(1))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "multihead"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "multihead", "progressive"])
 def test_flat_inputs_and_images_are_taken(name: str) -> None:
     for shape in ((6,), (1, 2, 3)):
         assert (2, 3) == tuple(run(find("network", name)().build(shape, 3, 1), torch.rand(2, *shape)).shape)
@@ -195,6 +198,68 @@ def test_gradients_of_a_mixed_batch_reach_every_head() -> None:
     module: Any = Multihead(features=5).build((4,), 3, 2)
     module(torch.rand(4, 4), torch.tensor([0, 1, 0, 1])).square().sum().backward()
     assert all(head.weight.grad.abs().sum() > 0 for head in module.heads)
+
+
+def columns(adapters: bool) -> Any:
+    """Two columns with one input, one hidden unit and one output, without biases."""
+    module: Any = Progressive(hidden=(1,), adapters=adapters).build((1,), 1, 2)
+    first, second = module.columns
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+        for layer, weight in zip([*first.layers, *second.layers], (2.0, 3.0, 1.0, 4.0), strict=True):
+            layer.weight.fill_(weight)
+        (lateral,) = second.lateral
+        (lateral.lateral if adapters else lateral).weight.fill_(10.0)
+        if adapters:
+            lateral.scale.fill_(0.1)
+            lateral.project.weight.fill_(5.0)
+    return module
+
+
+@pytest.mark.parametrize(("adapters", "expected"), [(False, 4 + 10 * 2), (True, 4 + 10 * (5 * 0.1 * 2))])
+def test_a_column_reads_the_hidden_layers_of_those_before(adapters: bool, expected: float) -> None:
+    # The first column's hidden unit is 2 and its output 6, whatever the second does; the second's own unit is 1.
+    module = columns(adapters)
+    assert 6 == run(module, torch.ones(1, 1), 0).item()
+    assert expected == run(module, torch.ones(1, 1), 1).item()
+
+
+def test_a_columns_loss_reaches_no_column_before_it() -> None:
+    module: Any = Progressive(hidden=(4, 4)).build((3,), 2, 3)
+    run(module, torch.rand(5, 3), 1).square().sum().backward()
+    reached = [all(p.grad is not None for p in column.parameters()) for column in module.columns]
+    assert [False, True, False] == reached
+    assert all(p.grad is None for place in (0, 2) for p in module.columns[place].parameters())
+
+
+def test_a_progressive_network_has_a_lateral_connection_into_every_layer_but_the_first() -> None:
+    module: Any = Progressive(hidden=(4, 5), activation="crelu").build((3,), 2, 3)
+    assert [0, 2, 2] == [len(column.lateral) for column in module.columns]
+    # Two columns of 4 and of 5 units, each twice.
+    assert [(16, 8, 5), (20, 10, 2)] == [
+        (a.project.in_features, a.project.out_features, a.lateral.out_features) for a in module.columns[2].lateral
+    ]
+
+
+def test_rows_of_several_tasks_go_through_their_own_columns() -> None:
+    module = Progressive(hidden=(4,)).build((3,), 2, 3)
+    x, ids = torch.rand(6, 3), torch.tensor([2, 0, 1, 1, 0, 2])
+    mixed = module(x, ids)
+    for task in range(3):
+        torch.testing.assert_close(run(module, x[ids == task], task), mixed[ids == task])
+
+
+def test_a_finished_column_never_changes() -> None:
+    stream = digit_stream(2, task_ids=True)
+    optimizer = Adam(lr=0.01, weight_decay=0.1)
+    learner = prepared(classifier(network=Progressive(hidden=(6,)), optimizer=optimizer), stream)
+    learn_one(learner, stream)
+    before = weights(learner)
+    learn_one(learner, stream)
+    first = [name for name in before if name.startswith("columns.0.")]
+    assert all(torch.equal(before[name], weights(learner)[name]) for name in first)
+    assert not torch.equal(before["columns.1.layers.0.weight"], weights(learner)["columns.1.layers.0.weight"])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
