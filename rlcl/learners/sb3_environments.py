@@ -113,7 +113,7 @@ class NativeVecEnv(VecEnv):
         self.vector.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        value = getattr(self.vector.unwrapped, attr_name, None)
+        value: Any = getattr(self.vector.unwrapped, attr_name, None)
         rows = self._get_indices(indices)
         return [value[i] for i in rows] if self._one_each(value) else [value for _ in rows]
 

@@ -48,6 +48,13 @@ def assert_same_step(expected: Any, actual: Any) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+def assert_same_state(expected: Any, actual: Any) -> None:
+    """In double precision, where observations are in single."""
+    theirs = np.stack([env.unwrapped.state for env in expected.envs], 1)
+    mine = actual.state if hasattr(actual, "state") else np.stack([env.unwrapped.state for env in actual.envs], 1)
+    np.testing.assert_array_equal(theirs, mine)
+
+
 def assert_same_play(expected: Any, actual: Any, chosen: np.ndarray[Any, Any], *, seed: Any = 5) -> tuple[int, int]:
     """Plays both with the same actions; how many episodes terminated and how many were truncated."""
     first, second = expected.reset(seed=seed), actual.reset(seed=seed)
@@ -57,6 +64,7 @@ def assert_same_play(expected: Any, actual: Any, chosen: np.ndarray[Any, Any], *
     for action in chosen:
         theirs, mine = expected.step(action), actual.step(action)
         assert_same_step(theirs, mine)
+        assert_same_state(expected, actual)
         terminated += int(mine[2].sum())
         truncated += int(mine[3].sum())
     return terminated, truncated

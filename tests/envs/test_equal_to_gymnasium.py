@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from side_by_side import IDS, actions, assert_same_play, assert_same_step, gymnasiums, ours
+from side_by_side import IDS, actions, assert_same_play, assert_same_state, assert_same_step, gymnasiums, ours
+
+# Time limits at which the actions here end episodes in both ways; Pendulum's never terminate.
+LIMITS = {"CartPole-v1": 14, "Acrobot-v1": 400, "MountainCarContinuous-v0": 300}
 
 
 @pytest.mark.parametrize("name", IDS)
 def test_ten_thousand_steps_are_gymnasiums_bit_for_bit(name: str) -> None:
-    expected, actual = gymnasiums(name), ours(name)
-    ends = assert_same_play(expected, actual, actions(actual, 10_000))
-    assert sum(ends) > 50  # enough starts and last observations were compared
+    limit = {"max_episode_steps": LIMITS[name]} if name in LIMITS else {}
+    expected, actual = gymnasiums(name, **limit), ours(name, **limit)
+    terminated, truncated = assert_same_play(expected, actual, actions(actual, 10_000))
+    assert (terminated > 0, truncated > 0) == (name != "Pendulum-v1", True)
 
 
 CHANGES: dict[str, dict[str, list[float]]] = {
@@ -41,6 +45,7 @@ def test_physics_that_differ_and_change_while_running_are_gymnasiums_attributes(
                 env.unwrapped.polemass_length = env.unwrapped.masspole * env.unwrapped.length
             actual.set_physics(**CHANGES[name])
         assert_same_step(expected.step(action), actual.step(action))
+        assert_same_state(expected, actual)
 
 
 @pytest.mark.parametrize("name", IDS)
