@@ -75,7 +75,7 @@ class Parameter:
             for word, bound in (("above", self.above), ("at least", self.low), ("at most", self.high))
             if bound is not None
         ]
-        return " and ".join(["a finite number", *bounds]) if len(bounds) != 1 else f"a finite number {bounds[0]}"
+        return f"a finite number {' and '.join(bounds)}".rstrip()
 
 
 def parameters(owner: type) -> Mapping[str, Parameter]:

@@ -96,7 +96,7 @@ def test_a_wrong_parameter_is_named_and_changes_nothing(values: dict[str, Any], 
 
 
 def test_a_parameter_stays_where_observations_fit_their_space() -> None:
-    with pytest.raises(ValueError, match="max_speed: expected a finite number and above 0 and at most 8, got 9"):
+    with pytest.raises(ValueError, match="max_speed: expected a finite number above 0 and at most 8, got 9"):
         ours("Pendulum-v1", 2).set_physics(max_speed=9)
 
 
