@@ -1,45 +1,132 @@
-"""CartPole in one NumPy step for all environments."""
+"""CartPole: a pole on a cart that is pushed to the left or to the right."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
-from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AutoresetMode
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+from gymnasium.envs.classic_control.utils import maybe_parse_reset_bounds
 
-__all__ = ["CartPoleVector"]
+from rlcl_envs.physics import Parameter
+from rlcl_envs.single import ClassicSingle
+from rlcl_envs.vector import Array, ClassicVector
+
+__all__ = ["CartPole", "CartPoleVector"]
+
+ANGLE = 12 * 2 * math.pi / 360  # at which the pole has fallen, in radians
+TRACK = 2.4  # where it ends, to both sides, in metres
 
 
-class CartPoleVector(CartPoleVectorEnv):
-    """Gymnasium's own vector CartPole, with an ended episode restarting in the same step.
+class CartPoleVector(ClassicVector):
+    """CartPole in one NumPy step for all environments.
 
-    Gymnasium's spends the step after an end on the reset, so that one sample in every episode is
-    no transition. Here ``info["final_obs"]`` holds the last observations, and every step of every
-    environment is a transition.
+    State and observation: position, velocity, angle, angular velocity. Actions: 0 left, 1 right.
+
+    Args:
+        num_envs: at least 1.
+        max_episode_steps: env steps after which an episode is truncated.
+        physics: parameters by name.
+        sutton_barto_reward: -1 for falling and 0 otherwise, instead of 1 for each step.
 
     Source: Barto, Sutton & Anderson 1983; physics as in Gymnasium's CartPole-v1.
     """
 
-    metadata = {**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    gravity = Parameter(9.8)
+    masscart = Parameter(1.0, above=0)
+    masspole = Parameter(0.1, above=0)
+    length = Parameter(0.5, above=0)  # half the pole's
+    force_mag = Parameter(10.0)
+    tau = Parameter(0.02, above=0)  # seconds of a step
+    x_threshold = Parameter(TRACK, above=0)
+    theta_threshold_radians = Parameter(ANGLE, above=0)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps all environments.
+    DRAWS = 4
 
-        Args:
-            action: (num_envs,) 0 or 1.
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int = 500,
+        physics: Mapping[str, Any] | None = None,
+        sutton_barto_reward: bool = False,
+    ) -> None:
+        high = np.array([TRACK * 2, np.inf, ANGLE * 2, np.inf], dtype=np.float32)
+        spaces = gym.spaces.Box(-high, high, dtype=np.float32), gym.spaces.Discrete(2)
+        self._sutton_barto_reward = sutton_barto_reward
+        self._cos, self._sin, self._temporary, self._push = np.empty((4, num_envs))
+        self._rates = np.empty((4, num_envs))
+        super().__init__(num_envs, max_episode_steps, physics, *spaces)
 
-        Returns:
-            Observations (num_envs, 4) float32, rewards, terminated and truncated (num_envs,), and
-            ``final_obs`` (num_envs, 4) with ``_final_obs`` (num_envs,) where episodes ended.
-        """
-        self.prev_done = np.zeros(self.num_envs, dtype=bool)
-        observations, rewards, terminated, truncated, info = super().step(action)
-        ended = terminated | truncated
-        if ended.any():
-            info = {**info, "final_obs": observations.copy(), "_final_obs": ended}
-            state: np.ndarray = self.state  # type: ignore[assignment]
-            state[:, ended] = self.np_random.uniform(self.low, self.high, size=(4, int(ended.sum())))
-            self.steps[ended] = 0
-            observations = state.T.astype(np.float32)
-        return observations, rewards, terminated, truncated, info
+    def _derive(self) -> None:
+        self._total_mass = self.masscart + self.masspole
+        self._polemass_length = self.masspole * self.length
+        self._gravity, self._masspole, self._length, self._tau = self.gravity, self.masspole, self.length, self.tau
+        self._left, self._right = -self.force_mag, self.force_mag
+        self._limits = np.stack([self.x_threshold, self.theta_threshold_radians])
+
+    def _start(self, draws: Array, options: Mapping[str, Any]) -> Array:
+        low, high = maybe_parse_reset_bounds(dict(options), -0.05, 0.05)
+        return low + (high - low) * draws
+
+    def _observe(self, state: Array) -> Array:
+        return state.T.astype(np.float32)
+
+    def _advance(self, actions: Array) -> tuple[Array, Array]:
+        # In Gymnasium's order of operations, on which the last bit depends, and into memory that is kept.
+        _, velocity, angle, turning = self.state
+        cos, sin = np.cos(angle, out=self._cos), np.sin(angle, out=self._sin)
+        push, temporary, rates = self._push, self._temporary, self._rates
+        np.square(turning, out=push)
+        push *= self._polemass_length
+        push *= sin
+        push += np.where(actions, self._right, self._left)
+        push /= self._total_mass
+
+        rates[0], rates[2] = velocity, turning
+        turn = rates[3]
+        np.square(cos, out=turn)
+        turn *= self._masspole
+        turn /= self._total_mass
+        np.subtract(4.0 / 3.0, turn, out=turn)
+        turn *= self._length
+        sin *= self._gravity
+        sin -= np.multiply(cos, push, out=temporary)
+        np.divide(sin, turn, out=turn)
+
+        np.multiply(self._polemass_length, turn, out=temporary)
+        temporary *= cos
+        temporary /= self._total_mass
+        np.subtract(push, temporary, out=rates[1])
+        rates *= self._tau
+        self.state += rates
+
+        left_or_fell = np.abs(self.state[::2]) > self._limits
+        terminated = left_or_fell[0] | left_or_fell[1]
+        if self._sutton_barto_reward:
+            return np.where(terminated, -1.0, 0.0), terminated
+        return np.ones(self.num_envs), terminated
+
+
+class CartPole(ClassicSingle, CartPoleEnv):
+    """One CartPole: Gymnasium's, whose physics can be changed by name."""
+
+    vector = CartPoleVector
+    MEMORY = ("state", "steps_beyond_terminated")
+
+    # Gymnasium's keeps these two as numbers of their own, which a new mass or length leaves as they were.
+    @property
+    def total_mass(self) -> float:
+        return self.masspole + self.masscart
+
+    @total_mass.setter
+    def total_mass(self, value: float) -> None: ...
+
+    @property
+    def polemass_length(self) -> float:
+        return self.masspole * self.length
+
+    @polemass_length.setter
+    def polemass_length(self, value: float) -> None: ...

@@ -119,7 +119,9 @@ class Environment:
             raise DataError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
         spec = self._call(lambda: gym.spec(self.env))  # type: ignore[arg-type]
         if spec.vector_entry_point is None:
-            raise DataError(f"environment {self.name} has no native vector version; use vectorization: sync")
+            raise DataError(
+                f"environment {self.name} has no native vector version; use vectorization: sync{_ours(self.env)}"
+            )
         vector = self._call(
             lambda: gym.make_vec(
                 self.env,  # type: ignore[arg-type]
@@ -132,7 +134,7 @@ class Environment:
             vector.close()
             raise DataError(
                 f"environment {self.name}: its native vector version cannot autoreset in the same step; use "
-                "vectorization: sync (or rlcl_envs/CartPole-v1, whose native version can)"
+                f"vectorization: sync{_ours(self.env)}"
             )
         _set_attributes(vector.unwrapped, self.attributes, self.name)
         return cast(VectorEnv[Any], vector)
@@ -152,8 +154,12 @@ class Environment:
             ) from error
         except (AssertionError, AttributeError) as error:  # Gymnasium's own checks of a registered environment
             raise EnvironmentApiError(f"environment {self.name!r} cannot be made: {error}") from error
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise DataError(f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}") from error
+
+
+def _ours(env: str | Callable[..., AnyEnv]) -> str:
+    return f" (or rlcl_envs/{env}, whose native version can)" if f"rlcl_envs/{env}" in gym.registry else ""
 
 
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
@@ -162,7 +168,11 @@ def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
             raise DataError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
         if not isinstance(value, type(getattr(env, key))) and not isinstance(value, int | float):
             raise DataError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
-        setattr(env, key, value)
+        try:
+            # Physics of rlcl_envs by name, which refuses a mass of 0.
+            env.set_physics(**{key: value}) if key in getattr(env, "physics", ()) else setattr(env, key, value)
+        except ValueError as error:
+            raise DataError(f"environment {name}: attribute {error}") from error
     # CartPole stores these instead of deriving them: without this, a new length or mass is half applied.
     if attributes and hasattr(env, "polemass_length") and hasattr(env, "total_mass"):
         env.total_mass = env.masspole + env.masscart
@@ -170,7 +180,8 @@ def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
 
 
 def _numbers(env: Any) -> list[str]:
-    return [k for k, v in vars(env).items() if isinstance(v, int | float) and not k.startswith("_")]
+    plain = [k for k, v in vars(env).items() if isinstance(v, int | float) and not k.startswith("_")]
+    return list(dict.fromkeys([*getattr(env, "physics", ()), *plain]))
 
 
 def environment_class(reference: str) -> str | Callable[..., AnyEnv]:

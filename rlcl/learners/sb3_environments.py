@@ -113,10 +113,20 @@ class NativeVecEnv(VecEnv):
         self.vector.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self.vector.unwrapped, attr_name, None)] * len(list(self._get_indices(indices)))
+        value: Any = getattr(self.vector.unwrapped, attr_name, None)
+        rows = self._get_indices(indices)
+        return [value[i] for i in rows] if self._one_each(value) else [value for _ in rows]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        kept = getattr(self.vector.unwrapped, attr_name, None)
+        if self._one_each(kept):
+            values = np.array(kept)
+            values[list(self._get_indices(indices))] = value
+            value = values
         setattr(self.vector.unwrapped, attr_name, value)
+
+    def _one_each(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray) and value.shape == (self.num_envs,)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         return [getattr(self.vector.unwrapped, method_name)(*args, **kwargs)]

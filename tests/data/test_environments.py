@@ -1,4 +1,4 @@
-"""Environments by name with kwargs and attributes; broken ones are refused with a remedy; native CartPole."""
+"""Environments by name with kwargs and attributes; broken ones are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -77,9 +77,29 @@ def test_a_new_length_is_not_half_applied(name: str) -> None:
     assert pytest.approx(0.3 + 1.0) == env.total_mass
 
 
-def test_a_new_length_is_not_half_applied_in_the_native_version() -> None:
-    env: Any = recipe("rlcl_envs/CartPole-v1", attributes={"length": 2.0}, vectorization="native").make_vector(3)
-    assert pytest.approx(0.1 * 2.0) == env.unwrapped.polemass_length
+def test_attributes_of_a_native_vector_are_its_physics() -> None:
+    env: Any = recipe("rlcl_envs/CartPole-v1", attributes={"length": 2}, vectorization="native").make_vector(3)
+    assert [2.0] * 3 == env.unwrapped.physics["length"].tolist()
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "native"])
+def test_physics_that_cannot_be_are_refused(vectorization: Any) -> None:
+    source = recipe("rlcl_envs/CartPole-v1", attributes={"masspole": 0}, vectorization=vectorization)
+    with pytest.raises(DataError, match="mine: attribute masspole: expected a finite number above 0, got 0"):
+        source.make_vector(2)
+
+
+def test_an_unknown_attribute_of_a_native_vector_gets_the_nearest_name() -> None:
+    source = recipe("rlcl_envs/CartPole-v1", attributes={"gravty": 20.0}, vectorization="native")
+    with pytest.raises(DataError, match=r"environment mine has no attribute 'gravty'; did you mean gravity"):
+        source.make_vector(2)
+
+
+def test_wrong_physics_in_the_kwargs_are_refused() -> None:
+    for vectorization in ("sync", "native"):
+        source = recipe("rlcl_envs/Pendulum-v1", kwargs={"physics": {"m": -1}}, vectorization=vectorization)
+        with pytest.raises(DataError, match=r"environment 'mine': its kwargs .* do not fit: m: expected a finite"):
+            source.make_vector(2)
 
 
 def test_a_class_in_a_file_is_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +134,11 @@ def test_random_observations_are_the_same_always() -> None:
 
 
 def test_native_vectorisation_needs_a_native_version() -> None:
-    with pytest.raises(DataError, match="has no native vector version; use vectorization: sync"):
+    remedy = r"use vectorization: sync \(or rlcl_envs/Pendulum-v1, whose native version can\)"
+    with pytest.raises(DataError, match=f"has no native vector version; {remedy}"):
         recipe("Pendulum-v1", vectorization="native").make_vector(2)
+    with pytest.raises(DataError, match=r"has no native vector version; use vectorization: sync$"):
+        recipe("Blackjack-v1", vectorization="native").make_vector(2)
 
 
 def test_native_vectorisation_refuses_one_that_resets_a_step_later() -> None:
@@ -310,81 +333,3 @@ def test_checking_plays_as_many_steps_as_it_is_told() -> None:
     env = Counting()
     check_environment(env, "mine", steps=7)
     assert 7 == env.steps
-
-
-# The native CartPole.
-
-
-def native(count: int) -> Any:
-    return recipe("rlcl_envs/CartPole-v1", vectorization="native").make_vector(count)
-
-
-def test_the_native_cartpole_steps_as_gymnasiums_single_one() -> None:
-    count, rng = 32, np.random.default_rng(0)
-    vector = native(count)
-    vector.reset(seed=0)
-    singles: list[Any] = [gym.make("CartPole-v1") for _ in range(count)]
-    for single in singles:
-        single.reset(seed=0)
-    ended = 0
-    for _ in range(40):
-        state = rng.uniform([-2.6, -3, -0.23, -3], [2.6, 3, 0.23, 3], (count, 4))
-        state[: count // 2] *= 0.5  # these go on
-        vector.unwrapped.state = state.T.copy()
-        for single, values in zip(singles, state, strict=True):
-            single.reset()
-            single.unwrapped.state = values.copy()
-        actions = rng.integers(0, 2, count)
-        observations, rewards, terminated, truncated, info = vector.step(actions)
-        for i, single in enumerate(singles):
-            expected, reward, done, cut, _ = single.step(actions[i])
-            actual = info["final_obs"][i] if terminated[i] else observations[i]
-            np.testing.assert_allclose(expected, actual, rtol=1e-6, atol=1e-7)
-            assert (reward, done, cut) == (rewards[i], terminated[i], truncated[i])
-            ended += done
-    assert 100 < ended < 1000  # both kinds of step were compared
-
-
-def test_a_native_episode_restarts_in_the_step_that_ends_it() -> None:
-    vector = native(2)
-    vector.reset(seed=0)
-    vector.unwrapped.state = np.array([[0.0, 0.0, 0.3, 0.0], [0.0, 0.0, 0.0, 0.0]]).T
-    observations, rewards, terminated, _, info = vector.step(np.array([1, 1]))
-    assert [True, False] == terminated.tolist() == info["_final_obs"].tolist()
-    assert [1.0, 1.0] == rewards.tolist()
-    assert pytest.approx(0.3) == info["final_obs"][0][2]
-    assert np.abs(observations[0]).max() <= 0.05
-    assert np.array_equal(info["final_obs"][1], observations[1])
-
-
-def test_the_step_after_a_native_episodes_end_is_a_transition() -> None:
-    vector = native(1)
-    vector.reset(seed=0)
-    vector.unwrapped.state = np.array([[0.0, 0.0, 0.3, 0.0]]).T
-    first, *_ = vector.step(np.array([1]))
-    second, rewards, terminated, _, info = vector.step(np.array([1]))
-    assert ([1.0], [False]) == (rewards.tolist(), terminated.tolist())
-    assert second[0][1] > first[0][1]  # it was pushed to the right
-    assert "final_obs" not in info
-
-
-def test_a_native_episode_is_cut_off_after_500_steps() -> None:
-    vector = native(2)
-    vector.reset(seed=0)
-    for step in range(500):
-        vector.unwrapped.state[:, 0] = 0  # the first one never falls
-        _, _, terminated, truncated, info = vector.step(np.array([step % 2, 1]))
-        assert not terminated[0]
-        assert (step == 499) == bool(truncated[0])
-    assert bool(info["_final_obs"][0])
-    assert 0 == vector.unwrapped.steps[0]
-
-
-def test_final_observations_are_no_view_of_what_comes_next() -> None:
-    vector = native(1)
-    vector.reset(seed=0)
-    vector.unwrapped.state = np.array([[0.0, 0.0, 0.3, 0.0]]).T
-    final = vector.step(np.array([1]))[4]["final_obs"]
-    before = final.copy()
-    vector.step(np.array([1]))
-    assert np.array_equal(before, final)

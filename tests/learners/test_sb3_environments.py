@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from harness import environment_stream, learn_all, learn_one, prepared, sb3
+from harness import cartpoles, environment_stream, learn_all, learn_one, prepared, sb3
 
 from rlcl.data.sources import Environment
 from rlcl.encoders.identity import Identity
@@ -256,7 +256,23 @@ class TestNativeCartPole:
     def test_attributes_reach_it(self) -> None:
         env = make_environments(self.source(attributes={"gravity": 20.0, "length": 2.0}), Identity())
         assert [20.0] * 3 == env.get_attr("gravity")
-        assert [pytest.approx(0.2)] == env.get_attr("polemass_length", indices=0)
+        assert [2.0] == env.get_attr("length", indices=0)
+
+    def test_attributes_are_changed_in_some_of_them(self) -> None:
+        env = make_environments(self.source(), Identity())
+        env.set_attr("gravity", 20.0, indices=[0, 2])
+        assert [20.0, 9.8, 20.0] == env.get_attr("gravity")
+        env.set_attr("max_episode_steps", 7)
+        assert [7, 7] == env.get_attr("max_episode_steps", indices=[0, 1])
+
+    def test_training_is_bit_for_bit_that_on_gymnasiums_environments(self) -> None:
+        learners = []
+        for vectorization in ("native", "sync"):
+            stream = cartpoles(256, num_envs=2, vectorization=vectorization)
+            learners.append(prepared(sb3("PPO", n_steps=64), stream))
+            learn_all(learners[-1], stream)
+        weights = [learner.model.policy.state_dict() for learner in learners]
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 BROKEN = [("PPO", False), ("A2C", False), ("DQN", False), ("PPO", True), ("SAC", True), ("TD3", True)]

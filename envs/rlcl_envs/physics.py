@@ -1,0 +1,83 @@
+"""Physical quantities that may differ between environments and change while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Parameter", "parameters"]
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Parameter:
+    """An attribute of a vector environment: one number for each environment, (num_envs,) float64.
+
+    Assigning one number sets it for all environments. What is read cannot be written into, so that
+    what is derived from it never lags behind.
+
+    Args:
+        default: Gymnasium's value.
+        above: what it must exceed, if anything.
+        low: the least that is allowed.
+        high: the most that is allowed, where more would leave the observation or action space.
+    """
+
+    def __init__(
+        self, default: float, *, above: float | None = None, low: float | None = None, high: float | None = None
+    ) -> None:
+        self.default, self.above, self.low, self.high = default, above, low, high
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, env: Any, owner: type) -> Any:
+        return self if env is None else env.physics[self.name]
+
+    def __set__(self, env: Any, value: Any) -> None:
+        env.set_physics(**{self.name: value})
+
+    def checked(self, value: Any, count: int) -> Values:
+        """The value of each of ``count`` environments, (count,) and read-only.
+
+        Raises:
+            ValueError: neither one number nor ``count`` of them, not finite, or out of range.
+        """
+        try:
+            given = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            given = np.empty((0, 0))
+        if given.shape not in {(), (1,), (count,)}:
+            raise ValueError(f"{self.name}: expected a number, or one for each of {count} environments, got {value!r}")
+        wrong = ~self._allowed(given)
+        if wrong.any():
+            raise ValueError(f"{self.name}: expected {self._range()}, got {given[wrong].flat[0]:g}")
+        values = np.broadcast_to(given, (count,)).copy()
+        values.flags.writeable = False
+        return values
+
+    def _allowed(self, values: Values) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        allowed = np.isfinite(values)
+        if self.above is not None:
+            allowed &= values > self.above
+        if self.low is not None:
+            allowed &= values >= self.low
+        if self.high is not None:
+            allowed &= values <= self.high
+        return np.asarray(allowed)
+
+    def _range(self) -> str:
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (("above", self.above), ("at least", self.low), ("at most", self.high))
+            if bound is not None
+        ]
+        return f"a finite number {' and '.join(bounds)}".rstrip()
+
+
+def parameters(owner: type) -> Mapping[str, Parameter]:
+    """The parameters of a vector environment's class, by name."""
+    return {name: value for name, value in vars(owner).items() if isinstance(value, Parameter)}

@@ -1,0 +1,173 @@
+"""The state of environments side by side, out and in, so that a learner may stop in the middle of an episode.
+
+Saved are environments that do it themselves (``state_dict`` and ``load_state_dict``, as those of
+rlcl_envs), and Gymnasium's classic control under the wrappers that ``gymnasium.make`` puts on. Of
+any other environment nobody can tell what its next step depends on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control import (
+    AcrobotEnv,
+    CartPoleEnv,
+    Continuous_MountainCarEnv,
+    MountainCarEnv,
+    PendulumEnv,
+)
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
+
+from rlcl.errors import DataError
+
+__all__ = ["environment_state", "restore_environment"]
+
+AnyEnv = gym.Env[Any, Any]
+
+# All that these classes remember, beside spaces, generator and screen, is in plain attributes.
+KNOWN = (AcrobotEnv, CartPoleEnv, Continuous_MountainCarEnv, MountainCarEnv, PendulumEnv)
+DRAWING = frozenset({"render_mode", "isopen", "screen", "clock", "screen_width", "screen_height", "screen_dim"})
+# What a wrapper remembers from step to step; what Gymnasium's checker does changes no result.
+WRAPPERS: Mapping[type, tuple[str, ...]] = {
+    FrameStackObservation: ("obs_queue", "padding_value"),
+    OrderEnforcing: ("_has_reset",),
+    PassiveEnvChecker: (),
+    TimeLimit: ("_elapsed_steps",),
+}
+SYNC = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
+
+
+def environment_state(vector: VectorEnv[Any]) -> dict[str, Any] | None:
+    """All that later steps of environments depend on, as a tree of arrays and plain values.
+
+    Args:
+        vector: as :meth:`rlcl.data.environments.Environment.make_vector` makes it.
+
+    Returns:
+        None where it cannot be saved. The generators of the spaces are their user's.
+    """
+    if _saves_itself(vector):
+        return {"itself": vector.state_dict()}  # type: ignore[attr-defined]
+    # Only a vector whose observations are one array: of dicts, each row would be a view of many.
+    if type(vector) is not SyncVectorEnv or not isinstance(vector.single_observation_space, gym.spaces.Box):
+        return None
+    if not all(_savable(env) for env in vector.envs):
+        return None
+    arrays = {name: np.array(getattr(vector, name)) for name in SYNC}
+    return {"vector": arrays, "envs": [_single_state(env) for env in vector.envs]}
+
+
+def restore_environment(vector: VectorEnv[Any], state: Mapping[str, Any]) -> None:
+    """Restores what :func:`environment_state` gave; the next step goes on where that one stopped.
+
+    Args:
+        vector: made by the same recipe, with or without a reset.
+        state: of as many environments of the same kind.
+
+    Raises:
+        DataError: the state of other environments.
+    """
+    try:
+        if _saves_itself(vector) != ("itself" in state):
+            raise ValueError("it was saved under another vectorization")
+        if "itself" in state:
+            vector.load_state_dict(state["itself"])  # type: ignore[attr-defined]
+        else:
+            _restore_sync(vector, state)
+    except ValueError as error:
+        raise DataError(f"the saved state does not fit the environments: {error}") from error
+
+
+def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
+    expected, actual = [list(env["kinds"]) for env in state["envs"]], [_kinds(env) for env in vector.envs]
+    if expected != actual:
+        raise ValueError(
+            f"it is that of {len(expected)} ({' over '.join(expected[0])}), and these are {len(actual)} "
+            f"({' over '.join(actual[0])})"
+        )
+    for env, saved in zip(vector.envs, state["envs"], strict=True):
+        _restore_single(env, saved)
+    for name in SYNC:
+        setattr(vector, name, state["vector"][name].copy())
+    vector._env_obs = list(state["vector"]["_observations"].copy())
+
+
+def _saves_itself(env: Any) -> bool:
+    return hasattr(env, "state_dict") and hasattr(env, "load_state_dict")
+
+
+def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
+    """The wrappers from the outside in, and then the environment itself."""
+    while isinstance(env, gym.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
+def _kinds(env: AnyEnv) -> list[str]:
+    return [type(layer).__name__ for layer in _layers(env)]
+
+
+def _savable(env: AnyEnv) -> bool:
+    *wrappers, inner = _layers(env)
+    return all(type(w) in WRAPPERS for w in wrappers) and (type(inner) in KNOWN or _saves_itself(inner))
+
+
+def _single_state(env: AnyEnv) -> dict[str, Any]:
+    *wrappers, inner = _layers(env)
+    state: dict[str, Any] = {"kinds": _kinds(env), "wrappers": [_remembered(w) for w in wrappers]}
+    if _saves_itself(inner):
+        return {**state, "itself": inner.state_dict()}  # type: ignore[attr-defined]
+    generator = inner._np_random
+    return {
+        **state,
+        "attributes": _plain(inner),
+        "generator": None if generator is None else generator.bit_generator.state,
+    }
+
+
+def _restore_single(env: AnyEnv, state: Mapping[str, Any]) -> None:
+    *wrappers, inner = _layers(env)
+    for wrapper, remembered in zip(wrappers, state["wrappers"], strict=True):
+        for name, value in remembered.items():
+            frames = isinstance(value, list)
+            setattr(wrapper, name, deque(value, maxlen=len(value)) if frames else _copied(value))
+        if isinstance(wrapper, PassiveEnvChecker):  # it compares the first step with the reset, and there is none
+            wrapper.checked_reset = wrapper.checked_step = wrapper.checked_data_reuse = True
+    if "itself" in state:
+        inner.load_state_dict(state["itself"])  # type: ignore[attr-defined]
+        return
+    for name, value in state["attributes"].items():
+        setattr(inner, name, _copied(value))
+    inner._np_random = None if state["generator"] is None else _generator(state["generator"])
+
+
+def _generator(state: Mapping[str, Any]) -> np.random.Generator:
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = dict(state)
+    return np.random.Generator(bits)
+
+
+def _remembered(wrapper: AnyEnv) -> dict[str, Any]:
+    values = {name: getattr(wrapper, name) for name in WRAPPERS[type(wrapper)]}
+    return {name: list(v) if isinstance(v, deque) else _copied(v) for name, v in values.items()}
+
+
+def _plain(env: AnyEnv) -> dict[str, Any]:
+    """Physics and state: all attributes that are numbers, words, arrays, or rows of them."""
+    return {name: _copied(v) for name, v in vars(env).items() if name not in DRAWING and _is_plain(v)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str | np.generic | np.ndarray)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
