@@ -29,11 +29,14 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Boundary",
+    "BoundaryLearner",
+    "BoundaryPolicy",
     "Budget",
     "DataSet",
     "Encoder",
     "Event",
     "Experience",
+    "ForgettingMethod",
     "Host",
     "Learner",
     "Method",
@@ -123,6 +126,29 @@ class Visibility:
     @property
     def at_evaluation(self) -> bool:
         return self.task_ids in ("evaluation", "visible")
+
+
+@frozen(kw_only=True)
+class BoundaryPolicy:
+    """What a learner takes along into each experience from the second on, beside its weights.
+
+    Args:
+        optimizer: whether optimizers ``keep`` their moments and counts of steps, or ``reset`` them.
+        memory: whether examples in methods' memories and in a replay buffer are kept, or all dropped.
+        encoder: goes on from what it was fitted on so far, is fitted from scratch (``refit``), or stays as the
+            first experience left it (``freeze``).
+        exploration: whether a learned amount of exploration is kept, or as it was at the start.
+    """
+
+    optimizer: Literal["keep", "reset"] = "keep"
+    memory: Literal["keep", "reset"] = "keep"
+    encoder: Literal["keep", "refit", "freeze"] = "keep"
+    exploration: Literal["keep", "reset"] = "keep"
+
+    @property
+    def changes(self) -> Mapping[str, str]:
+        """What is not kept, with what becomes of it."""
+        return {key: value for key, value in attrs.asdict(self).items() if value != "keep"}
 
 
 @frozen
@@ -277,6 +303,7 @@ class Setup:
         seeds: the run's source of randomness; children are spawned by name.
         device: a torch device, for example ``"cpu"``.
         event_interval: updates (env steps) between two events.
+        boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
     """
 
     spec: StreamSpec
@@ -285,6 +312,7 @@ class Setup:
     seeds: Seeds
     device: str = "cpu"
     event_interval: int = 100
+    boundary: BoundaryPolicy = BoundaryPolicy()
 
 
 @runtime_checkable
@@ -346,6 +374,15 @@ class Learner(Predictor, Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class BoundaryLearner(Protocol):
+    """A learner that carries out :attr:`Setup.boundary` as an experience begins; any other keeps everything."""
+
+    def refuses(self, key: str) -> str | None:
+        """Why it can only keep what a key of the policy names, None where it can do otherwise; asked when prepared."""
+        ...
 
 
 @runtime_checkable
@@ -463,6 +500,13 @@ class PredictingMethod(Protocol):
     """A method that changes the network while predicting (masks, heads)."""
 
     def predicting(self, task_id: int | None) -> AbstractContextManager[None]: ...
+
+
+@runtime_checkable
+class ForgettingMethod(Protocol):
+    """A method with a memory of examples that can be emptied; the memory itself is its attribute ``memory``."""
+
+    def forget(self) -> None: ...
 
 
 class Encoder(Protocol):

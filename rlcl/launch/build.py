@@ -85,6 +85,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
             stream,
             experiment.evaluation,
             encoder=encoder,
+            boundary=experiment.boundary,
             seed=seed,
             device=resolve_device(experiment.device),
             event_interval=experiment.event_interval,

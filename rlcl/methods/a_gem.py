@@ -82,6 +82,9 @@ class AGem:
         assert batch is not None
         self._memory.insert(**batch._asdict())
 
+    def forget(self) -> None:
+        self._memory.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}
 

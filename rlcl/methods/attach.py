@@ -12,7 +12,7 @@ from torch import Tensor
 from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds
-from rlcl.types import Batch, Experience, Host, Method, MixingMethod, PredictingMethod
+from rlcl.types import Batch, Experience, ForgettingMethod, Host, Method, MixingMethod, PredictingMethod
 
 __all__ = ["PHASES", "Attached", "attach", "refusal"]
 
@@ -45,6 +45,17 @@ class Attached:
     def end(self, experience: Experience) -> None:
         for method in self.methods:
             method.end(experience)
+
+    def forget(self) -> None:
+        """Empties all memories."""
+        for method in self.methods:
+            if isinstance(method, ForgettingMethod):
+                method.forget()
+
+    @property
+    def remembering(self) -> tuple[Method, ...]:
+        """Those with a memory of examples."""
+        return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or hasattr(m, "memory"))
 
     def extra(self, batch: Batch) -> Batch:
         """The batch with the memories of all mixing methods joined to it."""

@@ -74,6 +74,9 @@ class Gem:
             weights = cone_weights(gram, products.double().cpu().numpy(), self.margin)
             write_flat_gradient(parameters, gradient + torch.from_numpy(weights).to(references) @ references)
 
+    def forget(self) -> None:
+        self._memories = []
+
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self._rng.bit_generator.state, "memories": [dict(memory) for memory in self._memories]}
 

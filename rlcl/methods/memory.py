@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from attrs import define, field
@@ -64,6 +65,12 @@ class Memory(ABC):
         count = len(next(iter(columns.values())))
         self._insert(count, columns)
         self.seen += count
+
+    def clear(self) -> None:
+        """Drops all items. The generator goes on, and a capacity that was found from bytes stays."""
+        empty = attrs.evolve(self)
+        for each in attrs.fields(type(self)):
+            setattr(self, each.name, getattr(empty, each.name))
 
     def draw(self, count: int) -> dict[str, Tensor]:
         """At most ``count`` items without replacement, columns (B, ...) by name."""

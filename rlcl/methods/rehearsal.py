@@ -148,6 +148,9 @@ class Rehearsal:
             raise UnsupportedError(f"method rehearsal: memory {self._memory} needs classes; use reservoir or gss")
         self._kept.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
 
+    def forget(self) -> None:
+        self._kept.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._kept.state_dict(), "experiences": self._experiences}
 
