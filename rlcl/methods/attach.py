@@ -23,8 +23,8 @@ REASONS: Mapping[str, str] = {
     "batch": "its minibatches cannot be seen from outside",
     "targets": "its minibatches carry no targets",
     "loss": "its loss cannot be evaluated on other data",
-    "task_id": "this stream hides task ids (stream.visibility.task_ids)",
-    "boundaries": "this stream hides where an experience ends (stream.visibility.boundaries)",
+    "task_id": "this stream hides task ids; set stream.visibility.task_ids: visible",
+    "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
     "weights": "its loss cannot weigh one example more than another",
 }
