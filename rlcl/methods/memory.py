@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 
-__all__ = ["Memory", "ReservoirMemory", "reservoir_slots"]
+__all__ = ["Memory", "ReservoirMemory", "WholeMemory", "reservoir_slots"]
 
 Indices = Sequence[int] | np.ndarray[Any, Any]
 
@@ -131,6 +131,19 @@ def _capacity(columns: Mapping[str, Tensor], limit: int) -> int:
     if each > limit:
         raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is encoded, and {limit} hold none")
     return limit // each
+
+
+@define(eq=False)
+class WholeMemory(Memory):
+    """Keeps everything inserted, and grows with it: for what was chosen before, at boundaries."""
+
+    def __len__(self) -> int:
+        return self.seen
+
+    def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
+        self._allocate(self.seen + count, columns)
+        for name, value in columns.items():
+            self._columns[name][self.seen :] = value
 
 
 @define(eq=False)
