@@ -45,6 +45,7 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/sb3.py
 	$(BIN)/python benchmarks/speed/continual.py
 	$(BIN)/python benchmarks/speed/scaling.py
+	$(BIN)/python benchmarks/speed/memories.py
 
 clean:  ## Remove .venv and caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

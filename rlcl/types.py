@@ -47,6 +47,7 @@ __all__ = [
     "Position",
     "PredictingMethod",
     "Predictor",
+    "RawHost",
     "Record",
     "Scenario",
     "Schedule",
@@ -282,6 +283,7 @@ class Batch(NamedTuple):
         weights: (B,) float32, factor of each example's loss in the mean; None for 1.
         outputs: (B, K) float32, what the network once gave for each input; None where that is not kept.
         pulls: (B,) float32, factor in the mean of each example's squared distance to ``outputs``; None for 0.
+        rows: (B,) int64, places in the source of the part in progress, of native hosts; None of what is not of it.
     """
 
     inputs: Tensor
@@ -290,6 +292,7 @@ class Batch(NamedTuple):
     weights: Tensor | None = None
     outputs: Tensor | None = None
     pulls: Tensor | None = None
+    rows: Tensor | None = None
 
 
 @frozen(kw_only=True)
@@ -448,6 +451,19 @@ class WeighingHost(Host, Protocol):
 
     def losses(self, batch: Batch) -> Tensor:
         """(B,) loss of each example alone."""
+        ...
+
+
+@runtime_checkable
+class RawHost(Protocol):
+    """A host that gives inputs as the source does, and encodes them."""
+
+    def raw(self, batch: Batch) -> Tensor:
+        """(B, *observation) inputs of a batch, by its ``rows``, of the source's own dtype and on the host's device."""
+        ...
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """(B, *encoded) of raw inputs (B, *observation), by the encoder's present fit."""
         ...
 
 

@@ -211,6 +211,16 @@ class GradientLearner(ABC):
             raise ValueError("no experience has been learned yet")
         return self._just_learned.at(torch.from_numpy(rng.permutation(len(self._just_learned))[:n]))
 
+    def raw(self, batch: Batch) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        assert self._just_learned is not None
+        assert batch.rows is not None
+        return self._just_learned.source.subset(batch.rows.cpu()).read()[0].to(self.device)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        return self._encoder.encode(x).to(self.device)
+
     # The learner's life (rlcl.types.Learner).
 
     @property

@@ -57,7 +57,7 @@ class Gem:
 
     def end(self, experience: Experience) -> None:
         if self.per_experience:
-            columns = self._host.sample(self.per_experience, self._rng)._asdict()
+            columns = self._host.sample(self.per_experience, self._rng)._replace(rows=None)._asdict()
             self._memories.append({name: column for name, column in columns.items() if column is not None})
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

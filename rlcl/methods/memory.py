@@ -129,7 +129,7 @@ def _capacity(columns: Mapping[str, Tensor], limit: int) -> int:
     """How many items fit into that many bytes."""
     each = sum(column[:1].numel() * column.element_size() for column in columns.values())
     if each > limit:
-        raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is encoded, and {limit} hold none")
+        raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is stored, and {limit} hold none")
     return limit // each
 
 
