@@ -29,7 +29,7 @@ from rlcl.config import (
 )
 from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
-from rlcl.types import Budget
+from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = ["Criterion", "Experiment", "Objective", "dump", "experiment_from", "load_experiment", "schema"]
 
@@ -38,7 +38,7 @@ CRITERION = r"\s*([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
-DECISIVE = ("stream", "encoder", "learner", "budget", "evaluation", "validation", "device", "threads")
+DECISIVE = ("stream", "encoder", "learner", "budget", "boundary", "evaluation", "validation", "device", "threads")
 
 
 @frozen
@@ -108,6 +108,7 @@ class Experiment:
         seeds: one run each.
         stream, encoder, learner: the components.
         budget: training of each experience.
+        boundary: what the learner keeps from one experience to the next.
         evaluation: when and what is evaluated.
         validation: fraction of each experience's training data that is held out.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
@@ -125,6 +126,9 @@ class Experiment:
     )
     learner: Annotated[Component, Kind("learner")] = option(help="what learns, with its methods")
     budget: Budget = option(help="training of each experience, in exactly one unit")
+    boundary: BoundaryPolicy = option(
+        factory=BoundaryPolicy, help="what the learner keeps from one experience to the next"
+    )
     evaluation: Plan = option(factory=Plan, help="when and what is evaluated")
     validation: float = option(0.0, ge=0, lt=1, help="fraction of each experience's training data held out")
     device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"), help="torch device")

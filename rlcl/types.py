@@ -29,11 +29,14 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Boundary",
+    "BoundaryLearner",
+    "BoundaryPolicy",
     "Budget",
     "DataSet",
     "Encoder",
     "Event",
     "Experience",
+    "ForgettingMethod",
     "Host",
     "Learner",
     "Method",
@@ -45,6 +48,7 @@ __all__ = [
     "Position",
     "PredictingMethod",
     "Predictor",
+    "RawHost",
     "Record",
     "Scenario",
     "Schedule",
@@ -124,6 +128,29 @@ class Visibility:
     @property
     def at_evaluation(self) -> bool:
         return self.task_ids in ("evaluation", "visible")
+
+
+@frozen(kw_only=True)
+class BoundaryPolicy:
+    """What a learner takes along into each experience from the second on, beside its weights.
+
+    Args:
+        optimizer: whether optimizers ``keep`` their moments and counts of steps, or ``reset`` them.
+        memory: whether examples in methods' memories and in a replay buffer are kept, or all dropped.
+        encoder: goes on from what it was fitted on so far, is fitted from scratch (``refit``), or stays as the
+            first experience left it (``freeze``).
+        exploration: whether a learned amount of exploration is kept, or as it was at the start.
+    """
+
+    optimizer: Literal["keep", "reset"] = "keep"
+    memory: Literal["keep", "reset"] = "keep"
+    encoder: Literal["keep", "refit", "freeze"] = "keep"
+    exploration: Literal["keep", "reset"] = "keep"
+
+    @property
+    def changes(self) -> Mapping[str, str]:
+        """What is not kept, with what becomes of it."""
+        return {key: value for key, value in attrs.asdict(self).items() if value != "keep"}
 
 
 @frozen
@@ -257,6 +284,7 @@ class Batch(NamedTuple):
         weights: (B,) float32, factor of each example's loss in the mean; None for 1.
         outputs: (B, K) float32, what the network once gave for each input; None where that is not kept.
         pulls: (B,) float32, factor in the mean of each example's squared distance to ``outputs``; None for 0.
+        rows: (B,) int64, places in the source of the part in progress, of native hosts; None of what is not of it.
     """
 
     inputs: Tensor
@@ -265,6 +293,7 @@ class Batch(NamedTuple):
     weights: Tensor | None = None
     outputs: Tensor | None = None
     pulls: Tensor | None = None
+    rows: Tensor | None = None
 
 
 @frozen(kw_only=True)
@@ -278,6 +307,7 @@ class Setup:
         seeds: the run's source of randomness; children are spawned by name.
         device: a torch device, for example ``"cpu"``.
         event_interval: updates (env steps) between two events.
+        boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
     """
 
     spec: StreamSpec
@@ -286,6 +316,7 @@ class Setup:
     seeds: Seeds
     device: str = "cpu"
     event_interval: int = 100
+    boundary: BoundaryPolicy = BoundaryPolicy()
 
 
 @runtime_checkable
@@ -347,6 +378,15 @@ class Learner(Predictor, Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class BoundaryLearner(Protocol):
+    """A learner that carries out :attr:`Setup.boundary` as an experience begins; any other keeps everything."""
+
+    def refuses(self, key: str) -> str | None:
+        """Why it can only keep what a key of the policy names, None where it can do otherwise; asked when prepared."""
+        ...
 
 
 @runtime_checkable
@@ -417,6 +457,19 @@ class WeighingHost(Host, Protocol):
         ...
 
 
+@runtime_checkable
+class RawHost(Protocol):
+    """A host that gives inputs as the source does, and encodes them."""
+
+    def raw(self, batch: Batch) -> Tensor:
+        """(B, *observation) inputs of a batch, by its ``rows``, of the source's own dtype and on the host's device."""
+        ...
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """(B, *encoded) of raw inputs (B, *observation), by the encoder's present fit."""
+        ...
+
+
 class Method(Protocol):
     """A continual-learning method: attaches to optimizers, not to a learner.
 
@@ -480,6 +533,13 @@ class PredictingMethod(Protocol):
     """A method that changes the network while predicting (masks, heads)."""
 
     def predicting(self, task_id: int | None) -> AbstractContextManager[None]: ...
+
+
+@runtime_checkable
+class ForgettingMethod(Protocol):
+    """A method with a memory of examples that can be emptied; the memory itself is its attribute ``memory``."""
+
+    def forget(self) -> None: ...
 
 
 class Encoder(Protocol):

@@ -29,7 +29,18 @@ from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.stream import Stream
 from rlcl.streams.task_incremental import TaskIncremental
 from rlcl.training.trainer import visible
-from rlcl.types import Budget, Encoder, Event, Experience, Method, OptimizerFactory, Setup, StreamSpec, Visibility
+from rlcl.types import (
+    BoundaryPolicy,
+    Budget,
+    Encoder,
+    Event,
+    Experience,
+    Method,
+    OptimizerFactory,
+    Setup,
+    StreamSpec,
+    Visibility,
+)
 
 WALL_CLOCK = ("samples_per_second", "env_steps_per_second")
 
@@ -108,7 +119,13 @@ def pendulums(budget: int, *, num_envs: int = 1, tasks: int = 2) -> Stream:
 
 
 def prepared(
-    learner: Any, stream: Stream, *, encoder: Encoder | None = None, seed: int = 0, event_interval: int = 100
+    learner: Any,
+    stream: Stream,
+    *,
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    event_interval: int = 100,
+    boundary: BoundaryPolicy = BoundaryPolicy(),  # noqa: B008
 ) -> Any:
     """The learner, prepared as the trainer would, under seeded global generators."""
     seeds = Seeds(seed)
@@ -120,6 +137,7 @@ def prepared(
             encoder=Identity() if encoder is None else encoder,
             seeds=seeds.child("learner"),
             event_interval=event_interval,
+            boundary=boundary,
         )
     )
     return learner

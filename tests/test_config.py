@@ -615,7 +615,9 @@ def test_the_hash_is_not_over_what_leaves_the_records_alone(more: str) -> None:
     assert load(GOOD).hash == load(GOOD, more).hash
 
 
-@pytest.mark.parametrize("more", ["learner.batch_size=8", "budget.epochs=1", "validation=0.1", "threads=2"])
+@pytest.mark.parametrize(
+    "more", ["learner.batch_size=8", "budget.epochs=1", "validation=0.1", "threads=2", "boundary.memory=reset"]
+)
 def test_the_hash_is_over_what_decides_the_records(more: str) -> None:
     assert load(GOOD).hash != load(GOOD, more).hash
 

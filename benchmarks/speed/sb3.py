@@ -12,6 +12,7 @@ from typing import Any
 import stable_baselines3
 import torch
 from interleaved import measure, ratio, report
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -62,7 +63,9 @@ def alone(name: str) -> Callable[[], None]:
         vector = DummyVecEnv([lambda: Monitor(source.make())] * num_envs)
         policy_kwargs = dict(options.get("policy_kwargs", {}))
         arguments = {**options, "policy_kwargs": policy_kwargs} if policy_kwargs else options
-        getattr(stable_baselines3, name)("MlpPolicy", vector, seed=0, device="cpu", **arguments).learn(steps)
+        model = getattr(stable_baselines3, name)("MlpPolicy", vector, seed=0, device="cpu", **arguments)
+        model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves an empty folder behind
+        model.learn(steps)
 
     return run
 

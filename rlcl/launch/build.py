@@ -14,7 +14,7 @@ from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import check_metrics, reported_names
 from rlcl.experiment import Experiment
 from rlcl.seeding import Seeds
-from rlcl.streams.stream import Stream
+from rlcl.streams.stream import Stream, check_classes
 from rlcl.training.trainer import Trainer
 
 __all__ = ["make_stream", "make_trainer", "resolve_device"]
@@ -58,6 +58,7 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
                 tried.add(recipe)
                 source.check()
     made: Stream = stream.with_validation(experiment.validation, seeds)
+    check_classes(made)
     return made
 
 
@@ -85,6 +86,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
             stream,
             experiment.evaluation,
             encoder=encoder,
+            boundary=experiment.boundary,
             seed=seed,
             device=resolve_device(experiment.device),
             event_interval=experiment.event_interval,

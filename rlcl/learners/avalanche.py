@@ -20,6 +20,7 @@ from rlcl.data.avalanche_import import quietly
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.alternation import alternating
+from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
@@ -79,6 +80,7 @@ class Avalanche:
     _unused: tuple[tuple[Method, ...], dict[str, Any]] = field(
         init=False, default=None
     )  # methods and encoder, as given
+    _fitting: EncoderFitting = field(init=False, default=None)
     _strategy: Any = field(init=False, default=None)
     _watch: Watch = field(init=False, default=None)
     _data: list[Encoded] = field(init=False, factory=list)
@@ -129,7 +131,7 @@ class Avalanche:
             )
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
-        self._setup, self._seeds = setup, setup.seeds
+        self._setup, self._seeds, self._fitting = setup, setup.seeds, EncoderFitting.of(setup)
         self._unused = (copy.deepcopy(self.methods), cloned(setup.encoder.state_dict()))
         self._build()
         visibility = setup.stream.visibility
@@ -163,6 +165,16 @@ class Avalanche:
             self.name, self._strategy, spec, setup.stream.visibility, lambda: self._data[self._lived]
         )
         self._attached = attach(self.methods, self.host, self._seeds.child("methods"))
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        if key == "optimizer" and self._strategy.optimizer is None:
+            return "it has none"
+        reasons = {
+            "memory": "its strategy and plugins have memories of their own, which cannot be emptied from outside",
+            "exploration": "it does not explore",
+        }
+        return reasons.get(key)
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to over its own data."""
@@ -202,7 +214,10 @@ class Avalanche:
         seed_globals(self._seeds.child(f"experience {place}"))
         assert isinstance(experience.train, LabelledArrays)
         x, _ = experience.train.read()
-        self.encoder.fit(x)
+        if self._fitting.due(experience):
+            self.encoder.fit(x)
+        if place and self._setup.boundary.optimizer == "reset":
+            strategy.optimizer.state.clear()
         self._data[place].inputs = torch.cat([self.encoder.encode(part) for part in torch.split(x, ROWS_AT_ONCE)])
         strategy.train_epochs = experience.budget.epochs
 

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
 from rlcl.learners.minibatches import (
     ROWS_AT_ONCE,
@@ -102,6 +103,7 @@ class GradientLearner(ABC):
     _watch: Watch = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
     _encoder: Encoder = field(init=False, default=None)
+    _fitting: EncoderFitting = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
     _augmenting: torch.Generator = field(init=False, default=None)
@@ -233,6 +235,16 @@ class GradientLearner(ABC):
             raise ValueError("no experience has been learned yet")
         return self._just_learned.at(torch.from_numpy(rng.permutation(len(self._just_learned))[:n]))
 
+    def raw(self, batch: Batch) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        assert self._just_learned is not None
+        assert batch.rows is not None
+        return self._just_learned.source.subset(batch.rows.cpu()).read()[0].to(self.device)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        return self._encoder.encode(x).to(self.device)
+
     # The learner's life (rlcl.types.Learner).
 
     @property
@@ -255,6 +267,7 @@ class GradientLearner(ABC):
             )
         self._setup = setup
         self._encoder = setup.encoder
+        self._fitting = EncoderFitting.of(setup)
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         self._watch = Watch(self.early_stopping)
@@ -331,6 +344,8 @@ class GradientLearner(ABC):
         if position.learning and position.experience != experience.index:
             raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
         if not position.learning:
+            if experience.index:
+                self._cross_boundary()
             with self._eager():
                 self._attached.begin(experience, self.steps(experience))
             self.position = position = attrs.evolve(
@@ -338,6 +353,19 @@ class GradientLearner(ABC):
             )
         for part in experience.parts[position.segment :]:
             yield from self._learn_part(experience, part)
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        if key == "exploration":
+            return "it does not explore"
+        return memory_refusal(self._attached) if key == "memory" else None
+
+    def _cross_boundary(self) -> None:
+        """What the policy resets between two experiences, but for the encoder, which the next one's data refit."""
+        if self._setup.boundary.optimizer == "reset":
+            self._optimizer.state.clear()
+        if self._setup.boundary.memory == "reset":
+            self._attached.forget()
 
     def _eager(self) -> AbstractContextManager[Any]:
         """For methods that look into the layers, which compiled ones do not show."""
@@ -347,7 +375,8 @@ class GradientLearner(ABC):
         source, position, watch = part.train, self.position, self._watch
         assert not isinstance(source, Environment)
         if position.update == 0:
-            self._encoder.fit(fitted_on(source))
+            if self._fitting.due(part):
+                self._encoder.fit(fitted_on(source))
             watch.start()
         targets = None if source.targets is None else self.targets(part, source.targets)
         data = self._just_learned = self._loader.load(source, targets, part.task_id)

@@ -34,6 +34,9 @@ FITTED_ROWS = 10_000  # of a source that is read as it is needed, that an encode
 class Minibatches(Protocol):
     """One part's encoded inputs with their targets."""
 
+    @property
+    def source(self) -> LabelledArrays | UnlabelledArrays: ...
+
     def __len__(self) -> int: ...
 
     def at(self, rows: Tensor) -> Batch:
@@ -50,11 +53,13 @@ class InMemory:
     """All of it on the device.
 
     Args:
+        source: that it is of.
         inputs: (N, *encoded) float32.
         targets: (N, ...), None without labels.
         task_ids: (N,) int64, one for all, or None where hidden.
     """
 
+    source: LabelledArrays | UnlabelledArrays
     inputs: Tensor
     targets: Tensor | None
     task_ids: Tensor | int | None
@@ -65,7 +70,7 @@ class InMemory:
     def at(self, rows: Tensor) -> Batch:
         rows = rows.to(self.inputs.device)
         targets = None if self.targets is None else self.targets.index_select(0, rows)
-        return Batch(self.inputs.index_select(0, rows), targets, ids_of(self.task_ids, rows))
+        return Batch(self.inputs.index_select(0, rows), targets, ids_of(self.task_ids, rows), rows=rows)
 
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
         for rows in shuffle.batches(len(self.inputs), batch_size, drop_last, updates, self.inputs.device):
@@ -116,7 +121,7 @@ class Streamed:
         encoded = self.encoder.encode(inputs).to(self.device)
         rows = rows.to(encoded.device)
         targets = None if self.targets is None else self.targets.index_select(0, rows)
-        return Batch(encoded, targets, ids_of(self.task_ids, rows))
+        return Batch(encoded, targets, ids_of(self.task_ids, rows), rows=rows)
 
 
 @define(eq=False)
@@ -149,7 +154,7 @@ class Loader:
             targets = targets.to(self.device)
         if source.streamed:
             return Streamed(source, self.encoder, targets, ids, self.device)
-        return InMemory(self._encoded(source.read()[0]), targets, ids)
+        return InMemory(source, self._encoded(source.read()[0]), targets, ids)
 
     def _encoded(self, x: Tensor) -> Tensor:
         start, buffer = 0, self._buffer

@@ -17,6 +17,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
+from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.state import cloned
@@ -37,6 +38,7 @@ class OnePassLearner(ABC):
 
     position: Position = field(init=False, factory=Position)
     _setup: Setup = field(init=False, default=None)
+    _fitting: EncoderFitting = field(init=False, default=None)
 
     @property
     @abstractmethod
@@ -91,7 +93,14 @@ class OnePassLearner(ABC):
                     found = f"budget.{part.budget.unit}: got {part.budget.amount}"
                     raise UnsupportedError(f"{found}, and learner {name} needs a single pass; write {{epochs: 1}}")
         self._setup = setup
+        self._fitting = EncoderFitting.of(setup)
         self.start(setup, math.prod(setup.encoder.shape(setup.spec.observation_shape)))
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        if key == "encoder":
+            return None
+        return "what it keeps of the examples is all that it learns" if key == "memory" else f"it has no {key}"
 
     def steps(self, experience: Experience) -> int:
         """How many minibatches one pass comes to."""
@@ -112,7 +121,7 @@ class OnePassLearner(ABC):
         assert not isinstance(part.train, Environment)
         position, interval = self.position, self._setup.event_interval
         source = part.train
-        if position.update == 0:
+        if position.update == 0 and self._fitting.due(part):
             self.encoder.fit(fitted_on(source))
         minibatches = torch.split(torch.arange(len(source)), self.batch_size)
         for rows in minibatches[position.update :]:

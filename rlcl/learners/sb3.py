@@ -18,6 +18,7 @@ from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.boundary import EncoderFitting
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.state import cloned
@@ -25,6 +26,8 @@ from rlcl.types import Encoder, Event, Experience, Method, Position, Setup
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from rlcl.learners.sb3_boundary import Sb3Boundary
 
 __all__ = ["StableBaselines3"]
 
@@ -67,6 +70,8 @@ class StableBaselines3:
     model: BaseAlgorithm = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
+    _fitting: EncoderFitting = field(init=False, default=None)
+    _boundary: Sb3Boundary = field(init=False, default=None)
     _observation_space: gym.Space[Any] = field(init=False, default=None)
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
 
@@ -84,12 +89,13 @@ class StableBaselines3:
 
     def prepare(self, setup: Setup) -> None:
         from rlcl.learners.sb3_algorithms import build_model, find_algorithm
+        from rlcl.learners.sb3_boundary import Sb3Boundary
         from rlcl.learners.sb3_host import host_of
 
         algorithm = find_algorithm(self.algorithm)
         if setup.spec.kind != "environment":
             raise UnsupportedError(f"learner sb3 learns from environments, and this stream is {setup.spec.kind}")
-        self._setup = setup
+        self._setup, self._fitting = setup, EncoderFitting.of(setup)
         source = setup.stream[0].train
         assert isinstance(source, Environment)
         if setup.spec.encodable is False and not _is_identity(setup.encoder):
@@ -107,6 +113,11 @@ class StableBaselines3:
             self.steps(experience)  # a budget in another unit is refused before training
         host = host_of(self.model, setup.stream.visibility, lambda: self.position)
         self._attached = attach(self.methods, host, setup.seeds.child("methods"))
+        self._boundary = Sb3Boundary.of(self.model, self._attached, setup.boundary)
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        return self._boundary.refuses(key)
 
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to."""
@@ -116,6 +127,8 @@ class StableBaselines3:
         position = self.position
         if position.learning:
             raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
+        if experience.index:
+            self._boundary.cross()
         self._attached.begin(experience, None)
         self.position = position = attrs.evolve(
             position, experience=experience.index, segment=0, update=0, learning=True
@@ -139,9 +152,10 @@ class StableBaselines3:
         model, position, interval = self.model, self.position, self._setup.event_interval
         cut_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
-        if not _is_identity(observations):
+        fitting = self._fitting.due(part)
+        if fitting and not _is_identity(observations):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
-        env = self._environments(part.train)
+        env = self._environments(part.train, fitting)
         # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
         env.observation_space = self._observation_space
         if model.env is not None:
@@ -210,10 +224,10 @@ class StableBaselines3:
             "observations"
         )
 
-    def _environments(self, source: Environment) -> Any:
+    def _environments(self, source: Environment, fitting: bool = True) -> Any:
         from rlcl.learners.sb3_environments import make_environments
 
-        return make_environments(source, self._setup.encoder)
+        return make_environments(source, self._setup.encoder, fitting)
 
     def _env_steps(self, part: Experience) -> int:
         """The budget, rounded up to whole rollouts: past it a linear schedule would go below 0."""

@@ -24,8 +24,14 @@ from rlcl.types import Encoder
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
 
 
-def make_environments(source: Environment, encoder: Encoder) -> VecEnv:
-    """Training environments, seeded, whose observations are encoded and rewards normalised."""
+def make_environments(source: Environment, encoder: Encoder, fitting: bool = True) -> VecEnv:
+    """Training environments, seeded, whose observations are encoded and rewards normalised.
+
+    Args:
+        source: makes them.
+        encoder: of the run.
+        fitting: whether it goes on to be fitted on what they give.
+    """
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
     if source.vectorization == "native":
@@ -34,11 +40,11 @@ def make_environments(source: Environment, encoder: Encoder) -> VecEnv:
         env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
     env.seed(source.seed)
     if not isinstance(observations, Identity):
-        env = EncodedVecEnv(env, observations)
-    return env if norm is None else _normalized(env, norm)
+        env = EncodedVecEnv(env, observations, fitting)
+    return env if norm is None else _normalized(env, norm, fitting)
 
 
-def _normalized(env: VecEnv, norm: RunningNorm) -> VecNormalize:
+def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:
     """Stable-Baselines3's own wrapper, writing into the encoder's statistics."""
     space = env.observation_space
     # Images that stay images are transposed below the normalisation, whose originals a replay buffer takes.
@@ -46,6 +52,7 @@ def _normalized(env: VecEnv, norm: RunningNorm) -> VecNormalize:
         env = VecTransposeImage(env)
     made = VecNormalize(
         env,
+        training=fitting,
         norm_obs=norm.observations,
         norm_reward=norm.rewards,
         clip_obs=norm.clip,
@@ -141,17 +148,18 @@ class NativeVecEnv(VecEnv):
 class EncodedVecEnv(VecEnvWrapper):
     """Encodes observations; a running encoder is fitted on each step's."""
 
-    def __init__(self, venv: VecEnv, encoder: Encoder) -> None:
+    def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True) -> None:
         assert isinstance(venv.observation_space, gym.spaces.Box)
         super().__init__(venv, observation_space=encoded_space(encoder, venv.observation_space))
-        self._encoder = encoder
+        self._encoder, self._fitting = encoder, fitting
 
     def reset(self) -> VecEnvObs:
         return self._encode(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = self.venv.step_wait()
-        self._encoder.fit(torch.as_tensor(observations))
+        if self._fitting:
+            self._encoder.fit(torch.as_tensor(observations))
         for info in infos:
             if "terminal_observation" in info:
                 info["terminal_observation"] = self._encode(info["terminal_observation"][None])[0]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.errors import Problem
+from rlcl.methods.memory import Memory, ReservoirMemory, WholeMemory
 from rlcl.methods.parameters import device_of, named_parameters
 from rlcl.types import Batch, Experience, Host
 
@@ -25,8 +26,11 @@ class AGem:
 
     What is projected is everything that is in the gradient by then, with the penalties of other methods.
 
+    The size of the memory is one of ``capacity`` and ``per_experience``.
+
     Args:
-        capacity: examples kept, in all.
+        capacity: examples kept, in all: a uniform sample of everything that was offered.
+        per_experience: examples kept of each experience, drawn at its end (all of one that has fewer).
         batch_size: examples drawn for each update, on which the reference gradient is taken; 0 equals no method.
         fill: from all of an ``experience`` at its end, so that the reference is of past ones alone, or
             from the ``minibatches``, which needs no boundaries (A-GEM-R of Buzzega et al. 2020).
@@ -34,26 +38,34 @@ class AGem:
     Source: Chaudhry et al. 2019, Efficient lifelong learning with A-GEM, eq. 11 and algorithm 1.
     """
 
-    capacity: int = option(ge=1, help="examples kept, in all")
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    per_experience: int | None = option(None, ge=1, help="examples kept of each experience")
     batch_size: int = option(64, ge=0, help="examples drawn for each update")
     fill: Literal["experience", "minibatches"] = option("experience", help="at the experience's end, or from each")
     _host: Host = field(init=False, default=None)
-    _memory: ReservoirMemory = field(init=False, default=None)
+    _memory: Memory = field(init=False, default=None)
 
     phase = "project"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
+
+    def __attrs_post_init__(self) -> None:
+        if (self.capacity is None) == (self.per_experience is None):
+            found = "none" if self.capacity is None else "capacity, per_experience"
+            raise Problem(f"expected exactly one of capacity, per_experience; got {found}")
+        if self.per_experience is not None and self.fill != "experience":
+            raise Problem("minibatches do not say which experience they are of; write fill: experience", "fill")
 
     @property
     def requires(self) -> frozenset[str]:
         return frozenset({"loss", "boundaries" if self.fill == "experience" else "batch"})
 
     @property
-    def memory(self) -> ReservoirMemory:
+    def memory(self) -> Memory:
         return self._memory
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._memory = ReservoirMemory(self.capacity, rng)
+        self._memory = WholeMemory(None, rng) if self.capacity is None else ReservoirMemory(self.capacity, rng)
         optimizer = host.optimizers[host.primary]
         optimizer.register_step_pre_hook(self._project)
         if self.fill == "minibatches":
@@ -64,7 +76,7 @@ class AGem:
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._memory.insert(**self._host.sample(None, self._memory.rng)._asdict())
+            self._insert(self._host.sample(self.per_experience, self._memory.rng))
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host
@@ -78,7 +90,13 @@ class AGem:
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        self._memory.insert(**batch._asdict())
+        self._insert(batch)
+
+    def _insert(self, batch: Batch) -> None:
+        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
+
+    def forget(self) -> None:
+        self._memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}

@@ -12,7 +12,16 @@ from torch import Tensor
 from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds
-from rlcl.types import Batch, Experience, Host, Method, MixingMethod, PenalizingMethod, PredictingMethod
+from rlcl.types import (
+    Batch,
+    Experience,
+    ForgettingMethod,
+    Host,
+    Method,
+    MixingMethod,
+    PenalizingMethod,
+    PredictingMethod,
+)
 
 __all__ = ["PHASES", "Attached", "attach", "refusal"]
 
@@ -23,10 +32,10 @@ REASONS: Mapping[str, str] = {
     "batch": "its minibatches cannot be seen from outside",
     "targets": "its minibatches carry no targets",
     "loss": "its loss cannot be evaluated on other data",
-    "task_id": "this stream hides task ids (stream.visibility.task_ids)",
+    "task_id": "this stream hides task ids; set stream.visibility.task_ids: visible",
     "task_id_everywhere": "this stream hides task ids in training or at evaluation; "
     "set stream.visibility.task_ids: visible",
-    "boundaries": "this stream hides where an experience ends (stream.visibility.boundaries)",
+    "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
     "weights": "its loss cannot weigh one example more than another",
 }
@@ -48,6 +57,17 @@ class Attached:
     def end(self, experience: Experience) -> None:
         for method in self.methods:
             method.end(experience)
+
+    def forget(self) -> None:
+        """Empties all memories."""
+        for method in self.methods:
+            if isinstance(method, ForgettingMethod):
+                method.forget()
+
+    @property
+    def remembering(self) -> tuple[Method, ...]:
+        """Those with a memory of examples."""
+        return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or hasattr(m, "memory"))
 
     def extra(self, batch: Batch) -> Batch:
         """The batch with the memories of all mixing methods joined to it."""

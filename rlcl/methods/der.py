@@ -112,6 +112,9 @@ class DarkReplay(ABC):
         self._outputs = None
         self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids, outputs=outputs)
 
+    def forget(self) -> None:
+        self._memory.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}
 

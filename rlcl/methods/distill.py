@@ -77,6 +77,9 @@ class Distill:
         loss = self.strength * distillation_loss(outputs, stored["outputs"], host.kind)
         add_gradients_of(loss, named_parameters(host, host.primary))
 
+    def forget(self) -> None:
+        self._memory.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}
 

@@ -57,7 +57,7 @@ class Gem:
 
     def end(self, experience: Experience) -> None:
         if self.per_experience:
-            columns = self._host.sample(self.per_experience, self._rng)._asdict()
+            columns = self._host.sample(self.per_experience, self._rng)._replace(rows=None)._asdict()
             self._memories.append({name: column for name, column in columns.items() if column is not None})
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -73,6 +73,9 @@ class Gem:
             gram = (references @ references.T).double().cpu().numpy()
             weights = cone_weights(gram, products.double().cpu().numpy(), self.margin)
             write_flat_gradient(parameters, gradient + torch.from_numpy(weights).to(references) @ references)
+
+    def forget(self) -> None:
+        self._memories = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self._rng.bit_generator.state, "memories": [dict(memory) for memory in self._memories]}

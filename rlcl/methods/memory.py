@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from attrs import define, field
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 
-__all__ = ["Memory", "ReservoirMemory", "reservoir_slots"]
+__all__ = ["Memory", "ReservoirMemory", "WholeMemory", "reservoir_slots"]
 
 Indices = Sequence[int] | np.ndarray[Any, Any]
 
@@ -64,6 +65,12 @@ class Memory(ABC):
         count = len(next(iter(columns.values())))
         self._insert(count, columns)
         self.seen += count
+
+    def clear(self) -> None:
+        """Drops all items. The generator goes on, and a capacity that was found from bytes stays."""
+        empty = attrs.evolve(self)
+        for each in attrs.fields(type(self)):
+            setattr(self, each.name, getattr(empty, each.name))
 
     def draw(self, count: int) -> dict[str, Tensor]:
         """At most ``count`` items without replacement, columns (B, ...) by name."""
@@ -122,8 +129,21 @@ def _capacity(columns: Mapping[str, Tensor], limit: int) -> int:
     """How many items fit into that many bytes."""
     each = sum(column[:1].numel() * column.element_size() for column in columns.values())
     if each > limit:
-        raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is encoded, and {limit} hold none")
+        raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is stored, and {limit} hold none")
     return limit // each
+
+
+@define(eq=False)
+class WholeMemory(Memory):
+    """Keeps everything inserted, and grows with it: for what was chosen before, at boundaries."""
+
+    def __len__(self) -> int:
+        return self.seen
+
+    def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
+        self._allocate(self.seen + count, columns)
+        for name, value in columns.items():
+            self._columns[name][self.seen :] = value
 
 
 @define(eq=False)

@@ -96,6 +96,9 @@ class Mir:
         assert batch is not None
         self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
 
+    def forget(self) -> None:
+        self._memory.clear()
+
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory.state_dict()}
 

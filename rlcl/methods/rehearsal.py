@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from attrs import define, field
+from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
@@ -18,7 +18,7 @@ from rlcl.methods.gss import GssMemory, gradients_of
 from rlcl.methods.herding import HerdingMemory
 from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.parameters import device_of
-from rlcl.types import Batch, Experience, Host
+from rlcl.types import Batch, Experience, Host, RawHost
 
 __all__ = ["Rehearsal"]
 
@@ -33,11 +33,13 @@ class Rehearsal:
 
     Args:
         capacity: examples kept, in all.
-        capacity_bytes: what they take at most, in bytes, as they are encoded.
+        capacity_bytes: what they take at most, in bytes, as they are stored.
         per_class: examples kept of each class seen so far.
         memory: what is kept: a uniform sample (``reservoir``), one of each class (``class_balanced``), the
             latest of each class (``ring``, by ``per_class``), those nearest to their class's mean features
             (``herding``, filled at an experience's end), or those whose gradients differ (``gss``).
+        stored: inputs as they were ``encoded`` when they were met, or ``raw`` in the source's own dtype (images of
+            bytes take a quarter), encoded by the encoder's present fit whenever they are drawn.
         compared: examples of memory that ``gss`` compares a new one's gradient with.
         batch_size: examples drawn for each update; 0 equals no method.
         fill: from the ``minibatches``, each after the update that it served, or from all of an
@@ -56,6 +58,7 @@ class Rehearsal:
     _memory: Literal["reservoir", "class_balanced", "ring", "herding", "gss"] = option(
         "reservoir", help="which examples are kept"
     )
+    stored: Literal["encoded", "raw"] = option("encoded", help="inputs as they were encoded, or of the source's dtype")
     compared: int = option(10, ge=1, help="examples that gss compares a new one with")
     batch_size: int = option(32, ge=0, help="examples drawn for each update")
     fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
@@ -103,6 +106,11 @@ class Rehearsal:
         share = 1 / max(self._experiences, 1)
         return (1.0, 1.0) if self.mixing == "sum" else (share, 1 - share)
 
+    def refuses(self, host: Host) -> str | None:
+        if self.stored == "raw" and not isinstance(host, RawHost):
+            return "it stores raw inputs, and the learner gives encoded ones alone; set stored: encoded"
+        return None
+
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
         self._kept = self._empty(rng)
@@ -117,11 +125,21 @@ class Rehearsal:
             assert self.per_class is not None
             return RingMemory(None, rng, per_class=self.per_class)
         if self._memory == "herding":
-            by = partial(features, host)
-            return HerdingMemory(self.capacity, rng, capacity_bytes=bytes_, per_class=self.per_class, features=by)
+            return HerdingMemory(
+                self.capacity,
+                rng,
+                capacity_bytes=bytes_,
+                per_class=self.per_class,
+                features=lambda batch: features(host, self._encoded(batch)),
+            )
         if self._memory == "gss":
-            by = partial(gradients_of, host)
-            return GssMemory(self.capacity, rng, capacity_bytes=bytes_, compared=self.compared, gradients=by)
+            return GssMemory(
+                self.capacity,
+                rng,
+                capacity_bytes=bytes_,
+                compared=self.compared,
+                gradients=lambda batch: gradients_of(host, self._encoded(batch)),
+            )
         return ReservoirMemory(self.capacity, rng, capacity_bytes=bytes_)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -135,8 +153,14 @@ class Rehearsal:
         if not self.batch_size or not len(self._kept) or self.shares == (1.0, 0.0):
             return None
         if self.mixing == "weighted" and batch.task_ids is not None:
-            return Batch(**self._kept.draw_evenly(self.batch_size, "task_ids"))
-        return Batch(**self._kept.draw(self.batch_size))
+            return self._encoded(Batch(**self._kept.draw_evenly(self.batch_size, "task_ids")))
+        return self._encoded(Batch(**self._kept.draw(self.batch_size)))
+
+    def _encoded(self, stored: Batch) -> Batch:
+        """What was stored, as the network sees it."""
+        if self.stored == "encoded":
+            return stored
+        return stored._replace(inputs=cast("RawHost", self._host).encoded(stored.inputs))
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
@@ -146,7 +170,20 @@ class Rehearsal:
     def _insert(self, batch: Batch) -> None:
         if self._memory in BY_CLASS and (batch.targets is None or batch.targets.is_floating_point()):
             raise UnsupportedError(f"method rehearsal: memory {self._memory} needs classes; use reservoir or gss")
-        self._kept.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
+        inputs = batch.inputs if self.stored == "encoded" else self._raw(batch)
+        self._kept.insert(inputs=inputs, targets=batch.targets, task_ids=batch.task_ids)
+
+    def _raw(self, batch: Batch) -> Tensor:
+        raw, held = cast("RawHost", self._host).raw(batch), self._kept.held()
+        if held and held["inputs"].dtype != raw.dtype:
+            raise UnsupportedError(
+                f"method rehearsal: stored: raw keeps {held['inputs'].dtype} inputs, and this experience has "
+                f"{raw.dtype}; set stored: encoded"
+            )
+        return raw
+
+    def forget(self) -> None:
+        self._kept.clear()
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._kept.state_dict(), "experiences": self._experiences}

@@ -1,8 +1,7 @@
-"""Resets: layers are drawn anew at each boundary, and the optimizer forgets."""
+"""Resets: layers are drawn anew at each boundary."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -26,24 +25,22 @@ class Reset:
     """Draws the last layers anew at each boundary, before the next experience is trained on.
 
     Norms that stand behind the first layer that is drawn anew start anew as well. The optimizer
-    forgets its moments, and its step count, of what is drawn anew.
+    forgets its moments, and its step count, of what is drawn anew; of everything with ``boundary: {optimizer: reset}``.
 
     Args:
         layers: how many of the last linear and convolutional layers: 1 is the head, ``all`` the whole network.
-        optimizer: whether the optimizer forgets all parameters, not only those that are drawn anew.
 
     Source: Nikishin et al. 2022, The primacy bias in deep reinforcement learning, section 5 (last layers);
-    Ash & Adams 2020 train all anew; Asadi et al. 2023, Resetting the optimizer in deep RL.
+    Ash & Adams 2020 train all anew.
     """
 
     layers: int | Literal["all"] = option(1, ge=0, help="of the last ones; 1 is the head")
-    optimizer: bool = option(True, help="the optimizer forgets all parameters")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
 
     requires = frozenset({"native", "boundaries"})
     phase = "edit"
-    null: ClassVar[Mapping[str, Any] | None] = {"layers": 0, "optimizer": False}
+    null: ClassVar[Mapping[str, Any] | None] = {"layers": 0}
 
     def refuses(self, host: Host) -> str | None:
         if self.layers == 0:
@@ -70,8 +67,6 @@ class Reset:
             self._draw(layer)
             for parameter in layer.parameters():
                 optimizer.state.pop(parameter, None)
-        if self.optimizer:
-            optimizer.state = defaultdict(dict)
 
     def _chosen(self) -> list[nn.Module]:
         """Layers that start anew: from the first that is drawn, to the end."""

@@ -9,11 +9,12 @@ import attrs
 import torch
 from attrs import field, frozen
 
-from rlcl.data.sources import Data, Environment
+from rlcl.data.sources import Data, Environment, LabelledArrays
+from rlcl.errors import DataError
 from rlcl.seeding import Seeds
 from rlcl.types import Experience, StreamSpec, Visibility
 
-__all__ = ["Stream", "array_spec", "describe_classes"]
+__all__ = ["Stream", "array_spec", "check_classes", "describe_classes"]
 
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
@@ -106,6 +107,30 @@ def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
         train=source.subset(order[held_out:].sort().values),
         validation=source.subset(order[:held_out].sort().values),
     )
+
+
+def check_classes(stream: Stream) -> None:
+    """Looks for classes that are evaluated, and that nothing of the stream teaches.
+
+    Raises:
+        DataError: by experience and class.
+    """
+    if stream.spec.kind != "labelled":
+        return
+    taught = {label for experience in stream for label in _labels(experience.train)}
+    for experience in stream.evaluated:
+        for split in ("test", "validation"):
+            unknown = sorted(_labels(getattr(experience, split)) - taught)
+            if unknown:
+                raise DataError(
+                    f"stream: the {split} set of experience {experience.index} ({experience.name}) holds the classes "
+                    f"{unknown}, and no training set of the stream does; remove them, add training data, or hold "
+                    "less of them out (validation)"
+                )
+
+
+def _labels(source: object) -> set[int]:
+    return set(torch.unique(source.targets).tolist()) if isinstance(source, LabelledArrays) else set()
 
 
 def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:

@@ -14,12 +14,24 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.results import Results, measure_named, metrics
+from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
 from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Boundary, Encoder, Event, Experience, Learner, Record, Setup, Sink
+from rlcl.types import (
+    AdaptingEncoder,
+    Boundary,
+    BoundaryPolicy,
+    Encoder,
+    Event,
+    Experience,
+    Learner,
+    Record,
+    Setup,
+    Sink,
+)
 
 __all__ = ["Outcome", "Trainer"]
 
@@ -36,6 +48,7 @@ class Trainer:
         stream: what it learns from.
         evaluation: what is evaluated when.
         encoder: feature encoding; part of the learner's state from here on.
+        boundary: what the learner keeps from one experience to the next.
         seed: the only source of randomness.
         device: a torch device.
         event_interval: updates (env steps) between two events.
@@ -49,6 +62,7 @@ class Trainer:
     stream: Stream
     evaluation: Plan = field(factory=Plan)
     encoder: Encoder = field(factory=Identity, kw_only=True)
+    boundary: BoundaryPolicy = field(factory=BoundaryPolicy, kw_only=True)
     seed: int = field(default=0, kw_only=True)
     device: str = field(default="cpu", kw_only=True)
     event_interval: int = field(default=100, kw_only=True)
@@ -78,8 +92,10 @@ class Trainer:
                 seeds=seeds.child("learner"),
                 device=self.device,
                 event_interval=self.event_interval,
+                boundary=self.boundary,
             )
         )
+        check_boundary(self.boundary, self.learner, self.encoder, shown.visibility)
         self._globals = global_state()
 
     @property

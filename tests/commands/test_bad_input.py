@@ -137,7 +137,13 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ("learner.methods=[{type: ewc}, {type: ewc}]", 2, "learner.methods[1]: ewc stands there twice"),
+        ("learner.methods=[{type: ewc}, {type: ewc}]", 2, "learner.methods[1]: ewc stands there twice; leave one out"),
+        ("learner.methods=[{type: rehearsal, capacity: 0}]", 2, "learner.methods[0].capacity: expected a whole number"),
+        ("learner.methods=[{type: a_gem, capacity: 0}]", 2, "capacity: expected a whole number of at least 1"),
+        ("learner.methods=[{type: si, strength: -1}]", 2, "learner.methods[0].strength: expected a number of at least"),
+        ("boundary.optimiser=reset", 2, "boundary.optimiser: unknown key; did you mean optimizer?"),
+        ("boundary.encoder=reset", 2, "boundary.encoder: expected one of keep, refit, freeze, got 'reset'"),
+        ("boundary.memory=reset", 2, "boundary.memory: reset is not possible: learner classifier: none of its methods"),
         ("learner.type=autoencodr", 2, "did you mean autoencoder?"),
         ("budget={env_steps: 5}", 2, "arrays have no env steps; use epochs, updates or samples"),
         ("evaluation.every={env_steps: 5}", 2, "write {updates: N}"),
@@ -207,6 +213,75 @@ def test_a_good_environment_of_ones_own_runs(
     (tmp_path / "rl.yaml").write_text(RL.format(env="envs.py:Good"))
     status, message = call(capsys, "run", "rl.yaml", "-q")
     assert (0, "") == (status, message)
+
+
+ODD = """
+import numpy as np
+from rlcl.data.sources import Data
+from rlcl.methods.l2 import L2
+
+x = np.ones((6, 2), np.float32)
+
+class OnlyInTest:
+    def load(self):
+        return Data(x, [0, 1, 0, 1, 0, 1], x, [0, 1, 2, 0, 1, 0], name="odd")
+
+class Rare:
+    def load(self):
+        return Data(x, [0, 1, 2, 3, 4, 5], x, [0, 1, 2, 3, 4, 5], name="rare")
+
+class ByTask(L2):
+    requires = frozenset({"task_id"})
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        (
+            ["learner.methods=[{type: 'odd.py:ByTask'}]"],
+            2,
+            "ByTask cannot serve learner classifier: it needs task_id, and this stream hides task ids; set "
+            "stream.visibility.task_ids: visible",
+        ),
+        (
+            ["learner.methods=[{type: ewc}]", "stream.visibility.boundaries=hidden"],
+            2,
+            "learner.methods[0]: ewc cannot serve learner classifier: it needs boundaries, and this stream hides where "
+            "an experience ends; set stream.visibility.boundaries: announced",
+        ),
+        (
+            ["boundary.optimizer=reset", "stream.visibility.boundaries=hidden"],
+            2,
+            "boundary.optimizer: reset is not possible: this stream hides where an experience ends",
+        ),
+        (
+            ["stream.data={type: 'odd.py:OnlyInTest'}"],
+            1,
+            "data 'odd', test set: classes [2] are not in the training set; remove them or add training data",
+        ),
+        (
+            ["stream={type: single, data: {type: 'odd.py:Rare'}}", "validation=0.3"],
+            1,
+            "stream: the test set of experience 0 (rare) holds the classes [0, 4], and no training set of",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_told_by_the_check(
+    changes: list[str],
+    status: int,
+    said: str,
+    good: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.py").write_text(ODD)
+    found, message = call(capsys, "check", good, *changes)
+    assert said in message
+    assert status == found
+    assert message.count("\n") == 1
 
 
 def test_nan_in_data_names_the_data_set_and_row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,3 +285,15 @@ def test_a_run_that_went_on_is_not_touched_by_loading_its_state() -> None:
     assert not torch.equal(
         state["model"]["buffer"]["arrays"]["rewards"], second.state_dict()["model"]["buffer"]["arrays"]["rewards"]
     )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "stream"), [("PPO", cartpoles(32)), ("DQN", cartpoles(40)), ("SAC", pendulums(40))]
+)
+def test_no_folder_is_left_in_the_system_s_temporary_one(
+    algorithm: str, stream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SB3_LOGDIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    learn_all(prepared(sb3(algorithm), stream), stream)
+    assert [] == list(tmp_path.glob("SB3-*"))

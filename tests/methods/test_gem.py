@@ -9,21 +9,25 @@ import numpy as np
 import pytest
 import torch
 from harness import (
+    FewDigits,
     added_gradients,
     autoencoder,
     avalanche,
     classifier,
+    differences,
     digit_stream,
     learn_all,
     learn_one,
     learning,
     prepared,
+    restore,
     snapshot,
     weights,
 )
 from torch import Tensor, nn
 
 from rlcl.encoders.scale import Scale
+from rlcl.errors import Problem
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.a_gem import AGem, project
 from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
@@ -244,3 +248,57 @@ def test_a_loss_without_labels_is_protected(method: AGem | Gem) -> None:
     next(learning(learner, stream))
     memory = Batch(**(method.memory.draw(20) if isinstance(method, AGem) else method._memories[0]))
     assert float(stepped(learner, -reference(learner, memory)).abs().max()) < 1e-5
+
+
+def test_a_memory_by_experience_holds_exactly_so_many_of_each() -> None:
+    stream = digit_stream(4, data=FewDigits(per_class=9), budget=Budget(updates=2))
+    method = AGem(per_experience=5, batch_size=6)
+    learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
+    sizes = []
+    for _ in stream:
+        learn_one(learner, stream)
+        sizes.append(len(method.memory))
+    assert [5, 10, 15, 20] == sizes
+    assert [5, 5, 5, 5] == torch.bincount(method.memory.held()["targets"]).tolist()
+    assert len({row.numpy().tobytes() for row in method.memory.held()["inputs"]}) == 20
+    assert 20 * (64 * 4 + 8) == method.memory.bytes
+
+
+def test_an_experience_that_has_fewer_is_kept_whole() -> None:
+    stream = digit_stream(2)
+    method = AGem(per_experience=30)
+    learn_all(prepared(classifier(method), stream), stream)
+    assert 2 * 26 == len(method.memory)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "expected exactly one of capacity, per_experience; got none"),
+        ({"capacity": 9, "per_experience": 3}, "got capacity, per_experience"),
+        ({"per_experience": 3, "fill": "minibatches"}, "fill: minibatches do not say which experience they are of"),
+    ],
+)
+def test_the_size_of_a_memory_is_said_once(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(Problem, match=expected):
+        AGem(**settings)
+
+
+@pytest.mark.parametrize("updates", [2, 5, 7])
+def test_with_a_memory_by_experience_it_resumes_exactly(updates: int) -> None:
+    stream = digit_stream(4, budget=Budget(updates=2))
+
+    def new(seed: int = 0) -> Any:
+        return prepared(classifier(AGem(per_experience=5)), stream, seed=seed)
+
+    through = new()
+    learn_all(through, stream)
+    expected = snapshot(through)
+    stopped = new()
+    for _ in zip(range(updates), learning(stopped, stream), strict=False):
+        pass
+    state = snapshot(stopped)
+    fresh = new(7)
+    restore(fresh, state)
+    learn_all(fresh, stream)
+    assert [] == differences(expected, snapshot(fresh))

@@ -123,7 +123,7 @@ def test_a_limit_in_bytes_says_how_many_are_kept() -> None:
 
 def test_a_limit_in_bytes_below_one_item_is_refused() -> None:
     filled = ReservoirMemory(None, np.random.default_rng(0), capacity_bytes=19)
-    with pytest.raises(UnsupportedError, match="capacity_bytes: an example takes 20 bytes as it is encoded, and 19"):
+    with pytest.raises(UnsupportedError, match="capacity_bytes: an example takes 20 bytes as it is stored, and 19"):
         filled.insert(x=torch.zeros(2, 3), y=torch.zeros(2, dtype=torch.int64))
 
 

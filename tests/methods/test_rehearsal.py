@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness import (
     differences,
     digit_stream,
     learn_all,
+    learn_one,
     learning,
     prepared,
     restore,
@@ -256,3 +258,36 @@ def test_a_memory_filled_at_the_end_rehearses_nothing_of_the_present_experience(
     assert [0, 0, 0, 26, 26, 26] == tape.seen  # two classes of 13
     assert all(set(batch.targets[8:].tolist()) <= {0, 1} for batch in tape.batches[3:])  # type: ignore[index]
     assert 52 == method.memory.seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"memory": "ring", "per_class": 4}, [4, 4, 4, 4]),
+        ({"memory": "ring", "per_class": 99}, [13, 13, 13, 13]),
+        ({"memory": "class_balanced", "per_class": 4}, [4, 4, 4, 4]),
+        ({"memory": "class_balanced", "capacity": 12}, [3, 3, 3, 3]),
+        ({"memory": "class_balanced", "capacity_bytes": 12 * (64 * 4 + 8)}, [3, 3, 3, 3]),
+    ],
+    ids=str,
+)
+def test_memories_by_class_can_be_filled_at_the_end(taped: Taped, settings: dict[str, Any], counts: list[int]) -> None:
+    method = Rehearsal(batch_size=5, fill="experience", **settings)
+    _, tape = taped(method, 3)
+    assert [0, 0, 0, 26, 26, 26] == tape.seen
+    assert all(set(batch.targets[8:].tolist()) <= {0, 1} for batch in tape.batches[3:])  # type: ignore[index]
+    assert counts == torch.bincount(method.memory.held()["targets"]).tolist()
+
+
+def test_a_ring_that_is_filled_at_the_end_draws_its_examples_from_all_of_a_class() -> None:
+    stream = digit_stream(2)
+    method = Rehearsal(memory="ring", per_class=4, fill="experience")
+    learner = prepared(classifier(method), stream)
+    order = copy.deepcopy(method.memory.rng).permutation(26)  # of the whole experience, the memory's first draw
+    learn_one(learner, stream)
+    x, y = stream[0].train.read()  # type: ignore[union-attr]
+    held = method.memory.held()
+    for label in (0, 1):
+        latest = [row for row in order if y[row] == label][-4:]
+        expected = {x[row].float().numpy().tobytes() for row in latest}
+        assert expected == {row.numpy().tobytes() for row in held["inputs"][held["targets"] == label]}

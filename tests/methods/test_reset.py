@@ -44,15 +44,14 @@ def test_nothing_is_reset_before_the_first_experience() -> None:
     assert all(torch.equal(before[name], value) for name, value in weights(learner).items())
 
 
-@pytest.mark.parametrize(("whole", "kept"), [(False, 8), (True, 0)])
-def test_the_optimizer_forgets_what_is_drawn_anew_or_everything(whole: bool, kept: int) -> None:
+def test_the_optimizer_forgets_what_is_drawn_anew() -> None:
     stream = digit_stream(2)
-    used = Reset(layers=1, optimizer=whole)
+    used = Reset(layers=1)
     learner = prepared(classifier(used, network=NETWORK, optimizer=Adam(lr=0.01)), stream)
     learn_one(learner, stream)
     assert 10 == len(learner.optimizers["network"].state)
     begun(learner)
-    assert kept == len(learner.optimizers["network"].state)
+    assert 8 == len(learner.optimizers["network"].state)
     next(learning(learner, stream))
     assert 10 == len(learner.optimizers["network"].state)
 
