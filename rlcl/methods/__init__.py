@@ -19,4 +19,5 @@ METHODS = {
     "der": "rlcl.methods.der:Der",
     "der_plus_plus": "rlcl.methods.der:DerPlusPlus",
     "mir": "rlcl.methods.mir:Mir",
+    "generative_replay": "rlcl.methods.generative_replay:GenerativeReplay",
 }

@@ -29,6 +29,7 @@ from harness import (
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES
+from rlcl.networks.mlp import Mlp
 from rlcl.registry import entries, find
 from rlcl.types import MixingMethod
 
@@ -51,6 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "der": {"alpha": 0.1, "batch_size": 8},
     "der_plus_plus": {"alpha": 0.1, "beta": 0.2, "batch_size": 8},
     "mir": {"batch_size": 4, "candidates": 12},
+    "generative_replay": {"batch_size": 8, "network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 3},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.
