@@ -42,6 +42,7 @@ __all__ = [
     "Method",
     "Metric",
     "MixingMethod",
+    "NativeHost",
     "Network",
     "OptimizerFactory",
     "PenalizingMethod",
@@ -441,6 +442,15 @@ class Host(Protocol):
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """At most ``n`` items of the experience just learned, without replacement; all for None."""
+        ...
+
+
+class NativeHost(Host, Protocol):
+    """A learner of rlcl's own: it provides ``native``."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one encoded input."""
         ...
 
 

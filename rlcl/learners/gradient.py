@@ -183,6 +183,11 @@ class GradientLearner(ABC):
         return "network"
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """See :class:`rlcl.types.NativeHost`."""
+        return self._encoder.shape(self._setup.spec.observation_shape)
+
+    @property
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.module}
 
@@ -274,7 +279,7 @@ class GradientLearner(ABC):
         if self.early_stopping is not None:
             _check_validation(setup.stream)
         self._loader, self._validation = (Loader(setup.encoder, setup.device) for _ in range(2))
-        shape = setup.encoder.shape(setup.spec.observation_shape)
+        shape = self.input_shape
         self._try_augmentations(shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())

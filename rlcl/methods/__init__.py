@@ -21,4 +21,5 @@ METHODS = {
     "mir": "rlcl.methods.mir:Mir",
     "packnet": "rlcl.methods.packnet:PackNet",
     "xdg": "rlcl.methods.xdg:Xdg",
+    "generative_replay": "rlcl.methods.generative_replay:GenerativeReplay",
 }

@@ -8,28 +8,24 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from attrs import define, field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.methods.modes import evaluating
+from rlcl.methods.outputs import OutputsModule
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import IMPOSSIBLE, Experience, Host
 
 __all__ = ["Lwf", "soft_cross_entropy"]
 
 
-class HeadsModule(nn.Module):
-    """A host's outputs by head, as a module that torch can evaluate with other weights than its own."""
+class HeadsModule(OutputsModule):
+    """A host's outputs by head."""
 
-    def __init__(self, host: Host) -> None:
-        super().__init__()
-        self.module = host.modules[host.primary]
-        self.host = host
-
-    def forward(self, x: Tensor, tasks: list[int]) -> Tensor:
+    def forward(self, x: Tensor, tasks: list[int]) -> Tensor:  # type: ignore[override]
         """(B, *encoded) to (B, H, K) outputs of every task's head, or (B, 1, K) that all heads are read from."""
         if not getattr(self.module, "takes_task_ids", False):
             return self.host.outputs(x, None)[:, None]

@@ -17,6 +17,7 @@ from rlcl.methods.features import features
 from rlcl.methods.gss import GssMemory, gradients_of
 from rlcl.methods.herding import HerdingMemory
 from rlcl.methods.memory import Memory, ReservoirMemory
+from rlcl.methods.mixing import Mixing, shares_of
 from rlcl.methods.parameters import device_of
 from rlcl.types import Batch, Experience, Host, RawHost
 
@@ -62,7 +63,7 @@ class Rehearsal:
     compared: int = option(10, ge=1, help="examples that gss compares a new one with")
     batch_size: int = option(32, ge=0, help="examples drawn for each update")
     fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
-    mixing: Literal["concat", "sum", "weighted"] = option("concat", help="how the losses mix")
+    mixing: Mixing = option("concat", help="how the losses mix")
     _host: Host = field(init=False, default=None)
     _kept: Memory = field(init=False, default=None)
     _experiences: int = field(init=False, default=0)
@@ -101,10 +102,7 @@ class Rehearsal:
     @property
     def shares(self) -> tuple[float, float] | None:
         """Factors of the minibatch's mean loss and of the memory's; None for one mean over both."""
-        if self.mixing == "concat":
-            return None
-        share = 1 / max(self._experiences, 1)
-        return (1.0, 1.0) if self.mixing == "sum" else (share, 1 - share)
+        return shares_of(self.mixing, self._experiences)
 
     def refuses(self, host: Host) -> str | None:
         if self.stored == "raw" and not isinstance(host, RawHost):

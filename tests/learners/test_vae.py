@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Adam
 from rlcl.learners.regressor import Regressor
-from rlcl.learners.vae import Vae, gaussian_divergence, negative_log_likelihood
+from rlcl.learners.vae import Vae
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.variational import gaussian_divergence, negative_log_likelihood
 from rlcl.seeding import Seeds
 from rlcl.streams.single import Single
 from rlcl.training.trainer import Trainer
@@ -49,6 +51,43 @@ def test_the_loss_is_the_mean_of_both() -> None:
     decoded = learner.module.decode(code)
     expected = negative_log_likelihood(decoded, x.flatten(1), "bernoulli") + gaussian_divergence(mean, log_variance)
     torch.testing.assert_close(expected.mean(), found)
+
+
+def seeded_loss(learner: Vae, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The loss of three inputs, and by hand their bounds and what was decoded, with the same codes."""
+    torch.manual_seed(3)
+    found = learner.loss(batch)
+    torch.manual_seed(3)
+    decoded, mean, log_variance = learner.module(batch.inputs, torch.randn(3, 3))
+    bounds = negative_log_likelihood(decoded, batch.inputs.flatten(1), "bernoulli")
+    return found, bounds + gaussian_divergence(mean, log_variance), decoded
+
+
+@pytest.fixture
+def small() -> Any:
+    return prepared(Vae(network=Mlp(hidden=(8,)), decoder=Mlp(hidden=(8,)), code=3), digit_stream())
+
+
+def test_each_bound_counts_by_its_weight(small: Vae) -> None:
+    found, bounds, _ = seeded_loss(small, Batch(torch.rand(3, 1, 8, 8), weights=torch.tensor([0.0, 1.0, 2.5])))
+    torch.testing.assert_close(found, (bounds[1] + 2.5 * bounds[2]) / 3)
+
+
+def test_what_is_decoded_in_training_is_pulled_to_what_is_stored(small: Vae) -> None:
+    batch = Batch(torch.rand(3, 1, 8, 8))
+    _, bounds, decoded = seeded_loss(small, batch)
+    stored = decoded.detach() + torch.tensor([[7.0], [2.0], [4.0]])  # squared distances 49, 4 and 16
+    found = seeded_loss(small, batch._replace(outputs=stored, pulls=torch.tensor([0.0, 1.0, 2.5])))[0]
+    torch.testing.assert_close(found - bounds.mean(), torch.tensor((0 * 49 + 4 + 2.5 * 16) / 3), rtol=1e-3, atol=1e-3)
+
+
+def test_the_losses_of_inputs_are_the_same_twice_and_draw_from_no_global_generator(small: Vae) -> None:
+    x = torch.rand(3, 1, 8, 8)
+    state = torch.get_rng_state()
+    first, second = small.losses(Batch(x)), small.losses(Batch(x))
+    assert torch.equal(first, second)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.testing.assert_close(first, small.negative_bound(x))
 
 
 def test_its_bound_improves_and_is_the_same_twice() -> None:

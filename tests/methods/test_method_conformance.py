@@ -29,6 +29,7 @@ from harness import (
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES
+from rlcl.networks.mlp import Mlp
 from rlcl.registry import entries, find
 from rlcl.types import MixingMethod
 
@@ -53,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mir": {"batch_size": 4, "candidates": 12},
     "packnet": {"prune": 0.5, "retrain": 0.4},
     "xdg": {"share": 0.5},
+    "generative_replay": {"batch_size": 8, "network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 3},
 }
 METHODS = sorted(entries("method"))
 # What a setting without a default is given.

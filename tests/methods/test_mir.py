@@ -12,6 +12,7 @@ from harness import classifier, differences, digit_stream, learning, prepared, w
 
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.vae import Vae
 from rlcl.methods.memory import ReservoirMemory
 from rlcl.methods.mir import Mir
 from rlcl.networks.mlp import Mlp
@@ -81,3 +82,17 @@ def test_few_candidates_are_all_rehearsed() -> None:
     extra = method.extra(learner.batch)
     assert isinstance(extra, Batch)
     assert 5 == len(extra.inputs)
+
+
+def test_a_vae_compares_bounds_with_the_same_codes_and_draws_none_of_its_own() -> None:
+    stream, method = digit_stream(2, budget=Budget(updates=6)), Mir(capacity=40, batch_size=4, candidates=15)
+    learner = Vae(network=Mlp(hidden=(8,)), decoder=Mlp(hidden=(8,)), code=3, batch_size=8, methods=(method,))
+    prepared(learner, stream, encoder=Scale(maximum=16.0))
+    for _ in zip(range(8), learning(learner, stream), strict=False):
+        pass
+    before, state = weights(learner), torch.get_rng_state()
+    extra = method.extra(learner.batch)  # type: ignore[arg-type]
+    assert extra is not None
+    assert 4 == len(extra.inputs)
+    assert [] == differences(before, weights(learner))
+    assert torch.equal(state, torch.get_rng_state())
