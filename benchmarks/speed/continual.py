@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from interleaved import measure, ratio, report
 from split_mnist import (
-    BATCH,
+    LARGE,
     LR,
     TEST,
     TRAIN,
@@ -35,7 +35,7 @@ from torch import nn
 from rlcl.methods.memory import reservoir_slots
 from rlcl.methods.rehearsal import Rehearsal
 
-CAPACITY = 500
+BATCH, CAPACITY = LARGE.batch, 500
 TARGETS = {"naive training": 3.0, "rehearsal 500": 2.5, "evaluation": 3.0}
 LIMIT = 0.9  # of the bare loop's speed, for naive training
 

@@ -1,9 +1,11 @@
 """Methods beside Avalanche's own and beside bare PyTorch loops of the same methods, on the same work.
 
-Split MNIST, MLP 400-400, SGD, batch 128, one thread, no evaluation within training; boundaries (Fisher
-information, memories) are in the time. Ours and Avalanche start from MNIST's bytes, Avalanche by its own
+Split MNIST, SGD, one thread, no evaluation within training; boundaries (Fisher information, memories) are in
+the time. Two sizes: MLP 400-400 with minibatches of 128, whose updates are matrix products for the most part, over
+five experiences, and MLP 100-100 with minibatches of 10 (as Buzzega et al. 2020 have it) over two. Ours and Avalanche start from MNIST's bytes, Avalanche by its own
 SplitMNIST; "from tensors" gives it the encoded float tensors that the bare loops have. GEM needs quadprog
-on Avalanche's side, and is left out where that is not installed. Rehearsal stands in continual.py.
+on Avalanche's side, and is left out where that is not installed. Rehearsal's bare
+loop stands in continual.py.
 
     python benchmarks/speed/methods.py [repetitions]
 """
@@ -18,35 +20,50 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from interleaved import measure, ratio, report
-from split_mnist import BATCH, LR, TRAIN, avalanche_modules, benchmark_of, network, ours, split_mnist, theirs
+from split_mnist import (
+    LARGE,
+    LR,
+    SMALL,
+    TRAIN,
+    Work,
+    avalanche_modules,
+    benchmark_of,
+    network,
+    ours,
+    split_mnist,
+    theirs,
+)
 from torch import Tensor, nn
 
 from rlcl.methods.a_gem import AGem
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.gem import Gem, cone_weights
 from rlcl.methods.lwf import Lwf
+from rlcl.methods.rehearsal import Rehearsal
 from rlcl.methods.si import Si
 
 MEMORY = 256  # examples an experience
-AT_LEAST = {"ewc": 4.0, "si": 2.5, "lwf": 2.5, "a_gem": 2.5, "gem": 2.5}
+AT_LEAST = {"ewc": 4.0, "si": 2.5, "lwf": 2.5, "a_gem": 2.5, "gem": 2.5, "rehearsal": 2.5}
 LIMIT = 0.85  # of the bare loop's speed
 
 
 class Bare:
     """A loop as a researcher would write it by hand; a method fills in what it does."""
 
-    def __init__(self) -> None:
-        self.module = network()
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.module = network(work)
         self.parameters = list(self.module.parameters())
         self.rng = torch.Generator().manual_seed(0)
 
     def train(self) -> None:
         optimizer = torch.optim.SGD(self.parameters, lr=LR)
-        for x, y in TRAIN:
+        size = self.work.batch
+        for x, y in TRAIN[: self.work.experiences]:
             self.begin()
             order = torch.randperm(len(x), generator=self.rng)
-            for start in range(0, len(x), BATCH):
-                chosen = order[start : start + BATCH]
+            for start in range(0, len(x), size):
+                chosen = order[start : start + size]
                 a, b = x[chosen], y[chosen]
                 optimizer.zero_grad()
                 logits = self.module(a)
@@ -67,8 +84,8 @@ class Bare:
 
 
 class BareEwc(Bare):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
         self.pull: list[Tensor] = [torch.zeros_like(p) for p in self.parameters]
         self.anchor: list[Tensor] = [p.detach().clone() for p in self.parameters]
 
@@ -80,9 +97,10 @@ class BareEwc(Bare):
 
     def end(self, x: Tensor, y: Tensor) -> None:
         fisher = [torch.zeros_like(p) for p in self.parameters]
-        starts = range(0, len(x), BATCH)
+        size = self.work.batch
+        starts = range(0, len(x), size)
         for start in starts:
-            loss = F.cross_entropy(self.module(x[start : start + BATCH]), y[start : start + BATCH])
+            loss = F.cross_entropy(self.module(x[start : start + size]), y[start : start + size])
             for total, g in zip(fisher, torch.autograd.grad(loss, self.parameters), strict=True):
                 total.add_(g.square())
         for i, p in enumerate(self.parameters):
@@ -119,8 +137,8 @@ class BareSi(Bare):
 
 
 class BareLwf(Bare):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
         self.teacher: nn.Module | None = None
         self.classes: list[int] = []
 
@@ -132,7 +150,7 @@ class BareLwf(Bare):
         return -(q * (logits[:, self.classes] / 2).log_softmax(1)).sum(1).mean()
 
     def end(self, x: Tensor, y: Tensor) -> None:
-        self.teacher = network()
+        self.teacher = network(self.work)
         self.teacher.load_state_dict(self.module.state_dict())
         self.classes = sorted({*self.classes, *y.unique().tolist()})
 
@@ -140,8 +158,8 @@ class BareLwf(Bare):
 class BareGem(Bare):
     """``average`` is A-GEM, whose one reference is of a batch drawn from all memories."""
 
-    def __init__(self, average: bool) -> None:
-        super().__init__()
+    def __init__(self, work: Work, average: bool) -> None:
+        super().__init__(work)
         self.average = average
         self.memories: Any = []
 
@@ -155,7 +173,7 @@ class BareGem(Bare):
         gradient = torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])
         if self.average:
             x, y = (torch.cat(columns) for columns in zip(*self.memories, strict=True))
-            drawn = torch.randperm(len(x), generator=self.rng)[:BATCH]
+            drawn = torch.randperm(len(x), generator=self.rng)[: self.work.batch]
             reference = self.reference(x[drawn], y[drawn])
             product = gradient.dot(reference)
             if product >= 0:
@@ -180,54 +198,68 @@ class BareGem(Bare):
         self.memories.append((x[kept], y[kept]))
 
 
-CONTESTANTS: dict[str, tuple[Any, tuple[str, dict[str, Any]], Any]] = {
-    "ewc": (
-        lambda: Ewc(strength=2.0, fisher="batch", batch_size=BATCH, samples=None),
-        ("EWC", {"ewc_lambda": 1.0}),
-        BareEwc,
-    ),
-    "si": (lambda: Si(strength=1.0), ("SynapticIntelligence", {"si_lambda": 1.0}), BareSi),
-    "lwf": (lambda: Lwf(strength=1.0), ("LwF", {"alpha": 1.0, "temperature": 2.0}), BareLwf),
-    "a_gem": (
-        lambda: AGem(capacity=5 * MEMORY, batch_size=BATCH),
-        ("AGEM", {"patterns_per_exp": MEMORY, "sample_size": BATCH}),
-        lambda: BareGem(average=True),
-    ),
-    "gem": (
-        lambda: Gem(per_experience=MEMORY),
-        ("GEM", {"patterns_per_exp": MEMORY, "memory_strength": 0.5}),
-        lambda: BareGem(average=False),
-    ),
-}
+Contestant = tuple[Any, tuple[str, dict[str, Any]], Any]
+
+
+def contestants(work: Work) -> dict[str, Contestant]:
+    """By method: ours, Avalanche's strategy with its options, and the bare loop."""
+    batch, memories = work.batch, work.experiences * MEMORY
+    return {
+        "ewc": (
+            lambda: Ewc(strength=2.0, fisher="batch", batch_size=batch, samples=None),
+            ("EWC", {"ewc_lambda": 1.0}),
+            lambda: BareEwc(work),
+        ),
+        "si": (lambda: Si(strength=1.0), ("SynapticIntelligence", {"si_lambda": 1.0}), lambda: BareSi(work)),
+        "lwf": (lambda: Lwf(strength=1.0), ("LwF", {"alpha": 1.0, "temperature": 2.0}), lambda: BareLwf(work)),
+        "a_gem": (
+            lambda: AGem(capacity=memories, batch_size=batch),
+            ("AGEM", {"patterns_per_exp": MEMORY, "sample_size": batch}),
+            lambda: BareGem(work, average=True),
+        ),
+        "gem": (
+            lambda: Gem(per_experience=MEMORY),
+            ("GEM", {"patterns_per_exp": MEMORY, "memory_strength": 0.5}),
+            lambda: BareGem(work, average=False),
+        ),
+        "rehearsal": (
+            lambda: Rehearsal(capacity=500, batch_size=batch),
+            ("Replay", {"mem_size": 500}),
+            None,  # in continual.py
+        ),
+    }
+
+
+PEERS = (("theirs", "Avalanche"), ("from tensors", "Avalanche from tensors"), ("bare", "bare loop"))
+WORKS = {"MLP 400-400": LARGE, "MLP 100-100": SMALL}
 
 
 def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     torch.set_num_threads(1)
     np.seterr(all="ignore")
     avalanche = avalanche_modules()
     own, tensors = split_mnist(avalanche), benchmark_of(avalanche)
-    rows, targets = {}, {}
-    for name, (method, (strategy, options), bare) in CONTESTANTS.items():
-        if name == "gem" and importlib.util.find_spec("quadprog") is None:
-            print("gem is left out: Avalanche's needs quadprog (pip install quadprog)")
-            continue
-        seconds = measure(
-            {
-                "ours": lambda make=method: ours(make()),
-                "theirs": lambda s=strategy, o=options: theirs(avalanche, own, s, **o),
-                "from tensors": lambda s=strategy, o=options: theirs(avalanche, tensors, s, **o),
-                "bare": lambda make=bare: make().train(),
-            },
-            n,
-        )
-        for peer, words, least in (
-            ("theirs", "Avalanche's", AT_LEAST[name]),
-            ("from tensors", "Avalanche's from tensors", None),
-            ("bare", "bare loop", LIMIT),
-        ):
-            rows[f"{name}, {words}"] = ratio(seconds, "ours", peer)
-            targets[f"{name}, {words}"] = least
+    rows: dict[str, Any] = {}
+    targets: dict[str, float | None] = {}
+    for size, work in WORKS.items():
+        for name, (method, (strategy, options), bare) in contestants(work).items():
+            if name == "gem" and importlib.util.find_spec("quadprog") is None:
+                print("gem is left out: Avalanche's needs quadprog (pip install quadprog)")
+                continue
+            runs = {
+                "ours": lambda make=method, w=work: ours(make(), work=w),
+                "theirs": lambda s=strategy, o=options, w=work: theirs(avalanche, own, s, w, **o),
+                "from tensors": lambda s=strategy, o=options, w=work: theirs(avalanche, tensors, s, w, **o),
+            }
+            if bare is not None:
+                runs["bare"] = lambda make=bare: make().train()
+            seconds = measure(runs, n)
+            for peer, words in PEERS:
+                if peer in seconds:
+                    rows[f"{name}, {size}, {words}"] = ratio(seconds, "ours", peer)
+                    targets[f"{name}, {size}, {words}"] = {"theirs": AT_LEAST[name], "bare": LIMIT}.get(peer)
+            print(name, size, {peer: round(float(np.median(s)), 2) for peer, s in seconds.items()}, flush=True)
     report("speed_methods", rows, targets, f"python benchmarks/speed/methods.py {n}")
 
 

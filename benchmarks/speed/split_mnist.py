@@ -1,6 +1,6 @@
 """Split MNIST for Avalanche, for rlcl and for bare loops: the same network, optimizer and minibatches.
 
-MLP 400-400, SGD, batch 128, one epoch an experience.
+SGD, one epoch an experience, the digits in order.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -25,7 +26,7 @@ from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.training.trainer import Trainer
 from rlcl.types import Budget
 
-HIDDEN, BATCH, LR = (400, 400), 128, 0.03
+LR = 0.03
 
 Tensors = list[tuple[Tensor, Tensor]]
 STREAM = ClassIncremental(data=Mnist(), experiences=5).make(Seeds(0), Budget(epochs=1))
@@ -40,19 +41,39 @@ TRAIN: Tensors = [encoded(e.train) for e in STREAM]
 TEST: Tensors = [encoded(e.test) for e in STREAM]
 
 
-def network() -> nn.Module:
-    module: nn.Module = Mlp(hidden=HIDDEN).build((1, 28, 28), 10, 1)
+@frozen
+class Work:
+    """What contestants do.
+
+    Args:
+        hidden: units of the layers of the network.
+        batch: examples in a minibatch.
+        experiences: how many of the five.
+    """
+
+    hidden: tuple[int, ...] = (400, 400)
+    batch: int = 128
+    experiences: int = 5
+
+
+LARGE = Work()
+SMALL = Work(hidden=(100, 100), batch=10, experiences=2)
+
+
+def network(work: Work = LARGE) -> nn.Module:
+    module: nn.Module = Mlp(hidden=work.hidden).build((1, 28, 28), 10, 1)
     return module
 
 
-def trainer(*methods: Any) -> Trainer:
-    learner = Classifier(network=Mlp(hidden=HIDDEN), optimizer=Sgd(lr=LR), batch_size=BATCH, methods=methods)
+def trainer(*methods: Any, work: Work = LARGE) -> Trainer:
+    network_ = Mlp(hidden=work.hidden)
+    learner = Classifier(network=network_, optimizer=Sgd(lr=LR), batch_size=work.batch, methods=methods)
     return Trainer(learner, STREAM, Plan(every="end", before=False), encoder=Scale(maximum=255.0))
 
 
-def ours(*methods: Any) -> Trainer:
-    made = trainer(*methods)
-    for experience in made._experiences:
+def ours(*methods: Any, work: Work = LARGE) -> Trainer:
+    made = trainer(*methods, work=work)
+    for experience in made._experiences[: work.experiences]:
         for _ in made.learner.learn(experience):
             pass
     return made
@@ -85,14 +106,14 @@ def split_mnist(avalanche: Any) -> Any:
     return avalanche.benchmarks.SplitMNIST(5, fixed_class_order=list(range(10)), dataset_root=str(data_root()))
 
 
-def strategy_of(avalanche: Any, name: str, **options: Any) -> Any:
+def strategy_of(avalanche: Any, name: str, work: Work = LARGE, **options: Any) -> Any:
     plugins, metrics = avalanche.training.plugins, avalanche.evaluation.metrics
-    module = network()
+    module = network(work)
     return getattr(avalanche.training, name)(
         model=module,
         optimizer=torch.optim.SGD(module.parameters(), lr=LR),
         criterion=nn.CrossEntropyLoss(),
-        train_mb_size=BATCH,
+        train_mb_size=work.batch,
         train_epochs=1,
         eval_mb_size=512,
         evaluator=plugins.EvaluationPlugin(metrics.accuracy_metrics(experience=True), loggers=[]),
@@ -100,8 +121,8 @@ def strategy_of(avalanche: Any, name: str, **options: Any) -> Any:
     )
 
 
-def theirs(avalanche: Any, benchmark: Any, name: str, **options: Any) -> Any:
-    strategy = strategy_of(avalanche, name, **options)
-    for experience in benchmark.train_stream:
+def theirs(avalanche: Any, benchmark: Any, name: str, work: Work = LARGE, **options: Any) -> Any:
+    strategy = strategy_of(avalanche, name, work, **options)
+    for experience in benchmark.train_stream[: work.experiences]:
         strategy.train(experience)
     return strategy
