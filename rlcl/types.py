@@ -44,6 +44,7 @@ __all__ = [
     "Position",
     "PredictingMethod",
     "Predictor",
+    "Probe",
     "Record",
     "Scenario",
     "Schedule",
@@ -579,3 +580,9 @@ class Metric(Protocol):
     """A function from :class:`rlcl.evaluation.results.Results` to a number; None where the run does not define it."""
 
     def __call__(self, results: Any) -> float | None: ...
+
+
+class Probe(Protocol):
+    """A number of a network's inside, :class:`rlcl.evaluation.inside.Inside`; None where there is none yet."""
+
+    def __call__(self, network: Any) -> float | None: ...

@@ -26,3 +26,12 @@ METRICS = {
     "forgetting.cw": "rlcl.evaluation.metrics:forgetting_cw",
     "forgetting.cora": "rlcl.evaluation.metrics:forgetting_cora",
 }
+
+PROBES = {
+    "dormant.redo": "rlcl.evaluation.probes:DormantRedo",
+    "dead_units": "rlcl.evaluation.probes:DeadUnits",
+    "effective_rank": "rlcl.evaluation.probes:EffectiveRank",
+    "stable_rank": "rlcl.evaluation.probes:StableRank",
+    "weight_magnitude": "rlcl.evaluation.probes:WeightMagnitude",
+    "gradient_norm": "rlcl.evaluation.probes:GradientNorm",
+}

@@ -83,7 +83,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
         lambda: Trainer(
             learner,
             stream,
-            experiment.evaluation,
+            build(experiment.evaluation, ("evaluation",)),
             encoder=encoder,
             seed=seed,
             device=resolve_device(experiment.device),

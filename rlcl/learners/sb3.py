@@ -26,6 +26,8 @@ from rlcl.types import Encoder, Event, Experience, Method, Position, Setup
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+    from rlcl.learners.sb3_host import Sb3Host
+
 __all__ = ["StableBaselines3"]
 
 FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
@@ -65,10 +67,12 @@ class StableBaselines3:
 
     position: Position = field(init=False, factory=Position)
     model: BaseAlgorithm = field(init=False, default=None)
+    host: Sb3Host = field(init=False, default=None)  # what methods and probes see
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
     _observation_space: gym.Space[Any] = field(init=False, default=None)
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
+    _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -105,8 +109,8 @@ class StableBaselines3:
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
-        host = host_of(self.model, setup.stream.visibility, lambda: self.position)
-        self._attached = attach(self.methods, host, setup.seeds.child("methods"))
+        self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
+        self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
 
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to."""
@@ -153,7 +157,7 @@ class StableBaselines3:
         first, budget = model.num_timesteps, self._env_steps(part)
         try:
             for _ in training(model, budget):
-                position.update = model.num_timesteps - first
+                position.update = self._lived = model.num_timesteps - first
                 position.step = model.num_timesteps
                 finished = position.update >= budget
                 event = None
