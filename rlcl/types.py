@@ -30,6 +30,7 @@ __all__ = [
     "Batch",
     "Boundary",
     "Budget",
+    "Costs",
     "DataSet",
     "Encoder",
     "Event",
@@ -40,6 +41,7 @@ __all__ = [
     "Metric",
     "MixingMethod",
     "Network",
+    "Online",
     "OptimizerFactory",
     "Position",
     "PredictingMethod",
@@ -50,6 +52,7 @@ __all__ = [
     "Schedule",
     "Setup",
     "Sink",
+    "Spending",
     "StreamSpec",
     "Visibility",
     "WeighingHost",
@@ -228,6 +231,24 @@ class Boundary:
     trained_on: int
 
 
+@frozen(kw_only=True)
+class Costs:
+    """What learning has cost, in units that two equal runs agree on.
+
+    Args:
+        parameters: trainable numbers of all networks.
+        memory_bytes: tensors and arrays in the states of the methods and of the learner's own memories: examples,
+            anchors, teachers. Not what a library keeps for itself (replay buffers, Avalanche's plugins).
+        updates: steps of the optimizer of the network that predicts.
+        samples: training inputs drawn, those of memories not counted; env steps for environments.
+    """
+
+    parameters: int
+    memory_bytes: int
+    updates: int
+    samples: int
+
+
 @define
 class Position:
     """Where in the stream a learner stands: the next update is this one. Changes as it learns.
@@ -278,6 +299,7 @@ class Setup:
         seeds: the run's source of randomness; children are spawned by name.
         device: a torch device, for example ``"cpu"``.
         event_interval: updates (env steps) between two events.
+        online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
     """
 
     spec: StreamSpec
@@ -286,6 +308,7 @@ class Setup:
     seeds: Seeds
     device: str = "cpu"
     event_interval: int = 100
+    online: bool = False
 
 
 @runtime_checkable
@@ -347,6 +370,24 @@ class Learner(Predictor, Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Online(Protocol):
+    """A learner that is tested on each minibatch before it trains on it."""
+
+    def online(self) -> float | None:
+        """Mean of the first measure over the examples of the experience in progress, or just ended."""
+        ...
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """A learner that tells what its learning costs."""
+
+    def costs(self) -> Costs:
+        """All of it up to now."""
+        ...
 
 
 @runtime_checkable

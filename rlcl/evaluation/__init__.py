@@ -19,6 +19,7 @@ METRICS = {
     "learning": "rlcl.evaluation.metrics:learning",
     "min": "rlcl.evaluation.metrics:minimum",
     "worst_case": "rlcl.evaluation.metrics:worst_case",
+    "online": "rlcl.evaluation.metrics:online",
     "backward_transfer": "rlcl.evaluation.metrics:backward_transfer",
     "forward_transfer.gem": "rlcl.evaluation.metrics:forward_transfer_gem",
     "forward_transfer.cora": "rlcl.evaluation.metrics:forward_transfer_cora",

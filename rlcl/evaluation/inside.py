@@ -97,7 +97,7 @@ class Inside:
 def _alike(batch: Batch) -> Iterator[Tensor]:
     """Rows (B,) int64 of one task each, for several heads would read one layer in parts; a bounded number at a time."""
     count, ids = len(batch.inputs), batch.task_ids
-    groups = [torch.arange(count)] if ids is None else [(ids == i).nonzero().flatten().cpu() for i in ids.unique()]
+    groups = [torch.arange(count)] if ids is None else [(ids == i).nonzero().flatten().cpu() for i in torch.unique(ids)]
     for group in groups:
         yield from torch.split(group, ROWS_AT_ONCE)
 

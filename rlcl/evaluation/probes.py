@@ -31,7 +31,10 @@ class DormantRedo:
 
 @frozen(kw_only=True)
 class DeadUnits:
-    """Share of hidden units, of all layers together, that are 0 on every input. Source: Dohare et al. 2024, figure 4."""
+    """Share of hidden units that are 0 on every input, of the units of all hidden layers together.
+
+    Source: Dohare et al. 2024, Loss of plasticity in deep continual learning, figure 4.
+    """
 
     def __call__(self, network: Inside) -> float:
         return plasticity.dead_units(network.magnitudes)

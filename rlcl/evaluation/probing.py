@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from attrs import define, field
+from attrs import define
 from torch import Tensor
 
 from rlcl.data.sources import Environment
@@ -45,7 +45,6 @@ class Probing:
     parts: Sequence[Experience]
     encoder: Encoder
     seeds: Seeds
-    _host: Host = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         names = [probe_name(probe) for probe in self.plan.probes]
@@ -53,7 +52,7 @@ class Probing:
             if name in names[:index]:
                 raise UnsupportedError(f"evaluation.probes[{index}]: {name} stands there twice; leave one out")
         if names:
-            self._host = host_of(self.learner)
+            host_of(self.learner)
 
     def look(self, trained_on: int) -> dict[str, float]:
         """Each probe's number by its name, without those that there are not yet.
@@ -65,24 +64,26 @@ class Probing:
         part = self.parts[max(trained_on, 0)]
         if not self.plan.probes or (trained_on < 0 and isinstance(part.train, Environment)):
             return {}
+        host = host_of(self.learner)  # asked for anew: a resumed strategy of Avalanche is another
         try:
-            network = Inside(self._host, self._batch(part))
+            network = Inside(host, self.batch(host, part))
             found = {probe_name(probe): probe(network) for probe in self.plan.probes}
         except UnseenTaskError:  # a head that is not there yet
             return {}
         return {name: float(value) for name, value in found.items() if value is not None}
 
-    def _batch(self, part: Experience) -> Batch:
+    def batch(self, host: Host, part: Experience) -> Batch:
+        """Inputs of an experience, the same ones at each call; of an environment what the learner has met lately."""
         rng, source = self.seeds.child(str(part.index)).numpy(), part.train
         if isinstance(source, Environment):
-            if self._host.kind == "other":
+            if host.kind == "other":
                 raise UnsupportedError(
-                    f"evaluation.probes: what learner {self._host.name} gives is no function of one observation"
+                    f"evaluation.probes: what learner {host.name} gives is no function of one observation"
                 )
-            return self._host.sample(self.plan.probe_samples, rng)
+            return host.sample(self.plan.probe_samples, rng)
         rows = torch.from_numpy(rng.permutation(len(source))[: self.plan.probe_samples]).sort().values
         chosen = source.subset(rows)
-        device = next(self._host.modules[self._host.primary].parameters()).device
+        device = next(host.modules[host.primary].parameters()).device
         inputs = self.encoder.encode(chosen.read()[0]).to(device)
         ids: Tensor | None = chosen.task_ids
         if ids is None and part.task_id is not None:

@@ -18,10 +18,11 @@ from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.ledger import trainable
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
-from rlcl.state import cloned
-from rlcl.types import Encoder, Event, Experience, Method, Position, Setup
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Costs, Encoder, Event, Experience, Method, Position, Setup
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -72,6 +73,7 @@ class StableBaselines3:
     _attached: Attached = field(init=False, default=None)
     _observation_space: gym.Space[Any] = field(init=False, default=None)
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
+    _updates: int = field(init=False, default=0)  # of the network that predicts
     _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
 
     @property
@@ -110,7 +112,22 @@ class StableBaselines3:
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
+        if self.host.optimizers:
+            self.host.optimizers[self.host.primary].register_step_post_hook(self._count)
         self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
+
+    def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._updates += 1
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`; where an algorithm steps past its optimizer, updates as it counts them."""
+        own: int = getattr(self.model, "_n_updates", 0)
+        return Costs(
+            parameters=trainable(self.host.modules.values()),
+            memory_bytes=tensor_bytes(self._attached.state_dict()),
+            updates=self._updates if self.host.optimizers else own,
+            samples=self.position.step,
+        )
 
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to."""
@@ -268,6 +285,7 @@ class StableBaselines3:
                 "model": model_state(self.model),
                 "encoder": self._setup.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
+                "updates": self._updates,
             }
         )
         return state
@@ -280,6 +298,7 @@ class StableBaselines3:
         load_model_state(self.model, state["model"])
         self._setup.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
+        self._updates = state["updates"]
 
 
 def _is_identity(encoder: Encoder) -> bool:

@@ -20,7 +20,20 @@ from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
 from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Boundary, Encoder, Event, Experience, Learner, Record, Setup, Sink
+from rlcl.types import (
+    AdaptingEncoder,
+    Boundary,
+    Costs,
+    Encoder,
+    Event,
+    Experience,
+    Learner,
+    Online,
+    Record,
+    Setup,
+    Sink,
+    Spending,
+)
 
 __all__ = ["Outcome", "Trainer"]
 
@@ -59,6 +72,7 @@ class Trainer:
     _due: int | None = field(init=False, default=-1)  # trained on when what is evaluated next is evaluated
     _ending: bool = field(init=False, default=True)  # whether that evaluation is at a boundary
     _told: dict[str, float] = field(init=False, factory=dict)  # of what is due, as its last update left the learner
+    _spent: tuple[int, int] = field(init=False, default=(0, 0))  # updates and samples up to the last boundary
     _probing: Probing = field(init=False, default=None)
     _globals: dict[str, Any] | None = field(init=False, default=None)  # to start from, whatever else has drawn since
 
@@ -81,8 +95,12 @@ class Trainer:
                 seeds=seeds.child("learner"),
                 device=self.device,
                 event_interval=self.event_interval,
+                online=self.evaluation.online,
             )
         )
+        if self.evaluation.online and not isinstance(self.learner, Online):
+            name = name_of("learner", self.learner)
+            raise UnsupportedError(f"evaluation.online: learner {name} predicts nothing in training; leave it out")
         parts = [part for experience in self._experiences for part in experience.parts]
         self._probing = Probing(self.learner, self.evaluation, parts, self.encoder, seeds.child("probes"))
         self._globals = global_state()
@@ -157,6 +175,18 @@ class Trainer:
         if self._planned(trained_on, ending):
             with preserved_global_state():
                 self._told |= self._probing.look(trained_on)
+        if ending and isinstance(self.learner, Online) and self.evaluation.online:
+            online = self.learner.online()
+            if online is not None:
+                self._told[f"{measure_named(self.learner.measures[0]).name}.online"] = online
+        if ending and isinstance(self.learner, Spending):
+            self._told |= self._spending(self.learner.costs())
+
+    def _spending(self, costs: Costs) -> dict[str, float]:
+        """What the experience that ends has cost, its updates and samples alone; what is held as it is now."""
+        (updates, samples), self._spent = self._spent, (costs.updates, costs.samples)
+        spent = attrs.evolve(costs, updates=costs.updates - updates, samples=costs.samples - samples)
+        return {name: float(value) for name, value in attrs.asdict(spent).items()}
 
     def _planned(self, trained_on: int, ending: bool) -> bool:
         if not ending:
@@ -228,6 +258,7 @@ class Trainer:
                 "due": self._due,
                 "ending": self._ending,
                 "told": self._told,
+                "spent": self._spent,
                 "globals": global_state() if self._globals is None else self._globals,
             }
         )
@@ -236,7 +267,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self._trained, self._due, self._ending = state["trained"], state["due"], state["ending"]
-        self._told = dict(state["told"])
+        self._told, self._spent = dict(state["told"]), tuple(state["spent"])
         self._globals = cloned(state["globals"])
         load_global_state(state["globals"])
 
