@@ -14,7 +14,7 @@ from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.inside import Inside, host_of
 from rlcl.evaluation.plan import Plan
 from rlcl.registry import name_of
-from rlcl.seeding import Seeds
+from rlcl.seeding import Seeds, preserved_global_state
 from rlcl.types import Batch, Encoder, Experience, Host, Probe
 
 __all__ = ["Probing", "probe_name"]
@@ -66,8 +66,9 @@ class Probing:
             return {}
         host = host_of(self.learner)  # asked for anew: a resumed strategy of Avalanche is another
         try:
-            network = Inside(host, self.batch(host, part))
-            found = {probe_name(probe): probe(network) for probe in self.plan.probes}
+            with preserved_global_state():
+                network = Inside(host, self.batch(host, part))
+                found = {probe_name(probe): probe(network) for probe in self.plan.probes}
         except UnseenTaskError:  # a head that is not there yet
             return {}
         return {name: float(value) for name, value in found.items() if value is not None}

@@ -239,9 +239,7 @@ class GradientLearner(ABC):
         self._setup = setup
         self._encoder = setup.encoder
         if setup.online and type(self).scores is GradientLearner.scores:
-            raise UnsupportedError(
-                f"evaluation.online: learner {self.name} predicts nothing while it trains; leave it out"
-            )
+            raise UnsupportedError(f"evaluation.online: learner {self.name} predicts nothing in training; leave it out")
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         self._watch = Watch(self.early_stopping)

@@ -173,8 +173,7 @@ class Trainer:
         """Notes an evaluation, and what only the learner at this moment can tell: its last gradients, its rollouts."""
         self._due, self._ending, self._told = trained_on, ending, {}
         if self._planned(trained_on, ending):
-            with preserved_global_state():
-                self._told |= self._probing.look(trained_on)
+            self._told |= self._probing.look(trained_on)
         if ending and isinstance(self.learner, Online) and self.evaluation.online:
             online = self.learner.online()
             if online is not None:
