@@ -42,6 +42,7 @@ format: $(INSTALLED)  ## Let ruff mend what it can
 
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/classifier.py
+	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/sb3.py
 	$(BIN)/python benchmarks/speed/continual.py
 	$(BIN)/python benchmarks/speed/scaling.py

@@ -38,6 +38,7 @@ KINDS: Mapping[str, str] = {
     "method": "rlcl.methods:METHODS",
     "measure": "rlcl.evaluation:MEASURES",
     "metric": "rlcl.evaluation:METRICS",
+    "probe": "rlcl.evaluation:PROBES",
 }
 
 SYNONYMS: Mapping[str, str] = {

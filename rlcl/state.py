@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["cloned", "flatten", "unflatten"]
+__all__ = ["cloned", "flatten", "tensor_bytes", "unflatten"]
 
 
 def cloned(tree: Any) -> Any:
@@ -30,6 +30,15 @@ def cloned(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return type(tree)(cloned(value) for value in tree)
     return tree
+
+
+def tensor_bytes(tree: Any) -> int:
+    """What the tensors and arrays of a tree take."""
+    if isinstance(tree, Tensor | np.ndarray):
+        return tree.nbytes
+    if isinstance(tree, Mapping):
+        return sum(map(tensor_bytes, tree.values()))
+    return sum(map(tensor_bytes, tree)) if isinstance(tree, list | tuple) else 0
 
 
 def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -32,6 +32,7 @@ __all__ = [
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
+    "Costs",
     "DataSet",
     "Encoder",
     "Event",
@@ -44,17 +45,20 @@ __all__ = [
     "MixingMethod",
     "NativeHost",
     "Network",
+    "Online",
     "OptimizerFactory",
     "PenalizingMethod",
     "Position",
     "PredictingMethod",
     "Predictor",
+    "Probe",
     "RawHost",
     "Record",
     "Scenario",
     "Schedule",
     "Setup",
     "Sink",
+    "Spending",
     "StreamSpec",
     "Visibility",
     "WeighingHost",
@@ -256,6 +260,24 @@ class Boundary:
     trained_on: int
 
 
+@frozen(kw_only=True)
+class Costs:
+    """What learning has cost, in units that two equal runs agree on.
+
+    Args:
+        parameters: trainable numbers of all networks.
+        memory_bytes: tensors and arrays in the states of the methods and of the learner's own memories: examples,
+            anchors, teachers. Not what a library keeps for itself (replay buffers, Avalanche's plugins).
+        updates: steps of the optimizer of the network that predicts.
+        samples: training inputs drawn, those of memories not counted; env steps for environments.
+    """
+
+    parameters: int
+    memory_bytes: int
+    updates: int
+    samples: int
+
+
 @define
 class Position:
     """Where in the stream a learner stands: the next update is this one. Changes as it learns.
@@ -309,6 +331,7 @@ class Setup:
         device: a torch device, for example ``"cpu"``.
         event_interval: updates (env steps) between two events.
         boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
+        online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
     """
 
     spec: StreamSpec
@@ -318,6 +341,7 @@ class Setup:
     device: str = "cpu"
     event_interval: int = 100
     boundary: BoundaryPolicy = BoundaryPolicy()
+    online: bool = False
 
 
 @runtime_checkable
@@ -387,6 +411,24 @@ class BoundaryLearner(Protocol):
 
     def refuses(self, key: str) -> str | None:
         """Why it can only keep what a key of the policy names, None where it can do otherwise; asked when prepared."""
+        ...
+
+
+@runtime_checkable
+class Online(Protocol):
+    """A learner that is tested on each minibatch before it trains on it."""
+
+    def online(self) -> float | None:
+        """Mean of the first measure over the examples of the experience in progress, or just ended."""
+        ...
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """A learner that tells what its learning costs."""
+
+    def costs(self) -> Costs:
+        """All of it up to now."""
         ...
 
 
@@ -666,3 +708,9 @@ class Metric(Protocol):
     """A function from :class:`rlcl.evaluation.results.Results` to a number; None where the run does not define it."""
 
     def __call__(self, results: Any) -> float | None: ...
+
+
+class Probe(Protocol):
+    """A number of a network's inside, :class:`rlcl.evaluation.inside.Inside`; None where there is none yet."""
+
+    def __call__(self, network: Any) -> float | None: ...

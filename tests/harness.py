@@ -234,11 +234,7 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
 
 def learner_host(learner: Any) -> Any:
     """What methods see of a library's learner."""
-    if hasattr(learner, "host"):
-        return learner.host
-    from rlcl.learners.sb3_host import host_of
-
-    return host_of(learner.model, learner._setup.stream.visibility, lambda: learner.position)
+    return learner.host
 
 
 def classifier(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Classifier:

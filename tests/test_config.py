@@ -117,6 +117,7 @@ OPTIMIZERS = {"sgd": "MODULE:Sgd", "adam": "MODULE:Adam"}
 LEARNERS = {"classifier": "MODULE:Classifier", "plain": "MODULE:Plain", "data": "MODULE:Data"}
 METHODS = {"rehearsal": "MODULE:Rehearsal", "ewc": "MODULE:Ewc"}
 METRICS = {}
+PROBES = {}
 """
 
 GOOD = """\

@@ -15,21 +15,24 @@ import torch
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def measure(contestants: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[float]]:
+def measure(
+    contestants: Mapping[str, Callable[[], Any]], repetitions: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each repetition of each contestant, by name; the order turns round each time.
 
     Args:
         contestants: by name; each call does the whole work once.
         repetitions: of all of them; one more, that warms up, is not counted.
+        clock: tells seconds.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for repetition in range(repetitions + 1):
         for name in names if repetition % 2 else reversed(names):
-            started = time.perf_counter()
+            started = clock()
             contestants[name]()
             if repetition:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 

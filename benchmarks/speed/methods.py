@@ -2,10 +2,10 @@
 
 Split MNIST, SGD, one thread, no evaluation within training; boundaries (Fisher information, memories) are in
 the time. Two sizes: MLP 400-400 with minibatches of 128, whose updates are matrix products for the most part, over
-five experiences, and MLP 100-100 with minibatches of 10 (as Buzzega et al. 2020 have it) over two. Ours and Avalanche start from MNIST's bytes, Avalanche by its own
-SplitMNIST; "from tensors" gives it the encoded float tensors that the bare loops have. GEM needs quadprog
-on Avalanche's side, and is left out where that is not installed. Rehearsal's bare
-loop stands in continual.py.
+five experiences, and MLP 100-100 with minibatches of 10 (as Buzzega et al. 2020 have it) over two. Ours and
+Avalanche start from MNIST's bytes, Avalanche by its own SplitMNIST; "from tensors" gives it the encoded float
+tensors that the bare loops have. GEM needs quadprog on Avalanche's side, and is left out where that is not
+installed. Rehearsal's bare loop stands in continual.py.
 
     python benchmarks/speed/methods.py [repetitions]
 """

@@ -76,12 +76,14 @@ def _run(experiment: Experiment, root: Path, console: Console) -> None:
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
     from rlcl.evaluation.results import measure_named
     from rlcl.report.figures import r_figure
-    from rlcl.report.tables import criteria_table, metrics_table, r_table, summaries
-    from rlcl.tracking.folder import disk_errors
+    from rlcl.report.tables import costs_line, criteria_table, metrics_table, probes_table, r_table, summaries
+    from rlcl.tracking.folder import disk_errors, read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)
     console.print(r_table(outcomes, names), metrics_table(found))
+    if (probes := probes_table(outcomes, names)) is not None:
+        console.print(probes)
     if experiment.objective and experiment.objective.success:
         console.print(criteria_table(experiment.objective.criteria, found))
     again = sum(f.repeated for f in finished)
@@ -95,5 +97,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
         seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
         title = f"{experiment.name}: {called}, {seeds}"
         r_figure(matrix, names, measure, title).savefig(folder / "R.png", dpi=120)
+    spent = [read_json(f.path / "summary.json") for f in finished]
+    console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
     console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)

@@ -77,7 +77,7 @@ def show(
 
 
 def _show(path: Path, console: Console) -> None:
-    from rlcl.report.tables import metrics_table, r_table, summaries
+    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries
     from rlcl.tracking.folder import read_json, read_records
     from rlcl.training.trainer import Outcome
 
@@ -90,6 +90,9 @@ def _show(path: Path, console: Console) -> None:
     if summary:
         outcome = Outcome(read_records(path), tuple(summary["measures"]), tuple(summary["names"]))
         console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome])))
+        if (probes := probes_table([outcome], summary["experiences"])) is not None:
+            console.print(probes)
+        console.print(f"cost: {costs_line([outcome], [summary])}", highlight=False, soft_wrap=True)
     console.print(f"tensorboard --logdir {path}", highlight=False, soft_wrap=True)
 
 

@@ -36,6 +36,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Learner: "learner",
     rlcl.types.Method: "method",
     rlcl.types.Metric: "metric",
+    rlcl.types.Probe: "probe",
 }
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {

@@ -19,10 +19,20 @@ METRICS = {
     "learning": "rlcl.evaluation.metrics:learning",
     "min": "rlcl.evaluation.metrics:minimum",
     "worst_case": "rlcl.evaluation.metrics:worst_case",
+    "online": "rlcl.evaluation.metrics:online",
     "backward_transfer": "rlcl.evaluation.metrics:backward_transfer",
     "forward_transfer.gem": "rlcl.evaluation.metrics:forward_transfer_gem",
     "forward_transfer.cora": "rlcl.evaluation.metrics:forward_transfer_cora",
     "forgetting.chaudhry": "rlcl.evaluation.metrics:forgetting_chaudhry",
     "forgetting.cw": "rlcl.evaluation.metrics:forgetting_cw",
     "forgetting.cora": "rlcl.evaluation.metrics:forgetting_cora",
+}
+
+PROBES = {
+    "dormant.redo": "rlcl.evaluation.probes:DormantRedo",
+    "dead_units": "rlcl.evaluation.probes:DeadUnits",
+    "effective_rank": "rlcl.evaluation.probes:EffectiveRank",
+    "stable_rank": "rlcl.evaluation.probes:StableRank",
+    "weight_magnitude": "rlcl.evaluation.probes:WeightMagnitude",
+    "gradient_norm": "rlcl.evaluation.probes:GradientNorm",
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.evaluation.results import Array, Results
+from rlcl.evaluation.results import Array, Results, measure_named
 
 __all__ = [
     "average",
@@ -25,6 +25,7 @@ __all__ = [
     "incremental",
     "learning",
     "minimum",
+    "online",
     "worst_case",
 ]
 
@@ -122,6 +123,21 @@ def worst_case(results: Results) -> float | None:
     if matrix is None or low is None:
         return None
     return float(matrix[-1, -1] / len(matrix) + (1 - 1 / len(matrix)) * low)
+
+
+def online(results: Results) -> float | None:
+    """Mean over all training examples of how well each was predicted before the update that it served.
+
+    Of the records of ``evaluation.online``, each experience weighed by its samples; not defined without them.
+
+    Source: Gama et al. 2013, On evaluating stream learning algorithms, section 3 (prequential).
+    """
+    name = f"{measure_named(results.measure).name}.online"
+    values = {r.trained_on: r.value for r in results.records if r.metric == name}
+    samples = {r.trained_on: r.value for r in results.records if r.metric == "samples"}
+    weights = {t: samples.get(t, 1.0) for t in values}
+    total = sum(weights.values())
+    return results.sign * sum(weights[t] * values[t] for t in values) / total if total else None
 
 
 def _changes(results: Results) -> Array | None:

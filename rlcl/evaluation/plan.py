@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import frozen
 
 from rlcl.config import option
+from rlcl.types import Probe
 
 __all__ = ["Interval", "Plan"]
 
@@ -46,6 +47,10 @@ class Plan:
         episodes: whole episodes an environment is evaluated for.
         episode_steps: env steps after which an episode is cut off, for environments that never end.
         metrics: names to compute at the end; all that apply by default.
+        probes: what is told of the network's inside at each evaluation, on inputs of the experience trained on.
+        probe_samples: inputs that probes look at, the same ones at each evaluation of an experience; what
+            the ranks come to depends on how many.
+        online: whether each minibatch is predicted before the update that it serves, and how well is recorded.
     """
 
     every: Literal["experience", "end"] | Interval = option("experience", help="experience, end or an interval")
@@ -55,3 +60,6 @@ class Plan:
     episodes: int = option(20, ge=1, help="whole episodes an environment is evaluated for")
     episode_steps: int = option(10_000, ge=1, help="env steps after which an episode is cut off")
     metrics: tuple[str, ...] = option((), help="names to compute at the end; all that apply by default")
+    probes: tuple[Probe, ...] = option((), converter=tuple, help="what is told of the network's inside")
+    probe_samples: int = option(512, ge=2, help="inputs that probes look at")
+    online: bool = option(False, help="record how well each minibatch was predicted before its update")

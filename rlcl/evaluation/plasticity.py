@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["dead_units", "dormancy", "dormant", "effective_rank", "weight_magnitude"]
+__all__ = ["dead_units", "dormancy", "dormant", "effective_rank", "gradient_norm", "stable_rank", "weight_magnitude"]
 
 
 def dormancy(magnitude: Tensor) -> Tensor:
@@ -24,14 +24,27 @@ def dormancy(magnitude: Tensor) -> Tensor:
     return magnitude / magnitude.mean().clamp_min(torch.finfo(magnitude.dtype).tiny)
 
 
-def dormant(h: Tensor, threshold: float) -> float:
-    """Share in [0, 1] of units whose score is at most the threshold; h (N, U). Source: as :func:`dormancy`."""
-    return float((dormancy(h.abs().mean(0)) <= threshold).float().mean())
+def dormant(magnitudes: Sequence[Tensor], threshold: float) -> float:
+    """Share in [0, 1], of the units of all layers together, whose score is at most the threshold.
+
+    Args:
+        magnitudes: (U,) of each layer, as :func:`dormancy` takes them; at least one.
+        threshold: at least 0 (tau).
+
+    Source: Sokar et al. 2023, section 3, who count over the whole network.
+    """
+    return float((torch.cat([dormancy(m) for m in magnitudes]) <= threshold).float().mean())
 
 
-def dead_units(h: Tensor) -> float:
-    """Share in [0, 1] of units that are 0 on every input; h (N, U). Source: Dohare et al. 2024, figure 4."""
-    return float((h == 0).all(0).float().mean())
+def dead_units(magnitudes: Sequence[Tensor]) -> float:
+    """Share in [0, 1], of the units of all layers together, that are 0 on every input.
+
+    Args:
+        magnitudes: (U,) of each layer, mean over inputs of the magnitude of each unit's activation.
+
+    Source: Dohare et al. 2024, Loss of plasticity in deep continual learning, figure 4.
+    """
+    return float((torch.cat(list(magnitudes)) == 0).float().mean())
 
 
 def effective_rank(h: Tensor) -> float:
@@ -46,7 +59,30 @@ def effective_rank(h: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
+def stable_rank(h: Tensor, share: float = 0.99) -> float:
+    """How many singular values of h (N, U), the largest first, add up to a share of their sum; 0 where h is 0.
+
+    Dohare et al. call this the stable rank, and Kumar et al. srank. Rudelson & Vershynin 2007, whose word it is,
+    mean another number by it: the squared Frobenius norm over the squared greatest singular value.
+
+    Source: Kumar et al. 2021, Implicit under-parameterization inhibits data-efficient deep reinforcement learning,
+    section 3 (delta = 1 - share); Dohare et al. 2024, Loss of plasticity in deep continual learning.
+    """
+    values = torch.linalg.svdvals(h.double())
+    if not values.any():
+        return 0.0
+    return float((values.cumsum(0) / values.sum() < share).sum() + 1)
+
+
 def weight_magnitude(weights: Iterable[Tensor]) -> float:
     """The mean magnitude of all weights together. Source: Dohare et al. 2024, figure 4."""
     flat = torch.cat([w.flatten() for w in weights])
     return float(flat.abs().mean())
+
+
+def gradient_norm(gradients: Sequence[Tensor]) -> float:
+    """The Euclidean norm of all gradients together.
+
+    Source: Abbas et al. 2023, Loss of plasticity in continual deep reinforcement learning, who see it collapse.
+    """
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients)))))

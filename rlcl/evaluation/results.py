@@ -116,7 +116,7 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
     return values
 
 
-OWN = frozenset({"average", "incremental", "learning", "min", "worst_case"})
+OWN = frozenset({"average", "incremental", "learning", "min", "worst_case", "online"})
 
 
 def reported_names(measures: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
         lambda: Trainer(
             learner,
             stream,
-            experiment.evaluation,
+            build(experiment.evaluation, ("evaluation",)),
             encoder=encoder,
             boundary=experiment.boundary,
             seed=seed,

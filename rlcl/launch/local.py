@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import attrs
 from attrs import define, frozen
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from rlcl.config import unstructure
 from rlcl.errors import DivergenceError, RlclError, RunFolderError
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
+from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.tracking.progress import PlainProgress, progress_for
@@ -178,7 +180,7 @@ def _status_of(folder: RunFolder) -> Iterator[None]:
 
 
 def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: Console, stop: Stop) -> None:
-    seconds = _resume(trainer, folder, console)
+    clock = _resume(trainer, folder, console)
     names = tuple(e.name for e in trainer.stream.evaluated)
     measures = tuple(trainer.learner.measures)
     with disk_errors(folder.path):
@@ -190,10 +192,9 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
         log = (folder.path / "log.txt").open("a")
         lines = PlainProgress(Console(file=log, width=200), _now, trained, measures, steps)
         sinks: Sequence[Sink] = (folder, board, lines, progress)
-        started = time.monotonic()
         try:
-            _drain(experiment, trainer, folder, sinks, progress.step, stop, seconds)
-            seconds += time.monotonic() - started
+            _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
+            spent = clock.total
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
             board.summary(dump(experiment), _settings(experiment, trainer.seed), outcome.metrics)
         finally:
@@ -209,7 +210,7 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
             "experiences": list(names),
             "names": list(experiment.evaluation.metrics),
             "steps": trainer.learner.position.step,
-            "seconds": seconds,
+            **attrs.asdict(spent),
         },
     )
     folder.write_status("finished", step=trainer.learner.position.step)
@@ -222,16 +223,15 @@ def _drain(
     sinks: Sequence[Sink],
     count: Callable[[int, int], None],
     stop: Stop,
-    seconds: float,
+    clock: Clock,
 ) -> None:
     """Runs the trainer into the sinks, with a checkpoint at each boundary and every few minutes."""
     learner, interval = trainer.learner, experiment.checkpoint_minutes * 60
     numbers = _next_number(folder)
-    started = saved = time.monotonic()
+    saved = time.monotonic()
 
     def save() -> None:
-        now = time.monotonic()
-        state = {"trainer": trainer.state_dict(), "lengths": folder.lengths(), "seconds": seconds + now - started}
+        state = {"trainer": trainer.state_dict(), "lengths": folder.lengths(), "clock": clock.state_dict()}
         checkpoint.save(folder.checkpoints, next(numbers), state)
         position = learner.position
         folder.write_status("running", step=position.step, experience=position.experience, of=len(trainer.stream))
@@ -242,6 +242,8 @@ def _drain(
                 sink.write(item)
         if isinstance(item, Record):
             continue
+        if isinstance(item, Boundary) and item.trained_on >= 0:
+            folder.write_cost(item.trained_on, item.step, clock.lap())
         position = learner.position
         count(position.step, min(position.experience + position.segment, len(trainer.stream) - 1))
         at_boundary = isinstance(item, Boundary)
@@ -253,19 +255,21 @@ def _drain(
             raise Interrupted(stop.signum, folder.path, within=learner.resumable_within)
 
 
-def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> float:
-    """Loads the newest whole checkpoint, if any, and cuts the files to what it vouches for."""
+def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> Clock:
+    """Loads the newest whole checkpoint, if any, and cuts the files to what it vouches for; the time so far."""
+    clock = Clock()
     found = checkpoint.load_newest(folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
     if found is None:
         folder.open({})
-        return 0.0
+        return clock
     _, state = found
     trainer.load_state_dict(state["trainer"])
     folder.open(state["lengths"])
     step = trainer.learner.position.step
     if step:
         console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
-    return float(state["seconds"])
+    clock.load_state_dict(state["clock"])
+    return clock
 
 
 def _now() -> str:

@@ -21,14 +21,15 @@ from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.alternation import alternating
 from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.ledger import trainable
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, preserved_global_state, seed_globals
-from rlcl.state import cloned
-from rlcl.types import Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Costs, Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
 
 if TYPE_CHECKING:
     from rlcl.learners.avalanche_experiences import Encoded
@@ -175,6 +176,15 @@ class Avalanche:
             "exploration": "it does not explore",
         }
         return reasons.get(key)
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`; its samples are those of its minibatches, its memories' among them."""
+        return Costs(
+            parameters=trainable([self.module]),
+            memory_bytes=tensor_bytes(self._attached.state_dict()),
+            updates=self.position.step,
+            samples=self._watch.seen,
+        )
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to over its own data."""

@@ -49,6 +49,7 @@ class Watch:
     hand_over: Callable[[], None] | None = None
     updates: int = 0
     samples: int = 0
+    seen: int = 0  # samples of all updates
     loss: Tensor = field(factory=lambda: torch.zeros(()))
     losses: int = 0
     _told: int = 0
@@ -66,6 +67,7 @@ class Watch:
     def after_training_iteration(self, strategy: Any, **_: Any) -> None:
         self.updates += 1
         self.samples += len(strategy.mb_x)
+        self.seen += len(strategy.mb_x)
         self.loss = self.loss + strategy.loss.detach().mean().cpu()
         self.losses += 1
 

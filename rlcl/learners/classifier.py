@@ -127,6 +127,12 @@ class Classifier(GradientLearner):
         assert batch.targets is not None
         return self._losses(self.outputs(self.augmented(batch.inputs), batch.task_ids), batch.targets)
 
+    def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """(S,) whether the greatest logit is that of the class, of the examples that show theirs."""
+        assert batch.targets is not None
+        right = outputs.argmax(1) == batch.targets
+        return right if self.labelled == 1 else right[batch.targets != HIDDEN]
+
     def targets(self, part: Experience, y: Tensor) -> Tensor:
         """The labels (N,) that are shown, -1 for the others; class weights follow what has been seen."""
         if self.class_weights == "balanced":

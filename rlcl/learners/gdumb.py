@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import torch
 import torch.nn.functional as F  # noqa: N812
 from attrs import define, field
 from torch import Tensor, nn
 
 from rlcl.config import option
+from rlcl.learners.ledger import trainable
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.one_pass import OnePassLearner
 from rlcl.learners.optimizers import Sgd
@@ -20,7 +22,8 @@ from rlcl.methods.class_memory import GreedyMemory
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.seeding import Seeds
-from rlcl.types import Batch, Network, OptimizerFactory, Schedule, Setup
+from rlcl.state import tensor_bytes
+from rlcl.types import Batch, Costs, Network, OptimizerFactory, Schedule, Setup
 
 __all__ = ["GDumb"]
 
@@ -56,6 +59,7 @@ class GDumb(OnePassLearner):
     _memory: GreedyMemory = field(init=False, default=None)
     _shape: tuple[int, ...] = field(init=False, default=())
     _known: Tensor = field(init=False, default=None)
+    _updates: int = field(init=False, default=0)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -99,6 +103,7 @@ class GDumb(OnePassLearner):
         update = Update(optimizer, self.module, 1, None, "float32", self.schedule, None, setup.device)
         held, size = self._memory.held(), len(self._memory)
         updates = self.epochs * -(-size // self.training_batch_size)
+        self._updates += updates
         order = Shuffle(seeds.child("order").torch())
         loss = torch.zeros(())
         with torch.random.fork_rng(devices=[]):  # dropout
@@ -111,6 +116,15 @@ class GDumb(OnePassLearner):
     def _loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
         return F.cross_entropy(self.module(batch.inputs), batch.targets)
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`."""
+        return attrs.evolve(
+            super().costs(),
+            parameters=trainable([self.module]),
+            memory_bytes=tensor_bytes(self._memory.state_dict()),
+            updates=self._updates,
+        )
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation)."""
@@ -127,9 +141,15 @@ class GDumb(OnePassLearner):
         return logits.masked_fill(~possible, -torch.inf).argmax(1).cpu(), None
 
     def statistics(self) -> dict[str, Any]:
-        return {"module": dict(self.module.state_dict()), "memory": self._memory.state_dict(), "known": self._known}
+        return {
+            "module": dict(self.module.state_dict()),
+            "memory": self._memory.state_dict(),
+            "known": self._known,
+            "updates": self._updates,
+        }
 
     def load_statistics(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self._memory.load_state_dict(state["memory"], self._setup.device)
         self._known = state["known"].to(self._setup.device)
+        self._updates = state["updates"]

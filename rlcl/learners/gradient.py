@@ -21,6 +21,7 @@ from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
+from rlcl.learners.ledger import Ledger, trainable
 from rlcl.learners.minibatches import (
     ROWS_AT_ONCE,
     Loader,
@@ -37,11 +38,12 @@ from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
-from rlcl.state import cloned
+from rlcl.state import cloned, tensor_bytes
 from rlcl.streams.stream import Stream
 from rlcl.types import (
     Augmentation,
     Batch,
+    Costs,
     Encoder,
     Event,
     Experience,
@@ -114,11 +116,16 @@ class GradientLearner(ABC):
     _updating: bool = field(init=False, default=False)
     _loss_sum: Tensor = field(init=False, default=None)
     _loss_count: int = field(init=False, default=0)
+    _ledger: Ledger = field(init=False, default=None)
 
     # What a concrete learner says.
 
     # Whether its loss is a mean over examples, each times its weight, that ends with `with_memory`.
     weighs: ClassVar[bool] = False
+
+    def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """(S,) the first measure of examples one by one, by the outputs (B, K) of the training pass."""
+        raise NotImplementedError
 
     @property
     @abstractmethod
@@ -273,6 +280,8 @@ class GradientLearner(ABC):
         self._setup = setup
         self._encoder = setup.encoder
         self._fitting = EncoderFitting.of(setup)
+        if setup.online and type(self).scores is GradientLearner.scores:
+            raise UnsupportedError(f"evaluation.online: learner {self.name} predicts nothing in training; leave it out")
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         self._watch = Watch(self.early_stopping)
@@ -294,6 +303,7 @@ class GradientLearner(ABC):
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
         self._augmenting = setup.seeds.child("augment").torch()
         self._loss_sum = torch.zeros((), device=setup.device)
+        self._ledger = Ledger(setup.device)
         self._attached = attach((*self.methods, *self.own_methods), self, setup.seeds.child("methods"))
         self._update = Update(
             self._optimizer,
@@ -383,6 +393,7 @@ class GradientLearner(ABC):
             if self._fitting.due(part):
                 self._encoder.fit(fitted_on(source))
             watch.start()
+            self._ledger.start()
         targets = None if source.targets is None else self.targets(part, source.targets)
         data = self._just_learned = self._loader.load(source, targets, part.task_id)
         updates, epoch = self._updates(part), epoch_updates(len(source), self.batch_size, self.drop_last)
@@ -396,6 +407,9 @@ class GradientLearner(ABC):
             self._passes.clear()
             self._loss_sum += self._update(self._objective, joined)
             self._loss_count += 1
+            if self._setup.online:
+                self._ledger.score(self.scores(self.given, batch))
+            self._ledger.samples += len(batch.inputs)
             position.update += 1
             position.step += 1
             drawn += len(batch.inputs)
@@ -427,6 +441,19 @@ class GradientLearner(ABC):
         with self._eager():
             self._attached.end(experience)
         self._just_learned = None
+
+    def online(self) -> float | None:
+        """See :class:`rlcl.types.Online`: in training mode, with augmentations and dropout as in the update."""
+        return self._ledger.mean
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`."""
+        return Costs(
+            parameters=trainable([self.module]),
+            memory_bytes=tensor_bytes(self._attached.state_dict()),
+            updates=self.position.step,
+            samples=self._ledger.samples,
+        )
 
     def _schedule_place(self, experience: Experience, part: Experience) -> tuple[int, int]:
         """Updates before a part, and in all, of what the schedule runs over."""
@@ -529,6 +556,7 @@ class GradientLearner(ABC):
                 "shuffle": self._shuffle.state_dict(),
                 "augmenting": self._augmenting.get_state(),
                 "loss": [self._loss_sum, self._loss_count],
+                "ledger": self._ledger.state_dict(),
                 "watch": self._watch.state_dict(),
             }
         )
@@ -544,6 +572,7 @@ class GradientLearner(ABC):
         self._shuffle.load_state_dict(state["shuffle"])
         self._augmenting.set_state(state["augmenting"])
         self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
+        self._ledger.load_state_dict(state["ledger"])
         self._watch.load_state_dict(state["watch"])
 
 

@@ -20,8 +20,8 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
-from rlcl.state import cloned
-from rlcl.types import Budget, Encoder, Event, Experience, Position, Setup
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Budget, Costs, Encoder, Event, Experience, Position, Setup
 
 __all__ = ["OnePassLearner"]
 
@@ -39,6 +39,7 @@ class OnePassLearner(ABC):
     position: Position = field(init=False, factory=Position)
     _setup: Setup = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
+    _samples: int = field(init=False, default=0)
 
     @property
     @abstractmethod
@@ -128,6 +129,7 @@ class OnePassLearner(ABC):
             began = time.perf_counter()
             x, y = source.subset(rows).read()
             said = self.observe(self.encoded(x), y)
+            self._samples += len(rows)
             position.update += 1
             position.step += 1
             finished = position.update == len(minibatches)
@@ -144,6 +146,10 @@ class OnePassLearner(ABC):
                     position.experience += 1
             yield event
 
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`: its statistics are its memory."""
+        return Costs(parameters=0, memory_bytes=tensor_bytes(self.statistics()), updates=0, samples=self._samples)
+
     def encoded(self, x: Any) -> Tensor:
         """Raw inputs (B, *observation) as (B, features) float32."""
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
@@ -155,6 +161,7 @@ class OnePassLearner(ABC):
                 "position": attrs.asdict(self.position),
                 "encoder": self.encoder.state_dict(),
                 "statistics": self.statistics(),
+                "samples": self._samples,
             }
         )
         return state
@@ -164,6 +171,7 @@ class OnePassLearner(ABC):
         self.position = Position(**state["position"])
         self.encoder.load_state_dict(state["encoder"])
         self.load_statistics(state["statistics"])
+        self._samples = state["samples"]
 
 
 def _rows(experience: Experience) -> int:

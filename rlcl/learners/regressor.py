@@ -63,6 +63,11 @@ class Regressor(GradientLearner):
         predictions = self.outputs(self.augmented(batch.inputs), batch.task_ids)
         return (predictions - batch.targets).square().mean(1)
 
+    def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """(B,) mean squared errors over the predicted numbers."""
+        assert batch.targets is not None
+        return (outputs - batch.targets).square().mean(1)
+
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, K) float32 predictions for raw inputs (B, *observation)."""
         with self.predicting(task_id):

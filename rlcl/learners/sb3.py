@@ -19,15 +19,17 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.ledger import trainable
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
-from rlcl.state import cloned
-from rlcl.types import Encoder, Event, Experience, Method, Position, Setup
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Costs, Encoder, Event, Experience, Method, Position, Setup
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from rlcl.learners.sb3_boundary import Sb3Boundary
+    from rlcl.learners.sb3_host import Sb3Host
 
 __all__ = ["StableBaselines3"]
 
@@ -68,12 +70,15 @@ class StableBaselines3:
 
     position: Position = field(init=False, factory=Position)
     model: BaseAlgorithm = field(init=False, default=None)
+    host: Sb3Host = field(init=False, default=None)  # what methods and probes see
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
     _boundary: Sb3Boundary = field(init=False, default=None)
     _observation_space: gym.Space[Any] = field(init=False, default=None)
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
+    _updates: int = field(init=False, default=0)  # of the network that predicts
+    _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -111,13 +116,28 @@ class StableBaselines3:
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
-        host = host_of(self.model, setup.stream.visibility, lambda: self.position)
-        self._attached = attach(self.methods, host, setup.seeds.child("methods"))
+        self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
+        if self.host.optimizers:
+            self.host.optimizers[self.host.primary].register_step_post_hook(self._count)
+        self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
         self._boundary = Sb3Boundary.of(self.model, self._attached, setup.boundary)
 
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         return self._boundary.refuses(key)
+
+    def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._updates += 1
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`; where an algorithm steps past its optimizer, updates as it counts them."""
+        own: int = getattr(self.model, "_n_updates", 0)
+        return Costs(
+            parameters=trainable(self.host.modules.values()),
+            memory_bytes=tensor_bytes(self._attached.state_dict()),
+            updates=self._updates if self.host.optimizers else own,
+            samples=self.position.step,
+        )
 
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to."""
@@ -167,7 +187,7 @@ class StableBaselines3:
         first, budget = model.num_timesteps, self._env_steps(part)
         try:
             for _ in training(model, budget):
-                position.update = model.num_timesteps - first
+                position.update = self._lived = model.num_timesteps - first
                 position.step = model.num_timesteps
                 finished = position.update >= budget
                 event = None
@@ -278,6 +298,7 @@ class StableBaselines3:
                 "model": model_state(self.model),
                 "encoder": self._setup.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
+                "updates": self._updates,
             }
         )
         return state
@@ -290,6 +311,7 @@ class StableBaselines3:
         load_model_state(self.model, state["model"])
         self._setup.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
+        self._updates = state["updates"]
 
 
 def _is_identity(encoder: Encoder) -> bool:

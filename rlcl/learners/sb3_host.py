@@ -15,7 +15,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rlcl.types import Batch, Position, Visibility
+from rlcl.types import Batch, Visibility
 
 __all__ = ["Sb3Host", "host_of"]
 
@@ -32,7 +32,7 @@ class Sb3Host:
         modules, optimizers: by ``policy``, or by ``actor`` and ``critic``.
         forward: from observations (B, *observation) to outputs (B, K).
         provides: what the stream's visibility leaves.
-        position: tells how far the experience in progress is.
+        lived: tells how many env steps the experience in progress, or just learned, has had.
     """
 
     model: BaseAlgorithm
@@ -41,7 +41,7 @@ class Sb3Host:
     optimizers: Mapping[str, Optimizer]
     forward: Outputs
     provides: frozenset[str]
-    position: Callable[[], Position]
+    lived: Callable[[], int]
     batch: None = None
     loss: None = None
 
@@ -62,7 +62,7 @@ class Sb3Host:
         if isinstance(self.model, OnPolicyAlgorithm):
             rows = self.model.rollout_buffer.observations.reshape(-1, *shape)
         else:
-            rows = _newest(self.model.replay_buffer, self.position().update, shape)  # type: ignore[attr-defined]
+            rows = _newest(self.model.replay_buffer, self.lived(), shape)  # type: ignore[attr-defined]
             norm: Any = self.model.get_vec_normalize_env()
             if norm is not None:  # the replay buffer keeps observations as they were
                 rows = norm.normalize_obs(rows)
@@ -77,13 +77,13 @@ def _newest(buffer: Any, env_steps: int, shape: tuple[int, ...]) -> np.ndarray[A
     return observations
 
 
-def host_of(model: BaseAlgorithm, visibility: Visibility, position: Callable[[], Position]) -> Sb3Host:
+def host_of(model: BaseAlgorithm, visibility: Visibility, lived: Callable[[], int]) -> Sb3Host:
     """The host that fits a model's family."""
     provides = frozenset({"boundaries"} if visibility.boundaries == "announced" else ())
     kind, modules, optimizers, forward = _parts(model)
     if isinstance(model.observation_space, gym.spaces.Dict):
         kind = "other"
-    return Sb3Host(model, kind, modules, optimizers, forward, provides, position)
+    return Sb3Host(model, kind, modules, optimizers, forward, provides, lived)
 
 
 Parts = tuple[str, dict[str, nn.Module], dict[str, Optimizer], Outputs]
@@ -93,15 +93,15 @@ def _parts(model: Any) -> Parts:
     policy = model.policy
     if isinstance(model, OnPolicyAlgorithm):
         kind = "other"
-        if hasattr(model, "cg_max_steps"):  # TRPO steps along a line search, past its optimizer and every hook
-            return kind, {"policy": policy}, {}, policy
         if hasattr(policy, "lstm_actor"):  # its outputs are not a function of one observation
             return kind, {"policy": policy}, {"policy": policy.optimizer}, policy
         if isinstance(model.action_space, gym.spaces.Discrete):
             kind = "categorical"
         elif isinstance(getattr(policy, "action_dist", None), DiagGaussianDistribution):
             kind = "gaussian"
-        return kind, {"policy": policy}, {"policy": policy.optimizer}, lambda x: _policy_outputs(policy, x, kind)
+        # TRPO steps along a line search, past its optimizer and every hook.
+        optimizers = {} if hasattr(model, "cg_max_steps") else {"policy": policy.optimizer}
+        return kind, {"policy": policy}, optimizers, lambda x: _policy_outputs(policy, x, kind)
     if hasattr(policy, "q_net") or hasattr(policy, "quantile_net"):
         network = getattr(policy, "q_net", None) or policy.quantile_net
         return "values", {"policy": network}, {"policy": policy.optimizer}, lambda x: network(x).flatten(1)

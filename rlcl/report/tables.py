@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import attrs
 import numpy as np
 from rich.table import Table
 
@@ -12,8 +13,19 @@ from rlcl.evaluation.results import Results, measure_named
 from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.experiment import Criterion
 from rlcl.training.trainer import Outcome
+from rlcl.types import Costs, Record
 
-__all__ = ["criteria_table", "format_number", "metrics_table", "r_table", "summaries"]
+__all__ = [
+    "costs_line",
+    "criteria_table",
+    "format_number",
+    "metrics_table",
+    "probes_table",
+    "r_table",
+    "summaries",
+]
+
+COSTS = tuple(attrs.fields_dict(Costs))
 
 
 def format_number(value: float) -> str:
@@ -64,6 +76,55 @@ def metrics_table(found: Mapping[str, Summary]) -> Table:
         interval = f"{format_number(summary.low)} to {format_number(summary.high)}"
         table.add_row(name, format_number(summary.mean), *([interval] if seeds > 1 else []))
     return table
+
+
+def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | None:
+    """What probes told last of each experience, mean over seeds; None where there were none.
+
+    Args:
+        outcomes: one a seed.
+        names: of the experiences trained on.
+    """
+    told = [_last(outcome.records) for outcome in outcomes]
+    others = {m for m, _ in told[0]} - {*outcomes[0].measures, *COSTS}
+    probes = sorted(m for m in others if not m.endswith(".online"))
+    if not probes:
+        return None
+    table = Table(title="probes, after training on", title_justify="left", title_style="bold")
+    table.add_column("probe", no_wrap=True)
+    experiences = sorted({t for m, t in told[0] if m in probes})
+    single = max(experiences) + 1 == len(names)
+    for t in experiences:
+        table.add_column("nothing" if t < 0 else names[t] if single else "joint", justify="right")
+    for probe in probes:
+        cells = [[each[probe, t] for each in told if (probe, t) in each] for t in experiences]
+        table.add_row(probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells))
+    return table
+
+
+def costs_line(outcomes: Sequence[Outcome], spent: Sequence[Mapping[str, float]]) -> str:
+    """What a run has cost, mean over seeds: what is held at the end, and all updates, samples and time.
+
+    Args:
+        outcomes: one a seed.
+        spent: seconds and cpu_seconds of each.
+    """
+    told = [_last(outcome.records) for outcome in outcomes]
+
+    def mean(name: str) -> float:
+        cells = [[v for (m, _), v in sorted(each.items()) if m == name] for each in told]
+        return float(np.mean([c[-1] if name in ("parameters", "memory_bytes") else sum(c) for c in cells]))
+
+    words = {"parameters": "parameters", "memory_bytes": "bytes of memory", "updates": "updates", "samples": "samples"}
+    known = [name for name in words if all(any(m == name for m, _ in each) for each in told)]
+    parts = [f"{mean(name):,.0f} {words[name]}" for name in known]
+    seconds, cpu = (float(np.mean([s.get(key, np.nan) for s in spent])) for key in ("seconds", "cpu_seconds"))
+    return ", ".join([*parts, f"{seconds:,.1f} s ({cpu:,.1f} s of CPU)"])
+
+
+def _last(records: Sequence[Record]) -> dict[tuple[str, int], float]:
+    """The last value of each metric after training on each experience."""
+    return {(r.metric, r.trained_on): r.value for r in sorted(records, key=lambda r: r.step)}
 
 
 def criteria_table(criteria: Sequence[Criterion], found: Mapping[str, Summary]) -> Table:

@@ -1,8 +1,8 @@
 """The folder of one run. Files are the truth; everything else is rebuilt from them.
 
 ``runs/<name>/<hash>/seed<k>/`` holds ``config.yaml`` (resolved), ``manifest.json``, ``status.json``
-(replaced atomically), ``records.jsonl``, ``events.jsonl``, ``tensorboard/``, ``log.txt``,
-``checkpoints/`` and, in the end, ``summary.json``.
+(replaced atomically), ``records.jsonl``, ``events.jsonl``, ``costs.jsonl``, ``tensorboard/``,
+``log.txt``, ``checkpoints/`` and, in the end, ``summary.json``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
+from rlcl.tracking.clock import Time
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
 __all__ = ["RunFolder", "disk_errors", "write_atomically"]
+
+LINES = ("records", "events", "costs")
 
 
 DISK = (
@@ -79,8 +82,7 @@ class RunFolder:
 
     path: Path
     _lock: IO[str] = field(init=False)
-    _records: JsonLines | None = field(init=False, default=None)
-    _events: JsonLines | None = field(init=False, default=None)
+    _files: dict[str, JsonLines] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         with disk_errors(self.path):
@@ -107,7 +109,7 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def open(self, lengths: Mapping[str, int]) -> None:
-        """Starts writing records and events after the bytes that a checkpoint vouches for."""
+        """Starts writing records, events and costs after the bytes that a checkpoint vouches for."""
         for name, length in lengths.items():
             file = self.path / f"{name}.jsonl"
             if length > (file.stat().st_size if file.is_file() else 0):
@@ -116,33 +118,31 @@ class RunFolder:
                     f"remove {self.path} to run it anew"
                 )
         with disk_errors(self.path):
-            self._records = JsonLines(self.path / "records.jsonl", lengths.get("records", 0))
-            self._events = JsonLines(self.path / "events.jsonl", lengths.get("events", 0))
+            self._files = {name: JsonLines(self.path / f"{name}.jsonl", lengths.get(name, 0)) for name in LINES}
 
     def write(self, item: object) -> None:
         """Appends an event or a record; a sink."""
-        assert self._records is not None
-        assert self._events is not None
         if isinstance(item, Record):
-            self._records.append(attrs.asdict(item))
+            self._files["records"].append(attrs.asdict(item))
         elif isinstance(item, Event):
-            self._events.append({"step": item.step, "time": time.time(), **item.values})
+            self._files["events"].append({"step": item.step, "time": time.time(), **item.values})
         else:
-            self._records.flush()
-            self._events.flush()
+            for file in self._files.values():
+                file.flush()
+
+    def write_cost(self, trained_on: int, step: int, spent: Time) -> None:
+        """Appends the time that an experience took, which two equal runs do not agree on."""
+        self._files["costs"].append({"trained_on": trained_on, "step": step, **attrs.asdict(spent)})
 
     def lengths(self) -> dict[str, int]:
-        """Bytes of records and events on the disk."""
-        assert self._records is not None
-        assert self._events is not None
-        return {"records": self._records.length(), "events": self._events.length()}
+        """Bytes of records, events and costs on the disk."""
+        return {name: file.length() for name, file in self._files.items()}
 
     def close(self) -> None:
         try:
             with disk_errors(self.path):  # what is still in a buffer may not fit either
-                for file in (self._records, self._events):
-                    if file is not None:
-                        file.close()
+                for file in self._files.values():
+                    file.close()
         finally:
             self._lock.close()
 

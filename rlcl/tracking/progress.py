@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -50,7 +51,8 @@ def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
     matrix = Results(records, measure).R
     if trained_on >= len(matrix):
         return ""
-    digits = 2 if abs(matrix[trained_on]).max(initial=0) < 10 else 0
+    largest = max((abs(value) for value in matrix[trained_on] if not math.isnan(value)), default=0)
+    digits = 2 if largest < 10 else 0
     return " ".join(f"{value:.{digits}f}" for value in matrix[trained_on])
 
 

@@ -43,8 +43,11 @@ class TensorBoard:
             self._scalars(item.step, item.values, None)
         elif isinstance(item, Record):
             self._records.append(item)
-            name = f"{item.evaluated_on:02d} {self._names[item.evaluated_on]}"
-            self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
+            if item.metric in self._measures:
+                name = f"{item.evaluated_on:02d} {self._names[item.evaluated_on]}"
+                self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
+            else:  # of the learner itself, a single curve
+                self._writer.add_scalar(f"learner/{item.metric}", item.value, item.step)
         elif item.trained_on >= 0:
             self._picture(item.step)
 

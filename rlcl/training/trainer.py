@@ -13,6 +13,7 @@ from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
+from rlcl.evaluation.probing import Probing
 from rlcl.evaluation.results import Results, measure_named, metrics
 from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on
@@ -24,13 +25,16 @@ from rlcl.types import (
     AdaptingEncoder,
     Boundary,
     BoundaryPolicy,
+    Costs,
     Encoder,
     Event,
     Experience,
     Learner,
+    Online,
     Record,
     Setup,
     Sink,
+    Spending,
 )
 
 __all__ = ["Outcome", "Trainer"]
@@ -71,6 +75,9 @@ class Trainer:
     _trained: int = field(init=False, default=-1)  # the last experience that was trained on to its end
     _due: int | None = field(init=False, default=-1)  # trained on when what is evaluated next is evaluated
     _ending: bool = field(init=False, default=True)  # whether that evaluation is at a boundary
+    _told: dict[str, float] = field(init=False, factory=dict)  # of what is due, as its last update left the learner
+    _spent: tuple[int, int] = field(init=False, default=(0, 0))  # updates and samples up to the last boundary
+    _probing: Probing = field(init=False, default=None)
     _globals: dict[str, Any] | None = field(init=False, default=None)  # to start from, whatever else has drawn since
 
     def __attrs_post_init__(self) -> None:
@@ -93,9 +100,15 @@ class Trainer:
                 device=self.device,
                 event_interval=self.event_interval,
                 boundary=self.boundary,
+                online=self.evaluation.online,
             )
         )
         check_boundary(self.boundary, self.learner, self.encoder, shown.visibility)
+        if self.evaluation.online and not isinstance(self.learner, Online):
+            name = name_of("learner", self.learner)
+            raise UnsupportedError(f"evaluation.online: learner {name} predicts nothing in training; leave it out")
+        parts = [part for experience in self._experiences for part in experience.parts]
+        self._probing = Probing(self.learner, self.evaluation, parts, self.encoder, seeds.child("probes"))
         self._globals = global_state()
 
     @property
@@ -147,9 +160,9 @@ class Trainer:
             position = self.learner.position
             passed = interval and position.step // interval
             if not position.learning or position.segment != segment:
-                self._due, self._ending = first + segment, True
+                self._fall_due(first + segment, ending=True)
             elif passed != intervals:
-                self._due, self._ending = first + segment, False
+                self._fall_due(first + segment, ending=False)
             segment, intervals, ended = position.segment, passed, not position.learning
             yield event
             if self._due is not None:
@@ -162,23 +175,50 @@ class Trainer:
                 f"{experience.index + 1} and position.learning to False"
             )
 
+    def _fall_due(self, trained_on: int, ending: bool) -> None:
+        """Notes an evaluation, and what only the learner at this moment can tell: its last gradients, its rollouts."""
+        self._due, self._ending, self._told = trained_on, ending, {}
+        if self._planned(trained_on, ending):
+            self._told |= self._probing.look(trained_on)
+        if ending and isinstance(self.learner, Online) and self.evaluation.online:
+            online = self.learner.online()
+            if online is not None:
+                self._told[f"{measure_named(self.learner.measures[0]).name}.online"] = online
+        if ending and isinstance(self.learner, Spending):
+            self._told |= self._spending(self.learner.costs())
+
+    def _spending(self, costs: Costs) -> dict[str, float]:
+        """What the experience that ends has cost, its updates and samples alone; what is held as it is now."""
+        (updates, samples), self._spent = self._spent, (costs.updates, costs.samples)
+        spent = attrs.evolve(costs, updates=costs.updates - updates, samples=costs.samples - samples)
+        return {name: float(value) for name, value in attrs.asdict(spent).items()}
+
+    def _planned(self, trained_on: int, ending: bool) -> bool:
+        if not ending:
+            return True
+        last = trained_on == len(self.stream) - 1
+        return self.evaluation.before if trained_on == -1 else self.evaluation.every != "end" or last
+
     def _evaluate_due(self) -> Iterator[Item]:
         """Evaluates; nothing is due only after the last record, so that a resumed run repeats it whole."""
         assert self._due is not None
         trained_on, ending = self._due, self._ending
-        last = trained_on == len(self.stream) - 1
-        if not ending or (self.evaluation.before if trained_on == -1 else self.evaluation.every != "end" or last):
+        if self._planned(trained_on, ending):
             yield from self._evaluate(trained_on)
-        self._due = None
+        for name, value in self._told.items():
+            yield self._record(trained_on, max(trained_on, 0), name, value)
+        self._due, self._told = None, {}
         if ending and trained_on >= 0:
             self._trained = trained_on
             yield Boundary(self.learner.position.step, trained_on)
 
     def _evaluate(self, trained_on: int) -> Iterator[Record]:
-        step, plan = self.learner.position.step, self.evaluation
+        plan = self.evaluation
         shown = self.stream.visibility.at_evaluation
         records = []
         with preserved_global_state(), self._fitted(trained_on):
+            if trained_on == -1:
+                self._told = self._probing.look(trained_on)
             for experience in self._evaluated(trained_on):
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
@@ -187,8 +227,11 @@ class Trainer:
                     except UnseenTaskError:  # a head that is not there yet
                         value = None
                     if value is not None:
-                        records.append(Record(self.run, self.seed, step, trained_on, experience.index, name, value))
+                        records.append(self._record(trained_on, experience.index, name, value))
         yield from records
+
+    def _record(self, trained_on: int, evaluated_on: int, metric: str, value: float) -> Record:
+        return Record(self.run, self.seed, self.learner.position.step, trained_on, evaluated_on, metric, value)
 
     @contextmanager
     def _fitted(self, trained_on: int) -> Iterator[None]:
@@ -219,6 +262,8 @@ class Trainer:
                 "trained": self._trained,
                 "due": self._due,
                 "ending": self._ending,
+                "told": self._told,
+                "spent": self._spent,
                 "globals": global_state() if self._globals is None else self._globals,
             }
         )
@@ -227,6 +272,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self._trained, self._due, self._ending = state["trained"], state["due"], state["ending"]
+        self._told, self._spent = dict(state["told"]), tuple(state["spent"])
         self._globals = cloned(state["globals"])
         load_global_state(state["globals"])
 

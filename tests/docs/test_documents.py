@@ -201,7 +201,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_every_component_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    kinds = ("data", "stream", "network", "learner", "method", "measure")
+    kinds = ("data", "stream", "network", "learner", "method", "measure", "probe")
     missing = [entry for kind in kinds for entry in entries(kind) if f"`{entry}`" not in text]
     assert [] == missing
 

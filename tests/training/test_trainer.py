@@ -481,3 +481,22 @@ def test_the_encoder_is_fitted_before_the_first_evaluation_and_then_as_it_was() 
     Trainer(Looking([]), stream, encoder=encoder).fit()
     assert [20.0] * 3 == seen[:3]  # the rows of the first of three experiences
     assert 0 == encoder._count  # Dummy fits nothing itself
+
+
+def test_the_stability_gap_is_in_the_minimum_of_a_run_that_is_evaluated_within_experiences() -> None:
+    """A learner that is right about all of the first classes but at step 4, when it is right about none."""
+
+    class Dips(Dummy):
+        def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
+            return np.full(len(x), -1 if self.position.step == 4 else 0), None
+
+    stream = blobs(experiences=2, updates=3)  # three classes each, four test inputs a class
+    outcomes = [
+        Trainer(Dips([]), stream, Plan(every=every, before=False)).fit()
+        for every in (Interval(updates=1), "experience")
+    ]
+    # Class 0 is a third of the first experience: 1/3 of it is right, but 0 at step 4; of the second none is.
+    assert [[[1 / 3, 0], [1 / 3, 0]]] * 2 == [o.R.tolist() for o in outcomes]
+    assert [0.0, 1 / 3] == [o.metrics["accuracy.min"] for o in outcomes]
+    # R[1, 1] / 2 + min / 2.
+    assert [0.0, pytest.approx(1 / 6)] == [o.metrics["accuracy.worst_case"] for o in outcomes]
