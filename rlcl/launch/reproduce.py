@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.launch.local import run_experiment
 from rlcl.launch.published import Protocol
 from rlcl.tracking.folder import read_json, write_atomically
+from rlcl.training.trainer import Outcome
 
 __all__ = ["Reproduced", "markdown", "read_results", "reproduce", "write_results"]
 
@@ -32,11 +34,30 @@ class Reproduced:
         protocol: that was run.
         values: of the target's metric, one a seed.
         git: revision that the first seed was run with, and whether it was dirty; None outside a repository.
+        outcomes: of the runs, one a seed.
+        seconds: wall time of each run, evaluations included.
     """
 
     protocol: Protocol
     values: tuple[float, ...]
     git: Mapping[str, Any] | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    seconds: tuple[float, ...] = ()
+
+    @property
+    def R(self) -> list[list[float | None]]:  # noqa: N802
+        """Mean over seeds, (T, J); None where a cell was not measured."""
+        if not self.outcomes:
+            return []
+        mean = np.mean([outcome.R for outcome in self.outcomes], axis=0)
+        return [[None if math.isnan(cell) else round(float(cell), 6) for cell in row] for row in mean]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means over seeds of every metric that all seeds define."""
+        found = [outcome.metrics for outcome in self.outcomes]
+        names = [name for name in found[0] if all(name in each for each in found)] if found else []
+        return {name: round(float(np.mean([each[name] for each in found])), 6) for name in names}
 
     @property
     def summary(self) -> Summary:
@@ -75,6 +96,9 @@ class Reproduced:
             "verdict": self.verdict,
             "hash": self.protocol.experiment.hash,
             "git": self.git,
+            "seconds": [round(seconds, 1) for seconds in self.seconds],
+            "metrics": self.metrics,
+            "R": self.R,
         }
 
 
@@ -97,7 +121,13 @@ def reproduce(protocol: Protocol, root: Path, console: Console) -> Reproduced:
             known = ", ".join(one.outcome.metrics) or "none"
             raise RlclError(f"{protocol.name}: target.metric: {one.path} has no {metric}; its metrics: {known}")
     values = tuple(one.outcome.metrics[metric] for one in finished)
-    return Reproduced(protocol=protocol, values=values, git=read_json(finished[0].path / "manifest.json").get("git"))
+    return Reproduced(
+        protocol=protocol,
+        values=values,
+        git=read_json(finished[0].path / "manifest.json").get("git"),
+        outcomes=tuple(one.outcome for one in finished),
+        seconds=tuple(float(read_json(one.path / "summary.json")["seconds"]) for one in finished),
+    )
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -126,10 +156,16 @@ def write_results(path: Path, reproduced: Sequence[Reproduced]) -> None:
     rows = dict(sorted(rows.items()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"command": "rlcl reproduce", "rows": rows}, indent=2) + "\n")
+        write_atomically(path, compact({"command": "rlcl reproduce", "rows": rows}))
         write_atomically(path.with_suffix(".md"), markdown(rows))
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}; name another file with --results") from error
+
+
+def compact(content: Any) -> str:
+    """JSON with a line for each row of R."""
+    text = json.dumps(content, indent=2)
+    return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
@@ -139,10 +175,10 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         "Made by `rlcl reproduce`. A row is reproduced where the two means differ by no more than is allowed:",
         "two standard errors of the difference, or a tolerance where that is more. Intervals are Student's,",
-        "at 95 %, over seeds.",
+        "at 95 %, over seeds. Time is the median of a seed. R and all metrics of each row stand in the JSON file.",
         "",
-        "| protocol | metric | published | ours | interval | seeds | difference | allowed | verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| protocol | metric | published | ours | interval | seeds | difference | allowed | verdict | time |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         target = row["target"]
@@ -150,6 +186,7 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         interval = "" if row["interval"] is None else "{:.4f} to {:.4f}".format(*row["interval"])
         cells = [f"`{name}`", f"`{target['metric']}`", f"{target['value']:.4f}{error}", f"{row['ours']:.4f}", interval]
         cells += [str(len(row["seeds"])), f"{row['difference']:+.4f}", f"{row['allowed']:.4f}", row["verdict"]]
+        cells.append(f"{np.median(row['seconds']):.0f} s" if row.get("seconds") else "")
         lines.append(f"| {' | '.join(cells)} |")
     sources = sorted({row["target"]["source"] for row in rows.values()})
     return "\n".join([*lines, "", "Sources:", "", *(f"- {source}" for source in sources), ""])

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -171,6 +172,10 @@ def test_a_protocol_runs_is_judged_and_is_not_repeated(small: Path, capsys: pyte
     assert sum(row["values"]) / 2 == row["ours"]
     assert pytest.approx(row["ours"] - 0.5) == row["difference"]
     assert [0, 1] == row["seeds"]
+    assert pytest.approx(row["ours"]) == np.mean(row["R"][-1])
+    assert pytest.approx(row["ours"]) == row["metrics"]["accuracy.average"]
+    assert 2 == len(row["seconds"])
+    assert all(seconds > 0 for seconds in row["seconds"])
     assert row["verdict"] in printed
     assert int(row["verdict"] == "differs") == status
     assert (
