@@ -172,8 +172,8 @@ def test_a_protocol_runs_is_judged_and_is_not_repeated(small: Path, capsys: pyte
     assert sum(row["values"]) / 2 == row["ours"]
     assert pytest.approx(row["ours"] - 0.5) == row["difference"]
     assert [0, 1] == row["seeds"]
-    assert pytest.approx(row["ours"]) == np.mean(row["R"][-1])
-    assert pytest.approx(row["ours"]) == row["metrics"]["accuracy.average"]
+    assert pytest.approx(row["ours"], abs=1e-6) == np.mean(row["R"][-1])
+    assert pytest.approx(row["ours"], abs=1e-6) == row["metrics"]["accuracy.average"]
     assert 2 == len(row["seconds"])
     assert all(seconds > 0 for seconds in row["seconds"])
     assert row["verdict"] in printed
@@ -249,7 +249,9 @@ def test_interrupted_it_goes_on_to_the_same_row(small: Path, capsys: pytest.Capt
     assert not (folder / "r.json").exists()
     _, printed = call(capsys, *arguments)
     assert "going on with" in printed
-    assert expected == json.loads((folder / "r.json").read_text())["rows"]["small"]
+    actual = json.loads((folder / "r.json").read_text())["rows"]["small"]
+    assert len(expected.pop("seconds")) == len(actual.pop("seconds"))
+    assert expected == actual
 
 
 def test_protocols_are_listed_with_their_targets(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
