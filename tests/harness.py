@@ -15,13 +15,14 @@ from rich.console import Console
 from torch import Tensor
 
 from rlcl.data.scikit import Digits
-from rlcl.data.sources import Data, Environment
+from rlcl.data.sources import Data, Environment, LabelledArrays
 from rlcl.data.torchvision import IDX_FILES
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.learners.regressor import Regressor
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
 from rlcl.state import cloned
@@ -83,6 +84,21 @@ def digit_stream(
     visibility = Visibility(task_ids="visible" if task_ids else "hidden", boundaries=boundaries)  # type: ignore[arg-type]
     scenario = TaskIncremental if task_ids else ClassIncremental
     return scenario(data=data, experiences=experiences, visibility=visibility).make(Seeds(seed), budget)
+
+
+def regression_stream() -> Stream:
+    """The sums of the upper and the lower half of a few digits, then the same with the other sign."""
+    data = _few_digits(4, 13)
+    experiences = []
+    for index, sign in enumerate((1, -1)):
+        train, test = (
+            LabelledArrays(x, sign * torch.stack([half.flatten(1).sum(1) / 100 for half in x.chunk(2, -2)], 1))
+            for x in (data.train_inputs, data.test_inputs)
+            if isinstance(x, Tensor)
+        )
+        experiences.append(Experience(index, f"sign {sign}", train, test, Budget(epochs=2), index))
+    spec = StreamSpec("regression", data.observation_shape, targets=2)
+    return Stream(tuple(experiences), spec, Visibility())
 
 
 def environment_stream(
@@ -243,6 +259,11 @@ def classifier(*methods: Method, optimizer: OptimizerFactory | None = None, **se
     return Classifier(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
 
 
+def regressor(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Regressor:
+    settings = {"network": Mlp(hidden=(16,)), "batch_size": 8, **settings}
+    return Regressor(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
+
+
 def autoencoder(*methods: Method, optimizer: OptimizerFactory | None = None, **settings: Any) -> Autoencoder:
     settings = {"network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 4, "batch_size": 8, **settings}
     return Autoencoder(optimizer=optimizer or Adam(lr=0.01), methods=methods, **settings)
@@ -359,6 +380,7 @@ HOSTS: Mapping[str, HostCase] = {
     "classifier_task_ids": HostCase(
         classifier, lambda: digit_stream(task_ids=True), "categorical", _NATIVE | _TASK_IDS, Scale
     ),
+    "regressor": HostCase(regressor, regression_stream, "values", _NATIVE, Scale),
     "autoencoder": HostCase(autoencoder, digit_stream, "reconstruction", _NATIVE, Scale),
     "avalanche": HostCase(
         lambda *m: avalanche(*m, strategy="Replay", mem_size=10), digit_stream, "categorical", _AVALANCHE, Scale
