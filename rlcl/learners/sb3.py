@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StableBaselines3"]
 
+# Torch's words for NaN parameters of a distribution; the second where torch.compile has switched off its checks.
+NOT_FINITE = ("invalid values", "probability tensor contains")
 FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
 
 
@@ -201,8 +203,8 @@ class StableBaselines3:
                     position.segment += 1
                     position.update = 0
                 yield event
-        except ValueError as error:
-            if "invalid values" not in str(error):  # torch.distributions' words for NaN parameters
+        except (ValueError, RuntimeError) as error:
+            if not any(words in str(error) for words in NOT_FINITE):
                 raise
             raise self._diverged("policy", "NaN", part) from error
         finally:

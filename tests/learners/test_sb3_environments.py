@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from harness import cartpoles, environment_stream, learn_all, learn_one, prepared, sb3
+from torch.distributions import Distribution
 
 from rlcl.data.sources import Environment
 from rlcl.encoders.identity import Identity
@@ -273,6 +274,24 @@ class TestNativeCartPole:
             learn_all(learners[-1], stream)
         weights = [learner.model.policy.state_dict() for learner in learners]
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Torch's distributions check nothing, as after any use of torch.compile."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    yield
+    Distribution.set_default_validate_args(before)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_values_that_are_not_finite_end_in_a_clear_error_where_torch_does_not_check_them() -> None:
+    source = Environment(Probe, kwargs={"broken": "observation", "continuous": False}, name="probe")
+    stream = environment_stream(source, budget=200)
+    learner = prepared(sb3("PPO"), stream, event_interval=1)
+    with pytest.raises(DivergenceError, match=r"experience 0 \(environment 0\)|environment probe"):
+        learn_one(learner, stream)
 
 
 BROKEN = [("PPO", False), ("A2C", False), ("DQN", False), ("PPO", True), ("SAC", True), ("TD3", True)]
