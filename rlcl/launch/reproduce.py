@@ -45,12 +45,13 @@ class Reproduced:
     seconds: tuple[float, ...] = ()
 
     @property
-    def R(self) -> list[list[float | None]]:  # noqa: N802
-        """Mean over seeds, (T, J); None where a cell was not measured."""
+    def R(self) -> list[list[float | None] | None]:  # noqa: N802
+        """Mean over seeds, (T, J); None where a cell, or a whole row, was not measured."""
         if not self.outcomes:
             return []
         mean = np.mean([outcome.R for outcome in self.outcomes], axis=0)
-        return [[None if math.isnan(cell) else round(float(cell), 6) for cell in row] for row in mean]
+        rows = [[None if math.isnan(cell) else round(float(cell), 6) for cell in row] for row in mean]
+        return [None if row.count(None) == len(row) else row for row in rows]
 
     @property
     def metrics(self) -> dict[str, float]:
