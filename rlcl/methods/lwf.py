@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from attrs import define, field
 from torch import Tensor
-from torch.func import functional_call
 from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.methods.modes import evaluating
-from rlcl.methods.outputs import OutputsModule
+from rlcl.methods.outputs import OutputsModule, Weights
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import IMPOSSIBLE, Experience, Host
 
@@ -69,6 +68,7 @@ class Lwf:
     _rng: np.random.Generator = field(init=False, default=None)
     _outputs: HeadsModule = field(init=False, default=None)
     _teacher: dict[str, Tensor] = field(init=False, factory=dict)
+    _frozen: Weights = field(init=False, default=None)
     _heads: dict[int, Tensor] = field(init=False, factory=dict)
     _experiences: int = field(init=False, default=0)
     _in_pass: bool = field(init=False, default=False)
@@ -90,13 +90,13 @@ class Lwf:
             host.optimizers[host.primary].register_step_pre_hook(self._add)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
-        pass
+        self._frozen = Weights(self._outputs, self._teacher)  # anew, for a growing head is another module
 
     def end(self, experience: Experience) -> None:
         if not self.strength:
             return
         module = self._outputs.module
-        state = [*module.named_parameters(), *module.named_buffers()]
+        state = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
         self._teacher = {f"module.{name}": tensor.detach().clone() for name, tensor in state}
         self._experiences += 1
         for task, classes in self._classes(experience).items():
@@ -132,16 +132,17 @@ class Lwf:
         before = self._taught(batch.inputs)
         # On copies of its running statistics, for they have seen these inputs once already.
         statistics = {f"module.{name}": buffer.clone() for name, buffer in module.named_buffers()}
-        distance = self._distance(self._of_heads(statistics, batch.inputs), before)
+        with Weights(self._outputs, statistics).instead():
+            distance = self._distance(self._of_heads(batch.inputs), before)
         add_gradients_of(self.strength * distance, named_parameters(self._host, self._host.primary))
 
     def _taught(self, x: Tensor) -> Tensor:
         """(B, H, K) the teacher's outputs."""
-        with evaluating(self._outputs.module):
-            return self._of_heads(self._teacher, x)
+        with evaluating(self._outputs.module), self._frozen.instead():
+            return self._of_heads(x)
 
-    def _of_heads(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(self._outputs, weights, (x, list(self._heads)))
+    def _of_heads(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self._outputs(x, list(self._heads))
         return outputs
 
     def _distance(self, now: Tensor, before: Tensor) -> Tensor:
@@ -168,6 +169,7 @@ class Lwf:
         self._teacher = {name: tensor.to(device) for name, tensor in state["teacher"].items()}
         self._heads = {task: classes.to(device) for task, classes in state["heads"].items()}
         self._experiences = state["experiences"]
+        self._frozen = Weights(self._outputs, self._teacher)
 
 
 def _labels_by_task(experience: Experience) -> dict[int, Tensor]:
