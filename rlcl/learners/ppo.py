@@ -91,7 +91,9 @@ class Ppo(ReinforcementLearner):
     entropy_weight: float = option(0.0, help="of the entropy in the objective")
     value_weight: float = option(0.5, ge=0, help="of the values' squared error")
     clip_norm: float | None = option(0.5, gt=0, help="greatest norm of the gradient; null for any")
-    target_kl: float | None = option(None, gt=0, help="ends the passes over a rollout at 1.5 times this; null for never")
+    target_kl: float | None = option(
+        None, gt=0, help="ends the passes over a rollout at 1.5 times this; null for never"
+    )
     log_std: float = option(0.0, help="initial log standard deviation of continuous actions")
 
     policy: ActorCritic = field(init=False, default=None)
@@ -176,15 +178,15 @@ class Ppo(ReinforcementLearner):
         flat = torch.from_numpy(observations.reshape(-1, *observations.shape[2:]))
         taken = torch.from_numpy(np.concatenate(actions))
         with torch.no_grad():
-            known = self.policy.critic(torch.cat([flat, torch.from_numpy(np.concatenate([last, *finals]))]))[:, 0].numpy()
+            known = self.policy.critic(torch.cat([flat, torch.from_numpy(np.concatenate([last, *finals]))]))[
+                :, 0
+            ].numpy()
             log_probs = self._distribution.log_prob(self.policy.actor(flat), self._free, taken)
         values = known[: steps * count].reshape(steps, count)
         following = np.concatenate([values[1:], known[None, steps * count : (steps + 1) * count]])
         if places:
             following[tuple(np.array(places).T)] = known[(steps + 1) * count :]
-        advantages = generalized_advantages(
-            rewards, values, following, terminated, ended, self.gamma, self.gae_lambda
-        )
+        advantages = generalized_advantages(rewards, values, following, terminated, ended, self.gamma, self.gae_lambda)
         returns = advantages + values
         self.log(explained_variance=explained_variance(values, returns))
         return {
@@ -219,7 +221,9 @@ class Ppo(ReinforcementLearner):
             self._optimizer.step()
         return True
 
-    def _told(self, log_ratio: Tensor, policy_loss: Tensor, error: Tensor, entropy: Tensor, clip: float | None) -> float:
+    def _told(
+        self, log_ratio: Tensor, policy_loss: Tensor, error: Tensor, entropy: Tensor, clip: float | None
+    ) -> float:
         ratio = log_ratio.exp()
         kl = float((ratio - 1 - log_ratio).mean())
         outside = 0.0 if clip is None else float(((ratio - 1).abs() > clip).float().mean())

@@ -161,7 +161,9 @@ class ReinforcementLearner(ABC):
 
     def prepare(self, setup: Setup) -> None:
         if setup.spec.kind != "environment":
-            raise UnsupportedError(f"learner {self.name} learns from environments, and this stream is {setup.spec.kind}")
+            raise UnsupportedError(
+                f"learner {self.name} learns from environments, and this stream is {setup.spec.kind}"
+            )
         self._setup = setup
         source = setup.stream[0].train
         assert isinstance(source, Environment)
@@ -201,9 +203,7 @@ class ReinforcementLearner(ABC):
             raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
         if not position.learning:
             self._attached.begin(experience, None)
-            self.position = attrs.evolve(
-                position, experience=experience.index, segment=0, update=0, learning=True
-            )
+            self.position = attrs.evolve(position, experience=experience.index, segment=0, update=0, learning=True)
         for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 
@@ -348,4 +348,3 @@ def clip_gradients(optimizer: Optimizer, norm: float | None) -> None:
         nn.utils.clip_grad_norm_(parameters, norm)
 
     optimizer.register_step_pre_hook(clip)
-
