@@ -203,10 +203,10 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
         return Categorical(int(space.n), int(space.start))
     if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
         return MultiCategorical(tuple(map(int, space.nvec)))
-    if isinstance(space, gym.spaces.Box):
+    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return Gaussian(space.low, space.high)
     raise UnsupportedError(
-        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box"
+        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box of floats"
     )
 
 

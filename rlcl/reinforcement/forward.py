@@ -9,52 +9,91 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlcl.methods.modes import evaluating
+from rlcl.networks.mlp import CRelu
+
 __all__ = ["Forward", "forward_of"]
 
 Array = np.ndarray[Any, Any]
 Forward = Callable[[Array], Array]
 
+# Each but the first layer is given an array that is nobody else's, and may write into it.
 ACTIVATIONS: dict[type[nn.Module], Callable[[Array], Array]] = {
     nn.ReLU: lambda x: np.maximum(x, 0, out=x),
     nn.Tanh: lambda x: np.tanh(x, out=x),
+    CRelu: lambda x: np.maximum(np.concatenate((x, -x), 1), 0),
 }
-SKIPPED = (nn.Flatten, nn.Identity)
+SKIPPED = (nn.Flatten, nn.Identity, nn.Dropout)
 
 
 def forward_of(module: nn.Module) -> Forward:
-    """A function from (N, *shape) float32 to (N, K) that computes what the module does, without gradient.
+    """A function from (N, *shape) float32 to (N, K) that computes what the module predicts, without gradient.
 
     It reads the weights where they are: a chain of linear layers needs no refreshing after an update,
     as long as its parameters stay where they are in memory. Other modules, and any on a GPU, are
-    called as they are.
+    called as they are. Nothing is dropped out.
     """
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
-    steps: list[tuple[Array, Array | None] | Callable[[Array], Array]] = []
+    steps: list[Callable[[Array], Array]] = []
     for layer in layers:
-        if isinstance(layer, nn.Linear) and layer.weight.device.type == "cpu":
-            bias = None if layer.bias is None else layer.bias.detach().numpy()
-            steps.append((layer.weight.detach().numpy().T, bias))
-        elif type(layer) in ACTIVATIONS:
-            steps.append(ACTIVATIONS[type(layer)])
-        elif not isinstance(layer, SKIPPED):
+        if isinstance(layer, SKIPPED):
+            continue
+        step = _step(layer)
+        if step is None:
             return lambda x: _in_torch(module, x)
+        steps.append(step)
+    if layers and type(layers[0]) in ACTIVATIONS:
+        steps.insert(0, np.copy)
 
     def forward(x: Array) -> Array:
         x = x.reshape(len(x), -1)
         for step in steps:
-            if callable(step):
-                x = step(x)
-            else:
-                x = x @ step[0]
-                if step[1] is not None:
-                    x += step[1]
+            x = step(x)
         return x
 
     return forward
 
 
+def _step(layer: nn.Module) -> Callable[[Array], Array] | None:
+    """The layer in NumPy, None where it is not known."""
+    if type(layer) in ACTIVATIONS:
+        return ACTIVATIONS[type(layer)]
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in layer.parameters()):
+        return None
+    if type(layer) is nn.Linear:
+        return _linear(layer)
+    if type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1 and layer.bias is not None:
+        return _layer_norm(layer)
+    return None
+
+
+def _linear(layer: nn.Linear) -> Callable[[Array], Array]:
+    weight = layer.weight.detach().numpy().T
+    if layer.bias is None:
+        return lambda x: x @ weight
+    bias = layer.bias.detach().numpy()
+
+    def linear(x: Array) -> Array:
+        y: Array = x @ weight
+        y += bias
+        return y
+
+    return linear
+
+
+def _layer_norm(layer: nn.LayerNorm) -> Callable[[Array], Array]:
+    weight, bias, epsilon = layer.weight.detach().numpy(), layer.bias.detach().numpy(), np.float32(layer.eps)
+
+    def normalized(x: Array) -> Array:
+        x = x - x.mean(1, keepdims=True)
+        deviation = np.sqrt(np.square(x).mean(1, keepdims=True) + epsilon)
+        return x / deviation * weight + bias
+
+    return normalized
+
+
 def _in_torch(module: nn.Module, x: Array) -> Array:
     device = next(module.parameters()).device
-    with torch.no_grad():
+    with evaluating(module):
         result: Array = module(torch.from_numpy(x).to(device)).cpu().numpy()
     return result
