@@ -19,6 +19,8 @@ class Probe(gym.Env[Any, Any]):
         reward: of each step.
         last: of the last step alone; None for ``reward``.
         continuous: whether actions are numbers instead of two choices; neither changes anything.
+        counting: whether states differ; else all are 0.
+        broken: a ``reward`` or an ``observation`` that is NaN.
         savable: whether it can be saved within an episode.
     """
 
@@ -29,12 +31,15 @@ class Probe(gym.Env[Any, Any]):
         reward: float = 1.0,
         last: float | None = None,
         continuous: bool = False,
+        counting: bool = True,
+        broken: str = "",
         savable: bool = True,
     ) -> None:
         self.observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
         self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32) if continuous else gym.spaces.Discrete(2)
         self.length, self.end, self.reward = length, end, reward
         self.last = reward if last is None else last
+        self.counting, self.broken = counting, broken
         self.at = 0
         if savable:
             self.state_dict = lambda: {"at": self.at}
@@ -48,18 +53,21 @@ class Probe(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.at += 1
         over = self.at == self.length
-        reward = self.last if over else self.reward
+        reward = float("nan") if self.broken == "reward" else self.last if over else self.reward
         return self._state(), reward, over and self.end != "truncated", over and self.end != "terminated", {}
 
     def _state(self) -> np.ndarray[Any, Any]:
-        return np.array([self.at], np.float32)
+        if self.broken == "observation" and self.at:
+            return np.array([np.nan], np.float32)
+        return np.array([self.at if self.counting else 0], np.float32)
 
 
 class Signs(gym.Env[Any, Any]):
     """One step: a sign is shown, and what it pays depends on it, on the action, or on both.
 
     Args:
-        pays: ``observation`` (the sign), ``action`` (1 for the second one, -1 for the first), or ``both`` (their product).
+        pays: ``observation`` (the sign), ``action`` (1 for the second one, -1 for the first), or ``both``
+            (their product).
         continuous: whether the action is a number, whose sign counts.
     """
 

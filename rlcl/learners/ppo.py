@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement import ReinforcementLearner
+from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import ActionDistribution, distribution_over, free_parameters
@@ -39,6 +40,11 @@ class ActorCritic(nn.Module):
         self.critic = critic
         self.free = free
 
+    @property
+    def side_by_side(self) -> tuple[nn.Module, ...]:
+        """The networks, each with a head of its own."""
+        return (self.actor, self.critic)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, K) outputs of the actor."""
         outputs: Tensor = self.actor(x)
@@ -52,9 +58,10 @@ class Ppo(ReinforcementLearner):
     A rollout of ``n_steps`` in each environment is learned from for ``epochs`` passes of minibatches,
     then thrown away. With ``epochs: 1``, ``batch_size: null`` and ``clip: null`` it is A2C.
 
-    Events tell, of the last pass over each rollout: ``policy_loss`` (the clipped surrogate, negated), ``value_loss``
-    (mean squared error of returns), ``entropy`` (nats), ``approx_kl`` (mean of ``ratio - 1 - log ratio``, Schulman 2020),
-    ``clip_fraction`` (share of ratios outside the clip); of the rollout ``explained_variance`` of returns by values.
+    Events tell, of the last pass over each rollout: ``policy_loss`` (the clipped surrogate, negated),
+    ``value_loss`` (mean squared error of returns), ``entropy`` (nats), ``approx_kl`` (mean of
+    ``ratio - 1 - log ratio``, Schulman 2020), ``clip_fraction`` (share of ratios outside the clip); of the
+    rollout ``explained_variance`` of returns by values.
 
     Args:
         network: of the actor, and of the critic.
@@ -177,7 +184,7 @@ class Ppo(ReinforcementLearner):
         last = collector.encode(collector.observations)
         flat = torch.from_numpy(observations.reshape(-1, *observations.shape[2:]))
         taken = torch.from_numpy(np.concatenate(actions))
-        with torch.no_grad():
+        with evaluating(self.policy):
             known = self.policy.critic(torch.cat([flat, torch.from_numpy(np.concatenate([last, *finals]))]))[
                 :, 0
             ].numpy()

@@ -134,7 +134,7 @@ class ReinforcementLearner(ABC):
     @property
     def provides(self) -> frozenset[str]:
         announced = self._setup.stream.visibility.boundaries == "announced"
-        return frozenset({"batch", "boundaries"} if announced else {"batch"})
+        return frozenset({"batch", "native", "boundaries"} if announced else {"batch", "native"})
 
     @property
     def primary(self) -> str:
@@ -287,6 +287,7 @@ class ReinforcementLearner(ABC):
         self._logged.clear()
         lr = next(iter(self.optimizers.values())).param_groups[0]["lr"]
         values |= {**collector.values(), "lr": float(lr)}
+        collector.check()
         for key, value in values.items():
             if not math.isfinite(value) and key != "explained_variance":  # undefined where returns do not vary
                 raise DivergenceError(

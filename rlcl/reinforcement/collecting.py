@@ -17,6 +17,7 @@ from rlcl.data.environments import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
+from rlcl.errors import DivergenceError
 from rlcl.types import Encoder
 
 __all__ = ["Collector", "Step"]
@@ -138,6 +139,15 @@ class Collector:
             return {}
         returns, lengths = zip(*self.episodes, strict=True)
         return {"episode_return": float(np.mean(returns)), "episode_length": float(np.mean(lengths))}
+
+    def check(self) -> None:
+        """Raises DivergenceError where the environments gave what is no number."""
+        returns = np.array([*self._returns, *(total for total, _ in self.episodes)])
+        for name, values in (("observations", self.observations), ("rewards", returns)):
+            if not np.isfinite(values).all():
+                raise DivergenceError(
+                    f"environment {self.source.name} gave {name} that are not finite while it was learned from; mend it"
+                )
 
     def close(self) -> None:
         self.vector.close()

@@ -34,16 +34,13 @@ def forward_of(module: nn.Module) -> Forward:
     called as they are. Nothing is dropped out.
     """
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
-    steps: list[Callable[[Array], Array]] = []
+    layers = [layer for layer in layers if not isinstance(layer, SKIPPED)]
+    steps: list[Callable[[Array], Array]] = [np.copy] if layers and type(layers[0]) in ACTIVATIONS else []
     for layer in layers:
-        if isinstance(layer, SKIPPED):
-            continue
         step = _step(layer)
         if step is None:
             return lambda x: _in_torch(module, x)
         steps.append(step)
-    if layers and type(layers[0]) in ACTIVATIONS:
-        steps.insert(0, np.copy)
 
     def forward(x: Array) -> Array:
         x = x.reshape(len(x), -1)

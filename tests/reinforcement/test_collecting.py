@@ -33,9 +33,7 @@ def test_every_step_is_a_transition_and_ends_have_their_last_state() -> None:
     assert [(0, 1, False, False), (1, 2, True, True), (0, 1, False, False), (1, 2, True, True)] == seen
 
 
-@pytest.mark.parametrize(
-    ("end", "terminated"), [("terminated", True), ("truncated", False), ("both", True)]
-)
+@pytest.mark.parametrize(("end", "terminated"), [("terminated", True), ("truncated", False), ("both", True)])
 def test_an_end_is_told_from_a_cut(end: str, terminated: bool) -> None:
     step = Collector(probe(end=end), Identity()).step(np.zeros(1, np.int64))
     assert (terminated, True) == (bool(step.terminated[0]), bool(step.ended[0]))

@@ -43,7 +43,8 @@ def test_it_sees_what_an_optimizer_did_to_the_weights() -> None:
 
 
 def test_it_leaves_its_input_as_it_was() -> None:
-    for module in (nn.Sequential(nn.ReLU(), nn.Linear(3, 2)), nn.Sequential(nn.Tanh()), Mlp(hidden=(4,)).build((3,), 2)):
+    first = nn.Sequential(nn.ReLU(), nn.Linear(3, 2)), nn.Sequential(nn.Flatten(), nn.Tanh())
+    for module in (*first, Mlp(hidden=(4,)).build((3,), 2)):
         x = np.array([[-1.0, 2.0, -3.0]], np.float32)
         forward_of(module)(x)
         assert [[-1.0, 2.0, -3.0]] == x.tolist()

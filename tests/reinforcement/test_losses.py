@@ -28,9 +28,7 @@ def surrogate(ratio: float, advantage: float, clip: float | None) -> tuple[float
         (0.5, -2.0, (1.6, 0.0)),  # bad, and unlikely enough already
     ],
 )
-def test_a_ratio_counts_no_further_than_the_clip(
-    ratio: float, advantage: float, expected: tuple[float, float]
-) -> None:
+def test_a_ratio_counts_no_further_than_the_clip(ratio: float, advantage: float, expected: tuple[float, float]) -> None:
     assert pytest.approx(expected) == surrogate(ratio, advantage, 0.2)
 
 

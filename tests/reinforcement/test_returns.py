@@ -51,7 +51,7 @@ def test_advantages_equal_those_of_stable_baselines3(gae_lambda: float) -> None:
     rng = np.random.default_rng(1)
     rewards, values, next_values = rng.normal(size=(3, steps, count)).astype(np.float32)
     terminated, truncated = rng.random((2, steps, count)) < 0.15
-    terminated, ended = terminated, terminated | truncated
+    ended = terminated | truncated
     # The value of a state that did not end an episode is that of the next step.
     next_values[:-1] = np.where(ended[:-1], next_values[:-1], values[1:])
     ours = generalized_advantages(rewards, values, next_values, terminated, ended, gamma, gae_lambda)
