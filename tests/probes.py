@@ -85,3 +85,41 @@ class Signs(gym.Env[Any, Any]):
         chosen = float(np.sign(np.ravel(action)[0])) if self.continuous else 2.0 * float(action) - 1.0
         reward = {"observation": self.sign, "action": chosen, "both": self.sign * chosen}[self.pays]
         return np.array([self.sign], np.float32), reward, True, False, {}
+
+
+class Forbidding(gym.Env[Any, Any]):
+    """Three steps, each of which pays 2 and allows two of three actions.
+
+    Args:
+        said: how what is allowed is told: in ``info``, or by a ``method``.
+        several: whether there are two choices at once, the second one free.
+        lenient: whether what is forbidden may be done.
+        nothing: whether nothing is allowed.
+    """
+
+    def __init__(self, said: str = "info", several: bool = False, lenient: bool = False, nothing: bool = False) -> None:
+        self.observation_space = gym.spaces.Box(0, 3, (1,), np.float32)
+        self.action_space = gym.spaces.MultiDiscrete([3, 1]) if several else gym.spaces.Discrete(3)
+        self.said, self.several, self.lenient, self.nothing, self.at = said, several, lenient, nothing, 0
+        if said == "method":
+            self.action_masks = self.allowed
+
+    def allowed(self) -> np.ndarray[Any, Any]:
+        masks = np.full(4 if self.several else 3, not self.nothing, np.int8)
+        masks[self.at % 3] = 0
+        return masks
+
+    def _told(self) -> dict[str, Any]:
+        return {"action_mask": self.allowed()} if self.said == "info" else {}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.at = 0
+        return np.zeros(1, np.float32), self._told()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        chosen = int(np.ravel(action)[0])
+        if not self.allowed()[chosen] and not self.lenient:
+            raise ValueError(f"{chosen} is forbidden at {self.at}")
+        self.at += 1
+        return np.array([self.at], np.float32), 2.0, self.at == 3, False, self._told()

@@ -111,8 +111,20 @@ class ReinforcementLearner(ABC):
         """See :class:`rlcl.types.Host`."""
 
     @abstractmethod
-    def act(self, observations: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(B, *action) greedy actions, as the environment takes them, for encoded observations (B, *encoded)."""
+    def act(
+        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None = None
+    ) -> np.ndarray[Any, Any]:
+        """(B, *action) greedy actions, as the environment takes them.
+
+        Args:
+            observations: (B, *encoded).
+            masks: (B, K) bool, which are allowed; None for all, and where ``takes_action_masks`` is False.
+        """
+
+    @property
+    def takes_action_masks(self) -> bool:
+        """Whether it keeps to the actions that environments say they allow (:mod:`rlcl.data.action_masks`)."""
+        return False
 
     @abstractmethod
     def recent(self) -> np.ndarray[Any, Any]:
@@ -240,7 +252,7 @@ class ReinforcementLearner(ABC):
         if restored is None and not isinstance(observations, Identity):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else cloned(self._setup.encoder.state_dict())
-        self.collector = Collector(part.train, self._setup.encoder)
+        self.collector = Collector(part.train, self._setup.encoder, self.takes_action_masks)
         if restored is not None:
             assert encoder_state is not None
             self._setup.encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
@@ -297,10 +309,12 @@ class ReinforcementLearner(ABC):
         values = {key: value for key, value in values.items() if math.isfinite(value)}
         return Event(self.position.step, {**values, "env_steps_per_second": rate})
 
-    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
-        """Greedy actions (B, *action) for raw observations (B, *observation)."""
+    def predict(
+        self, x: Any, task_id: int | None = None, state: Any = None, action_masks: Any = None
+    ) -> tuple[Any, Any]:
+        """Greedy actions (B, *action) for raw observations (B, *observation), of those allowed (B, K)."""
         encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
-        return self.act(encoded), None
+        return self.act(encoded, action_masks), None
 
     # State.
 

@@ -15,6 +15,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from rlcl.errors import UnsupportedError
+from rlcl.types import IMPOSSIBLE
 
 __all__ = ["ActionDistribution", "Categorical", "Gaussian", "MultiCategorical", "distribution_over"]
 
@@ -208,6 +209,11 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
     raise UnsupportedError(
         f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box of floats"
     )
+
+
+def masked(outputs: Array, masks: Array | None) -> Array:
+    """Logits (N, K) of which those that are not allowed (False in masks (N, K)) have no probability."""
+    return outputs if masks is None else np.where(masks, outputs, np.float32(IMPOSSIBLE))
 
 
 def free_parameters(distribution: ActionDistribution, initial: float) -> nn.Parameter | None:

@@ -12,6 +12,7 @@ import torch
 from attrs import define, field, frozen
 from gymnasium.vector import VectorEnv
 
+from rlcl.data.action_masks import action_masks
 from rlcl.data.environment_state import environment_state, restore_environment
 from rlcl.data.environments import Environment
 from rlcl.encoders.compose import observations_and_norm
@@ -56,11 +57,14 @@ class Collector:
     Args:
         source: the recipe; makes the environments, which are seeded and reset at once.
         encoder: of observations; running statistics are updated at each step.
+        masked: whether environments are asked which actions they allow.
     """
 
     source: Environment
     encoder: Encoder
+    masked: bool = False
     observations: Array = field(init=False)  # (N, *observation) raw, of the dtype of the space
+    masks: Array | None = field(init=False, default=None)  # (N, K) bool, the actions allowed now; None for all
     vector: VectorEnv[Any] = field(init=False)
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
@@ -79,8 +83,9 @@ class Collector:
         self._reset()
 
     def _reset(self) -> None:
-        observations, _ = self.vector.reset(seed=self.source.seed)
+        observations, info = self.vector.reset(seed=self.source.seed)
         self.observations = np.array(observations)
+        self.masks = action_masks(self.vector, info) if self.masked else None
         self._returns[:] = 0
         self._lengths[:] = 0
         self._discounted[:] = 0
@@ -109,6 +114,8 @@ class Collector:
             self._lengths[ended] = 0
             self._discounted[ended] = 0
         self.observations = observations
+        if self.masked:
+            self.masks = action_masks(self.vector, info)
         return Step(following, given, terminated, ended, info)
 
     def encode(self, observations: Array) -> Array:
@@ -157,6 +164,7 @@ class Collector:
         return {
             "environments": environment_state(self.vector),
             "observations": self.observations,
+            "masks": self.masks,
             "returns": self._returns,
             "lengths": self._lengths,
             "discounted": self._discounted,
@@ -178,5 +186,6 @@ class Collector:
             return
         restore_environment(self.vector, state["environments"])
         self.observations = np.array(state["observations"])
+        self.masks = None if state["masks"] is None else np.array(state["masks"])
         self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"])
         self._discounted = np.array(state["discounted"])

@@ -59,7 +59,7 @@ def _step(layer: nn.Module) -> Callable[[Array], Array] | None:
         return None
     if type(layer) is nn.Linear:
         return _linear(layer)
-    if type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1 and layer.bias is not None:
+    if type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1 and len(list(layer.parameters())) == 2:
         return _layer_norm(layer)
     return None
 
@@ -84,7 +84,8 @@ def _layer_norm(layer: nn.LayerNorm) -> Callable[[Array], Array]:
     def normalized(x: Array) -> Array:
         x = x - x.mean(1, keepdims=True)
         deviation = np.sqrt(np.square(x).mean(1, keepdims=True) + epsilon)
-        return x / deviation * weight + bias
+        y: Array = x / deviation * weight + bias
+        return y
 
     return normalized
 
