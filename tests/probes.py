@@ -104,6 +104,12 @@ class Forbidding(gym.Env[Any, Any]):
         if said == "method":
             self.action_masks = self.allowed
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.at = int(state["at"])
+
     def allowed(self) -> np.ndarray[Any, Any]:
         masks = np.full(4 if self.several else 3, not self.nothing, np.int8)
         masks[self.at % 3] = 0

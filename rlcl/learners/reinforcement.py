@@ -182,7 +182,8 @@ class ReinforcementLearner(ABC):
         observations, actions = source.spaces()
         if not isinstance(observations, gym.spaces.Box):
             raise UnsupportedError(
-                f"learner {self.name} takes observations that are arrays (Box), and these are {observations}"
+                f"learner {self.name} takes observations that are arrays (Box), and these are {observations}; "
+                "set encoder: flatten"
             )
         self.rng = setup.seeds.child("actions").numpy()
         with torch.random.fork_rng(devices=[]):

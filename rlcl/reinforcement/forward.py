@@ -65,10 +65,10 @@ def _step(layer: nn.Module) -> Callable[[Array], Array] | None:
 
 
 def _linear(layer: nn.Linear) -> Callable[[Array], Array]:
-    weight = layer.weight.detach().numpy().T
-    if layer.bias is None:
+    weight, *biases = (p.detach().numpy().T for p in layer.parameters())
+    if not biases:
         return lambda x: x @ weight
-    bias = layer.bias.detach().numpy()
+    (bias,) = biases
 
     def linear(x: Array) -> Array:
         y: Array = x @ weight

@@ -113,10 +113,9 @@ class TestOneNetworkForBoth:
         assert first < 0.5 < second or first < 0 < second
 
     def test_it_serves_images_through_one_trunk(self) -> None:
-        learner = prepared(
-            ppo(shared=True, network=Cnn(channels=(4,), hidden=(8,))), environment_stream(images(), budget=16)
-        )
-        learn_all(learner, environment_stream(images(), budget=16))
+        stream = environment_stream(images(), budget=16)
+        learner = prepared(ppo(shared=True, network=Cnn(channels=(4,), hidden=(8,))), stream)
+        learn_all(learner, stream)
         assert 1 == sum(isinstance(m, torch.nn.Conv2d) for m in learner.policy.modules())
 
 
@@ -272,7 +271,7 @@ def test_actions_that_cannot_be_drawn_are_refused() -> None:
             super().__init__()
             self.action_space = gym.spaces.Box(0, 9, (1,), np.int64)
 
-    with pytest.raises(UnsupportedError, match="actions of Box.* cannot be drawn; expected Discrete"):
+    with pytest.raises(UnsupportedError, match=r"actions of Box.* cannot be drawn; expected Discrete"):
         prepared(ppo(), environment_stream(Environment(Whole, name="whole"), budget=8))
 
 

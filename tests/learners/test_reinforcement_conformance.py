@@ -26,7 +26,7 @@ from harness import (
     weights,
     without_rates,
 )
-from probes import Probe, Signs
+from probes import Forbidding, Probe, Signs
 
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
@@ -207,6 +207,7 @@ RUNS: Mapping[str, Run] = {
     ),
     "continuous": Run(lambda: pendulums(64, num_envs=2), RunningNorm),
     "hidden boundaries": Run(lambda: cartpoles(64, num_envs=2, vectorization="native", boundaries="hidden")),
+    "masks": Run(lambda: environment_stream(Environment(Forbidding, kwargs={"lenient": True}, name="f"), budget=40)),
     "probe": Run(lambda: environment_stream(Environment(Probe, kwargs={"length": 5}, name="probe"), budget=64)),
 }
 PAIRS = [(name, run) for name in OURS for run in RUNS]
