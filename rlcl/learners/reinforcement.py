@@ -63,7 +63,7 @@ class ReinforcementLearner(ABC):
     _logged: dict[str, list[Any]] = field(init=False, factory=dict)
     _restored: Mapping[str, Any] | None = field(init=False, default=None)
 
-    loss: None = None
+    loss = None
 
     # What a concrete learner says.
 
