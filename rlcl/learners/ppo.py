@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.learners.optimizers import Adam, built_optimizer
-from rlcl.learners.reinforcement import ReinforcementLearner
+from rlcl.learners.reinforcement import ReinforcementLearner, forget_gradients
 from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
@@ -244,7 +244,7 @@ class Ppo(ReinforcementLearner):
             loss = policy_loss + self.value_weight * error
             if entropy is not None and self.entropy_weight:
                 loss = loss - self.entropy_weight * entropy
-            self._optimizer.zero_grad()
+            forget_gradients(self._optimizer)
             torch.autograd.backward(loss)
             self._optimizer.step()
         return True
