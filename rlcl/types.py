@@ -361,6 +361,9 @@ class Predictor(Protocol):
             task_id: the task's number, None where the protocol hides it.
             state: what the call before returned, None at first; for recurrent learners.
 
+        One that has the attribute ``takes_action_masks``, and where it is true, is also given ``action_masks``:
+        (B, K) bool, the actions that the environments allow, or None for all.
+
         Returns:
             Predictions (B, ...) (class indices, reconstructions, actions), and the next state.
         """

@@ -22,6 +22,7 @@ from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.learners.ppo import Ppo
 from rlcl.learners.regressor import Regressor
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
@@ -196,8 +197,12 @@ def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights(learner: Any) -> dict[str, Tensor]:
-    module = learner.model.policy if hasattr(learner, "model") else learner.module
-    return {name: p.detach().clone() for name, p in module.named_parameters()}
+    if hasattr(learner, "model"):
+        modules = {"": learner.model.policy}
+    else:
+        modules = {"": learner.module} if hasattr(learner, "module") else learner.modules
+    named = {f"{part}.{name}".lstrip("."): p for part, m in modules.items() for name, p in m.named_parameters()}
+    return {name: p.detach().clone() for name, p in named.items()}
 
 
 def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
@@ -303,6 +308,12 @@ def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", pol
     )
 
 
+def ppo(*methods: Method, **settings: Any) -> Ppo:
+    """Our own, of the size of Stable-Baselines3's here."""
+    network = Mlp(hidden=(16,), activation="tanh", initialization="orthogonal")
+    return Ppo(methods=methods, **{"network": network, "n_steps": 8, "batch_size": 8, "epochs": 2, **settings})
+
+
 def save_weights(model: str, path: Path, seed: int = 0) -> None:
     """The state dict of a torchvision model with fresh weights."""
     from rlcl.networks.torchvision import torchvision_model
@@ -370,6 +381,7 @@ class HostCase:
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights", "pass"})
 _TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
+_ACTING = frozenset({"batch", "boundaries", "native"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
@@ -392,9 +404,11 @@ HOSTS: Mapping[str, HostCase] = {
         _AVALANCHE | _TASK_IDS,
         Scale,
     ),
-    "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
-    "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
-    "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
+    "ppo": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: cartpoles(120), "categorical", _ACTING),
+    "ppo_continuous": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: pendulums(120), "gaussian", _ACTING),
+    "sb3_ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
+    "sb3_dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
+    "sb3_sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
 }
 
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"blame", "errors", "types", "state", "config", "registry", "seeding"},
     {"data"},
     {"streams", "encoders", "augmentations", "networks", "evaluation"},
-    {"methods"},
+    {"methods", "reinforcement"},
     {"learners"},
     {"training"},
     {"experiment"},

@@ -21,7 +21,7 @@ from gymnasium.envs.classic_control import (
     PendulumEnv,
 )
 from gymnasium.vector import SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from rlcl.errors import DataError
 
@@ -34,6 +34,7 @@ KNOWN = (AcrobotEnv, CartPoleEnv, Continuous_MountainCarEnv, MountainCarEnv, Pen
 DRAWING = frozenset({"render_mode", "isopen", "screen", "clock", "screen_width", "screen_height", "screen_dim"})
 # What a wrapper remembers from step to step; what Gymnasium's checker does changes no result.
 WRAPPERS: Mapping[type, tuple[str, ...]] = {
+    FlattenObservation: (),
     FrameStackObservation: ("obs_queue", "padding_value"),
     OrderEnforcing: ("_has_reset",),
     PassiveEnvChecker: (),

@@ -35,6 +35,8 @@ class Environment:
         name: for messages.
         frames: last observations in one, the oldest first, (frames, *observation); 1 leaves them as they are.
             An episode starts with its first observation repeated.
+        flat: whether an observation of several parts (Dict, Tuple), or one of several things (Discrete), is
+            made one vector, by Gymnasium's ``flatten_space``: parts one after the other, things one-hot.
     """
 
     env: str | Callable[..., AnyEnv]
@@ -45,6 +47,7 @@ class Environment:
     seed: int = 0
     name: str = ""
     frames: int = 1
+    flat: bool = False
 
     def make(self) -> AnyEnv:
         """One environment, with its attributes set.
@@ -58,6 +61,8 @@ class Environment:
                 f"environment {self.name}: {type(env).__name__} is not a subclass of gymnasium.Env"
             )
         _set_attributes(env.unwrapped, self.attributes, self.name)
+        if self.flat:
+            env = gym.wrappers.FlattenObservation(env)
         return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
 
     def make_vector(self, num_envs: int | None = None, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> VectorEnv[Any]:
@@ -70,10 +75,11 @@ class Environment:
         """
         count = self.num_envs if num_envs is None else num_envs
         if self.vectorization == "native":
-            if self.frames > 1:
+            if self.frames > 1 or self.flat:
+                what = "frames are stacked" if self.frames > 1 else "observations are flattened"
                 raise DataError(
-                    f"environment {self.name}: frames are stacked in each environment alone, so that vectorization: "
-                    "native does not go with them; use sync"
+                    f"environment {self.name}: {what} in each environment alone, so that vectorization: "
+                    "native does not go with that; use sync"
                 )
             return self._native(count, mode)
         return SyncVectorEnv([self.make] * count, autoreset_mode=mode)

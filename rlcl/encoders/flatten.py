@@ -1,4 +1,4 @@
-"""Images to vectors."""
+"""Images to vectors, and observations of several parts too."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import torch
 from attrs import define
 from torch import Tensor
+
+from rlcl.data.sources import Environment
+from rlcl.streams.stream import Stream
 
 __all__ = ["Flatten"]
 
 
 @define
 class Flatten:
-    """(B, *observation) to (B, features) float32."""
+    """(B, *observation) to (B, features) float32.
+
+    An environment's observation of several parts (Dict, Tuple) becomes one vector, its parts one after the other
+    in the order of its space (by name); one of several things (Discrete) is one-hot. So it stands first in a list.
+    """
+
+    def adapt(self, stream: Stream) -> Stream:
+        """The same environments, whose observations are arrays; see :class:`rlcl.types.AdaptingEncoder`."""
+        if stream.spec.kind != "environment" or stream.spec.encodable:
+            return stream
+        source = stream[0].train
+        assert isinstance(source, Environment)
+        space, _ = attrs.evolve(source, flat=True).spaces()
+        return stream.with_environments(lambda each: attrs.evolve(each, flat=True), tuple(space.shape or ()))
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(observation_shape),)

@@ -13,11 +13,10 @@ from attrs import define, frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.encoders.space import encoded_space
 from rlcl.errors import UnsupportedError
 from rlcl.streams.stream import Stream
-from rlcl.types import Encoder, Experience
+from rlcl.types import Encoder
 
 __all__ = ["FrameStack", "PerFrame"]
 
@@ -54,24 +53,7 @@ class FrameStack:
                 f"{stream.spec.kind}; leave it out"
             )
         shape = (self.frames, *stream.spec.observation_shape)
-        return attrs.evolve(
-            stream,
-            experiences=tuple(map(self._stacked, stream.experiences)),
-            columns=tuple(map(self._stacked, stream.columns)),
-            spec=attrs.evolve(stream.spec, observation_shape=shape),
-        )
-
-    def _stacked(self, experience: Experience) -> Experience:
-        def stacked(source: Any) -> Any:
-            return attrs.evolve(source, frames=self.frames) if isinstance(source, Environment) else source
-
-        return attrs.evolve(
-            experience,
-            train=stacked(experience.train),
-            test=stacked(experience.test),
-            validation=stacked(experience.validation),
-            segments=tuple(map(self._stacked, experience.segments)),
-        )
+        return stream.with_environments(lambda source: attrs.evolve(source, frames=self.frames), shape)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         frames, *one = observation_shape

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlcl.data.action_masks import action_masks
 from rlcl.data.environments import Environment
 from rlcl.errors import DivergenceError
 from rlcl.types import Predictor
@@ -48,11 +49,13 @@ def _one_each(
     vector = source.make_vector(count)
     totals, running = np.zeros(count), np.ones(count, dtype=bool)
     try:
-        observations, _ = vector.reset(seed=source.seed + first)
+        observations, info = vector.reset(seed=source.seed + first)
+        masking = getattr(predictor, "takes_action_masks", False)
         state: Any = None
         for _ in range(episode_steps):
-            actions, state = predictor.predict(observations, task_id, state)
-            observations, rewards, terminated, truncated, _ = vector.step(np.asarray(actions))
+            allowed = {"action_masks": action_masks(vector, info)} if masking else {}
+            actions, state = predictor.predict(observations, task_id, state, **allowed)
+            observations, rewards, terminated, truncated, info = vector.step(np.asarray(actions))
             if isinstance(observations, np.ndarray) and not np.isfinite(observations[running]).all():
                 raise DivergenceError(
                     f"environment {source.name} gave observations that are not finite while it was evaluated; mend it"

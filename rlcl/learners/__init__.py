@@ -12,6 +12,7 @@ LEARNERS = {
     "barlow_twins": "rlcl.learners.barlow_twins:BarlowTwins",
     "simsiam": "rlcl.learners.simsiam:SimSiam",
     "kmeans": "rlcl.learners.kmeans:KMeans",
+    "ppo": "rlcl.learners.ppo:Ppo",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
     "avalanche": "rlcl.learners.avalanche:Avalanche",
 }

@@ -91,9 +91,9 @@ class Rehearsal:
             "boundaries": boundaries,
             "weights": self.mixing != "concat",
             "targets": self._memory in BY_CLASS,
-            "loss": self._memory == "gss",
         }
-        return frozenset({"batch", "native", *(name for name, needed in needs.items() if needed)})
+        # The memory is to be in the host's own loss, or in its gradients (gss).
+        return frozenset({"batch", "loss", "native", *(name for name, needed in needs.items() if needed)})
 
     @property
     def memory(self) -> Memory:

@@ -45,13 +45,14 @@ class Reset:
     def refuses(self, host: Host) -> str | None:
         if self.layers == 0:
             return None
-        modules = list(host.modules[host.primary].modules())
+        networks = side_by_side(host)
+        modules = [module for network in networks for module in network.modules()]
         for module in modules:
             if any(True for _ in module.parameters(recurse=False)) and not isinstance(module, DRAWN | NORMS):
                 return f"it draws linear layers and convolutions anew, and the network has a {type(module).__name__}"
         if self.layers != "all" and any(getattr(m, "takes_task_ids", False) for m in modules):
             return "the network has a head a task, none of which is the last; set layers: all, or use another network"
-        count = sum(isinstance(m, DRAWN) for m in modules)
+        count = min(sum(isinstance(m, DRAWN) for m in network.modules()) for network in networks)
         if self.layers != "all" and self.layers > count:
             return f"it draws {self.layers} layers anew, and the network has {count}; set layers: all"
         return None
@@ -69,9 +70,11 @@ class Reset:
                 optimizer.state.pop(parameter, None)
 
     def _chosen(self) -> list[nn.Module]:
-        """Layers that start anew: from the first that is drawn, to the end."""
-        modules = self._host.modules[self._host.primary].modules()
-        layers: list[nn.Module] = [m for m in modules if isinstance(m, DRAWN | NORMS)]
+        """Layers that start anew: of each network from the first that is drawn, to the end."""
+        return [layer for network in side_by_side(self._host) for layer in self._last(network)]
+
+    def _last(self, network: nn.Module) -> list[nn.Module]:
+        layers: list[nn.Module] = [m for m in network.modules() if isinstance(m, DRAWN | NORMS)]
         places = [place for place, layer in enumerate(layers) if isinstance(layer, DRAWN)]
         if self.layers == "all" or not self.layers:
             return layers if self.layers else []
@@ -95,3 +98,9 @@ class Reset:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
+
+
+def side_by_side(host: Host) -> list[nn.Module]:
+    """The networks that a host's primary module is made of: an actor and a critic have a head each."""
+    module = host.modules[host.primary]
+    return list(getattr(module, "side_by_side", [module]))

@@ -89,7 +89,9 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
     """
     names = {layer: name for name, layer in module.named_modules()}
     found: list[HiddenLayer] = []
-    unclear = {m for m in names if any(True for _ in m.parameters(recurse=False))}
+    # What a parent of whole chains has beside them reads no unit within one: the spread of a policy's actions.
+    parents = {m for m in names if any(isinstance(child, nn.Sequential) for child in m.children())}
+    unclear = {m for m in names if any(True for _ in m.parameters(recurse=False))} - parents
     for chain in chains(module):
         start, norm, copies = None, None, 1
         for layer in chain:

@@ -4,6 +4,7 @@ NETWORKS = {
     "linear": "rlcl.networks.mlp:Linear",
     "mlp": "rlcl.networks.mlp:Mlp",
     "cnn": "rlcl.networks.cnn:Cnn",
+    "nature_cnn": "rlcl.networks.nature_cnn:NatureCnn",
     "resnet18": "rlcl.networks.torchvision:ResNet18",
     "torchvision": "rlcl.networks.torchvision:TorchvisionNetwork",
     "avalanche": "rlcl.networks.avalanche:AvalancheNetwork",

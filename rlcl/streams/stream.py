@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import attrs
 import torch
@@ -64,6 +64,33 @@ class Stream(Sequence[Experience]):
 
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)
+
+    def with_environments(self, change: Callable[[Environment], Environment], shape: tuple[int, ...]) -> Stream:
+        """The same stream over changed environments.
+
+        Args:
+            change: of each.
+            shape: of one of their observations, which are arrays.
+        """
+
+        def made(source: Any) -> Any:
+            return change(source) if isinstance(source, Environment) else source
+
+        def changed(experience: Experience) -> Experience:
+            return attrs.evolve(
+                experience,
+                train=made(experience.train),
+                test=made(experience.test),
+                validation=made(experience.validation),
+                segments=tuple(map(changed, experience.segments)),
+            )
+
+        return attrs.evolve(
+            self,
+            experiences=tuple(map(changed, self.experiences)),
+            columns=tuple(map(changed, self.columns)),
+            spec=attrs.evolve(self.spec, observation_shape=shape, encodable=True),
+        )
 
     def with_validation(self, fraction: float, seeds: Seeds) -> Stream:
         """Holds out a seeded share of every experience's training data.

@@ -34,6 +34,29 @@ event_interval: 20
 checkpoint_minutes: 0.0001
 """
 
+ACTING = """
+name: acting
+seeds: [3]
+stream:
+  type: environments
+  env: rlcl_envs/CartPole-v1
+  tasks: [{}, {attributes: {gravity: 40}}]
+  num_envs: 4
+  vectorization: native
+encoder: {type: running_norm}
+learner:
+  type: ppo
+  network: {type: mlp, hidden: [16], activation: tanh}
+  n_steps: 16
+  epochs: 8
+  schedule: {type: linear}
+  methods: [{type: ewc, strength: 10, samples: 50}, {type: redo, every: 50}]
+budget: {env_steps: 1500}
+evaluation: {every: {env_steps: 500}, episodes: 2}
+event_interval: 64
+checkpoint_minutes: 0.0001
+"""
+
 
 def start(config: Path, root: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rlcl", "run", str(config), "--root", str(root)]
@@ -77,6 +100,19 @@ def uninterrupted(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_killed_at_any_moment_and_resumed_gives_the_same_bits(
     config: Path, uninterrupted: tuple[str, str], tmp_path: Path
 ) -> None:
+    killed_and_resumed(config, uninterrupted, tmp_path)
+
+
+def test_a_run_in_environments_too_is_resumed_in_the_middle_of_episodes(tmp_path: Path) -> None:
+    config = tmp_path / "acting.yaml"
+    config.write_text(ACTING)
+    process = start(config, tmp_path / "through")
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    killed_and_resumed(config, outcome(tmp_path / "through"), tmp_path / "killed")
+
+
+def killed_and_resumed(config: Path, uninterrupted: tuple[str, str], tmp_path: Path) -> None:
     for lines in (1, 12, 27):
         process = start(config, tmp_path)
         wait_for_lines(tmp_path, lines, process)

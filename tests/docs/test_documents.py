@@ -174,7 +174,7 @@ def test_the_learner_of_the_readme_runs_from_a_config(tmp_path: Path) -> None:
     "text",
     [
         text
-        for document in ("README.md", "docs/reference/training.md")
+        for document in ("README.md", "docs/reference/training.md", "docs/reference/reinforcement.md")
         for language, _, text in blocks(ROOT / document)
         if language == "yaml"
     ],

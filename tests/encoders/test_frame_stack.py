@@ -123,7 +123,7 @@ def test_arrays_have_no_frames() -> None:
 
 def test_native_environments_do_not_stack() -> None:
     source = Environment("rlcl_envs/CartPole-v1", vectorization="native", frames=2, name="cartpole")
-    with pytest.raises(DataError, match=r"vectorization: native does not go with them; use sync"):
+    with pytest.raises(DataError, match=r"vectorization: native does not go with that; use sync"):
         source.make_vector(2)
 
 

@@ -23,6 +23,7 @@ from harness import (
     learn_one,
     learning,
     pendulums,
+    ppo,
     prepared,
     restore,
     sb3,
@@ -167,6 +168,14 @@ ARRAYS: Mapping[str, Case] = {
     "autoencoder task ids": Case(autoencoder, with_ids),
 }
 FRAMES = FrameStack(frames=3)
+ACTING: Mapping[str, Case] = {  # saved after any update
+    "ppo": Case(ppo, lambda: cartpoles(56), RunningNorm),
+    "ppo frames": Case(ppo, lambda: FRAMES.adapt(cartpoles(56)), lambda: FRAMES),
+    "ppo methods": Case(
+        lambda: ppo(Ewc(), Distill(capacity=9, samples=8)), lambda: cartpoles(56, vectorization="native"), Identity
+    ),
+}
+RESUMABLE = {**ARRAYS, **ACTING}
 ENVIRONMENTS: Mapping[str, Case] = {
     "sb3 PPO": Case(lambda: sb3("PPO"), lambda: cartpoles(128, num_envs=2), Identity),
     "sb3 PPO standardize": Case(lambda: sb3("PPO"), lambda: cartpoles(64), lambda: Standardize(fit_on="running")),
@@ -188,7 +197,7 @@ AVALANCHE: Mapping[str, Case] = {
     "avalanche heads": Case(lambda: avalanche(Ewc(), network=heads_by_task()), with_ids),
 }
 LIBRARIES = {**ENVIRONMENTS, **AVALANCHE}  # saved at boundaries alone
-LEARNERS = {**ARRAYS, **LIBRARIES}
+LEARNERS = {**RESUMABLE, **LIBRARIES}
 ONE_PASS = ("nearest mean", "streaming lda", "kmeans")  # they keep statistics, and draw nothing
 WEIGHTED = [name for name in LEARNERS if name not in ONE_PASS]
 
@@ -237,7 +246,7 @@ def test_it_changes_its_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("updates", [0, 1, 4, 7, 8, 9, 12])
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", RESUMABLE)
 def test_interrupted_at_an_update_and_resumed_it_ends_the_same(name: str, updates: int) -> None:
     case = LEARNERS[name]
     through = case.prepared(event_interval=3)
@@ -271,7 +280,7 @@ def test_interrupted_at_a_boundary_and_resumed_it_ends_the_same(name: str) -> No
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_it_says_whether_it_can_be_resumed_within_an_experience(name: str) -> None:
-    assert (name in ARRAYS) == LEARNERS[name].make().resumable_within
+    assert (name in RESUMABLE) == LEARNERS[name].make().resumable_within
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -335,7 +344,7 @@ def test_predicting_changes_neither_generators_nor_state(name: str) -> None:
     assert [] == differences(before, [snapshot(learner), random.getstate()])
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", RESUMABLE)
 def test_predicting_within_an_experience_changes_nothing_of_what_follows(name: str) -> None:
     case = LEARNERS[name]
     through, watched = case.prepared(), case.prepared()

@@ -84,7 +84,9 @@ def test_it_stores_the_outputs_of_the_network_without_dropout() -> None:
     assert learner.module.training
 
 
-@pytest.mark.parametrize(("host", "observations"), [("dqn", 60), ("ppo", 32), ("sac", 40)])
+@pytest.mark.parametrize(
+    ("host", "observations"), [("sb3_dqn", 60), ("sb3_ppo", 32), ("sb3_sac", 40), ("ppo", 24), ("ppo_continuous", 24)]
+)
 def test_a_policy_offers_what_it_observed_in_the_experience_just_learned_alone(host: str, observations: int) -> None:
     # PPO keeps its last rollout; a replay buffer holds the experiences before as well, which are not offered again.
     method = Distill(capacity=1000, samples=1000)

@@ -255,7 +255,9 @@ def test_mixing_methods_are_of_the_phase_mix(name: str) -> None:
 
 
 def _weights(state: dict[str, Any]) -> Any:
-    return state["model"]["parameters"] if "model" in state else state["module"]
+    if "model" in state:
+        return state["model"]["parameters"]
+    return state.get("modules") or state["module"]
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:

@@ -1,0 +1,295 @@
+"""Proximal policy optimization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.learners.optimizers import Adam, built_optimizer
+from rlcl.learners.reinforcement import ReinforcementLearner, forget_gradients
+from rlcl.methods.modes import evaluating
+from rlcl.networks.mlp import Mlp
+from rlcl.networks.tried import tried
+from rlcl.reinforcement.actions import ActionDistribution, distribution_over, free_parameters, masked
+from rlcl.reinforcement.collecting import Collector
+from rlcl.reinforcement.forward import Forward, forward_of
+from rlcl.reinforcement.losses import clipped_surrogate, value_loss
+from rlcl.reinforcement.returns import explained_variance, generalized_advantages
+from rlcl.reinforcement.rollout import Rollout, rolled_out
+from rlcl.types import IMPOSSIBLE, Batch, Network, OptimizerFactory
+
+__all__ = ["Ppo"]
+
+Array = np.ndarray[Any, Any]
+Columns = Mapping[str, Tensor]  # of a rollout's transitions, (B, ...) each
+
+
+class ActorCritic(nn.Module):
+    """A network for actions and one for values, or one for both, and what the distribution has beside them.
+
+    Args:
+        actor: (B, *encoded) to (B, K), or to (B, K + 1) where the values are its last outputs.
+        critic: (B, *encoded) to (B, 1); None for the actor's last output.
+        free: (F,), None for none.
+    """
+
+    def __init__(self, actor: nn.Module, critic: nn.Module | None, free: nn.Parameter | None) -> None:
+        super().__init__()
+        self.actor = actor
+        self.critic = critic
+        self.free = free
+
+    @property
+    def side_by_side(self) -> tuple[nn.Module, ...]:
+        """The networks, each with a head of its own."""
+        return (self.actor,) if self.critic is None else (self.actor, self.critic)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K) outputs for actions, and (B,) values."""
+        outputs: Tensor = self.actor(x)
+        if self.critic is None:
+            return outputs[:, :-1], outputs[:, -1]
+        return outputs, self.critic(x)[:, 0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, K) outputs for actions."""
+        outputs: Tensor = self.actor(x)
+        return outputs[:, :-1] if self.critic is None else outputs
+
+
+@define(kw_only=True, eq=False)
+class Ppo(ReinforcementLearner):
+    """Improves a policy by the advantages of what it has just done, no further than a clipped ratio allows.
+
+    A rollout of ``n_steps`` in each environment is learned from for ``epochs`` passes of minibatches,
+    then thrown away. With ``epochs: 1``, ``batch_size: null``, ``clip: null``, ``normalize_advantages: false``,
+    ``gae_lambda: 1`` and ``n_steps: 5`` it is A2C (Huang et al. 2022, A2C is a special case of PPO).
+
+    Events tell, of the last pass over each rollout: ``policy_loss`` (the clipped surrogate, negated),
+    ``value_loss`` (mean squared error of returns), ``entropy`` (nats), ``approx_kl`` (mean of
+    ``ratio - 1 - log ratio``, Schulman 2020), ``clip_fraction`` (share of ratios outside the clip); of the
+    rollout ``explained_variance`` of returns by values.
+
+    Args:
+        network: of the actor, and of the critic.
+        shared: whether one network serves both, with a head for each.
+        action_masks: whether actions that an environment forbids are left out; see :mod:`rlcl.data.action_masks`.
+        optimizer: of both networks.
+        n_steps: of each environment between two updates.
+        batch_size: transitions in a minibatch; null for the whole rollout.
+        epochs: passes over each rollout.
+        gae_lambda: of generalized advantage estimation.
+        clip: how far the ratio of new to old probability counts; null for no bound.
+        clip_schedule: whether ``clip`` falls linearly to 0 over what schedules run over.
+        normalize_advantages: in each minibatch to mean 0 and deviation 1.
+        entropy_weight: of the entropy, which is added to the objective.
+        value_weight: of the values' squared error.
+        clip_norm: the greatest norm of the gradient; null for any.
+        target_kl: ends the passes over a rollout where ``approx_kl`` exceeds 1.5 times this; null for never.
+        log_std: initial log standard deviation of continuous actions.
+
+    Source: Schulman et al. 2017, Proximal policy optimization algorithms, eq. 7 and 9 and algorithm 1; details:
+    Huang et al. 2022, The 37 implementation details of proximal policy optimization.
+    """
+
+    network: Network = option(
+        factory=lambda: Mlp(hidden=(64, 64), activation="tanh", initialization="orthogonal"),
+        help="of the actor, and of the critic",
+    )
+    shared: bool = option(False, help="one network serves both, with a head for each")
+    action_masks: bool = option(True, help="actions that an environment forbids are left out")
+    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=3e-4, epsilon=1e-5), help="of both networks")
+    n_steps: int = option(2048, ge=1, help="of each environment between two updates")
+    batch_size: int | None = option(64, ge=1, help="transitions in a minibatch; null for the whole rollout")
+    epochs: int = option(10, ge=1, help="passes over each rollout")
+    gae_lambda: float = option(0.95, ge=0, le=1, help="of generalized advantage estimation")
+    clip: float | None = option(0.2, gt=0, help="how far the ratio of probabilities counts; null for no bound")
+    clip_schedule: bool = option(False, help="clip falls linearly to 0")
+    normalize_advantages: bool = option(True, help="in each minibatch to mean 0 and deviation 1")
+    entropy_weight: float = option(0.0, help="of the entropy in the objective")
+    value_weight: float = option(0.5, ge=0, help="of the values' squared error")
+    clip_norm: float | None = option(0.5, gt=0, help="greatest norm of the gradient; null for any")
+    target_kl: float | None = option(
+        None, gt=0, help="ends the passes over a rollout at 1.5 times this; null for never"
+    )
+    log_std: float = option(0.0, help="initial log standard deviation of continuous actions")
+
+    policy: ActorCritic = field(init=False, default=None)
+    _optimizer: Optimizer = field(init=False, default=None)
+    _distribution: ActionDistribution = field(init=False, default=None)
+    _acting: Forward = field(init=False, default=None)
+    _num_envs: int = field(init=False, default=1)
+    _shuffle: torch.Generator = field(init=False, default=None)
+    _observations: Array = field(init=False, default=None)  # (T, N, *encoded) of the last rollout
+
+    @property
+    def kind(self) -> str:
+        return self._distribution.kind
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"policy": self.policy}
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        return {"policy": self._optimizer}
+
+    def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
+        self._distribution = distribution_over(actions)
+        self._num_envs = num_envs
+        widths = [self._distribution.outputs + 1] if self.shared else [self._distribution.outputs, 1]
+        networks = [tried(self.network.build(shape, width, 1), self.network, shape, width) for width in widths]
+        scale_orthogonal(networks[0], [0.01] * self._distribution.outputs + [1.0] * self.shared)
+        if not self.shared:
+            scale_orthogonal(networks[1], [1.0])
+        free = free_parameters(self._distribution, self.log_std)
+        self.policy = ActorCritic(networks[0], None if self.shared else networks[1], free).to(self._setup.device)
+        self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
+        self._acting = forward_of(self.policy.actor)
+        self._shuffle = self._setup.seeds.child("shuffle").torch()
+        self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
+
+    @property
+    def steps_at_once(self) -> int:
+        return self.n_steps * self._num_envs
+
+    @property
+    def takes_action_masks(self) -> bool:
+        return self.action_masks and self._distribution.free == 0
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        return self._distribution.as_outputs(self.policy(x), self._free)
+
+    @property
+    def _free(self) -> Tensor:
+        return torch.empty(0) if self.policy.free is None else self.policy.free
+
+    def _outputs(self, observations: Array, masks: Array | None) -> Array:
+        outputs = self._acting(observations)
+        return masked(outputs[:, :-1] if self.shared else outputs, masks)
+
+    def act(self, observations: Array, masks: Array | None = None) -> Array:
+        return self._distribution.for_environment(self._distribution.mode(self._outputs(observations, masks)))
+
+    def recent(self) -> Array:
+        return self._observations.reshape(-1, *self._observations.shape[2:])
+
+    def advance(self, collector: Collector, progress: float) -> None:
+        free, distribution = self._free.detach().cpu().numpy(), self._distribution
+        rollout = rolled_out(
+            collector,
+            self._observations,
+            lambda x, masks: distribution.draw(self._outputs(x, masks), free, self.rng),
+            distribution.for_environment,
+        )
+        columns = self._judged(rollout)
+        clip = None if self.clip is None else self.clip * (1 - progress if self.clip_schedule else 1)
+        for epoch in range(self.epochs):
+            if not self._pass(columns, clip, last=epoch == self.epochs - 1):
+                break
+        self.batch = None
+
+    def _judged(self, rollout: Rollout) -> Columns:
+        """What each transition is learned from by, in columns (T * N, ...)."""
+        rows = rollout.rewards.size
+        states, actions = self._tensor(rollout.states), self._tensor(rollout.actions)
+        masks = None if rollout.masks is None else self._tensor(rollout.masks)
+        with evaluating(self.policy):
+            outputs, known = self.policy.both(states)
+            log_probs = self._distribution.log_prob(allowed(outputs[:rows], masks), self._free, actions)
+        values, following = rollout.values_and_next(known.cpu().numpy())
+        advantages = generalized_advantages(
+            rollout.rewards, values, following, rollout.terminated, rollout.ended, self.gamma, self.gae_lambda
+        )
+        returns = advantages + values
+        self.log(explained_variance=explained_variance(values, returns))
+        columns = {
+            "observations": states[:rows],
+            "actions": actions,
+            "log_probs": log_probs,
+            "advantages": self._tensor(advantages.reshape(-1)),
+            "returns": self._tensor(returns.reshape(-1)),
+        }
+        return columns if masks is None else {**columns, "masks": masks}
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self._setup.device)
+
+    def _pass(self, columns: Columns, clip: float | None, last: bool) -> bool:
+        """One pass over a rollout; False where the policy has moved far enough."""
+        for part in self._minibatches(columns):
+            self.batch = Batch(part["observations"])
+            outputs, values = self.policy.both(part["observations"])
+            outputs = allowed(outputs, part.get("masks"))
+            log_ratio = self._distribution.log_prob(outputs, self._free, part["actions"]) - part["log_probs"]
+            advantages = part["advantages"]
+            if self.normalize_advantages and len(advantages) > 1:
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            policy_loss = clipped_surrogate(log_ratio, advantages, clip)
+            error = value_loss(values, part["returns"])
+            entropy = self._distribution.entropy(outputs, self._free).mean() if last or self.entropy_weight else None
+            if last or self.target_kl is not None:
+                kl = self._told(log_ratio.detach(), policy_loss, error, entropy, clip)
+                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                    return False
+            loss = policy_loss + self.value_weight * error
+            if entropy is not None and self.entropy_weight:
+                loss = loss - self.entropy_weight * entropy
+            forget_gradients(self._optimizer)
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+        return True
+
+    def _minibatches(self, columns: Columns) -> Iterator[Columns]:
+        """The rollout in parts, in another order at each pass; all at once where it is one minibatch."""
+        rows = len(columns["actions"])
+        size = self.batch_size or rows
+        if size >= rows:
+            yield columns
+            return
+        for chosen in torch.split(torch.randperm(rows, generator=self._shuffle), size):
+            rows_of = chosen.to(self._setup.device)
+            yield {name: column.index_select(0, rows_of) for name, column in columns.items()}
+
+    def _told(
+        self, log_ratio: Tensor, policy_loss: Tensor, error: Tensor, entropy: Tensor | None, clip: float | None
+    ) -> float:
+        ratio = log_ratio.exp()
+        kl = float((ratio - 1 - log_ratio).mean())
+        outside = 0.0 if clip is None else float(((ratio - 1).abs() > clip).float().mean())
+        told = {"policy_loss": policy_loss, "value_loss": error} | ({} if entropy is None else {"entropy": entropy})
+        self.log(approx_kl=kl, clip_fraction=outside, **{name: value.detach() for name, value in told.items()})
+        return kl
+
+    def learner_state(self) -> dict[str, Any]:
+        return {"shuffle": self._shuffle.get_state(), "observations": self._observations}
+
+    def load_learner_state(self, state: Mapping[str, Any]) -> None:
+        self._shuffle.set_state(state["shuffle"])
+        self._observations = state["observations"]
+
+
+def allowed(outputs: Tensor, masks: Tensor | None) -> Tensor:
+    """See :func:`rlcl.reinforcement.actions.masked`."""
+    return outputs if masks is None else outputs.masked_fill(~masks, IMPOSSIBLE)
+
+
+def scale_orthogonal(module: nn.Module, last: Sequence[float]) -> None:
+    """Multiplies orthogonal weights by sqrt 2, and those of the last layer by a gain an output; others stay.
+
+    Source: Huang et al. 2022, detail 2.
+    """
+    layers = [m for m in module.modules() if getattr(m, "initialization", None) == "orthogonal"]
+    with torch.no_grad():
+        for layer in layers:
+            heads = layer is layers[-1] and len(last) == len(layer.weight)  # type: ignore[arg-type]
+            layer.weight.mul_(torch.tensor(last)[:, None] if heads else math.sqrt(2))  # type: ignore[operator]

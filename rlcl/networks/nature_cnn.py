@@ -1,0 +1,63 @@
+"""The convolutional network of deep Q-learning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from rlcl.config import option
+from rlcl.errors import UnsupportedError
+from rlcl.networks.mlp import Initialization, initialize
+
+__all__ = ["NatureCnn"]
+
+LEAST = 36  # pixels of a side that its three convolutions need
+CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, kernel, stride
+
+
+class ChannelsFirst(nn.Module):
+    """(B, height, width, channels) to (B, channels, height, width)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(-1, 1)
+
+
+@frozen(kw_only=True)
+class NatureCnn:
+    """Three convolutions (32 of 8 x 8 at stride 4, 64 of 4 x 4 at 2, 64 of 3 x 3 at 1) and a layer of 512 units.
+
+    It is given numbers of about 1: bytes are divided by 255 by the encoder ``scale``.
+
+    Args:
+        channels: where images have them: ``first`` as in torch, or ``last`` as in Gymnasium's images.
+        hidden: units of the fully connected layer.
+        initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
+
+    Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, methods.
+    """
+
+    channels: Literal["first", "last"] = option("first", help="where images have their channels")
+    hidden: int = option(512, ge=1, help="units of the fully connected layer")
+    initialization: Initialization = option("orthogonal", help="of the weights")
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        last = self.channels == "last"
+        sides = shape[:-1] if last else shape[1:]
+        if len(shape) != 3 or min(sides) < LEAST:
+            order = "(height, width, channels)" if last else "(channels, height, width)"
+            raise UnsupportedError(
+                f"network nature_cnn needs inputs of shape {order} of at least {LEAST} x {LEAST} pixels, got {shape}; "
+                f"set channels: {'first' if last else 'last'} where they stand there, or use cnn"
+            )
+        layers: list[nn.Module] = [ChannelsFirst()] if last else []
+        channels = shape[-1] if last else shape[0]
+        for width, kernel, stride in CONVOLUTIONS:
+            layers += [nn.Conv2d(channels, width, kernel, stride), nn.ReLU()]
+            channels = width
+        layers.append(nn.Flatten())
+        features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
+        layers += [nn.Linear(features, self.hidden), nn.ReLU(), nn.Linear(self.hidden, outputs)]
+        return initialize(nn.Sequential(*layers), self.initialization)

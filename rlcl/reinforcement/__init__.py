@@ -1,0 +1,1 @@
+"""What reinforcement learners are made of: environments at work, actions, returns, losses, memories."""

@@ -1,0 +1,221 @@
+"""Distributions over actions, as functions of what a network gives: nothing is allocated, nothing is checked.
+
+NumPy draws while environments run; torch differentiates while a learner learns. Both mean the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from rlcl.errors import UnsupportedError
+from rlcl.types import IMPOSSIBLE
+
+__all__ = ["ActionDistribution", "Categorical", "Gaussian", "MultiCategorical", "distribution_over"]
+
+Array = np.ndarray[Any, Any]
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class ActionDistribution(Protocol):
+    """A family of distributions over the actions of a space."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`rlcl.types.Host`."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers K a network gives for each state."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many parameters do not depend on the state."""
+        ...
+
+    def draw(self, outputs: Array, free: Array, rng: np.random.Generator) -> Array:
+        """(N, *action) actions at random, as learned from; outputs (N, K), free (F,)."""
+        ...
+
+    def mode(self, outputs: Array) -> Array:
+        """(N, *action) the likeliest actions."""
+        ...
+
+    def for_environment(self, actions: Array) -> Array:
+        """The same actions as the environment takes them."""
+        ...
+
+    def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        """(B,) log-probabilities (densities) of actions (B, *action)."""
+        ...
+
+    def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
+        """(B,) or () entropies, in nats."""
+        ...
+
+    def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
+        """(B, K') outputs as :class:`rlcl.types.Host` has them for the kind."""
+        ...
+
+
+@frozen
+class Categorical:
+    """One of ``n`` actions; outputs are logits.
+
+    Args:
+        n: actions.
+        start: the space's first action.
+    """
+
+    n: int
+    start: int = 0
+    kind = "categorical"
+    free = 0
+
+    @property
+    def outputs(self) -> int:
+        return self.n
+
+    def draw(self, outputs: Array, free: Array, rng: np.random.Generator) -> Array:
+        # The largest of logits with Gumbel noise is a draw from their softmax (Maddison et al. 2014).
+        found: Array = np.argmax(outputs + rng.gumbel(size=outputs.shape), axis=1)
+        return found
+
+    def mode(self, outputs: Array) -> Array:
+        found: Array = outputs.argmax(1)
+        return found
+
+    def for_environment(self, actions: Array) -> Array:
+        return actions + self.start
+
+    def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        return outputs.log_softmax(1).gather(1, actions[:, None])[:, 0]
+
+    def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
+        log_p = outputs.log_softmax(1)
+        return -(log_p.exp() * log_p).sum(1)
+
+    def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
+        return outputs
+
+
+@frozen
+class MultiCategorical:
+    """Several independent choices; outputs are the logits of all, one after the other.
+
+    Args:
+        sizes: actions of each choice.
+    """
+
+    sizes: tuple[int, ...]
+    kind = "other"
+    free = 0
+
+    @property
+    def outputs(self) -> int:
+        return sum(self.sizes)
+
+    def _parts(self, outputs: Any) -> list[Any]:
+        return [
+            outputs[:, end - size : end] for size, end in zip(self.sizes, np.cumsum(self.sizes).tolist(), strict=True)
+        ]
+
+    def draw(self, outputs: Array, free: Array, rng: np.random.Generator) -> Array:
+        noisy = outputs + rng.gumbel(size=outputs.shape)
+        return np.stack([part.argmax(1) for part in self._parts(noisy)], 1)
+
+    def mode(self, outputs: Array) -> Array:
+        return np.stack([part.argmax(1) for part in self._parts(outputs)], 1)
+
+    def for_environment(self, actions: Array) -> Array:
+        return actions
+
+    def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        log_ps = [part.log_softmax(1) for part in self._parts(outputs)]
+        chosen = [log_p.gather(1, actions[:, i : i + 1])[:, 0] for i, log_p in enumerate(log_ps)]
+        return torch.stack(chosen).sum(0)
+
+    def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
+        log_ps = [part.log_softmax(1) for part in self._parts(outputs)]
+        return torch.stack([-(log_p.exp() * log_p).sum(1) for log_p in log_ps]).sum(0)
+
+    def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
+        return outputs
+
+
+@frozen(eq=False)
+class Gaussian:
+    """Independent normal actions; outputs are means, the log standard deviations are free of the state.
+
+    Actions are learned from as drawn, and cut to the space's bounds for the environment alone.
+
+    Args:
+        low, high: (*action) bounds.
+    """
+
+    low: Array
+    high: Array
+    kind = "gaussian"
+
+    @property
+    def outputs(self) -> int:
+        return int(self.low.size)
+
+    @property
+    def free(self) -> int:
+        return self.outputs
+
+    def draw(self, outputs: Array, free: Array, rng: np.random.Generator) -> Array:
+        noise = rng.standard_normal(outputs.shape, dtype=np.float32)
+        return outputs + np.exp(free) * noise
+
+    def mode(self, outputs: Array) -> Array:
+        return outputs
+
+    def for_environment(self, actions: Array) -> Array:
+        return np.clip(actions.reshape(-1, *self.low.shape), self.low, self.high)
+
+    def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
+        distance = (actions - outputs) * torch.exp(-free)
+        return -0.5 * distance.square().sum(1) - free.sum() - 0.5 * LOG_2_PI * outputs.shape[1]
+
+    def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
+        return free.sum() + 0.5 * (1 + LOG_2_PI) * outputs.shape[1]
+
+    def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
+        return torch.cat((outputs, free.expand_as(outputs)), 1)
+
+
+def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
+    """The family for an action space.
+
+    Raises:
+        UnsupportedError: none is known.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        return Categorical(int(space.n), int(space.start))
+    if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        return MultiCategorical(tuple(map(int, space.nvec)))
+    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return Gaussian(space.low, space.high)
+    raise UnsupportedError(
+        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box of floats"
+    )
+
+
+def masked(outputs: Array, masks: Array | None) -> Array:
+    """Logits (N, K) of which those that are not allowed (False in masks (N, K)) have no probability."""
+    return outputs if masks is None else np.where(masks, outputs, np.float32(IMPOSSIBLE))
+
+
+def free_parameters(distribution: ActionDistribution, initial: float) -> nn.Parameter | None:
+    """What the distribution needs beside a network's outputs, (F,); None for nothing."""
+    return nn.Parameter(torch.full((distribution.free,), initial)) if distribution.free else None

@@ -1,0 +1,175 @@
+"""A memory of transitions, in contiguous arrays that are allocated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+__all__ = ["ReplayBuffer", "Transitions"]
+
+Array = np.ndarray[Any, Any]
+
+
+@frozen(eq=False)
+class Transitions:
+    """B transitions, each over k steps of one episode, k at most n.
+
+    Args:
+        observations: (B, *observation) raw.
+        actions: (B, *action).
+        rewards: (B,) float32, the sum of ``gamma^i r_{t+i}`` over the k steps.
+        following: (B, *observation) raw states k steps later.
+        discounts: (B,) float32, ``gamma^k``; 0 where that state is terminal.
+        places: (B,) int64 in the buffer.
+    """
+
+    observations: Array
+    actions: Array
+    rewards: Array
+    following: Array
+    discounts: Array
+    places: Array
+
+
+@define(eq=False)
+class ReplayBuffer:
+    """The last transitions of N environments, each environment in a ring of its own.
+
+    A ring holds observations in the order of time, and that which follows an episode's last step in a
+    row of its own: a state's successor is the next row, so that no observation is stored twice.
+
+    Args:
+        capacity: rows, over all environments; rounded down to a multiple of N, at least two each.
+        num_envs: N.
+        shape, dtype: of one observation, which is kept as it is.
+        action_shape, action_dtype: of one action.
+    """
+
+    capacity: int
+    num_envs: int
+    shape: tuple[int, ...]
+    dtype: Any
+    action_shape: tuple[int, ...]
+    action_dtype: Any
+    _rows: int = field(init=False)  # of one ring
+    _arrays: dict[str, Array] = field(init=False)
+    _written: Array = field(init=False)  # (N,) rows that each ring has written in all
+
+    def __attrs_post_init__(self) -> None:
+        self._rows = max(self.capacity // self.num_envs, 2)
+        size = self._rows * self.num_envs
+        self._arrays = {
+            "observations": np.zeros((size, *self.shape), self.dtype),
+            "actions": np.zeros((size, *self.action_shape), self.action_dtype),
+            "rewards": np.zeros(size, np.float32),
+            "terminated": np.zeros(size, bool),
+            "ended": np.zeros(size, bool),
+            "valid": np.zeros(size, bool),  # whether a row is a transition whose successor is there
+        }
+        self._written = np.zeros(self.num_envs, np.int64)
+
+    def __len__(self) -> int:
+        """Transitions that may be drawn."""
+        return int(np.count_nonzero(self._arrays["valid"]))
+
+    @property
+    def bytes(self) -> int:
+        """What its arrays take, filled or not."""
+        return sum(array.nbytes for array in self._arrays.values()) + self._written.nbytes
+
+    def add(
+        self, observations: Array, actions: Array, rewards: Array, following: Array, terminated: Array, ended: Array
+    ) -> Array:
+        """Adds one transition of each environment, over the oldest ones.
+
+        Args:
+            observations: (N, *observation) acted in.
+            actions: (N, *action).
+            rewards: (N,).
+            following: (N, *observation) states that followed, the last one of an episode before its reset.
+            terminated: (N,) bool, whether those are terminal.
+            ended: (N,) bool, whether the episode ended there.
+
+        Returns:
+            (N,) int64 places where they were written.
+        """
+        arrays, base = self._arrays, np.arange(self.num_envs) * self._rows
+        places = base + self._written % self._rows
+        successors = base + (self._written + 1) % self._rows
+        arrays["observations"][places] = observations
+        arrays["actions"][places] = actions
+        arrays["rewards"][places] = rewards
+        arrays["terminated"][places] = terminated
+        arrays["ended"][places] = ended
+        arrays["valid"][places] = True
+        arrays["observations"][successors] = following
+        arrays["valid"][successors] = False
+        # After an episode's end its last state keeps its row, and the next episode begins behind it.
+        self._written += 1 + ended
+        arrays["valid"][base + self._written % self._rows] = False
+        return places
+
+    def draw(self, count: int, rng: np.random.Generator) -> Array:
+        """(count,) places of transitions, uniformly at random with replacement; there must be one."""
+        valid = self._arrays["valid"]
+        filled = min(int(self._written.max()), self._rows)
+        places = self._random(count, filled, rng)
+        missing = np.flatnonzero(~valid[places])
+        while len(missing):
+            places[missing] = self._random(len(missing), filled, rng)
+            missing = missing[~valid[places[missing]]]
+        return places
+
+    def _random(self, count: int, filled: int, rng: np.random.Generator) -> Array:
+        rows: Array = rng.integers(filled, size=count)
+        return rows if self.num_envs == 1 else rows + rng.integers(self.num_envs, size=count) * self._rows
+
+    def at(self, places: Array, gamma: float, n: int = 1) -> Transitions:
+        """The transitions over n steps that begin at places; fewer where the episode, or what is known of it, ends.
+
+        Source: Sutton 1988; Hessel et al. 2018, Rainbow, section 3, multi-step learning.
+        """
+        arrays = self._arrays
+        rewards, last, steps = arrays["rewards"][places], places, np.ones(len(places), np.float32)
+        running = ~arrays["ended"][places]
+        for i in range(1, n):
+            ahead = self._successors(last)
+            running &= arrays["valid"][ahead]
+            rewards = rewards + np.where(running, np.float32(gamma**i) * arrays["rewards"][ahead], np.float32(0))
+            last = np.where(running, ahead, last)
+            steps += running
+            running &= ~arrays["ended"][ahead]
+        discounts = (np.float32(gamma) ** steps) * ~arrays["terminated"][last]
+        return Transitions(
+            arrays["observations"].take(places, 0),
+            arrays["actions"].take(places, 0),
+            rewards,
+            arrays["observations"].take(self._successors(last), 0),
+            discounts.astype(np.float32, copy=False),
+            places,
+        )
+
+    def _successors(self, places: Array) -> Array:
+        after = places + 1
+        return np.where(after % self._rows == 0, after - self._rows, after)
+
+    def newest(self, count: int) -> Array:
+        """(M, *observation) of the last rows written, at most ``count``, the same number of each environment."""
+        each = int(min(max(count // self.num_envs, 1), self._written.min(), self._rows))
+        rows = (self._written[:, None] - 1 - np.arange(each)) % self._rows
+        places = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
+        return self._arrays["observations"].take(places, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been written so far."""
+        filled = min(int(self._written.max()) + 1, self._rows)
+        rings = {name: array.reshape(self.num_envs, self._rows, -1)[:, :filled] for name, array in self._arrays.items()}
+        return {"written": self._written, "rings": rings}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._written = np.array(state["written"])
+        for name, ring in state["rings"].items():
+            self._arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring
