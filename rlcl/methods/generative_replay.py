@@ -77,7 +77,7 @@ class GenerativeReplay:
     _experiences: int = field(init=False, default=0)
     _in_range: bool = field(init=False, default=False)
 
-    requires = frozenset({"batch", "boundaries", "native"})
+    requires = frozenset({"batch", "loss", "boundaries", "native"})
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
     kinds = frozenset({"categorical", "values", "reconstruction"})
