@@ -113,9 +113,11 @@ class MultiCategorical:
 
     Args:
         sizes: actions of each choice.
+        starts: the first action of each.
     """
 
     sizes: tuple[int, ...]
+    starts: tuple[int, ...]
     kind = "other"
     free = 0
 
@@ -136,7 +138,8 @@ class MultiCategorical:
         return np.stack([part.argmax(1) for part in self._parts(outputs)], 1)
 
     def for_environment(self, actions: Array) -> Array:
-        return actions
+        found: Array = actions + np.array(self.starts)
+        return found
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         log_ps = [part.log_softmax(1) for part in self._parts(outputs)]
@@ -203,11 +206,14 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
     if isinstance(space, gym.spaces.Discrete):
         return Categorical(int(space.n), int(space.start))
     if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        return MultiCategorical(tuple(map(int, space.nvec)))
+        return MultiCategorical(tuple(map(int, space.nvec)), tuple(map(int, space.start)))
+    if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
+        return MultiCategorical((2,) * space.shape[0], (0,) * space.shape[0])
     if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return Gaussian(space.low, space.high)
     raise UnsupportedError(
-        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box of floats"
+        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete or MultiBinary of one dimension, "
+        "or Box of floats"
     )
 
 
