@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from rlcl.errors import UnsupportedError
 from rlcl.types import IMPOSSIBLE
 
-__all__ = ["ActionDistribution", "Categorical", "Gaussian", "MultiCategorical", "distribution_over"]
+__all__ = [
+    "ActionDistribution",
+    "Categorical",
+    "Gaussian",
+    "MultiCategorical",
+    "allowed",
+    "distribution_over",
+    "free_parameters",
+    "masked",
+]
 
 Array = np.ndarray[Any, Any]
 LOG_2_PI = math.log(2 * math.pi)
@@ -220,6 +229,11 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
 def masked(outputs: Array, masks: Array | None) -> Array:
     """Logits (N, K) of which those that are not allowed (False in masks (N, K)) have no probability."""
     return outputs if masks is None else np.where(masks, outputs, np.float32(IMPOSSIBLE))
+
+
+def allowed(outputs: Tensor, masks: Tensor | None) -> Tensor:
+    """The same for tensors."""
+    return outputs if masks is None else outputs.masked_fill(~masks, IMPOSSIBLE)
 
 
 def free_parameters(distribution: ActionDistribution, initial: float) -> nn.Parameter | None:

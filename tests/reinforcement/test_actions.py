@@ -12,7 +12,15 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal
 
 from rlcl.errors import UnsupportedError
-from rlcl.reinforcement.actions import Categorical, Gaussian, MultiCategorical, distribution_over, free_parameters
+from rlcl.reinforcement.actions import (
+    Categorical,
+    Gaussian,
+    MultiCategorical,
+    allowed,
+    distribution_over,
+    free_parameters,
+    masked,
+)
 
 NONE = torch.empty(0)
 BOX = gym.spaces.Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
@@ -117,3 +125,14 @@ def test_only_what_needs_free_parameters_gets_them() -> None:
 def test_other_spaces_are_refused(space: gym.Space[Any]) -> None:
     with pytest.raises(UnsupportedError, match="cannot be drawn; expected Discrete"):
         distribution_over(space)
+
+
+def test_what_is_forbidden_has_no_probability_and_no_nan() -> None:
+    outputs, masks = logits(2, 3), torch.tensor([[True, False, True], [False, True, False]])
+    ours = allowed(outputs, masks)
+    torch.testing.assert_close(ours.numpy(), masked(outputs.numpy(), masks.numpy()))
+    probabilities = ours.softmax(1)
+    assert [[False, True, False], [True, False, True]] == (probabilities == 0).tolist()
+    of_two = TorchCategorical(logits=outputs[0, [0, 2]]).entropy()
+    torch.testing.assert_close(torch.stack([of_two, torch.tensor(0.0)]), Categorical(3).entropy(ours, NONE))
+    assert outputs is allowed(outputs, None)
