@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["Probe", "Signs"]
+__all__ = ["Forbidding", "Loop", "Probe", "Signs"]
 
 
 class Probe(gym.Env[Any, Any]):
@@ -60,6 +60,25 @@ class Probe(gym.Env[Any, Any]):
         if self.broken == "observation" and self.at:
             return np.array([np.nan], np.float32)
         return np.array([self.at if self.counting else 0], np.float32)
+
+
+class Loop(gym.Env[Any, Any]):
+    """Goes from state 0 to 1 to 0 to 1, which pays 0, 1 and 0, and is cut off there; it starts at 0 again."""
+
+    def __init__(self, continuous: bool = False) -> None:
+        self.observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32) if continuous else gym.spaces.Discrete(2)
+        self.at = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.at = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        reward = float(self.at % 2)
+        self.at += 1
+        return np.array([self.at % 2], np.float32), reward, False, self.at == 3, {}
 
 
 class Signs(gym.Env[Any, Any]):

@@ -74,7 +74,9 @@ def _evaluations(trainer: Trainer, steps: int) -> float:
 def _describe(trainer: Trainer) -> str:
     learner = trainer.learner
     module = getattr(learner, "module", None) or getattr(getattr(learner, "model", None), "policy", None)
-    size = "" if module is None else f", {sum(p.numel() for p in module.parameters()):,} parameters"
+    modules = getattr(learner, "modules", {}).values() if module is None else [module]
+    count = sum(p.numel() for m in modules for p in m.parameters())
+    size = f", {count:,} parameters" if count else ""
     methods = ", ".join(name_of("method", m) for m in getattr(learner, "methods", ()))
     return f"{name_of('learner', learner)}{size}, {f'methods {methods}' if methods else 'no methods'}"
 

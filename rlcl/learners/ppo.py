@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -19,51 +18,19 @@ from rlcl.learners.reinforcement import ReinforcementLearner, forget_gradients
 from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.reinforcement.actions import ActionDistribution, distribution_over, free_parameters, masked
+from rlcl.reinforcement.actions import ActionDistribution, allowed, distribution_over, free_parameters, masked
+from rlcl.reinforcement.actor_critic import ActorCritic, scale_orthogonal
 from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.losses import clipped_surrogate, value_loss
 from rlcl.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.reinforcement.rollout import Rollout, rolled_out
-from rlcl.types import IMPOSSIBLE, Batch, Network, OptimizerFactory
+from rlcl.types import Batch, Network, OptimizerFactory
 
 __all__ = ["Ppo"]
 
 Array = np.ndarray[Any, Any]
 Columns = Mapping[str, Tensor]  # of a rollout's transitions, (B, ...) each
-
-
-class ActorCritic(nn.Module):
-    """A network for actions and one for values, or one for both, and what the distribution has beside them.
-
-    Args:
-        actor: (B, *encoded) to (B, K), or to (B, K + 1) where the values are its last outputs.
-        critic: (B, *encoded) to (B, 1); None for the actor's last output.
-        free: (F,), None for none.
-    """
-
-    def __init__(self, actor: nn.Module, critic: nn.Module | None, free: nn.Parameter | None) -> None:
-        super().__init__()
-        self.actor = actor
-        self.critic = critic
-        self.free = free
-
-    @property
-    def side_by_side(self) -> tuple[nn.Module, ...]:
-        """The networks, each with a head of its own."""
-        return (self.actor,) if self.critic is None else (self.actor, self.critic)
-
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K) outputs for actions, and (B,) values."""
-        outputs: Tensor = self.actor(x)
-        if self.critic is None:
-            return outputs[:, :-1], outputs[:, -1]
-        return outputs, self.critic(x)[:, 0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K) outputs for actions."""
-        outputs: Tensor = self.actor(x)
-        return outputs[:, :-1] if self.critic is None else outputs
 
 
 @define(kw_only=True, eq=False)
@@ -276,20 +243,3 @@ class Ppo(ReinforcementLearner):
     def load_learner_state(self, state: Mapping[str, Any]) -> None:
         self._shuffle.set_state(state["shuffle"])
         self._observations = state["observations"]
-
-
-def allowed(outputs: Tensor, masks: Tensor | None) -> Tensor:
-    """See :func:`rlcl.reinforcement.actions.masked`."""
-    return outputs if masks is None else outputs.masked_fill(~masks, IMPOSSIBLE)
-
-
-def scale_orthogonal(module: nn.Module, last: Sequence[float]) -> None:
-    """Multiplies orthogonal weights by sqrt 2, and those of the last layer by a gain an output; others stay.
-
-    Source: Huang et al. 2022, detail 2.
-    """
-    layers = [m for m in module.modules() if getattr(m, "initialization", None) == "orthogonal"]
-    with torch.no_grad():
-        for layer in layers:
-            heads = layer is layers[-1] and len(last) == len(layer.weight)  # type: ignore[arg-type]
-            layer.weight.mul_(torch.tensor(last)[:, None] if heads else math.sqrt(2))  # type: ignore[operator]

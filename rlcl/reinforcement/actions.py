@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from rlcl.errors import UnsupportedError
 from rlcl.types import IMPOSSIBLE
 
-__all__ = ["ActionDistribution", "Categorical", "Gaussian", "MultiCategorical", "distribution_over"]
+__all__ = [
+    "ActionDistribution",
+    "Categorical",
+    "Gaussian",
+    "MultiCategorical",
+    "allowed",
+    "distribution_over",
+    "free_parameters",
+    "masked",
+]
 
 Array = np.ndarray[Any, Any]
 LOG_2_PI = math.log(2 * math.pi)
@@ -113,9 +122,11 @@ class MultiCategorical:
 
     Args:
         sizes: actions of each choice.
+        starts: the first action of each.
     """
 
     sizes: tuple[int, ...]
+    starts: tuple[int, ...]
     kind = "other"
     free = 0
 
@@ -136,7 +147,8 @@ class MultiCategorical:
         return np.stack([part.argmax(1) for part in self._parts(outputs)], 1)
 
     def for_environment(self, actions: Array) -> Array:
-        return actions
+        found: Array = actions + np.array(self.starts)
+        return found
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         log_ps = [part.log_softmax(1) for part in self._parts(outputs)]
@@ -203,17 +215,25 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
     if isinstance(space, gym.spaces.Discrete):
         return Categorical(int(space.n), int(space.start))
     if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        return MultiCategorical(tuple(map(int, space.nvec)))
+        return MultiCategorical(tuple(map(int, space.nvec)), tuple(map(int, space.start)))
+    if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
+        return MultiCategorical((2,) * space.shape[0], (0,) * space.shape[0])
     if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return Gaussian(space.low, space.high)
     raise UnsupportedError(
-        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete of one dimension, or Box of floats"
+        f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete or MultiBinary of one dimension, "
+        "or Box of floats"
     )
 
 
 def masked(outputs: Array, masks: Array | None) -> Array:
     """Logits (N, K) of which those that are not allowed (False in masks (N, K)) have no probability."""
     return outputs if masks is None else np.where(masks, outputs, np.float32(IMPOSSIBLE))
+
+
+def allowed(outputs: Tensor, masks: Tensor | None) -> Tensor:
+    """The same for tensors."""
+    return outputs if masks is None else outputs.masked_fill(~masks, IMPOSSIBLE)
 
 
 def free_parameters(distribution: ActionDistribution, initial: float) -> nn.Parameter | None:

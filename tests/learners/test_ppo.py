@@ -285,3 +285,20 @@ def test_actions_without_bounds_are_given_as_they_are_drawn() -> None:
     learner = prepared(ppo(n_steps=32, log_std=2.0), stream)
     learn_all(learner, stream)
     assert all(bool(w.isfinite().all()) for w in weights(learner).values())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: cartpoles(64, num_envs=2, vectorization="native"),
+        lambda: pendulums(64, num_envs=2),
+        lambda: environment_stream(Environment(Forbidding, num_envs=2, name="forbidding"), budget=64),
+    ],
+    ids=["discrete", "continuous", "masked"],
+)
+def test_before_the_first_update_nothing_has_become_more_or_less_likely(stream: Any, shared: bool) -> None:
+    learner = prepared(ppo(epochs=1, batch_size=None, shared=shared), stream(), event_interval=1)
+    for event in learn_all(learner, stream()):
+        assert abs(event.values["approx_kl"]) < 1e-6
+        assert 0.0 == event.values["clip_fraction"]

@@ -26,7 +26,7 @@ from harness import (
     weights,
     without_rates,
 )
-from probes import Forbidding, Probe, Signs
+from probes import Forbidding, Loop, Probe, Signs
 
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
@@ -133,6 +133,12 @@ def test_what_is_cut_off_goes_on_in_value(name: str) -> None:
     # Every step pays 1, and every state looks the same: 1 + GAMMA + GAMMA^2 + ... = 1 / (1 - GAMMA).
     learner = trained(name, Probe, end="truncated", counting=False)
     assert near(1 / (1 - GAMMA)) == values(name, learner, 0)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_is_cut_off_goes_on_in_its_last_state_and_not_in_the_one_it_starts_anew_in(name: str) -> None:
+    # As if it went on for ever: V(0) = GAMMA V(1), V(1) = 1 + GAMMA V(0).
+    assert near(2 / 3, 4 / 3) == values(name, trained(name, Loop), 0, 1)
 
 
 @pytest.mark.parametrize("name", LEARNERS)

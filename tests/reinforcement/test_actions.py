@@ -12,7 +12,15 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal
 
 from rlcl.errors import UnsupportedError
-from rlcl.reinforcement.actions import Categorical, Gaussian, MultiCategorical, distribution_over, free_parameters
+from rlcl.reinforcement.actions import (
+    Categorical,
+    Gaussian,
+    MultiCategorical,
+    allowed,
+    distribution_over,
+    free_parameters,
+    masked,
+)
 
 NONE = torch.empty(0)
 BOX = gym.spaces.Box(np.array([-1, -2], np.float32), np.array([1, 2], np.float32))
@@ -38,7 +46,7 @@ def test_categorical_by_hand() -> None:
 
 def test_several_choices_equal_torchs_independent_ones() -> None:
     outputs, actions = logits(5, 5), torch.tensor([[0, 0], [1, 1], [0, 2], [1, 0], [0, 1]])
-    ours = MultiCategorical((2, 3))
+    ours = MultiCategorical((2, 3), (0, 0))
     parts = [TorchCategorical(logits=outputs[:, :2]), TorchCategorical(logits=outputs[:, 2:])]
     expected = sum(p.log_prob(a) for p, a in zip(parts, actions.T, strict=True))
     torch.testing.assert_close(expected, ours.log_prob(outputs, NONE, actions))
@@ -72,7 +80,7 @@ def test_draws_of_a_categorical_follow_it() -> None:
 
 def test_draws_of_several_choices_follow_each() -> None:
     row = np.array([0.0, 1.0, 0.0, -1.0, 1.0], np.float32)
-    drawn = MultiCategorical((2, 3)).draw(np.tile(row, (20_000, 1)), np.empty(0), np.random.default_rng(0))
+    drawn = MultiCategorical((2, 3), (0, 0)).draw(np.tile(row, (20_000, 1)), np.empty(0), np.random.default_rng(0))
     assert chi_square(frequencies(drawn[:, 0], 2), row[:2]) < 10.8  # one degree of freedom
     assert chi_square(frequencies(drawn[:, 1], 3), row[2:]) < 13.8  # two
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
@@ -89,6 +97,8 @@ def test_draws_of_a_gaussian_follow_it() -> None:
 
 def test_the_environment_is_given_actions_of_its_own_space() -> None:
     assert [5, 7] == Categorical(3, start=5).for_environment(np.array([0, 2])).tolist()
+    several = distribution_over(gym.spaces.MultiDiscrete([2, 3], start=[1, -1]))
+    assert [[1, 1], [2, -1]] == several.for_environment(np.array([[0, 2], [1, 0]])).tolist()
     cut = Gaussian(BOX.low, BOX.high).for_environment(np.array([[3.0, 1.5], [0.5, -9.0]], np.float32))
     assert [[1.0, 1.5], [0.5, -2.0]] == cut.tolist()
     square = gym.spaces.Box(-1, 1, (2, 2))
@@ -98,7 +108,8 @@ def test_the_environment_is_given_actions_of_its_own_space() -> None:
 
 def test_the_family_of_a_space() -> None:
     assert Categorical(3, 2) == distribution_over(gym.spaces.Discrete(3, start=2))
-    assert MultiCategorical((2, 3)) == distribution_over(gym.spaces.MultiDiscrete([2, 3]))
+    assert MultiCategorical((2, 3), (0, 0)) == distribution_over(gym.spaces.MultiDiscrete([2, 3]))
+    assert MultiCategorical((2, 2), (0, 0)) == distribution_over(gym.spaces.MultiBinary(2))
     continuous = distribution_over(BOX)
     assert (2, 2, "gaussian") == (continuous.outputs, continuous.free, continuous.kind)
 
@@ -114,3 +125,14 @@ def test_only_what_needs_free_parameters_gets_them() -> None:
 def test_other_spaces_are_refused(space: gym.Space[Any]) -> None:
     with pytest.raises(UnsupportedError, match="cannot be drawn; expected Discrete"):
         distribution_over(space)
+
+
+def test_what_is_forbidden_has_no_probability_and_no_nan() -> None:
+    outputs, masks = logits(2, 3), torch.tensor([[True, False, True], [False, True, False]])
+    ours = allowed(outputs, masks)
+    torch.testing.assert_close(ours.numpy(), masked(outputs.numpy(), masks.numpy()))
+    probabilities = ours.softmax(1)
+    assert [[False, True, False], [True, False, True]] == (probabilities == 0).tolist()
+    of_two = TorchCategorical(logits=outputs[0, [0, 2]]).entropy()
+    torch.testing.assert_close(torch.stack([of_two, torch.tensor(0.0)]), Categorical(3).entropy(ours, NONE))
+    assert outputs is allowed(outputs, None)
