@@ -21,6 +21,7 @@ from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
+from rlcl.learners.dqn import Dqn
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
@@ -162,8 +163,8 @@ def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights(learner: Any) -> dict[str, Tensor]:
-    module = learner.model.policy if hasattr(learner, "model") else learner.module
-    return {name: p.detach().clone() for name, p in module.named_parameters()}
+    modules = [learner.model.policy] if hasattr(learner, "model") else learner.modules.values()
+    return {f"{i} {name}": p.detach().clone() for i, m in enumerate(modules) for name, p in m.named_parameters()}
 
 
 def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
@@ -264,6 +265,20 @@ def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", pol
     )
 
 
+OFF_POLICY: Mapping[str, Any] = {
+    "network": Mlp(hidden=(16,)),
+    "optimizer": Adam(lr=0.01),
+    "learning_starts": 12,
+    "capacity": 60,
+    "batch_size": 8,
+}
+
+
+def dqn(*methods: Method, **settings: Any) -> Dqn:
+    """Updates every two env steps."""
+    return Dqn(methods=methods, **{**OFF_POLICY, "train_every": 2, "target_interval": 10, **settings})
+
+
 def save_weights(model: str, path: Path, seed: int = 0) -> None:
     """The state dict of a torchvision model with fresh weights."""
     from rlcl.networks.torchvision import torchvision_model
@@ -329,6 +344,7 @@ class HostCase:
 
 
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights"})
+_OWN = frozenset({"batch", "boundaries"})
 _LIBRARY = frozenset({"boundaries"})
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
@@ -354,6 +370,7 @@ HOSTS: Mapping[str, HostCase] = {
     "ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
+    "own dqn": HostCase(dqn, lambda: cartpoles(60), "values", _OWN),
 }
 
 

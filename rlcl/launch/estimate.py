@@ -30,6 +30,7 @@ class Estimate:
         evaluation_seconds: one evaluation as planned.
         seconds: of the whole run; None without its steps.
         memory: bytes at the peak.
+        replay: bytes of those that are a memory of transitions, 0 without one.
     """
 
     learner: str
@@ -38,6 +39,7 @@ class Estimate:
     evaluation_seconds: float
     seconds: float | None
     memory: int
+    replay: int = 0
 
 
 def estimate(trainer: Trainer) -> Estimate:
@@ -60,7 +62,9 @@ def estimate(trainer: Trainer) -> Estimate:
     done = learner.position.step - first
     rate = done / max(before - started, 1e-9) if done else 1.0
     seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
-    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer))
+    # A memory of transitions is allocated at once, but given by the system as it is filled.
+    replay, unwritten = getattr(learner, "reserved_bytes", (0, 0))
+    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer) + unwritten, replay)
 
 
 def _evaluations(trainer: Trainer, steps: int) -> float:
@@ -74,13 +78,15 @@ def _evaluations(trainer: Trainer, steps: int) -> float:
 def _describe(trainer: Trainer) -> str:
     learner = trainer.learner
     module = getattr(learner, "module", None) or getattr(getattr(learner, "model", None), "policy", None)
-    size = "" if module is None else f", {sum(p.numel() for p in module.parameters()):,} parameters"
+    modules = getattr(learner, "modules", {}).values() if module is None else [module]
+    count = sum(p.numel() for m in modules for p in m.parameters())
+    size = f", {count:,} parameters" if count else ""
     methods = ", ".join(name_of("method", m) for m in getattr(learner, "methods", ()))
     return f"{name_of('learner', learner)}{size}, {f'methods {methods}' if methods else 'no methods'}"
 
 
 def _peak(trainer: Trainer) -> int:
-    """This process's peak so far (data, network and one experience are in it), and the replay buffer to come."""
+    """This process's peak so far (data, network and one experience are in it), and larger experiences to come."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     largest = max((_bytes(e.train) for e in trainer.stream), default=0)

@@ -13,6 +13,7 @@ LEARNERS = {
     "simsiam": "rlcl.learners.simsiam:SimSiam",
     "kmeans": "rlcl.learners.kmeans:KMeans",
     "ppo": "rlcl.learners.ppo:Ppo",
+    "dqn": "rlcl.learners.dqn:Dqn",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
     "avalanche": "rlcl.learners.avalanche:Avalanche",
 }

@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import gymnasium as gym
@@ -63,7 +63,7 @@ class ReinforcementLearner(ABC):
     _logged: dict[str, list[Any]] = field(init=False, factory=dict)
     _restored: Mapping[str, Any] | None = field(init=False, default=None)
 
-    loss: None = None
+    loss: ClassVar[None] = None
 
     # What a concrete learner says.
 

@@ -63,6 +63,7 @@ class Collector:
     vector: VectorEnv[Any] = field(init=False)
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
+    fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
     _observed: Encoder = field(init=False)
     _norm: RunningNorm | None = field(init=False)
     _returns: Array = field(init=False)
@@ -91,6 +92,7 @@ class Collector:
     def step(self, actions: Array) -> Step:
         """Acts in every environment."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)
+        self.fresh = False
         ended = terminated | truncated
         observations = np.array(observations)  # a native environment may write its next ones into the same array
         following = observations
@@ -167,6 +169,7 @@ class Collector:
             )
             return
         restore_environment(self.vector, state["environments"])
+        self.fresh = False
         self.observations = np.array(state["observations"])
         self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"])
         self._discounted = np.array(state["discounted"])

@@ -18,6 +18,7 @@ from harness import (
     classifier,
     differences,
     digit_stream,
+    dqn,
     heads_by_task,
     learn_all,
     learn_one,
@@ -31,6 +32,7 @@ from harness import (
     without_rates,
 )
 
+import rlcl.learners.schedules as schedules
 from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
 from rlcl.encoders.compose import Compose
@@ -47,6 +49,7 @@ from rlcl.learners.icarl import ICarl
 from rlcl.learners.kmeans import KMeans
 from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
+from rlcl.learners.ppo import Ppo
 from rlcl.learners.regressor import Regressor
 from rlcl.learners.simsiam import SimSiam
 from rlcl.learners.streaming_lda import StreamingLda
@@ -58,6 +61,7 @@ from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
+from rlcl.reinforcement.priorities import Prioritised
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
@@ -180,6 +184,25 @@ ENVIRONMENTS: Mapping[str, Case] = {
         lambda: sb3("TD3", action_noise={"ornstein_uhlenbeck": 0.2}), lambda: pendulums(40, num_envs=2), Identity
     ),
 }
+OWN: Mapping[str, Case] = {
+    "ppo": Case(
+        lambda: Ppo(network=Mlp(hidden=(16,)), optimizer=Adam(lr=0.01), n_steps=8, batch_size=8, epochs=2),
+        lambda: cartpoles(112, num_envs=2),
+        Identity,
+    ),
+    "dqn": Case(dqn, lambda: cartpoles(80), Identity),
+    "dqn rainbow": Case(
+        lambda: dqn(double=True, dueling=True, n_step=3, prioritised=Prioritised(), tau=0.5, gradient_steps=-1),
+        lambda: cartpoles(80, num_envs=2),
+        RunningNorm,
+    ),
+    "dqn native": Case(
+        lambda: dqn(gradient_steps=3, train_every=8, schedule=schedules.Linear()),
+        lambda: cartpoles(80, num_envs=2, vectorization="native"),
+        lambda: Standardize(fit_on="running"),
+    ),
+    "dqn hidden boundaries": Case(dqn, lambda: cartpoles(40, boundaries="hidden"), Identity),
+}
 AVALANCHE: Mapping[str, Case] = {
     "avalanche Replay": Case(lambda: avalanche(strategy="Replay", mem_size=10)),
     "avalanche DER dropout": Case(
@@ -188,7 +211,8 @@ AVALANCHE: Mapping[str, Case] = {
     "avalanche heads": Case(lambda: avalanche(Ewc(), network=heads_by_task()), with_ids),
 }
 LIBRARIES = {**ENVIRONMENTS, **AVALANCHE}  # saved at boundaries alone
-LEARNERS = {**ARRAYS, **LIBRARIES}
+RESUMABLE = {**ARRAYS, **OWN}
+LEARNERS = {**RESUMABLE, **LIBRARIES}
 ONE_PASS = ("nearest mean", "streaming lda", "kmeans")  # they keep statistics, and draw nothing
 WEIGHTED = [name for name in LEARNERS if name not in ONE_PASS]
 
@@ -237,7 +261,7 @@ def test_it_changes_its_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("updates", [0, 1, 4, 7, 8, 9, 12])
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", RESUMABLE)
 def test_interrupted_at_an_update_and_resumed_it_ends_the_same(name: str, updates: int) -> None:
     case = LEARNERS[name]
     through = case.prepared(event_interval=3)
@@ -271,7 +295,7 @@ def test_interrupted_at_a_boundary_and_resumed_it_ends_the_same(name: str) -> No
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_it_says_whether_it_can_be_resumed_within_an_experience(name: str) -> None:
-    assert (name in ARRAYS) == LEARNERS[name].make().resumable_within
+    assert (name in RESUMABLE) == LEARNERS[name].make().resumable_within
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -335,7 +359,7 @@ def test_predicting_changes_neither_generators_nor_state(name: str) -> None:
     assert [] == differences(before, [snapshot(learner), random.getstate()])
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", RESUMABLE)
 def test_predicting_within_an_experience_changes_nothing_of_what_follows(name: str) -> None:
     case = LEARNERS[name]
     through, watched = case.prepared(), case.prepared()
@@ -398,7 +422,7 @@ def test_steps_are_counted_over_the_whole_stream(name: str) -> None:
     assert sum(map(learner.steps, stream)) == learner.position.step
 
 
-@pytest.mark.parametrize("name", [n for n in LEARNERS if n != HIDDEN])
+@pytest.mark.parametrize("name", [n for n in LEARNERS if not n.endswith("hidden boundaries")])
 def test_another_experience_while_one_is_unfinished_is_an_error(name: str) -> None:
     case = LEARNERS[name]
     stream = case.stream()
