@@ -23,6 +23,8 @@ from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
 from rlcl.learners.dqn import Dqn
 from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.learners.sac import Sac
+from rlcl.learners.td3 import Td3
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
 from rlcl.state import cloned
@@ -279,6 +281,14 @@ def dqn(*methods: Method, **settings: Any) -> Dqn:
     return Dqn(methods=methods, **{**OFF_POLICY, "train_every": 2, "target_interval": 10, **settings})
 
 
+def sac(*methods: Method, **settings: Any) -> Sac:
+    return Sac(methods=methods, **{**OFF_POLICY, **settings})
+
+
+def td3(*methods: Method, **settings: Any) -> Td3:
+    return Td3(methods=methods, **{**OFF_POLICY, **settings})
+
+
 def save_weights(model: str, path: Path, seed: int = 0) -> None:
     """The state dict of a torchvision model with fresh weights."""
     from rlcl.networks.torchvision import torchvision_model
@@ -371,6 +381,8 @@ HOSTS: Mapping[str, HostCase] = {
     "dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
     "own dqn": HostCase(dqn, lambda: cartpoles(60), "values", _OWN),
+    "own sac": HostCase(sac, lambda: pendulums(40), "gaussian", _OWN),
+    "own td3": HostCase(td3, lambda: pendulums(40), "values", _OWN),
 }
 
 

@@ -50,10 +50,11 @@ def estimate(trainer: Trainer) -> Estimate:
     evaluation = time.perf_counter() - started
     learner = trainer.learner
     steps = total_steps(trainer)
+    warming = getattr(learner, "learning_starts", 0)  # steps without updates, which say nothing of the others
     started, first, before = 0.0, 0, 0.0
     for _ in learner.learn(trainer._experiences[0]):
         now = time.perf_counter()
-        if not started:  # the first update warms up
+        if not started or learner.position.step <= warming:  # the first update warms up
             started, first, before = now, learner.position.step, now
             continue
         before = now

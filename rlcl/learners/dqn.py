@@ -19,7 +19,7 @@ from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.forward import Forward, forward_of
-from rlcl.reinforcement.values import chosen, dueling_values, following_values, huber_loss, targets
+from rlcl.reinforcement.values import bootstrapped, chosen, dueling_values, following_values, huber_loss
 from rlcl.types import Batch, Network, OptimizerFactory
 
 __all__ = ["Dqn", "Exploration"]
@@ -157,7 +157,7 @@ class Dqn(OffPolicyLearner):
             if self.double:
                 with torch.no_grad():
                     online = self.outputs(batch.following)
-            wanted = targets(batch.rewards, batch.discounts, following_values(values, online))
+            wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
             self.batch = Batch(batch.observations)
             predicted = chosen(self.outputs(batch.observations), batch.actions)
             loss = huber_loss(predicted, wanted, batch.weights)

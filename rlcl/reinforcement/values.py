@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["chosen", "dueling_values", "following_values", "huber_loss", "targets", "twin_loss"]
+__all__ = ["bootstrapped", "chosen", "dueling_values", "following_values", "huber_loss", "twin_loss"]
 
 
 def dueling_values(outputs: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def following_values(values: Tensor, online: Tensor | None = None) -> Tensor:
     return values.amax(1) if online is None else chosen(values, online.argmax(1))
 
 
-def targets(rewards: Tensor, discounts: Tensor, values: Tensor) -> Tensor:
+def bootstrapped(rewards: Tensor, discounts: Tensor, values: Tensor) -> Tensor:
     """(B,) ``r + discount V``.
 
     Args:

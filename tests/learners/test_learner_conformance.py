@@ -26,8 +26,10 @@ from harness import (
     pendulums,
     prepared,
     restore,
+    sac,
     sb3,
     snapshot,
+    td3,
     weights,
     without_rates,
 )
@@ -199,6 +201,18 @@ OWN: Mapping[str, Case] = {
     "dqn native": Case(
         lambda: dqn(gradient_steps=3, train_every=8, schedule=schedules.Linear()),
         lambda: cartpoles(80, num_envs=2, vectorization="native"),
+        lambda: Standardize(fit_on="running"),
+    ),
+    "sac": Case(sac, lambda: pendulums(30), Identity),
+    "sac several": Case(
+        lambda: sac(entropy=0.2, n_step=2, prioritised=Prioritised(), train_every=3, gradient_steps=-1),
+        lambda: pendulums(40, num_envs=2),
+        RunningNorm,
+    ),
+    "td3": Case(td3, lambda: pendulums(30), Identity),
+    "td3 several": Case(
+        lambda: td3(policy_delay=3, prioritised=Prioritised(), gradient_steps=2, schedule=schedules.Linear()),
+        lambda: pendulums(40, num_envs=2),
         lambda: Standardize(fit_on="running"),
     ),
     "dqn hidden boundaries": Case(dqn, lambda: cartpoles(40, boundaries="hidden"), Identity),

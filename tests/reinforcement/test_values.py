@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlcl.reinforcement.values import chosen, dueling_values, following_values, huber_loss, targets, twin_loss
+from rlcl.reinforcement.values import bootstrapped, chosen, dueling_values, following_values, huber_loss, twin_loss
 
 
 def test_dueling_values_by_hand() -> None:
@@ -25,7 +25,7 @@ def test_the_target_network_values_the_action_that_is_best_by_its_own_or_by_the_
 
 
 def test_targets_by_hand() -> None:
-    found = targets(torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.5, 0.25, 0.0]), torch.tensor([8.0, 8.0, 8.0]))
+    found = bootstrapped(torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.5, 0.25, 0.0]), torch.tensor([8.0, 8.0, 8.0]))
     assert [5.0, 3.0, 1.0] == found.tolist()
 
 
