@@ -141,6 +141,8 @@ class Dqn(OffPolicyLearner):
         probability = self.exploration(progress)
         self.log(exploration=probability)
         at_random = self.rng.random(len(observations)) < probability
+        if not at_random.any():
+            return self._best(observations)
         actions = self.random_actions(len(observations))
         return actions if at_random.all() else np.where(at_random, actions, self._best(observations))
 

@@ -49,6 +49,9 @@ class Drawn(NamedTuple):
 
     def split(self, rows: int) -> Iterator[Drawn]:
         """Minibatches of so many rows, in order."""
+        if len(self.rewards) == rows:
+            yield self
+            return
         columns = [torch.split(column, rows) for column in self[:5]]
         weights = [None] * len(columns[0]) if self.weights is None else torch.split(self.weights, rows)
         yield from map(Drawn, *columns, weights)
@@ -148,24 +151,25 @@ class OffPolicyLearner(ReinforcementLearner):
         if collector.fresh:
             self.buffer.interrupt()
         done = self.position.step
+        places = []
         for _ in range(self.steps_at_once // self._num_envs):
-            self._step(collector, progress, at_random=done < self.learning_starts)
+            places.append(self._step(collector, progress, at_random=done < self.learning_starts))
             done += self._num_envs
+        if self._priorities is not None:
+            self._priorities.add(np.concatenate(places))
         self._experienced += self.steps_at_once
         if done > self.learning_starts:
             self._updates(collector, progress)
             self.batch = None
 
-    def _step(self, collector: Collector, progress: float, at_random: bool) -> None:
+    def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
         if at_random:
             actions = self.random_actions(self._num_envs)
         else:
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))
-        places = self.buffer.add(observations, actions, step.rewards, step.following, step.terminated, step.ended)
-        if self._priorities is not None:
-            self._priorities.add(places)
+        return self.buffer.add(observations, actions, step.rewards, step.following, step.terminated, step.ended)
 
     def _updates(self, collector: Collector, progress: float) -> None:
         left = self.steps_at_once if self.gradient_steps < 0 else self.gradient_steps

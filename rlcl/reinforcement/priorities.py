@@ -14,6 +14,7 @@ __all__ = ["Priorities", "Prioritised", "SumTree"]
 
 Array = np.ndarray[Any, Any]
 
+FAN = 32  # numbers that one sum takes
 EPSILON = 1e-6  # added to errors, so that every transition keeps a chance
 
 
@@ -34,54 +35,59 @@ class Prioritised:
 
 @define(eq=False)
 class SumTree:
-    """Numbers in an array, whose sums over ranges find the place of a running total.
+    """Numbers whose sums over ranges find the place of a running total.
+
+    Each level sums blocks of the one below it. Blocks of 32 make a level a few calls of NumPy, and few levels.
 
     Args:
         size: how many numbers, at least 1; all are 0 at first.
     """
 
     size: int
-    _nodes: Array = field(init=False)  # node i is the sum of 2i and 2i + 1; leaves begin at the middle
-    _levels: int = field(init=False)
+    _levels: list[Array] = field(init=False)  # each (blocks, 32), the root's single block first
 
     def __attrs_post_init__(self) -> None:
-        self._levels = max(self.size - 1, 1).bit_length()
-        self._nodes = np.zeros(2 << self._levels, np.float64)
+        blocks, self._levels = -(-self.size // FAN), []
+        while True:
+            self._levels.insert(0, np.zeros((blocks, FAN), np.float64))
+            if blocks == 1:
+                return
+            blocks = -(-blocks // FAN)
 
     @property
     def leaves(self) -> Array:
         """(size,) the numbers, as a view."""
-        start = len(self._nodes) // 2
-        return self._nodes[start : start + self.size]
+        return self._levels[-1].reshape(-1)[: self.size]
 
     @property
     def total(self) -> float:
-        return float(self._nodes[1])
+        return float(self._levels[0].sum())
+
+    @property
+    def bytes(self) -> int:
+        return sum(level.nbytes for level in self._levels)
 
     def set(self, places: Array, values: Array | float) -> None:
         """Writes numbers of at least 0; of a place that is named twice the last one holds."""
-        nodes = places + len(self._nodes) // 2
-        self._nodes[nodes] = values
-        for _ in range(self._levels):
-            nodes = nodes >> 1
-            # Sums of the two below, not differences added: no rounding errors gather.
-            self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
+        self.leaves[places] = values
+        for below, above in zip(self._levels[:0:-1], self._levels[-2::-1], strict=True):
+            places = places // FAN
+            # Sums of what is below, not differences added: no rounding errors gather.
+            above.reshape(-1)[places] = below[places].sum(1)
 
     def find(self, masses: Array) -> Array:
-        """(B,) the places whose share of the running total holds each mass (B,), in [0, total)."""
-        nodes, left = np.ones(len(masses), np.int64), masses
-        for _ in range(self._levels):
-            nodes = nodes * 2
-            below = self._nodes[nodes]
-            right = left >= below
-            left = left - below * right
-            nodes += right
-        places: Array = nodes - len(self._nodes) // 2
-        return places
+        """(B,) the places whose share of the running total holds each mass (B,), in [0, total).
 
-    def rebuild(self, leaves: Array) -> None:
-        """Writes all numbers (size,)."""
-        self.set(np.arange(self.size), leaves)
+        By rounding it may be a place beside one whose share ends there, or one beyond the last.
+        """
+        places, rows = np.zeros(len(masses), np.int64), np.arange(len(masses))
+        for level in self._levels:
+            blocks = level[places]
+            sums = blocks.cumsum(1)
+            inside = np.minimum((sums <= masses[:, None]).sum(1), FAN - 1)
+            masses = masses - (sums[rows, inside] - blocks[rows, inside])
+            places = places * FAN + inside
+        return places
 
 
 @define(eq=False)
@@ -103,7 +109,7 @@ class Priorities:
 
     @property
     def bytes(self) -> int:
-        return self._tree._nodes.nbytes
+        return self._tree.bytes
 
     def add(self, places: Array) -> None:
         """Gives new transitions the largest priority so far, so that each is likely to be drawn once."""
@@ -147,5 +153,5 @@ class Priorities:
         return {"leaves": self._tree.leaves, "largest": self._largest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._tree.rebuild(state["leaves"])
+        self._tree.set(np.arange(self.rows), state["leaves"])
         self._largest = state["largest"]

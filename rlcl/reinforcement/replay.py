@@ -114,7 +114,7 @@ class ReplayBuffer:
             (N,) int64 places where they were written.
         """
         arrays, base = self._arrays, np.arange(self.num_envs) * self._rows
-        places = base + self._written % self._rows
+        places: Array = base + self._written % self._rows
         successors = base + (self._written + 1) % self._rows
         arrays["observations"][places] = observations
         arrays["actions"][places] = actions

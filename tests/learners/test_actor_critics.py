@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from rlcl.errors import UnsupportedError
 from rlcl.learners.off_policy import Drawn
-from rlcl.learners.optimizers import Adam, Sgd
-from rlcl.networks.mlp import Linear, Mlp
+from rlcl.learners.optimizers import Sgd
+from rlcl.networks.mlp import Linear
 from rlcl.reinforcement.bounded import squashed
 
 
