@@ -21,9 +21,12 @@ from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
+from rlcl.learners.dqn import Dqn
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.ppo import Ppo
 from rlcl.learners.regressor import Regressor
+from rlcl.learners.sac import Sac
+from rlcl.learners.td3 import Td3
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
 from rlcl.state import cloned
@@ -314,6 +317,28 @@ def ppo(*methods: Method, **settings: Any) -> Ppo:
     return Ppo(methods=methods, **{"network": network, "n_steps": 8, "batch_size": 8, "epochs": 2, **settings})
 
 
+OFF_POLICY: Mapping[str, Any] = {
+    "network": Mlp(hidden=(16,)),
+    "optimizer": Adam(lr=0.01),
+    "learning_starts": 12,
+    "capacity": 60,
+    "batch_size": 8,
+}
+
+
+def dqn(*methods: Method, **settings: Any) -> Dqn:
+    """Updates every two env steps."""
+    return Dqn(methods=methods, **{**OFF_POLICY, "train_every": 2, "target_interval": 10, **settings})
+
+
+def sac(*methods: Method, **settings: Any) -> Sac:
+    return Sac(methods=methods, **{**OFF_POLICY, **settings})
+
+
+def td3(*methods: Method, **settings: Any) -> Td3:
+    return Td3(methods=methods, **{**OFF_POLICY, **settings})
+
+
 def save_weights(model: str, path: Path, seed: int = 0) -> None:
     """The state dict of a torchvision model with fresh weights."""
     from rlcl.networks.torchvision import torchvision_model
@@ -409,6 +434,9 @@ HOSTS: Mapping[str, HostCase] = {
     "sb3_ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "sb3_dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sb3_sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
+    "dqn": HostCase(dqn, lambda: cartpoles(60), "values", _ACTING),
+    "sac": HostCase(sac, lambda: pendulums(40), "gaussian", _ACTING),
+    "td3": HostCase(td3, lambda: pendulums(40), "values", _ACTING),
 }
 
 

@@ -48,12 +48,13 @@ def check(
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         trainer = make_trainer(experiment, experiment.seeds[0], stream)
         found = estimate(trainer)
+        replay = f", {found.replay / 2**20:,.1f} MiB of it the replay buffer" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"
         console.print(
             f"learner   {found.learner}\n"
             f"budget    {experiment.budget} an experience{steps}\n"
             f"time      {_time(found, len(experiment.seeds))}\n"
-            f"memory    about {found.memory / 2**20:,.0f} MiB at the peak",
+            f"memory    about {found.memory / 2**20:,.0f} MiB at the peak{replay}",
             highlight=False,
             soft_wrap=True,
         )

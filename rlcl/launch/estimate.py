@@ -30,6 +30,7 @@ class Estimate:
         evaluation_seconds: one evaluation as planned.
         seconds: of the whole run; None without its steps.
         memory: bytes at the peak.
+        replay: bytes of those that are a memory of transitions, 0 without one.
     """
 
     learner: str
@@ -38,6 +39,7 @@ class Estimate:
     evaluation_seconds: float
     seconds: float | None
     memory: int
+    replay: int = 0
 
 
 def estimate(trainer: Trainer) -> Estimate:
@@ -48,10 +50,11 @@ def estimate(trainer: Trainer) -> Estimate:
     evaluation = time.perf_counter() - started
     learner = trainer.learner
     steps = total_steps(trainer)
+    warming = getattr(learner, "learning_starts", 0)  # steps without updates, which say nothing of the others
     started, first, before = 0.0, 0, 0.0
     for _ in learner.learn(trainer._experiences[0]):
         now = time.perf_counter()
-        if not started:  # the first update warms up
+        if not started or learner.position.step <= warming:  # the first update warms up
             started, first, before = now, learner.position.step, now
             continue
         before = now
@@ -60,7 +63,9 @@ def estimate(trainer: Trainer) -> Estimate:
     done = learner.position.step - first
     rate = done / max(before - started, 1e-9) if done else 1.0
     seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
-    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer))
+    # A memory of transitions is allocated at once, but given by the system as it is filled.
+    replay, unwritten = getattr(learner, "reserved_bytes", (0, 0))
+    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer) + unwritten, replay)
 
 
 def _evaluations(trainer: Trainer, steps: int) -> float:
@@ -82,7 +87,7 @@ def _describe(trainer: Trainer) -> str:
 
 
 def _peak(trainer: Trainer) -> int:
-    """This process's peak so far (data, network and one experience are in it), and the replay buffer to come."""
+    """This process's peak so far (data, network and one experience are in it), and larger experiences to come."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     largest = max((_bytes(e.train) for e in trainer.stream), default=0)

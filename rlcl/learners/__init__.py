@@ -13,6 +13,9 @@ LEARNERS = {
     "simsiam": "rlcl.learners.simsiam:SimSiam",
     "kmeans": "rlcl.learners.kmeans:KMeans",
     "ppo": "rlcl.learners.ppo:Ppo",
+    "dqn": "rlcl.learners.dqn:Dqn",
+    "sac": "rlcl.learners.sac:Sac",
+    "td3": "rlcl.learners.td3:Td3",
     "sb3": "rlcl.learners.sb3:StableBaselines3",
     "avalanche": "rlcl.learners.avalanche:Avalanche",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -124,6 +124,11 @@ class Ppo(ReinforcementLearner):
         self._acting = forward_of(self.policy.actor)
         self._shuffle = self._setup.seeds.child("shuffle").torch()
         self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
+
+    @property
+    def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
+        """The log standard deviations of continuous actions."""
+        return () if self.policy.free is None else ((self.policy.free, self._optimizer),)
 
     @property
     def steps_at_once(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -21,11 +21,13 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.boundary import EncoderFitting, memory_refusal
+from rlcl.learners.ledger import trainable
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.reinforcement.collecting import Collector
-from rlcl.state import cloned
-from rlcl.types import Batch, Encoder, Event, Experience, Method, Position, Schedule, Setup
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Batch, Costs, Encoder, Event, Experience, Method, Position, Schedule, Setup
 
 __all__ = ["ReinforcementLearner"]
 
@@ -60,6 +62,9 @@ class ReinforcementLearner(ABC):
     collector: Collector | None = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
+    _fitting: EncoderFitting = field(init=False, default=None)
+    _explored: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
+    _updates_done: int = field(init=False, default=0)  # of the primary module
     _logged: dict[str, list[Any]] = field(init=False, factory=dict)
     _restored: Mapping[str, Any] | None = field(init=False, default=None)
 
@@ -137,6 +142,26 @@ class ReinforcementLearner(ABC):
     @abstractmethod
     def load_learner_state(self, state: Mapping[str, Any]) -> None: ...
 
+    # What it may say.
+
+    @property
+    def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
+        """Learned parameters of how much it explores, each with its optimizer."""
+        return ()
+
+    @property
+    def all_optimizers(self) -> Sequence[Optimizer]:
+        """Those of :attr:`optimizers`, and what else has moments."""
+        return tuple(self.optimizers.values())
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a memory of its own holds, beside those of methods."""
+        return 0
+
+    def forget_memory(self) -> None:
+        """Empties a memory of its own."""
+
     # What methods see (rlcl.types.Host).
 
     @property
@@ -194,9 +219,44 @@ class ReinforcementLearner(ABC):
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
+        self._fitting = EncoderFitting.of(setup)
         self._attached = attach(self.methods, self, setup.seeds.child("methods"))
         for optimizer in self.optimizers.values():
             clip_gradients(optimizer, self.clip_norm)
+        self.optimizers[self.primary].register_step_post_hook(self._count)
+        self._explored = [(p, o, p.detach().clone()) for p, o in self.explored]
+
+    def _count(self, *_: Any) -> None:
+        self._updates_done += 1
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`."""
+        return Costs(
+            parameters=trainable(self.modules.values()),
+            memory_bytes=tensor_bytes(self._attached.state_dict()) + self.memory_bytes,
+            updates=self._updates_done,
+            samples=self.position.step,
+        )
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        if key == "exploration" and not self._explored:
+            return "it learns nothing of how much it explores; schedules run over each experience by schedule_over"
+        return memory_refusal(self._attached) if key == "memory" and not self.memory_bytes else None
+
+    def _cross_boundary(self) -> None:
+        """What the policy resets between two experiences, but for the encoder."""
+        policy = self._setup.boundary
+        if policy.optimizer == "reset":
+            for optimizer in self.all_optimizers:
+                optimizer.state.clear()
+        if policy.memory == "reset":
+            self._attached.forget()
+            self.forget_memory()
+        if policy.exploration == "reset":
+            for parameter, optimizer, first in self._explored:
+                parameter.data.copy_(first)
+                optimizer.state.pop(parameter, None)
 
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to, rounded up to what is made at once."""
@@ -215,6 +275,8 @@ class ReinforcementLearner(ABC):
         if position.learning and position.experience != experience.index:
             raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
         if not position.learning:
+            if experience.index:
+                self._cross_boundary()
             self._attached.begin(experience, None)
             self.position = attrs.evolve(position, experience=experience.index, segment=0, update=0, learning=True)
         for part in experience.parts[self.position.segment :]:
@@ -250,10 +312,11 @@ class ReinforcementLearner(ABC):
         assert isinstance(part.train, Environment)
         observations, _ = observations_and_norm(self._setup.encoder)
         restored, self._restored = self._restored, None
-        if restored is None and not isinstance(observations, Identity):
+        adapting = part.index == 0 or self._setup.boundary.encoder != "freeze"
+        if restored is None and self._fitting.due(part) and not isinstance(observations, Identity):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else cloned(self._setup.encoder.state_dict())
-        self.collector = Collector(part.train, self._setup.encoder, self.takes_action_masks)
+        self.collector = Collector(part.train, self._setup.encoder, self.takes_action_masks, adapting)
         if restored is not None:
             assert encoder_state is not None
             self._setup.encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
@@ -332,6 +395,7 @@ class ReinforcementLearner(ABC):
                 "encoder": self._setup.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "rng": self.rng.bit_generator.state,
+                "updates": self._updates_done,
                 "collector": collector,
                 "logged": {name: [float(v) for v in values] for name, values in self._logged.items()},
                 "learner": self.learner_state(),
@@ -349,6 +413,7 @@ class ReinforcementLearner(ABC):
         self._setup.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self.rng.bit_generator.state = state["rng"]
+        self._updates_done = state["updates"]
         self._restored = state["collector"]
         self._logged = {name: list(values) for name, values in state["logged"].items()}
         self.load_learner_state(state["learner"])

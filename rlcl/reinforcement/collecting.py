@@ -58,16 +58,19 @@ class Collector:
         source: the recipe; makes the environments, which are seeded and reset at once.
         encoder: of observations; running statistics are updated at each step.
         masked: whether environments are asked which actions they allow.
+        adapting: whether running statistics are updated.
     """
 
     source: Environment
     encoder: Encoder
     masked: bool = False
+    adapting: bool = True
     observations: Array = field(init=False)  # (N, *observation) raw, of the dtype of the space
     masks: Array | None = field(init=False, default=None)  # (N, K) bool, the actions allowed now; None for all
     vector: VectorEnv[Any] = field(init=False)
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
+    fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
     _observed: Encoder = field(init=False)
     _norm: RunningNorm | None = field(init=False)
     _returns: Array = field(init=False)
@@ -97,6 +100,7 @@ class Collector:
     def step(self, actions: Array) -> Step:
         """Acts in every environment."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)
+        self.fresh = False
         ended = terminated | truncated
         observations = np.array(observations)  # a native environment may write its next ones into the same array
         following = observations
@@ -126,6 +130,8 @@ class Collector:
         return encoded
 
     def _fit(self, observations: Array) -> None:
+        if not self.adapting:
+            return
         if not isinstance(self._observed, Identity):
             self._observed.fit(torch.as_tensor(observations))
         if self._norm is not None:
@@ -136,7 +142,8 @@ class Collector:
         if norm is None or not norm.rewards:
             return rewards.astype(np.float32)
         self._discounted = self._discounted * norm.gamma + rewards
-        norm.returns.update(self._discounted)
+        if self.adapting:
+            norm.returns.update(self._discounted)
         scaled: Array = np.clip(rewards / np.sqrt(norm.returns.var + norm.epsilon), -norm.clip, norm.clip)
         return scaled.astype(np.float32)
 
@@ -185,6 +192,7 @@ class Collector:
             )
             return
         restore_environment(self.vector, state["environments"])
+        self.fresh = False
         self.observations = np.array(state["observations"])
         self.masks = None if state["masks"] is None else np.array(state["masks"])
         self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"])

@@ -42,7 +42,7 @@ class ReplayBuffer:
     row of its own: a state's successor is the next row, so that no observation is stored twice.
 
     Args:
-        capacity: rows, over all environments; rounded down to a multiple of N, at least two each.
+        capacity: rows, over all environments; rounded down to a multiple of N, at least three each.
         num_envs: N.
         shape, dtype: of one observation, which is kept as it is.
         action_shape, action_dtype: of one action.
@@ -59,7 +59,8 @@ class ReplayBuffer:
     _written: Array = field(init=False)  # (N,) rows that each ring has written in all
 
     def __attrs_post_init__(self) -> None:
-        self._rows = max(self.capacity // self.num_envs, 2)
+        # An episode of one step takes two rows, and the row behind it is free.
+        self._rows = max(self.capacity // self.num_envs, 3)
         size = self._rows * self.num_envs
         self._arrays = {
             "observations": np.zeros((size, *self.shape), self.dtype),
@@ -76,9 +77,25 @@ class ReplayBuffer:
         return int(np.count_nonzero(self._arrays["valid"]))
 
     @property
+    def rows(self) -> int:
+        """Of all rings."""
+        return self._rows * self.num_envs
+
+    @property
+    def valid(self) -> Array:
+        """(rows,) bool, whether a row is a transition that may be drawn."""
+        return self._arrays["valid"]
+
+    @property
     def bytes(self) -> int:
         """What its arrays take, filled or not."""
         return sum(array.nbytes for array in self._arrays.values()) + self._written.nbytes
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """How many of those the system has not had to give yet."""
+        filled = min(int(self._written.max()) + 1, self._rows)
+        return int(self.bytes * (1 - filled / self._rows))
 
     def add(
         self, observations: Array, actions: Array, rewards: Array, following: Array, terminated: Array, ended: Array
@@ -111,6 +128,15 @@ class ReplayBuffer:
         self._written += 1 + ended
         arrays["valid"][base + self._written % self._rows] = False
         return places
+
+    def interrupt(self) -> None:
+        """Cuts off the episodes in progress: what is added next begins others."""
+        base = np.arange(self.num_envs) * self._rows
+        last = base + (self._written - 1) % self._rows
+        going = (self._written > 0) & self.valid[last]
+        self._arrays["ended"][last[going]] = True
+        self._written += going
+        self.valid[(base + self._written % self._rows)[going]] = False
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """(count,) places of transitions, uniformly at random with replacement; there must be one."""
@@ -163,6 +189,11 @@ class ReplayBuffer:
         places = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
         return self._arrays["observations"].take(places, 0)
 
+    def clear(self) -> None:
+        """Drops everything."""
+        self._arrays["valid"][:] = False
+        self._written[:] = 0
+
     def state_dict(self) -> dict[str, Any]:
         """What has been written so far."""
         filled = min(int(self._written.max()) + 1, self._rows)
@@ -171,5 +202,6 @@ class ReplayBuffer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._written = np.array(state["written"])
+        self.valid[:] = False
         for name, ring in state["rings"].items():
             self._arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring

@@ -18,6 +18,7 @@ from harness import (
     classifier,
     differences,
     digit_stream,
+    dqn,
     heads_by_task,
     learn_all,
     learn_one,
@@ -26,12 +27,15 @@ from harness import (
     ppo,
     prepared,
     restore,
+    sac,
     sb3,
     snapshot,
+    td3,
     weights,
     without_rates,
 )
 
+import rlcl.learners.schedules as schedules
 from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
 from rlcl.encoders.compose import Compose
@@ -59,6 +63,7 @@ from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
+from rlcl.reinforcement.priorities import Prioritised
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
@@ -175,7 +180,6 @@ ACTING: Mapping[str, Case] = {  # saved after any update
         lambda: ppo(Ewc(), Distill(capacity=9, samples=8)), lambda: cartpoles(56, vectorization="native"), Identity
     ),
 }
-RESUMABLE = {**ARRAYS, **ACTING}
 ENVIRONMENTS: Mapping[str, Case] = {
     "sb3 PPO": Case(lambda: sb3("PPO"), lambda: cartpoles(128, num_envs=2), Identity),
     "sb3 PPO standardize": Case(lambda: sb3("PPO"), lambda: cartpoles(64), lambda: Standardize(fit_on="running")),
@@ -189,6 +193,32 @@ ENVIRONMENTS: Mapping[str, Case] = {
         lambda: sb3("TD3", action_noise={"ornstein_uhlenbeck": 0.2}), lambda: pendulums(40, num_envs=2), Identity
     ),
 }
+OWN: Mapping[str, Case] = {
+    "dqn": Case(dqn, lambda: cartpoles(80), Identity),
+    "dqn rainbow": Case(
+        lambda: dqn(double=True, dueling=True, n_step=3, prioritised=Prioritised(), tau=0.5, gradient_steps=-1),
+        lambda: cartpoles(80, num_envs=2),
+        RunningNorm,
+    ),
+    "dqn native": Case(
+        lambda: dqn(gradient_steps=3, train_every=8, schedule=schedules.Linear()),
+        lambda: cartpoles(80, num_envs=2, vectorization="native"),
+        lambda: Standardize(fit_on="running"),
+    ),
+    "sac": Case(sac, lambda: pendulums(30), Identity),
+    "sac several": Case(
+        lambda: sac(entropy=0.2, n_step=2, prioritised=Prioritised(), train_every=3, gradient_steps=-1),
+        lambda: pendulums(40, num_envs=2),
+        RunningNorm,
+    ),
+    "td3": Case(td3, lambda: pendulums(30), Identity),
+    "td3 several": Case(
+        lambda: td3(policy_delay=3, prioritised=Prioritised(), gradient_steps=2, schedule=schedules.Linear()),
+        lambda: pendulums(40, num_envs=2),
+        lambda: Standardize(fit_on="running"),
+    ),
+    "dqn hidden boundaries": Case(dqn, lambda: cartpoles(40, boundaries="hidden"), Identity),
+}
 AVALANCHE: Mapping[str, Case] = {
     "avalanche Replay": Case(lambda: avalanche(strategy="Replay", mem_size=10)),
     "avalanche DER dropout": Case(
@@ -197,6 +227,7 @@ AVALANCHE: Mapping[str, Case] = {
     "avalanche heads": Case(lambda: avalanche(Ewc(), network=heads_by_task()), with_ids),
 }
 LIBRARIES = {**ENVIRONMENTS, **AVALANCHE}  # saved at boundaries alone
+RESUMABLE = {**ARRAYS, **ACTING, **OWN}
 LEARNERS = {**RESUMABLE, **LIBRARIES}
 ONE_PASS = ("nearest mean", "streaming lda", "kmeans")  # they keep statistics, and draw nothing
 WEIGHTED = [name for name in LEARNERS if name not in ONE_PASS]
@@ -407,7 +438,7 @@ def test_steps_are_counted_over_the_whole_stream(name: str) -> None:
     assert sum(map(learner.steps, stream)) == learner.position.step
 
 
-@pytest.mark.parametrize("name", [n for n in LEARNERS if n != HIDDEN])
+@pytest.mark.parametrize("name", [n for n in LEARNERS if not n.endswith("hidden boundaries")])
 def test_another_experience_while_one_is_unfinished_is_an_error(name: str) -> None:
     case = LEARNERS[name]
     stream = case.stream()

@@ -93,3 +93,38 @@ def test_bytes_are_those_of_its_arrays() -> None:
     buffer = ReplayBuffer(10, 2, (3,), np.uint8, (), np.int64)
     # Ten rows of 3 bytes, an action of 8, a reward of 4, three flags; two counts of 8.
     assert 10 * (3 + 8 + 4 + 3) + 16 == buffer.bytes
+
+
+def test_what_is_interrupted_goes_on_in_value_and_never_into_what_comes_next() -> None:
+    buffer = ReplayBuffer(24, 2, (1,), np.float64, (), np.int64)
+    ended, neither = np.array([False, True]), np.zeros(2, bool)
+    buffer.add(np.array([[1.0], [5.0]]), np.zeros(2), np.ones(2), np.array([[2.0], [6.0]]), ended, ended)
+    buffer.interrupt()
+    buffer.add(np.array([[100.0], [500.0]]), np.zeros(2), np.ones(2), np.array([[101.0], [501.0]]), neither, ended)
+    part = buffer.at(np.flatnonzero(buffer.valid), 0.5, n=2)
+    assert [1.0, 100.0, 5.0, 500.0] == part.observations[:, 0].tolist()
+    assert [2.0, 101.0, 6.0, 501.0] == part.following[:, 0].tolist()
+    assert [1.0, 1.0, 1.0, 1.0] == part.rewards.tolist()
+    assert [0.5, 0.5, 0.0, 0.5] == part.discounts.tolist()
+
+
+def test_interrupting_nothing_changes_nothing() -> None:
+    empty = ReplayBuffer(10, 2, (1,), np.float64, (), np.int64)
+    empty.interrupt()
+    assert [0, 0] == empty.state_dict()["written"].tolist()
+    ended, _ = filled(10, 2, 2, 2)
+    before = ended.state_dict()["written"].copy()
+    ended.interrupt()
+    assert np.array_equal(before, ended.state_dict()["written"])
+
+
+def test_the_smallest_one_always_holds_a_transition() -> None:
+    for steps in range(1, 6):
+        assert len(filled(1, 2, steps, 1)[0]) >= 1
+
+
+def test_loading_forgets_what_was_held_before() -> None:
+    state = filled(20, 1, 2, 9)[0].state_dict()
+    buffer, _ = filled(20, 1, 19, 9)
+    buffer.load_state_dict(state)
+    assert len(buffer) == 2

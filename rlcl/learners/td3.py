@@ -1,0 +1,160 @@
+"""Twin delayed deep deterministic policy gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rlcl.config import option
+from rlcl.learners.critics import critics, rows
+from rlcl.learners.off_policy import Drawn, OffPolicyLearner, descend, followed, frozen_copy
+from rlcl.learners.optimizers import Adam, built_optimizer
+from rlcl.networks.mlp import Mlp
+from rlcl.networks.tried import tried
+from rlcl.reinforcement.bounded import Bounded, bounded
+from rlcl.reinforcement.forward import Forward, forward_of
+from rlcl.reinforcement.twins import Apart, Twins
+from rlcl.reinforcement.values import bootstrapped, twin_loss
+from rlcl.types import Batch, Network, OptimizerFactory
+
+__all__ = ["Td3"]
+
+Array = np.ndarray[Any, Any]
+
+
+@define(kw_only=True, eq=False)
+class Td3(OffPolicyLearner):
+    """Learns one action for each state, by two critics whose lesser value counts, and explores with noise beside it.
+
+    With ``policy_delay: 1`` and ``smoothing: 0`` it is DDPG with twin critics.
+
+    Events tell: ``critic_loss`` (sum of both critics' mean squared errors) and ``value`` (mean of both critics for
+    the minibatch's actions) of the last update of each round, and ``actor_loss`` (minus the mean value of the actor's
+    actions by the first critic) of its last delayed one.
+
+    Args:
+        network: of the actor, whose outputs ``tanh`` bounds, and of each critic, which reads observation and action
+            in one row.
+        optimizer: of the actor, and of the critics.
+        tau: share of the way that the targets go at each update of the actor.
+        policy_delay: updates of the critics for one of the actor and of all targets.
+        noise: standard deviation of the normal noise added to actions while learning, as a share of half their range.
+        smoothing: standard deviation of the normal noise added to the target actor's actions, in the same unit.
+        smoothing_clip: what that noise is cut to, on either side.
+
+    Source: Fujimoto et al. 2018, Addressing function approximation error in actor-critic methods, eq. 14,
+    algorithm 1.
+    """
+
+    network: Network = option(factory=lambda: Mlp(hidden=(400, 300)), help="of the actor, and of each critic")
+    optimizer: OptimizerFactory = option(factory=Adam, help="of the actor, and of the critics")
+    tau: float = option(0.005, gt=0, le=1, help="share of the way that the targets go")
+    policy_delay: int = option(2, ge=1, help="updates of the critics for one of the actor")
+    noise: float = option(0.1, ge=0, help="deviation of the noise on actions, as a share of half their range")
+    smoothing: float = option(0.2, ge=0, help="deviation of the noise on the target actor's actions")
+    smoothing_clip: float = option(0.5, ge=0, help="what that noise is cut to")
+
+    actor: nn.Module = field(init=False, default=None)
+    critic: Twins | Apart = field(init=False, default=None)
+    _targets: dict[str, nn.Module] = field(init=False, factory=dict)
+    _optimizers: dict[str, Optimizer] = field(init=False, factory=dict)
+    _weights: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
+    _target_weights: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
+    _actions: Bounded = field(init=False, default=None)
+    _acting: Forward = field(init=False, default=None)
+    _noise: torch.Generator = field(init=False, default=None)
+    _updated: int = field(init=False, default=0)
+
+    @property
+    def kind(self) -> str:
+        return "values"
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"actor": self.actor, "critic": self.critic}
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        return self._optimizers
+
+    @property
+    def targets(self) -> Mapping[str, nn.Module]:
+        return self._targets
+
+    def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
+        device, name = self._setup.device, self.name
+        self._actions = bounded(actions, name)
+        numbers = self._actions.numbers
+        self.actor = tried(self.network.build(shape, numbers, 1), self.network, shape, numbers).to(device)
+        self.critic = critics(self.network, math.prod(shape) + numbers).to(device)
+        self._targets = {key: frozen_copy(module) for key, module in self.modules.items()}
+        self._weights = {key: list(module.parameters()) for key, module in self.modules.items()}
+        self._target_weights = {key: list(module.parameters()) for key, module in self._targets.items()}
+        self._optimizers = {key: built_optimizer(self.optimizer, self._weights[key]) for key in self.modules}
+        self._acting = forward_of(self.actor)
+        self._noise = self._setup.seeds.child("noise").torch()
+        self.keep(shape, (numbers,), np.float32, num_envs)
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """(B, D) actions in [-1, 1]."""
+        return torch.tanh(self.actor(x))
+
+    def act(self, observations: Array, masks: Array | None = None) -> Array:
+        return self.for_environment(np.tanh(self._acting(observations)))
+
+    def random_actions(self, count: int) -> Array:
+        return self._actions.random(count, self.rng)
+
+    def explore(self, observations: Array, progress: float) -> Array:
+        actions = np.tanh(self._acting(observations))
+        noise = self.noise * self.rng.standard_normal(actions.shape, dtype=np.float32)
+        cut: Array = np.clip(actions + noise, -1, 1)
+        return cut
+
+    def for_environment(self, actions: Array) -> Array:
+        return self._actions.for_environment(actions)
+
+    def improve(self, drawn: Drawn) -> Tensor:
+        told = {}
+        for batch in drawn.split(self.batch_size):
+            predicted, wanted, loss = self._improve_critics(batch)
+            self._updated += 1
+            if self._updated % self.policy_delay == 0:
+                told["actor_loss"] = self._improve_actor(batch.observations)
+        self.log(**told, critic_loss=loss, value=predicted.mean())
+        return (predicted - wanted).abs().mean(0)
+
+    def _improve_critics(self, batch: Drawn) -> tuple[Tensor, Tensor, Tensor]:
+        self.batch = Batch(batch.observations)
+        with torch.no_grad():
+            noise = torch.randn(batch.actions.shape, generator=self._noise).to(batch.actions.device)
+            noise = (noise * self.smoothing).clamp(-self.smoothing_clip, self.smoothing_clip)
+            next_actions = (torch.tanh(self._targets["actor"](batch.following)) + noise).clamp(-1, 1)
+            values = self._targets["critic"](rows(batch.following, next_actions)).amin(0)
+            wanted = bootstrapped(batch.rewards, batch.discounts, values)
+        predicted = self.critic(rows(batch.observations, batch.actions))
+        loss = twin_loss(predicted, wanted, batch.weights)
+        descend(self._optimizers["critic"], loss, self._weights["critic"])
+        return predicted.detach(), wanted, loss.detach()
+
+    def _improve_actor(self, observations: Tensor) -> Tensor:
+        loss = -self.critic.first(rows(observations, self.outputs(observations))).mean()
+        descend(self._optimizers["actor"], loss, self._weights["actor"])
+        for key, weights in self._weights.items():
+            followed(self._target_weights[key], weights, self.tau)
+        return loss.detach()
+
+    def own_state(self) -> dict[str, Any]:
+        return {"noise": self._noise.get_state(), "updated": self._updated}
+
+    def load_own_state(self, state: Mapping[str, Any]) -> None:
+        self._noise.set_state(state["noise"])
+        self._updated = state["updated"]

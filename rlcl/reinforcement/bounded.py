@@ -1,0 +1,92 @@
+"""Continuous actions between bounds, as learners keep them: each number in [-1, 1]."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch.nn.functional as F  # noqa: N812
+from attrs import field, frozen
+from torch import Tensor
+
+from rlcl.errors import UnsupportedError
+
+__all__ = ["LOG_STD", "Bounded", "bounded", "squashed"]
+
+Array = np.ndarray[Any, Any]
+
+LOG_STD = (-20.0, 2.0)  # what a log standard deviation is cut to
+LOG_2, HALF_LOG_2_PI = math.log(2), 0.5 * math.log(2 * math.pi)
+
+
+@frozen(eq=False)
+class Bounded:
+    """Actions of D numbers.
+
+    Args:
+        low, high: (*action) finite bounds of the environment's actions.
+    """
+
+    low: Array
+    high: Array
+    _middle: Array = field(init=False)
+    _half: Array = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_middle", (self.low + self.high) / 2)
+        object.__setattr__(self, "_half", (self.high - self.low) / 2)
+
+    @property
+    def numbers(self) -> int:
+        """D."""
+        return int(self.low.size)
+
+    def random(self, count: int, rng: np.random.Generator) -> Array:
+        """(count, D) float32, uniformly in [-1, 1)."""
+        return 2 * rng.random((count, self.numbers), dtype=np.float32) - 1
+
+    def for_environment(self, actions: Array) -> Array:
+        """(N, *action) of actions (N, D), stretched from [-1, 1] to the bounds."""
+        stretched = self._middle + self._half * actions.reshape(-1, *self.low.shape)
+        cut: Array = np.clip(stretched, self.low, self.high)  # rounding may lead beyond
+        return cut
+
+
+def bounded(space: gym.Space[Any], learner: str) -> Bounded:
+    """The actions of a space.
+
+    Raises:
+        UnsupportedError: it is no box, or one without bounds.
+    """
+    if not isinstance(space, gym.spaces.Box):
+        raise UnsupportedError(
+            f"learner {learner} chooses continuous actions (Box), and these are {space}; use dqn or ppo"
+        )
+    if not space.is_bounded("both"):
+        raise UnsupportedError(
+            f"learner {learner} stretches its actions to the bounds of the space, and {space} has none; use ppo, or "
+            "wrap the environment in RescaleAction"
+        )
+    return Bounded(space.low, space.high)
+
+
+def squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions ``tanh(mean + std noise)`` and the logarithms of their densities.
+
+    The density of ``a = tanh u`` is that of u over ``1 - a^2``, whose logarithm is
+    ``2 (log 2 - u - softplus(-2 u))``: finite where ``1 - a^2`` rounds to 0.
+
+    Args:
+        mean, log_std, noise: (B, D), noise drawn from N(0, 1).
+
+    Returns:
+        (B, D) and (B,).
+
+    Source: Haarnoja et al. 2018, Soft actor-critic, appendix C, eq. 21.
+    """
+    u = mean + log_std.exp() * noise
+    narrowing = 2 * (LOG_2 - u - F.softplus(-2 * u))
+    log_probs = (-0.5 * noise.square() - log_std - HALF_LOG_2_PI - narrowing).sum(1)
+    return u.tanh(), log_probs

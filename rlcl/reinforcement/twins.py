@@ -1,0 +1,88 @@
+"""Two networks of one shape as one module: each layer of both is one multiplication."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Apart", "Twins", "twins"]
+
+PLAIN = (nn.ReLU, nn.Tanh, nn.GELU, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.Identity)  # without weights or a state
+
+
+class Twins(nn.Module):
+    """Chains of linear layers and activations, side by side.
+
+    Args:
+        networks: of one shape; their weights become the module's.
+    """
+
+    def __init__(self, networks: Sequence[nn.Sequential]) -> None:
+        super().__init__()
+        weights, biases = [], []
+        steps: list[nn.Module | None] = []  # None for a linear layer
+        for layers in zip(*networks, strict=True):
+            first = layers[0]
+            if isinstance(first, nn.Linear):
+                steps.append(None)
+                weights.append(nn.Parameter(torch.stack([layer.weight.detach().T for layer in layers])))
+                biases.append(nn.Parameter(torch.stack([layer.bias.detach()[None] for layer in layers])))
+            elif not isinstance(first, nn.Flatten):
+                steps.append(first)
+        self.weights = nn.ParameterList(weights)  # each (2, in, out)
+        self.biases = nn.ParameterList(biases)  # each (2, 1, out)
+        self._layers = list(zip(weights, biases, strict=True))
+        self._steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(2, B) of both for inputs (B, in)."""
+        layers = iter(self._layers)
+        x = x.expand(2, *x.shape)
+        for step in self._steps:
+            if step is None:
+                weight, bias = next(layers)
+                x = torch.baddbmm(bias, x, weight)
+            else:
+                x = step(x)
+        return x[:, :, 0]
+
+    def first(self, x: Tensor) -> Tensor:
+        """(B,) of the first for inputs (B, in)."""
+        layers = iter(self._layers)
+        for step in self._steps:
+            if step is None:
+                weight, bias = next(layers)
+                x = torch.addmm(bias[0], x, weight[0])
+            else:
+                x = step(x)
+        return x[:, 0]
+
+
+class Apart(nn.Module):
+    """Networks of any kind, one after the other."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(2, B) of both for inputs (B, in)."""
+        return torch.stack([network(x)[:, 0] for network in self.networks])
+
+    def first(self, x: Tensor) -> Tensor:
+        """(B,) of the first for inputs (B, in)."""
+        found: Tensor = self.networks[0](x)[:, 0]
+        return found
+
+
+def twins(networks: Sequence[nn.Module]) -> Twins | Apart:
+    """Two networks from (B, in) to (B, 1) as one module; they keep the weights that they were drawn."""
+    chains = [network for network in networks if isinstance(network, nn.Sequential)]
+    stackable = len(chains) == len(networks) and all(
+        isinstance(layer, (nn.Flatten, *PLAIN)) or (isinstance(layer, nn.Linear) and layer.bias is not None)
+        for chain in chains
+        for layer in chain
+    )
+    return Twins(chains) if stackable else Apart(networks)
