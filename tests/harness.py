@@ -270,7 +270,7 @@ def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", pol
 OFF_POLICY: Mapping[str, Any] = {
     "network": Mlp(hidden=(16,)),
     "optimizer": Adam(lr=0.01),
-    "learning_starts": 12,
+    "learning_starts": 5,
     "capacity": 60,
     "batch_size": 8,
 }
