@@ -23,6 +23,7 @@ from rlcl.learners.autoencoder import Autoencoder
 from rlcl.learners.classifier import Classifier
 from rlcl.learners.dqn import Dqn
 from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.learners.reinforcement import ReinforcementLearner
 from rlcl.learners.sac import Sac
 from rlcl.learners.td3 import Td3
 from rlcl.networks.mlp import Mlp
@@ -165,8 +166,11 @@ def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights(learner: Any) -> dict[str, Tensor]:
-    modules = [learner.model.policy] if hasattr(learner, "model") else learner.modules.values()
-    return {f"{i} {name}": p.detach().clone() for i, m in enumerate(modules) for name, p in m.named_parameters()}
+    if isinstance(learner, ReinforcementLearner):
+        named = [(f"{key}.{n}", p) for key, m in learner.modules.items() for n, p in m.named_parameters()]
+        return {name: p.detach().clone() for name, p in named}
+    module = learner.model.policy if hasattr(learner, "model") else learner.module
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
 
 
 def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
