@@ -320,7 +320,7 @@ def ppo(*methods: Method, **settings: Any) -> Ppo:
 OFF_POLICY: Mapping[str, Any] = {
     "network": Mlp(hidden=(16,)),
     "optimizer": Adam(lr=0.01),
-    "learning_starts": 12,
+    "learning_starts": 5,
     "capacity": 60,
     "batch_size": 8,
 }
