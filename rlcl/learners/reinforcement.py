@@ -159,7 +159,7 @@ class ReinforcementLearner(ABC):
         """What a memory of its own holds, beside those of methods."""
         return 0
 
-    def forget_memory(self) -> None:
+    def forget_memory(self) -> None:  # noqa: B027, most have none
         """Empties a memory of its own."""
 
     # What methods see (rlcl.types.Host).
