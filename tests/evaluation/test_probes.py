@@ -118,7 +118,7 @@ def test_the_halves_of_a_crelu_are_two_units() -> None:
 
 def test_what_two_layers_read_is_one_hidden_layer() -> None:
     """The actor of SAC has one layer for means and one for standard deviations."""
-    learner = HOSTS["sac"].prepared()
+    learner = HOSTS["sb3_sac"].prepared()
     seen = Inside(learner_host(learner), Batch(torch.rand(5, 3))).magnitudes
     assert [16] == [len(m) for m in seen]
 
@@ -198,7 +198,8 @@ def test_every_probe_tells_of_every_host_and_changes_nothing(name: str) -> None:
     probed, records = fitted(HOSTS[name], PLAN)
     assert [r for r in records if r.metric not in NAMES] == list(without)
     # Before any training there is no gradient, and an environment has shown nothing.
-    early = () if name in ("ppo", "dqn", "sac") else tuple(n for n in NAMES if n != "gradient_norm")
+    acting = HOSTS[name].stream().spec.kind == "environment"
+    early = () if acting else tuple(n for n in NAMES if n != "gradient_norm")
     wanted = [(-1, 0, n) for n in early] + [(t, t, n) for t in range(2) for n in NAMES]
     assert wanted == [(t, j, n) for _, t, j, n, _ in told(records)]
     assert all(0 <= value < 1e6 for *_, value in told(records))

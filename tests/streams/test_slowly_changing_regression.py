@@ -123,6 +123,6 @@ def test_a_regressor_learns_it_example_by_example_under_a_method(tmp_path: Path)
         }
     )
     (finished,) = run_experiment(experiment, tmp_path)
-    records = [r for r in finished.outcome.records if r.trained_on >= 0]
+    records = [r for r in finished.outcome.records if r.trained_on >= 0 and r.metric == "squared_error"]
     assert [(200, 0), (400, 1), (600, 2)] == [(r.step, r.evaluated_on) for r in records]
     assert {"squared_error"} == {r.metric for r in records}
