@@ -45,7 +45,10 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/sb3.py
 	$(BIN)/python benchmarks/speed/continual.py
+	$(BIN)/python benchmarks/speed/methods.py
+	$(BIN)/python benchmarks/speed/step.py
 	$(BIN)/python benchmarks/speed/scaling.py
+	$(BIN)/python benchmarks/speed/reinforcement.py
 	$(BIN)/python benchmarks/speed/environments.py
 	$(BIN)/python benchmarks/speed/memories.py
 
