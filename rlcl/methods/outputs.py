@@ -27,7 +27,7 @@ class OutputsModule(nn.Module):
 
 
 class Weights:
-    """Other weights for a module, put in its place for a moment: a tenth of the time of ``functional_call``.
+    """Other weights for a module, put in its place for a moment, without the overhead of ``functional_call``.
 
     Args:
         module: left as it is but within :meth:`instead`.
