@@ -145,7 +145,6 @@ def squared_batch_gradients(
         y = outputs(inputs[rows], None if task_ids is None else task_ids[rows])
         loss = F.cross_entropy(y, targets[rows])
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                total[name] += gradient.square() / len(starts)
-    return total
+        reached = [(t, g) for t, g in zip(total.values(), gradients, strict=True) if g is not None]
+        torch._foreach_addcmul_([t for t, _ in reached], [g for _, g in reached], [g for _, g in reached])
+    return {name: summed / len(starts) for name, summed in total.items()}
