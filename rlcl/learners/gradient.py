@@ -31,6 +31,7 @@ from rlcl.learners.minibatches import (
     fitted_on,
 )
 from rlcl.learners.optimizers import Sgd, built_optimizer
+from rlcl.learners.schedules import place_in
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Precision, Update, compiled
 from rlcl.methods.attach import Attached, attach
@@ -397,7 +398,8 @@ class GradientLearner(ABC):
         targets = None if source.targets is None else self.targets(part, source.targets)
         data = self._just_learned = self._loader.load(source, targets, part.task_id)
         updates, epoch = self._updates(part), epoch_updates(len(source), self.batch_size, self.drop_last)
-        before, planned = self._schedule_place(experience, part)
+        scope = self._setup.stream if self.schedule_over == "stream" else [experience]
+        before, planned = place_in(scope, part, self._updates)
         self.module.train()
         started, drawn = time.perf_counter(), 0
         for batch in data.batches(self._shuffle, self.batch_size, self.drop_last, updates - position.update):
@@ -454,15 +456,6 @@ class GradientLearner(ABC):
             updates=self.position.step,
             samples=self._ledger.samples,
         )
-
-    def _schedule_place(self, experience: Experience, part: Experience) -> tuple[int, int]:
-        """Updates before a part, and in all, of what the schedule runs over."""
-        earlier = [p for p in experience.parts if p.index < part.index]
-        experiences = [experience]
-        if self.schedule_over == "stream":
-            experiences = list(self._setup.stream)
-            earlier += [p for e in experiences if e.index < experience.index for p in e.parts]
-        return sum(map(self._updates, earlier)), sum(map(self.steps, experiences))
 
     def _validation_loss(self, part: Experience) -> float:
         """Mean of the learner's own loss over a part's validation data, with the same randomness each time."""

@@ -23,6 +23,7 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.ledger import trainable
+from rlcl.learners.schedules import place_in
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.reinforcement.collecting import Collector
@@ -285,7 +286,8 @@ class ReinforcementLearner(ABC):
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
         collector = self._open(part)
-        budget, (before, planned) = self._env_steps(part), self._schedule_place(experience, part)
+        scope = self._setup.stream if self.schedule_over == "stream" else [experience]
+        budget, (before, planned) = self._env_steps(part), place_in(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step
         try:
             while True:
@@ -335,15 +337,6 @@ class ReinforcementLearner(ABC):
         position.learning = False
         position.experience += 1
         position.segment = 0
-
-    def _schedule_place(self, experience: Experience, part: Experience) -> tuple[int, int]:
-        """Env steps before a part, and in all, of what schedules run over."""
-        earlier = [p for p in experience.parts if p.index < part.index]
-        experiences = [experience]
-        if self.schedule_over == "stream":
-            experiences = list(self._setup.stream)
-            earlier += [p for e in experiences if e.index < experience.index for p in e.parts]
-        return sum(map(self._env_steps, earlier)), sum(map(self.steps, experiences))
 
     def _scheduled(self, done: int, planned: int) -> None:
         if self.schedule is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from attrs import frozen
 
 from rlcl.config import option
+from rlcl.types import Experience
 
-__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps"]
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps", "place_in"]
 
 WARMUP_HELP = "share of the updates over which the rate first rises linearly"
 
@@ -102,6 +104,18 @@ class Steps:
     def __call__(self, update: int, updates: int) -> float:
         rise, progress = warmed(self.warmup, update, updates)
         return rise * self.factor ** sum(progress >= place for place in self.at)
+
+
+def place_in(scope: Iterable[Experience], part: Experience, steps: Callable[[Experience], int]) -> tuple[int, int]:
+    """Steps before a part, and in all, of what a schedule runs over.
+
+    Args:
+        scope: the experience that the part belongs to, or the whole stream.
+        part: about to be learned.
+        steps: how many a part's budget comes to.
+    """
+    parts = [p for experience in scope for p in experience.parts]
+    return sum(steps(p) for p in parts if p.index < part.index), sum(map(steps, parts))
 
 
 def warmed(warmup: float, update: int, updates: int) -> tuple[float, float]:
