@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,12 @@ class FusedAdam(torch.optim.Adam):
 
     step.hooked = True  # type: ignore[attr-defined]  # torch is not to wrap it in hooks once more
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's: with a count of steps of its own for each parameter, which share one here."""
+        saved = super().state_dict()
+        saved["state"] = {key: {**its, "step": its["step"].clone()} for key, its in saved["state"].items()}
+        return saved
+
     @property
     def gradients(self) -> list[Tensor]:
         """Those that the next step follows; writing into them changes it."""
@@ -90,13 +96,18 @@ class FusedAdam(torch.optim.Adam):
         return held
 
 
-def lay_out(parameters: Sequence[nn.Parameter]) -> None:
-    """Moves parameters into one row of memory, where each is a view, and gives them gradients of 0 that lie so too."""
-    if not parameters:
-        return
+def lay_out(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Moves parameters into one row of memory, where each is a view; gradients, of those that learn, lie so too.
+
+    Returns:
+        (W,) the row; writing into it changes the parameters.
+    """
+    parameters = list(parameters)
     row = torch.cat([p.detach().reshape(-1) for p in parameters])
-    for p, values, gradient in zip(parameters, _views(row, parameters), _views(row * 0, parameters), strict=True):
-        p.data, p.grad = values, gradient
+    slope = torch.zeros_like(row)
+    for p, values, gradient in zip(parameters, _views(row, parameters), _views(slope, parameters), strict=True):
+        p.data, p.grad = values, gradient if p.requires_grad else None
+    return row
 
 
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:

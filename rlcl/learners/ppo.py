@@ -242,7 +242,7 @@ class Ppo(ReinforcementLearner):
             yield columns
             return
         order = torch.randperm(rows, generator=self._shuffle).to(self._setup.device)
-        parts = [column.index_select(0, order).split(size) for column in columns.values()]
+        parts = [torch.split(column.index_select(0, order), size) for column in columns.values()]
         yield from (dict(zip(columns, part, strict=True)) for part in zip(*parts, strict=True))
 
     def _moved(self, log_ratio: Tensor, clip: float | None) -> float:

@@ -190,9 +190,12 @@ def activation(layer: nn.Module) -> Step | None:
 def passes_of(module: nn.Module) -> Passes:
     """The passes of a module, from (B, ...) to its outputs.
 
-    A module on which somebody listens, by a hook, is run as it is. So are all but chains of linear layers with
-    ``relu`` or ``tanh`` between them.
+    A module may know its own, as a method ``passes``. One on which somebody listens, by a hook, is run as it is, and so
+    are all but chains of linear layers with ``relu`` or ``tanh`` between them.
     """
+    own = getattr(module, "passes", None)
+    if own is not None:
+        return own()  # type: ignore[no-any-return]
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
     steps = [_step(layer) for layer in layers if type(layer) is not nn.Identity]
     known = [step for step in steps if step is not None]
