@@ -68,15 +68,21 @@ class Affine:
 
     def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
         if weights:
-            weight, bias = self._parameters
-            if weight.grad is None or bias.grad is None:
-                weight.grad, bias.grad = torch.empty_like(weight), torch.empty_like(bias)
+            weight, bias = self.gradients()
             if self._turned:
-                torch.matmul(gradient.mT, x, out=weight.grad)
+                torch.matmul(gradient.mT, x, out=weight)
             else:
-                torch.matmul(x.mT, gradient, out=weight.grad)
-            torch.sum(gradient, -2, keepdim=bias.dim() == gradient.dim(), out=bias.grad)
+                torch.matmul(x.mT, gradient, out=weight)
+            torch.sum(gradient, -2, keepdim=bias.dim() == gradient.dim(), out=bias)
         return gradient @ self._weight.mT if inputs else gradient
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Where those of the parameters are written."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+        weight, bias = (parameter.grad for parameter in self._parameters)
+        return weight, bias  # type: ignore[return-value]
 
 
 class Flat:
