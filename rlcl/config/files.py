@@ -6,7 +6,7 @@ import datetime
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,30 @@ class Document:
     data: Any
     places: dict[tuple[Key, ...], Place] = field(factory=dict)
 
+    def written(self, path: Sequence[Key]) -> tuple[Key, ...]:
+        """The path of a value, or else of what it is missing from; empty where that is the file itself."""
+        parts = (tuple(path[:n]) for n in range(len(path), 0, -1))
+        return next((part for part in parts if part in self.places), ())
+
     def place(self, path: Sequence[Key]) -> Place:
         """Where a value, or else what it is missing from, was written."""
-        lengths = range(len(path), 0, -1)
-        return next((self.places[tuple(path[:n])] for n in lengths if tuple(path[:n]) in self.places), Place(self.name))
+        return self.places.get(self.written(path), Place(self.name))
+
+    def without(self, keys: Collection[str]) -> Document:
+        """The same but for some keys at the top."""
+        return Document(self.name, {key: value for key, value in self.data.items() if key not in keys}, self.places)
+
+    def at(self, path: Sequence[Key]) -> Document:
+        """What stands at a path, as a document of its own."""
+        data, size = self.data, len(path)
+        for key in path:
+            data = data[key]
+        places = {p[size:]: place for p, place in self.places.items() if p[:size] == tuple(path) and len(p) > size}
+        return Document(self.name, data, places)
+
+    def changed(self, by: Document) -> Document:
+        """This one with another's values in it, as a file that extends another is read."""
+        return _merged(self, by)
 
     def messages(self, faults: Iterable[Fault]) -> list[str]:
         """The faults as lines for people, in the order of the file."""
