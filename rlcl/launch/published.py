@@ -13,10 +13,12 @@ from attrs import frozen
 import rlcl
 from rlcl.config import Document, Fault, Faults, read, read_document
 from rlcl.config.faults import Key
+from rlcl.config.files import merge
 from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import Experiment
 from rlcl.launch.sides import Target
 from rlcl.launch.targets import TARGETS
+from rlcl.launch.together import refusal
 
 __all__ = ["Protocol", "load_protocol", "load_protocols", "protocol_files", "published_folder"]
 
@@ -29,11 +31,13 @@ class Protocol:
         name: the file's, without ``.yaml``.
         sides: experiments by name, with the same seeds; the first is ours.
         target: judges what they came to.
+        together: whether all seeds of a side are run at once, see :mod:`rlcl.launch.together`.
     """
 
     name: str
     sides: Mapping[str, Experiment]
     target: Target
+    together: bool = False
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -93,11 +97,14 @@ def load_protocol(path: Path) -> Protocol:
     faults: list[Fault] = []
     kind, target = _target(document, faults)
     sides = _sides(document, kind, faults)
+    together = _read(document.data.get("together", False), bool, ("together",), faults)
     if not faults:
         faults += target.check(sides)
+        reasons = {name: refusal(experiment) for name, experiment in sides.items()} if together else {}
+        faults += [Fault(("together",), f"{name}: {reason}") for name, reason in reasons.items() if reason]
     if faults:
         raise ConfigError(document.messages(dict.fromkeys(faults)))  # what sides share is told once
-    return Protocol(name=path.stem, sides=sides, target=target)
+    return Protocol(name=path.stem, sides=sides, target=target, together=together)
 
 
 def load_protocols(names: Sequence[str] = ()) -> list[Protocol]:
@@ -136,7 +143,8 @@ def _sides(document: Document, kind: type[Target], faults: list[Fault]) -> dict[
     except Faults as found:
         faults += found.faults
         return {}
-    own = document.without({"target", *(str(path[0]) for path in places.values() if path)})
+    apart = {"target", "together", *(path[0] for path in places.values() if path)}
+    own = attrs.evolve(document, data={key: value for key, value in document.data.items() if key not in apart})
     return {name: _side(own, document, path, kind.may_differ, faults) for name, path in places.items()}
 
 
@@ -144,7 +152,7 @@ def _side(own: Document, document: Document, path: tuple[Key, ...], allowed: Seq
     """The file's own experiment, with what stands at a path in its place; None where it is faulty."""
     if not path:
         return _read(own.data, Experiment, (), faults)
-    changes = document.at(path)
+    changes = document.part(path)
     if not isinstance(changes.data, Mapping):
         faults.append(Fault(path, f"expected the keys that differ, of {', '.join(allowed)}; got {changes.data!r}"))
         return None
@@ -154,13 +162,18 @@ def _side(own: Document, document: Document, path: tuple[Key, ...], allowed: Seq
         faults += [Fault((*path, key), told) for key in shared]
         return None
     named = {"name": f"{own.data.get('name')}-{path[-1]}", **changes.data}
-    whole = own.changed(attrs.evolve(changes, data=named))
+    whole = merge(own, attrs.evolve(changes, data=named))
     try:
         return read(whole.data, Experiment)
     except Faults as found:
-        here = [whole.written(fault.path) in changes.places for fault in found.faults]
-        faults += [f.under(*path) if inside else f for f, inside in zip(found.faults, here, strict=True)]
+        faults += [f.under(*path) if _is_within(changes, whole, f.path) else f for f in found.faults]
         return None
+
+
+def _is_within(changes: Document, whole: Document, path: tuple[Key, ...]) -> bool:
+    """Whether a value of the whole, or what it is missing from, was written among the changes."""
+    written = (path[:n] for n in range(len(path), 0, -1) if path[:n] in whole.places)
+    return next(written, None) in changes.places
 
 
 def _read(data: Any, cls: Any, place: tuple[str, ...], faults: list[Fault]) -> Any:

@@ -16,6 +16,7 @@ from rlcl.launch.local import run_experiment
 from rlcl.launch.published import Protocol
 from rlcl.launch.sides import Drawn, Row, Run, Side, Target
 from rlcl.launch.targets import TARGETS
+from rlcl.launch.together import run_together
 from rlcl.tracking.folder import read_json, write_atomically
 
 __all__ = ["kind_of_row", "markdown", "read_results", "reproduce", "write_results"]
@@ -35,7 +36,8 @@ def reproduce(protocol: Protocol, root: Path, console: Console) -> Row:
         Interrupted: a signal came; the same call goes on.
         RlclError: anything that a person can mend, for example a metric that these runs do not define.
     """
-    sides = {name: run_side(experiment, root, console) for name, experiment in protocol.sides.items()}
+    run = run_together if protocol.together else run_side
+    sides = {name: run(experiment, root, console) for name, experiment in protocol.sides.items()}
     try:
         return protocol.target.judge(sides)
     except Problem as problem:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from rlcl.evaluation.results import Array
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Numbers = Sequence[float] | Array
 
 __all__ = ["Curve", "curves_figure"]
 
@@ -23,15 +27,13 @@ class Curve:
         low, high: (T,) ends of the interval; None with a single seed.
     """
 
-    steps: Sequence[float]
-    mean: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
+    steps: Numbers
+    mean: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
 
 
-def curves_figure(
-    curves: Mapping[str, Curve], x: str, y: str, title: str = "", floor: float | None = None, log: bool = False
-) -> Figure:
+def curves_figure(curves: Mapping[str, Curve], x: str, y: str, title: str = "", floor: float | None = None) -> Figure:
     """Lines with their bands.
 
     Args:
@@ -40,7 +42,6 @@ def curves_figure(
         y: what is drawn.
         title: above the picture.
         floor: drawn as a dashed line.
-        log: whether the scale of y is logarithmic.
     """
     from matplotlib.figure import Figure
 
@@ -52,8 +53,6 @@ def curves_figure(
             axes.fill_between(curve.steps, curve.low, curve.high, color=f"C{place}", alpha=0.2, linewidth=0)
     if floor is not None:
         axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label=f"floor {floor:g}")
-    if log:
-        axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
