@@ -56,10 +56,11 @@ def reproduce(
 
     Beside a peer (type: peer) another library's learner runs as well: it is reproduced where the 95 %
     bootstrap interval of the difference of the interquartile means does not lie below 0, and our mean
-    reaches the floor.
+    reaches the floor. Of an order (type: order) several sides run: it is reproduced where their means
+    stand in it.
 
     Its runs are ordinary ones: what is finished is not repeated, what was interrupted goes on.
-    The exit status is 1 if a number differs.
+    The exit status is 1 if anything differs.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.launch.published import load_protocols
