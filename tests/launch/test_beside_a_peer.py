@@ -76,6 +76,11 @@ def test_an_interval_that_contains_0_or_lies_above_it_passes(ours: Sequence[floa
     assert (verdict == "reproduced") == (high >= 0)
 
 
+def test_seeds_of_the_same_number_are_no_pairs() -> None:
+    found = judged(range(10), [value + 0.1 for value in range(10)])  # pairs would say: always 0.1 less
+    assert (pytest.approx(-0.1), "reproduced") == (found["difference"], found["verdict"])
+
+
 def test_equal_runs_differ_by_nothing() -> None:
     found = judged([500] * 10, [500] * 10)
     assert ([0.0, 0.0], "reproduced") == (found["interval"], found["verdict"])

@@ -83,6 +83,7 @@ def test_the_ends_are_compared() -> None:
     assert 4.0 == found["sides"]["learns"]["beginning"]["mean"]
     assert pytest.approx(0.5) == found["sides"]["learns"]["end"]["standard_error"]  # 1 and 2
     assert "differs" == judged(sides, [["stays"], ["learns"], ["forgets"]])["verdict"]
+    assert "differs" == judged(sides, [["learns"], ["forgets"], ["stays"]])["verdict"]
 
 
 def test_within_a_group_any_order_will_do() -> None:
