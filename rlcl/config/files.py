@@ -20,7 +20,7 @@ from rlcl.config.faults import Fault, Key, key_path, parse_key_path
 from rlcl.errors import ConfigError, Problem, did_you_mean
 from rlcl.types import UNITS
 
-__all__ = ["Document", "find_file", "read_document", "shipped_folder"]
+__all__ = ["Document", "find_file", "merge", "read_document", "shipped_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,14 @@ class Document:
         """Where a value, or else what it is missing from, was written."""
         lengths = range(len(path), 0, -1)
         return next((self.places[tuple(path[:n])] for n in lengths if tuple(path[:n]) in self.places), Place(self.name))
+
+    def part(self, path: tuple[Key, ...]) -> Document:
+        """What stands at a key path, as a document of its own."""
+        node = self.data
+        for key in path:
+            node = node[key]
+        size = len(path)
+        return Document(self.name, node, {p[size:]: at for p, at in self.places.items() if p[:size] == path})
 
     def messages(self, faults: Iterable[Fault]) -> list[str]:
         """The faults as lines for people, in the order of the file."""
@@ -126,7 +134,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
         base_path = find_file(base_name, path.parent)
     except ConfigError as error:
         raise ConfigError([f"{place}: extends: {problem}" for problem in error.problems]) from None
-    return _merged(_read(base_path, (*chain, path.resolve())), document)
+    return merge(_read(base_path, (*chain, path.resolve())), document)
 
 
 def _shown(path: Path) -> str:
@@ -213,7 +221,8 @@ def _absolute(text: str, folder: Path) -> str:
     return text if found is None else f"{found.resolve().as_posix()}:{attribute}"
 
 
-def _merged(base: Document, over: Document) -> Document:
+def merge(base: Document, over: Document) -> Document:
+    """A document as another changes it: mappings are merged, all else is replaced."""
     replaced: list[tuple[Key, ...]] = []
     data = _merge(base.data, over.data, (), replaced)
     kept = {p: place for p, place in base.places.items() if not any(p[: len(r)] == r for r in replaced)}
