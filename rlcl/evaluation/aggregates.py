@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 __all__ = [
     "AGGREGATES",
@@ -45,11 +45,14 @@ class Interval:
         value: of all scores.
         low: lower end, NaN with a single run.
         high: upper end.
+        draws: the value in each replication, on the last axis or, for a statistic that adds one, before it; none
+            with a single run.
     """
 
     value: Any
     low: Any
     high: Any
+    draws: Array = field(factory=lambda: np.empty(0), repr=False)
 
 
 def mean(scores: Array) -> Any:
@@ -313,7 +316,7 @@ def _drawn(scores: Array, chosen: Array) -> Array:
 
 def _percentiles(value: Any, drawn: Array, axis: int, confidence: float) -> Interval:
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis)
-    return Interval(value, low, high)
+    return Interval(value, low, high, drawn)
 
 
 def _unknown(value: Any) -> Interval:
