@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from attrs import frozen
 
-__all__ = ["MOST_SEEDS", "Tested", "bootstrap_p", "detectable", "holm", "power", "ranked", "seeds_needed", "student"]
+from rlcl.evaluation.aggregates import Interval
+
+__all__ = [
+    "MOST_SEEDS",
+    "RANKS",
+    "Tested",
+    "bootstrapped",
+    "detectable",
+    "holm",
+    "power",
+    "ranked",
+    "seeds_needed",
+    "stratified_ranks",
+    "student",
+]
 
 MOST_SEEDS = 1000  # more are not planned for: the difference is too small to matter
 POWER = 0.8
+RANKS = ("Wilcoxon's signed ranks", "Mann-Whitney's U")
 EFFICIENCY = 3 / np.pi  # of rank tests beside Student's, where values are normal (Hodges & Lehmann 1956)
 
 Array = np.ndarray[Any, Any]
@@ -23,13 +38,13 @@ class Tested:
     """A test of whether two learners have the same mean (or place).
 
     Args:
-        name: ``paired t``, ``Welch's t``, ``Wilcoxon's signed ranks`` or ``Mann-Whitney's U``.
+        name: for example ``paired t`` or ``Welch's t``.
         difference: of the means, the first minus the second.
         low, high: its Student interval.
         p: two-sided.
-        deviation: the standard deviation that a seed adds to the difference: of the differences where paired, else
-            the root of the sum of both variances.
-        groups: 1 where paired, else 2.
+        deviation: the standard error of the difference times the root of the number of seeds: where paired the
+            standard deviation of the differences, else the root of the sum of both variances.
+        groups: degrees of freedom that a seed adds: 1 where paired, else 2, and more over several streams.
     """
 
     name: str
@@ -38,7 +53,7 @@ class Tested:
     high: float
     p: float
     deviation: float
-    groups: Literal[1, 2]
+    groups: int
 
 
 def student(values: Sequence[float], others: Sequence[float], *, paired: bool, confidence: float = 0.95) -> Tested:
@@ -93,25 +108,58 @@ def ranked(values: Sequence[float], others: Sequence[float], *, paired: bool, co
     about = student(values, others, paired=paired, confidence=confidence)
     a, b = np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)
     if not paired:
-        return evolve(about, name="Mann-Whitney's U", p=float(mannwhitneyu(a, b).pvalue))
+        return evolve(about, name=RANKS[1], p=float(mannwhitneyu(a, b).pvalue))
     changed = (a - b)[a != b]
     p = float(wilcoxon(changed).pvalue) if len(changed) else 1.0
-    return evolve(about, name="Wilcoxon's signed ranks", p=p)
+    return evolve(about, name=RANKS[0], p=p)
 
 
-def bootstrap_p(draws: Array, null: float = 0.0) -> float:
-    """Two-sided p: twice the share of replications on the other side of the null, or at it.
+def bootstrapped(found: Interval, parts: Array, freedoms: Array, seeds: int, confidence: float = 0.95) -> Tested:
+    """Student's test of a difference between aggregates over streams, with the error that its bootstrap gives.
 
-    It is the least 1 - confidence at which the percentile interval leaves the null out.
+    The share of replications beyond 0 would not do with few seeds: drawing from n runs makes their spread
+    (n - 1) / n too small, and says nothing of how badly it is known. With 3 seeds on 3 streams it finds a difference
+    where there is none in 12 % of cases instead of 5 %.
 
     Args:
-        draws: (R,) of a bootstrap.
-        null: the value where there is no difference.
+        found: a difference with its replications.
+        parts: variances of the mean difference that each stream (of both learners, where not paired) contributes.
+        freedoms: degrees of freedom of each of them.
+        seeds: of the learner with fewer, at least 2.
+        confidence: of the interval, in (0, 1).
 
-    Source: Efron & Tibshirani 1993, section 15.4; one is added to both counts (Davison & Hinkley 1997, 4.2.5).
+    Source: Efron & Tibshirani 1993, section 12.2 and equation 5.12; degrees of freedom by Satterthwaite 1946.
     """
-    fewer = min((draws <= null).sum(), (draws >= null).sum())
-    return float(min(1.0, 2 * (fewer + 1) / (len(draws) + 1)))
+    from scipy.stats import t
+
+    value = float(found.value)
+    error = float(found.draws.std() * np.sqrt(seeds / (seeds - 1)))
+    squares = float((parts**2 / freedoms).sum())
+    freedom = float(parts.sum()) ** 2 / squares if squares else float(freedoms.sum())
+    half = float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    p = float(2 * t.sf(abs(value) / error, freedom)) if error else float(value == 0)
+    groups = max(1, round(freedom / (seeds - 1)))
+    return Tested("stratified bootstrap", value, value - half, value + half, p, error * float(np.sqrt(seeds)), groups)
+
+
+def stratified_ranks(improvement: float, seeds: tuple[int, int], streams: int, interval: tuple[float, float]) -> Tested:
+    """Whether a probability of improvement over several streams is 1/2: Mann and Whitney's test of all of them.
+
+    Args:
+        improvement: mean over streams of U / (N K).
+        seeds: N and K, at least 2 each.
+        streams: how many.
+        interval: of the improvement, passed on.
+
+    Source: van Elteren 1960, all streams weighing the same; normal, with the variance (N + K + 1) / (12 N K) of each.
+    """
+    from scipy.stats import norm
+
+    n, k = seeds
+    error = float(np.sqrt((n + k + 1) / (12 * n * k * streams)))
+    p = float(2 * norm.sf(abs(improvement - 0.5) / error))
+    deviation = error * float(np.sqrt(min(seeds)))
+    return Tested("stratified ranks", improvement, *interval, p, deviation, 2 * streams)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -129,14 +177,14 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float(each) for each in corrected]
 
 
-def power(effect: float, seeds: int, alpha: float, groups: Literal[1, 2]) -> float:
+def power(effect: float, seeds: int, alpha: float, groups: int) -> float:
     """The chance that Student's test finds a difference.
 
     Args:
         effect: the difference over its deviation, see :class:`Tested`.
         seeds: of each learner, at least 2.
         alpha: level of the test, in (0, 1).
-        groups: 1 where paired, else 2.
+        groups: see :class:`Tested`.
 
     Source: Cohen 1988, Statistical power analysis, chapter 2: the noncentral t distribution.
     """
@@ -149,13 +197,13 @@ def power(effect: float, seeds: int, alpha: float, groups: Literal[1, 2]) -> flo
     return float(nct.sf(limit, freedom, shift) + nct.cdf(-limit, freedom, shift))
 
 
-def seeds_needed(effect: float, alpha: float, groups: Literal[1, 2], *, ranks: bool = False) -> int | None:
+def seeds_needed(effect: float, alpha: float, groups: int, *, ranks: bool = False) -> int | None:
     """Seeds of each learner with which a difference is found with a chance of 80 %; None beyond MOST_SEEDS.
 
     Args:
         effect: the difference over its deviation, see :class:`Tested`.
         alpha: level of the test, in (0, 1).
-        groups: 1 where paired, else 2.
+        groups: see :class:`Tested`.
         ranks: whether a rank test decides, which needs pi / 3 times as many, and enough that it can decide at all.
     """
     if not effect:
@@ -168,14 +216,14 @@ def seeds_needed(effect: float, alpha: float, groups: Literal[1, 2], *, ranks: b
     return found if found <= MOST_SEEDS else None
 
 
-def detectable(deviation: float, seeds: int, alpha: float, groups: Literal[1, 2]) -> float:
+def detectable(deviation: float, seeds: int, alpha: float, groups: int) -> float:
     """The least difference that so many seeds find with a chance of 80 %; infinite where there is none.
 
     Args:
         deviation: see :class:`Tested`.
         seeds: of each learner, at least 2.
         alpha: level of the test, in (0, 1).
-        groups: 1 where paired, else 2.
+        groups: see :class:`Tested`.
     """
     low, high = 0.0, 1.0
     while power(high, seeds, alpha, groups) < POWER:
@@ -192,7 +240,7 @@ def _variance(values: Array) -> float:
     return float(values.var(ddof=1))
 
 
-def _least_p(seeds: int, groups: Literal[1, 2]) -> float:
+def _least_p(seeds: int, groups: int) -> float:
     """What a rank test gives where all seeds agree."""
     from math import comb
 

@@ -7,14 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from rlcl.evaluation.aggregates import bootstrap, mean
+from rlcl.evaluation.aggregates import Interval, bootstrap_difference, mean
 from rlcl.evaluation.hypotheses import (
-    bootstrap_p,
+    bootstrapped,
     detectable,
     holm,
     power,
     ranked,
     seeds_needed,
+    stratified_ranks,
     student,
 )
 from rlcl.evaluation.statistics import summarize
@@ -76,13 +77,37 @@ def test_holm_s_correction() -> None:
     assert pytest.approx([0.06, 0.06]) == holm([0.03, 0.04])
 
 
-def test_the_p_of_a_bootstrap_is_where_its_interval_leaves_the_null_out() -> None:
-    # One replication of nine at or below 0: 2 (1 + 1) / 10.
-    assert pytest.approx(0.4) == bootstrap_p(np.array([-1.0, *range(1, 9)]))
-    assert 1.0 == bootstrap_p(np.array([0.0, 0.0]))
-    draws = bootstrap(np.arange(20.0)[:, None], mean, np.random.default_rng(0), replications=9_999).draws
-    low = float(np.quantile(draws, 0.025))
-    assert pytest.approx(0.05, abs=0.003) == bootstrap_p(draws, null=low)
+def test_a_bootstrap_of_one_stream_is_student_s_test() -> None:
+    # The mean of one stream: the error of many draws, widened by n / (n - 1), is that of the mean.
+    a, b = np.array([[3.0], [5.0], [7.0]]), np.array([[2.0], [3.0], [4.0]])
+    found = bootstrap_difference(a, b, mean, np.random.default_rng(0), paired=True)
+    test = bootstrapped(found, np.array([1 / 3]), np.array([2.0]), 3)
+    expected = student(A, B, paired=True)
+    assert pytest.approx(expected.p, rel=0.02) == test.p
+    assert pytest.approx((expected.low, expected.high), abs=0.03) == (test.low, test.high)
+    assert pytest.approx(expected.deviation, rel=0.01) == test.deviation
+    assert expected.groups == test.groups
+
+
+def test_streams_that_vary_alike_add_their_degrees_of_freedom() -> None:
+    # Three equal variances with 4 degrees of freedom each make 12: 3 for each seed after the first.
+    found = Interval(1.0, 0.0, 2.0, np.array([0.5, 1.5]))
+    assert 3 == bootstrapped(found, np.full(3, 0.2), np.full(3, 4.0), 5).groups
+    # One stream that varies a hundred times as much decides alone.
+    assert 1 == bootstrapped(found, np.array([100.0, 1.0, 1.0]), np.full(3, 4.0), 5).groups
+
+
+@pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.3, 0.0)])
+def test_a_bootstrap_that_never_varies_leaves_no_doubt(value: float, p: float) -> None:
+    assert p == bootstrapped(Interval(value, value, value, np.full(9, value)), np.zeros(2), np.ones(2), 2).p
+
+
+def test_stratified_ranks() -> None:
+    # Two streams of 4 and 4 runs: each has variance 9 / 192, their mean half of it; all above all: 0.5 away.
+    test = stratified_ranks(1.0, (4, 4), 2, (0.9, 1.0))
+    assert pytest.approx(math.erfc(0.5 / math.sqrt(9 / 384) / math.sqrt(2))) == test.p
+    assert (1.0, 0.9, 1.0) == (test.difference, test.low, test.high)
+    assert pytest.approx(1.0) == stratified_ranks(0.5, (4, 4), 2, (0.2, 0.8)).p
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10)])
