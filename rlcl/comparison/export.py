@@ -16,6 +16,7 @@ __all__ = ["FORMATS", "check_export", "export"]
 Rows = Sequence[Mapping[str, Any]]
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 ENDS = ("_low", "_high")
+LONG = ("verdict", "path")  # too wide for a table that is read
 
 
 def check_export(path: Path) -> None:
@@ -110,7 +111,8 @@ def _for_people(rows: Rows) -> list[list[str]]:
 
 
 def _keys(rows: Rows) -> list[str]:
-    return [key for key in rows[0] if not any(key.removesuffix(end) in rows[0] for end in ENDS if key.endswith(end))]
+    ends = {f"{key}{end}" for key in rows[0] for end in ENDS}
+    return [key for key in rows[0] if key not in ends and key not in LONG]
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:

@@ -71,9 +71,9 @@ def check_data(cells: Sequence[Cell]) -> None:
 
 
 def nothing_common(streams: Mapping[str, Sequence[str]]) -> None:
-    """Refuses learners without a common stream; ``streams`` are those of each."""
+    """Refuses learners of which no two share a stream; ``streams`` are those of each."""
     told = "; ".join(f"{learner} on {', '.join(names)}" for learner, names in streams.items())
     raise UnsupportedError(
-        f"there is no stream that all learners were run on: {told}; compare runs of one stream, or say with --by "
+        f"there is no stream that two learners were run on: {told}; compare runs of one stream, or say with --by "
         "what makes the learner"
     )

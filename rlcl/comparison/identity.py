@@ -130,7 +130,8 @@ def _word(part: Flat, key: str) -> str:
 
 
 def _short(key: str) -> str:
-    return key.rpartition(".")[2]
+    """The last part of a key that says something."""
+    return key.removesuffix(".type").rpartition(".")[2]
 
 
 def _named(key: str, by: Sequence[str]) -> bool:

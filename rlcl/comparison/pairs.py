@@ -187,6 +187,7 @@ def _overall(
     else:
         parts, freedoms = _parts(tables[a], tables[b], paired)
         test = bootstrapped(found, parts, freedoms, min(made.seeds), settings.confidence)
+        test = attrs.evolve(test, name=f"{'paired' if paired else 'unpaired'} {test.name}")
     return _planned(made, test, comparisons, settings)
 
 

@@ -130,8 +130,9 @@ def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (
         tuple(left_out),
         tuple(_remarks(cells)),
     )
-    if len(scores.learners) > 1 and not scores.common:
-        nothing_common({name: [s for s in scores.streams if scores.values(name, s)] for name in scores.learners})
+    runs_on = {name: [s for s in scores.streams if scores.values(name, s)] for name in scores.learners}
+    if len(runs_on) > 1 and all(sum(stream in on for on in runs_on.values()) < 2 for stream in scores.streams):
+        nothing_common(runs_on)
     return scores
 
 

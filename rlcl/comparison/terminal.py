@@ -20,11 +20,11 @@ def learner_tables(report: Report) -> list[Table]:
     """One a stream."""
     made = []
     rows = TABLES["learners"](report)
-    level = f"{100 * report.settings.confidence:g} %"
     better = "higher" if report.scores.sign > 0 else "lower"
+    caption = f"{100 * report.settings.confidence:g} % intervals: of the mean Student's, of the IQM bootstrap"
     for stream in report.scores.streams:
-        title = f"{stream}: {report.scores.metric(stream)} ({better} is better; {level} intervals: mean Student's, "
-        table = Table(title=f"{title}IQM bootstrap)", title_justify="left", title_style="bold")
+        title = f"{stream}: {report.scores.metric(stream)}, {better} is better"
+        table = Table(title=title, caption=caption, title_justify="left", title_style="bold", caption_justify="left")
         table.add_column("learner")
         for column in ("mean", "interval", "median", "IQM", "interval", "least", "greatest", "seeds"):
             table.add_column(column, justify="right")
@@ -43,14 +43,15 @@ def aggregate_table(report: Report) -> list[Table]:
     if not rows:
         return []
     names = [key for key in rows[0] if f"{key}_low" in rows[0]]
-    level = f"{100 * report.settings.confidence:g} %"
-    title = f"over {rows[0]['streams']} streams (stratified bootstrap, {level} intervals)"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    title = f"over {rows[0]['streams']} streams, {'each on its scale' if report.scales else 'values as they are'}"
+    caption = f"{100 * report.settings.confidence:g} % intervals: stratified bootstrap"
+    table = Table(title=title, caption=caption, title_justify="left", title_style="bold", caption_justify="left")
     table.add_column("learner")
     for name in names:
         table.add_column("IQM" if name == "iqm" else name.replace("_", " "), justify="right")
     table.add_column("seeds", justify="right")
-    for row in rows:
+    descending = report.scores.sign > 0 or bool(report.scales)
+    for row in sorted(rows, key=lambda row: row["iqm"], reverse=descending):
         cells = []
         for name in names:
             value, low, high = _shown(row, (name, f"{name}_low", f"{name}_high"))

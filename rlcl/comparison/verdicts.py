@@ -97,10 +97,9 @@ class Comparison:
     def _evidence(self) -> str:
         a, b = self.seeds
         count = f"{a} seeds" if a == b else f"{a} and {b} seeds"
-        how = "paired" if self.paired else "not paired"
         over = f", corrected for {self.comparisons} comparisons" if self.comparisons > 1 else ""
         assert self.corrected is not None
-        return f"{count} ({how}; {self.test}, {p_words(self.corrected)}{over})"
+        return f"{count} ({self.test}, {p_words(self.corrected)}{over})"
 
     @property
     def _more(self) -> str:
@@ -112,10 +111,10 @@ class Comparison:
         else:
             more = max(1, self.needed - min(self.seeds))
             seeds = f"about {more:,} more seed{'s' * (more > 1)} would tell a difference as large as this one"
-        least = "" if not self._finite else f"; these would tell one of {numbers(self.detectable or 0.0)[0]}"
+        least = "" if not self._finite else f"; these seeds would tell one of {numbers(self.detectable or 0.0)[0]}"
         alone = (
-            "; its interval alone leaves no difference out, the correction does not"
-            if self.comparisons > 1 and self.low > self.null
+            f"; alone it would count ({p_words(self.p)}), as one of {self.comparisons} comparisons it does not"
+            if self.p is not None and self.p < self.alpha
             else ""
         )
         return f"{self._ahead}{alone}; {seeds}{least}"
