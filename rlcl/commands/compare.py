@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.comparison.tables import Report
+    from rlcl.comparison.verdicts import Comparison
 
 __all__ = ["add_to"]
 
@@ -125,15 +126,15 @@ def _caption(report: Report, table: str) -> str:
 def _print(report: Report, left_out: Sequence[tuple[str, str]], console: Console) -> None:
     from rich.text import Text
 
-    from rlcl.comparison.terminal import aggregate_table, decisive, learner_tables
+    from rlcl.comparison.terminal import MANY, aggregate_table, decisive, learner_tables, verdict_table
 
     for table in (*learner_tables(report), *aggregate_table(report)):
         console.print(table, highlight=False)
     shown = decisive(report)
-    for each in shown:
-        style = "green" if each.distinguishable else "yellow"
-        where = f"{each.stream}: " if len(report.scores.streams) > 1 else ""
-        console.print(Text(f"{where}{each.words}.", style=style), soft_wrap=True)
+    if len(shown) > MANY:
+        console.print(verdict_table(shown), highlight=False)
+    else:
+        _speak(shown, len(report.scores.streams) > 1, console)
     rest = len(report.comparisons) - len(shown)
     if rest:
         console.print(f"{rest} more comparisons: --json, or --export pairs.csv --table comparisons", highlight=False)
@@ -141,3 +142,13 @@ def _print(report: Report, left_out: Sequence[tuple[str, str]], console: Console
         console.print(Text(f"remark: {remark}"), soft_wrap=True)
     for path, reason in left_out:
         console.print(Text(f"left out: {path}: {reason}", style="red"), soft_wrap=True)
+
+
+def _speak(shown: Sequence[Comparison], several: bool, console: Console) -> None:
+    """Prints verdicts as sentences, under the name of the stream where there are several."""
+    from rich.text import Text
+
+    for each in shown:
+        style = "green" if each.distinguishable else "yellow"
+        where = f"{each.stream}: " if several else ""
+        console.print(Text(f"{where}{each.words}.", style=style), soft_wrap=True)

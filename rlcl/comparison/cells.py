@@ -42,8 +42,10 @@ def measured_by(run: Run, metric: str | None) -> tuple[str, str, float | None]:
     measures = [str(measure) for measure in run.summary["measures"]]
     name = metric or _principal(run, measures[0])
     measure = next((m for m in measures if name.startswith(f"{m}.")), measures[0])
+    own = name.removeprefix(f"{measures[0]}.")  # of the first measure forgetting and transfer carry no prefix
+    name = own if name not in run.metrics and own in run.metrics else name
     value = run.metrics.get(name, _recomputed(run, measures, name))
-    return name, measure, None if value is None or not math.isfinite(value) else float(value)
+    return metric or name, measure, None if value is None or not math.isfinite(value) else float(value)
 
 
 def _principal(run: Run, measure: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rlcl.comparison.cells import Cell
+from rlcl.comparison.cells import Cell, measured_by
 from rlcl.comparison.identity import Identity
 from rlcl.errors import UnsupportedError
 from rlcl.tracking.runs import Run
@@ -50,12 +50,18 @@ def check_cells(cells: Sequence[Cell]) -> None:
                 f"{cell.run.path}; name one of them, or say by which keys they differ with --by"
             )
         other = metrics.setdefault(cell.stream, cell)
-        if other.metric != cell.metric:
-            both = [name for name in other.run.metrics if name in cell.run.metrics]
-            remedy = f"name one that all have with --metric: {', '.join(both)}" if both else "they have none in common"
+        if (other.metric, other.measure) != (cell.metric, cell.measure):
+            of = [f"{each.metric} (of {each.measure})" for each in (other, cell)]
             raise UnsupportedError(
-                f"{other.learner} is measured by {other.metric} and {cell.learner} by {cell.metric}; {remedy}"
+                f"{other.learner} is measured by {of[0]} and {cell.learner} by {of[1]}; {_shared(other, cell)}"
             )
+
+
+def _shared(a: Cell, b: Cell) -> str:
+    """The metrics that two runs could be compared by; forgetting and transfer are about a run's first measure."""
+    names = [name for name in a.run.metrics if name in b.run.metrics]
+    alike = [name for name in names if measured_by(a.run, name)[1] == measured_by(b.run, name)[1]]
+    return f"name one that all have with --metric: {', '.join(alike)}" if alike else "they have none in common"
 
 
 def check_data(cells: Sequence[Cell]) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import attrs
 import numpy as np
-from attrs import frozen
+from attrs import define, field, frozen
 
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import ALL, Comparison
 from rlcl.errors import UnsupportedError, did_you_mean
-from rlcl.evaluation.aggregates import AGGREGATES, Interval, bootstrap_difference, improvement_interval
+from rlcl.evaluation.aggregates import AGGREGATES, Interval, bootstrap, difference, improvement_interval
 from rlcl.evaluation.hypotheses import (
     RANKS,
     Tested,
@@ -28,6 +28,7 @@ from rlcl.evaluation.hypotheses import (
 
 __all__ = ["Settings", "compare", "scaled"]
 
+IMPROVEMENTS = 5_000  # replications for the interval of a probability of improvement, by which no test decides
 Array = np.ndarray[Any, Any]
 
 
@@ -74,10 +75,12 @@ def compare(
     """
     pairs = _pairs(scores.learners, settings.baseline)
     found: list[Comparison] = []
-    if len(scores.common) > 1:
-        tables = {learner: scaled(scores, learner, scales) for learner in scores.learners}
-        statistic = settings.aggregate if scales or scores.unit else "improvement"
-        overall = [_overall(scores, tables, a, b, statistic, len(pairs), settings) for a, b in pairs]
+    learners, streams = scores.overall
+    if len(streams) > 1:
+        tables = {learner: scaled(scores, learner, scales) for learner in learners}
+        draws = _Draws(tables, settings.aggregate if scales or scores.unit else "improvement", settings)
+        whole = [(a, b) for a, b in pairs if a in tables and b in tables]
+        overall = [_overall(scores, draws, a, b, len(whole)) for a, b in whole]
         found += _corrected(overall)
     alone = [(a, b, s) for s in scores.streams for a, b in pairs if scores.values(a, s) and scores.values(b, s)]
     return found + _corrected([_on_stream(scores, *each, len(alone), settings) for each in alone])
@@ -156,13 +159,46 @@ def _planned(made: Comparison, test: Tested, comparisons: int, settings: Setting
     )
 
 
-def _overall(
-    scores: Scores, tables: Mapping[str, Array], a: str, b: str, statistic: str, comparisons: int, settings: Settings
-) -> Comparison:
-    ordinal = statistic == "improvement"
+@define
+class _Draws:
+    """What is drawn of each learner over all streams; drawn once, however many pairs it is in.
+
+    Args:
+        tables: (N, M) of each learner.
+        statistic: a key of AGGREGATES, or ``improvement``.
+        settings: how.
+    """
+
+    tables: Mapping[str, Array]
+    statistic: str
+    settings: Settings
+    _made: dict[tuple[str, int], Interval] = field(factory=dict, init=False)
+
+    def difference(self, a: str, b: str, paired: bool) -> Interval:
+        """By how much a learner is better: of an optimality gap, by how much lower."""
+        if self.statistic == "optimality_gap":
+            a, b = b, a
+        return difference(self._of(a, 0), self._of(b, 0 if paired else 1), self.settings.confidence)
+
+    def _of(self, learner: str, stream: int) -> Interval:
+        """Draws of one generator go together, those of another do not."""
+        if (learner, stream) not in self._made:
+            self._made[learner, stream] = bootstrap(
+                self.tables[learner],
+                AGGREGATES[self.statistic],
+                np.random.default_rng([self.settings.seed, stream]),
+                replications=self.settings.replications,
+                confidence=self.settings.confidence,
+            )
+        return self._made[learner, stream]
+
+
+def _overall(scores: Scores, draws: _Draws, a: str, b: str, comparisons: int) -> Comparison:
+    settings, tables = draws.settings, draws.tables
+    ordinal = draws.statistic == "improvement"
     paired = settings.paired and not ordinal and scores.seeds(a) == scores.seeds(b)
     improvement = _improvement(tables[a], tables[b], settings)
-    found = improvement if ordinal else _difference(tables[a], tables[b], statistic, paired, settings)
+    found = improvement if ordinal else draws.difference(a, b, paired)
     null = 0.5 if ordinal else 0.0
     if found.value < null:
         a, b, improvement, found = b, a, _mirrored(improvement, 1.0), _mirrored(found, 2 * null)
@@ -171,7 +207,7 @@ def _overall(
         metric=scores.metric(scores.common[0]),
         first=a,
         second=b,
-        statistic=statistic,
+        statistic=draws.statistic,
         difference=float(found.value),
         low=float(found.low),
         high=float(found.high),
@@ -199,24 +235,9 @@ def _parts(mine: Array, others: Array, paired: bool) -> tuple[Array, Array]:
     return np.concatenate(parts), np.concatenate(freedoms)
 
 
-def _difference(mine: Array, others: Array, statistic: str, paired: bool, settings: Settings) -> Interval:
-    """By how much an aggregate is better: of an optimality gap, by how much lower."""
-    if statistic == "optimality_gap":
-        mine, others = others, mine
-    return bootstrap_difference(
-        mine,
-        others,
-        AGGREGATES[statistic],
-        np.random.default_rng(settings.seed),
-        paired=paired,
-        replications=settings.replications,
-        confidence=settings.confidence,
-    )
-
-
 def _improvement(mine: Array, others: Array, settings: Settings) -> Interval:
-    rng = np.random.default_rng(settings.seed)
-    return improvement_interval(mine, others, rng, replications=settings.replications, confidence=settings.confidence)
+    rng, replications = np.random.default_rng(settings.seed), min(settings.replications, IMPROVEMENTS)
+    return improvement_interval(mine, others, rng, replications=replications, confidence=settings.confidence)
 
 
 def _ends(interval: Interval) -> tuple[float, float, float]:

@@ -48,15 +48,20 @@ def _pairing(scores: Scores, comparisons: Sequence[Comparison]) -> Iterator[str]
 def _streams(scores: Scores, on_one_scale: bool) -> Iterator[str]:
     if len(scores.streams) < 2:
         return
-    if len(scores.learners) > 1 and (partial := [stream for stream in scores.streams if stream not in scores.common]):
+    learners, streams = scores.overall
+    if partial := [name for name in scores.streams if name not in streams]:
         yield f"not every learner was run on {', '.join(partial)}: left out of what is over all streams"
-    if len(scores.common) > 1 and not on_one_scale:
+    if partial := [name for name in scores.learners if name not in learners]:
+        yield f"not run on every stream, and left out of what is over all of them: {', '.join(partial)}"
+    if len(streams) < 2:
+        return
+    if not on_one_scale:
         yield (
             "streams have other units, so that nothing is averaged over them and only the order within each counts; "
             "--scale STREAM=LOW:HIGH puts them on one scale"
         )
-    if len(scores.common) > 1 and any(len(seeds[0]) < FEW for seeds in map(scores.seeds, scores.learners)):
+    if any(1 < len(seeds[0]) < FEW for seeds in map(scores.seeds, learners)):
         yield f"with fewer than {FEW} seeds bootstrap intervals are somewhat too narrow"
-    cut = [n for n in scores.learners if any(len(scores.values(n, s)) > len(scores.seeds(n)[0]) for s in scores.common)]
-    if len(scores.common) > 1 and cut:
+    cut = [n for n in learners if any(len(scores.values(n, s)) > len(scores.seeds(n)[0]) for s in streams)]
+    if cut:
         yield f"over all streams as many seeds count of each as there are of the one with the fewest: {', '.join(cut)}"

@@ -61,9 +61,20 @@ class Scores:
         return -1 if LOWER in self.cells[0].metric.split(".") else 1
 
     @property
+    def overall(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The learners and streams that are compared over all streams.
+
+        Every stream, and the learners that were run on each, where they are two; else the streams that all share.
+        """
+        whole = tuple(name for name in self.learners if all(self.values(name, stream) for stream in self.streams))
+        if len(whole) > 1 or whole == self.learners:
+            return whole, self.streams
+        return self.learners, tuple(s for s in self.streams if all(self.values(name, s) for name in self.learners))
+
+    @property
     def common(self) -> tuple[str, ...]:
-        """The streams that every learner was run on."""
-        return tuple(s for s in self.streams if all(self.values(learner, s) for learner in self.learners))
+        """The streams of :attr:`overall`."""
+        return self.overall[1]
 
     @property
     def unit(self) -> bool:

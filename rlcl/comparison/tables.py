@@ -89,7 +89,7 @@ def aggregates(report: Report) -> list[Row]:
     if len(scores.common) < 2 or not report.on_one_scale:
         return []
     rows = []
-    for learner in scores.learners:
+    for learner in scores.overall[0]:
         table = scaled(scores, learner, report.scales)
         row: Row = {"learner": learner, "streams": table.shape[1], "seeds": table.shape[0]}
         for name, statistic in AGGREGATES.items():
@@ -149,7 +149,7 @@ def profiles(report: Report) -> list[Row]:
     if not report.on_one_scale or not scores.common or scores.sign < 0:
         return []
     rows = []
-    for learner in scores.learners:
+    for learner in scores.overall[0]:
         table = scaled(scores, learner, report.scales)
         found = profile_bands(table, THRESHOLDS, report.rng(), confidence=report.settings.confidence)
         points = zip(THRESHOLDS, found.value, found.low, found.high, strict=True)

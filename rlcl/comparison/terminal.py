@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from rlcl.comparison.tables import TABLES, Report, Row
 from rlcl.comparison.verdicts import Comparison, numbers
+from rlcl.evaluation.hypotheses import MOST_SEEDS
 
-__all__ = ["aggregate_table", "decisive", "learner_tables"]
+__all__ = ["MANY", "aggregate_table", "decisive", "learner_tables", "verdict_table"]
 
-MANY = 10  # pairs; of more, only those with the best learner are shown
+MANY = 10  # pairs; of more, only those with the best learner are shown, in a table instead of sentences
 COLUMNS = ("mean", "mean_low", "mean_high", "median", "iqm", "iqm_low", "iqm_high", "least", "greatest")
 
 
@@ -23,7 +25,7 @@ def learner_tables(report: Report) -> list[Table]:
     better = "higher" if report.scores.sign > 0 else "lower"
     caption = f"{100 * report.settings.confidence:g} % intervals: of the mean Student's, of the IQM bootstrap"
     for stream in report.scores.streams:
-        title = f"{stream}: {report.scores.metric(stream)}, {better} is better"
+        title = f"{escape(stream)}: {report.scores.metric(stream)}, {better} is better"
         table = Table(title=title, caption=caption, title_justify="left", title_style="bold", caption_justify="left")
         table.add_column("learner")
         for column in ("mean", "interval", "median", "IQM", "interval", "least", "greatest", "seeds"):
@@ -32,7 +34,9 @@ def learner_tables(report: Report) -> list[Table]:
         for row in sorted(ours, key=lambda row: -report.scores.sign * row["mean"]):
             mean, low, high, median, iqm, iqm_low, iqm_high, least, greatest = _shown(row, COLUMNS)
             ends = [f"{a} to {b}" if a else "" for a, b in ((low, high), (iqm_low, iqm_high))]
-            table.add_row(row["learner"], mean, ends[0], median, iqm, ends[1], least, greatest, str(row["seeds"]))
+            table.add_row(
+                escape(row["learner"]), mean, ends[0], median, iqm, ends[1], least, greatest, str(row["seeds"])
+            )
         made.append(table)
     return made
 
@@ -56,7 +60,7 @@ def aggregate_table(report: Report) -> list[Table]:
         for name in names:
             value, low, high = _shown(row, (name, f"{name}_low", f"{name}_high"))
             cells.append(f"{value} ({low} to {high})" if low else value)
-        table.add_row(row["learner"], *cells, str(row["seeds"]))
+        table.add_row(escape(row["learner"]), *cells, str(row["seeds"]))
     return [table]
 
 
@@ -71,3 +75,35 @@ def decisive(report: Report) -> list[Comparison]:
         return list(report.comparisons)
     beaten = {(each.stream, each.second) for each in report.comparisons}
     return [each for each in report.comparisons if (each.stream, each.first) not in beaten]
+
+
+def verdict_table(shown: Sequence[Comparison]) -> Table:
+    """Verdicts a line each, where sentences would be too many."""
+    title = f"comparisons (p with Holm's correction; level {shown[0].alpha:.2g})"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("stream", "ahead", "of"):
+        table.add_column(column)
+    for column in ("by", "interval", "p"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    table.add_column("more seeds", justify="right")
+    for each in shown:
+        value, low, high = numbers(each.difference, each.low, each.high)
+        ends = f"{low} to {high}" if low else ""
+        p = "" if each.corrected is None else f"{each.corrected:.3f}"
+        style = "green" if each.distinguishable else "yellow"
+        table.add_row(
+            *map(escape, (each.stream, each.first, each.second)),
+            value,
+            ends,
+            p,
+            f"[{style}]{each.verdict}[/]",
+            _more_seeds(each),
+        )
+    return table
+
+
+def _more_seeds(each: Comparison) -> str:
+    if each.distinguishable or each.corrected is None or each.difference == each.null:
+        return ""
+    return f"over {MOST_SEEDS:,}" if each.needed is None else f"{each.more:,}"

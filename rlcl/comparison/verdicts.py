@@ -67,6 +67,18 @@ class Comparison:
         return 0.5 if self.statistic == "improvement" else 0.0
 
     @property
+    def more(self) -> int:
+        """How many seeds are missing of those needed, where that is known."""
+        return max(1, (self.needed or 0) - min(self.seeds))
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.corrected is None:
+            return "no test"
+        return "better" if self.distinguishable else "not distinguishable"
+
+    @property
     def words(self) -> str:
         """The verdict, a sentence or two."""
         if self.corrected is None:
@@ -109,8 +121,7 @@ class Comparison:
         if self.needed is None:
             seeds = f"more than {MOST_SEEDS:,} seeds would be needed to tell a difference as small as this one"
         else:
-            more = max(1, self.needed - min(self.seeds))
-            seeds = f"about {more:,} more seed{'s' * (more > 1)} would tell a difference as large as this one"
+            seeds = f"about {self.more:,} more seed{'s' * (self.more > 1)} would tell a difference as large as this one"
         least = "" if not self._finite else f"; these seeds would tell one of {numbers(self.detectable or 0.0)[0]}"
         alone = (
             f"; alone it would count ({p_words(self.p)}), as one of {self.comparisons} comparisons it does not"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -225,15 +226,21 @@ def detectable(deviation: float, seeds: int, alpha: float, groups: int) -> float
         alpha: level of the test, in (0, 1).
         groups: see :class:`Tested`.
     """
+    return deviation * _least_effect(seeds, alpha, groups) if deviation else 0.0
+
+
+@cache
+def _least_effect(seeds: int, alpha: float, groups: int) -> float:
+    """The difference over its deviation; the same for all pairs of a table, and so worth remembering."""
     low, high = 0.0, 1.0
     while power(high, seeds, alpha, groups) < POWER:
         high *= 2
         if high > 1e6:
             return float("inf")
-    for _ in range(40):
+    for _ in range(30):
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle, seeds, alpha, groups) >= POWER else (middle, high)
-    return high * deviation
+    return high
 
 
 def _variance(values: Array) -> float:

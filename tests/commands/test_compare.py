@@ -47,6 +47,23 @@ def test_a_corrupt_run_is_listed_and_the_others_go_on(root: Path, capsys: pytest
     assert "tests use the seeds that both have, not all, of ewc and naive on single digits" in out
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, hidden in enumerate(["[8]", "[16]"]):
+        learner = {"network": {"hidden": hidden}}
+        write_seed(tmp_path, "mine", 0, {"accuracy.average": 0.5}, folder=f"h{place}", learner=learner)
+    out = call(capsys, tmp_path)[1]
+    assert 2 == out.count("hidden=[16]")  # in the table and in the verdict
+
+
+def test_many_verdicts_are_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in range(12):
+        write_learner(tmp_path, f"m{place:02}", [0.05 * place, 0.05 * place + 0.01, 0.05 * place - 0.01])
+    out = call(capsys, tmp_path)[1]
+    below = out.partition("comparisons (p with Holm's correction; level 0.05)")[2]
+    assert 11 == below.count("m11")
+    assert "55 more comparisons" in out
+
+
 def test_the_same_call_prints_the_same(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, root, "--json") == call(capsys, root, "--json")
 

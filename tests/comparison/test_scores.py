@@ -75,11 +75,19 @@ def test_over_streams_as_many_seeds_count_of_each(tmp_path: Path) -> None:
     np.testing.assert_array_equal([[0.1, 0.6], [0.2, 0.7]], scores.table("ewc"))
 
 
-def test_streams_that_some_learner_was_not_run_on_are_not_common(tmp_path: Path) -> None:
+def test_over_all_streams_the_learners_that_ran_on_each_are_compared(tmp_path: Path) -> None:
+    for name in ("ewc", "si", "packnet"):
+        write_learner(tmp_path, name, [0.1])
+        if name != "packnet":
+            write_learner(tmp_path, name, [0.6], folder="i", config={"stream": stream("iris")})
+    assert (("ewc", "si"), ("single digits", "single iris")) == gathered(tmp_path).overall
+
+
+def test_where_only_one_ran_on_each_it_is_the_streams_that_all_share(tmp_path: Path) -> None:
     write_learner(tmp_path, "ewc", [0.1])
     write_learner(tmp_path, "ewc", [0.6], folder="i", config={"stream": stream("iris")})
     write_learner(tmp_path, "si", [0.2])
-    assert ("single digits",) == gathered(tmp_path).common
+    assert (("ewc", "si"), ("single digits",)) == gathered(tmp_path).overall
 
 
 def test_what_is_not_finished_is_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -143,13 +151,27 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, other: Any, message:
         gathered(tmp_path)
 
 
+def write_two_measures(root: Path) -> None:
+    """The second measure of one learner is the first of the other; backward_transfer is of the first."""
+    inertia = {"inertia.average": 1.0, "linear_probe.average": 0.4, "backward_transfer": 0.3}
+    inertia["linear_probe.backward_transfer"] = 0.1
+    write_seed(root, "a", 0, inertia, summary={"measures": ["inertia", "linear_probe"]})
+    probe = {"linear_probe.average": 0.5, "backward_transfer": 0.2}
+    write_seed(root, "b", 0, probe, summary={"measures": ["linear_probe"]})
+
+
 def test_learners_of_other_measures_are_told_what_they_share(tmp_path: Path) -> None:
-    write_seed(tmp_path, "a", 0, {"accuracy.average": 0.5, "linear_probe.average": 0.5})
-    shared = {"inertia.average": 1.0, "linear_probe.average": 0.5}
-    write_seed(tmp_path, "b", 0, shared, summary={"measures": ["inertia", "linear_probe"]})
-    with pytest.raises(UnsupportedError, match=r"name one that all have with --metric: linear_probe\.average"):
-        gathered(tmp_path)
+    write_two_measures(tmp_path)
+    for metric in (None, "backward_transfer"):
+        with pytest.raises(UnsupportedError, match=r"with --metric: linear_probe\.average$"):
+            gathered(tmp_path, metric)
     assert ("a", "b") == gathered(tmp_path, "linear_probe.average").learners
+
+
+def test_a_metric_of_a_named_measure_is_found_where_that_is_the_first(tmp_path: Path) -> None:
+    write_two_measures(tmp_path)
+    scores = gathered(tmp_path, "linear_probe.backward_transfer")
+    assert [0.1, 0.2] == [scores.values(name, "single digits")[0] for name in scores.learners]
 
 
 def test_what_by_names_may_differ(tmp_path: Path) -> None:

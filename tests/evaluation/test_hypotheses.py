@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rlcl.evaluation.aggregates import Interval, bootstrap_difference, mean
+from rlcl.evaluation.aggregates import Interval, bootstrap, difference, mean
 from rlcl.evaluation.hypotheses import (
     bootstrapped,
     detectable,
@@ -80,7 +80,7 @@ def test_holm_s_correction() -> None:
 def test_a_bootstrap_of_one_stream_is_student_s_test() -> None:
     # The mean of one stream: the error of many draws, widened by n / (n - 1), is that of the mean.
     a, b = np.array([[3.0], [5.0], [7.0]]), np.array([[2.0], [3.0], [4.0]])
-    found = bootstrap_difference(a, b, mean, np.random.default_rng(0), paired=True)
+    found = difference(*(bootstrap(table, mean, np.random.default_rng(0)) for table in (a, b)))
     test = bootstrapped(found, np.array([1 / 3]), np.array([2.0]), 3)
     expected = student(A, B, paired=True)
     assert pytest.approx(expected.p, rel=0.02) == test.p
