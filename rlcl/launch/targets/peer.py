@@ -87,8 +87,8 @@ class Peer:
         ours, peer = (np.array(sides[name].values(self.metric))[:, None] for name in ("ours", "peer"))
         rng = np.random.default_rng(BOOTSTRAP_SEED)
         # The generator goes on from the one to the other, so that runs of the two are drawn apart.
-        drawn = [bootstrap(side, interquartile_mean, rng, replications=REPLICATIONS) for side in (ours, peer)]
-        found = difference(*drawn)
+        first, second = (bootstrap(side, interquartile_mean, rng, replications=REPLICATIONS) for side in (ours, peer))
+        found = difference(first, second)
         good = found.high >= 0 and ours.mean() >= self.floor
         enough = len(ours) >= self.least_seeds
         return {
