@@ -18,7 +18,8 @@ app = typer.Typer(
     help=(
         "Supervised, unsupervised, reinforcement and continual learning through one trainer.\n\n"
         "An experiment is one YAML file; [bold]rlcl init[/] writes a commented one, [bold]rlcl check[/] says "
-        "whether it will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl runs[/] shows what there is."
+        "whether it will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl bench[/] does so with a grid of "
+        "them, [bold]rlcl runs[/] shows what there is."
     ),
     epilog="Start with: rlcl run quickstart",
     no_args_is_help=True,

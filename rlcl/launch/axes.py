@@ -50,10 +50,11 @@ class Axis:
         """An experiment with one value of this axis in it."""
         if not self.path:
             return merged(experiment, choice.change)
-        data = _put(experiment.data, self.path, choice.change.data)
-        kept = {p: place for p, place in experiment.places.items() if p[: len(self.path)] != self.path}
+        data, size = _put(experiment.data, self.path, choice.change.data), len(self.path)
+        kept = {p: place for p, place in experiment.places.items() if p[:size] != self.path}
         written = {(*self.path, *p): place for p, place in choice.change.places.items()}
-        return Document(experiment.name, data, kept | written)
+        new = {self.path[:n]: written[self.path] for n in range(1, size)}  # keys that only this axis names
+        return Document(experiment.name, data, new | kept | written)
 
 
 def _put(node: Any, path: tuple[Key, ...], value: Any) -> Any:
@@ -112,8 +113,7 @@ def _changes_several(name: str, values: Any) -> bool:
         if unknown := [key for key in value if key not in FIELDS]:
             near = did_you_mean(str(unknown[0]), FIELDS)
             raise Problem(
-                f"no key of an experiment{did_you_mean(name, FIELDS)}; nor are its values changes of one: "
-                f"{label} has {unknown[0]}{near}"
+                f"neither a key of an experiment, nor are its values such keys: {label} has {unknown[0]}{near}"
             )
     return True
 

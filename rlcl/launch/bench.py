@@ -23,6 +23,8 @@ __all__ = ["GridStopped", "View", "run_suite"]
 GRACE_SECONDS = 30.0  # to save a checkpoint in
 WAIT_SECONDS = 0.25  # between two looks at the clock
 LAST_LINES = 3
+# How a run ends that was asked to: after a checkpoint, or before it could note the signal.
+STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 class GridStopped(RlclError):
@@ -80,8 +82,10 @@ def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, stop: S
     Raises:
         ConfigError: all problems of all cells.
     """
-    first = {cell.experiment.hash: cell for cell in reversed(cells)}
-    problems: set[str] = set()
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.experiment.hash, cell)
+    told: dict[str, tuple[str, ...]] = {}
     with TemporaryDirectory(prefix="rlcl-") as folder:
         jobs = [
             Job(name=key, work="check", experiment=cell.experiment, seed=cell.seed, root=Path(), log=Path(folder) / key)
@@ -89,11 +93,10 @@ def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, stop: S
         ]
         for ended in drive(jobs, launcher, stop):
             if ended.status and stop.signum is None:
-                told = last_lines(Path(folder) / ended.name) or (how(ended.status),)
-                where = f"{suite.file}: cell {first[ended.name].learner}"
-                problems |= {f"{where}: {line.removeprefix('rlcl: ')}" for line in told}
-    if problems:
-        raise ConfigError(sorted(problems))
+                told[ended.name] = last_lines(Path(folder) / ended.name) or (how(ended.status),)
+    if told:
+        places = {key: f"{suite.file}: cell {cell.learner}" for key, cell in first.items() if key in told}
+        raise ConfigError([f"{at}: {line.removeprefix('rlcl: ')}" for key, at in places.items() for line in told[key]])
 
 
 def drive(
@@ -188,7 +191,7 @@ class Work:
         if ended.status == 0:
             state.state, state.told = "finished", ()
         else:
-            stopped = self.stop.signum is not None
+            stopped = self.stop.signum is not None and ended.status in STOPPED
             state.state = "timed out" if ended.name in self._late else "interrupted" if stopped else "failed"
             state.told = (*last_lines(self.grid.log(state.cell)), how(ended.status))
         self._changed(state)
