@@ -210,8 +210,9 @@ def test_a_cell_that_takes_too_long_saves_a_checkpoint_or_is_killed(
 
 def test_all_cells_that_cannot_be_built_are_told_before_any_runs(tmp_path: Path, processes: Processes) -> None:
     (tmp_path / "wrong.yaml").write_text(
-        "name: wrong\nbase:\n  stream: {type: class_incremental}\n  learner: {type: classifier}\n  budget: {epochs: 1}\n"
-        "sweep:\n  learner.methods: [[], [{type: packnet}], [{type: xdg}]]\n  validation: [0, 0.1]\n"
+        "name: wrong\nbase:\n  stream: {type: class_incremental}\n  learner: {type: classifier}\n"
+        "  budget: {epochs: 1}\nsweep:\n  learner.methods: [[], [{type: packnet}], [{type: xdg}]]\n"
+        "  validation: [0, 0.1]\n"
     )
     suite = load_suite(tmp_path / "wrong.yaml")
     with pytest.raises(ConfigError) as found:
