@@ -68,6 +68,7 @@ def run_suite(
     grid = Grid(suite, root, only)
     with grid.locked(), catching_signals() as stop:
         todo = [state for state in grid.asked if state.state != "finished"]
+        view.show(grid)
         check_cells(suite, [s.cell for s in todo if not (grid.folder / s.cell.run).is_dir()], launcher, stop)
         work = Work(grid, {state.cell.run: state for state in todo}, launcher, view, timeout, stop)
         work.run()
