@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from rlcl.errors import RunFolderError
-from rlcl.report.page import suite
+from rlcl.report.page import comparing
 from rlcl.report.page.about import (
     config_text,
     costs_figure,
@@ -31,8 +33,9 @@ from rlcl.report.page.figures import (
     r_figure,
     transfer_figures,
 )
-from rlcl.report.page.groups import Group, grouped
+from rlcl.report.page.groups import Group, cells_of, grouped
 from rlcl.report.page.parts import Figure, Section, number
+from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run
 
 __all__ = ["make_page"]
@@ -78,21 +81,24 @@ def make_page(runs: Sequence[Run], title: str) -> str:
     Raises:
         RunFolderError: none of them can be read.
     """
-    groups = grouped(runs)
+    suite = _suite(runs)
+    cells = {cell.get("hash") for cell in cells_of(suite)}
+    older = {run.group for run in runs if cells and run.group.name not in cells}
+    groups = grouped([run for run in runs if run.group not in older])
     shown = [group for group in groups if group.seeds and group.measures]
     if not shown:
         reasons = "\n".join(f"{other.run.path}: {other.reason}" for group in groups for other in group.others)
         raise RunFolderError(f"nothing to report: none of {len(runs)} runs has a record\n{reasons}".rstrip())
     single = len(shown) == 1
-    sections = _of_one(shown[0]) if single else suite.sections(shown, POINTS)
+    sections = _of_one(shown[0]) if single else comparing.sections(shown, POINTS)
     sections += _about(shown, groups)
     return _rendered(
-        title=str(shown[0].config.get("name", title)) if single else title,
+        title=str(shown[0].config.get("name", title)) if single else str(suite.get("name", title)),
         subtitle=_subtitle(shown, groups),
-        statement=shown[0].objective.get("statement") or "" if single else "",
+        statement=str(shown[0].objective.get("statement") or "" if single else suite.get("statement") or ""),
         obstacles=shown[0].objective.get("obstacles") or () if single else (),
         verdict=verdict(met(shown[0])) if single and shown[0].criteria else "",
-        notices=_notices(shown, groups),
+        notices=[*_notices(shown, groups), *_missing(suite, older)],
         tiles=_tiles(shown[0]) if single else [],
         sections=[section for section in sections if section.figures],
         configs=[Config(group.label or "config", config_text(group.config)) for group in shown],
@@ -153,6 +159,26 @@ def _subtitle(shown: Sequence[Group], groups: Sequence[Group]) -> str:
     count = len(group.names)
     kinds = f"{learner.get('type', 'learner')} on {stream.get('type', 'stream')}"
     return f"{kinds}, {count} experience{'s' * (count > 1)}, {called(group.measure)}; {states}"
+
+
+def _suite(runs: Sequence[Run]) -> Mapping[str, Any]:
+    """What ``rlcl bench`` wrote of the suite that all runs belong to; empty where they are of none, or of one cell."""
+    folders = {run.group.parent for run in runs}
+    several = len({run.group for run in runs}) > 1
+    return read_json(folders.pop() / "suite.json") if len(folders) == 1 and several else {}
+
+
+def _missing(suite: Mapping[str, Any], older: Collection[Path]) -> list[str]:
+    """Says how many cells of a suite have not been run to their end, and what an earlier definition left."""
+    states = [cell.get("state") for cell in cells_of(suite)]
+    missing = len([state for state in states if state != "finished"])
+    many = missing > 1
+    told = [f"{missing} of {len(states)} cells of the suite {'are' if many else 'is'} not finished."] if missing else []
+    if older:
+        told.append(
+            f"Left out as of an earlier definition of the suite: {len(older)} experiment{'s' * (len(older) > 1)}."
+        )
+    return told
 
 
 def _notices(shown: Sequence[Group], groups: Sequence[Group]) -> list[str]:

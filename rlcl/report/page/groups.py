@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from attrs import define, frozen
 
@@ -15,12 +16,12 @@ from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.experiment import Criterion
-from rlcl.tracking.folder import read_records
+from rlcl.tracking.folder import read_json, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import Run, dotted
 from rlcl.types import Record
 
-__all__ = ["Group", "Seed", "Unreadable", "distinguished", "grouped", "labels"]
+__all__ = ["Group", "Seed", "Unreadable", "cells_of", "distinguished", "grouped", "labels"]
 
 EMPTY: tuple[Any, ...] = (None, {}, [])
 Curves = Mapping[str, tuple[Array, Array]]
@@ -80,11 +81,13 @@ class Group:
         label: sets it apart from the others of the page.
         seeds: those that are shown: the finished ones, or all that can be read where none is finished.
         others: the runs that are not shown, with the reason.
+        axes: where it is a cell of a suite, what it has of each axis.
     """
 
     label: str
     seeds: tuple[Seed, ...]
     others: tuple[Unreadable, ...]
+    axes: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -176,8 +179,26 @@ def grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
     for run in runs:
         by_folder.setdefault(run.group, []).append(run)
     read = [_read(members) for members in by_folder.values()]
-    named = labels([next((run.config for run in members if run.config), {}) for members in by_folder.values()])
-    return tuple(Group(label, *found) for label, found in zip(named, read, strict=True))
+    axes = [_axes(folder) for folder in by_folder]
+    configs = [next((run.config for run in members if run.config), {}) for members in by_folder.values()]
+    named = [", ".join(told.values()) for told in axes]
+    if not all(named) or len(set(named)) < len(named):
+        named = list(labels(configs))
+    return tuple(Group(label, *found, told) for label, found, told in zip(named, read, axes, strict=True))
+
+
+def _axes(folder: Path) -> Mapping[str, str]:
+    """What a cell of a suite has of each axis; nothing outside of a suite."""
+    for cell in cells_of(read_json(folder.parent / "suite.json")):
+        if cell.get("hash") == folder.name and isinstance(cell.get("labels"), dict):
+            return {str(axis): str(label) for axis, label in cell["labels"].items()}
+    return {}
+
+
+def cells_of(suite: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The cells that ``rlcl bench`` noted in ``suite.json``; none where it is damaged."""
+    cells = suite.get("cells")
+    return [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
 
 
 def _read(runs: Iterable[Run]) -> tuple[tuple[Seed, ...], tuple[Unreadable, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -13,6 +12,9 @@ from rlcl.evaluation.results import Array, measure_named
 from rlcl.report.page.groups import Group, distinguished
 
 __all__ = ["Comparison", "comparisons"]
+
+STREAMS = ("stream", "budget", "validation")  # keys whose axes say what is learned; the others say how
+HOW = ("num_envs", "vectorization")  # of a stream: how it is run
 
 
 @frozen(eq=False)
@@ -47,8 +49,8 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def _comparison(groups: Sequence[Group], measure: str) -> Comparison:
-    learners = _named([group.config for group in groups], ("learner", "encoder", "boundary"))
-    streams = _named([group.config for group in groups], ("stream", "budget", "validation"))
+    learners = _named(groups, ("learner", "encoder", "boundary"), False)
+    streams = _named(groups, STREAMS, True)
     cells = dict(zip(zip(learners, streams, strict=True), groups, strict=True))
     if len(cells) < len(groups):  # of the same learner and stream by another setting
         learners = [group.label for group in groups]
@@ -76,9 +78,16 @@ def _scores(cells: Mapping[tuple[str, str], Group], learner: str, streams: Seque
     return np.array([column[:runs] for column in columns]).T if runs else None
 
 
-def _named(configs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """A name for each config by those of its parts alone; equal parts have equal names."""
-    parts = [{key: config.get(key) for key in keys} for config in configs]
+def _named(groups: Sequence[Group], keys: Sequence[str], streams: bool) -> list[str]:
+    """A name for the learner, or the stream, of each group by those parts of its config alone; equal have equal names.
+
+    Cells of a suite are named by its axes.
+    """
+    chosen = _stream_axes(groups)
+    axes = [", ".join(v for axis, v in g.axes.items() if (axis in chosen) == streams) for g in groups]
+    if all(axes):
+        return axes
+    parts = [{key: group.config.get(key) for key in keys} for group in groups]
     texts = [json.dumps(part, sort_keys=True, default=str) for part in parts]
     distinct = dict(zip(texts, parts, strict=True))
     if len(distinct) == 1:
@@ -86,3 +95,18 @@ def _named(configs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[st
         return [str(kind.get("type", keys[0])) if isinstance(kind, Mapping) else keys[0]] * len(texts)
     named = dict(zip(distinct, distinguished(list(distinct.values())), strict=True))
     return [named[text] or "as it is" for text in texts]
+
+
+def _stream_axes(groups: Sequence[Group]) -> frozenset[str]:
+    """The axes of a suite that say what is learned: those of its keys, or the coarsest that decides the stream."""
+    axes = dict.fromkeys(axis for group in groups for axis in group.axes)
+    told = [axis for axis in axes if axis.split(".")[0] in STREAMS]
+    what = [{k: v for k, v in (g.config.get("stream") or {}).items() if k not in HOW} for g in groups]
+    texts = [json.dumps(stream, sort_keys=True, default=str) for stream in what]
+    if told or len(set(texts)) == 1:
+        return frozenset(told)
+    for axis in sorted(axes, key=lambda axis: len({g.axes.get(axis) for g in groups})):
+        pairs = {(group.axes.get(axis), text) for group, text in zip(groups, texts, strict=True)}
+        if len(pairs) == len({label for label, _ in pairs}):
+            return frozenset([axis])
+    return frozenset()

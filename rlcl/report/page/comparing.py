@@ -79,13 +79,14 @@ def _aggregates(found: Comparison) -> Figure | None:
     decisive = "mean" if single else "IQM"
     interval = "95 % Student interval over seeds" if single else "95 % interval by the stratified bootstrap"
     scaled = " Scores are brought to [0, 1] between the worst and the best run of each stream." if found.scaled else ""
+    gap = "; optimality gap: how far runs stay below 1" if within else ""
     missing = [name for name in found.learners if name not in found.scores]
     left_out = f" Not finished on all streams: {', '.join(missing)}." if missing else ""
     columns = ("#IQM", "#mean", "#median", *(["#optimality gap"] if within else []), "#seeds")
     return Figure(
         f"{found.metric} of each learner" + ("" if single else f" over {len(found.streams)} streams"),
         f"Best first, by the mean. Dot and bar: the {decisive} with its {interval}. IQM: mean of the middle half of "
-        f"all runs; optimality gap: how far runs stay below 1 (Agarwal et al. 2021).{scaled}{left_out}",
+        f"all runs{gap} (Agarwal et al. 2021).{scaled}{left_out}",
         Data(f"aggregates-{called(found.measure)}", ("learner", decisive, "low", "high",
              *(c.removeprefix("#") for c in columns)), tuple(data)),
         table=Table(("learner", ends_told(scale.low, scale.high), "#interval", *columns), tuple(rows), "plots"),
