@@ -17,6 +17,7 @@ from typing import Any
 from attrs import define, field
 
 from rlcl.errors import RunFolderError, did_you_mean
+from rlcl.tracking.block_yaml import Unusual, read_block
 
 __all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at"]
 
@@ -255,11 +256,22 @@ def _json(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        try:
+            content = read_block(text)
+        except Unusual:
+            content = _any_yaml(text)
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _any_yaml(text: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError, UnicodeDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError):
+        return None
