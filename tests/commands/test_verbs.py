@@ -127,7 +127,9 @@ def test_every_shipped_experiment_fits_the_schema(capsys: pytest.CaptureFixture[
             jsonschema.validate(content, schema)
 
 
-@pytest.mark.parametrize("verb", ["run", "check", "list", "init", "bench", "compare", "report", "watch", "reproduce", "schema", "runs"])
+@pytest.mark.parametrize(
+    "verb", ["run", "check", "list", "init", "bench", "compare", "report", "watch", "reproduce", "schema", "runs"]
+)
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, printed = call(capsys, verb, "--help")
     assert status == 0
