@@ -34,7 +34,8 @@ class Cell:
 
     @property
     def seed(self) -> int:
-        return self.run.seed
+        """That the folder's name gives, or else the manifest."""
+        return self.run.seed if self.run.seed >= 0 else int(self.run.manifest.get("seed", -1))
 
 
 def measured_by(run: Run, metric: str | None) -> tuple[str, str, float | None]:
