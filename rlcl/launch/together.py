@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from rich.console import Console
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rlcl.config import build
-from rlcl.data.sources import LabelledArrays
 from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.probing import Probing
@@ -34,7 +33,7 @@ from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
-from rlcl.training.trainer import Outcome, Trainer
+from rlcl.training.trainer import Outcome, Trainer, visible
 from rlcl.types import Record
 
 __all__ = ["batched", "refusal", "run_together"]
@@ -87,48 +86,52 @@ def _run(experiment: Experiment, seeds: Sequence[int], console: Console) -> dict
     streams = [make_stream(experiment, seed) for seed in seeds]
     _check(streams[0], experiment)
     trainers = [make_trainer(experiment, seed, stream) for seed, stream in zip(seeds, streams, strict=True)]
-    learners = [trainer.learner for trainer in trainers]
-    networks = batched(learners)
-    shuffles = [_shuffle(learner) for learner in learners]
-    step, records = 0, [list[Record]() for _ in seeds]
-    for index in range(len(streams[0])):
-        x, y = _examples(streams, shuffles, index)
-        errors = np.stack([networks.step(*example) for example in zip(x, y, strict=True)])
-        # Each run's own mean: one over an axis adds up in an order that depends on how many runs there are.
-        online = [float(np.square(error, dtype=np.float64).mean()) for error in errors.T.copy()]
-        step += len(x)
+    networks = batched([trainer.learner for trainer in trainers])
+    records = {seed: list[Record]() for seed in seeds}
+    for index, step, online in _experiences(networks, trainers):
         _check_finite(networks.theta, experiment, seeds, index)
-        for kept, seed, value in zip(records, seeds, online, strict=True):
-            kept.append(Record(experiment.hash, seed, step, index, index, ONLINE, value))
+        for seed, value in zip(seeds, online, strict=True):
+            records[seed].append(Record(experiment.hash, seed, step, index, index, ONLINE, value))
         if (index + 1) % max(len(streams[0]) // 10, 1) == 0:
             console.print(
                 f"{experiment.name}, {len(seeds)} seeds together  experience {index + 1}/{len(streams[0])}  "
                 f"step {step:,}  {ONLINE}: {np.mean(online):.4f}",
                 highlight=False,
             )
-    for theta, trainer, kept in zip(networks.theta, trainers, records, strict=True):
-        vector_to_parameters(torch.from_numpy(theta), trainer.learner.module.parameters())  # type: ignore[attr-defined]
-        kept += [
-            Record(experiment.hash, trainer.seed, step, index, index, name, value)
-            for name, value in _probed(trainer, index).items()
+    for seed, theta, trainer in zip(seeds, networks.theta, trainers, strict=True):
+        told = _probed(trainer, theta, index)
+        records[seed] += [
+            Record(experiment.hash, seed, step, index, index, name, value) for name, value in told.items()
         ]
     seconds = (time.perf_counter() - started) / len(seeds)
     return {
         seed: {
-            "records": [attrs.asdict(record) for record in kept],
+            "records": [attrs.asdict(record) for record in records[seed]],
             "seconds": seconds,
             "manifest": manifest(stream, seed, experiment.threads, "cpu"),
         }
-        for seed, kept, stream in zip(seeds, records, streams, strict=True)
+        for seed, stream in zip(seeds, streams, strict=True)
     }
 
 
-def _probed(trainer: Trainer, index: int) -> dict[str, float]:
-    """What the probes of the plan tell after the last experience, as the trainer would ask them."""
+def _experiences(networks: Lines | Networks, trainers: Sequence[Trainer]) -> Iterator[tuple[int, int, Sequence[float]]]:
+    """Of each experience: its index, the steps at its end, and the mean squared error of each run over it."""
+    shuffles, step = [_shuffle(trainer.learner) for trainer in trainers], 0
+    for index in range(len(trainers[0].stream)):
+        x, y = _examples([trainer.stream[index].train for trainer in trainers], shuffles)
+        errors = np.stack([networks.step(*example) for example in zip(x, y, strict=True)])
+        step += len(x)
+        # Each run's own mean: one over an axis adds up in an order that depends on how many runs there are.
+        yield index, step, [float(np.square(error, dtype=np.float64).mean()) for error in errors.T.copy()]
+
+
+def _probed(trainer: Trainer, theta: Array, index: int) -> dict[str, float]:
+    """What the probes of the plan tell of weights (P,) after the last experience, as the trainer would ask them."""
+    learner: Any = trainer.learner
+    vector_to_parameters(torch.from_numpy(theta), learner.module.parameters())
+    parts = [part for experience in visible(trainer.stream) for part in experience.parts]
     seeds = Seeds(trainer.seed).child("probes")
-    probing = Probing(trainer.learner, trainer.evaluation, trainer.stream.experiences, trainer.encoder, seeds)
-    trainer.learner.module.eval()  # type: ignore[attr-defined]
-    return probing.look(index)
+    return Probing(learner, trainer.evaluation, parts, trainer.encoder, seeds).look(index)
 
 
 def _check(stream: Stream, experiment: Experiment) -> None:
@@ -149,12 +152,15 @@ def _check_finite(theta: Array, experiment: Experiment, seeds: Sequence[int], in
         )
 
 
-def _examples(streams: Sequence[Stream], shuffles: Sequence[Shuffle], index: int) -> tuple[Array, Array]:
-    """Inputs (T, R, m) and targets (T, R) of every run's experience, in the order in which its learner draws them."""
+def _examples(sources: Sequence[Any], shuffles: Sequence[Shuffle]) -> tuple[Array, Array]:
+    """Inputs (T, R, m) and targets (T, R) of one experience of every run, in the order in which its learner draws them.
+
+    Args:
+        sources: of T labelled rows each.
+        shuffles: one a run; they go on.
+    """
     inputs, targets = [], []
-    for stream, shuffle in zip(streams, shuffles, strict=True):
-        source = stream[index].train
-        assert isinstance(source, LabelledArrays)
+    for source, shuffle in zip(sources, shuffles, strict=True):
         x, y = source.read()
         (order,) = shuffle.batches(len(x), len(x), drop_last=False, updates=1)
         inputs.append(x[order].float().numpy())

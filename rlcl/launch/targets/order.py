@@ -47,7 +47,9 @@ class Order:
     """
 
     metric: str = option(
-        "squared_error.online", pattern=(r"\w+\.online", "an online measure such as squared_error.online")
+        "squared_error.online",
+        pattern=(r"\w+\.online", "an online measure such as squared_error.online"),
+        help="the online measure, as its records name it",
     )
     order: tuple[tuple[str, ...], ...] = option(help="groups of sides, the best first")
     worsens: tuple[str, ...] = option((), help="sides that end worse than they begin")
@@ -64,14 +66,7 @@ class Order:
         "neighbours with their intervals, and the curves, stand in the JSON file.",
     )
     brief: ClassVar[tuple[str, ...]] = (
-        "protocol",
-        "side",
-        "seeds",
-        "beginning",
-        "end",
-        "dead units",
-        "time",
-        "verdict",
+        *("protocol", "side", "seeds", "beginning", "end", "dead units", "time", "verdict"),
     )
     may_differ: ClassVar[tuple[str, ...]] = ("name", "encoder", "learner", "evaluation")
 
@@ -182,9 +177,7 @@ def online(records: Sequence[Any], metric: str) -> Array:
     """
     found = {r.trained_on: r.value for r in records if r.metric == metric}
     if not found:
-        raise Problem(
-            f"the runs have no records of {metric}; set evaluation.online, and another metric", "target.metric"
-        )
+        raise Problem(f"the runs have no records of {metric}; name these learners' measure", "target.metric")
     return np.array([found[index] for index in sorted(found)])
 
 
