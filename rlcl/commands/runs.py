@@ -78,31 +78,21 @@ def list_runs(
 
 
 def _print(runs: Sequence[Run], wanted: Sequence[str], more: Sequence[str]) -> None:
-    """A table of the columns asked for, or of the usual ones and of what it is sorted by."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from rlcl.commands.console import console as make_console
+    """The columns asked for, or the usual ones and what it is sorted by."""
+    from rlcl.commands.columns import print_columns
     from rlcl.tracking.runs import FIELDS
 
     shown = list(wanted) or ["run", "state", "step", "updated", *(k for k in more if k not in FIELDS)]
-    numbers = {key for key in shown if any(isinstance(v, int | float) for run in runs for v in run.values(key)[:1])}
-    table = Table(box=None, pad_edge=False)
-    # What is wide gives way to what is not: only the run's name and its result may be cut.
-    least = {"state": 11, "step": 11, "updated": 19}
-    for column in shown:
-        width = least.get(column, 1 if column == "run" else len(column))
-        table.add_column(column, no_wrap=True, min_width=width, justify="right" if column in numbers else "left")
+    told = [[run.values(key) for key in shown] for run in runs]
+    rows = [[_cell(key, values) for key, values in zip(shown, each, strict=True)] for each in told]
+    right = {i for i in range(len(shown)) if any(isinstance(v, int | float) for each in told for v in each[i][:1])}
     if not wanted:
-        table.add_column("result", no_wrap=True, min_width=1)
-    for run in runs:
-        cells = [Text(_cell(run, key), style="red" if key == "state" and run.fault else "") for key in shown]
-        table.add_row(*cells, *([] if wanted else [_result(run, shown)]))
-    make_console().print(table, highlight=False)
+        rows = [[*row, _result(run, shown)] for row, run in zip(rows, runs, strict=True)]
+    red = {place for place, run in enumerate(runs) if run.fault}
+    print_columns([*shown, *([] if wanted else ["result"])], rows, right, red)
 
 
-def _cell(run: Run, key: str) -> str:
-    values = run.values(key)
+def _cell(key: str, values: Sequence[Any]) -> str:
     if len(values) == 1 and isinstance(values[0], float):
         return f"{values[0]:.6g}" if abs(values[0]) < 1000 else f"{values[0]:,.1f}"
     if len(values) == 1 and isinstance(values[0], int) and not isinstance(values[0], bool):
