@@ -107,7 +107,7 @@ base:
     network: {type: mlp, hidden: [32], dropout: 0.3}
     batch_size: 8
     methods: [{type: rehearsal, capacity: 100, batch_size: 8}]
-  budget: {epochs: 10}
+  budget: {epochs: 6}
   event_interval: 10
 seeds: 2
 """
@@ -282,7 +282,7 @@ def test_a_killed_worker_and_ctrl_c_leave_a_grid_that_goes_on(tmp_path: Path) ->
     killed(folders[0])
     wait_for(folders[1] / "events.jsonl")
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=100)
     assert 130 == process.returncode, printed
     assert "slow/seed0  failed" in printed
     assert "killed by SIGKILL, as the system does where memory runs out" in printed
