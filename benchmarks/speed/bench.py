@@ -27,7 +27,7 @@ from rlcl.launch.suite import Cell, Suite, load_suite
 
 SUITE = """
 name: equal
-base: {extends: quickstart, budget: {epochs: 20}, event_interval: 1000}
+base: {extends: quickstart, budget: {epochs: 40}, event_interval: 1000}
 seeds: 8
 """
 

@@ -47,7 +47,11 @@ class Axis:
     choices: tuple[Choice, ...]
 
     def apply(self, experiment: Document, choice: Choice) -> Document:
-        """An experiment with one value of this axis in it."""
+        """An experiment with one value of this axis in it.
+
+        Raises:
+            Faults: the key path asks for an item of a list that is not there.
+        """
         if not self.path:
             return merged(experiment, choice.change)
         data, size = _put(experiment.data, self.path, choice.change.data), len(self.path)
@@ -57,17 +61,19 @@ class Axis:
         return Document(experiment.name, data, new | kept | written)
 
 
-def _put(node: Any, path: tuple[Key, ...], value: Any) -> Any:
+def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...] = ()) -> Any:
     """The node with one value in it; unlike an override on the command line, ``type`` alone changes no other key."""
     if not path:
         return merged(Document("", node), Document("", value)).data
-    key, rest = path[0], path[1:]
-    if isinstance(node, list) and isinstance(key, int) and key < len(node):
-        return [*node[:key], _put(node[key], rest, value), *node[key + 1 :]]
+    key, rest, here = path[0], path[1:], (*done, path[0])
+    if isinstance(node, list):
+        if not isinstance(key, int) or key >= len(node):
+            raise Faults.one(f"there is no such item: the list has {len(node)}, counted from 0", *here)
+        return [*node[:key], _put(node[key], rest, value, here), *node[key + 1 :]]
     if isinstance(node, str) and path != ("type",):
         node = {"type": node}
     old = dict(node) if isinstance(node, Mapping) else {}
-    return {**old, str(key): _put(old.get(str(key)), rest, value)}
+    return {**old, str(key): _put(old.get(str(key)), rest, value, here)}
 
 
 def read_axes(suite: Document) -> list[Axis]:

@@ -212,12 +212,8 @@ def _resolved(
     for combination in combinations:
         labels = {axis.name: choice.label for axis, choice in zip(axes, combination, strict=True)}
         told = ", ".join(labels.values()) or named["name"]
-        document = base
-        for axis, choice in zip(axes, combination, strict=True):
-            document = axis.apply(document, choice)
-        document = merge(merge(document, patch), Document(base.name, dict(named)))
         try:
-            experiment = structured(document)
+            experiment = structured(_applied(base, axes, combination, patch, named))
         except ConfigError as error:
             for problem in error.problems:
                 problems.setdefault(problem, []).append(told)
@@ -230,6 +226,18 @@ def _resolved(
     if problems:
         raise ConfigError([_of_cells(problem, cells, len(combinations)) for problem, cells in problems.items()])
     return found
+
+
+def _applied(
+    base: Document, axes: Sequence[Axis], combination: Sequence[Choice], patch: Document, named: Mapping[str, Any]
+) -> Document:
+    document = base
+    for axis, choice in zip(axes, combination, strict=True):
+        try:
+            document = axis.apply(document, choice)
+        except Faults as found:
+            raise ConfigError(choice.change.messages(found.faults)) from None
+    return merge(merge(document, patch), Document(base.name, dict(named)))
 
 
 def _of_cells(problem: str, cells: Sequence[str], all_cells: int) -> str:

@@ -143,6 +143,10 @@ def test_the_command_line_changes_the_suite(tmp_path: Path) -> None:
             "sweep: {learner.methods: [[{type: ewc}], [{type: ewk}]]}",
             "small.yaml:6: learner.methods[0].type: unknown method 'ewk'; did you mean ewc?",
         ),
+        (
+            "sweep: {learner.methods: [[{type: ewc}]], 'learner.methods[1].strength': [1]}",
+            "learner.methods[1]: there is no such item: the list has 1, counted from 0",
+        ),
         ("sweep: {validation: []}", "small.yaml:6: sweep.validation: an axis needs at least one value"),
         ("sweep: {validation: 0.1}", "small.yaml:6: sweep.validation: expected a list of values, or values by label"),
         ("sweep: {validation: [0.1, 0.1]}", "the value 0.1 stands there more than once"),
