@@ -126,7 +126,7 @@ def _caption(report: Report, table: str) -> str:
 def _print(report: Report, left_out: Sequence[tuple[str, str]], console: Console) -> None:
     from rich.text import Text
 
-    from rlcl.comparison.terminal import MANY, aggregate_table, decisive, learner_tables, verdict_table
+    from rlcl.comparison.terminal import MANY, aggregate_table, decisive, learner_tables, left_out_lines, verdict_table
 
     for table in (*learner_tables(report), *aggregate_table(report)):
         console.print(table, highlight=False)
@@ -140,8 +140,8 @@ def _print(report: Report, left_out: Sequence[tuple[str, str]], console: Console
         console.print(f"{rest} more comparisons: --json, or --export pairs.csv --table comparisons", highlight=False)
     for remark in report.remarks:
         console.print(Text(f"remark: {remark}"), soft_wrap=True)
-    for path, reason in left_out:
-        console.print(Text(f"left out: {path}: {reason}", style="red"), soft_wrap=True)
+    for line in left_out_lines(left_out):
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def _speak(shown: Sequence[Comparison], several: bool, console: Console) -> None:

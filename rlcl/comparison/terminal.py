@@ -12,9 +12,10 @@ from rlcl.comparison.tables import TABLES, Report, Row
 from rlcl.comparison.verdicts import Comparison, numbers
 from rlcl.evaluation.hypotheses import MOST_SEEDS
 
-__all__ = ["MANY", "aggregate_table", "decisive", "learner_tables", "verdict_table"]
+__all__ = ["MANY", "aggregate_table", "decisive", "learner_tables", "left_out_lines", "verdict_table"]
 
 MANY = 10  # pairs; of more, only those with the best learner are shown, in a table instead of sentences
+ALIKE = 5  # runs that are left out for the same reason; of more the first is named
 COLUMNS = ("mean", "mean_low", "mean_high", "median", "iqm", "iqm_low", "iqm_high", "least", "greatest")
 
 
@@ -107,3 +108,13 @@ def _more_seeds(each: Comparison) -> str:
     if each.distinguishable or each.corrected is None or each.difference == each.null:
         return ""
     return f"over {MOST_SEEDS:,}" if each.needed is None else f"{each.more:,}"
+
+
+def left_out_lines(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """A line a run with its reason; many of one reason are counted."""
+    lines = []
+    for reason in dict.fromkeys(reason for _, reason in left_out):
+        paths = [path for path, why in left_out if why == reason]
+        more = f" and {len(paths) - 1} more" if len(paths) > ALIKE else ""
+        lines += [f"left out: {path}{more}: {reason}" for path in (paths[:1] if more else paths)]
+    return lines

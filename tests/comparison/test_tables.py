@@ -15,7 +15,7 @@ from rlcl.comparison.export import check_export, export
 from rlcl.comparison.pairs import Settings
 from rlcl.comparison.scores import gather
 from rlcl.comparison.tables import TABLES, Report
-from rlcl.comparison.terminal import decisive
+from rlcl.comparison.terminal import decisive, left_out_lines
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.statistics import summarize
 from rlcl.tracking.runs import find_runs
@@ -102,6 +102,13 @@ def test_of_many_pairs_those_with_the_best_are_shown(tmp_path: Path) -> None:
     assert 15 == len(made.comparisons)
     assert {"m5"} == {each.first for each in decisive(made)}
     assert 5 == len(decisive(made))
+
+
+def test_runs_left_out_for_one_reason_are_counted_where_they_are_many() -> None:
+    many = [(f"a{place}", "not run yet") for place in range(6)]
+    expected = ["left out: b: corrupt", "left out: a0 and 5 more: not run yet"]
+    assert expected == left_out_lines([("b", "corrupt"), *many])
+    assert 5 == len(left_out_lines(many[:5]))
 
 
 ROWS = [
