@@ -22,6 +22,7 @@ __all__ = ["sections"]
 
 LINES = 8  # of one chart: more cannot be told apart
 MAPS = 24  # heatmaps of R
+CELLS = 4000  # of all of them
 REPLICATIONS = 2_000
 THRESHOLDS = 61
 R_NOTE = "Rows: trained on last; columns: evaluated on; the stronger its colour, the better. Means over seeds."
@@ -35,9 +36,11 @@ def sections(groups: Sequence[Group], points: int) -> list[Section]:
     """
     found = comparisons(groups)
     groups = [c.groups[n, s] for c in found for n in c.learners for s in c.streams if (n, s) in c.groups]  # best first
-    maps = [r_figure(g, title=g.label, short=True) for g in groups[:MAPS] if len(g.names) > 1]
+    mapped = [g for g in groups if len(g.names) > 1]
+    mapped = mapped[: max(1, min(MAPS, CELLS // max((len(g.names) ** 2 for g in mapped), default=1)))]
+    maps = [r_figure(g, title=g.label, short=True) for g in mapped]
     tables = [figure for c in found for figure in (_aggregates(c), _by_stream(c))]
-    left_out = f" The first {MAPS} of {len(groups)} experiments." if len(groups) > MAPS else ""
+    left_out = f" The best {len(maps)} of {len(groups)} experiments." if len(groups) > len(maps) else ""
     return [
         Section("objective", "Objectives", tuple(f for f in [_objectives(groups)] if f)),
         Section("aggregates", "Which learner is best", tuple(f for f in tables if f)),
@@ -148,7 +151,7 @@ def _curves(found: Comparison, points: int) -> Figure | None:
         bands, drawn = {}, []
         for name in found.learners[:LINES]:
             group = found.groups.get((name, stream))
-            band = average_curve(group, max(12, points // 4)) if group else None
+            band = average_curve(group, max(12, points // max(4, len(found.streams)))) if group else None
             if band is not None and group is not None:
                 bands[name] = band
                 drawn.append(group)

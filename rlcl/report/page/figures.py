@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from rlcl.evaluation.results import Array, measure_named
+from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.evaluation.statistics import Summary
 from rlcl.report.page.curves import Band, over_seeds
 from rlcl.report.page.groups import Group
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 PANELS = 24  # drawings of one figure at most
+SIDE = 40  # rows and columns of R
+POINTS = 6000  # of all curves of a figure: what keeps the page of a long stream small
 FIRST = ("episode_return", "loss", "policy_loss", "value_loss", "entropy")
 LAST = ("lr", "gradient_norm")
 R_TOLD = (
@@ -53,12 +55,9 @@ def r_figure(group: Group, measure: str | None = None, title: str = "", short: b
     measure = measure or group.measure
     sign = 1 if measure_named(measure).higher_is_better else -1
     found = group.results(measure)
-    rows = [("before training", -1, _stacked([r.before for r in found], len(group.names)))]
-    trained = max((len(r.R) for r in found), default=0)
-    for t in range(trained):
-        values = _stacked([r.R[t] if t < len(r.R) else np.array([]) for r in found], len(group.names))
-        rows.append((f"after {group.names[t]}" if trained > 1 or len(group.names) == 1 else "after all", t, values))
-    rows = [row for row in rows if not np.isnan(row[2]).all()]
+    every = _r_rows(group, found)
+    rows = [every[i] for i in _spread(len(every), SIDE)]
+    columns = _spread(len(group.names), SIDE)
     means = [_mean(values) for _, _, values in rows]
     known = np.concatenate([m[np.isfinite(m)] for m in means]) if means else np.array([])
     bounded = len(known) > 0 and known.min() >= 0 and known.max() <= 1
@@ -66,18 +65,31 @@ def r_figure(group: Group, measure: str | None = None, title: str = "", short: b
     cells, data = [], []
     for (label, t, values), mean in zip(rows, means, strict=True):
         row = [Cell(label, heading=True)]
-        for j, name in enumerate(group.names):
+        for j in columns:
+            name = group.names[j]
             row.append(_r_cell(sign, values[:, j], float(mean[j]), scale, f"{label}, on {name}", t == j))
             each = sign * values[:, j]
             data.append((label, name, _known(sign * float(mean[j])), _known(_deviation(each)), len(each)))
         cells.append(tuple(row))
+    whole = len(rows) == len(every) and len(columns) == len(group.names)
+    thinned = "" if whole else f" {len(rows)} of {len(every)} rows, {len(columns)} of {len(group.names)} columns."
     better = "" if sign > 0 else " A loss: lower is better."
     return Figure(
         title or f"{called(measure).capitalize()} on each experience after training on each",
-        f"{R_TOLD if not short else ''}{better} {_seeds_of_mean(len(found))}".strip(),
+        f"{R_TOLD if not short else ''}{better} {_seeds_of_mean(len(found))}{thinned}".strip(),
         Data(f"R-{called(measure)}", ("trained on", "evaluated on", "mean", "deviation", "seeds"), tuple(data)),
-        table=Table(("", *(f"#{name}" for name in group.names)), tuple(cells), "heatmap"),
+        table=Table(("", *(f"#{group.names[j]}" for j in columns)), tuple(cells), "heatmap"),
     )
+
+
+def _r_rows(group: Group, found: Sequence[Results]) -> list[tuple[str, int, Array]]:
+    """(what was trained on, its index, (seeds, experiences) values) of each row that holds anything."""
+    size, trained = len(group.names), max((len(r.R) for r in found), default=0)
+    rows = [("before training", -1, _stacked([r.before for r in found], size))]
+    for t in range(trained):
+        name = group.names[t] if trained == size else "all" if trained == 1 else f"experience {t + 1}"
+        rows.append((f"after {name}", t, _stacked([r.R[t] if t < len(r.R) else np.array([]) for r in found], size)))
+    return [row for row in rows if not np.isnan(row[2]).all()]
 
 
 def _r_cell(sign: int, values: Array, mean: float, scale: Scale, told: str, own: bool) -> Cell:
@@ -92,7 +104,8 @@ def _r_cell(sign: int, values: Array, mean: float, scale: Scale, told: str, own:
 def performance_figure(group: Group, points: int) -> Figure:
     """The decisive measure on each experience over time, each in a panel in which its own training is shaded."""
     measure, ends = group.measure, dict(group.boundaries)
-    chosen = [int(j) for j in np.linspace(0, len(group.names) - 1, min(len(group.names), PANELS))]
+    chosen = _spread(len(group.names), PANELS)
+    points = min(points, max(12, POINTS // len(group.names)))
     bands = {j: found for j in range(len(group.names)) if (found := _evaluated(group, measure, j, points)) is not None}
     mean = average_curve(group, points) if len(group.names) > 1 else None
     span = _common_span([*bands.values(), *([mean] if mean else [])])
@@ -142,6 +155,8 @@ def kept_figure(group: Group) -> Figure | None:
     last = group.sign * np.array([r.R[-1] for r in found])
     known = np.concatenate([learned.ravel(), last.ravel()])
     known = known[np.isfinite(known)]
+    if not len(known):
+        return None
     low, high = (0.0, 1.0) if known.min() >= 0 and known.max() <= 1 else (float(known.min()), float(known.max()))
     scale = Scale(low, high, PLOT.start, PLOT.end)
     rows, data = [], []
@@ -284,6 +299,11 @@ def row_scale(found: Iterable[Summary], each: Iterable[Sequence[float]]) -> Scal
 
 def ends_told(low: float, high: float) -> str:
     return f"{plain(low)} … {plain(high)}"
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers up to ``count``, evenly spread, the first and the last among them."""
+    return [int(i) for i in np.linspace(0, count - 1, min(count, most))]
 
 
 def _stacked(rows: Sequence[Array], size: int) -> Array:
