@@ -149,7 +149,9 @@ def curves_figure(group: Group, points: int) -> Figure | None:
         for name, band in bands.items()
     ]  # fmt: skip
     bucket = max(band.bucket for band in bands.values())
+    silent = ", ".join(str(seed.run.seed) for seed in group.seeds if not seed.events)
     told = f" Each point is the mean of up to {bucket:,} values of a seed." if bucket > 1 else ""
+    told += f" Without seed {silent}, whose events are absent or damaged." if silent else ""
     return Figure(
         "What the learner said while it learned",
         f"{seeds_told(len(group.seeds))}. Vertical lines: boundaries.{told}",
