@@ -26,14 +26,13 @@ from rlcl.report.page.about import (
 from rlcl.report.page.figures import (
     called,
     curves_figure,
-    kept_figure,
     metrics_figure,
     performance_figure,
     probes_figure,
-    r_figure,
     transfer_figures,
 )
 from rlcl.report.page.groups import Group, cells_of, grouped
+from rlcl.report.page.matrix import kept_figure, r_figure
 from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run

@@ -12,8 +12,9 @@ from rlcl.evaluation.aggregates import bootstrap, interquartile_mean, mean, medi
 from rlcl.evaluation.statistics import summarize
 from rlcl.report.page.about import badge, met, spent, verdict
 from rlcl.report.page.curves import Band
-from rlcl.report.page.figures import average_curve, called, ends_told, r_figure, row_scale
+from rlcl.report.page.figures import average_curve, called, ends_told, inner_boundaries, known_or_none, row_scale
 from rlcl.report.page.groups import Group
+from rlcl.report.page.matrix import r_figure
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Section, Table, band_rows, interval_text, number
 from rlcl.report.page.scores import Comparison, comparisons
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart
@@ -22,6 +23,7 @@ __all__ = ["sections"]
 
 LINES = 8  # of one chart: more cannot be told apart
 MAPS = 24  # heatmaps of R
+CELLS = 4000  # of all of them
 REPLICATIONS = 2_000
 THRESHOLDS = 61
 R_NOTE = "Rows: trained on last; columns: evaluated on; the stronger its colour, the better. Means over seeds."
@@ -35,9 +37,11 @@ def sections(groups: Sequence[Group], points: int) -> list[Section]:
     """
     found = comparisons(groups)
     groups = [c.groups[n, s] for c in found for n in c.learners for s in c.streams if (n, s) in c.groups]  # best first
-    maps = [r_figure(g, title=g.label, short=True) for g in groups[:MAPS] if len(g.names) > 1]
+    mapped = [g for g in groups if len(g.names) > 1]
+    mapped = mapped[: max(1, min(MAPS, CELLS // max((len(g.names) ** 2 for g in mapped), default=1)))]
+    maps = [r_figure(g, title=g.label, short=True) for g in mapped]
     tables = [figure for c in found for figure in (_aggregates(c), _by_stream(c))]
-    left_out = f" The first {MAPS} of {len(groups)} experiments." if len(groups) > MAPS else ""
+    left_out = f" The best {len(maps)} of {len(groups)} experiments." if len(groups) > len(maps) else ""
     return [
         Section("objective", "Objectives", tuple(f for f in [_objectives(groups)] if f)),
         Section("aggregates", "Which learner is best", tuple(f for f in tables if f)),
@@ -75,7 +79,7 @@ def _aggregates(found: Comparison) -> Figure | None:
         plot = Cell(plot=interval_plot(value, low, high, scale, points))
         texts = [interval_text(low, high), *map(number, told), str(len(scores))]
         rows.append((Cell(name, heading=True), plot, *map(Cell, texts)))
-        data.append((name, value, _known(low), _known(high), *told, len(scores)))
+        data.append((name, value, known_or_none(low), known_or_none(high), *told, len(scores)))
     decisive = "mean" if single else "IQM"
     interval = "95 % Student interval over seeds" if single else "95 % interval by the stratified bootstrap"
     scaled = " Scores are brought to [0, 1] between the worst and the best run of each stream." if found.scaled else ""
@@ -107,8 +111,8 @@ def _by_stream(found: Comparison) -> Figure | None:
             if summary is not None and math.isfinite(summary.half_width):
                 text += f" ± {number(summary.half_width)}"
             cells.append(Cell(text))
-            data.append((name, stream, *((None,) * 3 if summary is None else map(_known, (summary.mean, summary.low,
-                                                                                        summary.high)))))  # fmt: skip
+            told = () if summary is None else (summary.mean, summary.low, summary.high)
+            data.append((name, stream, *(map(known_or_none, told) if told else (None, None, None))))
         rows.append(tuple(cells))
     return Figure(
         f"{found.metric} on each stream",
@@ -148,13 +152,13 @@ def _curves(found: Comparison, points: int) -> Figure | None:
         bands, drawn = {}, []
         for name in found.learners[:LINES]:
             group = found.groups.get((name, stream))
-            band = average_curve(group, max(12, points // 4)) if group else None
+            band = average_curve(group, max(12, points // max(4, len(found.streams)))) if group else None
             if band is not None and group is not None:
                 bands[name] = band
                 drawn.append(group)
                 rows += [(stream, *row) for row in band_rows(name, band)]
         if bands:
-            boundaries = [step for _, step in drawn[0].boundaries[:-1]]
+            boundaries = inner_boundaries(drawn[0])
             told = f"mean {called(found.measure)} over experiences, by step, {stream}"
             panels.append(
                 Panel(stream, _lines(bands, told, "step", None, boundaries if len(found.streams) == 1 else ()))
@@ -203,7 +207,7 @@ def _transfer(found: Comparison) -> list[Figure]:
             f"{name} ({called(found.measure)})",
             f"{better} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is 0.",
             Data(name, ("experiment", "mean", "low", "high"),
-                 tuple((g.label, *map(_known, (s.mean, s.low, s.high))) for g, s in known)),
+                 tuple((g.label, *map(known_or_none, (s.mean, s.low, s.high))) for g, s in known)),
             table=Table(("experiment", ends_told(scale.low, scale.high), "#mean", "#interval"), tuple(rows),
                         "plots"),
         ))  # fmt: skip
@@ -243,7 +247,3 @@ def _objectives(groups: Sequence[Group]) -> Figure | None:
         Data("objectives", ("experiment", "conditions", "verdict"), data),
         table=Table(("experiment", "conditions", "verdict"), tuple(rows)),
     )  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None

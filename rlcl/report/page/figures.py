@@ -1,4 +1,4 @@
-"""The figures of one experiment: R, performance over time, forgetting and transfer, curves, probes."""
+"""The figures of one experiment: performance over time, forgetting and transfer, learning curves, probes."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from rlcl.evaluation.results import Array, measure_named
+from rlcl.evaluation.results import measure_named
 from rlcl.evaluation.statistics import Summary
 from rlcl.report.page.curves import Band, over_seeds
 from rlcl.report.page.groups import Group
-from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, band_rows, heat, interval_text, number
+from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, band_rows, interval_text, number
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart, plain, span_of
 from rlcl.report.tables import COSTS
 
 __all__ = [
+    "PLOT",
     "average_curve",
+    "called",
     "curves_figure",
-    "kept_figure",
+    "ends_told",
+    "inner_boundaries",
+    "known_or_none",
     "metrics_figure",
     "performance_figure",
     "probes_figure",
-    "r_figure",
-    "seeds_told",
+    "row_scale",
+    "seeds_of_mean",
+    "spread",
     "transfer_figures",
 ]
 
+BOUNDARIES = 30  # lines of a drawing
 PANELS = 24  # drawings of one figure at most
+POINTS = 6000  # of all curves of a figure: what keeps the page of a long stream small
 FIRST = ("episode_return", "loss", "policy_loss", "value_loss", "entropy")
 LAST = ("lr", "gradient_norm")
-R_TOLD = (
-    "Rows: trained on last; columns: evaluated on; the stronger its colour, the better; outlined: the experience just "
-    "trained on."
-)
 PLOT = Scale(0, 1, 8, 172)  # places of an interval within a row
 
 
@@ -48,55 +51,15 @@ def seeds_told(count: int) -> str:
     return f"Mean and 95 % Student interval over {count} seeds" if count > 1 else "A single seed, so without interval"
 
 
-def r_figure(group: Group, measure: str | None = None, title: str = "", short: bool = False) -> Figure:
-    """R as a heatmap that is a table: what was trained on last down, what was evaluated across."""
-    measure = measure or group.measure
-    sign = 1 if measure_named(measure).higher_is_better else -1
-    found = group.results(measure)
-    rows = [("before training", -1, _stacked([r.before for r in found], len(group.names)))]
-    trained = max((len(r.R) for r in found), default=0)
-    for t in range(trained):
-        values = _stacked([r.R[t] if t < len(r.R) else np.array([]) for r in found], len(group.names))
-        rows.append((f"after {group.names[t]}" if trained > 1 or len(group.names) == 1 else "after all", t, values))
-    rows = [row for row in rows if not np.isnan(row[2]).all()]
-    means = [_mean(values) for _, _, values in rows]
-    known = np.concatenate([m[np.isfinite(m)] for m in means]) if means else np.array([])
-    bounded = len(known) > 0 and known.min() >= 0 and known.max() <= 1
-    scale = Scale(*((0.0, 1.0) if bounded or not len(known) else (float(known.min()), float(known.max()))), 0, 1)
-    cells, data = [], []
-    for (label, t, values), mean in zip(rows, means, strict=True):
-        row = [Cell(label, heading=True)]
-        for j, name in enumerate(group.names):
-            row.append(_r_cell(sign, values[:, j], float(mean[j]), scale, f"{label}, on {name}", t == j))
-            each = sign * values[:, j]
-            data.append((label, name, _known(sign * float(mean[j])), _known(_deviation(each)), len(each)))
-        cells.append(tuple(row))
-    better = "" if sign > 0 else " A loss: lower is better."
-    return Figure(
-        title or f"{called(measure).capitalize()} on each experience after training on each",
-        f"{R_TOLD if not short else ''}{better} {_seeds_of_mean(len(found))}".strip(),
-        Data(f"R-{called(measure)}", ("trained on", "evaluated on", "mean", "deviation", "seeds"), tuple(data)),
-        table=Table(("", *(f"#{name}" for name in group.names)), tuple(cells), "heatmap"),
-    )
-
-
-def _r_cell(sign: int, values: Array, mean: float, scale: Scale, told: str, own: bool) -> Cell:
-    if math.isnan(mean):
-        return Cell("", told=f"{told}: not measured")
-    deviation = _deviation(values)
-    spread = f" ± {number(deviation)} over {len(values)} seeds" if math.isfinite(deviation) else ""
-    shown = f"{sign * mean:.2f}" if abs(mean) < 10 else f"{sign * mean:,.0f}"
-    return heat(shown, scale(mean), f"{told}: {number(sign * mean)}{spread}", "own" if own else "")
-
-
 def performance_figure(group: Group, points: int) -> Figure:
     """The decisive measure on each experience over time, each in a panel in which its own training is shaded."""
     measure, ends = group.measure, dict(group.boundaries)
-    chosen = [int(j) for j in np.linspace(0, len(group.names) - 1, min(len(group.names), PANELS))]
+    chosen = spread(len(group.names), PANELS)
+    points = min(points, max(12, POINTS // len(group.names)))
     bands = {j: found for j in range(len(group.names)) if (found := _evaluated(group, measure, j, points)) is not None}
     mean = average_curve(group, points) if len(group.names) > 1 else None
     span = _common_span([*bands.values(), *([mean] if mean else [])])
-    boundaries = [step for _, step in group.boundaries[:-1]]
+    boundaries = inner_boundaries(group)
     single = len(group.boundaries) == len(group.names) > 1
     panels = []
     if mean is not None:
@@ -132,34 +95,6 @@ def average_curve(group: Group, points: int) -> Band | None:
     return over_seeds(curves, points)
 
 
-def kept_figure(group: Group) -> Figure | None:
-    """What is left in the end of what was learned, an experience a row; None for a single experience."""
-    found = group.results()
-    size = len(group.names)
-    if size < 2 or any(r.R.shape != (size, size) for r in found):
-        return None
-    learned = group.sign * np.array([np.diag(r.R) for r in found])
-    last = group.sign * np.array([r.R[-1] for r in found])
-    known = np.concatenate([learned.ravel(), last.ravel()])
-    known = known[np.isfinite(known)]
-    low, high = (0.0, 1.0) if known.min() >= 0 and known.max() <= 1 else (float(known.min()), float(known.max()))
-    scale = Scale(low, high, PLOT.start, PLOT.end)
-    rows, data = [], []
-    for j, name in enumerate(group.names):
-        a, b = float(np.mean(learned[:, j])), float(np.mean(last[:, j]))
-        plot = interval_plot(b, min(a, b), max(a, b), scale, (a,), 1 if group.sign * (b - a) < 0 else 2)
-        texts = [Cell(number(v)) for v in (a, b, b - a)]
-        rows.append((Cell(name, heading=True), Cell(plot=plot), *texts))
-        data.append((name, _known(a), _known(b), _known(b - a)))
-    return Figure(
-        "What was learned, and what is left of it",
-        f"Small dot: {called(group.measure)} after its own training; large dot: at the end. "
-        f"{_seeds_of_mean(len(found))}",
-        Data("kept", ("experience", "after its own training", "at the end", "change"), tuple(data)),
-        table=Table(("", ends_told(low, high), "#after its training", "#at the end", "#change"), tuple(rows), "plots"),
-    )
-
-
 def transfer_figures(group: Group) -> list[Figure]:
     """Forgetting and transfer of all kinds; those relative to the greatest performance have a scale of their own."""
     names = [n for n in group.summaries if "transfer" in n or "forgetting" in n]
@@ -185,7 +120,7 @@ def metrics_figure(group: Group, names: Sequence[str], title: str, note: str = "
         interval = interval_text(summary.low, summary.high)
         rows.append((Cell(name, heading=True), Cell(plot=plot), Cell(number(summary.mean)), Cell(interval)))
     columns = ("metric", "mean", "low", "high", *(f"seed {s.run.seed}" for s in group.seeds))
-    data = [(n, _known(s.mean), _known(s.low), _known(s.high), *each[n]) for n, s in found.items()]
+    data = [(n, known_or_none(s.mean), known_or_none(s.low), known_or_none(s.high), *each[n]) for n, s in found.items()]
     return Figure(
         title,
         f"{note}{seeds_told(len(group.seeds))}"
@@ -207,14 +142,16 @@ def curves_figure(group: Group, points: int) -> Figure | None:
             bands[name] = found
     if not bands:
         return None
-    boundaries = [step for _, step in group.boundaries[:-1]]
+    boundaries = inner_boundaries(group)
     panels = [
         Panel(f"{name.replace('_', ' ')} ({band.seeds} seed{'s' * (band.seeds > 1)})",
               _chart(band, f"{name.replace('_', ' ')}, by step", None, boundaries))
         for name, band in bands.items()
     ]  # fmt: skip
     bucket = max(band.bucket for band in bands.values())
+    silent = ", ".join(str(seed.run.seed) for seed in group.seeds if not seed.events)
     told = f" Each point is the mean of up to {bucket:,} values of a seed." if bucket > 1 else ""
+    told += f" Without seed {silent}, whose events are absent or damaged." if silent else ""
     return Figure(
         "What the learner said while it learned",
         f"{seeds_told(len(group.seeds))}. Vertical lines: boundaries.{told}",
@@ -231,7 +168,7 @@ def probes_figure(group: Group, points: int) -> Figure | None:
     bands = {name: found for name in names if (found := _evaluated(group, name, None, points)) is not None}
     if not bands:
         return None
-    boundaries = [step for _, step in group.boundaries[:-1]]
+    boundaries = inner_boundaries(group)
     return Figure(
         "Probes of the network",
         f"Signs of lost plasticity, by step. {seeds_told(len(group.seeds))}.",
@@ -239,6 +176,12 @@ def probes_figure(group: Group, points: int) -> Figure | None:
              tuple(row for name, band in bands.items() for row in band_rows(name, band))),
         tuple(Panel(name, _chart(band, f"{name}, by step", None, boundaries)) for name, band in bands.items()),
     )  # fmt: skip
+
+
+def inner_boundaries(group: Group) -> list[float]:
+    """The steps at which an experience follows another; none where they are too many to be told apart."""
+    steps = [step for _, step in group.boundaries[:-1]]
+    return steps if len(steps) <= BOUNDARIES else []
 
 
 def _evaluated(group: Group, metric: str, experience: int | None, points: int) -> Band | None:
@@ -283,29 +226,22 @@ def row_scale(found: Iterable[Summary], each: Iterable[Sequence[float]]) -> Scal
 
 
 def ends_told(low: float, high: float) -> str:
+    """The heading of a column of drawings: the ends of its scale."""
     return f"{plain(low)} … {plain(high)}"
 
 
-def _stacked(rows: Sequence[Array], size: int) -> Array:
-    return np.stack([np.pad(row, (0, size - len(row)), constant_values=np.nan) for row in rows])
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers up to ``count``, evenly spread, the first and the last among them."""
+    return [int(i) for i in np.linspace(0, count - 1, min(count, most))]
 
 
-def _mean(values: Array) -> Array:
-    count = (~np.isnan(values)).sum(0)
-    mean: Array = np.divide(np.nansum(values, 0), count, out=np.full(values.shape[1], np.nan), where=count > 0)
-    return mean
-
-
-def _deviation(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-
-
-def _known(value: float) -> float | None:
+def known_or_none(value: float) -> float | None:
+    """A number to download: six digits, None for an absent one."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _seeds_of_mean(count: int) -> str:
+def seeds_of_mean(count: int) -> str:
+    """How many seeds a mean without interval is of."""
     return f"Mean over {count} seeds." if count > 1 else "A single seed."
 
 

@@ -54,16 +54,18 @@ class Seed:
 
     @cached_property
     def events(self) -> Curves:
-        """Steps and values of everything that the learner said, by name."""
+        """Steps and values of everything that the learner said, by name; nothing where the file is damaged."""
         found: dict[str, tuple[list[float], list[float]]] = {}
-        for row in read_lines(self.run.path / "events.jsonl"):
-            step = row.pop("step", None)
-            row.pop("time", None)
-            for name, value in row.items():
-                if isinstance(value, int | float) and step is not None:
+        try:
+            for row in read_lines(self.run.path / "events.jsonl"):
+                step = row.pop("step")
+                row.pop("time", None)
+                for name, value in row.items():
                     steps, values = found.setdefault(name, ([], []))
-                    steps.append(step)
-                    values.append(value)
+                    steps.append(float(step))
+                    values.append(float(value))
+        except (RlclError, AttributeError, KeyError, TypeError, ValueError):
+            return {}
         return {name: (np.array(steps), np.array(values)) for name, (steps, values) in found.items()}
 
     @cached_property

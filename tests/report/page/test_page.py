@@ -221,10 +221,13 @@ def test_damaged_runs_are_named_and_the_others_shown(runs: Path, tmp_path: Path)
     shutil.copytree(runs / "digits", tmp_path / "digits")
     (seed,) = (tmp_path / "digits").glob("*/seed1")
     (seed / "summary.json").write_text("{")
+    (other,) = (tmp_path / "digits").glob("*/seed2")
+    (other / "events.jsonl").write_text('{"step": 1}\nno JSON\n')
     text = make_page(find_runs(tmp_path), "digits")
     assert "1 run is left out" in text
     assert "summary.json is damaged" in text
     assert "over 2 seeds" in text
+    assert "Without seed 2, whose events are absent or damaged." in text
 
 
 def test_a_run_that_has_not_finished_shows_what_there_is(runs: Path, tmp_path: Path) -> None:
