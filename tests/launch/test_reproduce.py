@@ -18,8 +18,8 @@ from rlcl.commands import main
 from rlcl.errors import ConfigError, RlclError
 from rlcl.experiment import load_experiment
 from rlcl.launch.published import load_protocol, protocol_files, published_folder
-from rlcl.launch.reproduce import markdown, read_results, reproduce, write_results
-from rlcl.launch.sides import Row, Run, Side
+from rlcl.launch.reproduce import kind_of_row, markdown, read_results, reproduce, write_results
+from rlcl.launch.sides import Drawn, Row, Run, Side
 from rlcl.launch.targets.mean import Mean
 from rlcl.training.trainer import Outcome
 from rlcl.types import Record
@@ -223,6 +223,10 @@ def test_what_is_committed_is_what_would_be_written() -> None:
     rows = read_results(results)
     assert {path.stem for path in MEANS} <= set(rows)
     assert results.with_suffix(".md").read_text() == markdown(rows, "published")
+    assert "reproduced" == rows["dohare2024-slowly-changing"]["verdict"]
+    for name, row in rows.items():
+        drawn = (results.parent / "published" / f"{name}.svg").exists()
+        assert issubclass(kind_of_row(row), Drawn) == drawn
 
 
 def test_a_file_of_something_else_is_not_replaced(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
