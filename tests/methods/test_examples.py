@@ -301,7 +301,7 @@ def test_interrupted_with_raw_inputs_it_ends_the_same(name: str, updates: int) -
         (AGem(capacity=9, stored="raw"), "avalanche"),
         (Gem(stored="raw"), "avalanche"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_learner_that_gives_encoded_inputs_alone_refuses_raw_ones(method: Any, host: str) -> None:
     with pytest.raises(UnsupportedError, match=r"learner.methods\[0\]: \w+ cannot serve .*; set stored: encoded"):
