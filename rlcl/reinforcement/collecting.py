@@ -83,7 +83,11 @@ class Collector:
         count = self.vector.num_envs
         self._returns, self._lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
         self._discounted = np.zeros(count)
-        self._reset()
+        try:
+            self._reset()
+        except BaseException:
+            self.close()  # processes that it may have
+            raise
 
     def _reset(self) -> None:
         observations, info = self.vector.reset(seed=self.source.seed)

@@ -200,6 +200,7 @@ OWN: Mapping[str, Case] = {
         lambda: cartpoles(80, num_envs=2),
         RunningNorm,
     ),
+    "dqn async": Case(dqn, lambda: cartpoles(24, num_envs=2, vectorization="async"), Identity),
     "dqn native": Case(
         lambda: dqn(gradient_steps=3, train_every=8, schedule=schedules.Linear()),
         lambda: cartpoles(80, num_envs=2, vectorization="native"),
