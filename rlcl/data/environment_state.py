@@ -23,6 +23,7 @@ from gymnasium.envs.classic_control import (
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
+from rlcl.data.action_masks import TellsMasks
 from rlcl.errors import DataError
 
 __all__ = ["environment_of_state", "environment_state", "restore_environment", "state_of_environment"]
@@ -38,6 +39,7 @@ WRAPPERS: Mapping[type, tuple[str, ...]] = {
     FrameStackObservation: ("obs_queue", "padding_value"),
     OrderEnforcing: ("_has_reset",),
     PassiveEnvChecker: (),
+    TellsMasks: (),
     TimeLimit: ("_elapsed_steps",),
 }
 SYNC = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")

@@ -12,6 +12,7 @@ import rlcl_envs  # noqa: F401  its import registers our environments
 from attrs import frozen
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlcl.data.action_masks import TellsMasks
 from rlcl.data.validation import check_environment
 from rlcl.data.workers import Workers
 from rlcl.errors import DataError, EnvironmentApiError, Problem, did_you_mean
@@ -85,8 +86,8 @@ class Environment:
                 )
             return self._native(count, mode)
         if self.vectorization == "async":
-            return Workers(self.make, count, mode, self.name)
-        return SyncVectorEnv([self.make] * count, autoreset_mode=mode)
+            return Workers(self._telling, count, mode, self.name)
+        return SyncVectorEnv([self._telling] * count, autoreset_mode=mode)
 
     def check(self) -> None:
         """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""
@@ -119,6 +120,10 @@ class Environment:
                 observation, _ = env.reset()
         env.close()
         return np.stack(seen)
+
+    def _telling(self) -> AnyEnv:
+        env = self.make()
+        return TellsMasks(env) if env.has_wrapper_attr("action_masks") else env
 
     def _wrapped(self) -> AnyEnv:
         assert not isinstance(self.env, str)

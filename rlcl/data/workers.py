@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
@@ -29,7 +28,7 @@ ANSWER = 10.0  # seconds in which a worker that has failed says why
 
 
 class Worker(gym.Wrapper[Any, Any, Any, Any]):
-    """One environment as its process has it: tells its state, what it allows, and whose mistake an error is.
+    """One environment as its process has it: tells its state, and whose mistake an error is.
 
     Args:
         env: the environment.
@@ -40,7 +39,6 @@ class Worker(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: AnyEnv, name: str, owner: int) -> None:
         super().__init__(env)
         self._name = name
-        self._masking = env.has_wrapper_attr("action_masks")
         if os.getpid() == owner:
             return
         # Ctrl-C reaches every process of a terminal: the owner decides what becomes of it, and ends its workers.
@@ -50,14 +48,11 @@ class Worker(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         with self._blaming():
-            observation, info = self.env.reset(seed=seed, options=options)
-            return observation, self._with_mask(info)
+            return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         with self._blaming():
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            over = terminated or truncated
-            return observation, reward, terminated, truncated, info if over else self._with_mask(info)
+            return self.env.step(action)
 
     @property
     def saved(self) -> dict[str, Any] | None:
@@ -67,11 +62,6 @@ class Worker(gym.Wrapper[Any, Any, Any, Any]):
     @saved.setter
     def saved(self, state: Mapping[str, Any]) -> None:
         environment_of_state(self.env, state)
-
-    def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
-        if not self._masking or "action_mask" in info:
-            return info
-        return {**info, "action_mask": np.asarray(self.env.get_wrapper_attr("action_masks")())}
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:

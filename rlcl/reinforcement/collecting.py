@@ -12,7 +12,7 @@ import torch
 from attrs import define, field, frozen
 from gymnasium.vector import VectorEnv
 
-from rlcl.data.action_masks import action_masks
+from rlcl.data.action_masks import action_masks, masks_that_followed
 from rlcl.data.environment_state import environment_state, restore_environment
 from rlcl.data.environments import Environment
 from rlcl.encoders.compose import observations_and_norm
@@ -38,14 +38,14 @@ class Step:
         rewards: (N,) float32, normalised where the encoder says so.
         terminated: (N,) bool, whether those states are terminal.
         ended: (N,) bool, whether the episode ended there, terminated or truncated.
-        info: of the environments.
+        masks: (N, K) bool, the actions that those states allow; None where environments do not say, or are not asked.
     """
 
     following: Array
     rewards: Array
     terminated: Array
     ended: Array
-    info: Mapping[str, Any]
+    masks: Array | None
 
 
 @define(eq=False)
@@ -124,7 +124,8 @@ class Collector:
         self.observations = observations
         if self.masked:
             self.masks = action_masks(self.vector, info)
-        return Step(following, given, terminated, ended, info)
+        masks = None if self.masks is None else masks_that_followed(self.masks, ended, info)
+        return Step(following, given, terminated, ended, masks)
 
     def encode(self, observations: Array) -> Array:
         """(N, *observation) raw to (N, *encoded) float32, by the present statistics."""

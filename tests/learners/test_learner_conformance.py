@@ -19,6 +19,7 @@ from harness import (
     differences,
     digit_stream,
     dqn,
+    environment_stream,
     heads_by_task,
     learn_all,
     learn_one,
@@ -34,10 +35,12 @@ from harness import (
     weights,
     without_rates,
 )
+from probes import Forbidding
 
 import rlcl.learners.schedules as schedules
 from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
+from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.frame_stack import FrameStack
@@ -199,6 +202,11 @@ OWN: Mapping[str, Case] = {
         lambda: dqn(double=True, dueling=True, n_step=3, prioritised=Prioritised(), tau=0.5, gradient_steps=-1),
         lambda: cartpoles(80, num_envs=2),
         RunningNorm,
+    ),
+    "dqn masks": Case(
+        lambda: dqn(double=True, n_step=2, prioritised=Prioritised()),
+        lambda: environment_stream(*[Environment(Forbidding, kwargs={"lenient": True}, name="f")] * 2, budget=40),
+        Identity,
     ),
     "dqn async": Case(dqn, lambda: cartpoles(24, num_envs=2, vectorization="async"), Identity),
     "dqn native": Case(
