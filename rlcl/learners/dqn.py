@@ -111,7 +111,8 @@ class Dqn(OffPolicyLearner):
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         if not isinstance(actions, gym.spaces.Discrete):
             raise UnsupportedError(
-                f"learner {self.name} chooses one of a few actions (Discrete), and these are {actions}; use sac or td3"
+                f"learner {self.name} chooses one of a few actions (Discrete), and these are {actions}; use "
+                f"{'ppo, sac or td3' if isinstance(actions, gym.spaces.Box) else 'ppo'}"
             )
         self._actions, self._start = int(actions.n), int(actions.start)
         outputs = self._actions + self.dueling

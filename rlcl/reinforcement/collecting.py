@@ -18,7 +18,7 @@ from rlcl.data.environments import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
-from rlcl.errors import DivergenceError
+from rlcl.reinforcement.watching import Watch
 from rlcl.types import Encoder
 
 __all__ = ["Collector", "Step"]
@@ -71,6 +71,7 @@ class Collector:
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
     fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
+    _watch: Watch = field(init=False)
     _observed: Encoder = field(init=False)
     _norm: RunningNorm | None = field(init=False)
     _returns: Array = field(init=False)
@@ -80,6 +81,7 @@ class Collector:
     def __attrs_post_init__(self) -> None:
         self._observed, self._norm = observations_and_norm(self.encoder)
         self.vector = self.source.make_vector()
+        self._watch = Watch(self.source.name, self.vector.single_observation_space)
         count = self.vector.num_envs
         self._returns, self._lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
         self._discounted = np.zeros(count)
@@ -110,6 +112,7 @@ class Collector:
         following = observations
         self._returns += rewards
         self._lengths += 1
+        self._watch.step(observations, rewards, self._lengths)
         self._fit(observations)
         given = self._normalized(rewards)
         if ended.any():
@@ -161,12 +164,7 @@ class Collector:
 
     def check(self) -> None:
         """Raises DivergenceError where the environments gave what is no number."""
-        returns = np.array([*self._returns, *(total for total, _ in self.episodes)])
-        for name, values in (("observations", self.observations), ("rewards", returns)):
-            if not np.isfinite(values).all():
-                raise DivergenceError(
-                    f"environment {self.source.name} gave {name} that are not finite while it was learned from; mend it"
-                )
+        self._watch.look(self.observations)
 
     def close(self) -> None:
         self.vector.close()
@@ -182,6 +180,7 @@ class Collector:
             "discounted": self._discounted,
             "episodes": [list(episode) for episode in self.episodes],
             "finished": self.finished,
+            "steps": self._watch.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -189,6 +188,7 @@ class Collector:
         self.episodes.clear()
         self.episodes.extend((float(total), int(length)) for total, length in state["episodes"])
         self.finished = state["finished"]
+        self._watch.steps = state.get("steps", 0)  # not in checkpoints from before it was counted
         if state["environments"] is None:
             logger.warning(
                 "environment %s cannot be saved in the middle of an episode: the %d in flight are started anew",

@@ -221,8 +221,11 @@ def test_priorities_follow_the_errors() -> None:
 
 
 def test_actions_that_are_not_a_few_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner dqn chooses one of a few actions .*use sac or td3"):
+    with pytest.raises(UnsupportedError, match=r"learner dqn chooses one of a few actions .*use ppo, sac or td3$"):
         prepared(dqn(), pendulums(20))
+    several = environment_stream(Environment(Forbidding, kwargs={"several": True}), budget=20)
+    with pytest.raises(UnsupportedError, match=r"these are MultiDiscrete.*; use ppo$"):
+        prepared(dqn(), several)
 
 
 def test_it_learns_to_balance_longer() -> None:
