@@ -14,13 +14,24 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.off_policy import Drawn, OffPolicyLearner, descend, followed, frozen_copy
+from rlcl.learners.fused_adam import lay_out
+from rlcl.learners.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import allowed, masked
 from rlcl.reinforcement.forward import Forward, forward_of
-from rlcl.reinforcement.values import bootstrapped, chosen, dueling_values, following_values, huber_loss
+from rlcl.reinforcement.passes import Passes, passes_of
+from rlcl.reinforcement.values import (
+    bootstrapped,
+    chosen,
+    dueling_gradient,
+    dueling_values,
+    following_values,
+    huber_gradient,
+    huber_loss,
+    spread,
+)
 from rlcl.types import Batch, Network, OptimizerFactory
 
 __all__ = ["Dqn", "Exploration"]
@@ -89,7 +100,9 @@ class Dqn(OffPolicyLearner):
     _acting: Forward = field(init=False, default=None)
     _actions: int = field(init=False, default=0)
     _start: int = field(init=False, default=0)
-    _weights: list[list[nn.Parameter]] = field(init=False, factory=list)  # of the network, and of its target
+    _passes: Passes = field(init=False, default=None)
+    _target_passes: Passes = field(init=False, default=None)
+    _weights: list[Tensor] = field(init=False, factory=list)  # of the network, and of its target
     _moves: int = field(init=False, default=0)  # of the target network that have been due
 
     @property
@@ -118,10 +131,13 @@ class Dqn(OffPolicyLearner):
         outputs = self._actions + self.dueling
         self.policy = tried(self.network.build(shape, outputs, 1), self.network, shape, outputs).to(self._setup.device)
         self._target = frozen_copy(self.policy)
-        self._weights = [list(self.policy.parameters()), list(self._target.parameters())]
-        self._optimizer = built_optimizer(self.optimizer, self._weights[0])
+        self._weights = [lay_out(module.parameters()) for module in (self.policy, self._target)]
+        self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
         self._acting = forward_of(self.policy)
         self.keep(shape, (), np.int64, num_envs)
+
+    def ready(self) -> None:
+        self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs
@@ -161,22 +177,20 @@ class Dqn(OffPolicyLearner):
 
     def improve(self, drawn: Drawn) -> Tensor:
         self._move_target()
-        with torch.no_grad():
-            # The target network rests within a round: one pass values what follows in all of its minibatches.
-            valued = allowed(self._values(self._target(drawn.following)), drawn.masks)
-            following = torch.split(valued, self.batch_size)
+        # The target network rests within a round: one pass values what follows in all of its minibatches.
+        valued = allowed(self._values(self._target_passes.forward(drawn.following)), drawn.masks)
+        following = torch.split(valued, self.batch_size)
         for batch, values in zip(drawn.split(self.batch_size), following, strict=True):
             online = None
             if self.double:
-                with torch.no_grad():
-                    online = allowed(self.outputs(batch.following), batch.masks)
+                online = allowed(self._values(self._passes.forward(batch.following)), batch.masks)
             wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
             self.batch = Batch(batch.observations)
-            predicted = chosen(self.outputs(batch.observations), batch.actions)
-            loss = huber_loss(predicted, wanted, batch.weights)
-            descend(self._optimizer, loss, self._weights[0])
-        predicted = predicted.detach()
-        self.log(loss=loss.detach(), value=predicted.mean())
+            predicted = chosen(self._values(self._passes.forward(batch.observations)), batch.actions)
+            gradient = spread(huber_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
+            self._passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
+            self._optimizer.step()
+        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean())
         return predicted - wanted
 
     def _move_target(self) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import repeat
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from attrs import define, field
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
@@ -22,7 +21,7 @@ from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.priorities import Priorities, Prioritised
 from rlcl.reinforcement.replay import ReplayBuffer
 
-__all__ = ["Drawn", "OffPolicyLearner", "descend", "followed", "frozen_copy"]
+__all__ = ["Drawn", "OffPolicyLearner", "followed", "frozen_copy"]
 
 Array = np.ndarray[Any, Any]
 
@@ -251,26 +250,20 @@ class OffPolicyLearner(ReinforcementLearner):
         self.load_own_state(state["own"])
 
 
-def descend(optimizer: Optimizer, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-    """One step of an optimizer down a loss, whose gradient reaches these parameters alone."""
-    for parameter in parameters:
-        parameter.grad = None
-    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-    optimizer.step()
-
-
 def frozen_copy(module: nn.Module) -> nn.Module:
     """A module with the same weights, which no gradient reaches."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
-def followed(targets: list[nn.Parameter], sources: list[nn.Parameter], share: float) -> None:
-    """Moves targets by a share of the way towards their sources, ``target + share (source - target)``.
+def followed(target: Tensor, source: Tensor, share: float) -> None:
+    """Moves a target's weights by a share of the way towards their source, ``target + share (source - target)``.
+
+    Args:
+        target, source: (W,) all weights, as :func:`rlcl.learners.fused_adam.lay_out` gives them.
 
     Source: Lillicrap et al. 2016, Continuous control with deep reinforcement learning, algorithm 1.
     """
-    with torch.no_grad():
-        if share == 1:
-            torch._foreach_copy_(cast(list[Tensor], targets), cast(list[Tensor], sources))
-        else:
-            torch._foreach_lerp_(cast(list[Tensor], targets), cast(list[Tensor], sources), share)
+    if share == 1:
+        target.copy_(source)
+    else:
+        target.lerp_(source, share)

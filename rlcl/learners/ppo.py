@@ -13,16 +13,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
-from rlcl.learners.reinforcement import ReinforcementLearner, forget_gradients
+from rlcl.learners.reinforcement import ReinforcementLearner
 from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import ActionDistribution, allowed, distribution_over, free_parameters, masked
-from rlcl.reinforcement.actor_critic import ActorCritic, scale_orthogonal
+from rlcl.reinforcement.actor_critic import ActorCritic, ActorCriticPasses, scale_orthogonal
 from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.forward import Forward, forward_of
-from rlcl.reinforcement.losses import clipped_surrogate, value_loss
+from rlcl.reinforcement.losses import (
+    clipped_surrogate,
+    clipped_surrogate_gradient,
+    value_loss,
+    value_loss_gradient,
+)
+from rlcl.reinforcement.passes import give_gradient
 from rlcl.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.reinforcement.rollout import Rollout, rolled_out
 from rlcl.types import Batch, Network, OptimizerFactory
@@ -92,6 +99,7 @@ class Ppo(ReinforcementLearner):
 
     policy: ActorCritic = field(init=False, default=None)
     _optimizer: Optimizer = field(init=False, default=None)
+    _passes: ActorCriticPasses = field(init=False, default=None)
     _distribution: ActionDistribution = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _num_envs: int = field(init=False, default=1)
@@ -120,10 +128,15 @@ class Ppo(ReinforcementLearner):
             scale_orthogonal(networks[1], [1.0])
         free = free_parameters(self._distribution, self.log_std)
         self.policy = ActorCritic(networks[0], None if self.shared else networks[1], free).to(self._setup.device)
-        self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
+        parameters = list(self.policy.parameters())
+        lay_out(parameters)
+        self._optimizer = built_optimizer(self.optimizer, parameters)
         self._acting = forward_of(self.policy.actor)
         self._shuffle = self._setup.seeds.child("shuffle").torch()
         self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
+
+    def ready(self) -> None:
+        self._passes = ActorCriticPasses(self.policy)
 
     @property
     def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
@@ -176,7 +189,7 @@ class Ppo(ReinforcementLearner):
         states, actions = self._tensor(rollout.states), self._tensor(rollout.actions)
         masks = None if rollout.masks is None else self._tensor(rollout.masks)
         with evaluating(self.policy):
-            outputs, known = self.policy.both(states)
+            outputs, known = self._passes.forward(states)
             log_probs = self._distribution.log_prob(allowed(outputs[:rows], masks), self._free, actions)
         values, following = rollout.values_and_next(known.cpu().numpy())
         advantages = generalized_advantages(
@@ -200,24 +213,24 @@ class Ppo(ReinforcementLearner):
         """One pass over a rollout; False where the policy has moved far enough."""
         for part in self._minibatches(columns):
             self.batch = Batch(part["observations"])
-            outputs, values = self.policy.both(part["observations"])
-            outputs = allowed(outputs, part.get("masks"))
-            log_ratio = self._distribution.log_prob(outputs, self._free, part["actions"]) - part["log_probs"]
+            outputs, values = self._passes.forward(part["observations"])
+            outputs, actions, free = allowed(outputs, part.get("masks")), part["actions"], self._free.detach()
+            log_ratio = self._distribution.log_prob(outputs, free, actions) - part["log_probs"]
             advantages = part["advantages"]
             if self.normalize_advantages and len(advantages) > 1:
                 advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            policy_loss = clipped_surrogate(log_ratio, advantages, clip)
-            error = value_loss(values, part["returns"])
-            entropy = self._distribution.entropy(outputs, self._free).mean() if last or self.entropy_weight else None
             if last or self.target_kl is not None:
-                kl = self._told(log_ratio.detach(), policy_loss, error, entropy, clip)
+                entropy = self._distribution.entropy(outputs, free).mean()
+                policy_loss = clipped_surrogate(log_ratio, advantages, clip)
+                self.log(policy_loss=policy_loss, value_loss=value_loss(values, part["returns"]), entropy=entropy)
+                kl = self._moved(log_ratio, clip)
                 if self.target_kl is not None and kl > 1.5 * self.target_kl:
                     return False
-            loss = policy_loss + self.value_weight * error
-            if entropy is not None and self.entropy_weight:
-                loss = loss - self.entropy_weight * entropy
-            forget_gradients(self._optimizer)
-            torch.autograd.backward(loss)
+            by_log_prob = clipped_surrogate_gradient(log_ratio, advantages, clip)
+            by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, -self.entropy_weight)
+            self._passes.backward(by_outputs, value_loss_gradient(values, part["returns"]).mul_(self.value_weight))
+            if self.policy.free is not None:
+                give_gradient(self.policy.free, by_free)
             self._optimizer.step()
         return True
 
@@ -228,18 +241,16 @@ class Ppo(ReinforcementLearner):
         if size >= rows:
             yield columns
             return
-        for chosen in torch.split(torch.randperm(rows, generator=self._shuffle), size):
-            rows_of = chosen.to(self._setup.device)
-            yield {name: column.index_select(0, rows_of) for name, column in columns.items()}
+        order = torch.randperm(rows, generator=self._shuffle).to(self._setup.device)
+        parts = [torch.split(column.index_select(0, order), size) for column in columns.values()]
+        yield from (dict(zip(columns, part, strict=True)) for part in zip(*parts, strict=True))
 
-    def _told(
-        self, log_ratio: Tensor, policy_loss: Tensor, error: Tensor, entropy: Tensor | None, clip: float | None
-    ) -> float:
+    def _moved(self, log_ratio: Tensor, clip: float | None) -> float:
+        """``approx_kl``: how far the policy is from that of the rollout."""
         ratio = log_ratio.exp()
         kl = float((ratio - 1 - log_ratio).mean())
         outside = 0.0 if clip is None else float(((ratio - 1).abs() > clip).float().mean())
-        told = {"policy_loss": policy_loss, "value_loss": error} | ({} if entropy is None else {"entropy": entropy})
-        self.log(approx_kl=kl, clip_fraction=outside, **{name: value.detach() for name, value in told.items()})
+        self.log(approx_kl=kl, clip_fraction=outside)
         return kl
 
     def learner_state(self) -> dict[str, Any]:

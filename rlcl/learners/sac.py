@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -15,14 +15,16 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.learners.critics import critics, rows
-from rlcl.learners.off_policy import Drawn, OffPolicyLearner, descend, followed, frozen_copy
+from rlcl.learners.fused_adam import lay_out
+from rlcl.learners.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.reinforcement.bounded import LOG_STD, Bounded, bounded, squashed
+from rlcl.reinforcement.bounded import LOG_STD, Bounded, bounded, squashed, squashed_gradient
 from rlcl.reinforcement.forward import Forward, forward_of
+from rlcl.reinforcement.passes import Passes, passes_of
 from rlcl.reinforcement.twins import Apart, Twins
-from rlcl.reinforcement.values import bootstrapped, twin_loss
+from rlcl.reinforcement.values import bootstrapped, twin_gradient, twin_loss
 from rlcl.types import Batch, Network, OptimizerFactory
 
 __all__ = ["Sac"]
@@ -66,7 +68,8 @@ class Sac(OffPolicyLearner):
     _log_temperature: nn.Parameter = field(init=False, default=None)
     _temperature_optimizer: Optimizer | None = field(init=False, default=None)
     _wanted_entropy: float = field(init=False, default=0.0)
-    _weights: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
+    _passes: dict[str, Passes] = field(init=False, factory=dict)
+    _weights: dict[str, Tensor] = field(init=False, factory=dict)
     _actions: Bounded = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _noise: torch.Generator = field(init=False, default=None)
@@ -87,6 +90,10 @@ class Sac(OffPolicyLearner):
     def targets(self) -> Mapping[str, nn.Module]:
         return {"critic": self._target}
 
+    @property
+    def _networks(self) -> dict[str, nn.Module]:
+        return {**self.modules, "target": self._target}
+
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         device, name = self._setup.device, self.name
         self._actions = bounded(actions, name)
@@ -94,9 +101,10 @@ class Sac(OffPolicyLearner):
         self.actor = tried(self.network.build(shape, 2 * numbers, 1), self.network, shape, 2 * numbers).to(device)
         self.critic = critics(self.network, math.prod(shape) + numbers).to(device)
         self._target = frozen_copy(self.critic)
-        modules = {**self.modules, "target": self._target}
-        self._weights = {key: list(module.parameters()) for key, module in modules.items()}
-        self._optimizers = {key: built_optimizer(self.optimizer, self._weights[key]) for key in self.modules}
+        self._weights = {key: lay_out(module.parameters()) for key, module in self._networks.items()}
+        self._optimizers = {
+            key: built_optimizer(self.optimizer, list(module.parameters())) for key, module in self.modules.items()
+        }
         start = self.temperature if self.entropy == "auto" else max(self.entropy, 1e-38)  # the log of 0 is not finite
         self._log_temperature = nn.Parameter(torch.tensor(math.log(start), device=device))
         if self.entropy == "auto":
@@ -106,13 +114,12 @@ class Sac(OffPolicyLearner):
         self._noise = self._setup.seeds.child("noise").torch()
         self.keep(shape, (numbers,), np.float32, num_envs)
 
-    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        mean, log_std = self._moments(x)
-        return torch.cat((mean, log_std), 1)
+    def ready(self) -> None:
+        self._passes = {key: passes_of(module) for key, module in self._networks.items()}
 
-    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         mean, log_std = torch.chunk(self.actor(x), 2, 1)
-        return mean, log_std.clamp(*LOG_STD)
+        return torch.cat((mean, log_std.clamp(*LOG_STD)), 1)
 
     @property
     def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
@@ -148,34 +155,50 @@ class Sac(OffPolicyLearner):
 
     def _update(self, batch: Drawn) -> dict[str, Tensor]:
         self.batch = Batch(batch.observations)
-        actions, log_probs = self._drawn(batch.observations)
         temperature = self._log_temperature.detach().exp()
-        self._warm(log_probs.detach())
-        with torch.no_grad():
-            next_actions, next_log_probs = self._drawn(batch.following)
-            values = self._target(rows(batch.following, next_actions)).amin(0) - temperature * next_log_probs
-            wanted = bootstrapped(batch.rewards, batch.discounts, values)
-        predicted = self.critic(rows(batch.observations, batch.actions))
-        critic_loss = 0.5 * twin_loss(predicted, wanted, batch.weights)
-        descend(self._optimizers["critic"], critic_loss, self._weights["critic"])
-        lesser = self.critic(rows(batch.observations, actions)).amin(0)
-        actor_loss = (temperature * log_probs - lesser).mean()
-        descend(self._optimizers["actor"], actor_loss, self._weights["actor"])
+        noise, next_noise = self._drawn_noise(batch.actions), self._drawn_noise(batch.actions)
+        next_actions, next_log_probs, *_ = self._acted(batch.following, next_noise)
+        actions, log_probs, by_outputs = self._acted(
+            batch.observations, noise
+        )  # the actor's last pass, which goes back
+        self._warm(log_probs)
+        values = self._passes["target"].forward(rows(batch.following, next_actions)).amin(0)
+        wanted = bootstrapped(batch.rewards, batch.discounts, values - temperature * next_log_probs)
+        critic = self._passes["critic"]
+        predicted = critic.forward(rows(batch.observations, batch.actions))
+        critic.backward(twin_gradient(predicted, wanted, batch.weights).mul_(0.5))
+        self._optimizers["critic"].step()
+        both = critic.forward(rows(batch.observations, actions))
+        lesser, which = both.min(0)
+        by_values = torch.zeros_like(both).scatter_(0, which[None], -1 / len(lesser))
+        by_rows = critic.backward(by_values, weights=False, inputs=True)
+        assert by_rows is not None
+        self._passes["actor"].backward(by_outputs(by_rows[:, -actions.shape[1] :], temperature / len(lesser)))
+        self._optimizers["actor"].step()
         followed(self._weights["target"], self._weights["critic"], self.tau)
-        predicted = predicted.detach()
         return {
             "errors": (predicted - wanted).abs().mean(0),
-            "critic_loss": critic_loss.detach(),
-            "actor_loss": actor_loss.detach(),
-            "entropy": -log_probs.detach().mean(),
+            "critic_loss": 0.5 * twin_loss(predicted, wanted, batch.weights),
+            "actor_loss": (temperature * log_probs - lesser).mean(),
+            "entropy": -log_probs.mean(),
             "temperature": temperature,
             "value": predicted.mean(),
         }
 
-    def _drawn(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = self._moments(observations)
-        noise = torch.randn(mean.shape, generator=self._noise).to(mean.device)
-        return squashed(mean, log_std, noise)
+    def _drawn_noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self._noise).to(like.device)
+
+    def _acted(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """Actions (B, D), log-densities (B,), and from a loss's derivatives by both to that by the outputs."""
+        mean, log_std = torch.chunk(self._passes["actor"].forward(x), 2, 1)
+        actions, log_probs, spread = squashed(mean, log_std.clamp(*LOG_STD), noise)
+
+        def by_outputs(by_actions: Tensor, by_log_prob: Tensor) -> Tensor:
+            by_mean, by_log_std = squashed_gradient(by_actions, by_log_prob, actions, spread)
+            inside = (log_std >= LOG_STD[0]) & (log_std <= LOG_STD[1])
+            return torch.cat((by_mean, by_log_std * inside), 1)
+
+        return actions, log_probs, by_outputs
 
     def _warm(self, log_probs: Tensor) -> None:
         """One step of the temperature, down ``-log temperature * mean(log density + target entropy)``."""

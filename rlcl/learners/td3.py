@@ -15,14 +15,16 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.learners.critics import critics, rows
-from rlcl.learners.off_policy import Drawn, OffPolicyLearner, descend, followed, frozen_copy
+from rlcl.learners.fused_adam import lay_out
+from rlcl.learners.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.bounded import Bounded, bounded
 from rlcl.reinforcement.forward import Forward, forward_of
+from rlcl.reinforcement.passes import Passes, passes_of
 from rlcl.reinforcement.twins import Apart, Twins
-from rlcl.reinforcement.values import bootstrapped, twin_loss
+from rlcl.reinforcement.values import bootstrapped, twin_gradient, twin_loss
 from rlcl.types import Batch, Network, OptimizerFactory
 
 __all__ = ["Td3"]
@@ -66,8 +68,8 @@ class Td3(OffPolicyLearner):
     critic: Twins | Apart = field(init=False, default=None)
     _targets: dict[str, nn.Module] = field(init=False, factory=dict)
     _optimizers: dict[str, Optimizer] = field(init=False, factory=dict)
-    _weights: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
-    _target_weights: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
+    _passes: dict[str, Passes] = field(init=False, factory=dict)
+    _weights: dict[str, Tensor] = field(init=False, factory=dict)
     _actions: Bounded = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _noise: torch.Generator = field(init=False, default=None)
@@ -96,12 +98,21 @@ class Td3(OffPolicyLearner):
         self.actor = tried(self.network.build(shape, numbers, 1), self.network, shape, numbers).to(device)
         self.critic = critics(self.network, math.prod(shape) + numbers).to(device)
         self._targets = {key: frozen_copy(module) for key, module in self.modules.items()}
-        self._weights = {key: list(module.parameters()) for key, module in self.modules.items()}
-        self._target_weights = {key: list(module.parameters()) for key, module in self._targets.items()}
-        self._optimizers = {key: built_optimizer(self.optimizer, self._weights[key]) for key in self.modules}
+        self._weights = {key: lay_out(module.parameters()) for key, module in self._networks.items()}
+        self._optimizers = {
+            key: built_optimizer(self.optimizer, list(module.parameters())) for key, module in self.modules.items()
+        }
         self._acting = forward_of(self.actor)
         self._noise = self._setup.seeds.child("noise").torch()
         self.keep(shape, (numbers,), np.float32, num_envs)
+
+    @property
+    def _networks(self) -> dict[str, nn.Module]:
+        return {**self.modules, **{f"target {key}": module for key, module in self._targets.items()}}
+
+    def ready(self) -> None:
+        self._passes = {key: passes_of(module) for key, module in self._networks.items()}
+        self._passes["first critic"] = self.critic.passes_of_first()
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, D) actions in [-1, 1]."""
@@ -134,23 +145,29 @@ class Td3(OffPolicyLearner):
 
     def _improve_critics(self, batch: Drawn) -> tuple[Tensor, Tensor, Tensor]:
         self.batch = Batch(batch.observations)
-        with torch.no_grad():
-            noise = torch.randn(batch.actions.shape, generator=self._noise).to(batch.actions.device)
-            noise = (noise * self.smoothing).clamp(-self.smoothing_clip, self.smoothing_clip)
-            next_actions = (torch.tanh(self._targets["actor"](batch.following)) + noise).clamp(-1, 1)
-            values = self._targets["critic"](rows(batch.following, next_actions)).amin(0)
-            wanted = bootstrapped(batch.rewards, batch.discounts, values)
-        predicted = self.critic(rows(batch.observations, batch.actions))
-        loss = twin_loss(predicted, wanted, batch.weights)
-        descend(self._optimizers["critic"], loss, self._weights["critic"])
-        return predicted.detach(), wanted, loss.detach()
+        noise = torch.randn(batch.actions.shape, generator=self._noise).to(batch.actions.device)
+        noise = noise.mul_(self.smoothing).clamp_(-self.smoothing_clip, self.smoothing_clip)
+        next_actions = self._passes["target actor"].forward(batch.following).tanh().add_(noise).clamp_(-1, 1)
+        values = self._passes["target critic"].forward(rows(batch.following, next_actions)).amin(0)
+        wanted = bootstrapped(batch.rewards, batch.discounts, values)
+        predicted = self._passes["critic"].forward(rows(batch.observations, batch.actions))
+        self._passes["critic"].backward(twin_gradient(predicted, wanted, batch.weights))
+        self._optimizers["critic"].step()
+        return predicted, wanted, twin_loss(predicted, wanted, batch.weights)
 
     def _improve_actor(self, observations: Tensor) -> Tensor:
-        loss = -self.critic.first(rows(observations, self.outputs(observations))).mean()
-        descend(self._optimizers["actor"], loss, self._weights["actor"])
-        for key, weights in self._weights.items():
-            followed(self._target_weights[key], weights, self.tau)
-        return loss.detach()
+        actions = self._passes["actor"].forward(observations).tanh()
+        values = self._passes["first critic"].forward(rows(observations, actions))
+        by_rows = self._passes["first critic"].backward(
+            torch.full_like(values, -1 / len(values)), weights=False, inputs=True
+        )
+        assert by_rows is not None
+        by_actions = by_rows[:, -actions.shape[1] :]
+        self._passes["actor"].backward(by_actions * (1 - actions.square()))
+        self._optimizers["actor"].step()
+        for key in self.modules:
+            followed(self._weights[f"target {key}"], self._weights[key], self.tau)
+        return -values.mean()
 
     def own_state(self) -> dict[str, Any]:
         return {"noise": self._noise.get_state(), "updated": self._updated}

@@ -70,6 +70,18 @@ class ActionDistribution(Protocol):
         """(B,) or () entropies, in nats."""
         ...
 
+    def gradient(
+        self, outputs: Tensor, free: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float
+    ) -> tuple[Tensor, Tensor]:
+        """A loss's derivative (B, K) by the outputs, and (F,) by the free parameters.
+
+        Args:
+            outputs, free, actions: as for :meth:`log_prob`.
+            by_log_prob: (B,) its derivative by each log-probability.
+            by_entropy: that by the mean entropy.
+        """
+        ...
+
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
         """(B, K') outputs as :class:`rlcl.types.Host` has them for the kind."""
         ...
@@ -111,6 +123,11 @@ class Categorical:
     def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
         log_p = outputs.log_softmax(1)
         return -(log_p.exp() * log_p).sum(1)
+
+    def gradient(
+        self, outputs: Tensor, free: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float
+    ) -> tuple[Tensor, Tensor]:
+        return _by_logits(outputs, actions, by_log_prob, by_entropy), free
 
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
         return outputs
@@ -159,6 +176,12 @@ class MultiCategorical:
         log_ps = [part.log_softmax(1) for part in self._parts(outputs)]
         return torch.stack([-(log_p.exp() * log_p).sum(1) for log_p in log_ps]).sum(0)
 
+    def gradient(
+        self, outputs: Tensor, free: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float
+    ) -> tuple[Tensor, Tensor]:
+        parts = enumerate(self._parts(outputs))
+        return torch.cat([_by_logits(part, actions[:, i], by_log_prob, by_entropy) for i, part in parts], 1), free
+
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
         return outputs
 
@@ -202,8 +225,29 @@ class Gaussian:
     def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
         return free.sum() + 0.5 * (1 + LOG_2_PI) * outputs.shape[1]
 
+    def gradient(
+        self, outputs: Tensor, free: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float
+    ) -> tuple[Tensor, Tensor]:
+        narrowness = torch.exp(-free)
+        distance = (actions - outputs).mul_(narrowness)
+        by_log_prob = by_log_prob[:, None]
+        by_free = (distance.square().sub_(1).mul_(by_log_prob)).sum(0).add_(by_entropy)
+        return distance.mul_(narrowness).mul_(by_log_prob), by_free
+
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
         return torch.cat((outputs, free.expand_as(outputs)), 1)
+
+
+def _by_logits(logits: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float) -> Tensor:
+    """(B, K) of one choice: ``g (onehot - p) - h p (log p + H) / B``; see :meth:`ActionDistribution.gradient`."""
+    log_p = logits.log_softmax(1)
+    p = log_p.exp()
+    found = p * -by_log_prob[:, None]
+    found.scatter_add_(1, actions[:, None], by_log_prob[:, None])
+    if by_entropy:
+        entropy = -(p * log_p).sum(1, keepdim=True)
+        found -= p.mul_(log_p.add_(entropy)).mul_(by_entropy / len(p))
+    return found
 
 
 def distribution_over(space: gym.Space[Any]) -> ActionDistribution:

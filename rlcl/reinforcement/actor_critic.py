@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ActorCritic", "scale_orthogonal"]
+from rlcl.reinforcement.passes import passes_of
+
+__all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
 
 class ActorCritic(nn.Module):
@@ -31,17 +33,30 @@ class ActorCritic(nn.Module):
         """The networks, each with a head of its own."""
         return (self.actor,) if self.critic is None else (self.actor, self.critic)
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K) outputs for actions, and (B,) values."""
-        outputs: Tensor = self.actor(x)
-        if self.critic is None:
-            return outputs[:, :-1], outputs[:, -1]
-        return outputs, self.critic(x)[:, 0]
-
     def forward(self, x: Tensor) -> Tensor:
         """(B, K) outputs for actions."""
         outputs: Tensor = self.actor(x)
         return outputs[:, :-1] if self.critic is None else outputs
+
+
+class ActorCriticPasses:
+    """The passes of both at once; see :class:`rlcl.reinforcement.passes.Passes`."""
+
+    def __init__(self, policy: ActorCritic) -> None:
+        self._networks = [passes_of(network) for network in policy.side_by_side]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K) outputs for actions, and (B,) values."""
+        *outputs, last = [network.forward(x) for network in self._networks]
+        return (outputs[0] if outputs else last[:, :-1]), last[:, -1]
+
+    def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
+        """From the derivative of a loss by what the last pass gave to that by the weights."""
+        parts = [by_outputs, by_values[:, None]]
+        if len(self._networks) == 1:
+            parts = [torch.cat(parts, 1)]
+        for network, part in zip(self._networks, parts, strict=True):
+            network.backward(part)
 
 
 def scale_orthogonal(module: nn.Module, last: Sequence[float]) -> None:

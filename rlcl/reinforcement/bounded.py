@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 
-__all__ = ["LOG_STD", "Bounded", "bounded", "squashed"]
+__all__ = ["LOG_STD", "Bounded", "bounded", "squashed", "squashed_gradient"]
 
 Array = np.ndarray[Any, Any]
 
@@ -72,8 +72,8 @@ def bounded(space: gym.Space[Any], learner: str) -> Bounded:
     return Bounded(space.low, space.high)
 
 
-def squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Actions ``tanh(mean + std noise)`` and the logarithms of their densities.
+def squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Actions ``tanh(mean + std noise)``, the logarithms of their densities, and ``std noise``.
 
     The density of ``a = tanh u`` is that of u over ``1 - a^2``, whose logarithm is
     ``2 (log 2 - u - softplus(-2 u))``: finite where ``1 - a^2`` rounds to 0.
@@ -82,11 +82,31 @@ def squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tens
         mean, log_std, noise: (B, D), noise drawn from N(0, 1).
 
     Returns:
-        (B, D) and (B,).
+        (B, D), (B,) and (B, D).
 
     Source: Haarnoja et al. 2018, Soft actor-critic, appendix C, eq. 21.
     """
-    u = mean + log_std.exp() * noise
+    spread = log_std.exp() * noise
+    u = mean + spread
     narrowing = 2 * (LOG_2 - u - F.softplus(-2 * u))
     log_probs = (-0.5 * noise.square() - log_std - HALF_LOG_2_PI - narrowing).sum(1)
-    return u.tanh(), log_probs
+    return u.tanh(), log_probs, spread
+
+
+def squashed_gradient(
+    by_actions: Tensor, by_log_prob: Tensor, actions: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A loss's derivatives (B, D) by mean and log standard deviation, from those by what :func:`squashed` gave.
+
+    With ``u = mean + std noise``, the derivative by u of ``a = tanh u`` is ``1 - a^2``, and that of the log-density
+    is ``2 a``; by the log standard deviation u changes by ``std noise``, and the log-density by -1 beside.
+
+    Args:
+        by_actions: (B, D).
+        by_log_prob: (B,) or a scalar, by each log-density.
+        actions: (B, D).
+        spread: (B, D), ``std noise``.
+    """
+    by_log_prob = by_log_prob[..., None]
+    by_mean = by_actions * (1 - actions.square()) + 2 * by_log_prob * actions
+    return by_mean, by_mean * spread - by_log_prob

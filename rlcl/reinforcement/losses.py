@@ -1,11 +1,11 @@
-"""Losses of reinforcement learning, as functions of tensors."""
+"""Losses of reinforcement learning, as functions of tensors, and what they are derived to."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["clipped_surrogate", "value_loss"]
+__all__ = ["clipped_surrogate", "clipped_surrogate_gradient", "value_loss", "value_loss_gradient"]
 
 
 def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float | None) -> Tensor:
@@ -25,6 +25,21 @@ def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float | None)
     return -torch.min(plain, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
 
 
+def clipped_surrogate_gradient(log_ratio: Tensor, advantages: Tensor, clip: float | None) -> Tensor:
+    """(B,) the derivative of :func:`clipped_surrogate` by each log ratio: ``-ratio A / B``, 0 where the clip holds."""
+    plain = log_ratio.exp().mul_(advantages)
+    gradient = plain.mul(-1 / len(plain))
+    if clip is None:
+        return gradient
+    bound = torch.where(advantages > 0, 1 + clip, 1 - clip).mul_(advantages)
+    return gradient.mul_(plain <= bound)
+
+
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:
     """A scalar: the mean squared error of values (B,) of returns (B,)."""
     return (values - returns).square().mean()
+
+
+def value_loss_gradient(values: Tensor, returns: Tensor) -> Tensor:
+    """(B,) the derivative of :func:`value_loss` by each value: ``2 (V - R) / B``."""
+    return (values - returns).mul_(2 / len(values))

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["bootstrapped", "chosen", "dueling_values", "following_values", "huber_loss", "twin_loss"]
+__all__ = [
+    "bootstrapped",
+    "chosen",
+    "dueling_gradient",
+    "dueling_values",
+    "following_values",
+    "huber_gradient",
+    "huber_loss",
+    "spread",
+    "twin_gradient",
+    "twin_loss",
+]
 
 
 def dueling_values(outputs: Tensor) -> Tensor:
@@ -17,9 +29,20 @@ def dueling_values(outputs: Tensor) -> Tensor:
     return outputs[:, :1] + (advantages - advantages.mean(1, keepdim=True))
 
 
+def dueling_gradient(gradient: Tensor) -> Tensor:
+    """(B, 1 + K) the derivative by the outputs, of that by :func:`dueling_values`, (B, K)."""
+    state = gradient.sum(1, keepdim=True)
+    return torch.cat((state, gradient - state / gradient.shape[1]), 1)
+
+
 def chosen(values: Tensor, actions: Tensor) -> Tensor:
     """(B,) of values (B, K) those of actions (B,) int64."""
     return values.gather(1, actions[:, None])[:, 0]
+
+
+def spread(gradient: Tensor, actions: Tensor, count: int) -> Tensor:
+    """(B, count) the derivative by all values, of that by the :func:`chosen` ones, (B,)."""
+    return gradient.new_zeros((len(gradient), count)).scatter_(1, actions[:, None], gradient[:, None])
 
 
 def following_values(values: Tensor, online: Tensor | None = None) -> Tensor:
@@ -58,6 +81,12 @@ def huber_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None)
     return (F.smooth_l1_loss(predicted, wanted, reduction="none") * weights).mean()
 
 
+def huber_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(B,) the derivative of :func:`huber_loss` by each prediction: the difference, cut to [-1, 1], over B."""
+    cut = (predicted - wanted).clamp_(-1, 1).div_(len(wanted))
+    return cut if weights is None else cut.mul_(weights)
+
+
 def twin_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """A scalar: the sum over two critics of their mean squared errors.
 
@@ -70,3 +99,9 @@ def twin_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) 
     """
     squared = (predicted - wanted).square()
     return (squared if weights is None else squared * weights).sum() / len(wanted)
+
+
+def twin_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(2, B) the derivative of :func:`twin_loss` by each prediction: twice the difference, over B."""
+    found = (predicted - wanted).mul_(2 / len(wanted))
+    return found if weights is None else found.mul_(weights)

@@ -59,6 +59,10 @@ def critic_weights(critic: Any) -> list[Tensor]:
     return weights + [torch.stack([a.bias.detach()[None], b.bias.detach()[None]]) for a, b in pairs]
 
 
+def weights_of(learner: Any, name: str) -> list[nn.Parameter]:
+    return list(learner._networks[name].parameters())
+
+
 def copy_weights(ours: list[nn.Parameter], theirs: list[Tensor]) -> None:
     with torch.no_grad():
         for mine, its in zip(ours, theirs, strict=True):
@@ -81,18 +85,18 @@ def test_updates_of_sac_are_stable_baselines_own() -> None:
     theirs, ours = stable_baselines("SAC", batch), prepared(sac(), pendulums(20))
     for target in theirs.critic_target.parameters():
         target.data.add_(0.1)
-    copy_weights(ours._weights["actor"], sac_actor(theirs.actor))
-    copy_weights(ours._weights["critic"], critic_weights(theirs.critic))
-    copy_weights(ours._weights["target"], critic_weights(theirs.critic_target))
+    copy_weights(weights_of(ours, "actor"), sac_actor(theirs.actor))
+    copy_weights(weights_of(ours, "critic"), critic_weights(theirs.critic))
+    copy_weights(weights_of(ours, "target"), critic_weights(theirs.critic_target))
     torch.manual_seed(3)
     ours._noise.manual_seed(3)
     for _ in range(3):
         theirs.train(1, len(batch.rewards))
         ours.improve(batch)
     # Theirs adds 1e-6 within the logarithm of 1 - a^2.
-    assert near(ours._weights["critic"], critic_weights(theirs.critic), 1e-4)
-    assert near(ours._weights["target"], critic_weights(theirs.critic_target), 1e-4)
-    assert near(ours._weights["actor"], sac_actor(theirs.actor), 1e-4)
+    assert near(weights_of(ours, "critic"), critic_weights(theirs.critic), 1e-4)
+    assert near(weights_of(ours, "target"), critic_weights(theirs.critic_target), 1e-4)
+    assert near(weights_of(ours, "actor"), sac_actor(theirs.actor), 1e-4)
     assert ours._log_temperature.item() == pytest.approx(theirs.log_ent_coef.item(), abs=1e-5)
     assert ours._log_temperature.item() != 0
 
@@ -108,16 +112,16 @@ def test_updates_of_td3_are_stable_baselines_own() -> None:
         return critic_weights(module) if name == "critic" else [p.detach() for p in module.parameters()]
 
     for name, (online, target) in pairs.items():
-        copy_weights(ours._weights[name], weights(name, online))
-        copy_weights(ours._target_weights[name], weights(name, target))
+        copy_weights(weights_of(ours, name), weights(name, online))
+        copy_weights(weights_of(ours, f"target {name}"), weights(name, target))
     torch.manual_seed(3)
     ours._noise.manual_seed(3)
     for _ in range(4):
         theirs.train(1, len(batch.rewards))
         ours.improve(batch)
     for name, (online, target) in pairs.items():
-        assert near(ours._weights[name], weights(name, online), 1e-5)
-        assert near(ours._target_weights[name], weights(name, target), 1e-5)
+        assert near(weights_of(ours, name), weights(name, online), 1e-5)
+        assert near(weights_of(ours, f"target {name}"), weights(name, target), 1e-5)
 
 
 def constant(module: Any, *values: float) -> None:
@@ -174,9 +178,9 @@ def test_a_fixed_temperature_stays() -> None:
 def test_the_actor_of_td3_and_all_targets_move_every_second_update() -> None:
     learner = prepared(td3(), pendulums(20))
     watched = {
-        "actor": learner._weights["actor"],
-        "critic": learner._weights["critic"],
-        "target": learner._target_weights["critic"],
+        "actor": weights_of(learner, "actor"),
+        "critic": weights_of(learner, "critic"),
+        "target": weights_of(learner, "target critic"),
     }
     moved = []
     for _ in range(4):
@@ -210,10 +214,10 @@ def test_the_loss_of_the_actor_leaves_the_gradient_of_the_critic(make: Any) -> N
     learner = prepared(make(policy_delay=1) if make is td3 else make(), pendulums(20))
     seen: list[Tensor] = []
     learner.optimizers["critic"].register_step_pre_hook(
-        lambda *_: seen.extend(p.grad.clone() for p in learner._weights["critic"])
+        lambda *_: seen.extend(p.grad.clone() for p in weights_of(learner, "critic"))
     )
     learner.improve(minibatch())
-    assert all(torch.equal(a, p.grad) for a, p in zip(seen, learner._weights["critic"], strict=True))
+    assert all(torch.equal(a, p.grad) for a, p in zip(seen, weights_of(learner, "critic"), strict=True))
 
 
 @pytest.mark.parametrize("make", [sac, td3])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from harness import cartpoles, dqn, environment_stream, learn_all, learn_one, learning, pendulums, prepared
 from probes import Forbidding
+from torch import nn
 
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
@@ -37,6 +38,11 @@ def made(**settings: Any) -> Any:
     return prepared(dqn(**settings), cartpoles(60))
 
 
+def weights(learner: Any) -> list[list[nn.Parameter]]:
+    """Those of the network that learns, and of its target."""
+    return [list(learner.policy.parameters()), list(learner.targets["policy"].parameters())]
+
+
 def test_exploration_falls_linearly_and_stays() -> None:
     found = Exploration(start=1.0, end=0.2, share=0.5)
     assert [1.0, 0.6, 0.2, 0.2] == pytest.approx([found(p) for p in (0.0, 0.25, 0.5, 0.9)])
@@ -59,39 +65,39 @@ def test_one_update_is_stable_baselines_own() -> None:
     theirs.max_grad_norm = 0.5
     learned = list(theirs.q_net.parameters())
     with torch.no_grad():
-        for mine, its, target in zip(ours._weights[0], learned, theirs.q_net_target.parameters(), strict=True):
+        for mine, its, target in zip(ours.policy.parameters(), learned, theirs.q_net_target.parameters(), strict=True):
             target.add_(0.1)  # another network than the one that learns
             mine.copy_(its)
-        for mine, target in zip(ours._weights[1], theirs.q_net_target.parameters(), strict=True):
+        for mine, target in zip(weights(ours)[1], theirs.q_net_target.parameters(), strict=True):
             mine.copy_(target)
     for _ in range(3):
         theirs.train(1, len(batch.rewards))
         ours.improve(batch)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learned, ours._weights[0], strict=True))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learned, weights(ours)[0], strict=True))
 
 
 def test_a_step_of_a_linear_network_by_hand() -> None:
     learner = made(network=Linear(), optimizer=Sgd(lr=1.0), clip_norm=None, batch_size=1)
     with torch.no_grad():
-        for parameter in (*learner._weights[0], *learner._weights[1]):
+        for parameter in (*weights(learner)[0], *weights(learner)[1]):
             parameter.zero_()
-        learner._weights[1][1].copy_(torch.tensor([2.0, 4.0]))  # what the target network gives everywhere
+        weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))  # what the target network gives everywhere
     x = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     drawn = Drawn(x, torch.tensor([1]), torch.tensor([-1.8]), x, torch.tensor([0.5]), None)
     errors = learner.improve(drawn)
     # Target -1.8 + 0.5 * 4 = 0.2, so that the error is -0.2, and the step 0.2 in bias and weight.
     assert [-0.2] == pytest.approx(errors.tolist())
-    assert [0.0, 0.2] == pytest.approx(learner._weights[0][1].tolist())
-    assert [0.2, 0.0, 0.0, 0.0] == pytest.approx(learner._weights[0][0][1].tolist())
+    assert [0.0, 0.2] == pytest.approx(weights(learner)[0][1].tolist())
+    assert [0.2, 0.0, 0.0, 0.0] == pytest.approx(weights(learner)[0][0][1].tolist())
 
 
 def test_double_lets_the_network_that_learns_choose() -> None:
     learner = made(network=Linear(), optimizer=Sgd(lr=1.0), clip_norm=None, batch_size=1, double=True)
     with torch.no_grad():
-        for parameter in (*learner._weights[0], *learner._weights[1]):
+        for parameter in (*weights(learner)[0], *weights(learner)[1]):
             parameter.zero_()
-        learner._weights[0][1].copy_(torch.tensor([0.5, 0.0]))
-        learner._weights[1][1].copy_(torch.tensor([2.0, 4.0]))
+        weights(learner)[0][1].copy_(torch.tensor([0.5, 0.0]))
+        weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))
     x = torch.zeros(1, 4)
     drawn = Drawn(x, torch.tensor([1]), torch.tensor([0.0]), x, torch.tensor([0.5]), None)
     assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
@@ -101,10 +107,10 @@ def test_double_lets_the_network_that_learns_choose() -> None:
 def test_what_is_forbidden_is_not_learned_towards(double: bool) -> None:
     learner = made(network=Linear(), optimizer=Sgd(lr=1.0), clip_norm=None, batch_size=1, double=double)
     with torch.no_grad():
-        for parameter in (*learner._weights[0], *learner._weights[1]):
+        for parameter in (*weights(learner)[0], *weights(learner)[1]):
             parameter.zero_()
-        learner._weights[0][1].copy_(torch.tensor([0.0, 9.0]))
-        learner._weights[1][1].copy_(torch.tensor([2.0, 4.0]))
+        weights(learner)[0][1].copy_(torch.tensor([0.0, 9.0]))
+        weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))
     x, masks = torch.zeros(1, 4), torch.tensor([[True, False]])
     drawn = Drawn(x, torch.tensor([0]), torch.tensor([0.0]), x, torch.tensor([0.5]), None, masks)
     assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
@@ -137,11 +143,11 @@ def test_random_actions_are_uniform_over_what_is_allowed() -> None:
 
 def test_importance_weights_scale_the_gradient() -> None:
     plain, weighted = made(clip_norm=None, optimizer=Sgd(lr=1.0)), made(clip_norm=None, optimizer=Sgd(lr=1.0))
-    before = plain._weights[0][-1].detach().clone()
+    before = weights(plain)[0][-1].detach().clone()
     batch = minibatch()
     plain.improve(batch)
     weighted.improve(batch._replace(weights=torch.full((8,), 0.5)))
-    assert torch.allclose(0.5 * (plain._weights[0][-1] - before), weighted._weights[0][-1] - before, atol=1e-7)
+    assert torch.allclose(0.5 * (weights(plain)[0][-1] - before), weights(weighted)[0][-1] - before, atol=1e-7)
 
 
 def test_rounds_of_several_updates_equal_as_many_rounds_of_one() -> None:
@@ -150,33 +156,33 @@ def test_rounds_of_several_updates_equal_as_many_rounds_of_one() -> None:
     together.improve(batch)
     for part in batch.split(8):
         apart.improve(part)
-    for a, b in zip(together._weights[0], apart._weights[0], strict=True):
+    for a, b in zip(weights(together)[0], weights(apart)[0], strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_the_target_network_moves_when_its_interval_has_passed() -> None:
     learner = made(target_interval=20, learning_starts=2, tau=0.5)
-    kept = [p.clone() for p in learner._weights[1]]
+    kept = [p.clone() for p in weights(learner)[1]]
     moved = []
     for _ in learning(learner, cartpoles(60)):
         if learner.position.experience:
             break
-        if any(not torch.equal(a, b) for a, b in zip(kept, learner._weights[1], strict=True)):
+        if any(not torch.equal(a, b) for a, b in zip(kept, weights(learner)[1], strict=True)):
             moved.append(learner.position.step)
-        kept = [p.clone() for p in learner._weights[1]]
+        kept = [p.clone() for p in weights(learner)[1]]
     assert [20, 40] == moved
 
 
 def test_the_first_actions_are_random_and_leave_the_weights_alone() -> None:
     learner = made(learning_starts=30, exploration=Exploration(start=0.0, end=0.0))
-    before = [p.clone() for p in learner._weights[0]]
+    before = [p.clone() for p in weights(learner)[0]]
     steps = learning(learner, cartpoles(60))
     for _ in range(15):
         next(steps)
-    assert all(torch.equal(a, b) for a, b in zip(before, learner._weights[0], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(learner)[0], strict=True))
     assert {0, 1} == set(learner.buffer._arrays["actions"][:30].tolist())
     next(steps)
-    assert not all(torch.equal(a, b) for a, b in zip(before, learner._weights[0], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(before, weights(learner)[0], strict=True))
 
 
 def test_without_exploration_it_acts_greedily() -> None:

@@ -136,3 +136,33 @@ def test_what_is_forbidden_has_no_probability_and_no_nan() -> None:
     of_two = TorchCategorical(logits=outputs[0, [0, 2]]).entropy()
     torch.testing.assert_close(torch.stack([of_two, torch.tensor(0.0)]), Categorical(3).entropy(ours, NONE))
     assert outputs is allowed(outputs, None)
+
+
+@pytest.mark.parametrize(
+    ("space", "actions"),
+    [
+        (gym.spaces.Discrete(3), torch.tensor([0, 2, 1, 1])),
+        (gym.spaces.MultiDiscrete([2, 3]), torch.tensor([[0, 2], [1, 1], [1, 0], [0, 0]])),
+        (gym.spaces.Box(-1, 1, (2,)), torch.tensor([[0.3, -2.0], [1.0, 0.0], [-0.5, 0.5], [0.1, 0.2]])),
+    ],
+)
+@pytest.mark.parametrize("by_entropy", [0.0, -0.3])
+def test_gradients_are_autograds(space: gym.Space[Any], actions: torch.Tensor, by_entropy: float) -> None:
+    torch.manual_seed(0)
+    distribution = distribution_over(space)
+    outputs, free = torch.randn(4, distribution.outputs, requires_grad=True), torch.randn(distribution.free)
+    free.requires_grad_()
+    by_log_prob = torch.randn(4)
+    loss = (distribution.log_prob(outputs, free, actions) * by_log_prob).sum()
+    (loss + by_entropy * distribution.entropy(outputs, free).mean()).backward()
+    by_outputs, by_free = distribution.gradient(outputs.detach(), free.detach(), actions, by_log_prob, by_entropy)
+    assert torch.allclose(outputs.grad, by_outputs, atol=1e-6)  # type: ignore[arg-type]
+    if distribution.free:
+        assert torch.allclose(free.grad, by_free, atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_actions_that_are_not_allowed_have_no_gradient() -> None:
+    outputs = allowed(torch.randn(2, 3), torch.tensor([[True, False, True], [True, True, False]]))
+    by_outputs, _ = Categorical(3).gradient(outputs, torch.empty(0), torch.tensor([2, 0]), torch.ones(2), 0.5)
+    assert [0.0, 0.0] == [float(by_outputs[0, 1]), float(by_outputs[1, 2])]
+    assert torch.isfinite(by_outputs).all()

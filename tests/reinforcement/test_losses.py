@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from rlcl.reinforcement.losses import clipped_surrogate, value_loss
+from rlcl.reinforcement.losses import (
+    clipped_surrogate,
+    clipped_surrogate_gradient,
+    value_loss,
+    value_loss_gradient,
+)
 
 
 def surrogate(ratio: float, advantage: float, clip: float | None) -> tuple[float, float]:
@@ -43,3 +50,20 @@ def test_it_is_a_mean() -> None:
 
 def test_the_error_of_values() -> None:
     assert (1.0 + 9.0) / 2 == float(value_loss(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 2.0])))
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_the_gradient_of_the_surrogate_by_hand_and_by_autograd(clip: float | None) -> None:
+    # Ratios 1.5 and 0.5 with advantages of either sign: the clip holds where going on would gain nothing.
+    log_ratio = torch.tensor([math.log(1.5), math.log(1.5), math.log(0.5), math.log(0.5), 0.0], requires_grad=True)
+    advantages = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0])
+    clipped_surrogate(log_ratio, advantages, clip).backward()
+    actual = clipped_surrogate_gradient(log_ratio.detach(), advantages, clip)
+    by_hand = [-0.3, 0.3, -0.1, 0.1, -0.4] if clip is None else [0, 0.3, -0.1, 0, -0.4]
+    assert by_hand == pytest.approx(actual.tolist())
+    assert torch.allclose(log_ratio.grad, actual)  # type: ignore[arg-type]
+
+
+def test_the_gradient_of_the_values_loss_by_hand() -> None:
+    # (V - R)^2 / 2 rows: 2 (1 - 3) / 2 and 2 (2 - 1) / 2.
+    assert [-2.0, 1.0] == value_loss_gradient(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 1.0])).tolist()

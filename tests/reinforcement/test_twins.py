@@ -29,7 +29,7 @@ def test_outputs_and_gradients_are_those_of_two_networks(activation: str, layer_
     expected = torch.stack([network(apart)[:, 0] for network in networks])
     actual = module(together)
     assert torch.allclose(expected, actual, atol=1e-6)
-    assert torch.allclose(expected[0], module.first(x), atol=1e-6)
+    assert torch.allclose(expected[0], module.passes_of_first().forward(x), atol=1e-6)
     (expected[0].square().sum() + 3 * expected[1].sum()).backward()
     (actual[0].square().sum() + 3 * actual[1].sum()).backward()
     assert apart.grad is not None

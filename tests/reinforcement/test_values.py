@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlcl.reinforcement.values import bootstrapped, chosen, dueling_values, following_values, huber_loss, twin_loss
+from rlcl.reinforcement.values import (
+    bootstrapped,
+    chosen,
+    dueling_gradient,
+    dueling_values,
+    following_values,
+    huber_gradient,
+    huber_loss,
+    spread,
+    twin_gradient,
+    twin_loss,
+)
 
 
 def test_dueling_values_by_hand() -> None:
@@ -40,3 +51,21 @@ def test_twin_loss_by_hand() -> None:
     # (1 + 1) / 2 for the first, (9 + 1) / 2 for the second.
     assert float(twin_loss(predicted, wanted)) == pytest.approx(6.0)
     assert float(twin_loss(predicted, wanted, torch.tensor([0.5, 1.0]))) == pytest.approx((0.5 + 1 + 4.5 + 1) / 2)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_of_the_losses_are_autograds(weighted: bool) -> None:
+    torch.manual_seed(0)
+    wanted, weights = torch.randn(6), torch.rand(6) if weighted else None
+    predicted, both = 3 * torch.randn(6), 3 * torch.randn(2, 6)
+    for loss, gradient, given in ((huber_loss, huber_gradient, predicted), (twin_loss, twin_gradient, both)):
+        of = given.clone().requires_grad_()
+        loss(of, wanted, weights).backward()
+        assert torch.allclose(of.grad, gradient(of.detach(), wanted, weights), atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_the_gradient_of_dueling_values_is_autograds() -> None:
+    torch.manual_seed(0)
+    outputs, actions, by_chosen = torch.randn(5, 4, requires_grad=True), torch.tensor([0, 2, 1, 1, 0]), torch.randn(5)
+    chosen(dueling_values(outputs), actions).backward(by_chosen)
+    assert torch.allclose(outputs.grad, dueling_gradient(spread(by_chosen, actions, 3)), atol=1e-6)  # type: ignore[arg-type]
