@@ -31,7 +31,7 @@ from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
 from rlcl.types import BoundaryPolicy, Budget
 
-__all__ = ["Criterion", "Experiment", "Objective", "dump", "experiment_from", "load_experiment", "schema"]
+__all__ = ["Criterion", "Experiment", "Objective", "dump", "experiment_from", "load_experiment", "schema", "structured"]
 
 COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 CRITERION = r"\s*([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
@@ -175,7 +175,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     Raises:
         ConfigError: everything that is wrong, each with its file, line and key path.
     """
-    return _structured(read_document(path, overrides))
+    return structured(read_document(path, overrides))
 
 
 def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment:
@@ -188,10 +188,15 @@ def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment
     Raises:
         ConfigError: everything that is wrong, each with its key path.
     """
-    return _structured(Document(name, dict(data)))
+    return structured(Document(name, dict(data)))
 
 
-def _structured(document: Document) -> Experiment:
+def structured(document: Document) -> Experiment:
+    """An experiment from a document.
+
+    Raises:
+        ConfigError: everything that is wrong, each with its file, line and key path.
+    """
     try:
         experiment: Experiment = read(document.data, Experiment)
     except Faults as found:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import DivergenceError, RlclError, RunFolderError
+from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.tracking.clock import Clock
@@ -205,6 +206,7 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
         "summary.json",
         {
             "metrics": dict(outcome.metrics),
+            "metrics_version": METRICS_VERSION,
             "R": outcome.R.tolist(),
             "measures": list(measures),
             "experiences": list(names),
