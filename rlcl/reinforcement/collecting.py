@@ -103,6 +103,12 @@ class Collector:
     def __len__(self) -> int:
         return self.vector.num_envs
 
+    @property
+    def starts(self) -> Array:
+        """(N,) bool, whether what is observed now begins an episode."""
+        begins: Array = self._lengths == 0
+        return begins
+
     def step(self, actions: Array) -> Step:
         """Acts in every environment."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)

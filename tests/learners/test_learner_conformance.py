@@ -67,6 +67,7 @@ from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
 from rlcl.reinforcement.priorities import Prioritised
+from rlcl.reinforcement.recurrent import Recurrent
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
@@ -197,6 +198,7 @@ ENVIRONMENTS: Mapping[str, Case] = {
     ),
 }
 OWN: Mapping[str, Case] = {
+    "ppo recurrent": Case(lambda: ppo(recurrent=Recurrent(size=5)), lambda: cartpoles(56), Identity),
     "dqn": Case(dqn, lambda: cartpoles(80), Identity),
     "dqn rainbow": Case(
         lambda: dqn(double=True, dueling=True, n_step=3, prioritised=Prioritised(), tau=0.5, gradient_steps=-1),
