@@ -38,6 +38,7 @@ __all__ = [
     "Event",
     "Experience",
     "ForgettingMethod",
+    "Generating",
     "Host",
     "Learner",
     "Method",
@@ -432,6 +433,20 @@ class Spending(Protocol):
 
     def costs(self) -> Costs:
         """All of it up to now."""
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A learner or method that makes inputs up."""
+
+    def generated(self, count: int, noise: torch.Generator) -> Tensor | None:
+        """(count, features) made-up inputs, flat and in the encoder's scale; None where another makes them.
+
+        Args:
+            count: how many.
+            noise: the only source of randomness, on the CPU.
+        """
         ...
 
 

@@ -105,6 +105,7 @@ def remove(
     import shutil
 
     from rlcl.tracking.folder import RunFolder
+    from rlcl.tracking.tensorboard.seeds import write_seeds
 
     folders = [path for run in runs for path in _folders(run, root)]
     for path in folders:
@@ -113,9 +114,11 @@ def remove(
         RunFolder(path).close()  # refuses one that is being worked on
         shutil.rmtree(path)
         typer.echo(f"removed {path}")
-        for parent in list(path.parents)[:2]:
-            if not any(p.is_dir() for p in parent.iterdir()):
+        for parent, runs_in in zip(path.parents, ("seed*", "*/seed*"), strict=False):
+            if not any(parent.glob(runs_in)):
                 shutil.rmtree(parent)
+        if path.parent.is_dir():
+            write_seeds(path.parent)
 
 
 def _folders(run: str, root: Path) -> list[Path]:
