@@ -197,6 +197,7 @@ class Exhibition:
             host = host_of(learner)
             if host.kind != "categorical":
                 return None
+            learner.predict(x[:1], task_id)  # raises where there is no head for the task yet
             device = next(host.modules[host.primary].parameters()).device
             ids = None if task_id is None else torch.full((len(x),), task_id, device=device)
             return Inside(host, Batch(self.trainer.encoder.encode(x).to(device), None, ids)).features.cpu()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from rlcl.tracking.folder import write_atomically
@@ -19,37 +21,36 @@ def write_embedding(folder: Path, name: str, step: int, embedding: Embedding) ->
     Args:
         folder: the run's, which TensorBoard reads.
         name: of the moment.
-        step: of the moment; its number in the files' names.
+        step: of the moment; its number in the file's name.
         embedding: what is shown.
     """
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
+
     files = folder / "projector"
     files.mkdir(exist_ok=True)
-    rows = ("\t".join(f"{value:.5g}" for value in row) for row in embedding.vectors.tolist())
-    write_atomically(files / f"{step:012d} {_plain(name)}.tsv", "".join(f"{row}\n" for row in rows))
+    shown = EmbeddingInfo(tensor_name=name, tensor_path=f"{files.name}/{step:012d}.tsv")
+    numbers = ((f"{value:.5g}" for value in row) for row in embedding.vectors.tolist())
+    write_atomically(folder / shown.tensor_path, _rows(numbers))
     labels = zip(embedding.labels, embedding.experiences, strict=True)
-    table = "".join(f"{_plain(label)}\t{_plain(experience)}\n" for label, experience in labels)
-    write_atomically(files / "metadata.tsv", f"label\texperience\n{table}")
+    shown.metadata_path = _kept(folder, _rows([("label", "experience"), *labels]).encode(), "tsv")
     if embedding.images is not None:
-        (files / "sprite.png").write_bytes(sprite(embedding.images, SIDE).content)
-    write_atomically(folder / "projector_config.pbtxt", _config(files))
+        shown.sprite.image_path = _kept(folder, sprite(embedding.images, SIDE).content, "png")
+        shown.sprite.single_image_dim.extend([SIDE, SIDE])
+    place = folder / "projector_config.pbtxt"
+    known = text_format.Parse(place.read_text(), ProjectorConfig()).embeddings if place.exists() else ()
+    others = [other for other in known if other.tensor_path != shown.tensor_path]
+    write_atomically(place, str(text_format.MessageToString(ProjectorConfig(embeddings=[*others, shown]))))
 
 
-def _config(files: Path) -> str:
-    """Of all moments that there are files of."""
-    from google.protobuf import text_format
-    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
-
-    config = ProjectorConfig()
-    for path in sorted(files.glob("0*.tsv")):
-        shown = config.embeddings.add(tensor_name=path.stem.partition(" ")[2])
-        shown.tensor_path = f"{files.name}/{path.name}"
-        shown.metadata_path = f"{files.name}/metadata.tsv"
-        if (files / "sprite.png").exists():
-            shown.sprite.image_path = f"{files.name}/sprite.png"
-            shown.sprite.single_image_dim.extend([SIDE, SIDE])
-    return str(text_format.MessageToString(config))
+def _kept(folder: Path, content: bytes, suffix: str) -> str:
+    """The path of a file with this content, within the folder: moments that show the same inputs share it."""
+    path = folder / "projector" / f"{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+    path.write_bytes(content)
+    return f"{path.parent.name}/{path.name}"
 
 
-def _plain(text: str) -> str:
-    """A text that is one cell of a table and part of a file's name."""
-    return "".join(" " if letter in "\t\r\n/" else letter for letter in text)
+def _rows(rows: Iterable[Iterable[str]]) -> str:
+    """Tab-separated lines."""
+    plain = str.maketrans("\t\r\n", "   ")
+    return "".join("\t".join(cell.translate(plain) for cell in row) + "\n" for row in rows)

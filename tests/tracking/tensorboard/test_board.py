@@ -162,6 +162,7 @@ def test_the_projector_finds_its_files(vae: Path) -> None:
     assert ["after 00 digits 0-4", "after 01 digits 5-9"] == [e.tensor_name for e in config.embeddings]
     vectors = np.loadtxt(folder / config.embeddings[1].tensor_path, delimiter="\t")
     assert (300, 3) == vectors.shape
+    assert 1 == len({(e.metadata_path, e.sprite.image_path) for e in config.embeddings})  # of the same inputs
     header, *rows = (folder / config.embeddings[1].metadata_path).read_text().splitlines()
     assert "label\texperience" == header
     assert 300 == len(rows)

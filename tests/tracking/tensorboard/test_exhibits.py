@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from google.protobuf import text_format
 from harness import autoencoder, classifier, digit_stream, regression_stream, regressor
 from PIL import Image
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.pca import Pca
 from rlcl.experiment import Board
-from rlcl.tracking.tensorboard.exhibits import Exhibition, _narrow, spread
+from rlcl.tracking.tensorboard.exhibits import Embedding, Exhibition, _narrow, spread
 from rlcl.tracking.tensorboard.pictures import animated, image_shape, pixels, sprite, tiled
+from rlcl.tracking.tensorboard.projector import write_embedding
 from rlcl.training.trainer import Trainer
 
 
@@ -114,3 +118,17 @@ def test_wide_representations_keep_their_distances_to_64_components() -> None:
     assert (30, 30) == tuple(narrow.shape)  # no more components than points
     exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
     torch.testing.assert_close(torch.cdist(plane, plane, **exact), torch.cdist(narrow, narrow, **exact))
+
+
+def test_each_moment_in_the_projector_has_its_own_inputs(tmp_path: Path) -> None:
+    def shown(*labels: str) -> Embedding:
+        return Embedding(torch.zeros(len(labels), 2), labels, ("a\tb",) * len(labels), None)
+
+    write_embedding(tmp_path, "first", 5, shown("0"))
+    write_embedding(tmp_path, "second", 7, shown("0", "1"))
+    write_embedding(tmp_path, "second", 7, shown("0", "2"))  # a run that goes on repeats it
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    assert ["first", "second"] == [e.tensor_name for e in config.embeddings]
+    tables = [(tmp_path / e.metadata_path).read_text() for e in config.embeddings]
+    assert ["label\texperience\n0\ta b\n", "label\texperience\n0\ta b\n2\ta b\n"] == tables
+    assert "0\t0\n0\t0\n" == (tmp_path / config.embeddings[1].tensor_path).read_text()
