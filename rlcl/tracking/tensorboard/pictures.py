@@ -26,7 +26,8 @@ ROW = 12  # pixels of a line of text
 FILM_WIDTH = 240  # pixels at most
 FILM_COLORS = 64
 FRAME_MILLISECONDS = 50
-TIGHTER = 0.65
+TIGHTER = 0.65  # than on paper
+LARGEST = 12.0  # inches of a figure
 
 
 @frozen(eq=False)
@@ -128,7 +129,8 @@ def drawn(figure: Figure) -> Picture:
     from PIL import Image
 
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width * TIGHTER, height * TIGHTER)
+    factor = min(TIGHTER, LARGEST / width, LARGEST / height)
+    figure.set_size_inches(width * factor, height * factor)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     columns, rows = Image.open(buffer).size

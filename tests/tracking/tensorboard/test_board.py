@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from harness import differences
 from PIL import Image
 from rich.console import Console
+from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-from rlcl.experiment import Experiment, experiment_from
+from rlcl.experiment import Board, Experiment, experiment_from
 from rlcl.launch.local import run_experiment
 from rlcl.tracking.tensorboard.exhibits import Exhibition
 from rlcl.training import checkpoint
@@ -222,3 +224,9 @@ def test_a_picture_that_fails_is_not_worth_a_run(tmp_path: Path, monkeypatch: py
     with pytest.warns(UserWarning, match=r"what the learner shows of itself is missing \(OSError: no luck\)"):
         run = ran(tmp_path, DIGITS)
     assert "Metrics/accuracy.average" in read(run).Tags()["scalars"]
+
+
+def test_the_documented_settings_are_the_defaults() -> None:
+    guide = Path(__file__).parents[3] / "docs" / "how-to" / "use-tensorboard.md"
+    block = guide.read_text().split("```yaml\n")[1].split("```")[0]
+    assert attrs.asdict(Board()) == YAML(typ="safe").load(block)["tensorboard"]
