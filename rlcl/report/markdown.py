@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rlcl.evaluation.results import Array, measure_named
+from rlcl.report.tables import format_number
 
 __all__ = ["metrics_markdown", "r_markdown"]
 
@@ -23,13 +24,15 @@ def r_markdown(matrix: Array, names: Sequence[str], measure: str) -> str:
     lines = [f"| after | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for t, row in enumerate(shown):
         name = _cell(names[t]) if len(matrix) > 1 else "joint"
-        lines.append(f"| {name} | {' | '.join('' if math.isnan(v) else f'{v:.4g}' for v in row)} |")
+        lines.append(f"| {name} | {' | '.join('' if math.isnan(v) else format_number(v) for v in row)} |")
     return "\n".join(lines)
 
 
 def metrics_markdown(metrics: Mapping[str, float]) -> str:
     """A row a metric."""
-    return "\n".join(["| metric | value |", "|---|---:|", *(f"| {k} | {v:.4g} |" for k, v in metrics.items())])
+    return "\n".join(
+        ["| metric | value |", "|---|---:|", *(f"| {k} | {format_number(v)} |" for k, v in metrics.items())]
+    )
 
 
 def _cell(text: str) -> str:

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 GAP = 2  # pixels between tiles
 TILE = 48  # pixels at least of a tile's shorter side, where it is enlarged
 MARGIN = 6  # pixels around names
-ROW = 12  # pixels of a line of text
+LETTERS = 16  # pixels that names are high, for pages of tiles are shown smaller
 FILM_WIDTH = 240  # pixels at most
 FILM_COLORS = 64
 FRAME_MILLISECONDS = 50
@@ -74,18 +74,19 @@ def tiled(rows: Sequence[tuple[str, Array]]) -> Picture:
     Args:
         rows: name and images (N, height, width, 3) uint8 of each row; small ones are enlarged.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
+    font = ImageFont.load_default(LETTERS)
     height, width = rows[0][1].shape[1:3]
     factor = max(1, math.ceil(TILE / min(height, width)))
     height, width = height * factor, width * factor
-    left = max((_text_width(name) for name, _ in rows), default=0) + (2 * MARGIN if rows[0][0] else 0)
+    left = max(math.ceil(font.getlength(name)) for name, _ in rows) + (2 * MARGIN if rows[0][0] else 0)
     columns = max(len(images) for _, images in rows)
     page = Image.new("RGB", (left + columns * (width + GAP), len(rows) * (height + GAP)), (255, 255, 255))
     draw = ImageDraw.Draw(page)
     for r, (name, images) in enumerate(rows):
         top = r * (height + GAP)
-        draw.text((MARGIN, top + (height - ROW) // 2), name, fill=(0, 0, 0))
+        draw.text((MARGIN, top + height // 2), name, fill=(0, 0, 0), font=font, anchor="lm")
         for c, image in enumerate(images):
             tile = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
             page.paste(tile, (left + c * (width + GAP), top))
@@ -141,9 +142,3 @@ def _png(image: Image.Image) -> Picture:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return Picture(buffer.getvalue(), "png", image.height, image.width)
-
-
-def _text_width(text: str) -> int:
-    from PIL import ImageFont
-
-    return math.ceil(ImageFont.load_default().getlength(text))

@@ -79,7 +79,7 @@ def exhibition(learner: Any, stream: Any = None, encoder: Any = None, **board: A
 
 
 def test_a_flattened_image_is_still_shown_as_one() -> None:
-    assert ["reconstructions"] == list(exhibition(autoencoder(), encoder=Flatten()).pictures(1))
+    assert ["learner/reconstructions"] == list(exhibition(autoencoder(), encoder=Flatten()).pictures(1))
 
 
 def test_what_is_encoded_beyond_recognition_is_not_shown_but_embedded() -> None:
