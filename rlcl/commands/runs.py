@@ -206,6 +206,7 @@ def remove(
 
     from rlcl.tracking.folder import RunFolder
     from rlcl.tracking.runs import named_runs
+    from rlcl.tracking.tensorboard.seeds import write_seeds
 
     folders = [found.path for run in runs for found in named_runs(run, root)]
     for path in folders:
@@ -214,9 +215,11 @@ def remove(
         RunFolder(path).close()  # refuses one that is being worked on
         shutil.rmtree(path)
         typer.echo(f"removed {path}")
-        for parent in list(path.parents)[:2]:
-            if not any(p.is_dir() for p in parent.iterdir()):
+        for parent, runs_in in zip(path.parents, ("seed*", "*/seed*"), strict=False):
+            if not any(parent.glob(runs_in)):
                 shutil.rmtree(parent)
+        if path.parent.is_dir():
+            write_seeds(path.parent)
 
 
 def _shortened(text: str, width: int = 60) -> str:

@@ -25,7 +25,8 @@ from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.tracking.progress import PlainProgress, progress_for
-from rlcl.tracking.tensorboard import TensorBoard
+from rlcl.tracking.tensorboard.board import TensorBoard
+from rlcl.tracking.tensorboard.seeds import write_seeds
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
@@ -159,6 +160,8 @@ def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) ->
             trainer = make_trainer(experiment, seed, stream)
             _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
             _run(experiment, trainer, folder, console, stop)
+        with disk_errors(path):
+            write_seeds(path.parent)
         return _finished(folder, experiment, repeated=False)
     finally:
         folder.close()
@@ -185,8 +188,9 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
     names = tuple(e.name for e in trainer.stream.evaluated)
     measures = tuple(trainer.learner.measures)
     with disk_errors(folder.path):
-        board = TensorBoard(folder.path, names, measures)
         title = f"{experiment.name} seed {trainer.seed}"
+        settings = _settings(experiment, trainer.seed)
+        board = TensorBoard(folder.path, trainer, experiment.tensorboard, f"{title} {experiment.hash[:4]}", settings)
         trained = tuple(e.name for e in trainer.stream)
         steps = total_steps(trainer)
         progress = progress_for(console, title, trained, measures, steps)
@@ -197,7 +201,7 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
             _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
             spent = clock.total
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
-            board.summary(dump(experiment), _settings(experiment, trainer.seed), outcome.metrics)
+            board.summary(dump(experiment), outcome.metrics)
         finally:
             for sink in (board, progress):
                 sink.close()
