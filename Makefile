@@ -34,7 +34,7 @@ types: $(INSTALLED)  ## Run mypy, strict
 	$(BIN)/mypy
 
 unit: $(INSTALLED)  ## Run pytest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 format: $(INSTALLED)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
