@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 __all__ = [
     "AGGREGATES",
     "Interval",
     "bootstrap",
-    "bootstrap_difference",
+    "difference",
     "improvement_interval",
     "interquartile_mean",
     "mean",
@@ -45,11 +45,14 @@ class Interval:
         value: of all scores.
         low: lower end, NaN with a single run.
         high: upper end.
+        draws: the value in each replication, on the last axis or, for a statistic that adds one, before it; none
+            with a single run.
     """
 
     value: Any
     low: Any
     high: Any
+    draws: Array = field(factory=lambda: np.empty(0), repr=False)
 
 
 def mean(scores: Array) -> Any:
@@ -156,42 +159,20 @@ def bootstrap(
     return _percentiles(value, np.concatenate(pieces, scores.ndim - 2), scores.ndim - 2, confidence)
 
 
-def bootstrap_difference(
-    scores: Array,
-    others: Array,
-    statistic: Aggregate,
-    rng: np.random.Generator,
-    *,
-    paired: bool,
-    replications: int = 50_000,
-    confidence: float = 0.95,
-) -> Interval:
-    """The percentile interval of the difference of a statistic between two learners.
+def difference(first: Interval, second: Interval, confidence: float = 0.95) -> Interval:
+    """The difference of two aggregates, with its percentile interval.
+
+    It is paired, run n of one with run n of the other, where both bootstraps had as many runs and generators in the
+    same state: each replication then has drawn the same runs of both. Generators of other seeds make it unpaired.
 
     Args:
-        scores: (..., N, M) of one learner.
-        others: (..., K, M) of another.
-        statistic: of each.
-        rng: the only source of randomness.
-        paired: run n of one goes with run n of the other (the same seed), so both are drawn together; N = K.
-        replications: at least 1.
+        first, second: each a number as :func:`bootstrap` gives it, of as many replications.
         confidence: in (0, 1).
-
-    Raises:
-        ValueError: the shapes do not go together.
     """
-    scores, others = _checked(scores), _checked(others)
-    if scores.shape[-1] != others.shape[-1] or (paired and scores.shape != others.shape):
-        raise ValueError(f"expected scores of the same tasks (and runs, where paired): {scores.shape}, {others.shape}")
-    value = statistic(scores) - statistic(others)
-    if min(scores.shape[-2], others.shape[-2]) < 2:
+    value = first.value - second.value
+    if not len(first.draws) or not len(second.draws):
         return _unknown(value)
-    pieces = []
-    for count in _pieces(replications, scores.size + others.size):
-        mine = _choose(scores, rng, count)
-        theirs = mine if paired else _choose(others, rng, count)
-        pieces.append(statistic(_drawn(scores, mine)) - statistic(_drawn(others, theirs)))
-    return _percentiles(value, np.concatenate(pieces, scores.ndim - 2), scores.ndim - 2, confidence)
+    return _percentiles(value, first.draws - second.draws, 0, confidence)
 
 
 def improvement_interval(
@@ -313,7 +294,7 @@ def _drawn(scores: Array, chosen: Array) -> Array:
 
 def _percentiles(value: Any, drawn: Array, axis: int, confidence: float) -> Interval:
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis)
-    return Interval(value, low, high)
+    return Interval(value, low, high, drawn)
 
 
 def _unknown(value: Any) -> Interval:

@@ -11,7 +11,7 @@ from rlcl.evaluation.aggregates import (
     AGGREGATES,
     Interval,
     bootstrap,
-    bootstrap_difference,
+    difference,
     improvement_interval,
     interquartile_mean,
     mean,
@@ -116,23 +116,25 @@ def test_one_run_has_no_interval() -> None:
     found = bootstrap(one, mean, rng())
     assert 1.5 == found.value
     assert np.isnan(ends(found)).all()
-    assert np.isnan(ends(bootstrap_difference(one, one, mean, rng(), paired=True))).all()
+    assert np.isnan(ends(difference(found, found))).all()
     assert np.isnan(ends(improvement_interval(one, one, rng()))).all()
     assert np.isnan(profile_bands(one, np.array([0.0, 1.5]), rng()).low).all()
 
 
-def test_a_paired_difference_draws_both_learners_together() -> None:
-    better = TWO + 1
-    paired = bootstrap_difference(better, TWO, mean, rng(), paired=True, replications=2000)
+def test_a_difference_of_equal_draws_is_paired() -> None:
+    better, worse = (bootstrap(table, mean, rng(), replications=2000) for table in (TWO + 1, TWO))
+    paired = difference(better, worse)
     assert (1.0, (1.0, 1.0)) == (paired.value, ends(paired))
     # Apart: 1 + (0, 1/2 or 1) - (0, 1/2 or 1); the extremes come in 1 of 16 cases each.
-    apart = bootstrap_difference(better, TWO, mean, rng(), paired=False, replications=2000)
-    assert (0.0, 2.0) == ends(apart)
+    other = bootstrap(TWO, mean, np.random.default_rng(1), replications=2000)
+    assert (0.0, 2.0) == ends(difference(better, other))
 
 
 def test_an_unpaired_difference_allows_other_numbers_of_runs() -> None:
-    found = bootstrap_difference(np.full((3, 2), 5.0), np.full((4, 2), 3.0), mean, rng(), paired=False, replications=9)
-    assert (2.0, (2.0, 2.0)) == (found.value, ends(found))
+    fives, threes = (
+        bootstrap(np.full(shape, v), mean, rng(), replications=9) for v, shape in ((5, (3, 2)), (3, (4, 2)))
+    )
+    assert (2.0, (2.0, 2.0)) == (difference(fives, threes).value, ends(difference(fives, threes)))
 
 
 def test_the_interval_of_the_probability_of_improvement() -> None:
@@ -169,8 +171,3 @@ def test_a_bootstrap_does_not_depend_on_its_pieces(monkeypatch: pytest.MonkeyPat
 def test_what_is_no_table_of_scores_is_refused(scores: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected scores"):
         bootstrap(scores, mean, rng())
-
-
-def test_pairs_need_as_many_runs() -> None:
-    with pytest.raises(ValueError, match="same tasks"):
-        bootstrap_difference(np.zeros((3, 1)), np.zeros((2, 1)), mean, rng(), paired=True)
