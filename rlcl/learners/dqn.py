@@ -130,10 +130,10 @@ class Dqn(OffPolicyLearner):
         self._target = frozen_copy(self.policy)
         self._weights = [lay_out(module.parameters()) for module in (self.policy, self._target)]
         self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
-        self._acting = forward_of(self.policy)
         self.keep(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
+        self._acting = forward_of(self.policy)
         self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
 
     def _values(self, outputs: Tensor) -> Tensor:
@@ -165,11 +165,10 @@ class Dqn(OffPolicyLearner):
     def for_environment(self, actions: Array) -> Array:
         return actions + self._start
 
-    def improve(self, drawn: Drawn) -> Tensor:
-        self._move_target()
+    def improve(self, lesson: Drawn) -> Tensor:
         # The target network rests within a round: one pass values what follows in all of its minibatches.
-        following = torch.split(self._values(self._target_passes.forward(drawn.following)), self.batch_size)
-        for batch, values in zip(drawn.split(self.batch_size), following, strict=True):
+        following = torch.split(self._values(self._target_passes.forward(lesson.following)), self.batch_size, -2)
+        for batch, values in zip(lesson.split(self.batch_size), following, strict=True):
             online = None
             if self.double:
                 online = self._values(self._passes.forward(batch.following))
@@ -179,10 +178,10 @@ class Dqn(OffPolicyLearner):
             gradient = spread(huber_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
             self._passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
             self._optimizer.step()
-        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean())
+        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean(-1))
         return predicted - wanted
 
-    def _move_target(self) -> None:
+    def begin_round(self) -> None:
         """Makes the moves of the target network that have come due; while nothing was learned it had nowhere to go."""
         due = (self.position.step + self.steps_at_once) // self.target_interval
         if due > self._moves:

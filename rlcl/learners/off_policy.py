@@ -47,12 +47,13 @@ class Drawn(NamedTuple):
     weights: Tensor | None
 
     def split(self, rows: int) -> Iterator[Drawn]:
-        """Minibatches of so many rows, in order."""
-        if len(self.rewards) == rows:
+        """Minibatches of so many rows, in order; of draws side by side, (S, B, ...), side by side."""
+        if self.rewards.shape[-1] == rows:
             yield self
             return
-        columns = [torch.split(column, rows) for column in self[:5]]
-        weights = [None] * len(columns[0]) if self.weights is None else torch.split(self.weights, rows)
+        along = self.rewards.dim() - 1
+        columns = [torch.split(column, rows, along) for column in self[:5]]
+        weights = [None] * len(columns[0]) if self.weights is None else torch.split(self.weights, rows, along)
         yield from map(Drawn, *columns, weights)
 
 
@@ -85,6 +86,7 @@ class OffPolicyLearner(ReinforcementLearner):
 
     buffer: ReplayBuffer = field(init=False, default=None)
     _priorities: Priorities | None = field(init=False, default=None)
+    _errors: Tensor | None = field(init=False, default=None)  # of the last minibatch
     _num_envs: int = field(init=False, default=1)
     _at_once: int = field(init=False, default=1)  # updates whose minibatches are drawn together
     _experienced: int = field(init=False, default=0)  # env steps of the experience in progress
@@ -104,8 +106,11 @@ class OffPolicyLearner(ReinforcementLearner):
         """The same actions as the environment takes them."""
 
     @abstractmethod
-    def improve(self, drawn: Drawn) -> Tensor:
+    def improve(self, lesson: Drawn) -> Tensor:
         """One update for each ``batch_size`` rows; (B,) the errors of the last one, without gradient."""
+
+    def begin_round(self) -> None:
+        """Called before each round of updates."""
 
     # What it says itself.
 
@@ -155,7 +160,7 @@ class OffPolicyLearner(ReinforcementLearner):
         encoded: Array = self._setup.encoder.encode(rows).numpy()
         return encoded
 
-    def advance(self, collector: Collector, progress: float) -> None:
+    def lessons(self, collector: Collector, progress: float) -> Iterator[Drawn]:
         if self.position.update == 0 and self.position.segment == 0:
             self._experienced = 0
         if collector.fresh:
@@ -169,8 +174,8 @@ class OffPolicyLearner(ReinforcementLearner):
             self._priorities.add(np.concatenate(places))
         self._experienced += self.steps_at_once
         if done > self.learning_starts:
-            self._updates(collector, progress)
-            self.batch = None
+            self.begin_round()
+            yield from self._draws(collector, progress)
 
     def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
@@ -181,15 +186,19 @@ class OffPolicyLearner(ReinforcementLearner):
         step = collector.step(self.for_environment(actions))
         return self.buffer.add(observations, actions, step.rewards, step.following, step.terminated, step.ended)
 
-    def _updates(self, collector: Collector, progress: float) -> None:
+    def _draws(self, collector: Collector, progress: float) -> Iterator[Drawn]:
         left = self.steps_at_once if self.gradient_steps < 0 else self.gradient_steps
         while left:
             count = min(left, self._at_once)
             places, drawn = self._draw(collector, count * self.batch_size, progress)
-            errors = self.improve(drawn)
+            yield drawn
             if self._priorities is not None:
-                self._priorities.update(places, errors.cpu().numpy())
+                assert self._errors is not None
+                self._priorities.update(places, self._errors.cpu().numpy())
             left -= count
+
+    def learned(self, errors: Tensor | None) -> None:
+        self._errors = errors
 
     def _draw(self, collector: Collector, rows: int, progress: float) -> tuple[Array, Drawn]:
         weights = None
@@ -251,7 +260,7 @@ def followed(target: Tensor, source: Tensor, share: float) -> None:
     """Moves a target's weights by a share of the way towards their source, ``target + share (source - target)``.
 
     Args:
-        target, source: (W,) all weights, as :func:`rlcl.learners.fused_adam.lay_out` gives them.
+        target, source: (..., W) all weights, as :func:`rlcl.learners.fused_adam.lay_out` gives them.
 
     Source: Lillicrap et al. 2016, Continuous control with deep reinforcement learning, algorithm 1.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -29,7 +29,7 @@ from rlcl.reinforcement.losses import (
     value_loss,
     value_loss_gradient,
 )
-from rlcl.reinforcement.passes import give_gradient
+from rlcl.reinforcement.passes import give_gradient, passes_of
 from rlcl.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.reinforcement.rollout import Rollout, rolled_out
 from rlcl.types import Batch, Network, OptimizerFactory
@@ -38,6 +38,13 @@ __all__ = ["Ppo"]
 
 Array = np.ndarray[Any, Any]
 Columns = Mapping[str, Tensor]  # of a rollout's transitions, (B, ...) each
+
+
+class Lesson(NamedTuple):
+    """A rollout, and the clip that holds for it."""
+
+    columns: Columns
+    clip: float | None
 
 
 @define(kw_only=True, eq=False)
@@ -103,7 +110,8 @@ class Ppo(ReinforcementLearner):
     _distribution: ActionDistribution = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _num_envs: int = field(init=False, default=1)
-    _shuffle: torch.Generator = field(init=False, default=None)
+    _free: Tensor = field(init=False, default=None)  # (F,) parameters of the distribution
+    _shuffles: tuple[torch.Generator, ...] = field(init=False, default=())  # of each rollout learned from
     _observations: Array = field(init=False, default=None)  # (T, N, *encoded) of the last rollout
 
     @property
@@ -131,12 +139,13 @@ class Ppo(ReinforcementLearner):
         parameters = list(self.policy.parameters())
         lay_out(parameters)
         self._optimizer = built_optimizer(self.optimizer, parameters)
-        self._acting = forward_of(self.policy.actor)
-        self._shuffle = self._setup.seeds.child("shuffle").torch()
+        self._shuffles = (self._setup.seeds.child("shuffle").torch(),)
         self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
 
     def ready(self) -> None:
-        self._passes = ActorCriticPasses(self.policy)
+        self._acting = forward_of(self.policy.actor)
+        self._passes = ActorCriticPasses([passes_of(network) for network in self.policy.side_by_side])
+        self._free = torch.empty(0) if self.policy.free is None else self.policy.free
 
     @property
     def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
@@ -154,10 +163,6 @@ class Ppo(ReinforcementLearner):
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self._distribution.as_outputs(self.policy(x), self._free)
 
-    @property
-    def _free(self) -> Tensor:
-        return torch.empty(0) if self.policy.free is None else self.policy.free
-
     def _outputs(self, observations: Array, masks: Array | None) -> Array:
         outputs = self._acting(observations)
         return masked(outputs[:, :-1] if self.shared else outputs, masks)
@@ -168,7 +173,7 @@ class Ppo(ReinforcementLearner):
     def recent(self) -> Array:
         return self._observations.reshape(-1, *self._observations.shape[2:])
 
-    def advance(self, collector: Collector, progress: float) -> None:
+    def lessons(self, collector: Collector, progress: float) -> Iterator[Lesson]:
         free, distribution = self._free.detach().cpu().numpy(), self._distribution
         rollout = rolled_out(
             collector,
@@ -176,12 +181,13 @@ class Ppo(ReinforcementLearner):
             lambda x, masks: distribution.draw(self._outputs(x, masks), free, self.rng),
             distribution.for_environment,
         )
-        columns = self._judged(rollout)
         clip = None if self.clip is None else self.clip * (1 - progress if self.clip_schedule else 1)
+        yield Lesson(self._judged(rollout), clip)
+
+    def improve(self, lesson: Lesson) -> None:
         for epoch in range(self.epochs):
-            if not self._pass(columns, clip, last=epoch == self.epochs - 1):
+            if not self._pass(lesson.columns, lesson.clip, last=epoch == self.epochs - 1):
                 break
-        self.batch = None
 
     def _judged(self, rollout: Rollout) -> Columns:
         """What each transition is learned from by, in columns (T * N, ...)."""
@@ -217,45 +223,48 @@ class Ppo(ReinforcementLearner):
             outputs, actions, free = allowed(outputs, part.get("masks")), part["actions"], self._free.detach()
             log_ratio = self._distribution.log_prob(outputs, free, actions) - part["log_probs"]
             advantages = part["advantages"]
-            if self.normalize_advantages and len(advantages) > 1:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            if self.normalize_advantages and advantages.shape[-1] > 1:
+                mean, deviation = advantages.mean(-1, keepdim=True), advantages.std(-1, keepdim=True)
+                advantages = (advantages - mean) / (deviation + 1e-8)
             if last or self.target_kl is not None:
-                entropy = self._distribution.entropy(outputs, free).mean()
+                entropy = self._distribution.entropy(outputs, free).mean(-1)
                 policy_loss = clipped_surrogate(log_ratio, advantages, clip)
                 self.log(policy_loss=policy_loss, value_loss=value_loss(values, part["returns"]), entropy=entropy)
                 kl = self._moved(log_ratio, clip)
-                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                if self.target_kl is not None and float(kl) > 1.5 * self.target_kl:
                     return False
             by_log_prob = clipped_surrogate_gradient(log_ratio, advantages, clip)
             by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, -self.entropy_weight)
             self._passes.backward(by_outputs, value_loss_gradient(values, part["returns"]).mul_(self.value_weight))
-            if self.policy.free is not None:
-                give_gradient(self.policy.free, by_free)
+            if self._distribution.free:
+                give_gradient(self._free, by_free)
             self._optimizer.step()
         return True
 
     def _minibatches(self, columns: Columns) -> Iterator[Columns]:
         """The rollout in parts, in another order at each pass; all at once where it is one minibatch."""
-        rows = len(columns["actions"])
+        *beside, rows = columns["log_probs"].shape
         size = self.batch_size or rows
         if size >= rows:
             yield columns
             return
-        order = torch.randperm(rows, generator=self._shuffle).to(self._setup.device)
-        parts = [torch.split(column.index_select(0, order), size) for column in columns.values()]
+        orders = [i * rows + torch.randperm(rows, generator=shuffle) for i, shuffle in enumerate(self._shuffles)]
+        order, along = torch.cat(orders).to(self._setup.device), len(beside)
+        rolled = [column.flatten(0, along).index_select(0, order).view_as(column) for column in columns.values()]
+        parts = [torch.split(column, size, along) for column in rolled]
         yield from (dict(zip(columns, part, strict=True)) for part in zip(*parts, strict=True))
 
-    def _moved(self, log_ratio: Tensor, clip: float | None) -> float:
+    def _moved(self, log_ratio: Tensor, clip: float | None) -> Tensor:
         """``approx_kl``: how far the policy is from that of the rollout."""
         ratio = log_ratio.exp()
-        kl = float((ratio - 1 - log_ratio).mean())
-        outside = 0.0 if clip is None else float(((ratio - 1).abs() > clip).float().mean())
+        kl = (ratio - 1 - log_ratio).mean(-1)
+        outside = torch.zeros_like(kl) if clip is None else ((ratio - 1).abs() > clip).float().mean(-1)
         self.log(approx_kl=kl, clip_fraction=outside)
         return kl
 
     def learner_state(self) -> dict[str, Any]:
-        return {"shuffle": self._shuffle.get_state(), "observations": self._observations}
+        return {"shuffle": self._shuffles[0].get_state(), "observations": self._observations}
 
     def load_learner_state(self, state: Mapping[str, Any]) -> None:
-        self._shuffle.set_state(state["shuffle"])
+        self._shuffles[0].set_state(state["shuffle"])
         self._observations = state["observations"]
