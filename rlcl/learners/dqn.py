@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import copy
 import gymnasium as gym
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.optimizers import Adam, built_optimizer
+from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.forward import Forward, forward_of
@@ -94,7 +96,7 @@ class Dqn(OffPolicyLearner):
 
     policy: nn.Module = field(init=False, default=None)
     _target: nn.Module = field(init=False, default=None)
-    _optimizer: Optimizer = field(init=False, default=None)
+    _optimizer: Any = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _actions: int = field(init=False, default=0)
     _start: int = field(init=False, default=0)
@@ -135,6 +137,21 @@ class Dqn(OffPolicyLearner):
     def ready(self) -> None:
         self._acting = forward_of(self.policy)
         self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
+
+    def beside(self, others: Sequence[Dqn]) -> Dqn:
+        """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
+        all_of_them, joint = (self, *others), copy.copy(self)
+        block = Block([learner.policy.parameters() for learner in all_of_them])
+        target = Block([learner._target.parameters() for learner in all_of_them])
+        for i, learner in enumerate(all_of_them):
+            learner._weights = [block.weights[i], target.weights[i]]
+            learner.ready()  # its weights lie elsewhere now
+        joint._passes, joint._target_passes = block.passes(self.policy), target.passes(self._target)
+        joint._optimizer = StepTogether(
+            self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
+        )
+        joint._logged = {}
+        return joint
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs

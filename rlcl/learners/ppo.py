@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import copy
 import gymnasium as gym
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rlcl.config import option
 from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement import ReinforcementLearner
+from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
@@ -105,7 +107,7 @@ class Ppo(ReinforcementLearner):
     log_std: float = option(0.0, help="initial log standard deviation of continuous actions")
 
     policy: ActorCritic = field(init=False, default=None)
-    _optimizer: Optimizer = field(init=False, default=None)
+    _optimizer: Any = field(init=False, default=None)
     _passes: ActorCriticPasses = field(init=False, default=None)
     _distribution: ActionDistribution = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
@@ -172,6 +174,21 @@ class Ppo(ReinforcementLearner):
 
     def recent(self) -> Array:
         return self._observations.reshape(-1, *self._observations.shape[2:])
+
+    def beside(self, others: Sequence[Ppo]) -> Ppo:
+        """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
+        all_of_them, joint = (self, *others), copy.copy(self)
+        block = Block([learner.policy.parameters() for learner in all_of_them])
+        for learner in all_of_them:
+            learner.ready()  # its weights lie elsewhere now
+        joint._passes = ActorCriticPasses([block.passes(network) for network in self.policy.side_by_side])
+        joint._free = self._free if self.policy.free is None else block.of(self.policy.free)
+        joint._shuffles = tuple(shuffle for learner in all_of_them for shuffle in learner._shuffles)
+        joint._optimizer = StepTogether(
+            self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
+        )
+        joint._logged = {}
+        return joint
 
     def lessons(self, collector: Collector, progress: float) -> Iterator[Lesson]:
         free, distribution = self._free.detach().cpu().numpy(), self._distribution

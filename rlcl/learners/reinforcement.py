@@ -373,6 +373,14 @@ class ReinforcementLearner(ABC):
         for name, value in values.items():
             self._logged.setdefault(name, []).append(value)
 
+    def tell(self, learners: Sequence[ReinforcementLearner]) -> None:
+        """Hands what it has noted of several learners, (S,) each, on to them."""
+        for name, values in self._logged.items():
+            for value in values:
+                for learner, its in zip(learners, value.unbind(), strict=True):
+                    learner.log(**{name: its})
+        self._logged.clear()
+
     def _event(self, collector: Collector, rate: float, part: Experience) -> Event:
         values = {name: float(np.mean([float(v) for v in found])) for name, found in self._logged.items()}
         self._logged.clear()
