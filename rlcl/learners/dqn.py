@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import copy
 import gymnasium as gym
 import numpy as np
 import torch
@@ -137,6 +137,11 @@ class Dqn(OffPolicyLearner):
     def ready(self) -> None:
         self._acting = forward_of(self.policy)
         self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """Those that :meth:`beside` takes."""
+        return (self.policy,)
 
     def beside(self, others: Sequence[Dqn]) -> Dqn:
         """A learner of lessons side by side, from all of these at once; what it learns is theirs."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define, field
 
+from rlcl.errors import UnsupportedError
+from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.reinforcement import ReinforcementLearner
 from rlcl.learners.side_by_side import stacked
+from rlcl.registry import name_of
 from rlcl.reinforcement.collecting import Collector
+from rlcl.reinforcement.passes import steps_of
+from rlcl.types import BoundaryPolicy
 
-__all__ = ["Lockstep"]
+__all__ = ["Lockstep", "check_lockstep"]
 
 
 @define(eq=False)
@@ -28,15 +34,17 @@ class Lockstep:
     _joined: tuple[Any, ...] = field(init=False, default=())  # what the joint learner was made for
     paused: bool = field(init=False, default=False)  # whether all are to wait
 
-    def join(self, learner: ReinforcementLearner) -> None:
-        """Adds a learner whose state is loaded."""
+    @contextmanager
+    def joined(self, learner: Any) -> Iterator[None]:
+        """Has a learner, whose state is loaded, among those that are waited for."""
         learner.lockstep = self
         self._members.append(learner)
-
-    def leave(self, learner: ReinforcementLearner) -> None:
-        """Waits for it no longer."""
-        self._asked.pop(id(learner), None)
-        self._members = [member for member in self._members if member is not learner]
+        try:
+            yield
+        finally:
+            self._asked.pop(id(learner), None)
+            self._members = [member for member in self._members if member is not learner]
+            learner.lockstep = None
 
     def advance(self, learner: ReinforcementLearner, collector: Collector, progress: float) -> Iterator[None]:
         """Advances a learner with the others; yields while it waits for them."""
@@ -68,3 +76,33 @@ class Lockstep:
         if wanted != self._joined:
             self._joined, self._joint = wanted, group[0].beside(group[1:])
         return self._joint
+
+
+def check_lockstep(learner: Any, boundary: BoundaryPolicy) -> None:
+    """Raises UnsupportedError for what several seeds at once do not go with, with its key.
+
+    Args:
+        learner: prepared.
+        boundary: what it keeps from one experience to the next.
+    """
+    for key, reason in _refusals(learner, boundary):
+        raise UnsupportedError(f"{key}: batched_seeds: true {reason}, or set batched_seeds: false")
+
+
+def _refusals(learner: Any, boundary: BoundaryPolicy) -> Iterator[tuple[str, str]]:
+    """Keys, and why and what to do instead."""
+    if not hasattr(learner, "beside"):
+        yield "learner.type", f"has no updates of several {name_of('learner', learner)} at once; use ppo or dqn"
+        return
+    if learner.methods:
+        yield "learner.methods", "makes the updates of all seeds in one, and methods see those of one; leave them out"
+    if not isinstance(learner.optimizer, Adam | AdamW | RmsProp | Sgd):
+        name = name_of("optimizer", learner.optimizer)
+        yield "learner.optimizer", f"takes one that is known to step each weight alone, not {name}; use adam"
+    if any(steps_of(network) is None for network in learner.networks):
+        chains = "takes chains of linear layers with relu or tanh between them"
+        yield "learner.network", f"{chains}; use linear, or mlp without layer_norm and dropout"
+    if getattr(learner, "target_kl", None) is not None:
+        yield "learner.target_kl", "makes the passes of all seeds together, and this ends each elsewhere; leave it out"
+    if boundary.exploration == "reset":
+        yield "boundary.exploration", "counts one number of steps for all parameters of a learner; write keep"

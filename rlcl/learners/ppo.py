@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import copy
 import gymnasium as gym
 import numpy as np
 import torch
@@ -175,13 +175,18 @@ class Ppo(ReinforcementLearner):
     def recent(self) -> Array:
         return self._observations.reshape(-1, *self._observations.shape[2:])
 
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """Those that :meth:`beside` takes."""
+        return self.policy.side_by_side
+
     def beside(self, others: Sequence[Ppo]) -> Ppo:
         """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
         all_of_them, joint = (self, *others), copy.copy(self)
         block = Block([learner.policy.parameters() for learner in all_of_them])
         for learner in all_of_them:
             learner.ready()  # its weights lie elsewhere now
-        joint._passes = ActorCriticPasses([block.passes(network) for network in self.policy.side_by_side])
+        joint._passes = ActorCriticPasses([block.passes(network) for network in self.networks])
         joint._free = self._free if self.policy.free is None else block.of(self.policy.free)
         joint._shuffles = tuple(shuffle for learner in all_of_them for shuffle in learner._shuffles)
         joint._optimizer = StepTogether(

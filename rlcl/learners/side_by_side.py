@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,6 @@ from rlcl.reinforcement.passes import Affine, Chain, steps_of
 from rlcl.types import OptimizerFactory
 
 __all__ = ["Block", "StepTogether", "stacked"]
-
-Tree = TypeVar("Tree")
 
 
 class Block:
@@ -37,13 +35,13 @@ class Block:
         ends = torch.tensor([p.numel() for p in first]).cumsum(0).tolist()
         self._places = {id(p): (end - p.numel(), end) for p, end in zip(first, ends, strict=True)}
 
-    def of(self, parameter: nn.Parameter) -> Tensor:
+    def of(self, parameter: Tensor) -> Tensor:
         """(S, *shape) of one parameter of the first module, and what became of it in the others; with its gradient."""
         found = self.view(self.weights, parameter)
         found.grad = self.view(self.gradients, parameter)
         return found
 
-    def view(self, block: Tensor, parameter: nn.Parameter) -> Tensor:
+    def view(self, block: Tensor, parameter: Tensor) -> Tensor:
         """(S, *shape), the part of a block (S, W) that stands where a parameter of the first module does."""
         start, end = self._places[id(parameter)]
         return block[:, start:end].view(len(block), *parameter.shape)
@@ -126,13 +124,13 @@ def clip_rows(gradients: Tensor, norm: float) -> None:
     gradients.mul_((norm / (lengths + 1e-6)).clamp_(max=1.0))
 
 
-def stacked(trees: Sequence[Tree]) -> Tree:
+def stacked(trees: Sequence[Any]) -> Any:
     """Trees of one shape as one, with the tensors (...) of all as (S, ...); of anything else the first."""
-    first: Any = trees[0]
+    first = trees[0]
     if isinstance(first, Tensor):
-        return torch.stack(trees)  # type: ignore[arg-type, return-value]
+        return torch.stack(list(trees))
     if isinstance(first, Mapping):
-        return {key: stacked([tree[key] for tree in trees]) for key in first}  # type: ignore[index, return-value]
-    if isinstance(first, tuple):
-        return type(first)(*map(stacked, zip(*trees, strict=True)))  # type: ignore[call-overload, no-any-return]
-    return first  # type: ignore[no-any-return]
+        return {key: stacked([tree[key] for tree in trees]) for key in first}
+    if isinstance(first, tuple):  # a named one
+        return type(first)(*map(stacked, zip(*trees, strict=True)))
+    return first
