@@ -21,8 +21,10 @@ from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
+from rlcl.reinforcement.at_once import Generators
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.passes import Passes, passes_of
+from rlcl.reinforcement.replay import ReplayBuffer
 from rlcl.reinforcement.values import (
     bootstrapped,
     chosen,
@@ -155,8 +157,20 @@ class Dqn(OffPolicyLearner):
         joint._optimizer = StepTogether(
             self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
         )
+        joint.buffer = ReplayBuffer.joined([learner.buffer for learner in all_of_them])
+        joint._acting = block.forward(self.policy)
+        joint.rng = Generators([learner.rng for learner in all_of_them])  # type: ignore[assignment]
         joint._logged = {}
         return joint
+
+    @property
+    def collects_at_once(self) -> bool:
+        """Whether what :meth:`beside` gives can act for all: in NumPy, and priorities are of one's own memory."""
+        return self._setup.device == "cpu" and self.prioritised is None
+
+    def parted(self, collected: list[Array], count: int) -> list[list[Array]]:
+        """What as many learners side by side have collected, for each: all of it is in their memories."""
+        return [[]] * count
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs
@@ -179,8 +193,6 @@ class Dqn(OffPolicyLearner):
         probability = self.exploration(progress)
         self.log(exploration=probability)
         at_random = self.rng.random(len(observations)) < probability
-        if not at_random.any():
-            return self._best(observations)
         actions = self.random_actions(len(observations))
         return actions if at_random.all() else np.where(at_random, actions, self._best(observations))
 

@@ -13,6 +13,7 @@ from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.reinforcement import ReinforcementLearner
 from rlcl.learners.side_by_side import stacked
 from rlcl.registry import name_of
+from rlcl.reinforcement.at_once import Collectors
 from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.passes import steps_of
 from rlcl.types import BoundaryPolicy
@@ -32,6 +33,7 @@ class Lockstep:
     _asked: dict[int, tuple[Collector, float]] = field(init=False, factory=dict)  # by the place among the members
     _joint: Any = field(init=False, default=None)
     _joined: tuple[Any, ...] = field(init=False, default=())  # what the joint learner was made for
+    _collectors: Collectors | None = field(init=False, default=None)
     paused: bool = field(init=False, default=False)  # whether all are to wait
 
     @contextmanager
@@ -60,7 +62,10 @@ class Lockstep:
         group = [member for member in self._members if member.position.step == behind]
         joint = self._joint_of(group)
         asked = [self._asked[id(member)] for member in group]
-        lessons = [member.lessons(*what) for member, what in zip(group, asked, strict=True)]
+        lessons = [
+            member.lessons(collected, *what)
+            for member, collected, what in zip(group, self._collected(joint, group, asked), asked, strict=True)
+        ]
         for each in zip(*lessons, strict=True):
             errors = joint.improve(stacked(each))
             for i, member in enumerate(group):
@@ -69,6 +74,18 @@ class Lockstep:
         for member in group:
             member.batch = None
             del self._asked[id(member)]
+
+    def _collected(self, joint: Any, group: Sequence[Any], asked: Sequence[tuple[Collector, float]]) -> Sequence[Any]:
+        """What came of acting: at once where environments can be stepped so, else one after the other."""
+        collectors = [collector for collector, _ in asked]
+        if self._collectors is None or self._collectors.parts != collectors:
+            self._collectors = Collectors.of(collectors)
+        if self._collectors is None or not joint.collects_at_once:
+            return [member.collect(*what) for member, what in zip(group, asked, strict=True)]
+        joint.position = group[0].position
+        with self._collectors.at_work() as collector:
+            found: Sequence[Any] = joint.parted(joint.collect(collector, asked[0][1]), len(group))
+            return found
 
     def _joint_of(self, group: Sequence[Any]) -> Any:
         """Made anew for another group, and for another experience, before which optimizers may have been reset."""

@@ -160,9 +160,7 @@ class OffPolicyLearner(ReinforcementLearner):
         encoded: Array = self._setup.encoder.encode(rows).numpy()
         return encoded
 
-    def lessons(self, collector: Collector, progress: float) -> Iterator[Drawn]:
-        if self.position.update == 0 and self.position.segment == 0:
-            self._experienced = 0
+    def collect(self, collector: Collector, progress: float) -> list[Array]:
         if collector.fresh:
             self.buffer.interrupt()
         done = self.position.step
@@ -170,17 +168,21 @@ class OffPolicyLearner(ReinforcementLearner):
         for _ in range(self.steps_at_once // self._num_envs):
             places.append(self._step(collector, progress, at_random=done < self.learning_starts))
             done += self._num_envs
+        return places
+
+    def lessons(self, collected: list[Array], collector: Collector, progress: float) -> Iterator[Drawn]:
         if self._priorities is not None:
-            self._priorities.add(np.concatenate(places))
-        self._experienced += self.steps_at_once
-        if done > self.learning_starts:
+            self._priorities.add(np.concatenate(collected))
+        started = self.position.update == 0 and self.position.segment == 0
+        self._experienced = self.steps_at_once + (0 if started else self._experienced)
+        if self.position.step + self.steps_at_once > self.learning_starts:
             self.begin_round()
             yield from self._draws(collector, progress)
 
     def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
         if at_random:
-            actions = self.random_actions(self._num_envs)
+            actions = self.random_actions(len(observations))
         else:
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))

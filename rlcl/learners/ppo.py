@@ -23,6 +23,7 @@ from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import ActionDistribution, allowed, distribution_over, free_parameters, masked
 from rlcl.reinforcement.actor_critic import ActorCritic, ActorCriticPasses, scale_orthogonal
+from rlcl.reinforcement.at_once import Generators
 from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.losses import (
@@ -192,19 +193,36 @@ class Ppo(ReinforcementLearner):
         joint._optimizer = StepTogether(
             self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
         )
+        joint._acting = block.forward(self.policy.actor)
+        joint._observations = np.concatenate([learner._observations for learner in all_of_them], 1)
+        joint.rng = Generators([learner.rng for learner in all_of_them])  # type: ignore[assignment]
         joint._logged = {}
         return joint
 
-    def lessons(self, collector: Collector, progress: float) -> Iterator[Lesson]:
+    def collect(self, collector: Collector, progress: float) -> Rollout:
         free, distribution = self._free.detach().cpu().numpy(), self._distribution
-        rollout = rolled_out(
+        if free.ndim > 1:  # of several policies side by side: one row an environment
+            free = free.repeat(self._num_envs, 0)
+        return rolled_out(
             collector,
             self._observations,
             lambda x, masks: distribution.draw(self._outputs(x, masks), free, self.rng),
             distribution.for_environment,
         )
+
+    @property
+    def collects_at_once(self) -> bool:
+        """Whether what :meth:`beside` gives can act for all: in NumPy."""
+        return self._setup.device == "cpu"
+
+    def parted(self, collected: Rollout, count: int) -> list[Rollout]:
+        """What as many learners side by side have collected, for each."""
+        return collected.parted(count)
+
+    def lessons(self, collected: Rollout, collector: Collector, progress: float) -> Iterator[Lesson]:
+        self._observations = collected.observations
         clip = None if self.clip is None else self.clip * (1 - progress if self.clip_schedule else 1)
-        yield Lesson(self._judged(rollout), clip)
+        yield Lesson(self._judged(collected), clip)
 
     def improve(self, lesson: Lesson) -> None:
         for epoch in range(self.epochs):

@@ -106,13 +106,17 @@ class ReinforcementLearner(ABC):
         """Env steps, over all environments, between two yields."""
 
     @abstractmethod
-    def lessons(self, collector: Collector, progress: float) -> Iterator[Any]:
-        """Acts for ``steps_at_once`` env steps, and then yields what is to be learned from, each after the one before.
+    def collect(self, collector: Collector, progress: float) -> Any:
+        """Acts for ``steps_at_once`` env steps; what :meth:`lessons` is told of it.
 
         Args:
             collector: the environments at work.
             progress: share of what schedules run over that is behind, in [0, 1).
         """
+
+    @abstractmethod
+    def lessons(self, collected: Any, collector: Collector, progress: float) -> Iterator[Any]:
+        """What is to be learned from, each after the one before; arguments as those of :meth:`collect`."""
 
     @abstractmethod
     def improve(self, lesson: Any) -> Tensor | None:
@@ -327,7 +331,7 @@ class ReinforcementLearner(ABC):
 
     def advance(self, collector: Collector, progress: float) -> None:
         """Acts for ``steps_at_once`` env steps and learns from them."""
-        for lesson in self.lessons(collector, progress):
+        for lesson in self.lessons(self.collect(collector, progress), collector, progress):
             self.learned(self.improve(lesson))
         self.batch = None
 
@@ -374,10 +378,11 @@ class ReinforcementLearner(ABC):
             self._logged.setdefault(name, []).append(value)
 
     def tell(self, learners: Sequence[ReinforcementLearner]) -> None:
-        """Hands what it has noted of several learners, (S,) each, on to them."""
+        """Hands what it has noted of several learners, (S,) or one number for all, on to them."""
         for name, values in self._logged.items():
             for value in values:
-                for learner, its in zip(learners, value.unbind(), strict=True):
+                each = value.unbind() if isinstance(value, Tensor) else [value] * len(learners)
+                for learner, its in zip(learners, each, strict=True):
                     learner.log(**{name: its})
         self._logged.clear()
 

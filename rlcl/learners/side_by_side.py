@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.learners.fused_adam import lay_out
+from rlcl.reinforcement.forward import ACTIVATIONS, Forward
 from rlcl.reinforcement.passes import Affine, Chain, steps_of
 from rlcl.types import OptimizerFactory
 
@@ -51,6 +53,29 @@ class Block:
         steps = steps_of(module, self._affine, rows=2)
         assert steps is not None, "chains alone are trained side by side"
         return Chain(steps)
+
+    def forward(self, module: nn.Module) -> Forward:
+        """The same in NumPy, without gradient: from (S * N, *shape) to (S * N, out)."""
+        weights = {
+            id(layer): (self.of(layer.weight).mT.cpu().numpy(), self.of(layer.bias)[:, None].cpu().numpy())
+            for layer in module.modules()
+            if isinstance(layer, nn.Linear)
+        }
+        layers = list(module) if isinstance(module, nn.Sequential) else [module]
+        count = len(self.weights)
+
+        def forward(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            y = x.reshape(count, len(x) // count, -1)
+            for layer in layers:
+                if id(layer) in weights:
+                    weight, bias = weights[id(layer)]
+                    y = y @ weight
+                    y += bias
+                elif type(layer) in ACTIVATIONS:
+                    y = ACTIVATIONS[type(layer)](y)
+            return y.reshape(len(x), -1)
+
+        return forward
 
     def _affine(self, layer: nn.Linear) -> Affine:
         weight, bias = self.of(layer.weight), self.of(layer.bias)

@@ -97,6 +97,11 @@ class Collector:
     def __len__(self) -> int:
         return self.vector.num_envs
 
+    @property
+    def learns(self) -> bool:
+        """Whether its encoder has statistics of these very environments."""
+        return not isinstance(self._observed, Identity) or self._norm is not None
+
     def step(self, actions: Array) -> Step:
         """Acts in every environment."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)
