@@ -31,6 +31,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 LOG_2_PI = math.log(2 * math.pi)
+FEW = 8  # choices
 
 
 class ActionDistribution(Protocol):
@@ -119,10 +120,10 @@ class Categorical:
         return actions + self.start
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
-        return outputs.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
+        return log_softmax(outputs).gather(-1, actions[..., None])[..., 0]
 
     def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
-        log_p = outputs.log_softmax(-1)
+        log_p = log_softmax(outputs)
         return -(log_p.exp() * log_p).sum(-1)
 
     def gradient(
@@ -169,12 +170,12 @@ class MultiCategorical:
         return found
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
-        log_ps = [part.log_softmax(-1) for part in self._parts(outputs)]
+        log_ps = [log_softmax(part) for part in self._parts(outputs)]
         chosen = [log_p.gather(-1, actions[..., i : i + 1])[..., 0] for i, log_p in enumerate(log_ps)]
         return torch.stack(chosen).sum(0)
 
     def entropy(self, outputs: Tensor, free: Tensor) -> Tensor:
-        log_ps = [part.log_softmax(-1) for part in self._parts(outputs)]
+        log_ps = [log_softmax(part) for part in self._parts(outputs)]
         return torch.stack([-(log_p.exp() * log_p).sum(-1) for log_p in log_ps]).sum(0)
 
     def gradient(
@@ -241,7 +242,7 @@ class Gaussian:
 
 def _by_logits(logits: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float) -> Tensor:
     """(B, K) of one choice: ``g (onehot - p) - h p (log p + H) / B``; see :meth:`ActionDistribution.gradient`."""
-    log_p = logits.log_softmax(-1)
+    log_p = log_softmax(logits)
     p = log_p.exp()
     found = p * -by_log_prob[..., None]
     found.scatter_add_(-1, actions[..., None], by_log_prob[..., None])
@@ -249,6 +250,11 @@ def _by_logits(logits: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy:
         entropy = -(p * log_p).sum(-1, keepdim=True)
         found -= p.mul_(log_p.add_(entropy)).mul_(by_entropy / p.shape[-2])
     return found
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities (..., B, K) of logits; of few choices along the other dimension, in a fifth of the time."""
+    return logits.mT.contiguous().log_softmax(-2).mT if logits.shape[-1] <= FEW else logits.log_softmax(-1)
 
 
 def distribution_over(space: gym.Space[Any]) -> ActionDistribution:

@@ -27,6 +27,8 @@ __all__ = [
     "steps_of",
 ]
 
+NARROW = 16  # inputs of a layer: below, the weight's gradient takes a quarter of the time the other way round (256 x 4)
+
 tanh_backward, threshold_backward = torch.ops.aten.tanh_backward, torch.ops.aten.threshold_backward
 
 
@@ -80,7 +82,9 @@ class Affine:
     def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
         if weights:
             weight, bias = self.gradients()
-            if self._turned:
+            if self._turned and x.shape[-1] < NARROW:
+                weight.copy_((x.mT @ gradient).mT)
+            elif self._turned:
                 torch.matmul(gradient.mT, x, out=weight)
             else:
                 torch.matmul(x.mT, gradient, out=weight)
