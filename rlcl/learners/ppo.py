@@ -234,7 +234,7 @@ class Ppo(ReinforcementLearner):
         rows = rollout.rewards.size
         states, actions = self._tensor(rollout.states), self._tensor(rollout.actions)
         masks = None if rollout.masks is None else self._tensor(rollout.masks)
-        with evaluating(self.policy):
+        with torch.no_grad() if self._passes.modeless else evaluating(self.policy):
             outputs, known = self._passes.forward(states)
             log_probs = self._distribution.log_prob(allowed(outputs[:rows], masks), self._free, actions)
         values, following = rollout.values_and_next(known.cpu().numpy())

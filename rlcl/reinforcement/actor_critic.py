@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rlcl.reinforcement.passes import Passes
+from rlcl.reinforcement.passes import Chain, Passes
 
 __all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
@@ -48,6 +48,11 @@ class ActorCriticPasses:
 
     def __init__(self, networks: Sequence[Passes]) -> None:
         self._networks = networks
+
+    @property
+    def modeless(self) -> bool:
+        """Whether it is the same to them if a network trains or predicts: it takes as long to say as to act."""
+        return all(isinstance(network, Chain) for network in self._networks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(..., B, K) outputs for actions, and (..., B) values."""
