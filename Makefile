@@ -34,7 +34,7 @@ types: $(INSTALLED)  ## Run mypy, strict
 	$(BIN)/mypy
 
 unit: $(INSTALLED)  ## Run pytest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 format: $(INSTALLED)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -51,6 +51,8 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/reinforcement.py
 	$(BIN)/python benchmarks/speed/environments.py
 	$(BIN)/python benchmarks/speed/memories.py
+	$(BIN)/python benchmarks/speed/bench.py
+	$(BIN)/python benchmarks/speed/bootstrap.py
 
 clean:  ## Remove .venv and caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -31,7 +31,17 @@ from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
 from rlcl.types import BoundaryPolicy, Budget
 
-__all__ = ["Criterion", "Experiment", "Objective", "dump", "experiment_from", "load_experiment", "schema"]
+__all__ = [
+    "Board",
+    "Criterion",
+    "Experiment",
+    "Objective",
+    "dump",
+    "experiment_from",
+    "load_experiment",
+    "schema",
+    "structured",
+]
 
 COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 CRITERION = r"\s*([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
@@ -99,6 +109,23 @@ class Objective:
 
 
 @frozen(kw_only=True)
+class Board:
+    """What TensorBoard shows beside curves; it changes no record.
+
+    Args:
+        moments: boundaries at which pictures are made, evenly spread over the stream, the last among them.
+        images: inputs of an experience beside their reconstructions, and columns of generated ones.
+        points: test inputs in the projector, over all experiences.
+        frames: of a filmed episode, every second env step one.
+    """
+
+    moments: int = option(10, ge=0, help="boundaries at which pictures are made, the last among them")
+    images: int = option(8, ge=0, le=32, help="inputs of an experience beside their reconstructions")
+    points: int = option(300, ge=0, le=5000, help="test inputs in the projector")
+    frames: int = option(100, ge=0, le=1000, help="of a filmed episode, one every second env step")
+
+
+@frozen(kw_only=True)
 class Experiment:
     """A frozen, complete config.
 
@@ -116,6 +143,7 @@ class Experiment:
         threads: of torch; one is fastest for small networks.
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
+        tensorboard: what TensorBoard shows beside curves.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -137,6 +165,7 @@ class Experiment:
     threads: int = option(1, ge=1, le=1024, help="threads of torch")
     event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
     checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
+    tensorboard: Board = option(factory=Board, help="what TensorBoard shows beside curves")
 
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
@@ -177,7 +206,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     Raises:
         ConfigError: everything that is wrong, each with its file, line and key path.
     """
-    return _structured(read_document(path, overrides))
+    return structured(read_document(path, overrides))
 
 
 def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment:
@@ -190,10 +219,15 @@ def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment
     Raises:
         ConfigError: everything that is wrong, each with its key path.
     """
-    return _structured(Document(name, dict(data)))
+    return structured(Document(name, dict(data)))
 
 
-def _structured(document: Document) -> Experiment:
+def structured(document: Document) -> Experiment:
+    """An experiment from a document.
+
+    Raises:
+        ConfigError: everything that is wrong, each with its file, line and key path.
+    """
     try:
         experiment: Experiment = read(document.data, Experiment)
     except Faults as found:

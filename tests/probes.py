@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["Forbidding", "Loop", "Probe", "Signs"]
+__all__ = ["Forbidding", "Loop", "Probe", "Recall", "Signs"]
 
 
 class Probe(gym.Env[Any, Any]):
@@ -104,6 +104,38 @@ class Signs(gym.Env[Any, Any]):
         chosen = float(np.sign(np.ravel(action)[0])) if self.continuous else 2.0 * float(action) - 1.0
         reward = {"observation": self.sign, "action": chosen, "both": self.sign * chosen}[self.pays]
         return np.array([self.sign], np.float32), reward, True, False, {}
+
+
+class Recall(gym.Env[Any, Any]):
+    """Three steps: a sign is shown, then nothing, then it is asked for, which pays 1 for the right one and -1 else.
+
+    Args:
+        end: how an episode ends: ``terminated`` or ``truncated``.
+    """
+
+    def __init__(self, end: str = "terminated") -> None:
+        self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+        self.end, self.sign, self.at = end, 1.0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sign": self.sign, "at": self.at, "rng": self.np_random.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sign, self.at = float(state["sign"]), int(state["at"])
+        self.np_random.bit_generator.state = state["rng"]
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.at, self.sign = 0, float(self.np_random.choice([-1.0, 1.0]))
+        return np.array([self.sign, 0], np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.at += 1
+        over = self.at == 3
+        reward = self.sign * (2.0 * float(action) - 1.0) if over else 0.0
+        seen = np.array([0, self.at == 2], np.float32)
+        return seen, reward, over and self.end == "terminated", over and self.end == "truncated", {}
 
 
 class Forbidding(gym.Env[Any, Any]):

@@ -610,7 +610,15 @@ def test_a_message_says_where_what_and_the_remedy(text: str, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "more", ["name=other", "seeds=[5]", "objective.statement=why", "event_interval=7", "checkpoint_minutes=1"]
+    "more",
+    [
+        "name=other",
+        "seeds=[5]",
+        "objective.statement=why",
+        "event_interval=7",
+        "checkpoint_minutes=1",
+        "tensorboard.moments=0",
+    ],
 )
 def test_the_hash_is_not_over_what_leaves_the_records_alone(more: str) -> None:
     assert load(GOOD).hash == load(GOOD, more).hash

@@ -21,7 +21,7 @@ LAYERS = (
     {"learners"},
     {"training"},
     {"experiment"},
-    {"tracking", "report"},
+    {"tracking", "report", "comparison"},
     {"launch"},
     {"commands"},
 )

@@ -2,7 +2,8 @@
 
 Settings are RL Zoo's. Both make their environments within the time measured; ours adds stream, events and
 methods' hooks. "sync" gives ours Gymnasium's environments one after the other, as Stable-Baselines3 has them;
-"native" gives it those of rlcl_envs, whose steps are equal to the bit.
+"native" gives it those of rlcl_envs, whose steps are equal to the bit; "beside a bare one" is "native" beside a PPO in
+one file (bare_ppo.py), which has Gymnasium's environments one after the other.
 
     python benchmarks/speed/reinforcement.py [repetitions]
 """
@@ -13,9 +14,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import stable_baselines3
 import torch
 from attrs import frozen
+from bare_ppo import bare_ppo
 from interleaved import measure, ratio, report
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
@@ -137,6 +140,10 @@ def ours(work: Work, vectorization: Vectorization) -> None:
         pass
 
 
+def bare(work: Work) -> None:
+    bare_ppo(gym.make_vec(work.env, work.num_envs, vectorization_mode="sync"), work.steps)
+
+
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     torch.set_num_threads(1)
@@ -145,10 +152,15 @@ def main() -> None:
         contestants: dict[str, Callable[[], None]] = {"theirs": lambda w=work: theirs(w)}
         for kind in work.at_least:
             contestants[kind] = lambda w=work, k=kind: ours(w, k)
+        if work.algorithm == "PPO":
+            contestants["bare"] = lambda w=work: bare(w)
         seconds = measure(contestants, n)
         for kind, at_least in work.at_least.items():
             rows[f"{name}, {kind}"] = ratio(seconds, kind, "theirs")
             targets[f"{name}, {kind}"] = at_least
+        if "bare" in seconds:
+            row = f"{name}, beside a bare one"
+            rows[row], targets[row] = ratio(seconds, "native", "bare"), None
         print(name, {k: round(min(s), 2) for k, s in seconds.items()}, flush=True)
     report("speed_reinforcement", rows, targets, f"python benchmarks/speed/reinforcement.py {n}")
 

@@ -18,7 +18,8 @@ app = typer.Typer(
     help=(
         "Supervised, unsupervised, reinforcement and continual learning through one trainer.\n\n"
         "An experiment is one YAML file; [bold]rlcl init[/] writes a commented one, [bold]rlcl check[/] says "
-        "whether it will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl runs[/] shows what there is."
+        "whether it will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl bench[/] does so with a grid of "
+        "them, [bold]rlcl runs[/] shows what there is."
     ),
     epilog="Start with: rlcl run quickstart",
     no_args_is_help=True,
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in ("run", "check", "init", "list", "runs", "reproduce", "schema"):
+for verb in ("run", "check", "init", "list", "runs", "bench", "compare", "report", "watch", "reproduce", "schema"):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 
 

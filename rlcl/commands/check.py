@@ -48,7 +48,7 @@ def check(
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         trainer = make_trainer(experiment, experiment.seeds[0], stream)
         found = estimate(trainer)
-        replay = f", {found.replay / 2**20:,.1f} MiB of it the replay buffer" if found.replay else ""
+        replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"
         console.print(
             f"learner   {found.learner}\n"

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.table import Table
 
     from rlcl.launch.published import Protocol
-    from rlcl.launch.reproduce import Reproduced
+    from rlcl.launch.sides import Row
 
 __all__ = ["add_to"]
 
 STYLES = {"reproduced": "green", "differs": "red", "not judged": "yellow"}
+LEFT = ("protocol", "side", "verdict")  # columns of words
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,10 +32,12 @@ def reproduce(
         typer.Argument(metavar="[NAME...]", help="Protocols, patterns, or files of one's own; all by default."),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Only list the protocols and their targets.")] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the protocol's.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds, from the protocol's first one on, instead of its own.")
+    ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     results: Annotated[
-        Path, typer.Option(help="JSON file that the rows are put into; a Markdown table is written beside it.")
+        Path, typer.Option(help="JSON file that the rows are put into; tables and pictures are written beside it.")
     ] = Path("benchmarks/results/published.json"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
 ) -> None:
@@ -43,15 +46,21 @@ def reproduce(
     rlcl reproduce --list
     rlcl reproduce buzzega2020-split-rehearsal-500
     rlcl reproduce 'vandeven2022-task-*' --seeds 10
+    rlcl reproduce 'beside-sb3-*'
     rlcl reproduce mine.yaml
 
-    A protocol is an experiment file with a target: the published value, its error and its source.
-    It is reproduced where the two means differ by no more than two standard errors of the difference,
-    or by 0.015 where that is more; both are keys of the target. With one seed our own error is unknown
-    and counts as none.
+    A protocol is an experiment file with a target. Of a published mean that is the value, its error and
+    its source: it is reproduced where the two means differ by no more than two standard errors of the
+    difference, or by 0.015 where that is more; both are keys of the target. With one seed our own error
+    is unknown and counts as none.
+
+    Beside a peer (type: peer) another library's learner runs as well: it is reproduced where the 95 %
+    bootstrap interval of the difference of the interquartile means does not lie below 0, and our mean
+    reaches the floor. Of an order (type: order) several sides run: it is reproduced where their means
+    stand in it.
 
     Its runs are ordinary ones: what is finished is not repeated, what was interrupted goes on.
-    The exit status is 1 if a number differs.
+    The exit status is 1 if anything differs.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.launch.published import load_protocols
@@ -65,25 +74,21 @@ def reproduce(
         console.print(_targets(protocols), highlight=False)
         return
     read_results(results)  # a file that is none of ours is refused before the work, not after it
-    done: list[Reproduced] = []
+    done: dict[str, Row] = {}
     for place, protocol in enumerate(protocols, 1):
-        count = len(protocol.experiment.seeds)
+        count = len(protocol.seeds)
         console.print(
             f"[bold]{protocol.name}[/] ({place} of {len(protocols)}), {count} seed{'s' * (count > 1)}; "
-            f"published: {protocol.target.metric} {_published(protocol)}",
+            f"published: {protocol.target.metric} {protocol.target.claim}",
             highlight=False,
         )
-        done.append(reproduce(protocol, root, console))
-        write_results(results, done[-1:])
-    console.print(_verdicts(done), highlight=False)
+        done[protocol.name] = reproduce(protocol, root, console)
+        write_results(results, {protocol.name: done[protocol.name]})
+    for table in _verdicts(done):
+        console.print(table, highlight=False)
     console.print(f"written: {results} and {results.with_suffix('.md')}", highlight=False, soft_wrap=True)
-    if any(one.verdict == "differs" for one in done):
+    if any(row["verdict"] == "differs" for row in done.values()):
         raise typer.Exit(1)
-
-
-def _published(protocol: Protocol) -> str:
-    target = protocol.target
-    return f"{target.value:.4f}" + ("" if target.error is None else f" ± {target.error:.4f}")
 
 
 def _targets(protocols: Sequence[Protocol]) -> Table:
@@ -94,23 +99,24 @@ def _targets(protocols: Sequence[Protocol]) -> Table:
     for column in ("metric", "published", "seeds", "source"):
         table.add_column(column, justify="right" if column in ("published", "seeds") else "left")
     for each in protocols:
-        count = str(len(each.experiment.seeds))
-        table.add_row(each.name, each.target.metric, _published(each), count, each.target.source)
+        count = str(len(each.seeds))
+        table.add_row(each.name, each.target.metric, each.target.claim, count, each.target.source)
     return table
 
 
-def _verdicts(done: Sequence[Reproduced]) -> Table:
+def _verdicts(rows: Mapping[str, Row]) -> Iterator[Table]:
+    """A table for each kind of target."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("protocol", no_wrap=True)
-    for column in ("published", "ours", "interval", "seeds", "difference", "allowed"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for one in done:
-        found = one.summary
-        interval = f"{found.low:.4f} to {found.high:.4f}" if found.seeds > 1 else ""
-        verdict = f"[{STYLES[one.verdict]}]{one.verdict}[/]"
-        numbers = (f"{found.mean:.4f}", interval, str(found.seeds), f"{one.difference:+.4f}", f"{one.allowed:.4f}")
-        table.add_row(one.protocol.name, _published(one.protocol), *numbers, verdict)
-    return table
+    from rlcl.launch.reproduce import kind_of_row
+
+    for kind in dict.fromkeys(map(kind_of_row, rows.values())):
+        table = Table(box=None, pad_edge=False)
+        for column in kind.brief:
+            named = column in LEFT
+            table.add_column(column, no_wrap=named, justify="left" if named else "right")
+        for name, row in rows.items():
+            for line in kind.lines(name, row) if kind_of_row(row) is kind else ():
+                verdict = line["verdict"] and f"[{STYLES[line['verdict']]}]{line['verdict']}[/]"
+                table.add_row(*({**line, "verdict": verdict}[column] for column in kind.brief))
+        yield table

@@ -101,3 +101,4 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
     console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+    console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)

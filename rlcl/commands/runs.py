@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from rlcl.tracking.runs import Run
 
 __all__ = ["add_to"]
 
@@ -18,50 +22,91 @@ Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb to the command line."""
-    group = typer.Typer(help="List, show and remove runs.", no_args_is_help=False, invoke_without_command=True)
+    group = typer.Typer(help="List, compare, show and remove runs.", no_args_is_help=False, invoke_without_command=True)
     group.callback()(default)
     group.command("list")(list_runs)
     group.command("show")(show)
+    group.command("diff")(diff)
     group.command("rm")(remove)
     app.add_typer(group, name="runs")
 
 
 def default(context: typer.Context) -> None:
-    """List, show and remove runs; ``rlcl runs`` alone lists."""
+    """List, compare, show and remove runs; ``rlcl runs`` alone lists."""
     if context.invoked_subcommand is None:
         list_runs()
 
 
-def found(root: Path) -> Iterator[Path]:
-    """Yields the folders of all runs, in the order of their names."""
-    yield from sorted(path for path in root.glob("*/*/seed*") if path.is_dir())
+def list_runs(
+    root: Root = Path("runs"),
+    sort: Annotated[str | None, typer.Option(help="A metric, setting or field: forgetting.chaudhry.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The greatest first.")] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(help="A condition: learner.type=ppo, accuracy.average>0.9. May be repeated.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="What to show, with commas: run,learner.optimizer.lr,accuracy.average.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all metrics.")] = False,
+) -> None:
+    """List runs with their state and decisive metrics.
 
+    rlcl runs list --sort forgetting.chaudhry --where learner.type=ppo
 
-def list_runs(root: Root = Path("runs")) -> None:
-    """List all runs with their state and decisive metrics."""
-    from rich.table import Table
+    A key is a metric, a setting as in the experiment's file (learner.methods.type is the type of any method), or one
+    of run, seed, state, step, updated, seconds, cpu_seconds, error.
+    """
+    from rlcl.tracking.runs import check_known, find_runs
+    from rlcl.tracking.selection import ordered, selected
 
-    from rlcl.commands.console import console as make_console
-
-    table = Table(box=None, pad_edge=False)
-    # What is wide gives way to what is not: only the run's name and its result may be cut.
-    for column, width in {"run": 1, "state": 11, "step": 11, "updated": 19, "result": 1}.items():
-        table.add_column(column, no_wrap=True, min_width=width, justify="right" if column == "step" else "left")
-    count = 0
-    for path in found(root):
-        count += 1
-        status, summary = _read(path)
-        table.add_row(
-            str(path.relative_to(root)),
-            status.get("state", "[red]no status.json[/]"),
-            f"{step:,}" if isinstance(step := status.get("step", 0), int) else "?",
-            str(status.get("updated", "")).replace("T", " ").removesuffix("+00:00"),
-            _result(summary) or _shortened(status.get("error", "")),
-        )
-    if not count:
+    every = find_runs(root)
+    if not every and not as_json:
         typer.echo(f"no runs in {root}; start one with: rlcl run quickstart")
         return
-    make_console().print(table, highlight=False)
+    wanted = [column.strip() for column in (columns or "").split(",") if column.strip()]
+    for column in wanted:
+        check_known(column, every, "--columns")
+    chosen = selected(every, where or [])
+    chosen = ordered(chosen, sort, reverse) if sort and chosen else chosen
+    if as_json:
+        typer.echo(json.dumps([_as_json(run, wanted) for run in chosen], indent=2))
+        return
+    if not chosen:
+        typer.echo(f"none of {len(every)} runs in {root} meets {' and '.join(where or [])}")
+        return
+    _print(chosen, wanted, [key for key in [sort] if key])
+
+
+def _print(runs: Sequence[Run], wanted: Sequence[str], more: Sequence[str]) -> None:
+    """The columns asked for, or the usual ones and what it is sorted by."""
+    from rlcl.commands.columns import print_columns
+    from rlcl.tracking.runs import FIELDS
+
+    shown = list(wanted) or ["run", "state", "step", "updated", *(k for k in more if k not in FIELDS)]
+    told = [[run.values(key) for key in shown] for run in runs]
+    rows = [[_cell(key, values) for key, values in zip(shown, each, strict=True)] for each in told]
+    right = {i for i in range(len(shown)) if any(isinstance(v, int | float) for each in told for v in each[i][:1])}
+    if not wanted:
+        rows = [[*row, _result(run, shown)] for row, run in zip(rows, runs, strict=True)]
+    red = {place for place, run in enumerate(runs) if run.fault}
+    print_columns([*shown, *([] if wanted else ["result"])], rows, right, red)
+
+
+def _cell(key: str, values: Sequence[Any]) -> str:
+    if len(values) == 1 and isinstance(values[0], float):
+        return f"{values[0]:.6g}" if abs(values[0]) < 1000 else f"{values[0]:,.1f}"
+    if len(values) == 1 and isinstance(values[0], int) and not isinstance(values[0], bool):
+        return f"{values[0]:,}"
+    text = ", ".join(map(str, values))
+    return text.replace("T", " ").removesuffix("+00:00") if key == "updated" else text
+
+
+def _as_json(run: Run, columns: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"path": str(run.path), "run": run.name, "seed": run.seed, "state": run.state}
+    row |= {key: run.values(key)[0] for key in ("step", "updated", "seconds", "error") if run.values(key)}
+    settings = {key: run.values(key) for key in columns if key not in row and key not in run.metrics}
+    row |= {key: found[0] if len(found) == 1 else found or None for key, found in settings.items()}
+    return {**row, "metrics": dict(run.metrics)}
 
 
 def show(
@@ -70,30 +115,85 @@ def show(
 ) -> None:
     """Show one run: its state, R, metrics and where it comes from."""
     from rlcl.commands.console import console as make_console
+    from rlcl.tracking.runs import named_runs
 
     console = make_console()
-    for path in _folders(run, root):
-        _show(path, console)
+    for found in named_runs(run, root):
+        _show(found, console)
 
 
-def _show(path: Path, console: Console) -> None:
+def _show(run: Run, console: Console) -> None:
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries
-    from rlcl.tracking.folder import read_json, read_records
+    from rlcl.tracking.folder import read_records
     from rlcl.training.trainer import Outcome
 
-    status, summary = _read(path)
-    console.print(f"[bold]{path}[/]  {status.get('state', 'unknown')}  {status.get('error', '')}", highlight=False)
-    origin = read_json(path / "manifest.json")
-    git = origin.get("git") or {}
+    error = next(iter(run.values("error")), "")
+    console.print(f"[bold]{run.path}[/]  {run.state}  {error}", highlight=False)
+    git = run.manifest.get("git") or {}
     revision = f"{git.get('revision', 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
-    console.print(f"started {origin.get('started', '?')}  git {revision}  data {origin.get('data', '?')[:12]}")
-    if summary:
-        outcome = Outcome(read_records(path), tuple(summary["measures"]), tuple(summary["names"]))
+    data = run.manifest.get("data", "?")[:12]
+    console.print(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}")
+    if run.finished:
+        summary = run.summary
+        outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
         console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome])))
         if (probes := probes_table([outcome], summary["experiences"])) is not None:
             console.print(probes)
         console.print(f"cost: {costs_line([outcome], [summary])}", highlight=False, soft_wrap=True)
-    console.print(f"tensorboard --logdir {path}", highlight=False, soft_wrap=True)
+    console.print(f"tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A run, or an experiment with all its seeds, as rlcl runs list names it.")],
+    b: Annotated[str, typer.Argument(help="Another.")],
+    root: Root = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what two runs differ in: settings, versions, metrics (means over their seeds)."""
+    import attrs
+
+    from rlcl.commands.console import console as make_console
+    from rlcl.tracking.difference import difference
+    from rlcl.tracking.runs import named_runs
+
+    pair = named_runs(a, root), named_runs(b, root)
+    found = difference(*pair)
+    if as_json:
+        typer.echo(json.dumps(attrs.asdict(found), indent=2))
+        return
+    console = make_console()
+    names = [str(runs[0].path if len(runs) == 1 else runs[0].group) for runs in pair]
+    for letter, name, seeds in zip("AB", names, found.seeds, strict=True):
+        console.print(f"[bold]{letter}[/]  {name}  ({seeds} finished)", highlight=False)
+    rows = {key: [*map(str, values)] for key, values in found.config.items()}
+    console.print(_columns("settings", rows, "the same settings"))
+    console.print(_columns("versions", {k: [*map(str, v)] for k, v in found.versions.items()}, "the same versions"))
+    metrics = {name: [*map(_number, (x, y, _minus(y, x)))] for name, (x, y) in found.metrics.items()}
+    console.print(_columns("metrics", metrics, "no metrics", "B - A"))
+
+
+def _columns(title: str, rows: Mapping[str, Sequence[str]], nothing: str, *more: str) -> Table | str:
+    """A table of both values of each key."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return nothing
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for column in ("A", "B", *more):
+        table.add_column(column, justify="right" if more else "left", overflow="fold")
+    for key, cells in rows.items():
+        table.add_row(Text(key), *map(Text, cells))
+    return table
+
+
+def _minus(b: float | None, a: float | None) -> float | None:
+    return None if a is None or b is None else b - a
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def remove(
@@ -105,51 +205,30 @@ def remove(
     import shutil
 
     from rlcl.tracking.folder import RunFolder
+    from rlcl.tracking.runs import named_runs
+    from rlcl.tracking.tensorboard.seeds import write_seeds
 
-    folders = [path for run in runs for path in _folders(run, root)]
+    folders = [found.path for run in runs for found in named_runs(run, root)]
     for path in folders:
         if not yes and not typer.confirm(f"remove {path}?"):
             continue
         RunFolder(path).close()  # refuses one that is being worked on
         shutil.rmtree(path)
         typer.echo(f"removed {path}")
-        for parent in list(path.parents)[:2]:
-            if not any(p.is_dir() for p in parent.iterdir()):
+        for parent, runs_in in zip(path.parents, ("seed*", "*/seed*"), strict=False):
+            if not any(parent.glob(runs_in)):
                 shutil.rmtree(parent)
-
-
-def _folders(run: str, root: Path) -> list[Path]:
-    """The runs that a name, the beginning of one, a pattern or a folder stands for.
-
-    Raises:
-        RunFolderError: there are none.
-    """
-    from fnmatch import fnmatch
-
-    from rlcl.errors import RunFolderError, did_you_mean
-
-    if (Path(run) / "config.yaml").is_file():
-        return [Path(run)]
-    known = {str(path.relative_to(root)): path for path in found(root)}
-    wanted = run.removeprefix(f"{root}/").rstrip("/")
-    chosen = [path for name, path in known.items() if fnmatch(name, wanted) or fnmatch(name, f"{wanted}/*")]
-    if not chosen:
-        raise RunFolderError(f"no run {run} in {root}{did_you_mean(run, known)}")
-    return chosen
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    from rlcl.tracking.folder import read_json
-
-    return read_json(path / "status.json"), read_json(path / "summary.json")
+        if path.parent.is_dir():
+            write_seeds(path.parent)
 
 
 def _shortened(text: str, width: int = 60) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _result(summary: dict[str, Any]) -> str:
-    metrics = summary.get("metrics", {})
+def _result(run: Run, shown: Sequence[str]) -> str:
+    metrics = {name: value for name, value in run.metrics.items() if name not in shown}
     first = [name for name in metrics if name.endswith(".average")][:1]
     chosen = [*first, *(n for n in ("forgetting.chaudhry", "backward_transfer") if n in metrics)]
-    return "  ".join(f"{name} {metrics[name]:.3f}" for name in chosen[:2])
+    told = "  ".join(f"{name} {metrics[name]:.3f}" for name in chosen[:2])
+    return told or _shortened(str(next(iter(run.values("error")), "")))

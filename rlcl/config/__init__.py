@@ -2,7 +2,7 @@
 
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
-from rlcl.config.files import Document, find_file, override, read_document, shipped_folder
+from rlcl.config.files import Document, extended, find_file, merge, override, read_document, shipped_folder
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
 from rlcl.config.structuring import component, read, structure
@@ -18,10 +18,12 @@ __all__ = [
     "build",
     "component",
     "describe",
+    "extended",
     "find_file",
     "json_schema",
     "key_path",
     "kind_of",
+    "merge",
     "option",
     "options_class",
     "override",

@@ -20,7 +20,7 @@ from rlcl.config.faults import Fault, Key, key_path, parse_key_path
 from rlcl.errors import ConfigError, Problem, did_you_mean
 from rlcl.types import UNITS
 
-__all__ = ["Document", "find_file", "read_document", "shipped_folder"]
+__all__ = ["Document", "extended", "find_file", "merge", "read_document", "shipped_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,14 @@ class Document:
         lengths = range(len(path), 0, -1)
         return next((self.places[tuple(path[:n])] for n in lengths if tuple(path[:n]) in self.places), Place(self.name))
 
+    def part(self, path: tuple[Key, ...]) -> Document:
+        """What stands at a key path, as a document of its own."""
+        node = self.data
+        for key in path:
+            node = node[key]
+        size = len(path)
+        return Document(self.name, node, {p[size:]: at for p, at in self.places.items() if p[:size] == path})
+
     def messages(self, faults: Iterable[Fault]) -> list[str]:
         """The faults as lines for people, in the order of the file."""
         order = {self.name: 0}
@@ -77,17 +85,18 @@ def shipped_folder() -> Path:
     return checkout if checkout.is_dir() else package / "experiments"
 
 
-def find_file(name: str | Path, folder: Path = Path()) -> Path:
-    """The file that a path, or the bare name of a shipped experiment, stands for.
+def find_file(name: str | Path, folder: Path = Path(), shipped: Path | None = None) -> Path:
+    """The file that a path, or the bare name of a shipped one, stands for.
 
     Args:
         name: ``x.yaml``, ``quickstart`` or ``continual/split_digits``.
         folder: where relative paths start from.
+        shipped: the folder of those that come with rlcl; of the experiments by default.
 
     Raises:
         ConfigError: there is no such file.
     """
-    path, shipped = folder / name, shipped_folder()
+    path, shipped = folder / name, shipped_folder() if shipped is None else shipped
     candidates = [path, *([shipped / f"{name}.yaml", shipped / name] if not Path(name).is_absolute() else [])]
     for candidate in candidates:
         if candidate.is_file():
@@ -98,35 +107,49 @@ def find_file(name: str | Path, folder: Path = Path()) -> Path:
     raise ConfigError([f"{path}: {what}{did_you_mean(Path(name).name if near else str(name), {*near, *ours})}"])
 
 
-def read_document(name: str | Path, overrides: Sequence[str] = ()) -> Document:
+def read_document(name: str | Path, overrides: Sequence[str] = (), shipped: Path | None = None) -> Document:
     """Reads a file, what it extends, and applies overrides.
 
     Args:
         name: see :func:`find_file`.
         overrides: ``key.path=value``, the value as YAML.
+        shipped: see :func:`find_file`.
 
     Raises:
         ConfigError: a file is missing or is no YAML mapping, or an override cannot be applied.
     """
-    document = _read(find_file(name), ())
+    document = _read(find_file(name, shipped=shipped), ())
     return override(document, overrides)
+
+
+def extended(document: Document) -> Document:
+    """A document with what it extends; paths start from the folder of the file that names it.
+
+    Raises:
+        ConfigError: that file is missing or is no YAML mapping.
+    """
+    return _extended(document, Path(document.place(("extends",)).name).parent, ())
 
 
 def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     if path.resolve() in chain:
         circle = " extends ".join(_shown(p) for p in (*chain[chain.index(path.resolve()) :], path.resolve()))
         raise ConfigError([f"{_shown(path)}: a file cannot extend itself: {circle}"])
-    document = _parse(path)
+    return _extended(_parse(path), path.parent, (*chain, path.resolve()))
+
+
+def _extended(document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
     if "extends" not in document.data:
         return document
-    place, base_name = document.place(("extends",)), document.data.pop("extends")
+    place, base_name = document.place(("extends",)), document.data["extends"]
     if not isinstance(base_name, str):
         raise ConfigError([f"{place}: extends: expected the path of one file, got {base_name!r}"])
     try:
-        base_path = find_file(base_name, path.parent)
+        base_path = find_file(base_name, folder)
     except ConfigError as error:
         raise ConfigError([f"{place}: extends: {problem}" for problem in error.problems]) from None
-    return _merged(_read(base_path, (*chain, path.resolve())), document)
+    own = {key: value for key, value in document.data.items() if key != "extends"}
+    return merge(_read(base_path, chain), Document(document.name, own, document.places))
 
 
 def _shown(path: Path) -> str:
@@ -213,7 +236,8 @@ def _absolute(text: str, folder: Path) -> str:
     return text if found is None else f"{found.resolve().as_posix()}:{attribute}"
 
 
-def _merged(base: Document, over: Document) -> Document:
+def merge(base: Document, over: Document) -> Document:
+    """A document as another changes it: mappings are merged, all else is replaced."""
     replaced: list[tuple[Key, ...]] = []
     data = _merge(base.data, over.data, (), replaced)
     kept = {p: place for p, place in base.places.items() if not any(p[: len(r)] == r for r in replaced)}

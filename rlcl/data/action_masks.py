@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 
 from rlcl.errors import EnvironmentApiError
 
-__all__ = ["action_masks"]
+__all__ = ["TellsMasks", "action_masks", "masks_that_followed"]
 
 Array = np.ndarray[Any, Any]
+
+
+class TellsMasks(gym.Wrapper[Any, Any, Any, Any]):
+    """Tells what ``action_masks()`` of an environment allows as ``info["action_mask"]``, as the others do.
+
+    So it is known of an episode's last state too, and in another process.
+    """
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._with_mask(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, info if terminated else self._with_mask(info)
+
+    def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {"action_mask": np.asarray(self.env.get_wrapper_attr("action_masks")()), **info}
 
 
 def action_masks(vector: VectorEnv[Any], info: Mapping[str, Any]) -> Array | None:
@@ -27,9 +46,10 @@ def action_masks(vector: VectorEnv[Any], info: Mapping[str, Any]) -> Array | Non
     """
     found = info.get("action_mask")
     if found is None:
-        found = _called(vector)
-    if found is None:
-        return None
+        named = getattr(vector.unwrapped, "action_masks", None)  # of a native one
+        if named is None:
+            return None
+        found = named()
     masks = np.asarray(found).reshape(vector.num_envs, -1).astype(bool)
     if not masks.any(1).all():
         raise EnvironmentApiError(
@@ -39,10 +59,17 @@ def action_masks(vector: VectorEnv[Any], info: Mapping[str, Any]) -> Array | Non
     return masks
 
 
-def _called(vector: VectorEnv[Any]) -> Any:
-    if isinstance(vector, SyncVectorEnv):
-        if not vector.envs[0].has_wrapper_attr("action_masks"):
-            return None
-        return np.stack([env.get_wrapper_attr("action_masks")() for env in vector.envs])
-    named = getattr(vector.unwrapped, "action_masks", None)
-    return None if named is None else named()
+def masks_that_followed(masks: Array, ended: Array, info: Mapping[str, Any]) -> Array:
+    """(N, K) bool of the states that followed a step, the last one of an episode before its reset.
+
+    Args:
+        masks: (N, K) bool of the states to act in next.
+        ended: (N,) bool, whether an episode ended in that step.
+        info: of that step; a last state of which it says nothing, or which allows nothing, allows all.
+    """
+    if not ended.any():
+        return masks
+    told = info.get("final_info", {})
+    found = np.asarray(told["action_mask"]).reshape(masks.shape) if "action_mask" in told else np.zeros_like(masks)
+    last = found.astype(bool)
+    return np.where(ended[:, None], last | ~last.any(1, keepdims=True), masks)

@@ -1,14 +1,14 @@
 """The state of environments side by side, out and in, so that a learner may stop in the middle of an episode.
 
 Saved are environments that do it themselves (``state_dict`` and ``load_state_dict``, as those of
-rlcl_envs), and Gymnasium's classic control under the wrappers that ``gymnasium.make`` puts on. Of
-any other environment nobody can tell what its next step depends on.
+rlcl_envs), and Gymnasium's classic control under the wrappers that ``gymnasium.make`` puts on; those in
+processes of their own tell it from there. Of any other environment nobody can tell what its next step depends on.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -20,12 +20,13 @@ from gymnasium.envs.classic_control import (
     MountainCarEnv,
     PendulumEnv,
 )
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
+from rlcl.data.action_masks import TellsMasks
 from rlcl.errors import DataError
 
-__all__ = ["environment_state", "restore_environment"]
+__all__ = ["environment_of_state", "environment_state", "restore_environment", "state_of_environment"]
 
 AnyEnv = gym.Env[Any, Any]
 
@@ -38,6 +39,7 @@ WRAPPERS: Mapping[type, tuple[str, ...]] = {
     FrameStackObservation: ("obs_queue", "padding_value"),
     OrderEnforcing: ("_has_reset",),
     PassiveEnvChecker: (),
+    TellsMasks: (),
     TimeLimit: ("_elapsed_steps",),
 }
 SYNC = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
@@ -54,13 +56,18 @@ def environment_state(vector: VectorEnv[Any]) -> dict[str, Any] | None:
     """
     if _saves_itself(vector):
         return {"itself": vector.state_dict()}  # type: ignore[attr-defined]
+    if isinstance(vector, AsyncVectorEnv):
+        # A restart that waits for the next step is known to the process alone.
+        same_step = vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+        saved = vector.get_attr("saved") if same_step else (None,)
+        return None if None in saved else {"workers": list(saved)}
     # Only a vector whose observations are one array: of dicts, each row would be a view of many.
     if type(vector) is not SyncVectorEnv or not isinstance(vector.single_observation_space, gym.spaces.Box):
         return None
-    if not all(_savable(env) for env in vector.envs):
+    envs = [state_of_environment(env) for env in vector.envs]
+    if None in envs:
         return None
-    arrays = {name: np.array(getattr(vector, name)) for name in SYNC}
-    return {"vector": arrays, "envs": [_single_state(env) for env in vector.envs]}
+    return {"vector": {name: np.array(getattr(vector, name)) for name in SYNC}, "envs": envs}
 
 
 def restore_environment(vector: VectorEnv[Any], state: Mapping[str, Any]) -> None:
@@ -74,25 +81,37 @@ def restore_environment(vector: VectorEnv[Any], state: Mapping[str, Any]) -> Non
         DataError: the state of other environments.
     """
     try:
-        if _saves_itself(vector) != ("itself" in state):
+        if _saves_itself(vector) != ("itself" in state) or isinstance(vector, AsyncVectorEnv) != ("workers" in state):
             raise ValueError("it was saved under another vectorization")
         if "itself" in state:
             vector.load_state_dict(state["itself"])  # type: ignore[attr-defined]
+        elif isinstance(vector, AsyncVectorEnv):
+            _restore_workers(vector, state["workers"])
         else:
             _restore_sync(vector, state)
     except ValueError as error:
         raise DataError(f"the saved state does not fit the environments: {error}") from error
 
 
-def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
-    expected, actual = [list(env["kinds"]) for env in state["envs"]], [_kinds(env) for env in vector.envs]
+def _restore_workers(vector: AsyncVectorEnv, states: Sequence[Mapping[str, Any]]) -> None:
+    now = vector.get_attr("saved")
+    _check_kinds(states, [["what cannot be saved"] if state is None else state["kinds"] for state in now])
+    vector.set_attr("saved", list(states))
+
+
+def _check_kinds(states: Sequence[Mapping[str, Any]], actual: Sequence[Sequence[str]]) -> None:
+    expected = [list(state["kinds"]) for state in states]
     if expected != actual:
         raise ValueError(
             f"it is that of {len(expected)} ({' over '.join(expected[0])}), and these are {len(actual)} "
             f"({' over '.join(actual[0])})"
         )
+
+
+def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
+    _check_kinds(state["envs"], [_kinds(env) for env in vector.envs])
     for env, saved in zip(vector.envs, state["envs"], strict=True):
-        _restore_single(env, saved)
+        environment_of_state(env, saved)
     for name in SYNC:
         setattr(vector, name, state["vector"][name].copy())
     vector._env_obs = list(state["vector"]["_observations"].copy())
@@ -119,7 +138,10 @@ def _savable(env: AnyEnv) -> bool:
     return all(type(w) in WRAPPERS for w in wrappers) and (type(inner) in KNOWN or _saves_itself(inner))
 
 
-def _single_state(env: AnyEnv) -> dict[str, Any]:
+def state_of_environment(env: AnyEnv) -> dict[str, Any] | None:
+    """The state of one environment under its wrappers; None where it cannot be saved."""
+    if not _savable(env):
+        return None
     *wrappers, inner = _layers(env)
     state: dict[str, Any] = {"kinds": _kinds(env), "wrappers": [_remembered(w) for w in wrappers]}
     if _saves_itself(inner):
@@ -132,7 +154,8 @@ def _single_state(env: AnyEnv) -> dict[str, Any]:
     }
 
 
-def _restore_single(env: AnyEnv, state: Mapping[str, Any]) -> None:
+def environment_of_state(env: AnyEnv, state: Mapping[str, Any]) -> None:
+    """Restores what :func:`state_of_environment` gave."""
     *wrappers, inner = _layers(env)
     for wrapper, remembered in zip(wrappers, state["wrappers"], strict=True):
         for name, value in remembered.items():

@@ -12,12 +12,14 @@ import rlcl_envs  # noqa: F401  its import registers our environments
 from attrs import frozen
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlcl.data.action_masks import TellsMasks
 from rlcl.data.validation import check_environment
+from rlcl.data.workers import Workers
 from rlcl.errors import DataError, EnvironmentApiError, Problem, did_you_mean
 
 __all__ = ["Environment", "Vectorization"]
 
-Vectorization = Literal["sync", "native"]
+Vectorization = Literal["sync", "async", "native"]
 AnyEnv = gym.Env[Any, Any]
 
 
@@ -30,7 +32,8 @@ class Environment:
         kwargs: keyword arguments of the environment.
         attributes: attributes of the unwrapped environment, set after it is made (gravity, length).
         num_envs: environments that run side by side in training.
-        vectorization: ``sync`` (one after the other) or ``native`` (the environment's own vector version).
+        vectorization: ``sync`` (one after the other), ``async`` (each in a process of its own) or ``native`` (the
+            environment's own vector version).
         seed: of the training environments.
         name: for messages.
         frames: last observations in one, the oldest first, (frames, *observation); 1 leaves them as they are.
@@ -82,7 +85,9 @@ class Environment:
                     "native does not go with that; use sync"
                 )
             return self._native(count, mode)
-        return SyncVectorEnv([self.make] * count, autoreset_mode=mode)
+        if self.vectorization == "async":
+            return Workers(self._telling, count, mode, self.name)
+        return SyncVectorEnv([self._telling] * count, autoreset_mode=mode)
 
     def check(self) -> None:
         """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""
@@ -115,6 +120,10 @@ class Environment:
                 observation, _ = env.reset()
         env.close()
         return np.stack(seen)
+
+    def _telling(self) -> AnyEnv:
+        env = self.make()
+        return TellsMasks(env) if env.has_wrapper_attr("action_masks") else env
 
     def _wrapped(self) -> AnyEnv:
         assert not isinstance(self.env, str)

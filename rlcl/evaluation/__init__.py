@@ -1,5 +1,8 @@
 """Evaluation: what is measured when, and the metrics that are computed from the records."""
 
+# Raised where a measure or a metric comes to another number for the same run: runs of two versions are not compared.
+METRICS_VERSION = 1
+
 MEASURES = {
     "accuracy": "rlcl.evaluation.measures:ACCURACY",
     "reconstruction_error": "rlcl.evaluation.measures:RECONSTRUCTION_ERROR",

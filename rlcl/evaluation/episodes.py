@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -52,7 +53,7 @@ def _one_each(
         observations, info = vector.reset(seed=source.seed + first)
         masking = getattr(predictor, "takes_action_masks", False)
         state: Any = None
-        for _ in range(episode_steps):
+        for step in range(1, episode_steps + 1):
             allowed = {"action_masks": action_masks(vector, info)} if masking else {}
             actions, state = predictor.predict(observations, task_id, state, **allowed)
             observations, rewards, terminated, truncated, info = vector.step(np.asarray(actions))
@@ -61,6 +62,11 @@ def _one_each(
                     f"environment {source.name} gave observations that are not finite while it was evaluated; mend it"
                 )
             totals += np.where(running, rewards, 0.0)
+            if not math.isfinite(totals.dot(totals)):
+                raise DivergenceError(
+                    f"environment {source.name} gave a reward that is not finite, at step {step:,} of an episode, "
+                    "while it was evaluated; mend it"
+                )
             running &= ~(terminated | truncated)
             if not running.any():
                 break
@@ -72,6 +78,4 @@ def _one_each(
             )
     finally:
         vector.close()
-    if not np.isfinite(totals).all():
-        raise DivergenceError(f"environment {source.name} gave a reward that is not finite; mend it")
     return totals

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import DivergenceError, RlclError, RunFolderError
+from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.learners.lockstep import Lockstep
@@ -25,7 +26,8 @@ from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.tracking.progress import PlainProgress, progress_for
-from rlcl.tracking.tensorboard import TensorBoard
+from rlcl.tracking.tensorboard.board import TensorBoard
+from rlcl.tracking.tensorboard.seeds import write_seeds
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
@@ -200,6 +202,8 @@ def running(
             trainer = make_trainer(experiment, seed, stream)
             _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
             yield from _run(experiment, trainer, folder, console, stop, lockstep)
+        with disk_errors(path):
+            write_seeds(path.parent)
         return _finished(folder, experiment, repeated=False)
     finally:
         folder.close()
@@ -233,8 +237,9 @@ def _run(
     names = tuple(e.name for e in trainer.stream.evaluated)
     measures = tuple(trainer.learner.measures)
     with disk_errors(folder.path):
-        board = TensorBoard(folder.path, names, measures)
         title = f"{experiment.name} seed {trainer.seed}"
+        settings = _settings(experiment, trainer.seed)
+        board = TensorBoard(folder.path, trainer, experiment.tensorboard, f"{title} {experiment.hash[:4]}", settings)
         trained = tuple(e.name for e in trainer.stream)
         steps = total_steps(trainer)
         progress = progress_for(console, title, trained, measures, steps, bar=lockstep is None)
@@ -246,7 +251,7 @@ def _run(
                 yield from _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
             spent = clock.total
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
-            board.summary(dump(experiment), _settings(experiment, trainer.seed), outcome.metrics)
+            board.summary(dump(experiment), outcome.metrics)
         finally:
             for sink in (board, progress):
                 sink.close()
@@ -255,6 +260,7 @@ def _run(
         "summary.json",
         {
             "metrics": dict(outcome.metrics),
+            "metrics_version": METRICS_VERSION,
             "R": outcome.R.tolist(),
             "measures": list(measures),
             "experiences": list(names),

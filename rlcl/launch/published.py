@@ -1,89 +1,54 @@
-"""Published protocols: experiments with the number that they should come to."""
+"""Published protocols: experiments with what they should come to."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 from attrs import frozen
 
 import rlcl
-from rlcl.config import Fault, Faults, option, read, read_document
-from rlcl.errors import ConfigError, Problem, did_you_mean
-from rlcl.evaluation.results import reported_names
+from rlcl.config import Document, Fault, Faults, read, read_document
+from rlcl.config.faults import Key
+from rlcl.config.files import merge
+from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import Experiment
-from rlcl.registry import entries
+from rlcl.launch.sides import Target
+from rlcl.launch.targets import TARGETS
+from rlcl.launch.together import refusal
 
-__all__ = ["Protocol", "Target", "load_protocol", "load_protocols", "protocol_files", "published_folder"]
-
-
-@frozen(kw_only=True)
-class Target:
-    """A published number, and how near to it ours must come.
-
-    Args:
-        metric: as a run's summary names it.
-        value: the published mean, in the metric's unit (accuracies in [0, 1]).
-        error: what is published behind the plus-minus sign; null where nothing is.
-        error_is: a ``deviation`` over runs, or the ``standard error`` of the mean.
-        runs: how many the published mean is over; needed beside a deviation.
-        tolerance: a difference that always passes, in the metric's unit.
-        standard_errors: of the difference of the two means, that pass where they are more.
-        decides: whether there is a verdict; false where the published number is itself in doubt.
-        source: paper and table.
-    """
-
-    metric: str = option("accuracy.average", help="as a run's summary names it")
-    value: float = option(help="the published mean, in the metric's unit")
-    error: float | None = option(None, ge=0, help="what is published behind the plus-minus sign")
-    error_is: Literal["deviation", "standard error"] = option("deviation", help="over runs, or of the mean")
-    runs: int | None = option(None, ge=1, help="how many the published mean is over")
-    tolerance: float = option(0.015, ge=0, help="a difference that always passes, in the metric's unit")
-    standard_errors: float = option(2.0, ge=0, help="of the difference, that pass where they are more")
-    decides: bool = option(True, help="whether there is a verdict")
-    source: str = option(pattern=(r".*\S.*", "a paper and a table"), help="paper and table")
-
-    def __attrs_post_init__(self) -> None:
-        if self.error is not None and self.error_is == "deviation" and self.runs is None:
-            raise Problem("a deviation needs the number of runs that it is over; set runs, or error_is", "error")
-
-    @property
-    def standard_error(self) -> float:
-        """Of the published mean; 0 where none is published."""
-        if self.error is None:
-            return 0.0
-        return self.error if self.error_is == "standard error" else self.error / math.sqrt(self.runs or 1)
-
-    def allowed(self, standard_error: float) -> float:
-        """The largest difference that passes.
-
-        Args:
-            standard_error: of our mean, 0 where it is unknown.
-        """
-        return max(self.tolerance, self.standard_errors * math.hypot(self.standard_error, standard_error))
+__all__ = ["Protocol", "load_protocol", "load_protocols", "protocol_files", "published_folder"]
 
 
 @frozen(kw_only=True)
 class Protocol:
-    """One file: an experiment, and its target.
+    """One file: what is run, and what it is held against.
 
     Args:
         name: the file's, without ``.yaml``.
-        experiment: what is run.
-        target: what it is held against.
+        sides: experiments by name, with the same seeds; the first is ours.
+        target: judges what they came to.
+        together: whether all seeds of a side are run at once, see :mod:`rlcl.launch.together`.
     """
 
     name: str
-    experiment: Experiment
+    sides: Mapping[str, Experiment]
     target: Target
+    together: bool = False
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of every side."""
+        return next(iter(self.sides.values())).seeds
 
     def with_seeds(self, count: int) -> Protocol:
-        """The same with seeds 0 to ``count - 1``."""
-        return attrs.evolve(self, experiment=attrs.evolve(self.experiment, seeds=tuple(range(count))))
+        """The same with as many seeds, from its first one on."""
+        seeds = tuple(range(self.seeds[0], self.seeds[0] + count))
+        sides = {name: attrs.evolve(experiment, seeds=seeds) for name, experiment in self.sides.items()}
+        return attrs.evolve(self, sides=sides)
 
 
 def published_folder() -> Path:
@@ -120,7 +85,7 @@ def protocol_files(names: Sequence[str] = ()) -> list[Path]:
 
 
 def load_protocol(path: Path) -> Protocol:
-    """Reads one protocol: an experiment file with a ``target`` beside its other keys.
+    """Reads one protocol: an experiment file with a ``target``, and with what makes its other sides where it has any.
 
     Args:
         path: a YAML file.
@@ -129,19 +94,17 @@ def load_protocol(path: Path) -> Protocol:
         ConfigError: everything that is wrong, each with its file, line and key path.
     """
     document = read_document(path)
-    data: dict[str, Any] = dict(document.data)
     faults: list[Fault] = []
-    target = _read(data.pop("target", None), Target, ("target",), faults)
-    experiment = _read(data, Experiment, (), faults)
-    if experiment is not None and target is not None:
-        known = reported_names(tuple(entries("measure")), experiment.evaluation.metrics)
-        if target.metric not in known:
-            faults.append(
-                Fault(("target", "metric"), f"no metric {target.metric!r}{did_you_mean(target.metric, known)}")
-            )
+    kind, target = _target(document, faults)
+    sides = _sides(document, kind, faults)
+    together = _read(document.data.get("together", False), bool, ("together",), faults)
+    if not faults:
+        faults += target.check(sides)
+        reasons = {name: refusal(experiment) for name, experiment in sides.items()} if together else {}
+        faults += [Fault(("together",), f"{name}: {reason}") for name, reason in reasons.items() if reason]
     if faults:
-        raise ConfigError(document.messages(faults))
-    return Protocol(name=path.stem, experiment=experiment, target=target)
+        raise ConfigError(document.messages(dict.fromkeys(faults)))  # what sides share is told once
+    return Protocol(name=path.stem, sides=sides, target=target, together=together)
 
 
 def load_protocols(names: Sequence[str] = ()) -> list[Protocol]:
@@ -160,6 +123,57 @@ def load_protocols(names: Sequence[str] = ()) -> list[Protocol]:
     if problems:
         raise ConfigError(problems)
     return protocols
+
+
+def _target(document: Document, faults: list[Fault]) -> tuple[type[Target], Any]:
+    """The kind of target that a file names, and the target, None where it is faulty."""
+    data, name = document.data.get("target"), "mean"
+    if isinstance(data, Mapping):
+        name = str(data.get("type", name))
+        data = {key: value for key, value in data.items() if key != "type"}
+    if name not in TARGETS:
+        allowed = f"expected one of {', '.join(TARGETS)}, got {name!r}{did_you_mean(name, TARGETS)}"
+        raise ConfigError(document.messages([Fault(("target", "type"), allowed)]))
+    return TARGETS[name], _read(data, TARGETS[name], ("target",), faults)
+
+
+def _sides(document: Document, kind: type[Target], faults: list[Fault]) -> dict[str, Experiment]:
+    try:
+        places = kind.sides(document.data)
+    except Faults as found:
+        faults += found.faults
+        return {}
+    apart = {"target", "together", *(path[0] for path in places.values() if path)}
+    own = attrs.evolve(document, data={key: value for key, value in document.data.items() if key not in apart})
+    return {name: _side(own, document, path, kind.may_differ, faults) for name, path in places.items()}
+
+
+def _side(own: Document, document: Document, path: tuple[Key, ...], allowed: Sequence[str], faults: list[Fault]) -> Any:
+    """The file's own experiment, with what stands at a path in its place; None where it is faulty."""
+    if not path:
+        return _read(own.data, Experiment, (), faults)
+    changes = document.part(path)
+    if not isinstance(changes.data, Mapping):
+        faults.append(Fault(path, f"expected the keys that differ, of {', '.join(allowed)}; got {changes.data!r}"))
+        return None
+    shared = [key for key in changes.data if key not in allowed]
+    if shared:
+        told = f"is the same on every side; leave it out here (what may differ: {', '.join(allowed)})"
+        faults += [Fault((*path, key), told) for key in shared]
+        return None
+    named = {"name": f"{own.data.get('name')}-{path[-1]}", **changes.data}
+    whole = merge(own, attrs.evolve(changes, data=named))
+    try:
+        return read(whole.data, Experiment)
+    except Faults as found:
+        faults += [f.under(*path) if _is_within(changes, whole, f.path) else f for f in found.faults]
+        return None
+
+
+def _is_within(changes: Document, whole: Document, path: tuple[Key, ...]) -> bool:
+    """Whether a value of the whole, or what it is missing from, was written among the changes."""
+    written = (path[:n] for n in range(len(path), 0, -1) if path[:n] in whole.places)
+    return next(written, None) in changes.places
 
 
 def _read(data: Any, cls: Any, place: tuple[str, ...], faults: list[Fault]) -> Any:

@@ -3,108 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import attrs
-import numpy as np
-from attrs import frozen
 from rich.console import Console
 
-from rlcl.errors import RlclError
-from rlcl.evaluation.statistics import Summary, summarize
+from rlcl.errors import Problem, RlclError
+from rlcl.experiment import Experiment
 from rlcl.launch.local import run_experiment
 from rlcl.launch.published import Protocol
+from rlcl.launch.sides import Drawn, Row, Run, Side, Target
+from rlcl.launch.targets import TARGETS
+from rlcl.launch.together import run_together
 from rlcl.tracking.folder import read_json, write_atomically
-from rlcl.training.trainer import Outcome
 
-__all__ = ["Reproduced", "markdown", "read_results", "reproduce", "write_results"]
+__all__ = ["kind_of_row", "markdown", "read_results", "reproduce", "write_results"]
 
-Verdict = Literal["reproduced", "differs", "not judged"]
-
-
-@frozen(kw_only=True)
-class Reproduced:
-    """What a protocol came to.
-
-    Args:
-        protocol: that was run.
-        values: of the target's metric, one a seed.
-        git: revision that the first seed was run with, and whether it was dirty; None outside a repository.
-        outcomes: of the runs, one a seed.
-        seconds: wall time of each run, evaluations included.
-    """
-
-    protocol: Protocol
-    values: tuple[float, ...]
-    git: Mapping[str, Any] | None = None
-    outcomes: tuple[Outcome, ...] = ()
-    seconds: tuple[float, ...] = ()
-
-    @property
-    def R(self) -> list[list[float | None] | None]:  # noqa: N802
-        """Mean over seeds, (T, J); None where a cell, or a whole row, was not measured."""
-        if not self.outcomes:
-            return []
-        mean = np.mean([outcome.R for outcome in self.outcomes], axis=0)
-        rows = [[None if math.isnan(cell) else round(float(cell), 6) for cell in row] for row in mean]
-        return [None if row.count(None) == len(row) else row for row in rows]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Means over seeds of every metric that all seeds define."""
-        found = [outcome.metrics for outcome in self.outcomes]
-        names = [name for name in found[0] if all(name in each for each in found)] if found else []
-        return {name: round(float(np.mean([each[name] for each in found])), 6) for name in names}
-
-    @property
-    def summary(self) -> Summary:
-        """Our mean with its Student interval."""
-        return summarize(self.values)
-
-    @property
-    def difference(self) -> float:
-        """Our mean minus the published one."""
-        return self.summary.mean - self.protocol.target.value
-
-    @property
-    def allowed(self) -> float:
-        """The largest difference that passes; the error of a single seed is unknown and counts as none."""
-        count = len(self.values)
-        error = float(np.std(self.values, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-        return self.protocol.target.allowed(error)
-
-    @property
-    def verdict(self) -> Verdict:
-        if not self.protocol.target.decides:
-            return "not judged"
-        return "reproduced" if abs(self.difference) <= self.allowed else "differs"
-
-    def row(self) -> dict[str, Any]:
-        """As the results file holds it."""
-        found, alone = self.summary, len(self.values) == 1
-        return {
-            "target": attrs.asdict(self.protocol.target),
-            "ours": found.mean,
-            "interval": None if alone else [found.low, found.high],
-            "seeds": list(self.protocol.experiment.seeds),
-            "values": list(self.values),
-            "difference": self.difference,
-            "allowed": self.allowed,
-            "verdict": self.verdict,
-            "hash": self.protocol.experiment.hash,
-            "git": self.git,
-            "seconds": [round(seconds, 1) for seconds in self.seconds],
-            "metrics": self.metrics,
-            "R": self.R,
-        }
+CODE = ("protocol", "metric", "side")  # columns of names
 
 
-def reproduce(protocol: Protocol, root: Path, console: Console) -> Reproduced:
-    """Runs what is missing of a protocol's seeds, and reads the rest.
+def reproduce(protocol: Protocol, root: Path, console: Console) -> Row:
+    """Runs what is missing of a protocol's sides and seeds, reads the rest, and judges it.
 
     Args:
         protocol: as :func:`rlcl.launch.published.load_protocol` gives it.
@@ -115,20 +36,23 @@ def reproduce(protocol: Protocol, root: Path, console: Console) -> Reproduced:
         Interrupted: a signal came; the same call goes on.
         RlclError: anything that a person can mend, for example a metric that these runs do not define.
     """
-    finished = run_experiment(protocol.experiment, root, console)
-    metric = protocol.target.metric
-    for one in finished:
-        if metric not in one.outcome.metrics:
-            known = ", ".join(one.outcome.metrics) or "none"
-            raise RlclError(f"{protocol.name}: target.metric: {one.path} has no {metric}; its metrics: {known}")
-    values = tuple(one.outcome.metrics[metric] for one in finished)
-    return Reproduced(
-        protocol=protocol,
-        values=values,
-        git=read_json(finished[0].path / "manifest.json").get("git"),
-        outcomes=tuple(one.outcome for one in finished),
-        seconds=tuple(float(read_json(one.path / "summary.json")["seconds"]) for one in finished),
-    )
+    run = run_together if protocol.together else run_side
+    sides = {name: run(experiment, root, console) for name, experiment in protocol.sides.items()}
+    try:
+        return protocol.target.judge(sides)
+    except Problem as problem:
+        raise RlclError(f"{protocol.name}: {problem}") from problem
+
+
+def run_side(experiment: Experiment, root: Path, console: Console) -> Side:
+    """Runs every seed of an experiment in turn, as ``rlcl run`` does."""
+    finished = run_experiment(experiment, root, console)
+    runs = [
+        Run(outcome=one.outcome, path=one.path, seconds=float(read_json(one.path / "summary.json")["seconds"]))
+        for one in finished
+    ]
+    git = read_json(finished[0].path / "manifest.json").get("git")
+    return Side(experiment=experiment, runs=tuple(runs), git=git)
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -143,51 +67,70 @@ def read_results(path: Path) -> dict[str, Any]:
     return rows or {}
 
 
-def write_results(path: Path, reproduced: Sequence[Reproduced]) -> None:
-    """Puts rows into a results file, where those of other protocols stay, and a table of all beside it.
+def write_results(path: Path, rows: Mapping[str, Row]) -> None:
+    """Puts rows into a results file, where those of other protocols stay, and tables and pictures beside it.
 
     Args:
-        path: the JSON file; the table has the suffix ``.md``.
-        reproduced: rows to add or to replace.
+        path: the JSON file; the tables have the suffix ``.md``, and the pictures are in a folder without one.
+        rows: to add or to replace, by protocol.
 
     Raises:
         RlclError: it cannot be written, or is another file.
     """
-    rows = {**read_results(path), **{one.protocol.name: one.row() for one in reproduced}}
-    rows = dict(sorted(rows.items()))
+    everything = dict(sorted({**read_results(path), **rows}.items()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, compact({"command": "rlcl reproduce", "rows": rows}))
-        write_atomically(path.with_suffix(".md"), markdown(rows))
+        for name, row in rows.items():
+            _write_figure(path, name, row)
+        write_atomically(path, compact({"command": "rlcl reproduce", "rows": everything}))
+        write_atomically(path.with_suffix(".md"), markdown(everything, path.stem))
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}; name another file with --results") from error
 
 
+def _write_figure(path: Path, name: str, row: Row) -> None:
+    import matplotlib
+
+    kind = kind_of_row(row)
+    if issubclass(kind, Drawn):
+        folder = path.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        # The same row gives the same bytes: no date, and names of parts that are not drawn at random.
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+            kind.figure(name, row).savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
 def compact(content: Any) -> str:
-    """JSON with a line for each row of R."""
+    """JSON with a line for each list of numbers."""
     text = json.dumps(content, indent=2)
     return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
-def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The rows of a results file as a Markdown table."""
-    lines = [
-        "# Published numbers, and ours",
-        "",
-        "Made by `rlcl reproduce`. A row is reproduced where the two means differ by no more than is allowed:",
-        "two standard errors of the difference, or a tolerance where that is more. Intervals are Student's,",
-        "at 95 %, over seeds. Time is the median of a seed. R and all metrics of each row stand in the JSON file.",
-        "",
-        "| protocol | metric | published | ours | interval | seeds | difference | allowed | verdict | time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        target = row["target"]
-        error = "" if target["error"] is None else f" ± {target['error']:.4f}"
-        interval = "" if row["interval"] is None else "{:.4f} to {:.4f}".format(*row["interval"])
-        cells = [f"`{name}`", f"`{target['metric']}`", f"{target['value']:.4f}{error}", f"{row['ours']:.4f}", interval]
-        cells += [str(len(row["seeds"])), f"{row['difference']:+.4f}", f"{row['allowed']:.4f}", row["verdict"]]
-        cells.append(f"{np.median(row['seconds']):.0f} s" if row.get("seconds") else "")
-        lines.append(f"| {' | '.join(cells)} |")
+def kind_of_row(row: Row) -> type[Target]:
+    """The kind of target that a row was held against."""
+    return TARGETS[row["target"].get("type", "mean")]
+
+
+def markdown(rows: Mapping[str, Row], pictures: str = "") -> str:
+    """The rows of a results file as Markdown: a section for each kind of target.
+
+    Args:
+        rows: by protocol.
+        pictures: the folder that they are in, beside the file.
+    """
+    lines = ["# Published numbers, and ours", "", "Made by `rlcl reproduce`.", ""]
+    for kind in TARGETS.values():
+        found = {name: row for name, row in rows.items() if kind_of_row(row) is kind}
+        if found:
+            lines += [f"## {kind.heading}", "", *kind.rule, "", *_table(kind, found), ""]
+            drawn = found if issubclass(kind, Drawn) else ()
+            lines += [line for name in drawn for line in (f"![{name}]({pictures}/{name}.svg)", "")]
     sources = sorted({row["target"]["source"] for row in rows.values()})
-    return "\n".join([*lines, "", "Sources:", "", *(f"- {source}" for source in sources), ""])
+    return "\n".join([*lines, "Sources:", "", *(f"- {source}" for source in sources), ""])
+
+
+def _table(kind: type[Target], rows: Mapping[str, Row]) -> list[str]:
+    lines = [line for name, row in rows.items() for line in kind.lines(name, row)]
+    quoted = ({key: f"`{cell}`" if key in CODE and cell else cell for key, cell in line.items()} for line in lines)
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (lines[0], *(line.values() for line in quoted)))
+    return [head, f"|{'---|' * len(lines[0])}", *body]

@@ -21,6 +21,7 @@ from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
+from rlcl.reinforcement.actions import allowed, masked
 from rlcl.reinforcement.at_once import Generators
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.passes import Passes, passes_of
@@ -65,7 +66,8 @@ class Dqn(OffPolicyLearner):
     """Learns the value of each action, and takes the best, but for random ones while it learns.
 
     ``double``, ``dueling``, ``n_step`` and ``prioritised`` combine; all of them are Rainbow without its noise and its
-    distributions. The probability of a random action holds between two rounds of updates.
+    distributions. The probability of a random action holds between two rounds of updates. Actions that an environment
+    forbids (:mod:`rlcl.data.action_masks`) are never taken, nor are their values learned towards.
 
     Events tell, of the last update of each round: ``loss`` (mean Huber loss), ``value`` (mean value of the minibatch's
     actions); of all env steps ``exploration``, the probability of a random action.
@@ -126,7 +128,8 @@ class Dqn(OffPolicyLearner):
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         if not isinstance(actions, gym.spaces.Discrete):
             raise UnsupportedError(
-                f"learner {self.name} chooses one of a few actions (Discrete), and these are {actions}; use sac or td3"
+                f"learner {self.name} chooses one of a few actions (Discrete), and these are {actions}; use "
+                f"{'ppo, sac or td3' if isinstance(actions, gym.spaces.Box) else 'ppo'}"
             )
         self._actions, self._start = int(actions.n), int(actions.start)
         outputs = self._actions + self.dueling
@@ -178,34 +181,42 @@ class Dqn(OffPolicyLearner):
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self._values(self.policy(x))
 
-    def _best(self, observations: Array) -> Array:
+    @property
+    def takes_action_masks(self) -> bool:
+        return True
+
+    def _best(self, observations: Array, masks: Array | None) -> Array:
         outputs = self._acting(observations)
-        best: Array = (outputs[:, 1:] if self.dueling else outputs).argmax(1)
+        best: Array = masked(outputs[:, 1:] if self.dueling else outputs, masks).argmax(1)
         return best
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self.for_environment(self._best(observations))
+        return self.for_environment(self._best(observations, masks))
 
     def random_actions(self, count: int) -> Array:
-        return self.rng.integers(self._actions, size=count)
+        if self._allowed is None:
+            return self.rng.integers(self._actions, size=count)
+        drawn: Array = np.where(self._allowed, self.rng.random(self._allowed.shape), -1).argmax(1)
+        return drawn
 
     def explore(self, observations: Array, progress: float) -> Array:
         probability = self.exploration(progress)
         self.log(exploration=probability)
         at_random = self.rng.random(len(observations)) < probability
         actions = self.random_actions(len(observations))
-        return actions if at_random.all() else np.where(at_random, actions, self._best(observations))
+        return actions if at_random.all() else np.where(at_random, actions, self._best(observations, self._allowed))
 
     def for_environment(self, actions: Array) -> Array:
         return actions + self._start
 
     def improve(self, lesson: Drawn) -> Tensor:
         # The target network rests within a round: one pass values what follows in all of its minibatches.
-        following = torch.split(self._values(self._target_passes.forward(lesson.following)), self.batch_size, -2)
+        valued = allowed(self._values(self._target_passes.forward(lesson.following)), lesson.masks)
+        following = torch.split(valued, self.batch_size, -2)
         for batch, values in zip(lesson.split(self.batch_size), following, strict=True):
             online = None
             if self.double:
-                online = self._values(self._passes.forward(batch.following))
+                online = allowed(self._values(self._passes.forward(batch.following)), batch.masks)
             wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
             self.batch = Batch(batch.observations)
             predicted = chosen(self._values(self._passes.forward(batch.observations)), batch.actions)

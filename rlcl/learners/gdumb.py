@@ -19,6 +19,8 @@ from rlcl.learners.optimizers import Sgd
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Update
 from rlcl.methods.class_memory import GreedyMemory
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
+from rlcl.methods.memory import Memory
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.seeding import Seeds
@@ -36,7 +38,9 @@ class GDumb(OnePassLearner):
     experience has ended, by fresh weights. A step is a minibatch of the stream, not an update of the network.
 
     Args:
-        capacity: examples kept, in all.
+        capacity: examples kept, in all; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         network: builds the torch module.
         optimizer: builds the torch optimizer.
         schedule: factor of the learning rate over each training; constant by default.
@@ -48,7 +52,9 @@ class GDumb(OnePassLearner):
     theirs also mixes images (CutMix).
     """
 
-    capacity: int = option(ge=1, help="examples kept, in all")
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
     network: Network = option(factory=Mlp, help="builds the torch module")
     optimizer: OptimizerFactory = option(factory=Sgd, help="builds the torch optimizer")
     schedule: Schedule | None = option(None, help="factor of the learning rate over each training")
@@ -56,10 +62,13 @@ class GDumb(OnePassLearner):
     training_batch_size: int = option(16, ge=1, help="examples of memory in each update")
 
     module: nn.Module = field(init=False, default=None)
-    _memory: GreedyMemory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
     _shape: tuple[int, ...] = field(init=False, default=())
     _known: Tensor = field(init=False, default=None)
     _updates: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -70,12 +79,14 @@ class GDumb(OnePassLearner):
         return frozenset({"labelled"})
 
     @property
-    def memory(self) -> GreedyMemory:
-        return self._memory
+    def memory(self) -> Memory:
+        return self._examples.memory
 
     def start(self, setup: Setup, features: int) -> None:
         self._shape = setup.encoder.shape(setup.spec.observation_shape)
-        self._memory = GreedyMemory(self.capacity, setup.seeds.child("memory").numpy())
+        rng = setup.seeds.child("memory").numpy()
+        memory = GreedyMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
+        self._examples = Examples(self, memory, self.stored)
         self._known = torch.zeros(setup.spec.classes, dtype=torch.bool, device=setup.device)
         self.module = self._new(setup.seeds)
         tried(self.module, self.network, self._shape, setup.spec.classes, False)
@@ -90,18 +101,18 @@ class GDumb(OnePassLearner):
     def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
         assert y is not None
         y = y.to(x.device)
-        self._memory.insert(inputs=x.view(-1, *self._shape), targets=y)
+        self._examples.insert(Batch(x.view(-1, *self._shape), y))
         self._known[y] = True
-        return {"examples": float(len(self._memory))}
+        return {"examples": float(len(self._examples))}
 
     def finish(self) -> Mapping[str, float]:
         """Trains a new network on the memory, whose generator is the state of all that is drawn."""
-        setup, seeds = self._setup, Seeds(int(self._memory.rng.integers(2**31)))
+        setup, seeds = self._setup, Seeds(int(self.memory.rng.integers(2**31)))
         self.module = self._new(seeds)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = self.optimizer.build(parameters)
         update = Update(optimizer, self.module, 1, None, "float32", self.schedule, None, setup.device)
-        held, size = self._memory.held(), len(self._memory)
+        size = len(self._examples)
         updates = self.epochs * -(-size // self.training_batch_size)
         self._updates += updates
         order = Shuffle(seeds.child("order").torch())
@@ -110,7 +121,7 @@ class GDumb(OnePassLearner):
             torch.manual_seed(seeds.child("dropout").integer())
             for done, rows in enumerate(order.batches(size, self.training_batch_size, False, updates, setup.device)):
                 update.scheduled(done, updates)
-                loss = update(self._loss, Batch(held["inputs"][rows], held["targets"][rows]))
+                loss = update(self._loss, self._examples.at(rows))
         return {"loss": float(loss)}
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -122,7 +133,7 @@ class GDumb(OnePassLearner):
         return attrs.evolve(
             super().costs(),
             parameters=trainable([self.module]),
-            memory_bytes=tensor_bytes(self._memory.state_dict()),
+            memory_bytes=tensor_bytes(self._examples.state_dict()),
             updates=self._updates,
         )
 
@@ -135,7 +146,7 @@ class GDumb(OnePassLearner):
         training = self.module.training
         self.module.eval()
         with torch.no_grad():
-            parts = torch.split(self.encoded(x), ROWS_AT_ONCE)
+            parts = torch.split(self.features(x), ROWS_AT_ONCE)
             logits = torch.cat([self.module(part.view(-1, *self._shape)) for part in parts])
         self.module.train(training)
         return logits.masked_fill(~possible, -torch.inf).argmax(1).cpu(), None
@@ -143,13 +154,13 @@ class GDumb(OnePassLearner):
     def statistics(self) -> dict[str, Any]:
         return {
             "module": dict(self.module.state_dict()),
-            "memory": self._memory.state_dict(),
+            "memory": self._examples.state_dict(),
             "known": self._known,
             "updates": self._updates,
         }
 
     def load_statistics(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
-        self._memory.load_state_dict(state["memory"], self._setup.device)
+        self._examples.load_state_dict(state["memory"], self._setup.device)
         self._known = state["known"].to(self._setup.device)
         self._updates = state["updates"]

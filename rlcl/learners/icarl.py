@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +14,10 @@ from torch.func import functional_call
 
 from rlcl.config import option
 from rlcl.learners.gradient import GradientLearner
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
 from rlcl.methods.features import features
 from rlcl.methods.herding import HerdingMemory
+from rlcl.methods.memory import Memory
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import device_of
 from rlcl.types import Batch, Experience, Host, Method, Setup
@@ -29,51 +30,60 @@ class Exemplars:
     """What iCaRL keeps: exemplars, and the network of the last boundary with the classes that it knew.
 
     Args:
-        capacity: exemplars kept, in all.
+        capacity, capacity_bytes, stored: see :class:`ICarl`.
         batch_size: exemplars that join each minibatch.
     """
 
-    capacity: int
+    capacity: int | None
+    capacity_bytes: int | None
+    stored: Stored
     batch_size: int
     teacher: dict[str, Tensor] = field(init=False, factory=dict)
     known: list[int] = field(init=False, factory=list)
     _host: Host = field(init=False, default=None)
-    _memory: HerdingMemory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
 
     requires = frozenset({"batch", "targets", "boundaries", "native"})
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = None
 
     @property
-    def memory(self) -> HerdingMemory:
-        return self._memory
+    def examples(self) -> Examples:
+        return self._examples
+
+    @property
+    def memory(self) -> Memory:
+        return self._examples.memory
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._memory = HerdingMemory(self.capacity, rng, features=partial(features, host))
+        memory = HerdingMemory(
+            self.capacity,
+            rng,
+            capacity_bytes=self.capacity_bytes,
+            features=lambda batch: features(host, self._examples.encoded(batch)),
+        )
+        self._examples = Examples(host, memory, self.stored)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass
 
     def end(self, experience: Experience) -> None:
-        batch, module = self._host.sample(None, self._memory.rng), self._host.modules[self._host.primary]
+        batch, module = self._host.sample(None, self.memory.rng), self._host.modules[self._host.primary]
         assert batch.targets is not None
-        self._memory.insert(inputs=batch.inputs, targets=batch.targets)
+        self._examples.insert(batch._replace(task_ids=None))
         self.known = sorted({*self.known, *batch.targets.tolist()})
         self.teacher = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
     def extra(self, batch: Batch) -> Batch | None:
-        if not len(self._memory):
-            return None
-        drawn = self._memory.draw(self.batch_size)
-        return Batch(drawn["inputs"], drawn["targets"])
+        return self._examples.draw(self.batch_size) if len(self._examples) else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict(), "teacher": dict(self.teacher), "known": list(self.known)}
+        return {"memory": self._examples.state_dict(), "teacher": dict(self.teacher), "known": list(self.known)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = device_of(self._host)
-        self._memory.load_state_dict(state["memory"], device)
+        self._examples.load_state_dict(state["memory"], device)
         self.teacher = {name: tensor.to(device) for name, tensor in state["teacher"].items()}
         self.known = list(state["known"])
 
@@ -88,7 +98,9 @@ class ICarl(GradientLearner):
     the first boundary the greatest output decides.
 
     Args:
-        capacity: exemplars kept, in all, shared by the classes seen so far.
+        capacity: exemplars kept, in all, shared by the classes seen so far; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         memory_batch_size: exemplars that join each minibatch.
         network: builds the torch module; features are what its last linear layer reads, at length 1.
         optimizer: builds the torch optimizer, kept through all experiences.
@@ -100,12 +112,17 @@ class ICarl(GradientLearner):
     Source: Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning, algorithms 1 to 5.
     """
 
-    capacity: int = option(ge=1, help="exemplars kept, in all")
+    capacity: int | None = option(None, ge=1, help="exemplars kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
     memory_batch_size: int = option(32, ge=1, help="exemplars that join each minibatch")
 
     _exemplars: Exemplars = field(init=False, default=None)
     _new: list[int] = field(init=False, factory=list)
     _means: tuple[tuple[int, list[tuple[int, int]]], Tensor] | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
 
     @property
     def kind(self) -> str:
@@ -120,7 +137,7 @@ class ICarl(GradientLearner):
         return frozenset({"labelled"})
 
     @property
-    def memory(self) -> HerdingMemory:
+    def memory(self) -> Memory:
         return self._exemplars.memory
 
     @property
@@ -128,7 +145,12 @@ class ICarl(GradientLearner):
         return (self._exemplars,)
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
-        self._exemplars = Exemplars(capacity=self.capacity, batch_size=self.memory_batch_size)
+        self._exemplars = Exemplars(
+            capacity=self.capacity,
+            capacity_bytes=self.capacity_bytes,
+            stored=self.stored,
+            batch_size=self.memory_batch_size,
+        )
         return self.built(self.network, shape, setup.spec.classes)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
@@ -167,9 +189,9 @@ class ICarl(GradientLearner):
         # A weight's version counts a loaded state, but not the steps of torch's fused optimizers.
         weights = [(id(p), p._version) for p in self.module.parameters()]
         if self._means is None or self._means[0] != (self.position.step, weights):
-            held = self.memory.held()
-            all_features = features(self, Batch(held["inputs"]))
-            means = [all_features[held["targets"] == label].mean(0) for label in self._exemplars.known]
+            held = self._exemplars.examples.held()
+            all_features = features(self, held)
+            means = [all_features[held.targets == label].mean(0) for label in self._exemplars.known]
             self._means = ((self.position.step, weights), F.normalize(torch.stack(means)))
         return self._means[1]
 

@@ -70,7 +70,7 @@ class KMeans(OnePassLearner):
         return self._distances(x).amin(1).square().cpu()
 
     def _distances(self, x: Any) -> Tensor:
-        z = self.encoded(x)
+        z = self.features(x)
         return torch.cdist(z, self._centres if len(self._centres) else torch.zeros(1, z.shape[1], device=z.device))
 
     def statistics(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from rlcl.errors import UnsupportedError
+from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.reinforcement import ReinforcementLearner
 from rlcl.learners.side_by_side import stacked
@@ -31,6 +31,7 @@ class Lockstep:
 
     _members: list[Any] = field(init=False, factory=list)
     _asked: dict[int, tuple[Collector, float]] = field(init=False, factory=dict)  # by the place among the members
+    _failed: dict[int, DivergenceError] = field(init=False, factory=dict)
     _joint: Any = field(init=False, default=None)
     _joined: tuple[Any, ...] = field(init=False, default=())  # what the joint learner was made for
     _collectors: Collectors | None = field(init=False, default=None)
@@ -56,36 +57,43 @@ class Lockstep:
                 yield None
             else:
                 self._advance()
+        if (error := self._failed.pop(id(learner), None)) is not None:
+            raise error
 
     def _advance(self) -> None:
         behind = min(member.position.step for member in self._members)
         group = [member for member in self._members if member.position.step == behind]
+        collected = self._collected(group)
+        asked = {id(member): self._asked.pop(id(member)) for member in group}
+        group = [member for member in group if id(member) not in self._failed]
+        if not group:
+            return
         joint = self._joint_of(group)
-        asked = [self._asked[id(member)] for member in group]
-        lessons = [
-            member.lessons(collected, *what)
-            for member, collected, what in zip(group, self._collected(joint, group, asked), asked, strict=True)
-        ]
+        lessons = [member.lessons(collected[id(member)], *asked[id(member)]) for member in group]
         for each in zip(*lessons, strict=True):
             errors = joint.improve(stacked(each))
             for i, member in enumerate(group):
                 member.learned(None if errors is None else errors[i])
         joint.tell(group)
-        for member in group:
-            member.batch = None
-            del self._asked[id(member)]
 
-    def _collected(self, joint: Any, group: Sequence[Any], asked: Sequence[tuple[Collector, float]]) -> Sequence[Any]:
+    def _collected(self, group: Sequence[Any]) -> dict[int, Any]:
         """What came of acting: at once where environments can be stepped so, else one after the other."""
+        joint, asked = self._joint_of(group), [self._asked[id(member)] for member in group]
         collectors = [collector for collector, _ in asked]
         if self._collectors is None or self._collectors.parts != collectors:
             self._collectors = Collectors.of(collectors)
-        if self._collectors is None or not joint.collects_at_once:
-            return [member.collect(*what) for member, what in zip(group, asked, strict=True)]
-        joint.position = group[0].position
-        with self._collectors.at_work() as collector:
-            found: Sequence[Any] = joint.parted(joint.collect(collector, asked[0][1]), len(group))
-            return found
+        if self._collectors is not None and joint.collects_at_once:
+            joint.position = group[0].position
+            with self._collectors.at_work() as collector:
+                found = joint.parted(joint.collect(collector, asked[0][1]), len(group))
+            return {id(member): its for member, its in zip(group, found, strict=True)}
+        collected = {}
+        for member, what in zip(group, asked, strict=True):
+            try:
+                collected[id(member)] = member.collect(*what)
+            except DivergenceError as error:  # that member's alone, whoever asked last
+                self._failed[id(member)] = error
+        return collected
 
     def _joint_of(self, group: Sequence[Any]) -> Any:
         """Made anew for another group, and for another experience, before which optimizers may have been reset."""
@@ -116,6 +124,8 @@ def _refusals(learner: Any, boundary: BoundaryPolicy) -> Iterator[tuple[str, str
     if not isinstance(learner.optimizer, Adam | AdamW | RmsProp | Sgd):
         name = name_of("optimizer", learner.optimizer)
         yield "learner.optimizer", f"takes one that is known to step each weight alone, not {name}; use adam"
+    if getattr(learner, "recurrent", None) is not None:
+        yield "learner.recurrent", "takes networks that remember nothing; leave it out"
     if any(steps_of(network) is None for network in learner.networks):
         chains = "takes chains of linear layers with relu or tanh between them"
         yield "learner.network", f"{chains}; use linear, or mlp without layer_norm and dropout"

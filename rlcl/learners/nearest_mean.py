@@ -52,7 +52,7 @@ class NearestMean(OnePassLearner):
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation); class 0 before anything was seen."""
         means = self._sums / self._counts.clamp(min=1)[:, None]
-        distances = torch.cdist(self.encoded(x).double(), means)
+        distances = torch.cdist(self.features(x).double(), means)
         distances[:, self._counts == 0] = torch.inf
         return distances.argmin(1).cpu(), None
 

@@ -6,6 +6,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class Drawn(NamedTuple):
         following: (B, *encoded) float32 k steps later.
         discounts: (B,) float32, ``gamma^k``; 0 where that state is terminal.
         weights: (B,) float32 importance weights; None for 1.
+        masks: (B, K) bool, the actions that the states in ``following`` allow; None for all.
     """
 
     observations: Tensor
@@ -45,6 +47,7 @@ class Drawn(NamedTuple):
     following: Tensor
     discounts: Tensor
     weights: Tensor | None
+    masks: Tensor | None = None
 
     def split(self, rows: int) -> Iterator[Drawn]:
         """Minibatches of so many rows, in order; of draws side by side, (S, B, ...), side by side."""
@@ -53,8 +56,8 @@ class Drawn(NamedTuple):
             return
         along = self.rewards.dim() - 1
         columns = [torch.split(column, rows, along) for column in self[:5]]
-        weights = [None] * len(columns[0]) if self.weights is None else torch.split(self.weights, rows, along)
-        yield from map(Drawn, *columns, weights)
+        some = (repeat(None) if column is None else torch.split(column, rows, along) for column in self[5:])
+        yield from map(Drawn, *columns, *some)
 
 
 @define(kw_only=True, eq=False)
@@ -90,6 +93,7 @@ class OffPolicyLearner(ReinforcementLearner):
     _num_envs: int = field(init=False, default=1)
     _at_once: int = field(init=False, default=1)  # updates whose minibatches are drawn together
     _experienced: int = field(init=False, default=0)  # env steps of the experience in progress
+    _allowed: Array | None = field(init=False, default=None)  # (N, K) bool, actions to choose from; None for all
 
     # What a concrete learner says beside.
 
@@ -181,12 +185,15 @@ class OffPolicyLearner(ReinforcementLearner):
 
     def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
+        self._allowed = collector.masks
         if at_random:
             actions = self.random_actions(len(observations))
         else:
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))
-        return self.buffer.add(observations, actions, step.rewards, step.following, step.terminated, step.ended)
+        return self.buffer.add(
+            observations, actions, step.rewards, step.following, step.terminated, step.ended, step.masks
+        )
 
     def _draws(self, collector: Collector, progress: float) -> Iterator[Drawn]:
         left = self.steps_at_once if self.gradient_steps < 0 else self.gradient_steps
@@ -217,6 +224,7 @@ class OffPolicyLearner(ReinforcementLearner):
             self._tensor(collector.encode(part.following)),
             self._tensor(part.discounts),
             weights,
+            None if part.masks is None else self._tensor(part.masks),
         )
 
     def _tensor(self, array: Array) -> Tensor:

@@ -21,7 +21,7 @@ from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
-from rlcl.types import Budget, Costs, Encoder, Event, Experience, Position, Setup
+from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Position, Setup
 
 __all__ = ["OnePassLearner"]
 
@@ -40,6 +40,7 @@ class OnePassLearner(ABC):
     _setup: Setup = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
     _samples: int = field(init=False, default=0)
+    _raw: Tensor = field(init=False, default=None)
 
     @property
     @abstractmethod
@@ -128,7 +129,8 @@ class OnePassLearner(ABC):
         for rows in minibatches[position.update :]:
             began = time.perf_counter()
             x, y = source.subset(rows).read()
-            said = self.observe(self.encoded(x), y)
+            self._raw = x
+            said = self.observe(self.features(x), y)
             self._samples += len(rows)
             position.update += 1
             position.step += 1
@@ -150,10 +152,18 @@ class OnePassLearner(ABC):
         """See :class:`rlcl.types.Spending`: its statistics are its memory."""
         return Costs(parameters=0, memory_bytes=tensor_bytes(self.statistics()), updates=0, samples=self._samples)
 
+    def raw(self, batch: Batch) -> Tensor:
+        """See :class:`rlcl.types.RawHost`: of the minibatch that is being observed."""
+        return self._raw.to(self._setup.device)
+
     def encoded(self, x: Any) -> Tensor:
-        """Raw inputs (B, *observation) as (B, features) float32."""
+        """See :class:`rlcl.types.RawHost`."""
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        return self.encoder.encode(tensor).flatten(1).to(self._setup.device)
+        return self.encoder.encode(tensor).to(self._setup.device)
+
+    def features(self, x: Any) -> Tensor:
+        """Raw inputs (B, *observation) as (B, features) float32."""
+        return self.encoded(x).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = cloned(

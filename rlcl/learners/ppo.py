@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
 from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement import ReinforcementLearner
@@ -33,6 +35,7 @@ from rlcl.reinforcement.losses import (
     value_loss_gradient,
 )
 from rlcl.reinforcement.passes import give_gradient, passes_of
+from rlcl.reinforcement.recurrent import Recurrence, Recurrent, Remembering
 from rlcl.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.reinforcement.rollout import Rollout, rolled_out
 from rlcl.types import Batch, Network, OptimizerFactory
@@ -80,6 +83,8 @@ class Ppo(ReinforcementLearner):
         clip_norm: the greatest norm of the gradient; null for any.
         target_kl: ends the passes over a rollout where ``approx_kl`` exceeds 1.5 times this; null for never.
         log_std: initial log standard deviation of continuous actions.
+        recurrent: what actor and critic remember of an episode; null for nothing. A minibatch then is the whole rollout
+            of as many environments as fit in ``batch_size``, and of at least one.
 
     Source: Schulman et al. 2017, Proximal policy optimization algorithms, eq. 7 and 9 and algorithm 1; details:
     Huang et al. 2022, The 37 implementation details of proximal policy optimization.
@@ -106,10 +111,12 @@ class Ppo(ReinforcementLearner):
         None, gt=0, help="ends the passes over a rollout at 1.5 times this; null for never"
     )
     log_std: float = option(0.0, help="initial log standard deviation of continuous actions")
+    recurrent: Recurrent | None = option(None, help="what is remembered of an episode; null for nothing")
 
     policy: ActorCritic = field(init=False, default=None)
     _optimizer: Any = field(init=False, default=None)
     _passes: ActorCriticPasses = field(init=False, default=None)
+    _recurrence: Recurrence | None = field(init=False, default=None)
     _distribution: ActionDistribution = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _num_envs: int = field(init=False, default=1)
@@ -119,7 +126,8 @@ class Ppo(ReinforcementLearner):
 
     @property
     def kind(self) -> str:
-        return self._distribution.kind
+        # What a policy that remembers gives is no function of one observation.
+        return "other" if self.recurrent else self._distribution.kind
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -133,15 +141,25 @@ class Ppo(ReinforcementLearner):
         self._distribution = distribution_over(actions)
         self._num_envs = num_envs
         widths = [self._distribution.outputs + 1] if self.shared else [self._distribution.outputs, 1]
-        networks = [tried(self.network.build(shape, width, 1), self.network, shape, width) for width in widths]
+        if self.recurrent and len(shape) == 3:
+            raise UnsupportedError(
+                f"learner {self.name}: recurrent reads observations in one row, and these are images of shape {shape}; "
+                "make features of them by the encoder backbone, or stack a few by frame_stack instead"
+            )
+        read = (self.recurrent.size,) if self.recurrent else shape
+        networks = [tried(self.network.build(read, width, 1), self.network, read, width) for width in widths]
         scale_orthogonal(networks[0], [0.01] * self._distribution.outputs + [1.0] * self.shared)
         if not self.shared:
             scale_orthogonal(networks[1], [1.0])
+        if self.recurrent:
+            networks = [Remembering(math.prod(shape), self.recurrent.size, network) for network in networks]
         free = free_parameters(self._distribution, self.log_std)
         self.policy = ActorCritic(networks[0], None if self.shared else networks[1], free).to(self._setup.device)
         parameters = list(self.policy.parameters())
         lay_out(parameters)
         self._optimizer = built_optimizer(self.optimizer, parameters)
+        if self.recurrent:
+            self._recurrence = Recurrence(self.policy, num_envs, self._setup.device)
         self._shuffles = (self._setup.seeds.child("shuffle").torch(),)
         self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
 
@@ -166,12 +184,21 @@ class Ppo(ReinforcementLearner):
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self._distribution.as_outputs(self.policy(x), self._free)
 
-    def _outputs(self, observations: Array, masks: Array | None) -> Array:
-        outputs = self._acting(observations)
-        return masked(outputs[:, :-1] if self.shared else outputs, masks)
+    def _outputs(self, found: Array, masks: Array | None) -> Array:
+        """(N, K) for actions, of what the actor's network gave."""
+        return masked(found[:, :-1] if self.shared else found, masks)
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self._distribution.for_environment(self._distribution.mode(self._outputs(observations, masks)))
+        return self._greedy(self._acting(observations), masks)
+
+    def act_on(self, observations: Array, masks: Array | None, state: Any) -> tuple[Array, Any]:
+        if self._recurrence is None:
+            return self.act(observations, masks), None
+        found, state = self._recurrence.decide(observations, state)
+        return self._greedy(found, masks), state
+
+    def _greedy(self, found: Array, masks: Array | None) -> Array:
+        return self._distribution.for_environment(self._distribution.mode(self._outputs(found, masks)))
 
     def recent(self) -> Array:
         return self._observations.reshape(-1, *self._observations.shape[2:])
@@ -203,10 +230,11 @@ class Ppo(ReinforcementLearner):
         free, distribution = self._free.detach().cpu().numpy(), self._distribution
         if free.ndim > 1:  # of several policies side by side: one row an environment
             free = free.repeat(self._num_envs, 0)
+        acting = self._acting if self._recurrence is None else self._recurrence.acting(collector)
         return rolled_out(
             collector,
             self._observations,
-            lambda x, masks: distribution.draw(self._outputs(x, masks), free, self.rng),
+            lambda x, masks: distribution.draw(self._outputs(acting(x), masks), free, self.rng),
             distribution.for_environment,
         )
 
@@ -235,7 +263,11 @@ class Ppo(ReinforcementLearner):
         states, actions = self._tensor(rollout.states), self._tensor(rollout.actions)
         masks = None if rollout.masks is None else self._tensor(rollout.masks)
         with torch.no_grad() if self._passes.modeless else evaluating(self.policy):
-            outputs, known = self._passes.forward(states)
+            remembered: Columns = {}
+            if self._recurrence is None:
+                outputs, known = self._passes.forward(states)
+            else:
+                outputs, known, remembered = self._recurrence.judge(states, rollout)
             log_probs = self._distribution.log_prob(allowed(outputs[:rows], masks), self._free, actions)
         values, following = rollout.values_and_next(known.cpu().numpy())
         advantages = generalized_advantages(
@@ -249,6 +281,7 @@ class Ppo(ReinforcementLearner):
             "log_probs": log_probs,
             "advantages": self._tensor(advantages.reshape(-1)),
             "returns": self._tensor(returns.reshape(-1)),
+            **remembered,
         }
         return columns if masks is None else {**columns, "masks": masks}
 
@@ -259,7 +292,7 @@ class Ppo(ReinforcementLearner):
         """One pass over a rollout; False where the policy has moved far enough."""
         for part in self._minibatches(columns):
             self.batch = Batch(part["observations"])
-            outputs, values = self._passes.forward(part["observations"])
+            outputs, values = self._forward(part)
             outputs, actions, free = allowed(outputs, part.get("masks")), part["actions"], self._free.detach()
             log_ratio = self._distribution.log_prob(outputs, free, actions) - part["log_probs"]
             advantages = part["advantages"]
@@ -275,16 +308,25 @@ class Ppo(ReinforcementLearner):
                     return False
             by_log_prob = clipped_surrogate_gradient(log_ratio, advantages, clip)
             by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, -self.entropy_weight)
-            self._passes.backward(by_outputs, value_loss_gradient(values, part["returns"]).mul_(self.value_weight))
+            by_values = value_loss_gradient(values, part["returns"]).mul_(self.value_weight)
+            (self._recurrence or self._passes).backward(by_outputs, by_values)
             if self._distribution.free:
                 give_gradient(self._free, by_free)
             self._optimizer.step()
         return True
 
+    def _forward(self, part: Columns) -> tuple[Tensor, Tensor]:
+        return (
+            self._passes.forward(part["observations"]) if self._recurrence is None else self._recurrence.forward(part)
+        )
+
     def _minibatches(self, columns: Columns) -> Iterator[Columns]:
         """The rollout in parts, in another order at each pass; all at once where it is one minibatch."""
         *beside, rows = columns["log_probs"].shape
         size = self.batch_size or rows
+        if self._recurrence is not None:
+            yield from self._recurrence.sequences(columns, size, self._shuffles[0])
+            return
         if size >= rows:
             yield columns
             return
@@ -303,8 +345,11 @@ class Ppo(ReinforcementLearner):
         return kl
 
     def learner_state(self) -> dict[str, Any]:
-        return {"shuffle": self._shuffles[0].get_state(), "observations": self._observations}
+        remembered = {} if self._recurrence is None else {"remembered": self._recurrence.states}
+        return {"shuffle": self._shuffles[0].get_state(), "observations": self._observations, **remembered}
 
     def load_learner_state(self, state: Mapping[str, Any]) -> None:
         self._shuffles[0].set_state(state["shuffle"])
         self._observations = state["observations"]
+        if self._recurrence is not None:
+            self._recurrence.states = state["remembered"].to(self._setup.device)

@@ -165,6 +165,12 @@ class ReinforcementLearner(ABC):
         """Those of :attr:`optimizers`, and what else has moments."""
         return tuple(self.optimizers.values())
 
+    def act_on(
+        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None, state: Any
+    ) -> tuple[np.ndarray[Any, Any], Any]:
+        """As :meth:`act`, and the next state of one that remembers; ``state`` is None as episodes begin."""
+        return self.act(observations, masks), None
+
     def ready(self) -> None:  # noqa: B027, most have nothing to do
         """Called once, when methods have hung on modules and optimizers what they hang there."""
 
@@ -406,7 +412,7 @@ class ReinforcementLearner(ABC):
     ) -> tuple[Any, Any]:
         """Greedy actions (B, *action) for raw observations (B, *observation), of those allowed (B, K)."""
         encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
-        return self.act(encoded, action_masks), None
+        return self.act_on(encoded, action_masks, state)
 
     # State.
 

@@ -99,7 +99,7 @@ class Sac(OffPolicyLearner):
         self._actions = bounded(actions, name)
         numbers = self._actions.numbers
         self.actor = tried(self.network.build(shape, 2 * numbers, 1), self.network, shape, 2 * numbers).to(device)
-        self.critic = critics(self.network, math.prod(shape) + numbers).to(device)
+        self.critic = critics(self.network, shape, numbers).to(device)
         self._target = frozen_copy(self.critic)
         self._weights = {key: lay_out(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rlcl.data.environments import Environment
+from rlcl.data.workers import Workers
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningMoments, RunningNorm
@@ -34,10 +35,10 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
     """
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
-    if source.vectorization == "native":
-        env = NativeVecEnv(source)
-    else:
+    if source.vectorization == "sync":
         env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
+    else:
+        env = NativeVecEnv(source)
     env.seed(source.seed)
     if not isinstance(observations, Identity):
         env = EncodedVecEnv(env, observations, fitting)
@@ -136,6 +137,9 @@ class NativeVecEnv(VecEnv):
         return isinstance(value, np.ndarray) and value.shape == (self.num_envs,)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        if isinstance(self.vector, Workers):
+            results = self.vector.call(method_name, *args, **kwargs)
+            return [results[i] for i in self._get_indices(indices)]
         return [getattr(self.vector.unwrapped, method_name)(*args, **kwargs)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,7 +95,7 @@ class Td3(OffPolicyLearner):
         self._actions = bounded(actions, name)
         numbers = self._actions.numbers
         self.actor = tried(self.network.build(shape, numbers, 1), self.network, shape, numbers).to(device)
-        self.critic = critics(self.network, math.prod(shape) + numbers).to(device)
+        self.critic = critics(self.network, shape, numbers).to(device)
         self._targets = {key: frozen_copy(module) for key, module in self.modules.items()}
         self._weights = {key: lay_out(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {

@@ -119,6 +119,12 @@ class Vae(GradientLearner):
         with self.predicting(task_id):
             return torch.cat([self.module.encode(p).chunk(2, 1)[0] for p, _ in self.chunks(x, task_id)]).cpu()
 
+    def generated(self, count: int, noise: torch.Generator) -> Tensor:
+        """See :class:`rlcl.types.Generating`."""
+        with self.predicting(None):
+            assert isinstance(self.module, VaeModule)
+            return self.module.generated(self._noise(count, noise)).cpu()
+
 
 def _evaluation_generator() -> torch.Generator:
     return torch.Generator().manual_seed(EVALUATION_SEED)

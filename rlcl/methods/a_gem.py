@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import Problem
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memory import Memory, ReservoirMemory, WholeMemory
 from rlcl.methods.parameters import device_of, named_parameters
-from rlcl.types import Batch, Experience, Host
+from rlcl.types import Experience, Host
 
 __all__ = ["AGem", "project"]
 
@@ -26,11 +27,13 @@ class AGem:
 
     What is projected is everything that is in the gradient by then, with the penalties of other methods.
 
-    The size of the memory is one of ``capacity`` and ``per_experience``.
+    The size of the memory is one of ``capacity``, ``capacity_bytes`` and ``per_experience``.
 
     Args:
         capacity: examples kept, in all: a uniform sample of everything that was offered.
+        capacity_bytes: what they take at most, in bytes, as they are stored.
         per_experience: examples kept of each experience, drawn at its end (all of one that has fewer).
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         batch_size: examples drawn for each update, on which the reference gradient is taken; 0 equals no method.
         fill: from all of an ``experience`` at its end, so that the reference is of past ones alone, or
             from the ``minibatches``, which needs no boundaries (A-GEM-R of Buzzega et al. 2020).
@@ -39,19 +42,19 @@ class AGem:
     """
 
     capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
     per_experience: int | None = option(None, ge=1, help="examples kept of each experience")
+    stored: Stored = option("encoded", help=STORED)
     batch_size: int = option(64, ge=0, help="examples drawn for each update")
     fill: Literal["experience", "minibatches"] = option("experience", help="at the experience's end, or from each")
     _host: Host = field(init=False, default=None)
-    _memory: Memory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
 
     phase = "project"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
 
     def __attrs_post_init__(self) -> None:
-        if (self.capacity is None) == (self.per_experience is None):
-            found = "none" if self.capacity is None else "capacity, per_experience"
-            raise Problem(f"expected exactly one of capacity, per_experience; got {found}")
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes, per_experience=self.per_experience)
         if self.per_experience is not None and self.fill != "experience":
             raise Problem("minibatches do not say which experience they are of; write fill: experience", "fill")
 
@@ -61,48 +64,53 @@ class AGem:
 
     @property
     def memory(self) -> Memory:
-        return self._memory
+        return self._examples.memory
+
+    def refuses(self, host: Host) -> str | None:
+        return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._memory = WholeMemory(None, rng) if self.capacity is None else ReservoirMemory(self.capacity, rng)
+        self._examples = Examples(host, self._empty(rng), self.stored)
         optimizer = host.optimizers[host.primary]
         optimizer.register_step_pre_hook(self._project)
         if self.fill == "minibatches":
             optimizer.register_step_post_hook(self._record)
+
+    def _empty(self, rng: np.random.Generator) -> Memory:
+        if self.per_experience is not None:
+            return WholeMemory(None, rng)
+        return ReservoirMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._insert(self._host.sample(self.per_experience, self._memory.rng))
+            self._examples.insert(self._host.sample(self.per_experience, self.memory.rng))
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host
-        if not self.batch_size or not len(self._memory) or host.loss is None:
+        if not self.batch_size or not len(self._examples) or host.loss is None:
             return
         parameters = list(named_parameters(host, host.primary).values())
-        loss = host.loss(Batch(**self._memory.draw(self.batch_size)))
+        loss = host.loss(self._examples.draw(self.batch_size))
         references = torch.autograd.grad(loss, parameters, allow_unused=True)
         project([(p, r) for p, r in zip(parameters, references, strict=True) if r is not None])
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        self._insert(batch)
-
-    def _insert(self, batch: Batch) -> None:
-        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
+        self._examples.insert(batch)
 
     def forget(self) -> None:
-        self._memory.clear()
+        self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict()}
+        return {"memory": self._examples.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"], device_of(self._host))
+        self._examples.load_state_dict(state["memory"], device_of(self._host))
 
 
 def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> None:

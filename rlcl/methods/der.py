@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.attach import joined
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Batch, Experience, Host, WeighingHost
@@ -32,15 +33,20 @@ class DarkReplay(ABC):
     """
 
     alpha: float = option(0.5, ge=0, help="factor of the squared distance to the stored outputs")
-    capacity: int = option(ge=1, help="examples kept, in all")
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
     batch_size: int = option(32, ge=1, help="examples drawn for each update and term")
     _host: Host = field(init=False, default=None)
-    _memory: ReservoirMemory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
     _outputs: Tensor | None = field(init=False, default=None)
 
     phase = "mix"
     kinds = frozenset({"categorical", "values", "reconstruction"})
     shares: ClassVar[tuple[float, float]] = (1.0, 1.0)
+
+    def __attrs_post_init__(self) -> None:
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
 
     @property
     @abstractmethod
@@ -48,16 +54,20 @@ class DarkReplay(ABC):
         """Factor of the loss on stored targets."""
 
     @property
-    def memory(self) -> ReservoirMemory:
-        return self._memory
+    def memory(self) -> Memory:
+        return self._examples.memory
 
     @property
     def _in_one_pass(self) -> bool:
         return "weights" in self._host.provides
 
+    def refuses(self, host: Host) -> str | None:
+        return raw_refusal(self.stored, host)
+
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._memory = ReservoirMemory(self.capacity, rng)
+        memory = ReservoirMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
+        self._examples = Examples(host, memory, self.stored)
         if not self._in_one_pass:
             host.optimizers[host.primary].register_step_pre_hook(self._add)
         host.optimizers[host.primary].register_step_post_hook(self._record)
@@ -70,39 +80,36 @@ class DarkReplay(ABC):
 
     def extra(self, batch: Batch) -> Batch | None:
         """Memory batches whose weights and pulls make up the terms, each the mean over its own examples."""
-        if not self._in_one_pass or not len(self._memory):
+        if not self._in_one_pass or not len(self._examples):
             return None
         terms = []
         if self.alpha:
-            drawn = self._draw()
+            drawn = self._examples.draw(self.batch_size)
             pulls = drawn.inputs.new_full((len(drawn.inputs),), self.alpha)
             terms.append(drawn._replace(weights=torch.zeros_like(pulls), pulls=pulls))
         if self.label_factor:
-            drawn = self._draw()
+            drawn = self._examples.draw(self.batch_size)
             weights = drawn.inputs.new_full((len(drawn.inputs),), self.label_factor)
             terms.append(drawn._replace(weights=weights, outputs=None))
         if not terms:
             return None
         return terms[0] if len(terms) == 1 else joined(terms[0], terms[1], (1.0, 1.0))
 
-    def _draw(self) -> Batch:
-        return Batch(**self._memory.draw(self.batch_size))
-
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host
         assert host.batch is not None
         with evaluating(host.modules[host.primary]):
             self._outputs = host.outputs(host.batch.inputs, host.batch.task_ids)
-        if not len(self._memory):
+        if not len(self._examples):
             return
         if self.alpha:
-            drawn = self._draw()
+            drawn = self._examples.draw(self.batch_size)
             assert drawn.outputs is not None
             distance = (host.outputs(drawn.inputs, drawn.task_ids) - drawn.outputs).square().mean()
             add_gradients_of(self.alpha * distance, named_parameters(host, host.primary))
         if self.label_factor:
             assert host.loss is not None
-            drawn = self._draw()._replace(outputs=None)
+            drawn = self._examples.draw(self.batch_size)._replace(outputs=None)
             add_gradients_of(self.label_factor * host.loss(drawn), named_parameters(host, host.primary))
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -110,16 +117,16 @@ class DarkReplay(ABC):
         assert batch is not None
         outputs = cast("WeighingHost", self._host).given if self._in_one_pass else self._outputs
         self._outputs = None
-        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids, outputs=outputs)
+        self._examples.insert(batch._replace(outputs=outputs))
 
     def forget(self) -> None:
-        self._memory.clear()
+        self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict()}
+        return {"memory": self._examples.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"], device_of(self._host))
+        self._examples.load_state_dict(state["memory"], device_of(self._host))
 
 
 @define(kw_only=True, eq=False)
@@ -131,7 +138,9 @@ class Der(DarkReplay):
 
     Args:
         alpha: factor of the distance, a mean over examples and outputs; 0 equals no method.
-        capacity: examples kept, in all.
+        capacity: examples kept, in all; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         batch_size: examples drawn for each update, without replacement.
 
     Source: Buzzega et al. 2020, Dark experience for general continual learning, eq. 6.
@@ -154,7 +163,9 @@ class DerPlusPlus(DarkReplay):
     Args:
         alpha: factor of the distance to the stored outputs, a mean over examples and outputs.
         beta: factor of the loss on stored targets; with ``alpha`` 0 as well it equals no method.
-        capacity: examples kept, in all.
+        capacity: examples kept, in all; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         batch_size: examples drawn for each update and term, without replacement.
 
     Source: Buzzega et al. 2020, Dark experience for general continual learning, eq. 7.

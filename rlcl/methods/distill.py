@@ -11,12 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Distill", "distillation_loss"]
+
+DEFAULT_CAPACITY = 1000
 
 
 @define(kw_only=True, eq=False)
@@ -28,7 +31,9 @@ class Distill:
 
     Args:
         strength: of the distance; 0 equals no method.
-        capacity: inputs kept, in all; a uniform sample of what the experiences offer.
+        capacity: inputs kept, in all; a uniform sample of what the experiences offer. 1000 by default; or
+        capacity_bytes: what they and their outputs take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         samples: inputs that each experience offers.
         batch_size: stored inputs drawn for each update.
 
@@ -37,25 +42,36 @@ class Distill:
     """
 
     strength: float = option(1.0, ge=0, help="of the distance to the stored outputs")
-    capacity: int = option(1000, ge=1, help="inputs kept, in all")
+    capacity: int | None = option(None, ge=1, help="inputs kept, in all; 1000 where no bytes are given")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
     samples: int = option(500, ge=1, help="inputs that each experience offers")
     batch_size: int = option(32, ge=1, help="stored inputs drawn for each update")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
-    _memory: ReservoirMemory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
 
     requires = frozenset({"boundaries"})
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
     kinds = frozenset({"categorical", "gaussian", "values", "reconstruction"})
 
+    def __attrs_post_init__(self) -> None:
+        if self.capacity is not None:
+            check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+
     @property
-    def memory(self) -> ReservoirMemory:
-        return self._memory
+    def memory(self) -> Memory:
+        return self._examples.memory
+
+    def refuses(self, host: Host) -> str | None:
+        return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
-        self._memory = ReservoirMemory(self.capacity, rng)
+        capacity = DEFAULT_CAPACITY if self.capacity is None and self.capacity_bytes is None else self.capacity
+        memory = ReservoirMemory(capacity, rng, capacity_bytes=self.capacity_bytes)
+        self._examples = Examples(host, memory, self.stored)
         host.optimizers[host.primary].register_step_pre_hook(self._add)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -66,25 +82,26 @@ class Distill:
         batch = host.sample(self.samples, self._rng)
         with evaluating(host.modules[host.primary]):
             outputs = host.outputs(batch.inputs, batch.task_ids)
-        self._memory.insert(inputs=batch.inputs, outputs=outputs, task_ids=batch.task_ids)
+        self._examples.insert(batch._replace(targets=None, outputs=outputs))
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self.strength or not len(self._memory):
+        if not self.strength or not len(self._examples):
             return
         host = self._host
-        stored = self._memory.draw(self.batch_size)
-        outputs = host.outputs(stored["inputs"], stored.get("task_ids"))
-        loss = self.strength * distillation_loss(outputs, stored["outputs"], host.kind)
+        drawn = self._examples.draw(self.batch_size)
+        assert drawn.outputs is not None
+        outputs = host.outputs(drawn.inputs, drawn.task_ids)
+        loss = self.strength * distillation_loss(outputs, drawn.outputs, host.kind)
         add_gradients_of(loss, named_parameters(host, host.primary))
 
     def forget(self) -> None:
-        self._memory.clear()
+        self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict()}
+        return {"memory": self._examples.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"], device_of(self._host))
+        self._examples.load_state_dict(state["memory"], device_of(self._host))
 
 
 def distillation_loss(outputs: Tensor, stored: Tensor, kind: str) -> Tensor:

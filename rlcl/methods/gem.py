@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from attrs import define, field
-from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.methods.examples import STORED, Examples, Stored, raw_refusal
 from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
+from rlcl.methods.memory import WholeMemory
 from rlcl.methods.parameters import device_of, named_parameters
-from rlcl.types import Batch, Experience, Host
+from rlcl.types import Experience, Host
 
 __all__ = ["Gem", "cone_weights"]
 
@@ -33,6 +34,7 @@ class Gem:
         per_experience: examples kept of each experience, drawn at its end; 0 equals no method.
         margin: least weight of each memory's gradient where there is a projection (gamma): it
             moves the weights towards old experiences.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
 
     Source: Lopez-Paz & Ranzato 2017, Gradient episodic memory for continual learning, eqs. 9 to 12. Their code, and
     Avalanche's, add 0.001 to the diagonal of the program's matrix; here it is solved as it is.
@@ -40,13 +42,17 @@ class Gem:
 
     per_experience: int = option(256, ge=0, help="examples kept of each experience")
     margin: float = option(0.5, ge=0, help="least weight of each memory's gradient in a projection")
+    stored: Stored = option("encoded", help=STORED)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
-    _memories: list[dict[str, Tensor]] = field(init=False, factory=list)
+    _memories: list[Examples] = field(init=False, factory=list)
 
     requires = frozenset({"loss", "boundaries"})
     phase = "project"
     null: ClassVar[Mapping[str, Any] | None] = {"per_experience": 0}
+
+    def refuses(self, host: Host) -> str | None:
+        return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng, self._memories = host, rng, []
@@ -57,16 +63,18 @@ class Gem:
 
     def end(self, experience: Experience) -> None:
         if self.per_experience:
-            columns = self._host.sample(self.per_experience, self._rng)._replace(rows=None)._asdict()
-            self._memories.append({name: column for name, column in columns.items() if column is not None})
+            self._memories.append(self._empty())
+            self._memories[-1].insert(self._host.sample(self.per_experience, self._rng))
+
+    def _empty(self) -> Examples:
+        return Examples(self._host, WholeMemory(None, self._rng), self.stored)
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host
         if not self._memories or host.loss is None:
             return
         parameters = named_parameters(host, host.primary)
-        memories = [Batch(**columns) for columns in self._memories]
-        references = torch.stack([flat_gradient_of(host.loss(memory), parameters) for memory in memories])
+        references = torch.stack([flat_gradient_of(host.loss(each.held()), parameters) for each in self._memories])
         gradient = flat_gradient(parameters)
         products = references @ gradient
         if bool((products < 0).any()):
@@ -78,12 +86,14 @@ class Gem:
         self._memories = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.bit_generator.state, "memories": [dict(memory) for memory in self._memories]}
+        return {"rng": self._rng.bit_generator.state, "memories": [each.memory.held() for each in self._memories]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = device_of(self._host)
         self._rng.bit_generator.state = state["rng"]
-        self._memories = [{name: column.to(device) for name, column in each.items()} for each in state["memories"]]
+        self._memories = [self._empty() for _ in state["memories"]]
+        for each, columns in zip(self._memories, state["memories"], strict=True):
+            each.memory.insert(**{name: column.to(device) for name, column in columns.items()})
 
 
 def cone_weights(gram: Array, products: Array, margin: float) -> Array:

@@ -137,6 +137,14 @@ class GenerativeReplay:
         self._replayed = inputs = made.view(self.batch_size, *self._host.input_shape)
         return self._labelled(inputs, self._drawn_tasks(batch), batch)
 
+    def generated(self, count: int, noise: torch.Generator) -> Tensor | None:
+        """See :class:`rlcl.types.Generating`; of its own generator as it is now."""
+        if self.generator == "learner":
+            return None
+        codes = torch.randn(count, self._vae.code, generator=noise).to(device_of(self._host))
+        with evaluating(self._vae):
+            return self._vae.generated(codes).cpu()
+
     def _noise(self, rows: int) -> Tensor:
         return torch.randn(rows, self._vae.code, generator=self._draws).to(device_of(self._host))
 

@@ -88,9 +88,9 @@ class Memory(ABC):
         """All items, columns (N, ...) by name, which are the memory's own tensors."""
         return {name: column[: len(self)] for name, column in self._columns.items()}
 
-    def at(self, slots: np.ndarray[Any, Any]) -> dict[str, Tensor]:
+    def at(self, slots: np.ndarray[Any, Any] | Tensor) -> dict[str, Tensor]:
         """The items in those slots (B,), columns (B, ...) by name."""
-        rows = torch.from_numpy(slots)
+        rows = torch.as_tensor(slots)
         return {name: column.index_select(0, rows.to(column.device)) for name, column in self._columns.items()}
 
     def _allocate(self, slots: int, columns: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.modes import evaluating
 from rlcl.methods.parameters import device_of, named_parameters
 from rlcl.types import Batch, Experience, Host, WeighingHost
@@ -28,7 +29,9 @@ class Mir:
     mode; the weights are put back. The memory is a reservoir, filled after each update.
 
     Args:
-        capacity: examples kept, in all.
+        capacity: examples kept, in all; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         batch_size: examples rehearsed in each update; 0 equals no method.
         candidates: examples drawn from memory, without replacement, that they are chosen from.
 
@@ -36,24 +39,33 @@ class Mir:
     with the score MI-1.
     """
 
-    capacity: int = option(ge=1, help="examples kept, in all")
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
     batch_size: int = option(10, ge=0, help="examples rehearsed in each update")
     candidates: int = option(50, ge=1, help="examples of memory that they are chosen from")
     _host: WeighingHost = field(init=False, default=None)
-    _memory: ReservoirMemory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
 
     requires = frozenset({"batch", "loss", "native", "weights"})
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
     shares: ClassVar[tuple[float, float]] = (1.0, 1.0)
 
+    def __attrs_post_init__(self) -> None:
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+
     @property
-    def memory(self) -> ReservoirMemory:
-        return self._memory
+    def memory(self) -> Memory:
+        return self._examples.memory
+
+    def refuses(self, host: Host) -> str | None:
+        return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = cast("WeighingHost", host)
-        self._memory = ReservoirMemory(self.capacity, rng)
+        memory = ReservoirMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
+        self._examples = Examples(host, memory, self.stored)
         host.optimizers[host.primary].register_step_post_hook(self._record)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -63,9 +75,9 @@ class Mir:
         pass
 
     def extra(self, batch: Batch) -> Batch | None:
-        if not self.batch_size or not len(self._memory):
+        if not self.batch_size or not len(self._examples):
             return None
-        drawn = Batch(**self._memory.draw(self.candidates))
+        drawn = self._examples.draw(self.candidates)
         if len(drawn.inputs) > self.batch_size:
             rows = self._interference(batch, drawn).topk(self.batch_size).indices
             drawn = Batch(*[None if column is None else column[rows] for column in drawn])  # type: ignore[arg-type]
@@ -94,13 +106,13 @@ class Mir:
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        self._memory.insert(inputs=batch.inputs, targets=batch.targets, task_ids=batch.task_ids)
+        self._examples.insert(batch)
 
     def forget(self) -> None:
-        self._memory.clear()
+        self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory.state_dict()}
+        return {"memory": self._examples.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory.load_state_dict(state["memory"], device_of(self._host))
+        self._examples.load_state_dict(state["memory"], device_of(self._host))

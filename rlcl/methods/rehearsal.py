@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from attrs import define, field
-from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.methods.class_memory import BalancedMemory, RingMemory
+from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
 from rlcl.methods.features import features
 from rlcl.methods.gss import GssMemory, gradients_of
 from rlcl.methods.herding import HerdingMemory
 from rlcl.methods.memory import Memory, ReservoirMemory
 from rlcl.methods.mixing import Mixing, shares_of
 from rlcl.methods.parameters import device_of
-from rlcl.types import Batch, Experience, Host, RawHost
+from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]
 
@@ -54,29 +54,25 @@ class Rehearsal:
     """
 
     capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help="what the examples take at most, in bytes")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
     per_class: int | None = option(None, ge=1, help="examples kept of each class")
     _memory: Literal["reservoir", "class_balanced", "ring", "herding", "gss"] = option(
         "reservoir", help="which examples are kept"
     )
-    stored: Literal["encoded", "raw"] = option("encoded", help="inputs as they were encoded, or of the source's dtype")
+    stored: Stored = option("encoded", help=STORED)
     compared: int = option(10, ge=1, help="examples that gss compares a new one with")
     batch_size: int = option(32, ge=0, help="examples drawn for each update")
     fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
     mixing: Mixing = option("concat", help="how the losses mix")
     _host: Host = field(init=False, default=None)
-    _kept: Memory = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
     _experiences: int = field(init=False, default=0)
 
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
 
     def __attrs_post_init__(self) -> None:
-        sizes = {"capacity": self.capacity, "capacity_bytes": self.capacity_bytes, "per_class": self.per_class}
-        given = [name for name, size in sizes.items() if size is not None]
-        if len(given) != 1:
-            found = ", ".join(given) or "none"
-            raise Problem(f"expected exactly one of capacity, capacity_bytes, per_class; got {found}")
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes, per_class=self.per_class)
         if self.per_class is not None and self._memory in ("reservoir", "gss"):
             raise Problem(f"{self._memory} knows no classes; give a capacity, or memory: class_balanced", "per_class")
         if self._memory == "ring" and self.per_class is None:
@@ -97,7 +93,7 @@ class Rehearsal:
 
     @property
     def memory(self) -> Memory:
-        return self._kept
+        return self._examples.memory
 
     @property
     def shares(self) -> tuple[float, float] | None:
@@ -105,13 +101,11 @@ class Rehearsal:
         return shares_of(self.mixing, self._experiences)
 
     def refuses(self, host: Host) -> str | None:
-        if self.stored == "raw" and not isinstance(host, RawHost):
-            return "it stores raw inputs, and the learner gives encoded ones alone; set stored: encoded"
-        return None
+        return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._kept = self._empty(rng)
+        self._examples = Examples(host, self._empty(rng), self.stored)
         if self.fill == "minibatches":
             host.optimizers[host.primary].register_step_post_hook(self._record)
 
@@ -128,7 +122,7 @@ class Rehearsal:
                 rng,
                 capacity_bytes=bytes_,
                 per_class=self.per_class,
-                features=lambda batch: features(host, self._encoded(batch)),
+                features=lambda batch: features(host, self._examples.encoded(batch)),
             )
         if self._memory == "gss":
             return GssMemory(
@@ -136,7 +130,7 @@ class Rehearsal:
                 rng,
                 capacity_bytes=bytes_,
                 compared=self.compared,
-                gradients=lambda batch: gradients_of(host, self._encoded(batch)),
+                gradients=lambda batch: gradients_of(host, self._examples.encoded(batch)),
             )
         return ReservoirMemory(self.capacity, rng, capacity_bytes=bytes_)
 
@@ -145,20 +139,14 @@ class Rehearsal:
 
     def end(self, experience: Experience) -> None:
         if self.fill == "experience":
-            self._insert(self._host.sample(None, self._kept.rng))
+            self._insert(self._host.sample(None, self.memory.rng))
 
     def extra(self, batch: Batch) -> Batch | None:
-        if not self.batch_size or not len(self._kept) or self.shares == (1.0, 0.0):
+        if not self.batch_size or not len(self._examples) or self.shares == (1.0, 0.0):
             return None
         if self.mixing == "weighted" and batch.task_ids is not None:
-            return self._encoded(Batch(**self._kept.draw_evenly(self.batch_size, "task_ids")))
-        return self._encoded(Batch(**self._kept.draw(self.batch_size)))
-
-    def _encoded(self, stored: Batch) -> Batch:
-        """What was stored, as the network sees it."""
-        if self.stored == "encoded":
-            return stored
-        return stored._replace(inputs=cast("RawHost", self._host).encoded(stored.inputs))
+            return self._examples.draw_evenly(self.batch_size, "task_ids")
+        return self._examples.draw(self.batch_size)
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
@@ -168,24 +156,14 @@ class Rehearsal:
     def _insert(self, batch: Batch) -> None:
         if self._memory in BY_CLASS and (batch.targets is None or batch.targets.is_floating_point()):
             raise UnsupportedError(f"method rehearsal: memory {self._memory} needs classes; use reservoir or gss")
-        inputs = batch.inputs if self.stored == "encoded" else self._raw(batch)
-        self._kept.insert(inputs=inputs, targets=batch.targets, task_ids=batch.task_ids)
-
-    def _raw(self, batch: Batch) -> Tensor:
-        raw, held = cast("RawHost", self._host).raw(batch), self._kept.held()
-        if held and held["inputs"].dtype != raw.dtype:
-            raise UnsupportedError(
-                f"method rehearsal: stored: raw keeps {held['inputs'].dtype} inputs, and this experience has "
-                f"{raw.dtype}; set stored: encoded"
-            )
-        return raw
+        self._examples.insert(batch)
 
     def forget(self) -> None:
-        self._kept.clear()
+        self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._kept.state_dict(), "experiences": self._experiences}
+        return {"memory": self._examples.state_dict(), "experiences": self._experiences}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._kept.load_state_dict(state["memory"], device_of(self._host))
+        self._examples.load_state_dict(state["memory"], device_of(self._host))
         self._experiences = state["experiences"]

@@ -273,7 +273,7 @@ def distribution_over(space: gym.Space[Any]) -> ActionDistribution:
         return Gaussian(space.low, space.high)
     raise UnsupportedError(
         f"actions of {space} cannot be drawn; expected Discrete, MultiDiscrete or MultiBinary of one dimension, "
-        "or Box of floats"
+        "or Box of floats; wrap the environment in one that takes those (gymnasium.wrappers.TransformAction)"
     )
 
 

@@ -43,6 +43,18 @@ class Generators:
         return np.concatenate([g.standard_normal(shape, dtype=dtype) for g in self._generators])
 
 
+class Unwatched:
+    """Counts steps; what environments give is looked at by the collector whose they are, at its events.
+
+    Here it would be an error of all of them.
+    """
+
+    steps = 0
+
+    def step(self, *_: Any) -> None:
+        self.steps += 1
+
+
 class Collectors:
     """Collectors whose environments step together.
 
@@ -76,6 +88,7 @@ class Collectors:
         for name in OF_EACH:
             setattr(whole, name, np.concatenate([getattr(part, name) for part in self.parts]))
         whole.episodes, whole.fresh = deque(), self.parts[0].fresh
+        whole._watch = Unwatched()  # type: ignore[assignment]
         yield self
         vector.give(self._vectors)  # type: ignore[attr-defined]
         for i, part in enumerate(self.parts):
@@ -83,6 +96,7 @@ class Collectors:
             for name in OF_EACH:
                 setattr(part, name, getattr(whole, name)[rows].copy())
             part.fresh = whole.fresh
+            part._watch.steps += whole._watch.steps
 
     masks = None
 

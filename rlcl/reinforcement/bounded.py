@@ -58,11 +58,16 @@ def bounded(space: gym.Space[Any], learner: str) -> Bounded:
     """The actions of a space.
 
     Raises:
-        UnsupportedError: it is no box, or one without bounds.
+        UnsupportedError: it is no box of floats, or one without bounds.
     """
     if not isinstance(space, gym.spaces.Box):
         raise UnsupportedError(
             f"learner {learner} chooses continuous actions (Box), and these are {space}; use dqn or ppo"
+        )
+    if not np.issubdtype(space.dtype, np.floating):
+        raise UnsupportedError(
+            f"learner {learner} chooses actions of any number between bounds, and {space} takes whole ones; wrap the "
+            "environment in one that rounds (gymnasium.wrappers.TransformAction)"
         )
     if not space.is_bounded("both"):
         raise UnsupportedError(

@@ -12,13 +12,13 @@ import torch
 from attrs import define, field, frozen
 from gymnasium.vector import VectorEnv
 
-from rlcl.data.action_masks import action_masks
+from rlcl.data.action_masks import action_masks, masks_that_followed
 from rlcl.data.environment_state import environment_state, restore_environment
 from rlcl.data.environments import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
-from rlcl.errors import DivergenceError
+from rlcl.reinforcement.watching import Watch
 from rlcl.types import Encoder
 
 __all__ = ["Collector", "Step"]
@@ -38,14 +38,14 @@ class Step:
         rewards: (N,) float32, normalised where the encoder says so.
         terminated: (N,) bool, whether those states are terminal.
         ended: (N,) bool, whether the episode ended there, terminated or truncated.
-        info: of the environments.
+        masks: (N, K) bool, the actions that those states allow; None where environments do not say, or are not asked.
     """
 
     following: Array
     rewards: Array
     terminated: Array
     ended: Array
-    info: Mapping[str, Any]
+    masks: Array | None
 
 
 @define(eq=False)
@@ -71,6 +71,7 @@ class Collector:
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
     fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
+    _watch: Watch = field(init=False)
     _observed: Encoder = field(init=False)
     _norm: RunningNorm | None = field(init=False)
     _returns: Array = field(init=False)
@@ -80,10 +81,15 @@ class Collector:
     def __attrs_post_init__(self) -> None:
         self._observed, self._norm = observations_and_norm(self.encoder)
         self.vector = self.source.make_vector()
+        self._watch = Watch(self.source.name, self.vector.single_observation_space)
         count = self.vector.num_envs
         self._returns, self._lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
         self._discounted = np.zeros(count)
-        self._reset()
+        try:
+            self._reset()
+        except BaseException:
+            self.close()  # processes that it may have
+            raise
 
     def _reset(self) -> None:
         observations, info = self.vector.reset(seed=self.source.seed)
@@ -102,6 +108,12 @@ class Collector:
         """Whether its encoder has statistics of these very environments."""
         return not isinstance(self._observed, Identity) or self._norm is not None
 
+    @property
+    def starts(self) -> Array:
+        """(N,) bool, whether what is observed now begins an episode."""
+        begins: Array = self._lengths == 0
+        return begins
+
     def step(self, actions: Array) -> Step:
         """Acts in every environment."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)
@@ -111,6 +123,7 @@ class Collector:
         following = observations
         self._returns += rewards
         self._lengths += 1
+        self._watch.step(observations, rewards, self._lengths)
         self._fit(observations)
         given = self._normalized(rewards)
         if ended.any():
@@ -125,7 +138,8 @@ class Collector:
         self.observations = observations
         if self.masked:
             self.masks = action_masks(self.vector, info)
-        return Step(following, given, terminated, ended, info)
+        masks = None if self.masks is None else masks_that_followed(self.masks, ended, info)
+        return Step(following, given, terminated, ended, masks)
 
     def encode(self, observations: Array) -> Array:
         """(N, *observation) raw to (N, *encoded) float32, by the present statistics."""
@@ -161,12 +175,7 @@ class Collector:
 
     def check(self) -> None:
         """Raises DivergenceError where the environments gave what is no number."""
-        returns = np.array([*self._returns, *(total for total, _ in self.episodes)])
-        for name, values in (("observations", self.observations), ("rewards", returns)):
-            if not np.isfinite(values).all():
-                raise DivergenceError(
-                    f"environment {self.source.name} gave {name} that are not finite while it was learned from; mend it"
-                )
+        self._watch.look(self.observations)
 
     def close(self) -> None:
         self.vector.close()
@@ -182,6 +191,7 @@ class Collector:
             "discounted": self._discounted,
             "episodes": [list(episode) for episode in self.episodes],
             "finished": self.finished,
+            "steps": self._watch.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -189,6 +199,7 @@ class Collector:
         self.episodes.clear()
         self.episodes.extend((float(total), int(length)) for total, length in state["episodes"])
         self.finished = state["finished"]
+        self._watch.steps = state.get("steps", 0)  # not in checkpoints from before it was counted
         if state["environments"] is None:
             logger.warning(
                 "environment %s cannot be saved in the middle of an episode: the %d in flight are started anew",

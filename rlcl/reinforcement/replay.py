@@ -24,6 +24,7 @@ class Transitions:
         following: (B, *observation) raw states k steps later.
         discounts: (B,) float32, ``gamma^k``; 0 where that state is terminal.
         places: (B,) int64 in the buffer.
+        masks: (B, K) bool, the actions that the states in ``following`` allow; None where all always did.
     """
 
     observations: Array
@@ -32,6 +33,7 @@ class Transitions:
     following: Array
     discounts: Array
     places: Array
+    masks: Array | None
 
 
 @define(eq=False)
@@ -39,7 +41,8 @@ class ReplayBuffer:
     """The last transitions of N environments, each environment in a ring of its own.
 
     A ring holds observations in the order of time, and that which follows an episode's last step in a
-    row of its own: a state's successor is the next row, so that no observation is stored twice.
+    row of its own: a state's successor is the next row, so that no observation is stored twice. What each state
+    allows is kept from the first state on of which it is told.
 
     Args:
         capacity: rows, over all environments; rounded down to a multiple of N, at least three each.
@@ -111,7 +114,14 @@ class ReplayBuffer:
         return int(self.bytes * (1 - filled / self._rows))
 
     def add(
-        self, observations: Array, actions: Array, rewards: Array, following: Array, terminated: Array, ended: Array
+        self,
+        observations: Array,
+        actions: Array,
+        rewards: Array,
+        following: Array,
+        terminated: Array,
+        ended: Array,
+        masks: Array | None = None,
     ) -> Array:
         """Adds one transition of each environment, over the oldest ones.
 
@@ -122,6 +132,7 @@ class ReplayBuffer:
             following: (N, *observation) states that followed, the last one of an episode before its reset.
             terminated: (N,) bool, whether those are terminal.
             ended: (N,) bool, whether the episode ended there.
+            masks: (N, K) bool, the actions that the states in ``following`` allow; None for all.
 
         Returns:
             (N,) int64 places where they were written.
@@ -137,6 +148,10 @@ class ReplayBuffer:
         arrays["valid"][places] = True
         arrays["observations"][successors] = following
         arrays["valid"][successors] = False
+        if masks is not None and "masks" not in arrays:
+            arrays["masks"] = np.ones((len(self.valid), masks.shape[1]), bool)
+        if "masks" in arrays:
+            arrays["masks"][successors] = True if masks is None else masks
         # After an episode's end its last state keeps its row, and the next episode begins behind it.
         self._written += 1 + ended
         arrays["valid"][base + self._written % self._rows] = False
@@ -182,13 +197,15 @@ class ReplayBuffer:
             steps += running
             running &= ~arrays["ended"][ahead]
         discounts = (np.float32(gamma) ** steps) * ~arrays["terminated"][last]
+        successors, masks = self._successors(last), arrays.get("masks")
         return Transitions(
             arrays["observations"].take(places, 0),
             arrays["actions"].take(places, 0),
             rewards,
-            arrays["observations"].take(self._successors(last), 0),
+            arrays["observations"].take(successors, 0),
             discounts.astype(np.float32, copy=False),
             places,
+            None if masks is None else masks.take(successors, 0),
         )
 
     def _successors(self, places: Array) -> Array:
@@ -217,4 +234,6 @@ class ReplayBuffer:
         self._written[:] = state["written"]
         self.valid[:] = False
         for name, ring in state["rings"].items():
+            if name == "masks":
+                self._arrays[name] = np.ones((len(self.valid), ring.shape[2]), bool)
             self._arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring

@@ -14,7 +14,8 @@ from rlcl.streams.stream import Stream
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CELLS = 240  # that a picture writes numbers into
+CELLS = 240  # of a stream, that a picture writes numbers into
+R_CELLS = 400  # of R; more can be read from the colour alone, and take seconds to write
 
 __all__ = ["r_figure", "stream_figure"]
 
@@ -41,7 +42,7 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     image = axes.imshow(matrix, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     digits = 2 if np.nanmax(np.abs(shown)) < 10 else 0
     for (t, j), value in np.ndenumerate(matrix):
-        if np.isnan(value):
+        if np.isnan(value) or matrix.size > R_CELLS:
             continue
         dark = value < low + 0.6 * (high - low)
         text = f"{shown[t, j]:.{digits}f}"

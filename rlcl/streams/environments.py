@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.environments import Environment, environment_class
+from rlcl.data.environments import Environment, Vectorization, environment_class
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
@@ -47,7 +47,8 @@ class Environments:
         attributes: attributes of every unwrapped environment, for example ``{gravity: 20}``.
         tasks: what differs from task to task; one task without differences by default.
         num_envs: environments that run side by side in training.
-        vectorization: ``sync``, or ``native`` where the environment has a vector version.
+        vectorization: ``sync``, ``async`` for each in a process of its own, or ``native`` where the environment has
+            a vector version.
         visibility: what the protocol shows.
     """
 
@@ -56,7 +57,7 @@ class Environments:
     attributes: Mapping[str, Any] = option(factory=dict, help="attributes of every unwrapped environment")
     tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),), help="what differs from task to task")
     num_envs: int = option(1, ge=1, help="environments side by side in training")
-    vectorization: Literal["sync", "native"] = option("sync", help="sync, or native where there is one")
+    vectorization: Vectorization = option("sync", help="sync, async (processes), or native where there is one")
     visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:

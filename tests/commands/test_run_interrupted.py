@@ -58,9 +58,11 @@ checkpoint_minutes: 0.0001
 """
 
 
-def start(config: Path, root: Path) -> subprocess.Popen[str]:
+def start(config: Path, root: Path, start_new_session: bool = False) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rlcl", "run", str(config), "--root", str(root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=start_new_session
+    )
 
 
 def wait_for_lines(root: Path, lines: int, process: subprocess.Popen[str]) -> None:
@@ -110,6 +112,29 @@ def test_a_run_in_environments_too_is_resumed_in_the_middle_of_episodes(tmp_path
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
     killed_and_resumed(config, outcome(tmp_path / "through"), tmp_path / "killed")
+
+
+def test_ctrl_c_reaches_environments_in_processes_too_and_leaves_none(tmp_path: Path) -> None:
+    config = tmp_path / "processes.yaml"
+    config.write_text(
+        ACTING.replace("rlcl_envs/CartPole-v1", "CartPole-v1").replace("vectorization: native", "vectorization: async")
+    )
+    process = start(config, tmp_path / "through")
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    process = start(config, tmp_path, start_new_session=True)
+    wait_for_lines(tmp_path, 5, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    process = start(config, tmp_path)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert "started anew" not in printed
+    assert outcome(tmp_path / "through") == outcome(tmp_path)
 
 
 def killed_and_resumed(config: Path, uninterrupted: tuple[str, str], tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def assert_goes_on(saved: Any, restored: Any, steps: int, warm_up: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "vectorization"), [(n, "sync") for n in CLASSIC + OURS] + [(n, "native") for n in OURS]
+    ("name", "vectorization"),
+    [(n, "sync") for n in CLASSIC + OURS] + [(n, "native") for n in OURS] + [(n, "async") for n in (*CLASSIC, OURS[0])],
 )
 def test_restored_environments_go_on_as_the_saved_ones(name: str, vectorization: str) -> None:
     source = recipe(name, vectorization, kwargs={"max_episode_steps": 60})
@@ -108,9 +109,18 @@ class Heavier(gym.Wrapper[Any, Any, Any, Any]):
     pass
 
 
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("make", [Unknown, lambda: Heavier(gym.make("CartPole-v1"))])
-def test_what_cannot_be_saved_is_none(make: Any) -> None:
-    assert environment_state(recipe(make).make_vector(2)) is None
+def test_what_cannot_be_saved_is_none(make: Any, vectorization: Any) -> None:
+    vector = recipe(make, vectorization).make_vector(2)
+    assert environment_state(vector) is None
+    vector.close()
+
+
+def test_a_restart_that_waits_in_a_process_of_its_own_cannot_be_saved() -> None:
+    vector = recipe("CartPole-v1", "async").make_vector(2, AutoresetMode.NEXT_STEP)
+    assert environment_state(vector) is None
+    vector.close()
 
 
 def test_observations_that_are_no_array_cannot_be_saved() -> None:
@@ -131,14 +141,19 @@ def test_gymnasiums_native_vector_cannot_be_saved() -> None:
         (recipe(OURS[0], "native"), recipe(OURS[4], "native"), "state of 2 PendulumVector, got that of 2 CartPole"),
         (recipe(OURS[0], "native"), recipe(OURS[0]), "it was saved under another vectorization"),
         (recipe(OURS[0]), recipe(OURS[0], "native"), "it was saved under another vectorization"),
+        (recipe(OURS[0]), recipe(OURS[0], "async"), "it was saved under another vectorization"),
+        (recipe("CartPole-v1", "async"), recipe("Pendulum-v1", "async"), "over CartPoleEnv.*over PendulumEnv"),
+        (recipe("CartPole-v1", "async"), recipe(Unknown, "async"), "and these are 2 .what cannot be saved"),
     ],
 )
 def test_the_state_of_other_environments_is_refused(saved: Environment, restored: Environment, message: str) -> None:
-    vector = saved.make_vector(2)
+    vector, other = saved.make_vector(2), restored.make_vector(2)
     vector.reset(seed=0)
     state: Any = environment_state(vector)
     with pytest.raises(DataError, match=f"the saved state does not fit the environments: .*{message}"):
-        restore_environment(restored.make_vector(2), state)
+        restore_environment(other, state)
+    for env in (vector, other):
+        env.close()
 
 
 def test_the_state_of_more_environments_is_refused() -> None:

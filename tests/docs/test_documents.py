@@ -140,7 +140,15 @@ def test_an_experiment_with_avalanche_runs(text: str, tmp_path: Path) -> None:
     assert finished.outcome.metrics
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/how-to/read-a-run.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "docs/how-to/compare-learners.md",
+        "docs/how-to/read-a-run.md",
+        "docs/how-to/run-a-grid.md",
+    ],
+)
 def test_python_in_a_document_runs(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = [text for language, _, text in blocks(ROOT / document) if language == "python"]

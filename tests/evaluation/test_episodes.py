@@ -110,7 +110,9 @@ def test_an_episode_that_ends_with_the_last_step_is_not_cut_off() -> None:
 
 
 def test_a_reward_that_is_not_finite_is_an_error() -> None:
-    with pytest.raises(DivergenceError, match="environment countdown gave a reward that is not finite"):
+    with pytest.raises(
+        DivergenceError, match="environment countdown gave a reward that is not finite, at step 1 of an"
+    ):
         returns(Environment(Countdown, {"reward": float("nan")}, name="countdown"), 2)
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import attrs
 import numpy as np
 import pytest
 from rich.console import Console
@@ -18,11 +17,16 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import ConfigError, RlclError
 from rlcl.experiment import load_experiment
-from rlcl.launch.published import Protocol, Target, load_protocol, protocol_files, published_folder
-from rlcl.launch.reproduce import Reproduced, read_results, reproduce, write_results
+from rlcl.launch.published import load_protocol, protocol_files, published_folder
+from rlcl.launch.reproduce import kind_of_row, markdown, read_results, reproduce, write_results
+from rlcl.launch.sides import Drawn, Row, Run, Side
+from rlcl.launch.targets.mean import Mean
+from rlcl.training.trainer import Outcome
+from rlcl.types import Record
 
 QUIET = Console(quiet=True)
 FILES = sorted(published_folder().glob("*.yaml"))
+MEANS = [path for path in FILES if path.stem.split("-")[0] in ("buzzega2020", "vandeven2022")]
 
 SMALL = """\
 name: small
@@ -35,14 +39,14 @@ target: {value: 0.5, error: 0.02, runs: 4, source: "nobody, table 0"}
 """
 
 
-def target(**changes: object) -> Target:
-    return Target(**{"value": 0.8, "source": "a paper", **changes})  # type: ignore[arg-type]
+def target(**changes: object) -> Mean:
+    return Mean(**{"value": 0.8, "source": "a paper", **changes})  # type: ignore[arg-type]
 
 
-def came_to(*values: float, **changes: object) -> Reproduced:
-    """What a protocol would come to."""
-    protocol = Protocol(name="small", experiment=load_experiment("quickstart"), target=target(**changes))
-    return Reproduced(protocol=protocol, values=values)
+def came_to(*values: float, **changes: object) -> Row:
+    """What a protocol of one experience would come to."""
+    runs = [Run(outcome=Outcome((Record("", 0, 1, 0, 0, "accuracy", v),), ("accuracy",))) for v in values]
+    return target(**changes).judge({"ours": Side(experiment=load_experiment("quickstart"), runs=tuple(runs))})
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -74,40 +78,41 @@ def test_what_is_allowed_is_never_less_than_the_tolerance() -> None:
 
 @pytest.mark.parametrize(("ours", "verdict"), [(0.8149, "reproduced"), (0.8151, "differs"), (0.7849, "differs")])
 def test_a_single_seed_is_held_against_the_tolerance(ours: float, verdict: str) -> None:
-    assert verdict == came_to(ours).verdict
+    assert verdict == came_to(ours)["verdict"]
 
 
 def test_seeds_that_scatter_allow_more() -> None:
     found = came_to(0.80, 0.84, 0.88)  # mean .84, deviation .04, standard error .04 / sqrt 3
-    assert pytest.approx(0.04) == found.difference
-    assert pytest.approx(2 * 0.04 / 3**0.5) == found.allowed
-    assert "reproduced" == found.verdict
-    assert "differs" == came_to(0.839, 0.84, 0.841).verdict
+    assert pytest.approx(0.04) == found["difference"]
+    assert pytest.approx(2 * 0.04 / 3**0.5) == found["allowed"]
+    assert "reproduced" == found["verdict"]
+    assert "differs" == came_to(0.839, 0.84, 0.841)["verdict"]
 
 
 def test_a_doubtful_number_is_not_judged() -> None:
-    assert "not judged" == came_to(0.1, decides=False).verdict
+    assert "not judged" == came_to(0.1, decides=False)["verdict"]
 
 
 # The files.
 
 
 def test_there_are_protocols_of_both_papers() -> None:
-    assert {"buzzega2020", "vandeven2022"} == {path.stem.split("-")[0] for path in FILES}
-    assert len(FILES) >= 28
+    assert {"buzzega2020", "vandeven2022"} == {path.stem.split("-")[0] for path in MEANS}
+    assert len(MEANS) >= 28
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MEANS, ids=lambda path: path.stem)
 def test_a_protocol_is_whole(path: Path) -> None:
     protocol = load_protocol(path)
-    assert path.stem == protocol.experiment.name
-    assert len(protocol.experiment.seeds) >= 3
+    assert {"ours": path.stem} == {side: experiment.name for side, experiment in protocol.sides.items()}
+    assert len(protocol.seeds) >= 3
+    assert isinstance(protocol.target, Mean)
     assert 0 < protocol.target.value < 1
     assert 0.015 == protocol.target.tolerance
 
 
 def test_protocols_differ_in_what_decides_their_records() -> None:
-    hashes = [load_protocol(path).experiment.hash for path in FILES]
+    hashes = [experiment.hash for path in FILES for experiment in load_protocol(path).sides.values()]
     assert len(set(hashes)) == len(hashes)
 
 
@@ -135,6 +140,10 @@ BAD = {
     "unknown metric": (
         SMALL.replace("value: 0.5", "value: 0.5, metric: accuracy.averag"),
         ["small.yaml:7: target.metric: no metric 'accuracy.averag'; did you mean accuracy.average"],
+    ),
+    "another kind": (
+        SMALL.replace("value: 0.5", "type: meen, value: 0.5"),
+        ["small.yaml:7: target.type: expected one of mean, peer, order, got 'meen'; did you mean mean"],
     ),
     "both parts": (
         SMALL.replace("value: 0.5", "value: high").replace("epochs: 1", "epochs: 0"),
@@ -204,10 +213,20 @@ def test_seeds_can_be_fewer(small: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_rows_of_other_protocols_stay(small: Path) -> None:
     results = small.parent / "r.json"
-    other = came_to(0.8)
-    write_results(results, [attrs.evolve(other, protocol=attrs.evolve(other.protocol, name="other"))])
-    write_results(results, [other])
+    write_results(results, {"other": came_to(0.8)})
+    write_results(results, {"small": came_to(0.9)})
     assert ["other", "small"] == list(read_results(results))
+
+
+def test_what_is_committed_is_what_would_be_written() -> None:
+    results = published_folder().parent / "results" / "published.json"
+    rows = read_results(results)
+    assert {path.stem for path in MEANS} <= set(rows)
+    assert results.with_suffix(".md").read_text() == markdown(rows, "published")
+    assert "reproduced" == rows["dohare2024-slowly-changing"]["verdict"]
+    for name, row in rows.items():
+        drawn = (results.parent / "published" / f"{name}.svg").exists()
+        assert issubclass(kind_of_row(row), Drawn) == drawn
 
 
 def test_a_file_of_something_else_is_not_replaced(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +248,7 @@ def test_a_metric_that_the_runs_do_not_define_is_told(small: Path) -> None:
 def test_interrupted_it_goes_on_to_the_same_row(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small.write_text(SMALL.replace("epochs: 1", "epochs: 20"))
     folder = small.parent
-    expected = reproduce(load_protocol(small), folder / "through", QUIET).row()
+    expected = dict(reproduce(load_protocol(small), folder / "through", QUIET))
     arguments = [str(small), "--root", str(folder / "runs"), "--results", str(folder / "r.json")]
     process = subprocess.Popen(
         [sys.executable, "-m", "rlcl", "reproduce", *arguments],

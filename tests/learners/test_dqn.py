@@ -8,10 +8,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from harness import cartpoles, dqn, learn_all, learn_one, learning, pendulums, prepared
+from harness import cartpoles, dqn, environment_stream, learn_all, learn_one, learning, pendulums, prepared
+from probes import Forbidding
 from torch import nn
 
+from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.episodes import episode_returns
 from rlcl.learners.dqn import Exploration
 from rlcl.learners.off_policy import Drawn
 from rlcl.learners.optimizers import Adam, Sgd
@@ -100,6 +103,44 @@ def test_double_lets_the_network_that_learns_choose() -> None:
     assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
 
 
+@pytest.mark.parametrize("double", [False, True])
+def test_what_is_forbidden_is_not_learned_towards(double: bool) -> None:
+    learner = made(network=Linear(), optimizer=Sgd(lr=1.0), clip_norm=None, batch_size=1, double=double)
+    with torch.no_grad():
+        for parameter in (*weights(learner)[0], *weights(learner)[1]):
+            parameter.zero_()
+        weights(learner)[0][1].copy_(torch.tensor([0.0, 9.0]))
+        weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))
+    x, masks = torch.zeros(1, 4), torch.tensor([[True, False]])
+    drawn = Drawn(x, torch.tensor([0]), torch.tensor([0.0]), x, torch.tensor([0.5]), None, masks)
+    assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
+
+
+@pytest.mark.parametrize("said", ["info", "method"])
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_what_is_forbidden_is_never_done_and_what_is_allowed_is_kept(said: str, vectorization: Any) -> None:
+    source = Environment(Forbidding, kwargs={"said": said}, num_envs=2, vectorization=vectorization, name="forbidding")
+    stream = environment_stream(source, budget=240)
+    settings = {"capacity": 1000, "learning_starts": 60, "exploration": Exploration(share=0.5, end=0.0)}
+    learner = prepared(dqn(n_step=2, **settings), stream)
+    learn_all(learner, stream)  # the environment raises where it is disobeyed
+    part = learner.buffer.at(np.flatnonzero(learner.buffer.valid), 0.99, 2)
+    assert part.masks is not None
+    going = part.discounts > 0
+    forbidden = (part.following[going, 0] % 3).astype(int)  # at a state it is the action of its number
+    assert {2} == set(forbidden.tolist())
+    assert np.array_equal(~np.eye(3, dtype=bool)[forbidden], part.masks[going])
+    assert [6.0] * 4 == episode_returns(learner, source, 4, 10, None).tolist()
+
+
+def test_random_actions_are_uniform_over_what_is_allowed() -> None:
+    learner = prepared(dqn(), environment_stream(Environment(Forbidding), budget=10))
+    learner._allowed = np.tile([True, False, True], (2000, 1))
+    counts = np.bincount(learner.random_actions(2000), minlength=3)
+    assert 0 == counts[1]
+    assert abs(counts[0] - 1000) < 120  # five deviations
+
+
 def test_importance_weights_scale_the_gradient() -> None:
     plain, weighted = made(clip_norm=None, optimizer=Sgd(lr=1.0)), made(clip_norm=None, optimizer=Sgd(lr=1.0))
     before = weights(plain)[0][-1].detach().clone()
@@ -186,8 +227,11 @@ def test_priorities_follow_the_errors() -> None:
 
 
 def test_actions_that_are_not_a_few_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner dqn chooses one of a few actions .*use sac or td3"):
+    with pytest.raises(UnsupportedError, match=r"learner dqn chooses one of a few actions .*use ppo, sac or td3$"):
         prepared(dqn(), pendulums(20))
+    several = environment_stream(Environment(Forbidding, kwargs={"several": True}), budget=20)
+    with pytest.raises(UnsupportedError, match=r"these are MultiDiscrete.*; use ppo$"):
+        prepared(dqn(), several)
 
 
 def test_it_learns_to_balance_longer() -> None:

@@ -19,6 +19,7 @@ from harness import (
     differences,
     digit_stream,
     dqn,
+    environment_stream,
     heads_by_task,
     learn_all,
     learn_one,
@@ -34,10 +35,12 @@ from harness import (
     weights,
     without_rates,
 )
+from probes import Forbidding
 
 import rlcl.learners.schedules as schedules
 from rlcl.augmentations.images import Crop, Erase, Flip, Noise
 from rlcl.data.scikit import Diabetes
+from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.frame_stack import FrameStack
@@ -64,6 +67,7 @@ from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
 from rlcl.reinforcement.priorities import Prioritised
+from rlcl.reinforcement.recurrent import Recurrent
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
@@ -194,12 +198,19 @@ ENVIRONMENTS: Mapping[str, Case] = {
     ),
 }
 OWN: Mapping[str, Case] = {
+    "ppo recurrent": Case(lambda: ppo(recurrent=Recurrent(size=5)), lambda: cartpoles(56), Identity),
     "dqn": Case(dqn, lambda: cartpoles(80), Identity),
     "dqn rainbow": Case(
         lambda: dqn(double=True, dueling=True, n_step=3, prioritised=Prioritised(), tau=0.5, gradient_steps=-1),
         lambda: cartpoles(80, num_envs=2),
         RunningNorm,
     ),
+    "dqn masks": Case(
+        lambda: dqn(double=True, n_step=2, prioritised=Prioritised()),
+        lambda: environment_stream(*[Environment(Forbidding, kwargs={"lenient": True}, name="f")] * 2, budget=40),
+        Identity,
+    ),
+    "dqn async": Case(dqn, lambda: cartpoles(24, num_envs=2, vectorization="async"), Identity),
     "dqn native": Case(
         lambda: dqn(gradient_steps=3, train_every=8, schedule=schedules.Linear()),
         lambda: cartpoles(80, num_envs=2, vectorization="native"),

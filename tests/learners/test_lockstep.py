@@ -18,6 +18,7 @@ from rlcl.learners.side_by_side import Block, StepTogether, clip_rows, stacked
 from rlcl.methods.l2 import L2
 from rlcl.networks.mlp import Mlp
 from rlcl.reinforcement.priorities import Prioritised
+from rlcl.reinforcement.recurrent import Recurrent
 from rlcl.streams.stream import Stream
 from rlcl.types import BoundaryPolicy
 
@@ -44,7 +45,7 @@ CASES: dict[str, Case] = {
     "ppo_continuous": (lambda: ppo(network=TANH, clip_schedule=True), on_pendulums),
     "a2c": (lambda: ppo(epochs=1, batch_size=None, clip=None, optimizer=RmsProp(lr=7e-4)), on_cartpoles),
     "ppo_sgd": (lambda: ppo(optimizer=Sgd(lr=0.01, momentum=0.9), clip_norm=None), on_cartpoles),
-    "dqn": (lambda: dqn(), on_cartpoles),
+    "dqn": (dqn, on_cartpoles),
     "dqn_double_dueling": (lambda: dqn(double=True, dueling=True, n_step=3, tau=0.5), on_cartpoles),
     "dqn_prioritised": (lambda: dqn(prioritised=Prioritised(), gradient_steps=2), on_cartpoles),
     "dqn_one_environment": (lambda: dqn(gradient_steps=3, optimizer=AdamW(lr=0.01)), from_one_cartpole),
@@ -242,6 +243,7 @@ class TestRefusals:
             (lambda: ppo(L2()), r"learner.methods: batched_seeds: true .*leave them out"),
             (lambda: dqn(network=Mlp(hidden=(8,), dropout=0.1)), r"learner.network: batched_seeds: true takes chains"),
             (lambda: ppo(network=Mlp(hidden=(8,), layer_norm=True)), r"learner.network: .*without layer_norm"),
+            (lambda: ppo(recurrent=Recurrent(size=4)), r"learner.recurrent: batched_seeds: true .*leave it out"),
             (lambda: ppo(optimizer=Own()), r"learner.optimizer: .* not .*Own; use adam"),
         ],
     )

@@ -208,6 +208,7 @@ class Run:
 RUNS: Mapping[str, Run] = {
     "native": Run(lambda: cartpoles(64, num_envs=2, vectorization="native")),
     "sync": Run(lambda: cartpoles(64, num_envs=2), RunningNorm),
+    "async": Run(lambda: cartpoles(64, num_envs=2, vectorization="async"), RunningNorm),
     "running standardize": Run(
         lambda: cartpoles(64, num_envs=2), lambda: Compose((Flatten(), Standardize(fit_on="running")))
     ),
@@ -250,6 +251,15 @@ def test_stopped_after_any_update_and_resumed_it_ends_with_the_same_bits(name: s
         left = learn_all(fresh, stream)
         assert without_rates([e for e in expected[place:] if e is not None]) == without_rates(left), place
         assert [] == differences(states[-1], snapshot(fresh)), place
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_environments_in_processes_lead_to_the_same_bits(name: str) -> None:
+    runs = []
+    for run in ("sync", "async"):
+        learner = start(name, run)
+        runs.append([without_rates(learn_all(learner, RUNS[run].stream())), snapshot(learner)])
+    assert [] == differences(runs[0], runs[1])
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -308,7 +318,9 @@ def test_values_that_are_not_finite_end_in_a_clear_error(name: str, broken: str,
     source = Environment(Probe, kwargs={"broken": broken, "continuous": space == "continuous", "length": 9})
     stream = environment_stream(attrs.evolve(source, name="probe"), budget=200)
     learner = prepared(LEARNERS[name].make(), stream, event_interval=1)
-    with pytest.raises(DivergenceError, match=rf"environment probe gave {broken}s that are not finite .*; mend it"):
+    with pytest.raises(
+        DivergenceError, match=rf"environment probe gave {broken}s that are not finite: nan .*; mend it"
+    ):
         learn_all(learner, stream)
 
 

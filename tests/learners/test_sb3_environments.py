@@ -110,7 +110,7 @@ def on_policy(source: Environment, algorithm: str) -> Any:
     return learner
 
 
-VECTORIZATIONS = ["sync", "native"]
+VECTORIZATIONS = ["sync", "async", "native"]
 
 
 @pytest.mark.parametrize("vectorization", VECTORIZATIONS)
@@ -164,12 +164,14 @@ class TestTruncationIsNotTermination:
         env.close()
 
     def test_an_episode_that_ends_by_both_is_terminated(self, vectorization: str) -> None:
-        source = probe("both", vectorization) if vectorization == "native" else Environment(BothAtOnce, name="both")
+        own = Environment(BothAtOnce, vectorization=vectorization, name="both")  # type: ignore[arg-type]
+        source = probe("both", vectorization) if vectorization == "native" else own
         env = make_environments(source, Identity())
         env.reset()
         _, _, dones, infos = env.step(np.zeros(1, dtype=np.int64))
         assert dones.tolist() == [True]
         assert not infos[0]["TimeLimit.truncated"]
+        env.close()
 
 
 class BothAtOnce(Probe):

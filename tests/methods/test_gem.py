@@ -172,7 +172,7 @@ def test_a_gem_takes_away_what_is_against_the_memory(scale: float) -> None:
 def test_gem_satisfies_every_past_experience() -> None:
     method = Gem(per_experience=10, margin=0.0)
     learner = after_two(method)
-    references = torch.stack([reference(learner, Batch(**memory)) for memory in method._memories])
+    references = torch.stack([reference(learner, memory.held()) for memory in method._memories])
     assert 2 == len(references)
     gradient = -references.sum(0)
     assert bool((references @ gradient < 0).all())
@@ -183,8 +183,8 @@ def test_gem_satisfies_every_past_experience() -> None:
 def test_gem_keeps_so_many_of_each_experience() -> None:
     method = Gem(per_experience=10)
     after_two(method)
-    assert [10, 10] == [len(memory["inputs"]) for memory in method._memories]
-    labels = [set(memory["targets"].tolist()) for memory in method._memories]
+    assert [10, 10] == [len(memory) for memory in method._memories]
+    labels = [set(memory.memory.held()["targets"].tolist()) for memory in method._memories]
     assert [{0}, {1}] == labels
 
 
@@ -196,7 +196,7 @@ def test_gem_reads_its_memory() -> None:
         learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
         learn_one(learner, stream)
         if zeroed:
-            method._memories[0]["inputs"].zero_()
+            method._memories[0].held().inputs.zero_()
         learn_one(learner, stream)
         states.append(flat(dict(learner.module.named_parameters())))
     assert not torch.equal(*states)
@@ -246,7 +246,7 @@ def test_a_loss_without_labels_is_protected(method: AGem | Gem) -> None:
     learner = prepared(autoencoder(method, optimizer=Sgd(lr=0.05)), stream, encoder=Scale(maximum=16.0))
     learn_one(learner, stream)
     next(learning(learner, stream))
-    memory = Batch(**(method.memory.draw(20) if isinstance(method, AGem) else method._memories[0]))
+    memory = Batch(**method.memory.draw(20)) if isinstance(method, AGem) else method._memories[0].held()
     assert float(stepped(learner, -reference(learner, memory)).abs().max()) < 1e-5
 
 
@@ -274,7 +274,7 @@ def test_an_experience_that_has_fewer_is_kept_whole() -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, "expected exactly one of capacity, per_experience; got none"),
+        ({}, "expected exactly one of capacity, capacity_bytes, per_experience; got none"),
         ({"capacity": 9, "per_experience": 3}, "got capacity, per_experience"),
         ({"per_experience": 3, "fill": "minibatches"}, "fill: minibatches do not say which experience they are of"),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import attrs
 import pytest
 import torch
 from harness import (
@@ -49,22 +48,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rehearsal": {"capacity": 20, "batch_size": 8},
     "a_gem": {"capacity": 20, "batch_size": 8},
     "gem": {"per_experience": 10},
-    "der": {"alpha": 0.1, "batch_size": 8},
-    "der_plus_plus": {"alpha": 0.1, "beta": 0.2, "batch_size": 8},
-    "mir": {"batch_size": 4, "candidates": 12},
+    "der": {"capacity": 20, "alpha": 0.1, "batch_size": 8},
+    "der_plus_plus": {"capacity": 20, "alpha": 0.1, "beta": 0.2, "batch_size": 8},
+    "mir": {"capacity": 20, "batch_size": 4, "candidates": 12},
     "packnet": {"prune": 0.5, "retrain": 0.4},
     "xdg": {"share": 0.5},
     "generative_replay": {"batch_size": 8, "network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 3},
 }
 METHODS = sorted(entries("method"))
-# What a setting without a default is given.
-REQUIRED = {"capacity": 20}
 
 
 def method(name: str, **changes: Any) -> Any:
-    cls = find("method", name)
-    needed = {f.name: REQUIRED[f.name] for f in attrs.fields(cls) if f.init and f.default is attrs.NOTHING}
-    return cls(**{**needed, **SETTINGS.get(name, {}), **changes})
+    return find("method", name)(**{**SETTINGS.get(name, {}), **changes})
 
 
 def served(name: str, host: str) -> bool:

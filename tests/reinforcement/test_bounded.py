@@ -34,6 +34,7 @@ def test_random_actions_fill_the_range() -> None:
     [
         (gym.spaces.Discrete(3), "continuous actions.*use dqn or ppo"),
         (gym.spaces.Box(-np.inf, np.inf, (2,)), "has none.*RescaleAction"),
+        (gym.spaces.Box(0, 9, (2,), np.int64), "takes whole ones; wrap .* that rounds"),
     ],
 )
 def test_other_spaces_are_refused(space: gym.Space, message: str) -> None:

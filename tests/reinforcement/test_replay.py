@@ -89,6 +89,24 @@ def test_saved_and_loaded_it_goes_on_as_before() -> None:
         assert np.array_equal(ours, theirs)
 
 
+def test_what_states_allow_is_kept_from_the_first_time_it_is_told_and_survives_saving() -> None:
+    buffer = ReplayBuffer(5, 1, (1,), np.float64, (), np.int64)
+    no, plain = np.zeros(1, bool), buffer.bytes
+    buffer.add(np.array([[0.0]]), np.zeros(1), np.ones(1), np.array([[1.0]]), no, no)
+    assert buffer.at(np.array([0]), 0.5).masks is None
+    for state, mask in ((1.0, [True, False]), (2.0, [False, True])):
+        buffer.add(np.array([[state]]), np.zeros(1), np.ones(1), np.array([[state + 1]]), no, no, np.array([mask]))
+    assert plain + 5 * 2 == buffer.bytes
+    loaded = ReplayBuffer(5, 1, (1,), np.float64, (), np.int64)
+    loaded.load_state_dict(buffer.state_dict())
+    for one in (buffer, loaded):
+        places = np.arange(3)
+        assert [[True, True], [True, False], [False, True]] == one.at(places, 0.5).masks.tolist()  # type: ignore[union-attr]
+        assert [[True, False], [False, True], [False, True]] == one.at(places, 0.5, n=2).masks.tolist()  # type: ignore[union-attr]
+    buffer.add(np.array([[3.0]]), np.zeros(1), np.ones(1), np.array([[4.0]]), no, no)  # that says nothing
+    assert [[True, True]] == buffer.at(np.array([3]), 0.5).masks.tolist()  # type: ignore[union-attr]
+
+
 def test_bytes_are_those_of_its_arrays() -> None:
     buffer = ReplayBuffer(10, 2, (3,), np.uint8, (), np.int64)
     # Ten rows of 3 bytes, an action of 8, a reward of 4, three flags; two counts of 8.

@@ -1,0 +1,61 @@
+"""How often the tests of ``rlcl compare`` find a difference where there is none; 5 % is what they promise.
+
+Two learners of the same distribution on each of several streams, which vary by different amounts; the difference is
+of the IQM over streams, seeds are not paired. Beside our test stands the usual one, which looks whether the percentile
+interval of the bootstrap leaves 0 out.
+
+    python benchmarks/agreement/level_of_tests.py [repetitions]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from rlcl.evaluation.aggregates import bootstrap, difference, interquartile_mean
+from rlcl.evaluation.hypotheses import bootstrapped
+
+RESULTS = Path(__file__).parents[1] / "results" / "agreement_level_of_tests.json"
+SETTINGS = ((2, 2), (3, 3), (5, 2), (5, 5), (10, 3), (10, 10))  # seeds, streams
+LEVEL, REPLICATIONS = 0.05, 1_000
+Array = np.ndarray
+
+
+def learners(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tuple[Array, Array]:
+    """(N, M) of each of two learners that do not differ."""
+    place, spread = rng.uniform(0, 3, streams), rng.uniform(0.5, 2, streams)
+    shape = (2, seeds, streams)
+    noise = rng.normal(size=shape) if kind == "normal" else -rng.exponential(size=shape)
+    first, second = place + spread * noise
+    return first, second
+
+
+def found(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tuple[bool, bool]:
+    """Whether the percentile interval and our test find a difference."""
+    tables = learners(rng, seeds, streams, kind)
+    one, two = (bootstrap(table, interquartile_mean, rng, replications=REPLICATIONS) for table in tables)
+    both = difference(one, two, 1 - LEVEL)
+    parts = np.concatenate([table.var(0, ddof=1) / seeds for table in tables])
+    test = bootstrapped(both, parts, np.full(len(parts), seeds - 1.0), seeds)
+    return bool(both.low > 0 or both.high < 0), test.p < LEVEL
+
+
+def main(repetitions: int) -> None:
+    """Prints and keeps the shares."""
+    rows = []
+    print("seeds streams values       percentile    ours")
+    for seeds, streams in SETTINGS:
+        for kind in ("normal", "skewed"):
+            rng = np.random.default_rng([seeds, streams])
+            usual, ours = np.mean([found(rng, seeds, streams, kind) for _ in range(repetitions)], 0)
+            rows.append({"seeds": seeds, "streams": streams, "values": kind, "percentile": usual, "ours": ours})
+            print(f"{seeds:5} {streams:7} {kind:12} {usual:10.3f} {ours:7.3f}", flush=True)
+    command = f"python benchmarks/agreement/level_of_tests.py {repetitions}"
+    RESULTS.write_text(json.dumps({"command": command, "level": LEVEL, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000)

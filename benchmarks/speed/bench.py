@@ -1,0 +1,102 @@
+"""What a grid costs: two processes beside one, and the start of a cell beside the bare import of torch.
+
+    python benchmarks/speed/bench.py [repetitions]
+
+A grid's time is that of a whole call of ``run_suite``: the server's start, the check of its config, 8 cells. The start
+of a cell is from the launcher's order to the event of its first update: process, config, data, network, TensorBoard,
+the evaluation before training and a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from interleaved import measure, ratio, report
+
+from rlcl.launch.bench import run_suite
+from rlcl.launch.grid import CellState, Grid
+from rlcl.launch.launcher import Job
+from rlcl.launch.processes import Processes
+from rlcl.launch.suite import Cell, Suite, load_suite
+
+SUITE = """
+name: equal
+base: {extends: quickstart, budget: {epochs: 40}, event_interval: 1000}
+seeds: 8
+"""
+
+
+class Silent:
+    def show(self, grid: Grid, changed: CellState | None = None) -> None: ...
+
+
+def load(*changes: str) -> Suite:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "equal.yaml").write_text(SUITE)
+        return load_suite(Path(folder) / "equal.yaml", changes)
+
+
+def grid(suite: Suite, slots: int) -> Callable[[], None]:
+    def run() -> None:
+        launcher = Processes(slots)
+        with tempfile.TemporaryDirectory() as root:
+            done = run_suite(suite, launcher, Silent(), Path(root))
+            launcher.close()
+            assert done.counts() == {"finished": len(suite.cells)}, done.counts()
+
+    return run
+
+
+def to_first_update(launcher: Processes, cell: Cell) -> float:
+    """Seconds from the order to the first update's event."""
+    with tempfile.TemporaryDirectory() as root:
+        log = Path(root) / "log.txt"
+        job = Job(name=cell.run, experiment=cell.experiment, seed=cell.seed, root=Path(root), log=log)
+        started = time.time()
+        launcher.start(job)
+        assert [ended.status for ended in launcher.ended(120)] == [0], log.read_text()
+        (events,) = Path(root).glob("*/*/*/events.jsonl")
+        return float(json.loads(events.read_text().splitlines()[0])["time"]) - started
+
+
+def import_torch() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    return time.perf_counter() - started
+
+
+def starts(cell: Cell, repetitions: int) -> dict[str, list[float]]:
+    """Seconds of the starts of a grid's first cell and of a later one, and of the import; the first round warms up."""
+    seconds: dict[str, list[float]] = {"first": [], "later": [], "import": []}
+    for repetition in range(repetitions + 1):
+        launcher = Processes(1)
+        found = {"first": to_first_update(launcher, cell), "later": to_first_update(launcher, cell)}
+        launcher.close()
+        found["import"] = import_torch()
+        for name, value in found.items() if repetition else ():
+            seconds[name].append(value)
+    return seconds
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    suite = load()
+    grids = measure({"two": grid(suite, 2), "one": grid(suite, 1)}, n)
+    begun = starts(load("base.budget={updates: 1}", "base.event_interval=1").cells[0], 3 * n)
+    rows = {
+        "8 equal cells, 2 processes beside 1": ratio(grids, "two", "one"),
+        "a cell's start beside import torch": ratio(begun, "later", "import"),
+        "a grid's start beside import torch": ratio(begun, "first", "import"),
+    }
+    targets = dict(zip(rows, (1.8, 1 / 1.5, None), strict=True))
+    report("speed_bench", rows, targets, f"python benchmarks/speed/bench.py {n}")
+
+
+if __name__ == "__main__":
+    main()

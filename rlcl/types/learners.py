@@ -1,0 +1,223 @@
+"""Learners, and what evaluation and the trainer ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import attrs
+from attrs import define, frozen
+
+from rlcl.types.parts import Encoder
+from rlcl.types.records import Event
+from rlcl.types.streams import Experience, StreamSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rlcl.seeding import Seeds
+    from rlcl.streams.stream import Stream
+
+__all__ = [
+    "BoundaryLearner",
+    "BoundaryPolicy",
+    "Costs",
+    "Generating",
+    "Learner",
+    "Online",
+    "Position",
+    "Predictor",
+    "Setup",
+    "Spending",
+]
+
+
+@frozen(kw_only=True)
+class BoundaryPolicy:
+    """What a learner takes along into each experience from the second on, beside its weights.
+
+    Args:
+        optimizer: whether optimizers ``keep`` their moments and counts of steps, or ``reset`` them.
+        memory: whether examples in methods' memories and in a replay buffer are kept, or all dropped.
+        encoder: goes on from what it was fitted on so far, is fitted from scratch (``refit``), or stays as the
+            first experience left it (``freeze``).
+        exploration: whether a learned amount of exploration is kept, or as it was at the start.
+    """
+
+    optimizer: Literal["keep", "reset"] = "keep"
+    memory: Literal["keep", "reset"] = "keep"
+    encoder: Literal["keep", "refit", "freeze"] = "keep"
+    exploration: Literal["keep", "reset"] = "keep"
+
+    @property
+    def changes(self) -> Mapping[str, str]:
+        """What is not kept, with what becomes of it."""
+        return {key: value for key, value in attrs.asdict(self).items() if value != "keep"}
+
+
+@frozen(kw_only=True)
+class Costs:
+    """What learning has cost, in units that two equal runs agree on.
+
+    Args:
+        parameters: trainable numbers of all networks.
+        memory_bytes: tensors and arrays in the states of the methods and of the learner's own memories: examples,
+            anchors, teachers. Not what a library keeps for itself (replay buffers, Avalanche's plugins).
+        updates: steps of the optimizer of the network that predicts.
+        samples: training inputs drawn, those of memories not counted; env steps for environments.
+    """
+
+    parameters: int
+    memory_bytes: int
+    updates: int
+    samples: int
+
+
+@define
+class Position:
+    """Where in the stream a learner stands: the next update is this one. Changes as it learns.
+
+    Args:
+        experience: index of the experience in progress, or of the next.
+        segment: index of the segment within it, 0 where boundaries are announced.
+        update: updates (env steps) done within the segment.
+        step: updates (env steps) done over the whole stream.
+        learning: whether ``experience`` has begun and is unfinished.
+    """
+
+    experience: int = 0
+    segment: int = 0
+    update: int = 0
+    step: int = 0
+    learning: bool = False
+
+
+@frozen(kw_only=True)
+class Setup:
+    """What a learner is told once, before the first experience.
+
+    Args:
+        spec: the stream's shapes and classes.
+        stream: the stream as the protocol shows it, for what must be known in advance (budgets, environments).
+        encoder: feature encoding, unfitted; it becomes part of the learner's state.
+        seeds: the run's source of randomness; children are spawned by name.
+        device: a torch device, for example ``"cpu"``.
+        event_interval: updates (env steps) between two events.
+        boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
+        online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
+    """
+
+    spec: StreamSpec
+    stream: Stream
+    encoder: Encoder
+    seeds: Seeds
+    device: str = "cpu"
+    event_interval: int = 100
+    boundary: BoundaryPolicy = BoundaryPolicy()
+    online: bool = False
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """All that evaluation and serving see of a learner; greedy and deterministic."""
+
+    @property
+    def measures(self) -> Sequence[str]:
+        """Names of what it is measured by, the decisive one first; see ``rlcl.evaluation``."""
+        ...
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
+        """Predicts for raw inputs.
+
+        Args:
+            x: (B, *observation), as the source yields them.
+            task_id: the task's number, None where the protocol hides it.
+            state: what the call before returned, None at first; for recurrent learners.
+
+        One that has the attribute ``takes_action_masks``, and where it is true, is also given ``action_masks``:
+        (B, K) bool, the actions that the environments allow, or None for all.
+
+        Returns:
+            Predictions (B, ...) (class indices, reconstructions, actions), and the next state.
+        """
+        ...
+
+
+class Learner(Predictor, Protocol):
+    """Learns from experiences, one after the other."""
+
+    @property
+    def position(self) -> Position: ...
+
+    @property
+    def resumable_within(self) -> bool:
+        """Whether its state can be saved within an experience, or only at a boundary."""
+        ...
+
+    def prepare(self, setup: Setup) -> None:
+        """Builds what depends on the stream. Called once.
+
+        Raises:
+            UnsupportedError: the stream, the encoder or a method does not go with this learner.
+        """
+        ...
+
+    def learn(self, experience: Experience) -> Iterator[Event | None]:
+        """Learns from an experience, continuing where a loaded state stands within it.
+
+        Yields:
+            After every update or rollout: an event, or None between reports.
+
+        Raises:
+            ValueError: another experience is unfinished.
+            DivergenceError: the loss is no longer finite.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizers, methods, memories, generators, encoder and position."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class BoundaryLearner(Protocol):
+    """A learner that carries out :attr:`Setup.boundary` as an experience begins; any other keeps everything."""
+
+    def refuses(self, key: str) -> str | None:
+        """Why it can only keep what a key of the policy names, None where it can do otherwise; asked when prepared."""
+        ...
+
+
+@runtime_checkable
+class Online(Protocol):
+    """A learner that is tested on each minibatch before it trains on it."""
+
+    def online(self) -> float | None:
+        """Mean of the first measure over the examples of the experience in progress, or just ended."""
+        ...
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """A learner that tells what its learning costs."""
+
+    def costs(self) -> Costs:
+        """All of it up to now."""
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A learner or method that makes inputs up."""
+
+    def generated(self, count: int, noise: torch.Generator) -> Tensor | None:
+        """(count, features) made-up inputs, flat and in the encoder's scale; None where another makes them.
+
+        Args:
+            count: how many.
+            noise: the only source of randomness, on the CPU.
+        """
+        ...

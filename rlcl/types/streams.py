@@ -1,0 +1,147 @@
+"""What a stream is made of, and how much of it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import attrs
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
+    from rlcl.seeding import Seeds
+    from rlcl.streams.stream import Stream
+
+__all__ = ["UNITS", "Budget", "DataSet", "Experience", "Scenario", "StreamSpec", "Visibility"]
+
+UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
+
+
+@frozen(kw_only=True)
+class Budget:
+    """How much training one experience gets, in exactly one unit.
+
+    Args:
+        epochs: passes over the training data, at least 1.
+        updates: optimizer updates, at least 1.
+        samples: training samples drawn, at least 1; rounded up to whole minibatches.
+        env_steps: environment steps over all parallel environments, at least 1.
+        episodes: episodes finished over all parallel environments, at least 1.
+    """
+
+    epochs: int | None = None
+    updates: int | None = None
+    samples: int | None = None
+    env_steps: int | None = None
+    episodes: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        given = {k: v for k, v in attrs.asdict(self).items() if v is not None}
+        if len(given) != 1:
+            found = f"got {', '.join(given)}" if given else "got none"
+            raise ValueError(f"expected exactly one of {', '.join(UNITS)}; {found}")
+        ((unit, amount),) = given.items()
+        if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
+            raise ValueError(f"{unit}: expected a whole number of at least 1, got {amount!r}")
+
+    @property
+    def unit(self) -> str:
+        """The unit that was given, for example ``"epochs"``."""
+        return next(u for u in UNITS if getattr(self, u) is not None)
+
+    @property
+    def amount(self) -> int:
+        """How many of that unit."""
+        amount: int = getattr(self, self.unit)
+        return amount
+
+    def __str__(self) -> str:
+        unit = self.unit.replace("_", " ")
+        return f"{self.amount:,} {unit.removesuffix('s') if self.amount == 1 else unit}"
+
+
+@frozen(kw_only=True)
+class Visibility:
+    """What the protocol shows of the stream; the trainer hides the rest.
+
+    Args:
+        task_ids: where the task's number is shown: nowhere (``hidden``), while training
+            (``training``), at evaluation (``evaluation``), or in both (``visible``).
+        boundaries: whether the start of a new experience is ``announced`` or ``hidden``.
+    """
+
+    task_ids: Literal["hidden", "training", "evaluation", "visible"] = "hidden"
+    boundaries: Literal["announced", "hidden"] = "announced"
+
+    @property
+    def in_training(self) -> bool:
+        return self.task_ids in ("training", "visible")
+
+    @property
+    def at_evaluation(self) -> bool:
+        return self.task_ids in ("evaluation", "visible")
+
+
+@frozen
+class Experience:
+    """One stretch of a stream, with what it is trained and evaluated on.
+
+    Args:
+        index: place in the stream, from 0.
+        name: for people, for example ``"digits 2-3"``.
+        train: what is learned from.
+        test: what evaluation alone sees; None in a learner's hands.
+        budget: how much training it gets.
+        task_id: the task's number, None where the protocol hides it.
+        validation: held out of the training data, None without a split.
+        segments: where boundaries are hidden, the experiences it is made of, drawn in order.
+    """
+
+    index: int
+    name: str
+    train: LabelledArrays | UnlabelledArrays | Environment
+    test: LabelledArrays | UnlabelledArrays | Environment | None
+    budget: Budget
+    task_id: int | None = None
+    validation: LabelledArrays | UnlabelledArrays | Environment | None = None
+    segments: tuple[Experience, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Experience, ...]:
+        """The segments in the order they are drawn; itself where boundaries are announced."""
+        return self.segments or (self,)
+
+
+@frozen
+class StreamSpec:
+    """What a learner may know of a stream before it starts.
+
+    Args:
+        kind: ``labelled``, ``regression``, ``unlabelled`` or ``environment``.
+        observation_shape: shape of one raw input, without the batch.
+        classes: number of classes over the whole stream, 0 without classes.
+        task_classes: the classes of each task, in the order of the stream.
+        class_names: for people.
+        targets: numbers to predict for each input, in regression.
+        encodable: whether observations are arrays (boxes), which an encoder takes.
+    """
+
+    kind: Literal["labelled", "regression", "unlabelled", "environment"]
+    observation_shape: tuple[int, ...]
+    classes: int = 0
+    task_classes: tuple[tuple[int, ...], ...] = ()
+    class_names: tuple[str, ...] = ()
+    targets: int = 0
+    encodable: bool = True
+
+
+class DataSet(Protocol):
+    """A data set by name, loaded when it is needed."""
+
+    def load(self) -> Data: ...
+
+
+class Scenario(Protocol):
+    """Makes a stream out of sources."""
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream: ...
