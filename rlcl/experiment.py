@@ -133,6 +133,7 @@ class Experiment:
         name: names the folder of its runs.
         objective: why it exists.
         seeds: one run each.
+        batched_seeds: whether they are trained at once, as one computation; see :mod:`rlcl.launch.batched`.
         stream, encoder, learner: the components.
         budget: training of each experience.
         boundary: what the learner keeps from one experience to the next.
@@ -148,6 +149,7 @@ class Experiment:
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
     objective: Objective | None = option(None, help="why it exists and when it has succeeded")
     seeds: tuple[int, ...] = option((0,), ge=0, help="one run each")
+    batched_seeds: bool = option(False, help="seeds are trained at once, as one computation (ppo and dqn)")
     stream: Annotated[Component, Kind("stream")] = option(help="the experiences, in their order")
     encoder: Annotated[Component, Kind("encoder")] = option(
         factory=lambda: component("encoder", "identity"), help="feature encoding; a list is applied in order"

@@ -205,6 +205,25 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self._generators = [None if g is None else generator_from(g) for g in state["generators"]]
         self._seeds = list(state["seeds"])
 
+    # Several side by side.
+
+    def take(self, parts: Sequence[ClassicVector]) -> None:
+        """Goes on where environments of the same kind are, with their generators and physics; as many in all."""
+        names = parameters(type(self))
+        if any((self._physics[name] != np.concatenate([p._physics[name] for p in parts])).any() for name in names):
+            self.set_physics(**{name: np.concatenate([p._physics[name] for p in parts]) for name in names})
+        self.state = np.concatenate([part.state for part in parts], 1)
+        self.elapsed = np.concatenate([part.elapsed for part in parts])
+        self._generators = [generator for part in parts for generator in part._generators]
+
+    def give(self, parts: Sequence[ClassicVector]) -> None:
+        """Puts those environments where this one's are."""
+        first = 0
+        for part in parts:
+            rows = slice(first, first + part.num_envs)
+            part.state, part.elapsed = self.state[:, rows].copy(), self.elapsed[rows].copy()
+            first += part.num_envs
+
     # Within.
 
     def _begin(self, rows: Array, options: Options) -> None:

@@ -13,6 +13,7 @@ from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import check_metrics, reported_names
 from rlcl.experiment import Experiment
+from rlcl.learners.lockstep import check_lockstep
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes
 from rlcl.training.trainer import Trainer
@@ -93,6 +94,8 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
             run=experiment.hash,
         ),
     )
+    if experiment.batched_seeds:
+        check_lockstep(learner, experiment.boundary)
     _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
     _check_criteria(experiment, learner.measures)
     return trainer

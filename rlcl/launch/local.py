@@ -1,4 +1,4 @@
-"""Runs in this process, one seed after the other."""
+"""Runs in this process, one seed after the other, or all at once (:mod:`rlcl.launch.batched`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import datetime
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +21,7 @@ from rlcl.errors import DivergenceError, RlclError, RunFolderError
 from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
+from rlcl.learners.lockstep import Lockstep
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
@@ -32,7 +33,17 @@ from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
 
-__all__ = ["Finished", "Interrupted", "SeedsDiverged", "run_experiment", "run_folder", "run_seed"]
+__all__ = [
+    "Finished",
+    "Interrupted",
+    "SeedsDiverged",
+    "Stop",
+    "catching_signals",
+    "run_experiment",
+    "run_folder",
+    "run_seed",
+    "running",
+]
 
 
 class Interrupted(RlclError):
@@ -108,7 +119,7 @@ def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
 
 
 def run_experiment(experiment: Experiment, root: str | Path = "runs", console: Console | None = None) -> list[Finished]:
-    """Runs every seed of an experiment, in turn; see :func:`run_seed`.
+    """Runs every seed of an experiment, in turn or all at once; see :func:`run_seed`.
 
     Args:
         experiment: the config.
@@ -119,18 +130,29 @@ def run_experiment(experiment: Experiment, root: str | Path = "runs", console: C
         SeedsDiverged: the loss of some of several seeds was no longer finite; the others have been run.
     """
     console = Console() if console is None else console
-    finished: list[Finished] = []
-    diverged: dict[int, DivergenceError] = {}
-    for seed in experiment.seeds:
-        try:
-            finished.append(run_seed(experiment, seed, Path(root), console))
-        except DivergenceError as error:
-            if len(experiment.seeds) == 1:
-                raise
-            diverged[seed] = error
+    if experiment.batched_seeds:
+        from rlcl.launch.batched import run_at_once
+
+        found = run_at_once(experiment, Path(root), console)
+    else:
+        found = _run_in_turn(experiment, Path(root), console)
+    finished = [outcome for outcome in found.values() if isinstance(outcome, Finished)]
+    diverged = {seed: error for seed, error in found.items() if isinstance(error, DivergenceError)}
+    if diverged and len(experiment.seeds) == 1:
+        raise diverged[experiment.seeds[0]]
     if diverged:
         raise SeedsDiverged(finished, diverged)
     return finished
+
+
+def _run_in_turn(experiment: Experiment, root: Path, console: Console) -> dict[int, Finished | DivergenceError]:
+    found: dict[int, Finished | DivergenceError] = {}
+    for seed in experiment.seeds:
+        try:
+            found[seed] = run_seed(experiment, seed, root, console)
+        except DivergenceError as error:
+            found[seed] = error
+    return found
 
 
 def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) -> Finished:
@@ -146,6 +168,26 @@ def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) ->
         Interrupted: a signal came; the run can be resumed.
         RlclError: anything that a person can mend; the run folder says so too.
     """
+    with catching_signals() as stop:
+        run = running(experiment, seed, root, console, stop)
+        while True:
+            try:
+                next(run)
+            except StopIteration as end:
+                finished: Finished = end.value
+                return finished
+
+
+def running(
+    experiment: Experiment, seed: int, root: Path, console: Console, stop: Stop, lockstep: Lockstep | None = None
+) -> Generator[None, None, Finished]:
+    """What :func:`run_seed` does, with a yield after every event or record, and wherever the learner yields.
+
+    Args:
+        experiment, seed, root, console: as there.
+        stop: which signal came.
+        lockstep: of the learners of other seeds, which its own joins; None for none.
+    """
     path = run_folder(root, experiment, seed)
     folder = RunFolder(path)
     try:
@@ -156,11 +198,11 @@ def run_seed(experiment: Experiment, seed: int, root: Path, console: Console) ->
             console.print(f"it failed before: {before.get('error')}", style="yellow", highlight=False, soft_wrap=True)
         with disk_errors(path):
             write_atomically(path / "config.yaml", dump(experiment))
-        with catching_signals() as stop, _status_of(folder):
+        with _status_of(folder):
             stream = make_stream(experiment, seed)
             trainer = make_trainer(experiment, seed, stream)
             _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
-            _run(experiment, trainer, folder, console, stop)
+            yield from _run(experiment, trainer, folder, console, stop, lockstep)
         with disk_errors(path):
             write_seeds(path.parent)
         return _finished(folder, experiment, repeated=False)
@@ -173,7 +215,7 @@ def _status_of(folder: RunFolder) -> Iterator[None]:
     """Writes down how a run ended, whatever the end was."""
     try:
         yield
-    except (Interrupted, SystemExit, KeyboardInterrupt):
+    except (Interrupted, SystemExit, KeyboardInterrupt, GeneratorExit):
         folder.write_status("interrupted")
         raise
     except BaseException as error:
@@ -184,7 +226,14 @@ def _status_of(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: Console, stop: Stop) -> None:
+def _run(
+    experiment: Experiment,
+    trainer: Trainer,
+    folder: RunFolder,
+    console: Console,
+    stop: Stop,
+    lockstep: Lockstep | None,
+) -> Iterator[None]:
     clock = _resume(trainer, folder, console)
     names = tuple(e.name for e in trainer.stream.evaluated)
     measures = tuple(trainer.learner.measures)
@@ -194,12 +243,13 @@ def _run(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: C
         board = TensorBoard(folder.path, trainer, experiment.tensorboard, f"{title} {experiment.hash[:4]}", settings)
         trained = tuple(e.name for e in trainer.stream)
         steps = total_steps(trainer)
-        progress = progress_for(console, title, trained, measures, steps)
+        progress = progress_for(console, title, trained, measures, steps, bar=lockstep is None)
         log = (folder.path / "log.txt").open("a")
         lines = PlainProgress(Console(file=log, width=200), _now, trained, measures, steps)
         sinks: Sequence[Sink] = (folder, board, lines, progress)
         try:
-            _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
+            with nullcontext() if lockstep is None else lockstep.joined(trainer.learner):
+                yield from _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
             spent = clock.total
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
             board.summary(dump(experiment), outcome.metrics)
@@ -231,7 +281,7 @@ def _drain(
     count: Callable[[int, int], None],
     stop: Stop,
     clock: Clock,
-) -> None:
+) -> Iterator[None]:
     """Runs the trainer into the sinks, with a checkpoint at each boundary and every few minutes."""
     learner, interval = trainer.learner, experiment.checkpoint_minutes * 60
     numbers = _next_number(folder)
@@ -248,6 +298,7 @@ def _drain(
             for sink in sinks:
                 sink.write(item)
         if isinstance(item, Record):
+            yield
             continue
         if isinstance(item, Boundary) and item.trained_on >= 0:
             folder.write_cost(item.trained_on, item.step, clock.lap())
@@ -260,6 +311,7 @@ def _drain(
             saved = time.monotonic()
         if stop.signum is not None:
             raise Interrupted(stop.signum, folder.path, within=learner.resumable_within)
+        yield
 
 
 def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> Clock:

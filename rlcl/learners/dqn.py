@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,11 +18,14 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.optimizers import Adam, built_optimizer
+from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import allowed, masked
+from rlcl.reinforcement.at_once import Generators
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.passes import Passes, passes_of
+from rlcl.reinforcement.replay import ReplayBuffer
 from rlcl.reinforcement.values import (
     bootstrapped,
     chosen,
@@ -96,7 +100,7 @@ class Dqn(OffPolicyLearner):
 
     policy: nn.Module = field(init=False, default=None)
     _target: nn.Module = field(init=False, default=None)
-    _optimizer: Optimizer = field(init=False, default=None)
+    _optimizer: Any = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _actions: int = field(init=False, default=0)
     _start: int = field(init=False, default=0)
@@ -133,11 +137,43 @@ class Dqn(OffPolicyLearner):
         self._target = frozen_copy(self.policy)
         self._weights = [lay_out(module.parameters()) for module in (self.policy, self._target)]
         self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
-        self._acting = forward_of(self.policy)
         self.keep(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
+        self._acting = forward_of(self.policy)
         self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """Those that :meth:`beside` takes."""
+        return (self.policy,)
+
+    def beside(self, others: Sequence[Dqn]) -> Dqn:
+        """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
+        all_of_them, joint = (self, *others), copy.copy(self)
+        block = Block([learner.policy.parameters() for learner in all_of_them])
+        target = Block([learner._target.parameters() for learner in all_of_them])
+        for i, learner in enumerate(all_of_them):
+            learner._weights = [block.weights[i], target.weights[i]]
+            learner.ready()  # its weights lie elsewhere now
+        joint._passes, joint._target_passes = block.passes(self.policy), target.passes(self._target)
+        joint._optimizer = StepTogether(
+            self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
+        )
+        joint.buffer = ReplayBuffer.joined([learner.buffer for learner in all_of_them])
+        joint._acting = block.forward(self.policy)
+        joint.rng = Generators([learner.rng for learner in all_of_them])  # type: ignore[assignment]
+        joint._logged = {}
+        return joint
+
+    @property
+    def collects_at_once(self) -> bool:
+        """Whether what :meth:`beside` gives can act for all: in NumPy, and priorities are of one's own memory."""
+        return self._setup.device == "cpu" and self.prioritised is None
+
+    def parted(self, collected: list[Array], count: int) -> list[list[Array]]:
+        """What as many learners side by side have collected, for each: all of it is in their memories."""
+        return [[]] * count
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs
@@ -167,20 +203,17 @@ class Dqn(OffPolicyLearner):
         probability = self.exploration(progress)
         self.log(exploration=probability)
         at_random = self.rng.random(len(observations)) < probability
-        if not at_random.any():
-            return self._best(observations, self._allowed)
         actions = self.random_actions(len(observations))
         return actions if at_random.all() else np.where(at_random, actions, self._best(observations, self._allowed))
 
     def for_environment(self, actions: Array) -> Array:
         return actions + self._start
 
-    def improve(self, drawn: Drawn) -> Tensor:
-        self._move_target()
+    def improve(self, lesson: Drawn) -> Tensor:
         # The target network rests within a round: one pass values what follows in all of its minibatches.
-        valued = allowed(self._values(self._target_passes.forward(drawn.following)), drawn.masks)
-        following = torch.split(valued, self.batch_size)
-        for batch, values in zip(drawn.split(self.batch_size), following, strict=True):
+        valued = allowed(self._values(self._target_passes.forward(lesson.following)), lesson.masks)
+        following = torch.split(valued, self.batch_size, -2)
+        for batch, values in zip(lesson.split(self.batch_size), following, strict=True):
             online = None
             if self.double:
                 online = allowed(self._values(self._passes.forward(batch.following)), batch.masks)
@@ -190,10 +223,10 @@ class Dqn(OffPolicyLearner):
             gradient = spread(huber_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
             self._passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
             self._optimizer.step()
-        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean())
+        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean(-1))
         return predicted - wanted
 
-    def _move_target(self) -> None:
+    def begin_round(self) -> None:
         """Makes the moves of the target network that have come due; while nothing was learned it had nowhere to go."""
         due = (self.position.step + self.steps_at_once) // self.target_interval
         if due > self._moves:

@@ -96,15 +96,21 @@ class FusedAdam(torch.optim.Adam):
         return held
 
 
-def lay_out(parameters: Iterable[nn.Parameter]) -> Tensor:
+def lay_out(parameters: Iterable[nn.Parameter], row: Tensor | None = None, slope: Tensor | None = None) -> Tensor:
     """Moves parameters into one row of memory, where each is a view; gradients, of those that learn, lie so too.
+
+    Args:
+        parameters: with W numbers in all.
+        row: (W,) where to; memory of its own by default.
+        slope: (W,) where gradients are to lie.
 
     Returns:
         (W,) the row; writing into it changes the parameters.
     """
     parameters = list(parameters)
-    row = torch.cat([p.detach().reshape(-1) for p in parameters])
-    slope = torch.zeros_like(row)
+    copied = torch.cat([p.detach().reshape(-1) for p in parameters])
+    row = copied if row is None else row.copy_(copied)
+    slope = torch.zeros_like(row) if slope is None else slope
     for p, values, gradient in zip(parameters, _views(row, parameters), _views(slope, parameters), strict=True):
         p.data, p.grad = values, gradient if p.requires_grad else None
     return row

@@ -50,12 +50,13 @@ class Drawn(NamedTuple):
     masks: Tensor | None = None
 
     def split(self, rows: int) -> Iterator[Drawn]:
-        """Minibatches of so many rows, in order."""
-        if len(self.rewards) == rows:
+        """Minibatches of so many rows, in order; of draws side by side, (S, B, ...), side by side."""
+        if self.rewards.shape[-1] == rows:
             yield self
             return
-        columns = [torch.split(column, rows) for column in self[:5]]
-        some = (repeat(None) if column is None else torch.split(column, rows) for column in self[5:])
+        along = self.rewards.dim() - 1
+        columns = [torch.split(column, rows, along) for column in self[:5]]
+        some = (repeat(None) if column is None else torch.split(column, rows, along) for column in self[5:])
         yield from map(Drawn, *columns, *some)
 
 
@@ -88,6 +89,7 @@ class OffPolicyLearner(ReinforcementLearner):
 
     buffer: ReplayBuffer = field(init=False, default=None)
     _priorities: Priorities | None = field(init=False, default=None)
+    _errors: Tensor | None = field(init=False, default=None)  # of the last minibatch
     _num_envs: int = field(init=False, default=1)
     _at_once: int = field(init=False, default=1)  # updates whose minibatches are drawn together
     _experienced: int = field(init=False, default=0)  # env steps of the experience in progress
@@ -108,8 +110,11 @@ class OffPolicyLearner(ReinforcementLearner):
         """The same actions as the environment takes them."""
 
     @abstractmethod
-    def improve(self, drawn: Drawn) -> Tensor:
+    def improve(self, lesson: Drawn) -> Tensor:
         """One update for each ``batch_size`` rows; (B,) the errors of the last one, without gradient."""
+
+    def begin_round(self) -> None:
+        """Called before each round of updates."""
 
     # What it says itself.
 
@@ -159,9 +164,7 @@ class OffPolicyLearner(ReinforcementLearner):
         encoded: Array = self._setup.encoder.encode(rows).numpy()
         return encoded
 
-    def advance(self, collector: Collector, progress: float) -> None:
-        if self.position.update == 0 and self.position.segment == 0:
-            self._experienced = 0
+    def collect(self, collector: Collector, progress: float) -> list[Array]:
         if collector.fresh:
             self.buffer.interrupt()
         done = self.position.step
@@ -169,18 +172,22 @@ class OffPolicyLearner(ReinforcementLearner):
         for _ in range(self.steps_at_once // self._num_envs):
             places.append(self._step(collector, progress, at_random=done < self.learning_starts))
             done += self._num_envs
+        return places
+
+    def lessons(self, collected: list[Array], collector: Collector, progress: float) -> Iterator[Drawn]:
         if self._priorities is not None:
-            self._priorities.add(np.concatenate(places))
-        self._experienced += self.steps_at_once
-        if done > self.learning_starts:
-            self._updates(collector, progress)
-            self.batch = None
+            self._priorities.add(np.concatenate(collected))
+        started = self.position.update == 0 and self.position.segment == 0
+        self._experienced = self.steps_at_once + (0 if started else self._experienced)
+        if self.position.step + self.steps_at_once > self.learning_starts:
+            self.begin_round()
+            yield from self._draws(collector, progress)
 
     def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
         self._allowed = collector.masks
         if at_random:
-            actions = self.random_actions(self._num_envs)
+            actions = self.random_actions(len(observations))
         else:
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))
@@ -188,15 +195,19 @@ class OffPolicyLearner(ReinforcementLearner):
             observations, actions, step.rewards, step.following, step.terminated, step.ended, step.masks
         )
 
-    def _updates(self, collector: Collector, progress: float) -> None:
+    def _draws(self, collector: Collector, progress: float) -> Iterator[Drawn]:
         left = self.steps_at_once if self.gradient_steps < 0 else self.gradient_steps
         while left:
             count = min(left, self._at_once)
             places, drawn = self._draw(collector, count * self.batch_size, progress)
-            errors = self.improve(drawn)
+            yield drawn
             if self._priorities is not None:
-                self._priorities.update(places, errors.cpu().numpy())
+                assert self._errors is not None
+                self._priorities.update(places, self._errors.cpu().numpy())
             left -= count
+
+    def learned(self, errors: Tensor | None) -> None:
+        self._errors = errors
 
     def _draw(self, collector: Collector, rows: int, progress: float) -> tuple[Array, Drawn]:
         weights = None
@@ -259,7 +270,7 @@ def followed(target: Tensor, source: Tensor, share: float) -> None:
     """Moves a target's weights by a share of the way towards their source, ``target + share (source - target)``.
 
     Args:
-        target, source: (W,) all weights, as :func:`rlcl.learners.fused_adam.lay_out` gives them.
+        target, source: (..., W) all weights, as :func:`rlcl.learners.fused_adam.lay_out` gives them.
 
     Source: Lillicrap et al. 2016, Continuous control with deep reinforcement learning, algorithm 1.
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -18,11 +19,13 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement import ReinforcementLearner
+from rlcl.learners.side_by_side import Block, StepTogether
 from rlcl.methods.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.reinforcement.actions import ActionDistribution, allowed, distribution_over, free_parameters, masked
 from rlcl.reinforcement.actor_critic import ActorCritic, ActorCriticPasses, scale_orthogonal
+from rlcl.reinforcement.at_once import Generators
 from rlcl.reinforcement.collecting import Collector
 from rlcl.reinforcement.forward import Forward, forward_of
 from rlcl.reinforcement.losses import (
@@ -31,7 +34,7 @@ from rlcl.reinforcement.losses import (
     value_loss,
     value_loss_gradient,
 )
-from rlcl.reinforcement.passes import give_gradient
+from rlcl.reinforcement.passes import give_gradient, passes_of
 from rlcl.reinforcement.recurrent import Recurrence, Recurrent, Remembering
 from rlcl.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.reinforcement.rollout import Rollout, rolled_out
@@ -41,6 +44,13 @@ __all__ = ["Ppo"]
 
 Array = np.ndarray[Any, Any]
 Columns = Mapping[str, Tensor]  # of a rollout's transitions, (B, ...) each
+
+
+class Lesson(NamedTuple):
+    """A rollout, and the clip that holds for it."""
+
+    columns: Columns
+    clip: float | None
 
 
 @define(kw_only=True, eq=False)
@@ -104,13 +114,14 @@ class Ppo(ReinforcementLearner):
     recurrent: Recurrent | None = option(None, help="what is remembered of an episode; null for nothing")
 
     policy: ActorCritic = field(init=False, default=None)
-    _optimizer: Optimizer = field(init=False, default=None)
+    _optimizer: Any = field(init=False, default=None)
     _passes: ActorCriticPasses = field(init=False, default=None)
     _recurrence: Recurrence | None = field(init=False, default=None)
     _distribution: ActionDistribution = field(init=False, default=None)
     _acting: Forward = field(init=False, default=None)
     _num_envs: int = field(init=False, default=1)
-    _shuffle: torch.Generator = field(init=False, default=None)
+    _free: Tensor = field(init=False, default=None)  # (F,) parameters of the distribution
+    _shuffles: tuple[torch.Generator, ...] = field(init=False, default=())  # of each rollout learned from
     _observations: Array = field(init=False, default=None)  # (T, N, *encoded) of the last rollout
 
     @property
@@ -147,14 +158,15 @@ class Ppo(ReinforcementLearner):
         parameters = list(self.policy.parameters())
         lay_out(parameters)
         self._optimizer = built_optimizer(self.optimizer, parameters)
-        self._acting = forward_of(self.policy.actor)
         if self.recurrent:
             self._recurrence = Recurrence(self.policy, num_envs, self._setup.device)
-        self._shuffle = self._setup.seeds.child("shuffle").torch()
+        self._shuffles = (self._setup.seeds.child("shuffle").torch(),)
         self._observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
 
     def ready(self) -> None:
-        self._passes = ActorCriticPasses(self.policy)
+        self._acting = forward_of(self.policy.actor)
+        self._passes = ActorCriticPasses([passes_of(network) for network in self.policy.side_by_side])
+        self._free = torch.empty(0) if self.policy.free is None else self.policy.free
 
     @property
     def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
@@ -171,10 +183,6 @@ class Ppo(ReinforcementLearner):
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self._distribution.as_outputs(self.policy(x), self._free)
-
-    @property
-    def _free(self) -> Tensor:
-        return torch.empty(0) if self.policy.free is None else self.policy.free
 
     def _outputs(self, found: Array, masks: Array | None) -> Array:
         """(N, K) for actions, of what the actor's network gave."""
@@ -195,28 +203,66 @@ class Ppo(ReinforcementLearner):
     def recent(self) -> Array:
         return self._observations.reshape(-1, *self._observations.shape[2:])
 
-    def advance(self, collector: Collector, progress: float) -> None:
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """Those that :meth:`beside` takes."""
+        return self.policy.side_by_side
+
+    def beside(self, others: Sequence[Ppo]) -> Ppo:
+        """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
+        all_of_them, joint = (self, *others), copy.copy(self)
+        block = Block([learner.policy.parameters() for learner in all_of_them])
+        for learner in all_of_them:
+            learner.ready()  # its weights lie elsewhere now
+        joint._passes = ActorCriticPasses([block.passes(network) for network in self.networks])
+        joint._free = self._free if self.policy.free is None else block.of(self.policy.free)
+        joint._shuffles = tuple(shuffle for learner in all_of_them for shuffle in learner._shuffles)
+        joint._optimizer = StepTogether(
+            self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
+        )
+        joint._acting = block.forward(self.policy.actor)
+        joint._observations = np.concatenate([learner._observations for learner in all_of_them], 1)
+        joint.rng = Generators([learner.rng for learner in all_of_them])  # type: ignore[assignment]
+        joint._logged = {}
+        return joint
+
+    def collect(self, collector: Collector, progress: float) -> Rollout:
         free, distribution = self._free.detach().cpu().numpy(), self._distribution
+        if free.ndim > 1:  # of several policies side by side: one row an environment
+            free = free.repeat(self._num_envs, 0)
         acting = self._acting if self._recurrence is None else self._recurrence.acting(collector)
-        rollout = rolled_out(
+        return rolled_out(
             collector,
             self._observations,
             lambda x, masks: distribution.draw(self._outputs(acting(x), masks), free, self.rng),
             distribution.for_environment,
         )
-        columns = self._judged(rollout)
+
+    @property
+    def collects_at_once(self) -> bool:
+        """Whether what :meth:`beside` gives can act for all: in NumPy."""
+        return self._setup.device == "cpu"
+
+    def parted(self, collected: Rollout, count: int) -> list[Rollout]:
+        """What as many learners side by side have collected, for each."""
+        return collected.parted(count)
+
+    def lessons(self, collected: Rollout, collector: Collector, progress: float) -> Iterator[Lesson]:
+        self._observations = collected.observations
         clip = None if self.clip is None else self.clip * (1 - progress if self.clip_schedule else 1)
+        yield Lesson(self._judged(collected), clip)
+
+    def improve(self, lesson: Lesson) -> None:
         for epoch in range(self.epochs):
-            if not self._pass(columns, clip, last=epoch == self.epochs - 1):
+            if not self._pass(lesson.columns, lesson.clip, last=epoch == self.epochs - 1):
                 break
-        self.batch = None
 
     def _judged(self, rollout: Rollout) -> Columns:
         """What each transition is learned from by, in columns (T * N, ...)."""
         rows = rollout.rewards.size
         states, actions = self._tensor(rollout.states), self._tensor(rollout.actions)
         masks = None if rollout.masks is None else self._tensor(rollout.masks)
-        with evaluating(self.policy):
+        with torch.no_grad() if self._passes.modeless else evaluating(self.policy):
             remembered: Columns = {}
             if self._recurrence is None:
                 outputs, known = self._passes.forward(states)
@@ -250,21 +296,22 @@ class Ppo(ReinforcementLearner):
             outputs, actions, free = allowed(outputs, part.get("masks")), part["actions"], self._free.detach()
             log_ratio = self._distribution.log_prob(outputs, free, actions) - part["log_probs"]
             advantages = part["advantages"]
-            if self.normalize_advantages and len(advantages) > 1:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            if self.normalize_advantages and advantages.shape[-1] > 1:
+                mean, deviation = advantages.mean(-1, keepdim=True), advantages.std(-1, keepdim=True)
+                advantages = (advantages - mean) / (deviation + 1e-8)
             if last or self.target_kl is not None:
-                entropy = self._distribution.entropy(outputs, free).mean()
+                entropy = self._distribution.entropy(outputs, free).mean(-1)
                 policy_loss = clipped_surrogate(log_ratio, advantages, clip)
                 self.log(policy_loss=policy_loss, value_loss=value_loss(values, part["returns"]), entropy=entropy)
                 kl = self._moved(log_ratio, clip)
-                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                if self.target_kl is not None and float(kl) > 1.5 * self.target_kl:
                     return False
             by_log_prob = clipped_surrogate_gradient(log_ratio, advantages, clip)
             by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, -self.entropy_weight)
             by_values = value_loss_gradient(values, part["returns"]).mul_(self.value_weight)
             (self._recurrence or self._passes).backward(by_outputs, by_values)
-            if self.policy.free is not None:
-                give_gradient(self.policy.free, by_free)
+            if self._distribution.free:
+                give_gradient(self._free, by_free)
             self._optimizer.step()
         return True
 
@@ -275,32 +322,34 @@ class Ppo(ReinforcementLearner):
 
     def _minibatches(self, columns: Columns) -> Iterator[Columns]:
         """The rollout in parts, in another order at each pass; all at once where it is one minibatch."""
-        rows = len(columns["actions"])
+        *beside, rows = columns["log_probs"].shape
         size = self.batch_size or rows
         if self._recurrence is not None:
-            yield from self._recurrence.sequences(columns, size, self._shuffle)
+            yield from self._recurrence.sequences(columns, size, self._shuffles[0])
             return
         if size >= rows:
             yield columns
             return
-        order = torch.randperm(rows, generator=self._shuffle).to(self._setup.device)
-        parts = [torch.split(column.index_select(0, order), size) for column in columns.values()]
+        orders = [i * rows + torch.randperm(rows, generator=shuffle) for i, shuffle in enumerate(self._shuffles)]
+        order, along = torch.cat(orders).to(self._setup.device), len(beside)
+        rolled = [column.flatten(0, along).index_select(0, order).view_as(column) for column in columns.values()]
+        parts = [torch.split(column, size, along) for column in rolled]
         yield from (dict(zip(columns, part, strict=True)) for part in zip(*parts, strict=True))
 
-    def _moved(self, log_ratio: Tensor, clip: float | None) -> float:
+    def _moved(self, log_ratio: Tensor, clip: float | None) -> Tensor:
         """``approx_kl``: how far the policy is from that of the rollout."""
         ratio = log_ratio.exp()
-        kl = float((ratio - 1 - log_ratio).mean())
-        outside = 0.0 if clip is None else float(((ratio - 1).abs() > clip).float().mean())
+        kl = (ratio - 1 - log_ratio).mean(-1)
+        outside = torch.zeros_like(kl) if clip is None else ((ratio - 1).abs() > clip).float().mean(-1)
         self.log(approx_kl=kl, clip_fraction=outside)
         return kl
 
     def learner_state(self) -> dict[str, Any]:
         remembered = {} if self._recurrence is None else {"remembered": self._recurrence.states}
-        return {"shuffle": self._shuffle.get_state(), "observations": self._observations, **remembered}
+        return {"shuffle": self._shuffles[0].get_state(), "observations": self._observations, **remembered}
 
     def load_learner_state(self, state: Mapping[str, Any]) -> None:
-        self._shuffle.set_state(state["shuffle"])
+        self._shuffles[0].set_state(state["shuffle"])
         self._observations = state["observations"]
         if self._recurrence is not None:
             self._recurrence.states = state["remembered"].to(self._setup.device)

@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 import gymnasium as gym
@@ -62,6 +62,7 @@ class ReinforcementLearner(ABC):
     batch: Batch | None = field(init=False, default=None)
     rng: np.random.Generator = field(init=False, default=None)
     collector: Collector | None = field(init=False, default=None)
+    lockstep: Lockstep | None = field(init=False, default=None)  # with learners under other seeds
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
@@ -105,13 +106,21 @@ class ReinforcementLearner(ABC):
         """Env steps, over all environments, between two yields."""
 
     @abstractmethod
-    def advance(self, collector: Collector, progress: float) -> None:
-        """Acts for ``steps_at_once`` env steps and learns from them.
+    def collect(self, collector: Collector, progress: float) -> Any:
+        """Acts for ``steps_at_once`` env steps; what :meth:`lessons` is told of it.
 
         Args:
             collector: the environments at work.
             progress: share of what schedules run over that is behind, in [0, 1).
         """
+
+    @abstractmethod
+    def lessons(self, collected: Any, collector: Collector, progress: float) -> Iterator[Any]:
+        """What is to be learned from, each after the one before; arguments as those of :meth:`collect`."""
+
+    @abstractmethod
+    def improve(self, lesson: Any) -> Tensor | None:
+        """Learns from one lesson; what :meth:`learned` is told of it."""
 
     @abstractmethod
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
@@ -164,6 +173,9 @@ class ReinforcementLearner(ABC):
 
     def ready(self) -> None:  # noqa: B027, most have nothing to do
         """Called once, when methods have hung on modules and optimizers what they hang there."""
+
+    def learned(self, errors: Tensor | None) -> None:  # noqa: B027, most need not know
+        """Called after a lesson, with what :meth:`improve` gave."""
 
     @property
     def memory_bytes(self) -> int:
@@ -304,7 +316,10 @@ class ReinforcementLearner(ABC):
             while True:
                 progress = (before + position.update) / planned
                 self._scheduled(before + position.update, planned)
-                self.advance(collector, progress)
+                if self.lockstep is None:
+                    self.advance(collector, progress)
+                else:
+                    yield from self.lockstep.advance(self, collector, progress)
                 position.update += self.steps_at_once
                 position.step += self.steps_at_once
                 finished, event = position.update >= budget, None
@@ -319,6 +334,12 @@ class ReinforcementLearner(ABC):
                     return
         finally:
             collector.close()
+
+    def advance(self, collector: Collector, progress: float) -> None:
+        """Acts for ``steps_at_once`` env steps and learns from them."""
+        for lesson in self.lessons(self.collect(collector, progress), collector, progress):
+            self.learned(self.improve(lesson))
+        self.batch = None
 
     def _open(self, part: Experience) -> Collector:
         """The part's environments, new or where a loaded state left them."""
@@ -361,6 +382,15 @@ class ReinforcementLearner(ABC):
         """Notes numbers, or scalars without gradient, whose mean the next event tells."""
         for name, value in values.items():
             self._logged.setdefault(name, []).append(value)
+
+    def tell(self, learners: Sequence[ReinforcementLearner]) -> None:
+        """Hands what it has noted of several learners, (S,) or one number for all, on to them."""
+        for name, values in self._logged.items():
+            for value in values:
+                each = value.unbind() if isinstance(value, Tensor) else [value] * len(learners)
+                for learner, its in zip(learners, each, strict=True):
+                    learner.log(**{name: its})
+        self._logged.clear()
 
     def _event(self, collector: Collector, rate: float, part: Experience) -> Event:
         values = {name: float(np.mean([float(v) for v in found])) for name, found in self._logged.items()}
@@ -421,6 +451,14 @@ class ReinforcementLearner(ABC):
         self._restored = state["collector"]
         self._logged = {name: list(values) for name, values in state["logged"].items()}
         self.load_learner_state(state["learner"])
+
+
+class Lockstep(Protocol):
+    """Learners that advance together."""
+
+    def advance(self, learner: ReinforcementLearner, collector: Collector, progress: float) -> Iterator[None]:
+        """Yields until the others have come as far, and all have advanced."""
+        ...
 
 
 def clip_gradients(optimizer: Optimizer, norm: float | None) -> None:

@@ -146,8 +146,8 @@ class Sac(OffPolicyLearner):
     def for_environment(self, actions: Array) -> Array:
         return self._actions.for_environment(actions)
 
-    def improve(self, drawn: Drawn) -> Tensor:
-        for batch in drawn.split(self.batch_size):
+    def improve(self, lesson: Drawn) -> Tensor:
+        for batch in lesson.split(self.batch_size):
             told = self._update(batch)
         errors = told.pop("errors")
         self.log(**told)

@@ -132,9 +132,9 @@ class Td3(OffPolicyLearner):
     def for_environment(self, actions: Array) -> Array:
         return self._actions.for_environment(actions)
 
-    def improve(self, drawn: Drawn) -> Tensor:
+    def improve(self, lesson: Drawn) -> Tensor:
         told = {}
-        for batch in drawn.split(self.batch_size):
+        for batch in lesson.split(self.batch_size):
             predicted, wanted, loss = self._improve_critics(batch)
             self._updated += 1
             if self._updated % self.policy_delay == 0:

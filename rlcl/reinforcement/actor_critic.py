@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rlcl.reinforcement.passes import passes_of
+from rlcl.reinforcement.passes import Chain, Passes
 
 __all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
@@ -40,21 +40,30 @@ class ActorCritic(nn.Module):
 
 
 class ActorCriticPasses:
-    """The passes of both at once; see :class:`rlcl.reinforcement.passes.Passes`."""
+    """The passes of both at once; see :class:`rlcl.reinforcement.passes.Passes`.
 
-    def __init__(self, policy: ActorCritic) -> None:
-        self._networks = [passes_of(network) for network in policy.side_by_side]
+    Args:
+        networks: those of :attr:`ActorCritic.side_by_side`.
+    """
+
+    def __init__(self, networks: Sequence[Passes]) -> None:
+        self._networks = networks
+
+    @property
+    def modeless(self) -> bool:
+        """Whether it is the same to them if a network trains or predicts: it takes as long to say as to act."""
+        return all(isinstance(network, Chain) for network in self._networks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K) outputs for actions, and (B,) values."""
+        """(..., B, K) outputs for actions, and (..., B) values."""
         *outputs, last = [network.forward(x) for network in self._networks]
-        return (outputs[0] if outputs else last[:, :-1]), last[:, -1]
+        return (outputs[0] if outputs else last[..., :-1]), last[..., -1]
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
         """From the derivative of a loss by what the last pass gave to that by the weights."""
-        parts = [by_outputs, by_values[:, None]]
+        parts = [by_outputs, by_values[..., None]]
         if len(self._networks) == 1:
-            parts = [torch.cat(parts, 1)]
+            parts = [torch.cat(parts, -1)]
         for network, part in zip(self._networks, parts, strict=True):
             network.backward(part)
 

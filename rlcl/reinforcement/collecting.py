@@ -104,6 +104,11 @@ class Collector:
         return self.vector.num_envs
 
     @property
+    def learns(self) -> bool:
+        """Whether its encoder has statistics of these very environments."""
+        return not isinstance(self._observed, Identity) or self._norm is not None
+
+    @property
     def starts(self) -> Array:
         """(N,) bool, whether what is observed now begins an episode."""
         begins: Array = self._lengths == 0

@@ -1,4 +1,7 @@
-"""Losses of reinforcement learning, as functions of tensors, and what they are derived to."""
+"""Losses of reinforcement learning, as functions of tensors, and what they are derived to.
+
+Each takes minibatches side by side too, (..., B), which know nothing of each other: a scalar is then one each.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float | None)
     ratio = log_ratio.exp()
     plain = ratio * advantages
     if clip is None:
-        return -plain.mean()
-    return -torch.min(plain, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
+        return -plain.mean(-1)
+    return -torch.min(plain, ratio.clamp(1 - clip, 1 + clip) * advantages).mean(-1)
 
 
 def clipped_surrogate_gradient(log_ratio: Tensor, advantages: Tensor, clip: float | None) -> Tensor:
     """(B,) the derivative of :func:`clipped_surrogate` by each log ratio: ``-ratio A / B``, 0 where the clip holds."""
     plain = log_ratio.exp().mul_(advantages)
-    gradient = plain.mul(-1 / len(plain))
+    gradient = plain.mul(-1 / plain.shape[-1])
     if clip is None:
         return gradient
     bound = torch.where(advantages > 0, 1 + clip, 1 - clip).mul_(advantages)
@@ -37,9 +40,9 @@ def clipped_surrogate_gradient(log_ratio: Tensor, advantages: Tensor, clip: floa
 
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:
     """A scalar: the mean squared error of values (B,) of returns (B,)."""
-    return (values - returns).square().mean()
+    return (values - returns).square().mean(-1)
 
 
 def value_loss_gradient(values: Tensor, returns: Tensor) -> Tensor:
     """(B,) the derivative of :func:`value_loss` by each value: ``2 (V - R) / B``."""
-    return (values - returns).mul_(2 / len(values))
+    return (values - returns).mul_(2 / values.shape[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,19 @@ class ReplayBuffer:
             "valid": np.zeros(size, bool),  # whether a row is a transition whose successor is there
         }
         self._written = np.zeros(self.num_envs, np.int64)
+
+    @classmethod
+    def joined(cls, buffers: Sequence[ReplayBuffer]) -> ReplayBuffer:
+        """One of the rings of all of these, which are views of it from now on."""
+        first, states = buffers[0], [buffer.state_dict() for buffer in buffers]
+        size, count = first.rows, first.num_envs
+        kinds = first.shape, first.dtype, first.action_shape, first.action_dtype
+        whole = cls(size * len(buffers), count * len(buffers), *kinds)
+        for i, (buffer, state) in enumerate(zip(buffers, states, strict=True)):
+            buffer._arrays = {name: array[i * size : (i + 1) * size] for name, array in whole._arrays.items()}
+            buffer._written = whole._written[i * count : (i + 1) * count]
+            buffer.load_state_dict(state)
+        return whole
 
     def __len__(self) -> int:
         """Transitions that may be drawn."""
@@ -218,7 +231,7 @@ class ReplayBuffer:
         return {"written": self._written, "rings": rings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._written = np.array(state["written"])
+        self._written[:] = state["written"]
         self.valid[:] = False
         for name, ring in state["rings"].items():
             if name == "masks":

@@ -1,4 +1,7 @@
-"""What learners of action values learn towards, and how far off they are, as functions of tensors."""
+"""What learners of action values learn towards, and how far off they are, as functions of tensors.
+
+Those of one network take minibatches side by side too, (..., B), which know nothing of each other.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +28,24 @@ def dueling_values(outputs: Tensor) -> Tensor:
 
     Source: Wang et al. 2016, Dueling network architectures for deep reinforcement learning, eq. 9.
     """
-    advantages = outputs[:, 1:]
-    return outputs[:, :1] + (advantages - advantages.mean(1, keepdim=True))
+    advantages = outputs[..., 1:]
+    return outputs[..., :1] + (advantages - advantages.mean(-1, keepdim=True))
 
 
 def dueling_gradient(gradient: Tensor) -> Tensor:
     """(B, 1 + K) the derivative by the outputs, of that by :func:`dueling_values`, (B, K)."""
-    state = gradient.sum(1, keepdim=True)
-    return torch.cat((state, gradient - state / gradient.shape[1]), 1)
+    state = gradient.sum(-1, keepdim=True)
+    return torch.cat((state, gradient - state / gradient.shape[-1]), -1)
 
 
 def chosen(values: Tensor, actions: Tensor) -> Tensor:
     """(B,) of values (B, K) those of actions (B,) int64."""
-    return values.gather(1, actions[:, None])[:, 0]
+    return values.gather(-1, actions[..., None])[..., 0]
 
 
 def spread(gradient: Tensor, actions: Tensor, count: int) -> Tensor:
     """(B, count) the derivative by all values, of that by the :func:`chosen` ones, (B,)."""
-    return gradient.new_zeros((len(gradient), count)).scatter_(1, actions[:, None], gradient[:, None])
+    return gradient.new_zeros((*gradient.shape, count)).scatter_(-1, actions[..., None], gradient[..., None])
 
 
 def following_values(values: Tensor, online: Tensor | None = None) -> Tensor:
@@ -55,7 +58,7 @@ def following_values(values: Tensor, online: Tensor | None = None) -> Tensor:
 
     Source: Mnih et al. 2015; van Hasselt et al. 2016, Deep reinforcement learning with double Q-learning, eq. 4.
     """
-    return values.amax(1) if online is None else chosen(values, online.argmax(1))
+    return values.amax(-1) if online is None else chosen(values, online.argmax(-1))
 
 
 def bootstrapped(rewards: Tensor, discounts: Tensor, values: Tensor) -> Tensor:
@@ -76,14 +79,13 @@ def huber_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None)
         predicted, wanted: (B,).
         weights: (B,) factors of each term; None for 1.
     """
-    if weights is None:
-        return F.smooth_l1_loss(predicted, wanted)
-    return (F.smooth_l1_loss(predicted, wanted, reduction="none") * weights).mean()
+    found = F.smooth_l1_loss(predicted, wanted, reduction="none")
+    return (found if weights is None else found * weights).mean(-1)
 
 
 def huber_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """(B,) the derivative of :func:`huber_loss` by each prediction: the difference, cut to [-1, 1], over B."""
-    cut = (predicted - wanted).clamp_(-1, 1).div_(len(wanted))
+    cut = (predicted - wanted).clamp_(-1, 1).div_(wanted.shape[-1])
     return cut if weights is None else cut.mul_(weights)
 
 

@@ -30,7 +30,7 @@ class ProgressSink(Protocol):
 
 
 def progress_for(
-    console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
+    console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None, bar: bool = True
 ) -> ProgressSink:
     """The bar where there is a terminal, else the lines.
 
@@ -40,8 +40,9 @@ def progress_for(
         names: of the experiences.
         measures: the learner's, the decisive one first.
         steps: of the whole run; None where that is not known.
+        bar: whether it may be a bar: a terminal has one at a time.
     """
-    if console.is_terminal:
+    if bar and console.is_terminal:
         return TerminalProgress(console, title, names, measures, steps)
     return PlainProgress(console, lambda: title, names, measures, steps)
 

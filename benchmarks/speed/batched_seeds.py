@@ -1,0 +1,91 @@
+"""Eight seeds as one computation (``batched_seeds``) beside one of them alone: env steps a second of all of them.
+
+Settings are RL Zoo's, and the same DQN with two layers of 64 units in place of 256; environments are native ones,
+on one thread. Each makes its environments and networks within the time measured. 1 is what one seed makes: eight
+one after the other make it too.
+
+    python benchmarks/speed/batched_seeds.py [repetitions]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+import torch
+from attrs import frozen
+from interleaved import measure, ratio, report
+from reinforcement import dqn, ppo
+
+from rlcl.evaluation.plan import Plan
+from rlcl.learners.lockstep import Lockstep
+from rlcl.networks.mlp import Mlp
+from rlcl.seeding import Seeds
+from rlcl.streams.environments import Environments
+from rlcl.training.trainer import Trainer
+from rlcl.types import Budget
+
+SEEDS = 8
+
+
+@frozen
+class Work:
+    """What each seed does.
+
+    Args:
+        learner: makes it.
+        num_envs: side by side.
+        steps: env steps.
+        at_least: how many times one seed's rate; None where arithmetic itself leaves no room.
+    """
+
+    learner: Callable[[], Any]
+    num_envs: int
+    steps: int
+    at_least: float | None
+
+
+WORKS = {
+    "PPO CartPole, 64-64, 8 environments": Work(ppo, 8, 16_384, 2.0),
+    "DQN CartPole, 64-64": Work(lambda: attrs.evolve(dqn(), network=Mlp(hidden=(64, 64))), 1, 8_192, 2.0),
+    "DQN CartPole, 256-256": Work(dqn, 1, 4_096, None),
+}
+
+
+def trained(work: Work, seeds: int) -> None:
+    """Trains so many seeds, the way a run does."""
+    lockstep, steps = Lockstep(), []
+    lockstep.paused = True
+    with ExitStack() as joined:
+        for seed in range(seeds):
+            scenario = Environments(env="rlcl_envs/CartPole-v1", num_envs=work.num_envs, vectorization="native")
+            stream, learner = scenario.make(Seeds(seed), Budget(env_steps=work.steps)), work.learner()
+            plan = Plan(every="end", before=False, episodes=1)
+            trainer = Trainer(learner, stream, plan, seed=seed, event_interval=2048)
+            if seeds > 1:
+                joined.enter_context(lockstep.joined(learner))
+            steps.append(learner.learn(trainer.stream[0]))
+        while steps:
+            steps = [one for one in steps if next(one, "ended") != "ended"]
+            lockstep.paused = False
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    torch.set_num_threads(1)
+    rows, targets = {}, {}
+    for name, work in WORKS.items():
+        contestants = {"alone": lambda w=work: trained(w, 1), "together": lambda w=work: trained(w, SEEDS)}
+        seconds = measure(contestants, n)
+        seconds["together"] = [took / SEEDS for took in seconds["together"]]  # of one seed's steps
+        rows[name], targets[name] = ratio(seconds, "together", "alone"), work.at_least
+        rates = {k: round(work.steps / min(took)) for k, took in seconds.items()}
+        print(name, "env steps a second", rates, flush=True)
+    report("speed_batched_seeds", rows, targets, f"python benchmarks/speed/batched_seeds.py {n}")
+
+
+if __name__ == "__main__":
+    main()

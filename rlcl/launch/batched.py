@@ -1,0 +1,61 @@
+"""Runs of several seeds at once in this process: each is as it is alone, and their updates are one computation."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from rlcl.errors import DivergenceError
+from rlcl.experiment import Experiment
+from rlcl.launch.local import Finished, Interrupted, Stop, catching_signals, running
+from rlcl.learners.lockstep import Lockstep
+
+__all__ = ["run_at_once"]
+
+
+def run_at_once(experiment: Experiment, root: Path, console: Console) -> dict[int, Finished | DivergenceError]:
+    """Runs all seeds of an experiment, a few steps of one after a few of another; see :func:`run_seed`.
+
+    What a seed's run folder holds is what it holds when it is run alone, up to rounding. One that diverges
+    leaves the others to go on; those that were finished, or are further than others, wait.
+
+    Args:
+        experiment: the config.
+        root: the folder of all runs.
+        console: progress goes there.
+
+    Returns:
+        By seed what became of it.
+
+    Raises:
+        Interrupted: a signal came; all runs can be resumed.
+        RlclError: anything that a person can mend, of the first run that it was found in.
+    """
+    lockstep, told = Lockstep(), Stop()
+    found: dict[int, Finished | DivergenceError] = {}
+    interrupted: list[Interrupted] = []
+    runs = {seed: running(experiment, seed, root, console, told, lockstep) for seed in experiment.seeds}
+    with catching_signals() as stop, ExitStack() as opened:
+        for run in runs.values():
+            opened.callback(run.close)
+        lockstep.paused = True  # until all are there
+        while runs:
+            for seed, run in list(runs.items()):
+                try:
+                    next(run)
+                    continue
+                except StopIteration as end:
+                    found[seed] = end.value
+                except DivergenceError as error:
+                    found[seed] = error
+                except Interrupted as error:
+                    interrupted.append(error)
+                del runs[seed]
+            # All are told of a signal in the same round, so that they stop at the same place.
+            told.signum = stop.signum
+            lockstep.paused = told.signum is not None
+    if interrupted:
+        raise interrupted[0]
+    return {seed: found[seed] for seed in experiment.seeds}
