@@ -34,7 +34,7 @@ class FusedAdam(torch.optim.Adam):
     """
 
     def __init__(self, parameters: Sequence[Tensor], **options: Any) -> None:
-        super().__init__(parameters, fused=True, **options)
+        super().__init__(parameters, **{**options, "fused": True})  # of a copy's defaults it is one
         self._held: dict[int, _Held] = {}
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

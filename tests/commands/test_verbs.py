@@ -140,8 +140,12 @@ def test_the_settings_of_a_component_are_shown_with_their_defaults(capsys: pytes
     status, printed = call(capsys, "list", "method", "der")
     assert status == 0
     rows = {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()}
-    assert rows["capacity"] == "required"
+    assert rows["capacity"] == "None"
     assert rows["batch_size"] == "32"
+    _, printed = call(capsys, "list", "learner", "sb3")
+    assert {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()}[
+        "algorithm"
+    ] == "required"
 
 
 def test_runs_are_found_by_name_beginning_or_pattern(

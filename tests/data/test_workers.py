@@ -150,6 +150,7 @@ def test_a_process_that_was_killed_is_a_clear_error() -> None:
 
 def test_an_interrupt_within_a_step_leaves_no_process() -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # as a run has it, which its workers must not inherit
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     vector = workers(Fragile, kwargs={"sleeps": True})
     vector.reset(seed=0)
     for _ in range(2):
@@ -160,6 +161,7 @@ def test_an_interrupt_within_a_step_leaves_no_process() -> None:
     with pytest.raises(KeyboardInterrupt):
         vector.step(np.zeros(2, np.int64))
     signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGINT, interrupt)
     vector.close()  # one environment has answered, and the other one sleeps
     assert [False, False] == alive(vector)
     assert time.monotonic() - started < 30

@@ -216,7 +216,7 @@ def test_both_sides_run_are_judged_drawn_and_not_repeated(tmp_path: Path, capsys
     row = json.loads(text)["rows"]["small"]
     assert [100, 101] == row["seeds"]
     for name, found in (("small", row["ours"]), ("theirs", row["peer"])):
-        folders = sorted((tmp_path / "runs" / name / found["hash"]).iterdir())
+        folders = sorted((tmp_path / "runs" / name / found["hash"]).glob("seed*"))
         assert ["seed100", "seed101"] == [folder.name for folder in folders]
         ends = [json.loads((f / "records.jsonl").read_text().splitlines()[3])["value"] for f in folders]
         assert ends == found["values"] == [curve[-1] for curve in found["curve"]["seeds"]]

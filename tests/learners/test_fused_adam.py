@@ -117,6 +117,12 @@ def test_parameters_that_learn_by_turns_count_their_own_steps(laid_out: bool) ->
             assert float(their_adam.state[its]["step"]) == float(our_adam.state[mine]["step"])
 
 
+def test_another_is_made_of_its_defaults() -> None:
+    ours, adam, _, _ = pair(False)
+    again = type(adam)(list(ours.parameters()), **adam.defaults)  # as Avalanche's PackNet does
+    assert adam.defaults == again.defaults
+
+
 def test_hooks_stand_around_the_step() -> None:
     ours, adam, _, _ = pair(True)
     seen: list[str] = []
