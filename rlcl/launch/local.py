@@ -26,6 +26,7 @@ from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.tracking.progress import PlainProgress, progress_for
+from rlcl.tracking.runs import dotted
 from rlcl.tracking.tensorboard.board import TensorBoard
 from rlcl.tracking.tensorboard.seeds import write_seeds
 from rlcl.training import checkpoint
@@ -380,18 +381,5 @@ def _finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Fini
 def _settings(experiment: Experiment, seed: int) -> dict[str, Any]:
     """What experiments differ in, as dotted keys; what is not set is left out."""
     resolved = unstructure(experiment)
-    dotted = _dotted({name: resolved[name] for name in ("stream", "encoder", "learner", "budget")})
-    return {"seed": seed, **{key: value for key, value in dotted.items() if value is not None}}
-
-
-def _dotted(tree: Any, path: str = "") -> Mapping[str, Any]:
-    """A nested config as dotted keys."""
-    if isinstance(tree, Mapping) and tree:
-        return {
-            k: v
-            for key, value in tree.items()
-            for k, v in _dotted(value, f"{path}.{key}" if path else str(key)).items()
-        }
-    if isinstance(tree, list) and tree and isinstance(tree[0], Mapping):
-        return {k: v for i, value in enumerate(tree) for k, v in _dotted(value, f"{path}[{i}]").items()}
-    return {path: tree}
+    found = dotted({name: resolved[name] for name in ("stream", "encoder", "learner", "budget")})
+    return {"seed": seed, **{key: value for key, value in found.items() if value is not None}}

@@ -125,9 +125,11 @@ def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 def _hold(parameters: list[Tensor], states: list[dict[str, Tensor]]) -> _Held:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if len({float(state["step"]) for state in states}) == 1:
-        for state in states:
-            state["step"] = states[0]["step"]
+    # A count of steps is shared by those that step together here, and by no others.
+    together = len({float(state["step"]) for state in states}) == 1
+    shared = states[0]["step"].clone() if together else None
+    for state in states:
+        state["step"] = state["step"].clone() if shared is None else shared
     row, slope = _joined([p.detach() for p in parameters]), _joined(gradients)
     steps = [state["step"] for state in states]
     if row is None or slope is None or len({id(step) for step in steps}) > 1:

@@ -24,7 +24,6 @@ class Leaning:
 class Counting(gym.Env):
     """Ends after three steps of reward 2; its picture counts them."""
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     observation_space, action_space = Box(0, 9, (3,)), Discrete(2)
 
     def __init__(self, render_mode: str | None = None) -> None:

@@ -102,6 +102,21 @@ def test_a_parameter_without_gradient_stays() -> None:
     assert equal(ours, theirs)
 
 
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_parameters_that_learn_by_turns_count_their_own_steps(laid_out: bool) -> None:
+    ours, our_adam, theirs, their_adam = pair(laid_out)
+    torch.manual_seed(0)
+    for left_out in ((), (0, 1), (2,), (0, 3), (), (1, 2, 3), ()):  # as heads of which each serves some batches
+        gradients = [torch.randn_like(p) for p in theirs.parameters()]
+        for module, optimizer in ((ours, our_adam), (theirs, their_adam)):
+            for i, (parameter, gradient) in enumerate(zip(module.parameters(), gradients, strict=True)):
+                parameter.grad = None if i in left_out else gradient.clone()
+            optimizer.step()
+        assert equal(ours, theirs)
+        for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert float(their_adam.state[its]["step"]) == float(our_adam.state[mine]["step"])
+
+
 def test_hooks_stand_around_the_step() -> None:
     ours, adam, _, _ = pair(True)
     seen: list[str] = []
