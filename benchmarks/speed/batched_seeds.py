@@ -1,8 +1,8 @@
 """Eight seeds as one computation (``batched_seeds``) beside one of them alone: env steps a second of all of them.
 
-Settings are those of `ppo` itself (minibatches of 64) with shorter rollouts, RL Zoo's (256), RL Zoo's of DQN (256-256),
-and these with two layers of 64 units; environments are native ones, on one thread. Each makes its environments and networks within the time measured. 1 is what one seed makes: eight
-one after the other make it too.
+Settings are those of `ppo` itself (minibatches of 64) with shorter rollouts, RL Zoo's (256), RL Zoo's of DQN
+(256-256), and these with two layers of 64 units; environments are native ones, on one thread. Each makes its
+environments and networks within the time measured. 1 is what one seed makes: eight one after the other make it too.
 
     python benchmarks/speed/batched_seeds.py [repetitions]
 """
