@@ -1,8 +1,8 @@
 """Eight seeds as one computation (``batched_seeds``) beside one of them alone: env steps a second of all of them.
 
-Settings are RL Zoo's, and the same DQN with two layers of 64 units in place of 256; environments are native ones,
-on one thread. Each makes its environments and networks within the time measured. 1 is what one seed makes: eight
-one after the other make it too.
+Settings are those of `ppo` itself (minibatches of 64) with shorter rollouts, RL Zoo's (256), RL Zoo's of DQN
+(256-256), and these with two layers of 64 units; environments are native ones, on one thread. Each makes its
+environments and networks within the time measured. 1 is what one seed makes: eight one after the other make it too.
 
     python benchmarks/speed/batched_seeds.py [repetitions]
 """
@@ -22,6 +22,7 @@ from reinforcement import dqn, ppo
 
 from rlcl.evaluation.plan import Plan
 from rlcl.learners.lockstep import Lockstep
+from rlcl.learners.ppo import Ppo
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.environments import Environments
@@ -49,7 +50,8 @@ class Work:
 
 
 WORKS = {
-    "PPO CartPole, 64-64, 8 environments": Work(ppo, 8, 16_384, 2.0),
+    "PPO CartPole, 64-64, minibatches of 64": Work(lambda: Ppo(n_steps=128), 8, 4_096, 2.0),
+    "PPO CartPole, 64-64, minibatches of 256": Work(ppo, 8, 16_384, 2.0),
     "DQN CartPole, 64-64": Work(lambda: attrs.evolve(dqn(), network=Mlp(hidden=(64, 64))), 1, 8_192, 2.0),
     "DQN CartPole, 256-256": Work(dqn, 1, 4_096, None),
 }

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from harness import cartpoles, differences, dqn, learn_all, learning, pendulums, ppo, prepared, without_rates
 from torch import Tensor, nn
 
-from rlcl.errors import UnsupportedError
+from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.lockstep import Lockstep, check_lockstep
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.side_by_side import Block, StepTogether, clip_rows, stacked
@@ -198,6 +199,43 @@ def test_one_that_leaves_is_waited_for_no_longer() -> None:
             assert 0 == learners[0].position.step
         next(steps)
         assert 16 == learners[0].position.step
+
+
+@pytest.mark.filterwarnings("ignore:.*not within the observation space")
+@pytest.mark.parametrize("stream", [from_one_cartpole, on_cartpoles])
+def test_an_environment_that_gives_no_number_fails_its_own_learner_alone(stream: Callable[[], Stream]) -> None:
+    learners = [prepared(ppo(), stream(), seed=seed) for seed in range(3)]
+    failed, lockstep = [], Lockstep()
+    lockstep.paused = True
+    with ExitStack() as joined:
+        for learner in learners:
+            joined.enter_context(lockstep.joined(learner))
+        steps = dict(enumerate(learning(learner, stream()) for learner in learners))
+        for one in steps.values():
+            next(one)
+        lockstep.paused = False
+        poison(learners[1].collector.vector)
+        while steps:
+            for i, one in list(steps.items()):
+                try:
+                    next(one)
+                except StopIteration:
+                    del steps[i]
+                except DivergenceError:
+                    failed.append(i)
+                    lockstep._members.remove(learners[i])
+                    del steps[i]
+    alone = prepared(ppo(), stream(), seed=2)
+    learn_all(alone, stream())
+    assert [1] == failed
+    assert largest(weights(alone), weights(learners[2])) < 1e-3
+
+
+def poison(vector: Any) -> None:
+    """Makes of the state what is no number."""
+    environments = getattr(vector, "envs", None)
+    environment = vector.unwrapped if environments is None else environments[0].unwrapped
+    environment.state = np.full_like(np.asarray(environment.state), np.nan)
 
 
 class TestABlock:
