@@ -70,6 +70,7 @@ def _recomputed(run: Run, measures: Sequence[str], name: str) -> float | None:
 
 
 def no_metric(runs: Sequence[Run], metric: str | None) -> None:
+    """Raises RunFolderError for a metric that none of the runs has, with the nearest that one has."""
     known = {name for run in runs for name in run.metrics}
     name = metric or measured_by(runs[0], None)[0]
     raise RunFolderError(f"--metric {name}: none of {len(runs)} runs has it{did_you_mean(name, known)}")

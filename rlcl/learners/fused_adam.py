@@ -37,14 +37,19 @@ class FusedAdam(torch.optim.Adam):
         super().__init__(parameters, **{**options, "fused": True})  # of a copy's defaults it is one
         self._held: dict[int, _Held] = {}
 
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         for hook in tuple(self._optimizer_step_pre_hooks.values()):
             hook(self, (self,), {})
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         with torch.no_grad():
             for group in self.param_groups:
                 self._step(group)
         for hook in tuple(self._optimizer_step_post_hooks.values()):
             hook(self, (self,), {})
+        return loss
 
     step.hooked = True  # type: ignore[attr-defined]  # torch is not to wrap it in hooks once more
 
@@ -84,9 +89,11 @@ class FusedAdam(torch.optim.Adam):
     def _holding(self, group: dict[str, Any]) -> _Held:
         held, state = self._held.get(id(group)), self.state
         with_gradient = [p for p in group["params"] if p.grad is not None]
-        if held is not None and len(held.states) == len(with_gradient):
-            known = zip(with_gradient, held.states, held.own_gradients, strict=True)
-            if all(p.grad is gradient and state.get(p) is its for p, its, gradient in known):
+        if held is not None and [id(state.get(p)) for p in with_gradient] == [id(its) for its in held.states]:
+            if all(p.grad is its for p, its in zip(with_gradient, held.own_gradients, strict=True)):
+                return held
+            if held.parameters[0] is with_gradient[0]:  # not one row: gradients may be others at each step
+                held.gradients = held.own_gradients = [p.grad for p in with_gradient]
                 return held
         for p in with_gradient:
             if not state[p]:

@@ -133,6 +133,8 @@ class Tanh:
 
 
 class Relu:
+    """Where it gave 0, nothing goes back."""
+
     def forward(self, x: Tensor) -> Tensor:
         return x.relu_()
 

@@ -117,6 +117,19 @@ def test_parameters_that_learn_by_turns_count_their_own_steps(laid_out: bool) ->
             assert float(their_adam.state[its]["step"]) == float(our_adam.state[mine]["step"])
 
 
+def test_a_closure_is_evaluated_with_gradients() -> None:
+    ours, adam, _, _ = pair(False)
+    before = next(ours.parameters()).detach().clone()
+
+    def closure() -> float:
+        loss = ours(torch.ones(1, 3)).square().sum()
+        loss.backward()
+        return float(loss.detach())
+
+    assert closure() == adam.step(closure)
+    assert not torch.equal(before, next(ours.parameters()))
+
+
 def test_another_is_made_of_its_defaults() -> None:
     ours, adam, _, _ = pair(False)
     again = type(adam)(list(ours.parameters()), **adam.defaults)  # as Avalanche's PackNet does
