@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 __all__ = [
+    "BundleError",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -76,6 +77,10 @@ class DivergenceError(RlclError):
 
 class CheckpointError(RlclError):
     """A checkpoint that is damaged or belongs to another run."""
+
+
+class BundleError(RlclError):
+    """A bundle, or what lies beside it, that is damaged, missing or cannot do what is asked."""
 
 
 class RunFolderError(RlclError):

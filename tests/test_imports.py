@@ -23,6 +23,7 @@ LAYERS = (
     {"experiment"},
     {"tracking", "report", "comparison"},
     {"launch"},
+    {"deploy"},
     {"commands"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,206 @@
+"""What was asked and answered, and what became known of it later: one SQLite file, written ahead (WAL).
+
+A write is one transaction, so whatever was acknowledged after it outlives a kill of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import define, frozen
+
+from rlcl.deploy.signature import Field, Signature
+from rlcl.errors import BundleError
+
+__all__ = ["Answer", "Feedback", "Log", "Page", "packed"]
+
+Array = np.ndarray[Any, Any]
+
+SCHEMA = """
+create table if not exists bundles (digest text primary key, signature text not null);
+create table if not exists requests (
+  number integer primary key autoincrement, id text not null unique, time real not null,
+  bundle text not null, task_id integer, input blob not null, output blob not null);
+create table if not exists feedback (
+  number integer primary key autoincrement, id text not null, time real not null, value text not null);
+create index if not exists feedback_id on feedback (id);
+"""
+
+
+@frozen(kw_only=True, eq=False)
+class Answer:
+    """One row that was asked for, and its answer.
+
+    Args:
+        id: names it to the client.
+        time: seconds since 1970.
+        bundle: digest of the bundle that answered.
+        task_id: as the request gave it.
+        input, output: the fields of the signature, one after the other, as bytes; see :func:`packed`.
+    """
+
+    id: str
+    time: float
+    bundle: str
+    task_id: int | None
+    input: bytes
+    output: bytes
+
+
+@frozen(kw_only=True)
+class Feedback:
+    """What became known of an answer: its label (a class's name, or numbers), or its reward.
+
+    Args:
+        id: of the answer.
+        time: when it became known, in seconds since 1970.
+        value: a text, a number, or a list of numbers.
+    """
+
+    id: str
+    time: float
+    value: Any
+
+
+@frozen(kw_only=True, eq=False)
+class Page:
+    """Consecutive answers of one bundle.
+
+    Args:
+        numbers: (B,) int64, grow with time over the whole log.
+        times: (B,) float64.
+        signature: of the bundle that answered.
+        task_ids: B of them, or None each.
+        inputs: (B, *shape) by name.
+        outputs: (B, *shape) by name.
+        feedback: B of them, the latest known of each answer, None where there is none yet.
+    """
+
+    numbers: Array
+    times: Array
+    signature: Signature
+    task_ids: list[int | None]
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    feedback: list[Any]
+
+
+def packed(fields: Sequence[Field], arrays: Mapping[str, Array], row: int) -> bytes:
+    """One row of every field, one after the other."""
+    return b"".join(np.ascontiguousarray(arrays[field.name][row], field.dtype).tobytes() for field in fields)
+
+
+def _unpacked(fields: Sequence[Field], blobs: Sequence[bytes]) -> dict[str, Array]:
+    table = np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), -1)
+    made, start = {}, 0
+    for field in fields:
+        width = int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
+        part = np.ascontiguousarray(table[:, start : start + width])
+        made[field.name] = part.view(field.dtype).reshape(len(blobs), *field.shape)
+        start += width
+    return made
+
+
+@define(eq=False)
+class Log:
+    """The log of one deployment; opened by :meth:`open`, by one thread at a time.
+
+    Args:
+        connection: to the file.
+    """
+
+    connection: sqlite3.Connection
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool = False) -> Log:
+        """
+        Args:
+            path: of the file.
+            write: whether to make it where it is missing, and to add to it.
+
+        Raises:
+            BundleError: it is missing, or no log.
+        """
+        if not write and not path.is_file():
+            raise BundleError(f"{path} is not there: nothing was logged yet; serve the bundle with rlcl serve")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = full" if write else "pragma query_only = on")
+            if write:
+                connection.executescript(SCHEMA)
+            connection.execute("select 1 from requests limit 1")
+        except (OSError, sqlite3.Error) as error:
+            raise BundleError(f"{path} cannot be opened as a log: {error}; move it away to begin anew") from error
+        return cls(connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def register(self, digest: str, signature: Signature) -> None:
+        """Notes how the answers of a bundle are to be read; before its first."""
+        row = (digest, json.dumps(signature.to_json()))
+        self.connection.execute("insert or ignore into bundles values (?, ?)", row)
+
+    def write(self, answers: Sequence[Answer], feedback: Sequence[Feedback]) -> list[bool]:
+        """Adds both in one transaction, durable when it returns.
+
+        Returns:
+            Whether each feedback's answer is known; of others nothing is kept.
+        """
+        with self.connection as connection:
+            connection.execute("begin immediate")
+            connection.executemany(
+                "insert into requests (id, time, bundle, task_id, input, output) values (?, ?, ?, ?, ?, ?)",
+                [(a.id, a.time, a.bundle, a.task_id, a.input, a.output) for a in answers],
+            )
+            return [
+                connection.execute(
+                    "insert into feedback (id, time, value) select ?, ?, ? where exists "
+                    "(select 1 from requests where id = ?)",
+                    (f.id, f.time, json.dumps(f.value), f.id),
+                ).rowcount
+                == 1
+                for f in feedback
+            ]
+
+    def pages(self, after: int = 0, rows: int = 1024, *, labelled: bool = False) -> Iterator[Page]:
+        """Answers in the order of their numbers, each with its latest feedback.
+
+        Args:
+            after: the number behind which to begin.
+            rows: of a page, at most.
+            labelled: whether to leave out what has no feedback.
+        """
+        query = (
+            "select number, time, bundle, task_id, input, output, (select value from feedback f where f.id = r.id "
+            "order by f.number desc limit 1) as value from requests r where number > ? "
+            + ("and exists (select 1 from feedback f where f.id = r.id) " if labelled else "")
+            + "order by number limit ?"
+        )
+        while found := self.connection.execute(query, (after, rows)).fetchall():
+            while found:
+                bundle = found[0][2]
+                size = next((i for i, row in enumerate(found) if row[2] != bundle), len(found))
+                yield self._page(bundle, found[:size])
+                after, found = found[size - 1][0], found[size:]
+
+    def _page(self, bundle: str, rows: list[Any]) -> Page:
+        (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
+        signature = Signature.from_json(json.loads(text))
+        numbers, times, _, task_ids, inputs, outputs, values = zip(*rows, strict=True)
+        return Page(
+            numbers=np.array(numbers, np.int64),
+            times=np.array(times),
+            signature=signature,
+            task_ids=list(task_ids),
+            inputs=_unpacked(signature.inputs, inputs),
+            outputs=_unpacked(signature.outputs, outputs),
+            feedback=[None if v is None else json.loads(v) for v in values],
+        )

@@ -1,0 +1,209 @@
+"""What a bundle takes and gives: arrays by name, with their shapes, dtypes and bounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from rlcl.errors import BundleError, Problem
+
+__all__ = ["Field", "Signature"]
+
+Array = np.ndarray[Any, Any]
+DTYPES = ("float32", "uint8", "int8", "int16", "int32", "int64", "bool")
+
+
+@frozen(kw_only=True, eq=False)
+class Field:
+    """One array of a request or of an answer.
+
+    Args:
+        name: of the ONNX graph's input or output.
+        shape: of one row, without the batch.
+        dtype: NumPy's name.
+        low, high: smallest and largest value allowed, a number for all or an array of ``shape``; None for no bound.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    low: float | Array | None = None
+    high: float | Array | None = None
+
+    def rows(self, value: Any, where: str = "") -> Array:
+        """A batch (B, *shape) of the field's dtype out of an array or nested lists.
+
+        Args:
+            value: (B, *shape).
+            where: what stands before the place in messages, the field's name by default.
+
+        Raises:
+            Problem: another shape, a value that is no number, not finite, not whole, or out of bounds; its ``where``
+                is the value's place, for example ``input[3][17]``.
+        """
+        where = where or self.name
+        array = self._array(value, where)
+        if array.shape[1:] != self.shape or array.ndim != len(self.shape) + 1:
+            wanted = ", ".join(["B", *map(str, self.shape)])
+            raise Problem(f"expected the shape ({wanted}), got {array.shape}", where)
+        cast = array.astype(self.dtype, copy=False)
+        if cast is not array and (np.dtype(self.dtype).kind != "f" or array.dtype.kind == "c"):
+            self._refuse(cast != array, array, where, f"expected a value of {self.dtype}")
+        if cast.dtype.kind == "f":
+            self._refuse(~np.isfinite(cast), array, where, "expected a finite number")
+        if self.low is not None:
+            self._refuse(cast < self.low, array, where, f"expected at least {_shown(self.low)}")
+        if self.high is not None:
+            self._refuse(cast > self.high, array, where, f"expected at most {_shown(self.high)}")
+        return cast
+
+    def _array(self, value: Any, where: str) -> Array:
+        if isinstance(value, np.ndarray):
+            array = value
+        else:
+            try:
+                array = np.asarray(value)
+            except (ValueError, OverflowError):
+                raise Problem(_ragged(value, self.shape), where) from None
+        if array.dtype.kind not in "biuf":
+            raise Problem(_no_number(value), where)
+        return array
+
+    def _refuse(self, wrong: Array, array: Array, where: str, message: str) -> None:
+        if wrong.any():
+            place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))
+            raise Problem(f"{message}, got {array[place].item()}", where + "".join(f"[{i}]" for i in place))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        made = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.asdict(self).items()}
+        return {**made, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Field:
+        """
+        Raises:
+            ValueError, TypeError, KeyError: it is not what :meth:`to_json` gives.
+        """
+        if data["dtype"] not in DTYPES:
+            raise ValueError(f"dtype {data['dtype']!r}; allowed: {', '.join(DTYPES)}")
+        shape = tuple(int(n) for n in data["shape"])
+        bounds = (None if data[k] is None else np.asarray(data[k], np.float64) for k in ("low", "high"))
+        low, high = (float(b) if b is not None and b.ndim == 0 else b for b in bounds)
+        return cls(name=str(data["name"]), shape=shape, dtype=data["dtype"], low=low, high=high)
+
+
+def _shown(bound: float | Array) -> str:
+    return f"{bound:g}" if isinstance(bound, float | int) else "the bound at its place"
+
+
+def _no_number(value: Any) -> str:
+    found = value.dtype if isinstance(value, np.ndarray) else _first(value)
+    return f"expected numbers, got {found!r}"
+
+
+def _first(value: Any) -> Any:
+    """The first item, at any depth, that is no number."""
+    if isinstance(value, list | tuple):
+        return next((f for item in value if (f := _first(item)) is not None), None)
+    return None if isinstance(value, int | float) else value
+
+
+def _ragged(value: Any, shape: tuple[int, ...]) -> str:
+    return f"expected nested lists of one length at each depth, each row of the shape {shape}"
+
+
+@frozen(kw_only=True, eq=False)
+class Signature:
+    """What a model takes and gives.
+
+    Args:
+        kind: what it is.
+        inputs: one field named ``input``; of dict observations one a key.
+        outputs: a classifier gives ``class`` () int64 and ``probabilities`` (K,), a regressor ``value`` (K,), an
+            autoencoder ``reconstruction``, ``error`` () (mean squared) and ``code``, a policy ``action``.
+        classes: names of a classifier's classes, by number.
+        tasks: how many tasks it tells apart, 0 where it takes no task id; with it the graph takes ``task_id`` (B,).
+        state: what a recurrent policy hands on from step to step; the graph takes each by its name and gives it as
+            ``NAME.next``.
+    """
+
+    kind: Literal["classifier", "regressor", "autoencoder", "policy"]
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    classes: tuple[str, ...] = ()
+    tasks: int = 0
+    state: tuple[Field, ...] = ()
+
+    def arrays(self, value: Any, task_id: int | None = None) -> dict[str, Array]:
+        """What the graph is fed with for a batch.
+
+        Args:
+            value: (B, *shape), or a mapping of such by name where there are several inputs.
+            task_id: from 0, of the whole batch; given exactly where ``tasks`` is not 0.
+
+        Raises:
+            Problem: see :meth:`Field.rows`; or inputs that are missing, unknown, or of unequal lengths.
+        """
+        named = value if isinstance(value, Mapping) else {self.inputs[0].name: value}
+        wanted = [field.name for field in self.inputs]
+        if set(named) != set(wanted):
+            got = ", ".join(map(str, named)) if isinstance(value, Mapping) else "one array"
+            raise Problem(f"expected {', '.join(wanted)}; got {got}", "input")
+        made = {field.name: field.rows(named[field.name]) for field in self.inputs}
+        rows = {len(array) for array in made.values()}
+        if len(rows) != 1:
+            raise Problem(f"expected as many rows of each input, got {', '.join(map(str, sorted(rows)))}", "input")
+        if (task_id is not None) != bool(self.tasks) or (task_id is not None and not 0 <= task_id < self.tasks):
+            allowed = (
+                f"a whole number from 0 to {self.tasks - 1}" if self.tasks else "none: the model tells no tasks apart"
+            )
+            raise Problem(f"expected {allowed}, got {task_id}", "task_id")
+        if task_id is not None:
+            made["task_id"] = np.full(rows.pop(), task_id, np.int64)
+        return made
+
+    def changes(self, other: Signature) -> list[str]:
+        """How another signature differs, one line each; nothing where a client notices nothing."""
+        ours, theirs = self.to_json(), other.to_json()
+        return [f"{key}: {_brief(ours[key])} becomes {_brief(theirs[key])}" for key in ours if ours[key] != theirs[key]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, the content of ``signature.json``."""
+        fields = {k: [f.to_json() for f in getattr(self, k)] for k in ("inputs", "outputs", "state")}
+        return {"kind": self.kind, **fields, "classes": list(self.classes), "tasks": self.tasks}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Signature:
+        """
+        Raises:
+            ValueError, TypeError, KeyError: it is not what :meth:`to_json` gives.
+        """
+        kind = data["kind"]
+        if kind not in ("classifier", "regressor", "autoencoder", "policy"):
+            raise ValueError(f"kind {kind!r}")
+        inputs, outputs, state = (tuple(map(Field.from_json, data[key])) for key in ("inputs", "outputs", "state"))
+        classes = tuple(map(str, data["classes"]))
+        return cls(kind=kind, inputs=inputs, outputs=outputs, classes=classes, tasks=int(data["tasks"]), state=state)
+
+    @classmethod
+    def read(cls, path: Path) -> Signature:
+        """
+        Raises:
+            BundleError: the file is missing or is no signature.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{path} is no signature: {error}; export the run again") from error
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."

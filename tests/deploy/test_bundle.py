@@ -1,0 +1,179 @@
+"""The files of a bundle: one changed byte is refused, and nothing leads out of the folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlcl.deploy.bundle import SUMS, Bundle, seal
+from rlcl.deploy.deployment import Deployment
+from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.signature import Field, Signature
+from rlcl.errors import BundleError, Problem
+
+PIXELS = Field(name="input", shape=(2,), dtype="float32", low=0.0, high=16.0)
+CLASS = Field(name="class", shape=(), dtype="int64")
+ODDS = Field(name="probabilities", shape=(2,), dtype="float32")
+SIGNATURE = Signature(kind="classifier", inputs=(PIXELS,), outputs=(CLASS, ODDS), classes=("a", "b"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "digits"
+    (path / "more").mkdir(parents=True)
+    (path / "manifest.json").write_text('{"format": 1}')
+    (path / "signature.json").write_text(json.dumps(SIGNATURE.to_json()))
+    (path / "more" / "weights.bin").write_bytes(b"\x01\x02")
+    seal(path)
+    return path
+
+
+def test_a_whole_bundle_opens(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    assert SIGNATURE.to_json() == bundle.signature.to_json()
+    assert 64 == len(bundle.digest)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "signature.json", "more/weights.bin"])
+def test_one_changed_byte_is_refused_by_its_file(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[0] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f"{name} was changed"):
+        Bundle.open(folder)
+
+
+def test_a_missing_file_and_an_unknown_one_are_refused(folder: Path) -> None:
+    (folder / "more" / "extra.py").write_text("")
+    with pytest.raises(BundleError, match=r"extra\.py is not part of the bundle; remove it"):
+        Bundle.open(folder)
+    (folder / "more" / "extra.py").unlink()
+    (folder / "more" / "weights.bin").unlink()
+    with pytest.raises(BundleError, match=r"weights\.bin is missing"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("name", ["../other.txt", "/etc/hostname"])
+def test_a_list_that_leads_out_of_the_folder_is_refused(folder: Path, name: str) -> None:
+    with (folder / SUMS).open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(BundleError, match="lies outside of the bundle"):
+        Bundle.open(folder)
+
+
+def test_a_link_is_refused(folder: Path) -> None:
+    (folder / "link").symlink_to("/etc/hostname")
+    with pytest.raises(BundleError, match="is a link"):
+        Bundle.open(folder)
+
+
+def test_a_format_of_the_future_and_no_bundle_are_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "manifest.json").write_text('{"format": 2}')
+    seal(folder)
+    with pytest.raises(BundleError, match="is of format 2, and this rlcl reads 1"):
+        Bundle.open(folder)
+    with pytest.raises(BundleError, match="is no bundle"):
+        Bundle.open(tmp_path)
+
+
+def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> None:
+    with pytest.raises(BundleError, match="has no update part"):
+        _ = Bundle.open(folder).update
+    (folder / "update").mkdir()
+    (folder / "update" / "memory.bin").write_bytes(b"\x00")
+    seal(folder / "update")
+    assert folder / "update" == Bundle.open(folder).update
+    (folder / "update" / "memory.bin").write_bytes(b"\x01")
+    bundle = Bundle.open(folder)  # serving does not read it
+    with pytest.raises(BundleError, match=r"memory\.bin was changed"):
+        _ = bundle.update
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[1.0, 2.0], [3.0, float("nan")]], r"input\[1\]\[1\]: expected a finite number, got nan"),
+        ([[1.0, -1.0]], r"input\[0\]\[1\]: expected at least 0, got -1\.0"),
+        ([[1.0, 17.0]], r"input\[0\]\[1\]: expected at most 16, got 17\.0"),
+        ([[1.0, 2.0, 3.0]], r"input: expected the shape \(B, 2\), got \(1, 3\)"),
+        ([1.0, 2.0], r"input: expected the shape \(B, 2\), got \(2,\)"),
+        ([[1.0, 2.0], [3.0]], "input: expected nested lists of one length"),
+        ([["x", 2.0]], "input: expected numbers, got 'x'"),
+        ([[None, 2.0]], "input: expected numbers"),
+        ({"other": [[1.0, 2.0]]}, "input: expected input; got other"),
+    ],
+)
+def test_bad_inputs_are_refused_by_their_place(value: object, message: str) -> None:
+    with pytest.raises(Problem, match=message):
+        SIGNATURE.arrays(value)
+
+
+@pytest.mark.parametrize(("task_id", "tasks"), [(0, 0), (None, 3), (3, 3), (-1, 3)])
+def test_a_task_id_is_given_exactly_where_it_is_taken(task_id: int | None, tasks: int) -> None:
+    signature = Signature(kind="classifier", inputs=(PIXELS,), outputs=(CLASS,), tasks=tasks)
+    with pytest.raises(Problem, match="task_id: expected"):
+        signature.arrays([[1.0, 2.0]], task_id)
+
+
+def test_whole_numbers_must_be_whole() -> None:
+    field = Field(name="input", shape=(), dtype="uint8")
+    assert np.array([1, 255], np.uint8).tolist() == field.rows([1, 255.0]).tolist()
+    for wrong in (256, -1, 0.5):
+        with pytest.raises(Problem, match=r"input\[1\]: expected a value of uint8"):
+            field.rows([0, wrong])
+
+
+def answer(id: str, inputs: list[float], label: int) -> Answer:
+    arrays = {"input": np.array([inputs]), "class": np.array([label]), "probabilities": np.array([[0.25, 0.75]])}
+    return Answer(
+        id=id,
+        time=1.0,
+        bundle="d",
+        task_id=None,
+        input=packed(SIGNATURE.inputs, arrays, 0),
+        output=packed(SIGNATURE.outputs, arrays, 0),
+    )
+
+
+def test_a_log_gives_back_what_was_written_with_the_latest_feedback(tmp_path: Path) -> None:
+    log = Log.open(tmp_path / "log.sqlite", write=True)
+    log.register("d", SIGNATURE)
+    known = log.write(
+        [answer("p", [1.0, 2.0], 0), answer("q", [3.0, 4.0], 1)],
+        [Feedback(id="q", time=2.0, value="a"), Feedback(id="z", time=2.0, value="a")],
+    )
+    log.write([], [Feedback(id="q", time=3.0, value="b")])
+    assert [True, False] == known
+    (page,) = Log.open(tmp_path / "log.sqlite").pages()
+    assert [[1.0, 2.0], [3.0, 4.0]] == page.inputs["input"].tolist()
+    assert [0, 1] == page.outputs["class"].tolist()
+    assert [[0.25, 0.75], [0.25, 0.75]] == page.outputs["probabilities"].tolist()
+    assert [None, "b"] == page.feedback
+    pages = list(Log.open(tmp_path / "log.sqlite").pages(rows=1))
+    assert [1, 2] == [int(p.numbers[0]) for p in pages]
+    (page,) = log.pages(labelled=True)
+    assert [2] == page.numbers.tolist()
+
+
+def test_the_alias_names_what_answers_and_what_did_before(folder: Path) -> None:
+    deployment = Deployment(folder)
+    assert folder == deployment.current().path
+    deployment.point(["0001", "."])
+    assert folder.with_name("digits.live") / "candidates" / "0001" == deployment.place(deployment.names()[0])
+    deployment.alias.write_text('{"current": "../../etc", "before": []}')
+    with pytest.raises(BundleError, match="is damaged"):
+        deployment.names()
+
+
+def test_every_line_of_the_audit_names_the_one_before(folder: Path) -> None:
+    import hashlib
+
+    deployment = Deployment(folder)
+    deployment.audit("promote", {"candidate": "0001"})
+    deployment.audit("rollback", {})
+    first, second = (deployment.folder / "audit.jsonl").read_bytes().splitlines()
+    assert json.loads(first)["before"] is None
+    assert hashlib.sha256(first).hexdigest() == json.loads(second)["before"]
