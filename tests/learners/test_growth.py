@@ -16,7 +16,7 @@ from rlcl.launch.build import make_trainer
 from rlcl.learners.growth import grown
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.training.trainer import Trainer
+from rlcl.training.trainer import Trainer, visible
 from rlcl.types import Budget
 
 
@@ -78,7 +78,7 @@ def test_a_grown_learner_answers_as_before_and_learns_on(name: str, optimizer: s
         assert torch.equal(module.module(encoded), learner.module(encoded)[:, :3])
     last = names[-1]
     assert torch.equal(fresh[last][3:], learner.module.state_dict()[last][3:])
-    experience = attrs.evolve(large.stream[0], index=1)
+    experience = attrs.evolve(visible(large.stream)[0], index=1)
     assert list(learner.learn(experience))  # goes on: moments, anchors and memories fit
     new = experience.train.labels >= 3
     predicted = learner.predict(experience.train.inputs[new])[0]
