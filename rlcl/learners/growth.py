@@ -21,7 +21,8 @@ def grown(
 
     Weights that there were keep their values, and new ones begin as a fresh learner's. What goes with a weight by its
     name (anchors, importances, a teacher's weights) or by its place in the optimizer (moments) is 0 for new ones. Of
-    the outputs that a memory has stored, those of new classes are the least of each example's: it was none of them.
+    the outputs that a memory has stored, those of new classes are the least of each example's: it was none of them. New
+    classes belong to no head that there was.
 
     Args:
         state: of the learner so far; see :meth:`rlcl.learners.gradient.GradientLearner.state_dict`.
@@ -72,6 +73,8 @@ class _Growth:
         if key == "outputs" and tensor.ndim == 2 and tensor.shape[1] == self.old:
             least = tensor.min(1, keepdim=True).values
             return torch.cat([tensor, least.expand(-1, self.new - self.old)], 1)
+        if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
+            return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
         if key in self.before and tensor.shape == self.before[key].shape:
             return _padded(tensor, torch.zeros(self.after[key].shape, dtype=tensor.dtype))
         return tensor
