@@ -75,8 +75,9 @@ class _Growth:
             return torch.cat([tensor, least.expand(-1, self.new - self.old)], 1)
         if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
             return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
-        if key in self.before and tensor.shape == self.before[key].shape:
-            return _padded(tensor, torch.zeros(self.after[key].shape, dtype=tensor.dtype))
+        name = key.removeprefix("module.") if isinstance(key, str) else key  # of a module around the network
+        if name in self.before and tensor.shape == self.before[name].shape:
+            return _padded(tensor, torch.zeros(self.after[name].shape, dtype=tensor.dtype))
         return tensor
 
     def _optimizer(self, state: Mapping[str, Any]) -> dict[str, Any]:
