@@ -22,6 +22,8 @@ from rlcl.deploy.exporting.graphs import Graph, array_graph
 from rlcl.deploy.exporting.held_out import Reference, array_reference
 from rlcl.deploy.exporting.lineage import lineage
 from rlcl.deploy.exporting.parity import answers, check_parity
+from rlcl.deploy.exporting.played import observed, played
+from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError, RunFolderError
@@ -71,12 +73,13 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
     if target.exists():
         raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
     restored = restore(run)
-    graph, fields = _graph(restored.trainer)
-    reference = _reference(restored.trainer, graph, fields)
+    graph, fields, references = _prepared(restored.trainer)
+    reference = references[0]
     signature = _signature(graph, fields, reference, restored.trainer)
     written = _written(graph, signature, reference)
-    found = answers(written, reference.arrays())
-    parity = check_parity(graph, found, reference)
+    every = [answers(written, each.arrays()) for each in references]
+    parity = check_parity(graph, every, references)
+    found = every[0]
     manifest = lineage(run, restored, parity)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -95,15 +98,18 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
     return Exported(target, signature, manifest)
 
 
-def _graph(trainer: Trainer) -> tuple[Graph, tuple[Field, ...]]:
-    sources = [e.train for e in trainer.stream]
-    return array_graph(trainer.learner, trainer.stream), (
-        array_field(s for s in sources if not isinstance(s, Environment)),
-    )
-
-
-def _reference(trainer: Trainer, graph: Graph, fields: tuple[Field, ...]) -> Reference:
-    return array_reference(trainer, graph.tasks, fields[0].dtype)
+def _prepared(trainer: Trainer) -> tuple[Graph, tuple[Field, ...], list[Reference]]:
+    """The graph, its inputs, and what it is checked on: first what is kept for monitoring."""
+    stream = trainer.stream
+    if stream.spec.kind != "environment":
+        graph = array_graph(trainer.learner, stream)
+        sources = [experience.train for experience in stream]
+        field = array_field(source for source in sources if not isinstance(source, Environment))
+        return graph, (field,), [array_reference(trainer, graph.tasks, field.dtype)]
+    how = observed(trainer)
+    names = tuple(field.name for field in how.fields)
+    graph = policy_graph(trainer.learner, how.actions, names, how.space if how.flat else None)
+    return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
 
 
 def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
