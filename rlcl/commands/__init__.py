@@ -40,6 +40,7 @@ for verb in (
     "report",
     "watch",
     "export",
+    "update",
     "reproduce",
     "schema",
 ):

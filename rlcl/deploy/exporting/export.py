@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from rlcl.deploy.exporting.played import observed, played
 from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.updating.growing import save_added
+from rlcl.deploy.updating.incoming import Incoming
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
@@ -35,7 +37,7 @@ from rlcl.tracking.runs import Run
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export", "write_bundle"]
 
 Array = np.ndarray[Any, Any]
 
@@ -73,24 +75,52 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
     if target.exists():
         raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
     restored = restore(run)
+
+    def described(signature: Signature, parity: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        manifest = lineage(run, restored, parity)
+        return manifest, model_card(run, restored, signature, manifest)
+
+    return write_bundle(restored, target, described, update=update)
+
+
+def write_bundle(
+    restored: Restored,
+    target: Path,
+    described: Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]],
+    *,
+    update: bool = True,
+    added: Sequence[Incoming] = (),
+) -> Exported:
+    """Writes a learner as a bundle: under another name first, and only if its graph answers as it does.
+
+    Args:
+        restored: the learner, and what it learned.
+        target: the bundle's folder, which must not be there.
+        described: makes the manifest and the model card of the signature and what the check of parity found.
+        update: whether what updating alone needs is part of it.
+        added: what updates have learned since the run, which the next one is judged on.
+
+    Raises:
+        BundleError: the ONNX graph does not answer as the learner does.
+        UnsupportedError: the learner, an encoder or a network cannot be exported.
+    """
     graph, fields, references = _prepared(restored.trainer)
     reference = references[0]
     signature = _signature(graph, fields, reference, restored.trainer)
     written = _written(graph, signature, reference)
     every = [answers(written, each.arrays()) for each in references]
     parity = check_parity(graph, every, references)
-    found = every[0]
-    manifest = lineage(run, restored, parity)
+    manifest, card = described(signature, parity)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             temporary.mkdir(parents=True)
             _write(temporary, restored, graph, signature, written)
-            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, found)))
+            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, every[0])))
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-            (temporary / "MODEL_CARD.md").write_text(model_card(run, restored, signature, manifest))
+            (temporary / "MODEL_CARD.md").write_text(card)
             if update:
-                _write_update(temporary, restored)
+                _write_update(temporary, restored, added)
             seal(temporary)
             temporary.rename(target)
         finally:
@@ -157,9 +187,10 @@ def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _write_update(folder: Path, restored: Restored) -> None:
+def _write_update(folder: Path, restored: Restored, added: Sequence[Incoming]) -> None:
     """The learner's state as a checkpoint holds it, under checksums of its own."""
     written = checkpoint.save(folder / ".state", 0, restored.state)
     written.rename(folder / UPDATE)
     (folder / ".state").rmdir()
+    save_added(folder / UPDATE, added)
     seal(folder / UPDATE)
