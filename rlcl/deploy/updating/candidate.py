@@ -99,7 +99,7 @@ def _learn(trainer: Trainer, experience: Experience, console: Console) -> None:
     try:
         for event in learner.learn(experience):
             if event is not None:
-                progress.write(event)
+                progress.write(attrs.evolve(event, step=event.step - start))
             progress.step(learner.position.step - start, 0)
     finally:
         progress.close()
