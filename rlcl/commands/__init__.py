@@ -30,19 +30,20 @@ app = typer.Typer(
 )
 
 for verb in (
-    "run",
-    "check",
     "init",
     "list",
+    "check",
+    "profile",
+    "run",
     "runs",
     "bench",
     "compare",
     "report",
     "watch",
-    "export",
-    "update",
     "reproduce",
     "schema",
+    "export",
+    "update",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 
