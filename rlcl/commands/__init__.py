@@ -40,6 +40,8 @@ for verb in (
     "report",
     "watch",
     "export",
+    "predict",
+    "forget",
     "reproduce",
     "schema",
 ):

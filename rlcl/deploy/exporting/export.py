@@ -26,13 +26,13 @@ from rlcl.deploy.exporting.played import observed, played
 from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.update_part import write_part
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
 from rlcl.state import flatten
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
-from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 
 __all__ = ["Exported", "export"]
@@ -90,7 +90,7 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
             (temporary / "MODEL_CARD.md").write_text(model_card(run, restored, signature, manifest))
             if update:
-                _write_update(temporary, restored)
+                write_part(temporary / UPDATE, restored.state)
             seal(temporary)
             temporary.rename(target)
         finally:
@@ -155,11 +155,3 @@ def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array
     own = {f"output.{name}": array for name, array in found.items()}
     arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _write_update(folder: Path, restored: Restored) -> None:
-    """The learner's state as a checkpoint holds it, under checksums of its own."""
-    written = checkpoint.save(folder / ".state", 0, restored.state)
-    written.rename(folder / UPDATE)
-    (folder / ".state").rmdir()
-    seal(folder / UPDATE)

@@ -52,7 +52,7 @@ class Observed:
     def seen(self, observation: Any) -> Any:
         """What the learner is given, in a batch of one."""
         if self.flat:
-            return gym.spaces.flatten(self.space, observation)[None]
+            return np.asarray(gym.spaces.flatten(self.space, observation))[None]
         if isinstance(observation, Mapping):
             return {key: np.asarray(value)[None] for key, value in observation.items()}
         return np.asarray(observation)[None]
