@@ -88,7 +88,8 @@ RUNS = {
     "budget: {updates: 5}",
     "ppo": f"{POLES}\nencoder: {{type: running_norm}}\nlearner: {{type: ppo, n_steps: 16, epochs: 1}}\n"
     "budget: {env_steps: 128}",
-    "continuous": f"{PENDULUM}\nlearner: {{type: ppo, n_steps: 16, epochs: 1, shared: true}}\nbudget: {{env_steps: 64}}",
+    "continuous": f"{PENDULUM}\nlearner: {{type: ppo, n_steps: 16, epochs: 1, shared: true}}\n"
+    "budget: {env_steps: 64}",
     "recurrent": f"{CARTPOLE}\nlearner: {{type: ppo, n_steps: 16, epochs: 1, recurrent: {{size: 8}}}}\n"
     "budget: {env_steps: 128}",
     "dqn": f"{CARTPOLE}\nencoder: [{{type: frame_stack, frames: 3}}, {{type: standardize}}]\n"
@@ -103,13 +104,15 @@ RUNS = {
     "budget: {env_steps: 40}",
     "sb3_sac": f"{PENDULUM}\nlearner: {{type: sb3, algorithm: SAC, options: {{learning_starts: 20, policy_kwargs: "
     "{net_arch: [16]}}}\nbudget: {env_steps: 24}",
-    "sb3_a2c": f"{PENDULUM}\nlearner: {{type: sb3, algorithm: A2C, options: {{n_steps: 8}}}}\nbudget: {{env_steps: 32}}",
+    "sb3_a2c": f"{PENDULUM}\nlearner: {{type: sb3, algorithm: A2C, options: {{n_steps: 8}}}}\n"
+    "budget: {env_steps: 32}",
     "sb3_camera": f"{PUZZLES.replace('{env}', 'Camera')}\n"
     "learner: {{type: sb3, algorithm: PPO, options: {{n_steps: 16, batch_size: 16, n_epochs: 1}}}}\n"
     "budget: {{env_steps: 16}}",
     "sb3_picture": f"{PUZZLES.replace('{env}', 'Picture')}\n"
     "encoder: [{{type: grey_scale, resize: 36}}, {{type: frame_stack, frames: 2}}]\n"
-    "learner: {{type: sb3, algorithm: DQN, options: {{learning_starts: 5, buffer_size: 50}}}}\nbudget: {{env_steps: 16}}",
+    "learner: {{type: sb3, algorithm: DQN, options: {{learning_starts: 5, buffer_size: 50}}}}\n"
+    "budget: {{env_steps: 16}}",
 }
 
 

@@ -251,7 +251,10 @@ REFUSED = {
     "nearest": ("learner: {type: nearest_mean}\nbudget: {epochs: 1}", "nearest_mean cannot be exported: .* no network"),
     "icarl": ("learner: {type: icarl, capacity: 20}\nbudget: {updates: 3}", "icarl cannot be exported: .* exemplars"),
     "clusters": ("learner: {type: kmeans}\nbudget: {epochs: 1}", "kmeans cannot be exported: a cluster"),
-    "views": ("learner: {type: simsiam}\nbudget: {updates: 2}", "simsiam cannot be exported: a representation alone"),
+    "views": (
+        "learner: {type: simsiam, augment: [{type: noise}]}\nbudget: {updates: 2}",
+        "simsiam cannot be exported: a representation alone",
+    ),
 }
 
 
