@@ -43,7 +43,9 @@ for verb in (
     "reproduce",
     "schema",
     "export",
+    "predict",
     "update",
+    "forget",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 
