@@ -102,8 +102,11 @@ class Judgement:
 
 
 def amount(value: float) -> str:
-    """Four digits, or all of a large whole number: ``0.8629``, ``85,002``."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """As much of a value as a person reads: ``0.863``, ``43.7``, ``85,002``, ``0.0021``."""
+    size = abs(value)
+    whole = size >= 1000 or (size >= 10 and size == int(size))
+    form = ",.0f" if whole else ".1f" if size >= 10 else ".3f" if size >= 0.01 or not size else ".2g"
+    return format(value, form)
 
 
 @frozen

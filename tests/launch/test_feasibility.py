@@ -104,7 +104,7 @@ def test_constraints_beside_the_estimate() -> None:
         ("objective.constraints.parameters", "parameters <= 100", "fault"),
         ("objective.constraints.latency_ms", "latency_ms <= 0.4", "fault"),
     ] == [(f.where, f.condition, f.level) for f in told]
-    assert "about 1.5 foreseen; shorten budget or evaluate less, or allow more" == told[0].told
+    assert "about 1.500 foreseen; shorten budget or evaluate less, or allow more" == told[0].told
     assert "about 610 foreseen" in told[2].told  # 64 * 8 + 8, and 8 * 10 + 10
 
 

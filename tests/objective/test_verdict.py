@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlcl.objective import Constraints, Judgement, Objective, Result, Verdict, stated, verdict
+from rlcl.objective import Constraints, Judgement, Objective, Result, Verdict, amount, stated, verdict
 from rlcl.types import Record
 
 # 0.9 in the mean; Student's t at 97.5 % with two degrees of freedom is 4.30265, and the spread is 0.1.
@@ -96,7 +96,7 @@ def test_a_verdict_is_text_and_json() -> None:
     asked = Objective(success=("accuracy.average >= 0.9",), constraints=Constraints(parameters=100_000))
     found = verdict(asked, [Result({"accuracy.average": 0.95}, {}, {"parameters": 85_002.0})])
     assert (
-        "objective met (1 seed)\n- met: accuracy.average >= 0.9 (0.95)\n- met: parameters <= 100,000 (85,002)"
+        "objective met (1 seed)\n- met: accuracy.average >= 0.9 (0.950)\n- met: parameters <= 100,000 (85,002)"
     ) == str(found)
     written = json.loads(json.dumps(found.as_json, allow_nan=False))
     assert ("met", 1) == (written["said"], written["seeds"])
@@ -111,3 +111,11 @@ def test_what_a_config_states_is_read_again() -> None:
     assert (
         Objective() == stated({}) == stated({"objective": {"success": "x", "what": 1}}) == stated({"objective": None})
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.000"), (0.0021, "0.0021"), (0.95, "0.950"), (43.71, "43.7"), (610, "610"), (85002, "85,002")],
+)
+def test_amounts(value: float, text: str) -> None:
+    assert text == amount(value)
