@@ -38,7 +38,7 @@ def serve(
     ] = 0.0,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more get a 503.")] = 1024,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request; more get a 413.")] = 4 << 20,
-    max_rows: Annotated[int, typer.Option(min=1, help="Inputs of a request; more get a 413.")] = 1024,
+    max_rows: Annotated[int, typer.Option(min=1, help="Inputs of a request; more get a 422.")] = 1024,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for a request's body, and for its answer.")] = 10.0,
     drain: Annotated[float, typer.Option(min=1, help="Seconds to answer what is under way when told to end.")] = 10.0,
 ) -> None:
@@ -74,10 +74,10 @@ def serve(
         from rlcl.deploy.serving.service import Service
     except ImportError as error:
         raise UnsupportedError(f"serving needs {error.name}; install it with pip install 'rlcl[serve]'") from error
-    listening = listen(settings)
-    service = Service(Deployment(bundle) if live is None else Deployment(bundle, live), settings)
-    address, number = listening.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    typer.echo(f"serving {bundle} ({service.served.digest[:12]}) on http://{shown}:{number}")
-    if not serve(service, listening):
-        raise typer.Exit(1)
+    with listen(settings) as listening:
+        service = Service(Deployment(bundle) if live is None else Deployment(bundle, live), settings)
+        address, number = listening.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        line = f"serving {bundle} ({service.served.digest[:12]}) on http://{shown}:{number}"
+        if not serve(service, listening, lambda: typer.echo(line)):
+            raise typer.Exit(1)

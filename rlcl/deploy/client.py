@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +35,7 @@ class ClientError(Exception):
 
 
 class Client:
-    """One server; each thread has a connection of its own, which is kept open.
+    """One server, for any number of threads; connections are kept open.
 
     Args:
         url: of the server, for example ``http://127.0.0.1:8000``.
@@ -62,7 +61,13 @@ class Client:
         self._headers = {"Content-Type": "application/json"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def predict(self, inputs: Any, task_id: int | None = None) -> dict[str, Any]:
         """Asks for predictions.
@@ -133,10 +138,9 @@ class Client:
         return status == 200 and bool(answer["ready"])
 
     def close(self) -> None:
-        """Closes this thread's connection."""
-        connection = self._local.__dict__.pop("connection", None)
-        if connection is not None:
-            connection.close()
+        """Closes the connections that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _post(self, path: str, body: dict[str, Any], task_id: int | None) -> dict[str, Any]:
         return self._asked("POST", path, body if task_id is None else {**body, "task_id": task_id})
@@ -162,17 +166,19 @@ class Client:
         raise failure
 
     def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any], float]:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._kind(*self._address, timeout=self.timeout)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._kind(*self._address, timeout=self.timeout)
         try:
             connection.request(method, self._prefix + path, body, self._headers)
             response = connection.getresponse()
             text = response.read()
             wait = response.getheader("Retry-After") or "0"
         except (OSError, http.client.HTTPException):
-            self.close()
+            connection.close()
             raise
+        self._idle.append(connection)
         try:
             answer = json.loads(text)
         except ValueError:

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-import rlcl
 from rlcl.deploy.serving.limits import Endpoint, Gate
 from rlcl.deploy.serving.openapi import describe
 from rlcl.deploy.serving.page import page
@@ -33,7 +32,7 @@ def make_app(service: Service) -> Any:
     Args:
         service: that answers.
     """
-    app = FastAPI(title="rlcl serve", version=rlcl.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="rlcl serve", docs_url=None, redoc_url=None, openapi_url=None)
     settings = service.settings
     endpoint = partial(Endpoint, max_body=settings.max_body, timeout=settings.timeout, metrics=service.metrics)
     asked = {"/predict": service.predict, "/act": service.act, "/feedback": service.feedback}

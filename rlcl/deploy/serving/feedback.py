@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from rlcl.deploy.log import Feedback
-from rlcl.deploy.serving.refused import Refused, invalid
+from rlcl.deploy.serving.refused import invalid
 from rlcl.deploy.signature import Field, Misplaced, Signature
 
 __all__ = ["KEYS", "LONGEST", "read_feedback"]
@@ -35,7 +35,7 @@ def read_feedback(signature: Signature, request: Any, max_rows: int) -> list[Fee
     if not items:
         raise invalid("expected at least one")
     if len(items) > max_rows:
-        raise Refused(413, "too_many_rows", f"expected feedback of at most {max_rows} a request; send it in several")
+        raise invalid(f"expected at most {max_rows} a request; send them in several")
     now = time.time()
     return [_item(signature, item, [] if single else [i], now) for i, item in enumerate(items)]
 

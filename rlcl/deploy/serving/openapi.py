@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import rlcl
 from rlcl.deploy.serving.feedback import KEYS, LONGEST
 from rlcl.deploy.serving.served import Served
 from rlcl.deploy.serving.settings import Settings
@@ -57,7 +56,7 @@ def describe(served: Served, settings: Settings) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": f"rlcl serve: {served.model.bundle.path.name}",
-            "version": rlcl.__version__,
+            "version": served.digest[:12],
             "description": f"A {served.signature.kind}, bundle {served.digest}.",
         },
         "paths": paths,
@@ -82,7 +81,7 @@ def _post(operation: str, summary: str, body: Schema, example: Any, answer: Sche
         "200": answer,
         "404": _json("not of this bundle", {"anyOf": [DETAIL, problem]}),
         "408": _json("the body did not arrive in time", DETAIL),
-        "413": _json(f"more than {settings.max_body:,} bytes, or {settings.max_rows:,} rows", DETAIL),
+        "413": _json(f"more than {settings.max_body:,} bytes", DETAIL),
         "415": _json("another Content-Type than application/json", DETAIL),
         "422": _json("what is wrong, and where", problem),
         "503": _json("too many wait, or it took too long; see Retry-After", DETAIL),

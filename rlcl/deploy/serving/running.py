@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -38,23 +39,24 @@ def listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def serve(service: Service, listening: socket.socket) -> bool:
+def serve(service: Service, listening: socket.socket, started: Callable[[], None]) -> bool:
     """Answers until SIGTERM or SIGINT, then answers what is under way and writes the log.
 
     Args:
         service: that answers.
         listening: of :func:`listen`.
+        started: called once, when requests are answered from now on.
 
     Returns:
         Whether all that was answered is in the log.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(service, listening))
+        runner.run(_serve(service, listening, started))
     service.batcher.close()
     return service.writer.close(service.settings.drain)
 
 
-async def _serve(service: Service, listening: socket.socket) -> None:
+async def _serve(service: Service, listening: socket.socket, started: Callable[[], None]) -> None:
     app = make_app(service)
     config = uvicorn.Config(
         app,
@@ -74,6 +76,7 @@ async def _serve(service: Service, listening: socket.socket) -> None:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     work = [asyncio.create_task(each) for each in (service.batcher.work(), service.watcher.watch())]
     watch = asyncio.create_task(_tell_of_the_end(server, service))
+    started()
     await server.serve(sockets=[listening])
     for task in (*work, watch):
         task.cancel()

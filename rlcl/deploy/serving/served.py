@@ -13,7 +13,7 @@ from attrs import define, field
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.model import Model
-from rlcl.deploy.serving.refused import Refused, invalid
+from rlcl.deploy.serving.refused import invalid
 from rlcl.deploy.signature import Field, Misplaced, Signature
 from rlcl.errors import BundleError
 
@@ -153,7 +153,7 @@ def _check_rows(value: Any, key: str, most: int) -> None:
     if not lists or not all(isinstance(rows, list) and rows for rows in lists):
         raise invalid("expected a list of at least one", [key], None if isinstance(value, list | dict) else value)
     if max(map(len, lists)) > most:
-        raise Refused(413, "too_many_rows", f"expected at most {most} {key} a request; send them in several")
+        raise invalid(f"expected at most {most} a request; send them in several", [key])
 
 
 def _tried(model: Model, rows: int) -> float:
