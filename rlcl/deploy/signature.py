@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -68,7 +69,9 @@ class Field:
         array = self._array(value)
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is refused below
             cast = array.astype(self.dtype, copy=False)
-        if cast.dtype.kind != "f" or array.dtype.kind == "c":
+        if cast.dtype.kind == "f" and self._bounded(cast):
+            return cast
+        if cast.dtype.kind != "f":
             self._refuse(cast != array, array, f"expected a value of {self.dtype}")
         else:
             self._refuse(~np.isfinite(cast), array, "expected a finite number")
@@ -77,6 +80,18 @@ class Field:
         if self.high is not None:
             self._refuse(cast > _bound(self.high, cast), array, f"expected at most {_shown(self.high)}")
         return cast
+
+    def _bounded(self, array: Array) -> bool:
+        """Whether all is well, at the price of two passes; where this is not sure, the place is looked for.
+
+        Comparisons with NaN are false, so that it is found too.
+        """
+        if isinstance(self.low, np.ndarray) or isinstance(self.high, np.ndarray) or not array.size:
+            return False
+        least, most = float(np.minimum.reduce(array, None)), float(np.maximum.reduce(array, None))
+        low = -math.inf if self.low is None else float(array.dtype.type(self.low))
+        high = math.inf if self.high is None else float(array.dtype.type(self.high))
+        return -math.inf < least >= low and math.inf > most <= high
 
     def _array(self, value: Any) -> Array:
         if isinstance(value, list | tuple):
@@ -97,6 +112,8 @@ class Field:
                 if any(length != size for length in set(map(len, flat))):
                     raise TypeError
                 flat = list(chain.from_iterable(flat))
+            if self.dtype != "bool" and bool in set(map(type, flat)):
+                raise TypeError
             numbers = np.frombuffer(array("d", flat))
         except (TypeError, ValueError, OverflowError):
             raise self._fault(value) from None
@@ -108,7 +125,7 @@ class Field:
         for index, item in enumerate(value):
             here = (*place, index)
             if not sizes:
-                if not _is_number(item):
+                if not _is_number(item) or (isinstance(item, bool) and self.dtype != "bool"):
                     return Misplaced(f"expected a number, got {_said(item)}", self.name, here, item)
             elif not isinstance(item, list | tuple | np.ndarray) or len(item) != sizes[0]:
                 return Misplaced(f"expected a list of {sizes[0]}, got {_said(item)}", self.name, here, item)

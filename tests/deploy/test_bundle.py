@@ -106,6 +106,7 @@ def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> 
         ([["1", 2.0]], r'input\[0\]\[0\]: expected a number, got "1"'),
         ([[1.0, None]], r"input\[0\]\[1\]: expected a number, got null"),
         ([[1.0, 10**400]], r"input\[0\]\[1\]: expected a number, got 1000"),
+        ([[1.0, True]], r"input\[0\]\[1\]: expected a number, got true"),
         ([[1.0, {}]], r"input\[0\]\[1\]: expected a number, got \{\}"),
         (np.ones((1, 3)), r"input: expected the shape \(B, 2\), got \(1, 3\)"),
         (np.array([["a", "b"]]), "input: expected numbers, got <U1"),

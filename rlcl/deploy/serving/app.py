@@ -26,9 +26,6 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def make_app(service: Service) -> Any:
     """An ASGI application: FastAPI behind the gate.
 
-    What is asked often (predictions, feedback) are plain routes of it, since FastAPI's own treatment of a request takes
-    longer than all the rest of the answer.
-
     Args:
         service: that answers.
     """
@@ -36,7 +33,8 @@ def make_app(service: Service) -> Any:
     settings = service.settings
     endpoint = partial(Endpoint, max_body=settings.max_body, timeout=settings.timeout, metrics=service.metrics)
     asked = {"/predict": service.predict, "/act": service.act, "/feedback": service.feedback}
-    app.router.routes += [Route(path, endpoint(answer), methods=["POST"]) for path, answer in asked.items()]
+    often = {path: endpoint(answer) for path, answer in asked.items()}
+    app.router.routes += [Route(path, each, methods=["POST"]) for path, each in often.items()]
     told = {
         "/health": _health,
         "/ready": _ready,
@@ -48,7 +46,7 @@ def make_app(service: Service) -> Any:
     for path, answer in told.items():
         app.add_api_route(path, _bound(answer, service), methods=["GET"], include_in_schema=False)
     app.openapi = partial(_description, service)  # type: ignore[method-assign]
-    return Gate(app, settings.token, service.metrics, frozenset((*asked, *told)))
+    return Gate(app, often, settings.token, service.metrics, frozenset((*asked, *told)))
 
 
 def _bound(answer: Any, service: Service) -> Any:

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,9 +63,9 @@ def test_no_request_is_an_error_of_the_server(server: Served) -> None:
 
 
 @pytest.mark.timeout(200)
-def test_schemathesis_finds_nothing(server: Served) -> None:
+def test_schemathesis_finds_nothing(server: Served, tmp_path: Path) -> None:
     """In a process of its own, for it warns of much."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--seed", "0"]
     options = ["--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--no-color"]
-    done = subprocess.run([*command, *options], check=False, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert 0 == done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
