@@ -44,7 +44,10 @@ for verb in (
     "schema",
     "export",
     "predict",
+    "serve",
     "update",
+    "promote",
+    "rollback",
     "forget",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)

@@ -32,6 +32,7 @@ class Model:
     bundle: Bundle
     threads: int = 1
     _session: Any = field(init=False)
+    _names: list[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         import onnxruntime
@@ -44,6 +45,7 @@ class Model:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common class of its errors
             raise BundleError(f"{graph} does not load: {str(error).splitlines()[0]}; export the run again") from error
+        self._names = [output.name for output in self._session.get_outputs()]
 
     @property
     def signature(self) -> Signature:
@@ -51,8 +53,7 @@ class Model:
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name for the arrays of :meth:`Signature.arrays` (and the state's); checks nothing."""
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(None, dict(arrays)), strict=True))
+        return dict(zip(self._names, self._session.run(None, dict(arrays)), strict=True))
 
     def outputs(self, x: Any, task_id: int | None = None) -> dict[str, Array]:
         """All outputs by name, see :attr:`Signature.outputs`.
