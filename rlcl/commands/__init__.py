@@ -29,7 +29,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in ("run", "check", "init", "list", "runs", "bench", "compare", "report", "watch", "reproduce", "schema", "monitor"):
+for verb in (
+    "run",
+    "check",
+    "init",
+    "list",
+    "runs",
+    "bench",
+    "compare",
+    "report",
+    "watch",
+    "export",
+    "monitor",
+    "reproduce",
+    "schema",
+):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 
 

@@ -32,7 +32,7 @@ class Model:
     bundle: Bundle
     threads: int = 1
     _session: Any = field(init=False)
-    _names: tuple[str, ...] = field(init=False)
+    _names: list[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         import onnxruntime
@@ -45,12 +45,11 @@ class Model:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common class of its errors
             raise BundleError(f"{graph} does not load: {str(error).splitlines()[0]}; export the run again") from error
-
         given = {output.name for output in self._session.get_outputs()}
         wanted = [f.name for f in self.signature.outputs] + [f"{f.name}.next" for f in self.signature.state]
         if missing := [name for name in wanted if name not in given]:
             raise BundleError(f"{graph} lacks the output {missing[0]} of its signature; export the run again")
-        self._names = tuple(wanted)
+        self._names = wanted
 
     @property
     def signature(self) -> Signature:

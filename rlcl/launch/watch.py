@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +11,12 @@ from attrs import frozen
 
 from rlcl.data.action_masks import action_masks
 from rlcl.data.environments import Environment
-from rlcl.errors import CheckpointError, DataError, RlclError, RunFolderError, UnsupportedError, did_you_mean
+from rlcl.errors import DataError, RlclError, UnsupportedError, did_you_mean
 from rlcl.evaluation.filming import Film, film
 from rlcl.evaluation.measures import source_of
-from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch.build import make_stream, make_trainer
+from rlcl.experiment import Experiment
+from rlcl.launch.restored import restore
 from rlcl.tracking.runs import Run
-from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 from rlcl.types import Experience
 
@@ -151,16 +149,7 @@ def load_policy(run: Run) -> Policy:
         RunFolderError: the config cannot be read.
         CheckpointError: there is no checkpoint that is whole.
     """
-    file = run.path / "config.yaml"
-    if not file.is_file():
-        raise RunFolderError(f"{run.path}: no config.yaml, so that its learner cannot be built; run it anew")
-    experiment = attrs.evolve(load_experiment(file), device="cpu")
-    stream = make_stream(experiment, run.seed)
-    if stream.spec.kind != "environment":
+    restored = restore(run)
+    if restored.trainer.stream.spec.kind != "environment":
         raise UnsupportedError(f"{run.path} learned from data; only what acts in environments can be watched")
-    trainer = make_trainer(experiment, run.seed, stream)
-    found = checkpoint.load_newest(run.path / "checkpoints", lambda text: warnings.warn(text, stacklevel=2))
-    if found is None:
-        raise CheckpointError(f"{run.path} has no checkpoint; go on with it by rlcl run {file}")
-    trainer.learner.load_state_dict(found[1]["trainer"]["learner"])
-    return Policy(experiment, trainer)
+    return Policy(restored.experiment, restored.trainer)

@@ -1,0 +1,1 @@
+"""From a finished run to a bundle: the one part of deployment that knows torch."""

@@ -1,0 +1,159 @@
+"""A finished run as a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from safetensors.numpy import save
+
+from rlcl.data.sources import Environment
+from rlcl.deploy.bundle import UPDATE, seal
+from rlcl.deploy.exporting.card import model_card
+from rlcl.deploy.exporting.fields import array_field
+from rlcl.deploy.exporting.graphs import Graph, array_graph
+from rlcl.deploy.exporting.held_out import Reference, array_reference
+from rlcl.deploy.exporting.lineage import lineage
+from rlcl.deploy.exporting.parity import answers, check_parity
+from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.signature import Field, Signature
+from rlcl.errors import BundleError, RunFolderError
+from rlcl.experiment import dump
+from rlcl.launch.restored import Restored, restore
+from rlcl.state import flatten
+from rlcl.tracking.folder import disk_errors
+from rlcl.tracking.runs import Run
+from rlcl.training import checkpoint
+from rlcl.training.trainer import Trainer
+
+__all__ = ["Exported", "export"]
+
+Array = np.ndarray[Any, Any]
+
+
+@frozen(eq=False)
+class Exported:
+    """What was written.
+
+    Args:
+        path: the bundle.
+        signature, manifest: of it.
+    """
+
+    path: Path
+    signature: Signature
+    manifest: Mapping[str, Any]
+
+
+def export(run: Run, target: Path, *, update: bool = True) -> Exported:
+    """Writes a run's model as a bundle; a folder that is there is left alone.
+
+    Args:
+        run: finished.
+        target: the bundle's folder, which must not be there.
+        update: whether what updating alone needs is part of it.
+
+    Raises:
+        RunFolderError: the run is not finished.
+        BundleError: the folder is there, or the ONNX graph does not answer as the learner does.
+        UnsupportedError: the learner, an encoder or a network cannot be exported.
+    """
+    if run.state != "finished":
+        reason = f" ({run.fault})" if run.fault else ""
+        raise RunFolderError(f"{run.path} is {run.state}{reason}; finish it with rlcl run before it is exported")
+    if target.exists():
+        raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
+    restored = restore(run)
+    graph, fields = _graph(restored.trainer)
+    reference = _reference(restored.trainer, graph, fields)
+    signature = _signature(graph, fields, reference, restored.trainer)
+    written = _written(graph, signature, reference)
+    found = answers(written, reference.arrays())
+    parity = check_parity(graph, found, reference)
+    manifest = lineage(run, restored, parity)
+    with disk_errors(target):
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            temporary.mkdir(parents=True)
+            _write(temporary, restored, graph, signature, written)
+            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, found)))
+            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            (temporary / "MODEL_CARD.md").write_text(model_card(run, restored, signature, manifest))
+            if update:
+                _write_update(temporary, restored)
+            seal(temporary)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Exported(target, signature, manifest)
+
+
+def _graph(trainer: Trainer) -> tuple[Graph, tuple[Field, ...]]:
+    sources = [e.train for e in trainer.stream]
+    return array_graph(trainer.learner, trainer.stream), (
+        array_field(s for s in sources if not isinstance(s, Environment)),
+    )
+
+
+def _reference(trainer: Trainer, graph: Graph, fields: tuple[Field, ...]) -> Reference:
+    return array_reference(trainer, graph.tasks, fields[0].dtype)
+
+
+def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
+    with torch.no_grad():
+        made = graph(*_tensors(reference, slice(0, 2)))
+    spec = trainer.stream.spec
+    names = spec.class_names[: spec.classes] or tuple(map(str, range(spec.classes)))
+    return Signature(
+        kind=graph.kind,
+        inputs=fields,
+        outputs=tuple(_field(name, part) for name, part in zip(graph.outputs, made, strict=False)),
+        classes=names if graph.kind == "classifier" else (),
+        tasks=graph.tasks,
+        state=tuple(Field(name=name, shape=(size,), dtype="float32") for name, size in graph.state.items()),
+    )
+
+
+def _field(name: str, made: torch.Tensor) -> Field:
+    return Field(name=name, shape=tuple(made.shape[1:]), dtype=str(made.dtype).removeprefix("torch."))
+
+
+def _tensors(reference: Reference, rows: slice) -> list[torch.Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array[rows])) for array in reference.arrays().values()]
+
+
+def _written(graph: Graph, signature: Signature, reference: Reference) -> bytes:
+    outputs = [*graph.outputs, *(f"{field.name}.next" for field in signature.state)]
+    return onnx_graph(graph, _tensors(reference, slice(0, 3)), list(reference.arrays()), outputs)
+
+
+def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature, written: bytes) -> None:
+    encoder = getattr(restored.trainer.learner, "encoder", restored.trainer.encoder).state_dict()
+    weights = {"network": dict(graph.state_dict()), "encoder": encoder}
+    tensors = {name.lstrip("/"): t.numpy() for name, t in flatten(weights)[1].items()}
+    (folder / "weights.safetensors").write_bytes(save(tensors))
+    (folder / "model.onnx").write_bytes(written)
+    (folder / "signature.json").write_text(json.dumps(signature.to_json()) + "\n")
+    (folder / "experiment.yaml").write_text(dump(restored.experiment))
+
+
+def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array]:
+    labels = {} if reference.labels is None else {"labels": reference.labels}
+    own = {f"output.{name}": array for name, array in found.items()}
+    arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _write_update(folder: Path, restored: Restored) -> None:
+    """The learner's state as a checkpoint holds it, under checksums of its own."""
+    written = checkpoint.save(folder / ".state", 0, restored.state)
+    written.rename(folder / UPDATE)
+    (folder / ".state").rmdir()
+    seal(folder / UPDATE)

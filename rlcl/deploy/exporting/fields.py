@@ -1,0 +1,101 @@
+"""The inputs of a bundle: names, shapes, dtypes, and the bounds that serving holds them to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rlcl.data.sources import LabelledArrays, UnlabelledArrays, pieces
+from rlcl.deploy.signature import DTYPES, Field
+from rlcl.errors import UnsupportedError
+
+__all__ = ["array_field", "narrowed", "space_fields"]
+
+Array = np.ndarray[Any, Any]
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def array_field(sources: Iterable[LabelledArrays | UnlabelledArrays]) -> Field:
+    """The one input of what learned from arrays.
+
+    Whole numbers are held to the range of their dtype. Others may lie outside of all that was trained on by its
+    whole width on either side: a sensor's outlier passes, a wrong unit does not.
+
+    Args:
+        sources: the training data of all experiences.
+    """
+    low, high, shape, dtype = np.inf, -np.inf, (), np.dtype(np.float32)
+    for source in sources:
+        for x, _ in pieces(source):
+            array = x.numpy()
+            shape, dtype = array.shape[1:], array.dtype
+            if dtype.kind == "f":
+                low, high = min(low, float(array.min())), max(high, float(array.max()))
+    name = narrowed(dtype)
+    if dtype.kind == "f":
+        return Field(name="input", shape=shape, dtype=name, low=2 * low - high, high=2 * high - low)
+    return Field(name="input", shape=shape, dtype=name, **_range(np.dtype(name)))
+
+
+def narrowed(dtype: np.dtype[Any]) -> str:
+    """The dtype of a field for arrays of a dtype: float32 for all fractions.
+
+    Raises:
+        UnsupportedError: none fits.
+    """
+    if dtype.kind == "f":
+        return "float32"
+    if dtype.name not in DTYPES:
+        raise UnsupportedError(f"inputs of {dtype} cannot be exported; expected fractions or {', '.join(DTYPES)}")
+    return dtype.name
+
+
+def _range(dtype: np.dtype[Any]) -> dict[str, float]:
+    if dtype.kind == "b":
+        return {}
+    info = np.iinfo(dtype)
+    return {"low": float(info.min), "high": float(info.max)}
+
+
+def space_fields(space: gym.Space[Any]) -> tuple[Field, ...]:
+    """The inputs of a policy: one named ``input``, or one a key of a Dict.
+
+    Raises:
+        UnsupportedError: a space that is neither an array nor a Dict of arrays.
+    """
+    if isinstance(space, gym.spaces.Dict):
+        return tuple(_field(key, part) for key, part in space.items())
+    return (_field("input", space),)
+
+
+def _field(name: str, space: gym.Space[Any]) -> Field:
+    if isinstance(space, gym.spaces.Box):
+        low, high = _bound(space.low), _bound(space.high)
+        return Field(name=name, shape=space.shape, dtype=narrowed(np.dtype(space.dtype)), low=low, high=high)  # type: ignore[arg-type]
+    if isinstance(space, gym.spaces.Discrete):
+        start, n = int(space.start), int(space.n)
+        return Field(name=name, shape=(), dtype="int64", low=float(start), high=float(start + n - 1))
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        high = (space.start + space.nvec - 1).astype(np.float64)
+        return Field(name=name, shape=space.shape, dtype="int64", low=space.start.astype(np.float64), high=high)
+    if isinstance(space, gym.spaces.MultiBinary):
+        return Field(name=name, shape=space.shape, dtype="int8", low=0.0, high=1.0)
+    raise UnsupportedError(f"observations {name} of {space} cannot be exported; expected arrays, or a Dict of arrays")
+
+
+def _bound(bound: Array) -> float | Array | None:
+    """One number for all, an array, or None where it is infinite everywhere."""
+    if np.isinf(bound).all():
+        return None
+    # JSON has no infinity; no finite float32 lies beyond the largest one.
+    values = np.clip(bound.astype(np.float64), -LARGEST, LARGEST)
+    return float(values.flat[0]) if (values == values.flat[0]).all() else values
+
+
+def rows_of(observations: Any, fields: Iterable[Field]) -> Mapping[str, Array]:
+    """A batch of observations by the names of fields, of their dtypes."""
+    named = observations if isinstance(observations, Mapping) else {"input": observations}
+    return {field.name: np.asarray(named[field.name]).astype(field.dtype, copy=False) for field in fields}

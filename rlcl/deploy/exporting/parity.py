@@ -1,0 +1,108 @@
+"""Whether the ONNX graph answers as the learner does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlcl.deploy.exporting.graphs import Graph
+from rlcl.deploy.exporting.held_out import Reference
+from rlcl.errors import BundleError, UnsupportedError
+
+__all__ = ["answers", "check_parity"]
+
+Array = np.ndarray[Any, Any]
+TIE, RELATIVE = 1e-5, 1e-4
+AT_ONCE = 256
+
+
+def answers(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """What ONNX Runtime computes for N rows, a bounded number at a time, the first one alone.
+
+    Raises:
+        BundleError: the graph does not load or run, or takes other inputs.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    rows = len(next(iter(arrays.values())))
+    cuts = [0, *range(1, rows, AT_ONCE), rows]
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        parts = [
+            session.run(None, {name: array[a:b] for name, array in arrays.items()})
+            for a, b in zip(cuts, cuts[1:], strict=False)
+        ]
+    except Exception as error:  # ONNX Runtime has no common class of its errors
+        raise UnsupportedError(f"its ONNX graph does not run: {str(error).splitlines()[0]}") from error
+    return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+
+
+def check_parity(graph: Graph, found: Mapping[str, Array], reference: Reference) -> dict[str, Any]:
+    """Compares what the graph answers with the learner's own answers and states.
+
+    Classes and discrete actions must be equal, but where the two best scores lie within 1e-5; numbers must agree
+    within 1e-4 of their magnitude, or of the root mean square of all where that is greater.
+
+    Args:
+        graph: as torch computes it, for its scores.
+        found: by ONNX Runtime, by name.
+        reference: rows with the learner's answers.
+
+    Returns:
+        How many rows, ties, and the greatest relative difference of numbers.
+
+    Raises:
+        BundleError: they differ.
+    """
+    decisive = graph.outputs[0]
+    pairs = {decisive: reference.predicted, **{f"{name}.next": s for name, s in reference.following.items()}}
+    ties, difference = 0, 0.0
+    for name, expected in pairs.items():
+        actual = found[name]
+        if expected.shape != actual.shape:
+            raise BundleError(f"parity: {name} has the shape {actual.shape}, and the learner's {expected.shape}")
+        if np.issubdtype(expected.dtype, np.floating):
+            difference = max(difference, _difference(name, expected, actual))
+        else:
+            ties += _ties(graph, reference, expected, actual)
+    return {"rows": len(reference), "ties": ties, "greatest_relative_difference": difference}
+
+
+def _difference(name: str, expected: Array, actual: Array) -> float:
+    typical = float(np.sqrt(np.mean(np.square(expected, dtype=np.float64))))
+    scale = np.maximum(np.maximum(np.abs(expected), typical), np.finfo(np.float32).tiny)
+    greatest = float(np.max(np.abs(actual.astype(np.float64) - expected) / scale, initial=0.0))
+    if not greatest <= RELATIVE:
+        raise BundleError(
+            f"parity: {name} of the ONNX graph differs from the learner's by {greatest:.2g} of its magnitude, and at "
+            f"most {RELATIVE:g} is allowed; nothing was written"
+        )
+    return greatest
+
+
+def _ties(graph: Graph, reference: Reference, expected: Array, actual: Array) -> int:
+    """Rows that differ, each a tie."""
+    rows = np.flatnonzero((expected != actual).reshape(len(expected), -1).any(1))
+    if not len(rows):
+        return 0
+    with torch.no_grad():
+        scores = graph.scores(*(torch.from_numpy(array[rows]) for array in reference.arrays().values()))
+    gap = float("inf") if scores is None else _gap(scores)
+    if gap > TIE:
+        raise BundleError(
+            f"parity: the ONNX graph decides otherwise than the learner in {len(rows)} of {len(expected)} rows, and no "
+            f"tie explains it (scores {gap:.2g} apart); nothing was written"
+        )
+    return len(rows)
+
+
+def _gap(scores: torch.Tensor) -> float:
+    best = scores.topk(2, -1).values
+    return float((best[..., 0] - best[..., 1]).max())

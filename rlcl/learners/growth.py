@@ -1,0 +1,106 @@
+"""A gradient learner's state after its stream has grown: more classes, or more heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from rlcl.errors import UnsupportedError
+
+__all__ = ["grown"]
+
+
+def grown(
+    state: Mapping[str, Any], fresh: Mapping[str, Any], parameters: Sequence[str], old: int, new: int
+) -> dict[str, Any]:
+    """The state of a learner, made to fit one of more outputs.
+
+    Weights that there were keep their values, and new ones begin as a fresh learner's. What goes with a weight by its
+    name (anchors, importances, a teacher's weights) or by its place in the optimizer (moments) is 0 for new ones. Of
+    the outputs that a memory has stored, those of new classes are the least of each example's: it was none of them. New
+    classes belong to no head that there was.
+
+    Args:
+        state: of the learner so far; see :meth:`rlcl.learners.gradient.GradientLearner.state_dict`.
+        fresh: of a learner of the grown stream, which has learned nothing.
+        parameters: names of the fresh learner's trainable weights, in the order of its optimizer.
+        old: classes before the growth.
+        new: classes after it.
+
+    Raises:
+        UnsupportedError: a weight is gone, or narrower than it was.
+    """
+    before, after = state["module"], fresh["module"]
+    for name, tensor in before.items():
+        if name not in after or not _fits(tensor.shape, after[name].shape):
+            found = tuple(after[name].shape) if name in after else "nothing"
+            raise UnsupportedError(
+                f"the network does not grow by its outputs alone: {name} of {tuple(tensor.shape)} becomes {found}; "
+                "train on all classes anew"
+            )
+    growth = _Growth(before, after, tuple(parameters), old, new)
+    made: dict[str, Any] = {key: growth.fitted(value, key) for key, value in state.items()}
+    made["module"] = {n: _padded(before[n], like) if n in before else like.clone() for n, like in after.items()}
+    return made
+
+
+@frozen
+class _Growth:
+    """Fits what stands under a weight's name, or its number in an optimizer, to the weight's new shape."""
+
+    before: Mapping[str, Tensor]
+    after: Mapping[str, Tensor]
+    parameters: tuple[str, ...]
+    old: int
+    new: int
+
+    def fitted(self, node: Any, key: Any) -> Any:
+        if isinstance(node, Tensor):
+            return self._tensor(node, key)
+        if isinstance(node, Mapping):
+            if set(node) == {"state", "param_groups"}:
+                return self._optimizer(node)
+            return {name: self.fitted(value, name) for name, value in node.items()}
+        if isinstance(node, list | tuple):
+            return type(node)(self.fitted(value, key) for value in node)
+        return node
+
+    def _tensor(self, tensor: Tensor, key: Any) -> Tensor:
+        if key == "outputs" and tensor.ndim == 2 and tensor.shape[1] == self.old:
+            least = tensor.min(1, keepdim=True).values
+            return torch.cat([tensor, least.expand(-1, self.new - self.old)], 1)
+        if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
+            return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
+        name = key.removeprefix("module.") if isinstance(key, str) else key  # of a module around the network
+        if name in self.before and tensor.shape == self.before[name].shape:
+            return _padded(tensor, torch.zeros(self.after[name].shape, dtype=tensor.dtype))
+        return tensor
+
+    def _optimizer(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        known = [name for name in self.parameters if name in self.before]
+        groups = state["param_groups"]
+        if len(groups) != 1 or groups[0]["params"] != list(range(len(known))):
+            return dict(state)  # of other weights than the network's
+        place = {index: self.parameters.index(name) for index, name in enumerate(known)}
+        its = {
+            place[index]: {
+                key: self._tensor(v, known[index]) if isinstance(v, Tensor) else v for key, v in part.items()
+            }
+            for index, part in state["state"].items()
+        }
+        return {"state": its, "param_groups": [{**groups[0], "params": list(range(len(self.parameters)))}]}
+
+
+def _fits(small: torch.Size, large: torch.Size) -> bool:
+    return len(small) == len(large) and all(a <= b for a, b in zip(small, large, strict=True))
+
+
+def _padded(tensor: Tensor, like: Tensor) -> Tensor:
+    """A copy of ``like`` with a tensor in its corner."""
+    made = like.clone()
+    made[tuple(slice(0, n) for n in tensor.shape)] = tensor
+    return made
