@@ -59,7 +59,11 @@ def monitor(
     from rlcl.deploy.monitoring.monitor import Settings
     from rlcl.deploy.monitoring.reading import Reading
 
-    words, console, deployment = parsed(on_alarm) if on_alarm is not None else [], make_console(quiet), Deployment(bundle)
+    words, console, deployment = (
+        parsed(on_alarm) if on_alarm is not None else [],
+        make_console(quiet),
+        Deployment(bundle),
+    )
 
     def alarmed(line: dict[str, Any]) -> None:
         if words and (wrong := run(words, line)):
@@ -133,7 +137,7 @@ def _red(drifted: int) -> str:
 def _alarm(line: dict[str, Any]) -> str:
     first, last = line["requests"]
     if line["kind"] == "performance":
-        told = f"loss from {line['before']:.3g} to {line['after']:.3g}, for {line['losses']} answers"
+        told = f"loss from {line['before']:.3g} to {line['after']:.3g}"
     else:
         told = f"{line['what']} ({line['statistic']:+.3f}), and {line['count'] - 1} more"
     return f"alarm: {line['kind']}, requests {first} to {last}: {told}"

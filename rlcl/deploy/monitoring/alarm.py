@@ -30,7 +30,7 @@ def parsed(command: str) -> list[str]:
 
 
 def variables(line: Line) -> dict[str, str]:
-    """``RLCL_ALARM_KIND``, ``_WHAT``, ``_STATISTIC``, ``_P``, ``_THRESHOLD``, ``_COUNT``, ``_FROM``, ``_TO``, ``_BUNDLE``.
+    """``RLCL_ALARM_`` and KIND, WHAT, STATISTIC, P, THRESHOLD, COUNT, BUNDLE, FROM, TO (the first and last request).
 
     Args:
         line: of an alarm.

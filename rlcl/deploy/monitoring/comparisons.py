@@ -77,13 +77,17 @@ class Features:
     """
 
     called: Sequence[str]
-    reference: Array = field(converter=lambda table: np.sort(np.asarray(table).T, axis=1))
+    reference: Array
+    _sorted: Array = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sorted = np.sort(self.reference.T, axis=1)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
         sizes = len(window) / correlation_times(window)
-        distances = ks_distances(self.reference, np.sort(window.T, axis=1))
-        levels = ks_levels(distances, self.reference.shape[1], sizes)
+        distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
+        levels = ks_levels(distances, len(self.reference), sizes)
         return _finding(self.called, distances, levels, level)
 
 
@@ -156,9 +160,7 @@ def _finding(called: Sequence[str], statistics: Array, levels: Array, level: flo
 
 def names(parts: Sequence[Field]) -> list[str]:
     """What the columns of :func:`columns` are called: ``input[3][4]``."""
-    every = [
-        part.name + "".join(f"[{i}]" for i in place) for part in parts for place in np.ndindex(*part.shape)
-    ]
+    every = [part.name + "".join(f"[{i}]" for i in place) for part in parts for place in np.ndindex(*part.shape)]
     return [every[i] for i in _chosen(len(every))]
 
 

@@ -39,7 +39,7 @@ def reference_losses(signature: Signature, outputs: Mapping[str, Array], labels:
     if labels is None or signature.kind not in ("classifier", "regressor"):
         return np.empty(0)
     if signature.kind == "classifier":
-        return (labels != said).astype(np.float64)
+        return np.asarray(labels != said, np.float64)
     errors = (said.reshape(len(said), -1) - labels.reshape(len(said), -1)).astype(np.float64)
     return np.asarray((errors**2).mean(1))
 

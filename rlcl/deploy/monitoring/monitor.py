@@ -101,11 +101,12 @@ class Monitor:
         loss = float(losses[known].mean())
         yield {
             "line": "feedback", **where, "answers": int(known.sum()), "left_out": int((~known).sum()), "loss": loss,
+            "unit": page.signature.kind == "classifier",
             "held_out": float(watch.held_out.mean()) if len(watch.held_out) else None,
-            "drift": any(change.after > change.before for change in changes),
+            "drift": any(change.worse for change in changes),
         }  # fmt: skip
         for change in changes:
-            if change.after > change.before:
+            if change.worse:
                 yield _performance_alarm(change, where, self.settings.delta)
 
     def _compared(self, page: Page) -> Iterator[Line]:
@@ -197,5 +198,4 @@ def _performance_alarm(change: Change, where: Line, delta: float) -> Line:
     return {
         "line": "alarm", "kind": "performance", **where, "what": "loss", "statistic": change.after - change.before,
         "p": None, "threshold": delta, "count": 1, "before": change.before, "after": change.after,
-        "losses": change.losses,
     }  # fmt: skip

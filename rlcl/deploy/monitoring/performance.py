@@ -14,6 +14,7 @@ Array = np.ndarray[Any, Any]
 
 DELTA = 0.002
 MOST = 10_000  # losses that a watch goes back
+NEWEST = 100
 KEPT = 2_000  # of those, where it begins anew without a held-out level
 
 
@@ -22,13 +23,14 @@ class Change:
     """A change of the mean loss.
 
     Args:
-        before, after: mean losses on both sides of it.
-        losses: since it, as far as ADWIN tells.
+        before: mean of the losses that ADWIN cut off.
+        after: mean of the newest hundred: what ADWIN keeps may still begin long before the change.
+        worse: whether what it keeps is larger than what it cut off.
     """
 
     before: float
     after: float
-    losses: int
+    worse: bool
 
 
 @define(eq=False)
@@ -89,17 +91,17 @@ class Performance:
 
     def _changed(self, width: int, total: float) -> Change:
         low, high = self.range or (0.0, 1.0)
-        left = self._adwin.width
-        before = (total - self._adwin.total) / max(width - left, 1)
-        after = self._adwin.estimation
+        before = (total - self._adwin.total) / max(width - self._adwin.width, 1)
+        worse, newest = self._adwin.estimation > before, float(np.mean(self.losses[-NEWEST:]))
         self.seeded = False
         self._begin([])
-        return Change(low + before * (high - low), low + after * (high - low), left)
+        return Change(low + before * (high - low), newest, worse)
 
     def _begin(self, losses: Sequence[float]) -> None:
         from river.drift import ADWIN
 
-        self._adwin = ADWIN(delta=self.delta)
+        made: Any = ADWIN  # river has no types
+        self._adwin = made(delta=self.delta)
         if self.seeded:
             for loss in np.random.default_rng(0).permutation(self.held_out).tolist():
                 self._adwin.update(self._scaled(loss))

@@ -22,7 +22,7 @@ from rlcl.deploy.monitoring.reference import Reference
 from rlcl.errors import BundleError
 from rlcl.tracking.folder import write_atomically
 
-__all__ = ["Reading", "read_lines"]
+__all__ = ["Reading", "read_lines", "reference_of"]
 
 FORMAT = 1
 AT_ONCE = 50  # lines, which are on the disk before the next ones are computed
@@ -62,7 +62,8 @@ class Reading:
         reference = Reference.read(current)
         self._lock = _locked(self.deployment.folder)
         self._monitor = Monitor(
-            lambda digest: reference if digest == current.digest else _found(self.deployment, digest), self.settings
+            lambda digest: reference if digest == current.digest else reference_of(self.deployment, digest),
+            self.settings,
         )
         if self.state.is_file():
             self._load()
@@ -192,8 +193,8 @@ def read_lines(deployment: Deployment) -> list[Line]:
     return lines
 
 
-def _found(deployment: Deployment, digest: str) -> Reference | None:
-    """The reference of a bundle that is not the current one, if it is still there."""
+def reference_of(deployment: Deployment, digest: str) -> Reference | None:
+    """The reference of a deployment's bundle by its digest, if it is still there."""
     folders = [deployment.bundle, *sorted(deployment.candidates.glob("*/"))]
     for folder in folders:
         if (folder / SUMS).is_file():
