@@ -67,15 +67,15 @@ class Case:
         return x, y, begins
 
     def alarms(self, x: Array, y: Array) -> tuple[list[tuple[str, int]], float]:
-        """Kind and last request of every alarm, and the seconds that the monitor took."""
+        """Kind and last request of every alarm, and the seconds of a processor that the monitor took."""
         monitor, predicted = Monitor(lambda _: self.reference, Settings()), self.model.predict(x)
         found, spent = [], 0.0
         for start in range(0, len(x), PAGE):
             page = self._page(x, y, predicted, start, start + PAGE)
             blocks = [self._page(x, y, predicted, at, at + BLOCK) for at in range(start, start + PAGE, BLOCK)]
-            started = time.perf_counter()
+            started = time.process_time()
             lines = [*monitor.observe(page), *(line for block in blocks for line in monitor.judge(block))]
-            spent += time.perf_counter() - started
+            spent += time.process_time() - started
             found += [(line["kind"], line["requests"][1]) for line in lines if line["line"] == "alarm"]
         return found, spent
 
@@ -126,9 +126,9 @@ def measured(case: Case, change: str, seeds: int) -> dict[str, Any]:
         found, spent = case.alarms(x, y)
         begins = REQUESTS if change == "none" else begins
         false += sum(at <= begins for _, at in found)
-        later = sorted((at, kind) for kind, at in found if at > begins)
-        delays.append(later[0][0] - begins if later else None)
-        first.append(later[0][1] if later else None)
+        soonest = min((at for _, at in found if at > begins), default=None)
+        delays.append(None if soonest is None else soonest - begins)
+        first.append([kind for kind, at in found if at == soonest])
         seconds += spent
     row: dict[str, Any] = {"case": case.name, "change": change, "seeds": seeds, "false_alarms": false}
     if change != "none":

@@ -14,7 +14,7 @@ from rlcl.deploy.log import Log, Page
 from rlcl.deploy.monitoring.comparisons import columns, names
 from rlcl.deploy.monitoring.monitor import Line
 from rlcl.deploy.monitoring.reading import reference_of
-from rlcl.deploy.monitoring.reference import KINDS, decided, is_discrete
+from rlcl.deploy.monitoring.reference import decided, is_discrete
 from rlcl.deploy.monitoring.statistics import ks_distances
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table
 from rlcl.report.page.svg import Line as Curve
@@ -28,10 +28,10 @@ SHOWN, BINS = 6, 20
 
 
 def moved_table(windows: Sequence[Line]) -> Figure | None:
-    """How often each feature, direction or class was the one that had moved most."""
+    """How often each feature or class was the one that had moved most; directions tell a reader nothing."""
     found: dict[tuple[str, str], list[Line]] = {}
     for line in windows:
-        for kind in KINDS:
+        for kind in ("inputs", "predictions"):
             if line.get(kind, {}).get("count"):
                 found.setdefault((kind, line[kind]["what"]), []).append(line)
     if not found:
@@ -66,7 +66,7 @@ def distributions(deployment: Deployment, windows: Sequence[Line]) -> Figure | N
     distances = ks_distances(np.sort(before.T, 1), np.sort(now.T, 1))
     called = names(signature.inputs)
     panels, rows = [], []
-    for i in np.argsort(-distances, kind="stable")[:SHOWN]:
+    for i in (i for i in np.argsort(-distances, kind="stable")[:SHOWN] if distances[i] > 0):
         made = _histogram(before[:, i], now[:, i])
         panels.append(Panel(f"{called[i]}: {distances[i]:.2f}", _drawn(called[i], *made)))
         rows += [(called[i], *map(float, each)) for each in zip(*made, strict=True)]

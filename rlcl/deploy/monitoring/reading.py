@@ -65,8 +65,12 @@ class Reading:
             lambda digest: reference if digest == current.digest else reference_of(self.deployment, digest),
             self.settings,
         )
-        if self.state.is_file():
-            self._load()
+        try:
+            if self.state.is_file():
+                self._load()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def state(self) -> Path:

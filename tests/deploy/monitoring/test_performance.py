@@ -8,12 +8,12 @@ import math
 import attrs
 import numpy as np
 import pytest
+from bundle_by_hand import SIGNATURE
 
 from rlcl.deploy.log import Page
 from rlcl.deploy.monitoring.losses import losses_of, reference_losses
 from rlcl.deploy.monitoring.performance import MOST, Performance
 from rlcl.deploy.signature import Field, Signature
-from bundle_by_hand import SIGNATURE
 
 VALUE = Signature(kind="regressor", inputs=(), outputs=(Field(name="value", shape=(2,), dtype="float32"),))
 ACTION = Signature(kind="policy", inputs=(), outputs=(Field(name="action", shape=(), dtype="int64"),))
