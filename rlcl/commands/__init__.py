@@ -32,6 +32,10 @@ app = typer.Typer(
 for verb in (
     "run",
     "check",
+<<<<<<< HEAD
+=======
+    "profile",
+>>>>>>> data
     "init",
     "list",
     "runs",
@@ -39,8 +43,11 @@ for verb in (
     "compare",
     "report",
     "watch",
+<<<<<<< HEAD
     "export",
     "update",
+=======
+>>>>>>> data
     "reproduce",
     "schema",
 ):

@@ -31,6 +31,16 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "scale": [{}, {"maximum": 3.0}],
     "standardize": [{}, {"fit_on": "running"}, {"clip": None}, {"clip": 0.5, "epsilon": 0.1}],
     "one_hot": [{"classes": 601}],
+    "impute": [{}, {"strategy": "median"}, {"strategy": "most_frequent", "indicator": True}, {"strategy": "constant"}],
+    "ordinal": [{}],
+    "robust": [{}, {"low": 0.1, "high": 0.9, "clip": 0.5}],
+    "quantile": [{}, {"output": "normal", "quantiles": 4}],
+    "columns": [{}],
+    "sklearn": [
+        {"transformer": "RobustScaler"},
+        {"transformer": "QuantileTransformer", "options": {"n_quantiles": 5, "output_distribution": "normal"}},
+        {"transformer": "PolynomialFeatures", "options": {"degree": 2, "include_bias": False}},
+    ],
     "pca": [{"components": 5}, {"components": 3, "whiten": True}],
     "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
     "grey_scale": [{}, {"channels": "first"}, {"resize": 2}],
@@ -40,7 +50,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "trained": [{"run": "runs"}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
-SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8)}
+SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8), "columns": (5,)}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -37,7 +37,7 @@ from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run
 
-__all__ = ["make_page"]
+__all__ = ["Config", "make_page", "rendered"]
 
 POINTS = 160  # of a curve
 
@@ -91,7 +91,9 @@ def make_page(runs: Sequence[Run], title: str) -> str:
     single = len(shown) == 1
     sections = _of_one(shown[0]) if single else comparing.sections(shown, POINTS)
     sections += _about(shown, groups)
-    return _rendered(
+    return rendered(
+        verb="rlcl report",
+        origin="the files of the runs",
         title=str(shown[0].config.get("name", title)) if single else str(suite.get("name", title)),
         subtitle=_subtitle(shown, groups),
         statement=str(shown[0].objective.get("statement") or "" if single else suite.get("statement") or ""),
@@ -194,7 +196,8 @@ def _notices(shown: Sequence[Group], groups: Sequence[Group]) -> list[str]:
     return told
 
 
-def _rendered(**content: object) -> str:
+def rendered(**content: object) -> str:
+    """The page of a template's variables, with its style sheet and the time."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
