@@ -32,6 +32,7 @@ app = typer.Typer(
 for verb in (
     "run",
     "check",
+    "profile",
     "init",
     "list",
     "runs",
@@ -41,6 +42,7 @@ for verb in (
     "watch",
     "export",
     "monitor",
+    "update",
     "reproduce",
     "schema",
 ):

@@ -63,6 +63,8 @@ class Rule:
         choices: the only values allowed.
         pattern: what its texts match as a whole, as a regular expression and in words.
         help: for people.
+        later: whether a config is written without it where it has its default: it came when there were runs
+            already, and a config that does not use it keeps its hash.
     """
 
     ge: float | None = None
@@ -72,6 +74,7 @@ class Rule:
     choices: tuple[Any, ...] | None = None
     pattern: tuple[str, str] | None = None
     help: str = ""
+    later: bool = False
 
     def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         """The attrs validator.
@@ -149,6 +152,7 @@ def option(
     choices: Sequence[Any] | None = None,
     pattern: tuple[str, str] | None = None,
     help: str = "",
+    later: bool = False,
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
 ) -> Any:
@@ -160,11 +164,12 @@ def option(
         choices: the only values allowed; for strings a ``Literal`` annotation says the same.
         pattern: what texts match as a whole: a regular expression, and the same in words.
         help: one phrase for people, with the unit.
+        later: left out of a written config where it has its default; see :class:`Rule`.
         factory: makes the default; for components and other objects.
         converter: see :func:`attrs.field`.
     """
     allowed = None if choices is None else tuple(choices)
-    rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern, help=help)
+    rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern, help=help, later=later)
     made = attrs.Factory(factory) if factory is not None else default
     return attrs.field(default=made, validator=rule, converter=converter, metadata={"rule": rule})
 

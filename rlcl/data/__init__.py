@@ -15,6 +15,7 @@ DATA = {
     "cifar100": "rlcl.data.torchvision:Cifar100",
     "avalanche": "rlcl.data.avalanche:AvalancheData",
     "csv": "rlcl.data.files:Csv",
+    "table": "rlcl.data.table:Table",
     "npz": "rlcl.data.files:Npz",
     "npy": "rlcl.data.files:Npy",
     "image_folder": "rlcl.data.images:ImageFolder",

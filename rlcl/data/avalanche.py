@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options, import_avalanche, make, named
+from rlcl.data.expect import Expectation, expectation
 from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data, LabelledArrays
 from rlcl.errors import DataError, Problem
@@ -112,6 +113,7 @@ class AvalancheData:
 
     benchmark: str = option(help="of avalanche.benchmarks.classic by name")
     options: Mapping[str, Any] = option(factory=dict, help="the benchmark's own keyword arguments")
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         train, test = load_benchmark(self.benchmark, self.options, 0, "data.options")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.data.columns import Column
+from rlcl.data.expect import Expectation, expectation
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
@@ -39,34 +42,37 @@ class Csv:
     regression: bool = option(False, help="the target is a number to predict, not a class")
     test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out")
     delimiter: str = option(",", pattern=(r"[\s\S]", "one character"), help="between two cells")
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         place = find_data(self.path)
-        try:
-            with place.open(newline="", encoding="utf-8-sig") as file:
-                header, *rows = list(csv.reader(file, delimiter=self.delimiter)) or [[]]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"data {place} is no table that can be read as UTF-8: {error}") from error
-        rows = [row for row in rows if row]
+        header, lines, rows = read_csv(place, self.delimiter)
         if self.target is not None and self.target not in header:
             raise DataError(f"data {place}: no column {self.target!r}; the header has {', '.join(header)}")
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(header):
-                raise DataError(f"data {place}:{number}: expected {len(header)} cells, got {len(row)}")
         features = [i for i, name in enumerate(header) if name != self.target]
-        x = np.array([[_number(row[i], place, line, header[i]) for i in features] for line, row in enumerate(rows, 2)])
-        if self.target is None:
-            test = held_out(np.zeros(len(x)), self.test_fraction)
-            return Data(x[~test], None, x[test], None, name=place.stem)
-        column = [row[header.index(self.target)] for row in rows]
-        if self.regression:
-            y = np.array([_number(cell, place, line, self.target) for line, cell in enumerate(column, 2)])
-            test = held_out(np.zeros(len(y)), self.test_fraction)
-            return Data(x[~test], y[~test], x[test], y[test], name=place.stem, regression=True)
-        names = sorted(set(column), key=natural)
-        y = np.array([names.index(cell) for cell in column])
-        test = held_out(y, self.test_fraction)
-        return Data(x[~test], y[~test], x[test], y[test], name=place.stem, class_names=tuple(names))
+        numbered = list(zip(lines, rows, strict=True))
+        x = np.array([[_number(row[i], place, line, header[i]) for i in features] for line, row in numbered])
+        test, y = held_out(np.zeros(len(x)), self.test_fraction), None
+        names: tuple[str, ...] = ()
+        if self.target is not None:
+            at = header.index(self.target)
+            if self.regression:
+                y = np.array([_number(row[at], place, line, self.target) for line, row in numbered])
+            else:
+                y, names = classes([row[at] for row in rows])
+                test = held_out(y, self.test_fraction)
+        labels = (None, None) if y is None else (y[~test], y[test])
+        return Data(
+            x[~test],
+            labels[0],
+            x[test],
+            labels[1],
+            name=place.stem,
+            class_names=names,
+            regression=self.regression and y is not None,
+            columns=tuple(Column(header[i]) for i in features) if x.ndim == 2 else (),
+            lines=split_lines(lines, test),
+        )
 
 
 @frozen(kw_only=True)
@@ -82,6 +88,7 @@ class Npz:
     path: str = option(help="of the file, from the working directory or the data root")
     regression: bool = option(False, help="y holds numbers to predict, not classes")
     test_fraction: float = option(0.2, gt=0, lt=1, help="held out where the file has no test arrays")
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -122,6 +129,7 @@ class Npy:
     regression: bool = option(False, help="y holds numbers to predict, not classes")
     storage: Storage = option("auto", help=STORAGE_HELP)
     workers: int = option(2, ge=0, help=WORKERS_HELP)
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -190,6 +198,37 @@ class ArrayRows:
             row = int(rows[int(np.flatnonzero(~np.isfinite(read).reshape(len(read), -1).all(1))[0])])
             raise DataError(f"data {self.path}: row {row} holds NaN or infinite values; remove or impute them")
         return torch.from_numpy(read.astype(np.float32) if read.dtype == np.float64 else read)
+
+
+def read_csv(place: Path, delimiter: str) -> tuple[list[str], list[int], list[list[str]]]:
+    """The header of a table, and the number of each line that is not empty with its cells.
+
+    Raises:
+        DataError: it cannot be read, or a line has more or fewer cells than the header.
+    """
+    try:
+        with place.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            numbered = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"data {place} is no table that can be read as UTF-8: {error}") from error
+    header = numbered[0][1] if numbered else []
+    for line, row in numbered[1:]:
+        if len(row) != len(header):
+            raise DataError(f"data {place}:{line}: expected {len(header)} cells, got {len(row)}")
+    return header, [line for line, _ in numbered[1:]], [row for _, row in numbered[1:]]
+
+
+def classes(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
+    """(N,) int64 classes of as many texts, and the names of the classes, in their natural order."""
+    names = tuple(sorted(set(texts), key=natural))
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[text] for text in texts], np.int64), names
+
+
+def split_lines(lines: Sequence[int], test: np.ndarray[Any, Any]) -> tuple[list[int], list[int]]:
+    """Line numbers of the training and of the test rows."""
+    return [n for n, t in zip(lines, test, strict=True) if not t], [n for n, t in zip(lines, test, strict=True) if t]
 
 
 def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:

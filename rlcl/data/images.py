@@ -12,6 +12,7 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.data.expect import Expectation, expectation
 from rlcl.data.files import held_out, natural
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
@@ -43,6 +44,7 @@ class ImageFolder:
     test_fraction: float = option(0.2, gt=0, lt=1, help="of each class, where there are no train and test folders")
     storage: Storage = option("auto", help=STORAGE_HELP)
     workers: int = option(2, ge=0, help=WORKERS_HELP)
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         place = find_data(self.path)

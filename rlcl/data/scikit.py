@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from rlcl.data.expect import Expectation, expectation
 from rlcl.data.files import held_out
 from rlcl.data.sources import Data
 
@@ -15,7 +16,7 @@ __all__ = ["BreastCancer", "Diabetes", "Digits", "Iris", "Wine"]
 TEST_FRACTION = 0.2
 
 
-@frozen
+@frozen(kw_only=True)
 class Digits:
     """Handwritten digits, 1,797 grey images of 8 x 8 in [0, 16].
 
@@ -24,6 +25,8 @@ class Digits:
     Source: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
 
+    expect: Expectation | None = expectation()
+
     def load(self) -> Data:
         from sklearn.datasets import load_digits
 
@@ -31,12 +34,14 @@ class Digits:
         return _split("digits", x.reshape(-1, 1, 8, 8), y)
 
 
-@frozen
+@frozen(kw_only=True)
 class Iris:
     """150 flowers of 3 kinds by 4 measurements, in cm.
 
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         from sklearn.datasets import load_iris
@@ -45,12 +50,14 @@ class Iris:
         return _split("iris", found.data, found.target, tuple(map(str, found.target_names)))
 
 
-@frozen
+@frozen(kw_only=True)
 class Wine:
     """178 wines of 3 growers by 13 chemical measurements.
 
     Source: Aeberhard & Forina 1992, UCI Wine.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         from sklearn.datasets import load_wine
@@ -59,12 +66,14 @@ class Wine:
         return _split("wine", found.data, found.target)
 
 
-@frozen
+@frozen(kw_only=True)
 class BreastCancer:
     """569 tumours, malignant or benign, by 30 measurements.
 
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         from sklearn.datasets import load_breast_cancer
@@ -73,12 +82,14 @@ class BreastCancer:
         return _split("breast_cancer", found.data, found.target, tuple(map(str, found.target_names)))
 
 
-@frozen
+@frozen(kw_only=True)
 class Diabetes:
     """442 patients by 10 standardised measurements; the target is the disease's progression (regression).
 
     Source: Efron et al. 2004, Least angle regression.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         from sklearn.datasets import load_diabetes

@@ -7,7 +7,7 @@ more memory than one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
+from rlcl.data.columns import Column
 from rlcl.data.environments import Environment
+from rlcl.data.expect import check_expected
 from rlcl.data.storage import Rows
-from rlcl.data.validation import check_arrays
+from rlcl.data.validation import check_arrays, warn_of
 from rlcl.errors import DataError
 from rlcl.types import DataSet
 
@@ -184,6 +186,9 @@ class Data:
         name: for messages.
         class_names: for people; the numbers themselves by default.
         regression: whether labels are numbers to predict, (N,) or (N, K), not classes.
+        columns: of inputs (N, F) that are rows of a table, F of them.
+        lines: of its file, that each training and each test row stands in, for messages.
+        missing: whether NaN in inputs stands for a value that is not known; else it is refused.
 
     Raises:
         DataError: shapes that do not agree, a value that is not finite, labels that are not whole
@@ -197,6 +202,9 @@ class Data:
     name: str = "data"
     class_names: tuple[str, ...] = ()
     regression: bool = False
+    columns: tuple[Column, ...] = ()
+    lines: tuple[Sequence[int], Sequence[int]] | None = None
+    missing: bool = False
 
     def __attrs_post_init__(self) -> None:
         for half in ("train_labels", "test_labels"):
@@ -205,8 +213,9 @@ class Data:
                 width = labels.shape[1:].numel()
                 values = labels.float().reshape(len(labels), width) if self.regression else _whole(labels)
                 object.__setattr__(self, half, values)
-        check_arrays(self.name, "train", self.train_inputs, self.train_labels, regression=self.regression)
-        check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels, self.regression)
+        flags = (self.regression, self.missing)
+        check_arrays(self.name, "train", self.train_inputs, self.train_labels, None, *flags)
+        check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels, *flags)
         ours, theirs = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
         if ours != theirs:
             raise DataError(f"data {self.name!r}: training inputs have the shape {ours} each, test inputs {theirs}")
@@ -232,6 +241,22 @@ class Data:
         """One name a class."""
         return self.class_names or tuple(map(str, range(self.classes)))
 
+    def place(self, split: str, row: int, feature: int | None = None) -> str:
+        """Where something is, for messages: ``"test set, row 3 (line 17), column age"``.
+
+        Args:
+            split: ``train`` or ``test``.
+            row: from 0, of that split.
+            feature: from 0, of one flattened input.
+        """
+        line = "" if self.lines is None else f" (line {self.lines[split == 'test'][row]})"
+        said = f"{split} set, row {row}{line}"
+        if feature is None:
+            return said
+        if self.columns:
+            return f"{said}, column {self.columns[feature].name}"
+        return f"{said}, value {[int(i) for i in np.unravel_index(feature, self.observation_shape)]}"
+
     @property
     def train(self) -> LabelledArrays | UnlabelledArrays:
         return arrays(self.train_inputs, self.train_labels)
@@ -242,13 +267,17 @@ class Data:
 
 
 def loaded(data_set: DataSet) -> Data:
-    """What a data set loads.
+    """What a data set loads, compared with what its setting ``expect`` says, where it has one.
 
     Raises:
-        DataError: it is no :class:`Data`.
+        DataError: it is no :class:`Data`, or not as expected.
     """
     data: object = data_set.load()
     if not isinstance(data, Data):
         name = type(data_set).__name__
         raise DataError(f"data {name}: load() must return rlcl.data.sources.Data, got {type(data).__name__}")
+    expected = getattr(data_set, "expect", None)
+    if expected is not None:
+        check_expected(data, expected)
+    warn_of(data, overlap=expected is None or expected.overlap is None)
     return data

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
+from rlcl.data.expect import Expectation, expectation
 from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data
 from rlcl.data.torchvision_import import torchvision_datasets
@@ -25,34 +26,40 @@ Halves = tuple[Any, Any, Any, Any]  # training inputs and labels, test inputs an
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-@frozen
+@frozen(kw_only=True)
 class Mnist:
     """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
     """
 
+    expect: Expectation | None = expectation()
+
     def load(self) -> Data:
         return _idx("mnist", "MNIST", IDX_FILES)
 
 
-@frozen
+@frozen(kw_only=True)
 class FashionMnist:
     """Pictures of clothes in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: Xiao et al. 2017, Fashion-MNIST.
     """
 
+    expect: Expectation | None = expectation()
+
     def load(self) -> Data:
         return _idx("fashion_mnist", "FashionMNIST", IDX_FILES)
 
 
-@frozen
+@frozen(kw_only=True)
 class Kmnist:
     """Cursive Japanese characters in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: Clanuwat et al. 2018, Deep learning for classical Japanese literature.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         return _idx("kmnist", "KMNIST", IDX_FILES)
@@ -69,6 +76,7 @@ class Emnist:
     """
 
     split: Literal["balanced", "letters", "digits", "byclass", "bymerge"] = option("balanced", help="which classes")
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -87,12 +95,14 @@ class Emnist:
         )
 
 
-@frozen
+@frozen(kw_only=True)
 class Svhn:
     """House numbers, 73,257 + 26,032 colour images of 32 x 32 in ten classes, uint8.
 
     Source: Netzer et al. 2011, Reading digits in natural images.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         def download(datasets: Any, root: str) -> None:
@@ -110,24 +120,28 @@ class Svhn:
         return _files("svhn", ".", ("train_32x32.mat", "test_32x32.mat"), download, read)
 
 
-@frozen
+@frozen(kw_only=True)
 class Cifar10:
     """Photographs in ten classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
 
+    expect: Expectation | None = expectation()
+
     def load(self) -> Data:
         train = [f"data_batch_{i}" for i in range(1, 6)]
         return _cifar("cifar10", "CIFAR10", "cifar-10-batches-py", train, ["test_batch"], "labels")
 
 
-@frozen
+@frozen(kw_only=True)
 class Cifar100:
     """Photographs in a hundred classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
+
+    expect: Expectation | None = expectation()
 
     def load(self) -> Data:
         return _cifar("cifar100", "CIFAR100", "cifar-100-python", ["train"], ["test"], "fine_labels")

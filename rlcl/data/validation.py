@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
+from rlcl.data.overlap import copies
 from rlcl.data.storage import Rows
 from rlcl.errors import DataError, EnvironmentApiError
 
-__all__ = ["check_arrays", "check_environment"]
+if TYPE_CHECKING:
+    from rlcl.data.sources import Data
+
+__all__ = ["check_arrays", "check_environment", "warn_of"]
+
+NAMED = 5  # columns that a warning names
+
+logger = logging.getLogger(__name__)
 
 
 def check_arrays(
@@ -22,6 +32,7 @@ def check_arrays(
     labels: Tensor | None,
     train_labels: Tensor | None = None,
     regression: bool = False,
+    missing: bool = False,
 ) -> None:
     """Raises DataError for the first thing that is wrong with a data set's arrays.
 
@@ -32,16 +43,13 @@ def check_arrays(
         labels: (N,), or None.
         train_labels: the training labels, where ``labels`` are the test set's.
         regression: whether labels are numbers to predict, (N, K).
+        missing: whether NaN in inputs stands for a value that is not known.
     """
     where = f"data {name!r}, {split} set"
     if len(inputs.shape) < 2 or len(inputs) == 0:
         raise DataError(f"{where}: expected inputs of shape (N, *observation) with N >= 1, got {tuple(inputs.shape)}")
-    if isinstance(inputs, Tensor) and inputs.is_floating_point() and not torch.isfinite(inputs).all():
-        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten()
-        raise DataError(
-            f"{where}: {len(bad)} of {len(inputs)} inputs hold NaN or infinite values, the first at row {int(bad[0])}; "
-            "remove or impute them"
-        )
+    if isinstance(inputs, Tensor) and inputs.is_floating_point():
+        _check_finite(where, inputs, missing)
     if labels is None:
         return
     if regression:
@@ -57,12 +65,60 @@ def check_arrays(
             raise DataError(f"{where}: classes {unseen} are not in the training set; remove them or add training data")
 
 
+def _check_finite(where: str, inputs: Tensor, missing: bool) -> None:
+    bad = torch.isinf(inputs) if missing else ~torch.isfinite(inputs)
+    if bool(bad.any()):
+        rows = bad.flatten(1).any(1).nonzero().flatten()
+        what = "infinite values" if missing else "NaN or infinite values"
+        raise DataError(
+            f"{where}: {len(rows)} of {len(inputs)} inputs hold {what}, the first at row {int(rows[0])}; remove or "
+            "impute them"
+        )
+
+
 def _check_targets(where: str, inputs: Tensor | Rows, targets: Tensor) -> None:
     if len(targets) != len(inputs):
         raise DataError(f"{where}: expected {len(inputs)} targets of shape (N, K), got shape {tuple(targets.shape)}")
     if not torch.isfinite(targets).all():
         row = int((~torch.isfinite(targets)).any(1).nonzero()[0])
         raise DataError(f"{where}: the target of row {row} is not finite; remove or impute it")
+
+
+def warn_of(data: Data, overlap: bool = True) -> None:
+    """Says, once a process, what is suspicious in a data set and yet may be meant.
+
+    Test rows that are copies of training rows, and features of vectors that are the same in all training
+    rows (of images some always are: the border). Inputs that stay on disk are not looked at.
+
+    Args:
+        data: that was loaded.
+        overlap: whether copies are looked for.
+    """
+    train, test = data.train_inputs, data.test_inputs
+    if not isinstance(train, Tensor) or not isinstance(test, Tensor):
+        return
+    pairs = copies(train, test) if overlap else np.empty((0, 2), np.int64)
+    if len(pairs):
+        copy, original = pairs[0].tolist()
+        _tell(
+            f"data {data.name!r}: {len(pairs)} of {len(test)} test rows are copies of training rows; the first is "
+            f"{data.place('test', copy)}, a copy of {data.place('train', original)}; data.expect.overlap says which "
+            "share is allowed"
+        )
+    if train.ndim == 2 and len(train) > 1:
+        constant = ((train == train[0]) | (train.isnan() & train[0].isnan())).all(0).nonzero().flatten().tolist()
+        if constant:
+            names = [data.columns[i].name if data.columns else str(i) for i in constant[:NAMED]]
+            more = f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
+            _tell(
+                f"data {data.name!r}: {len(constant)} of {train.shape[1]} features are the same in all training rows: "
+                f"{', '.join(names)}{more}; nothing can be learned from them"
+            )
+
+
+@cache
+def _tell(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def check_environment(env: gym.Env[Any, Any], name: str, steps: int = 20) -> None:

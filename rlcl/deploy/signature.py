@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,8 +171,12 @@ class Signature:
 
     def changes(self, other: Signature) -> list[str]:
         """How another signature differs, one line each; nothing where a client notices nothing."""
-        ours, theirs = self.to_json(), other.to_json()
-        return [f"{key}: {_brief(ours[key])} becomes {_brief(theirs[key])}" for key in ours if ours[key] != theirs[key]]
+        ours, theirs = (dict(_leaves(signature.to_json())) for signature in (self, other))
+        return [
+            f"{place}: {_brief(ours.get(place))} becomes {_brief(theirs.get(place))}"
+            for place in (*ours, *(theirs.keys() - ours.keys()))
+            if ours.get(place) != theirs.get(place)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, the content of ``signature.json``."""
@@ -204,6 +208,18 @@ class Signature:
             raise BundleError(f"{path} is no signature: {error}; export the run again") from error
 
 
+def _leaves(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by their places, those of fields by the fields' names: ``outputs.probabilities.shape``."""
+    for key, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield from _leaves({part["name"]: part for part in value}, f"{before}{key}.")
+        elif isinstance(value, dict):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
 def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    if isinstance(value, list) and len(value) > 12:
+        return f"{len(value)} values"
+    return "nothing" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

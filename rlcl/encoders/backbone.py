@@ -92,6 +92,8 @@ class Backbone:
 
     def encode(self, x: Tensor) -> Tensor:
         network = self.network.to(x.device)
+        if torch.jit.is_tracing():  # for a graph of ONNX, which remembers nothing
+            return self._forward(network, x)
 
         def compute(rows: Tensor) -> Tensor:
             return torch.cat([self._filled(network, part) for part in torch.split(rows, self.batch_size)])

@@ -58,7 +58,7 @@ class GreyScale:
         red, green, blue = (x.movedim(-1, 1) if last else x).to(torch.float32).unbind(1)
         grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
         if self.resize is not None:
-            grey = F.interpolate(grey, (self.resize, self.resize), mode="area")
+            grey = _averaged(grey, self.resize)
         if x.dtype == torch.uint8:
             grey = grey.round()
         return grey.movedim(1, -1) if last else grey
@@ -89,3 +89,18 @@ class GreyScale:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         pass
+
+
+def _averaged(images: Tensor, size: int) -> Tensor:
+    """(B, C, size, size): each pixel is the mean of those of (B, C, height, width) that it covers."""
+    if not torch.jit.is_tracing():
+        return F.interpolate(images, (size, size), mode="area")
+    down, across = (_shares(int(length), size) for length in images.shape[2:])  # ONNX has no such mean
+    return down @ images @ across.T
+
+
+def _shares(length: int, size: int) -> Tensor:
+    """(size, length): how much each of the new pixels has of each of the old."""
+    new, old = torch.arange(size)[:, None], torch.arange(length)[None]
+    covered = (old >= new * length // size) & (old < -(-(new + 1) * length // size))
+    return covered.float() / covered.sum(1, keepdim=True)

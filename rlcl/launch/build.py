@@ -15,7 +15,7 @@ from rlcl.evaluation.results import check_metrics, reported_names
 from rlcl.experiment import Experiment
 from rlcl.learners.lockstep import check_lockstep
 from rlcl.seeding import Seeds
-from rlcl.streams.stream import Stream, check_classes
+from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.training.trainer import Trainer
 
 __all__ = ["make_stream", "make_trainer", "resolve_device"]
@@ -59,6 +59,7 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
                 tried.add(recipe)
                 source.check()
     made: Stream = stream.with_validation(experiment.validation, seeds)
+    check_sources(made)
     check_classes(made)
     return made
 

@@ -69,6 +69,8 @@ class Trained:
         self._learner, self._shape = _built(experiment)
         state = found[1]["trainer"]["learner"]
         self._learner.load_state_dict(state)
+        for module in getattr(self._learner, "modules", {}).values():
+            module.requires_grad_(False)
         self._checksum = _checksum(state)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

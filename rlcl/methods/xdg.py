@@ -151,7 +151,7 @@ def _closing(place: int, gates: Gates) -> Any:
         if gates.task_ids is None:  # a layer called by itself
             return output
         copies = 2 if isinstance(layer, CRelu) else 1
-        open_units = gates.of(place, output.shape[1] // copies, gates.task_ids).repeat(1, copies)
+        open_units = gates.of(place, int(output.shape[1]) // copies, gates.task_ids).repeat(1, copies)
         return output * open_units.to(output.dtype).view(*output.shape[:2], *[1] * (output.ndim - 2))
 
     return close

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -64,4 +65,5 @@ class Permuted:
             )
             for index in range(self.experiences)
         )
-        return Stream(experiences, array_spec(data, [range(data.classes)] * self.experiences), self.visibility)
+        spec = array_spec(data, [range(data.classes)] * self.experiences)
+        return Stream(experiences, attrs.evolve(spec, columns=()), self.visibility)  # they stand elsewhere each time

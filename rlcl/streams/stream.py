@@ -8,13 +8,14 @@ from typing import Any, Literal, overload
 import attrs
 import torch
 from attrs import field, frozen
+from torch import Tensor
 
 from rlcl.data.sources import Data, Environment, LabelledArrays
 from rlcl.errors import DataError
 from rlcl.seeding import Seeds
 from rlcl.types import Experience, StreamSpec, Visibility
 
-__all__ = ["Stream", "array_spec", "check_classes", "describe_classes"]
+__all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes"]
 
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
@@ -136,6 +137,47 @@ def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
     )
 
 
+def check_sources(stream: Stream) -> None:
+    """Looks for what no stream may hold: values that are not finite, and labels that are no class of it.
+
+    Most streams are made of :class:`rlcl.data.sources.Data`, which were looked at; others are of the user's making.
+
+    Raises:
+        DataError: by experience and row.
+    """
+    seen: set[int] = set()
+    for experience in (*stream, *stream.evaluated):
+        for split in ("train", "validation", "test"):
+            source = getattr(experience, split)
+            if source is None or isinstance(source, Environment):
+                continue
+            where = f"stream: the {split} set of experience {experience.index} ({experience.name})"
+            for array in (source.inputs, getattr(source, "labels", None)):
+                if isinstance(array, Tensor) and id(array) not in seen:  # those that share one are views of it
+                    seen.add(id(array))
+                    _check_finite(where, array, stream.spec.missing and array is source.inputs)
+            if stream.spec.kind == "labelled":
+                _check_labels(where, source.targets, stream.spec.classes)
+
+
+def _check_finite(where: str, array: Tensor, missing: bool) -> None:
+    if array.is_floating_point():
+        bad = torch.isinf(array) if missing else ~torch.isfinite(array)
+        if bool(bad.any()):
+            row = int(bad.flatten(1).any(1).nonzero()[0])
+            raise DataError(f"{where} holds NaN or infinite values, the first in row {row} of its array; remove them")
+
+
+def _check_labels(where: str, labels: Tensor, classes: int) -> None:
+    outside = ((labels < 0) | (labels >= classes)).nonzero().flatten()
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(
+            f"{where}: row {row} has the label {int(labels[row])}, and the stream's classes are 0..{classes - 1}; mend "
+            "the label, or the classes of its spec"
+        )
+
+
 def check_classes(stream: Stream) -> None:
     """Looks for classes that are evaluated, and that nothing of the stream teaches.
 
@@ -170,6 +212,8 @@ def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
         task_classes=tuple(tuple(sorted(classes)) for classes in task_classes),
         class_names=data.names,
         targets=data.train_labels.shape[1] if data.regression and data.train_labels is not None else 0,
+        columns=data.columns,
+        missing=data.missing,
     )
 
 

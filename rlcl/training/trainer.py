@@ -21,6 +21,7 @@ from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
 from rlcl.streams.stream import Stream
+from rlcl.training.missing import check_missing
 from rlcl.types import (
     AdaptingEncoder,
     Boundary,
@@ -103,6 +104,7 @@ class Trainer:
                 online=self.evaluation.online,
             )
         )
+        check_missing(self.stream, self.encoder)
         check_boundary(self.boundary, self.learner, self.encoder, shown.visibility)
         if self.evaluation.online and not isinstance(self.learner, Online):
             name = name_of("learner", self.learner)

@@ -8,6 +8,7 @@ import attrs
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from rlcl.data.columns import Column
     from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
     from rlcl.seeding import Seeds
     from rlcl.streams.stream import Stream
@@ -124,6 +125,8 @@ class StreamSpec:
         class_names: for people.
         targets: numbers to predict for each input, in regression.
         encodable: whether observations are arrays (boxes), which an encoder takes.
+        columns: of inputs that are rows of a table.
+        missing: whether NaN in inputs stands for a value that is not known.
     """
 
     kind: Literal["labelled", "regression", "unlabelled", "environment"]
@@ -133,6 +136,8 @@ class StreamSpec:
     class_names: tuple[str, ...] = ()
     targets: int = 0
     encodable: bool = True
+    columns: tuple[Column, ...] = ()
+    missing: bool = False
 
 
 class DataSet(Protocol):

@@ -11,6 +11,8 @@ import torch
 from harness import autoencoder_run, save_weights
 from sklearn.decomposition import PCA
 
+from rlcl.deploy.exporting.parity import answers
+from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.identity import Identity
@@ -29,6 +31,16 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "scale": [{}, {"maximum": 3.0}],
     "standardize": [{}, {"fit_on": "running"}, {"clip": None}, {"clip": 0.5, "epsilon": 0.1}],
     "one_hot": [{"classes": 601}],
+    "impute": [{}, {"strategy": "median"}, {"strategy": "most_frequent", "indicator": True}, {"strategy": "constant"}],
+    "ordinal": [{}],
+    "robust": [{}, {"low": 0.1, "high": 0.9, "clip": 0.5}],
+    "quantile": [{}, {"output": "normal", "quantiles": 4}],
+    "columns": [{}],
+    "sklearn": [
+        {"transformer": "RobustScaler"},
+        {"transformer": "QuantileTransformer", "options": {"n_quantiles": 5, "output_distribution": "normal"}},
+        {"transformer": "PolynomialFeatures", "options": {"degree": 2, "include_bias": False}},
+    ],
     "pca": [{"components": 5}, {"components": 3, "whiten": True}],
     "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
     "grey_scale": [{}, {"channels": "first"}, {"resize": 2}],
@@ -38,7 +50,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "trained": [{"run": "runs"}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
-SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8)}
+SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8), "columns": (5,)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,6 +125,30 @@ def test_rows_are_encoded_each_by_itself(name: str, settings: Any) -> None:
     encoder, x = build(name, settings), inputs_for(name)
     encoder.fit(x)
     assert torch.equal(encoder.encode(x)[2:5], encoder.encode(x[2:5]))
+
+
+class Encoding(torch.nn.Module):
+    """An encoder alone, as a bundle's graph has it inside."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        encoded: torch.Tensor = self.encoder.encode(x)
+        return encoded
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+def test_a_bundle_encodes_as_the_encoder_does(name: str, settings: Any, dtype: torch.dtype) -> None:
+    encoder, x = build(name, settings), inputs_for(name, dtype)
+    encoder.fit(x)
+    graph = onnx_graph(Encoding(encoder), [x[:3]], ["input"], ["encoded"])
+    for rows in (x, x[:1]):
+        encoded = answers(graph, {"input": rows.numpy()})["encoded"]
+        # The cosine of angles in the hundreds has few digits.
+        np.testing.assert_allclose(encoder.encode(rows).numpy(), encoded, rtol=1e-4, atol=2e-4)
 
 
 def test_identity_changes_the_type_alone() -> None:

@@ -28,10 +28,10 @@ from rlcl.streams.joint import Joint
 from rlcl.streams.online import Online
 from rlcl.streams.permuted import Permuted
 from rlcl.streams.rotated import Rotated, Rotation
-from rlcl.streams.stream import Stream
+from rlcl.streams.stream import Stream, check_sources
 from rlcl.streams.task_incremental import TaskIncremental
 from rlcl.training.trainer import visible
-from rlcl.types import Budget, Experience, Visibility
+from rlcl.types import Budget, Experience, StreamSpec, Visibility
 
 CLASSES, TRAIN, TEST = 6, 60, 18
 
@@ -526,3 +526,22 @@ def test_cycles_come_back_with_rows_of_their_own() -> None:
     assert 3 == len(stream.evaluated)
     assert rows(stream[1].train) == rows(stream[4].train)
     assert ["small 0-1, visit 1", "small 0-1, visit 2"] == [stream[0].name, stream[3].name]
+
+
+def of_ones_own(x: torch.Tensor, y: torch.Tensor) -> Stream:
+    source = LabelledArrays(x, y)
+    spec = StreamSpec("labelled", (2,), classes=2)
+    return Stream((Experience(0, "own", source, source, Budget(epochs=1)),), spec)
+
+
+def test_a_stream_of_ones_own_may_not_hold_labels_that_are_no_class_of_it() -> None:
+    check_sources(of_ones_own(torch.zeros(3, 2), torch.tensor([0, 1, 1])))
+    with pytest.raises(DataError, match=r"the train set of experience 0 \(own\): row 2 has the label 2, .* are 0\.\.1"):
+        check_sources(of_ones_own(torch.zeros(3, 2), torch.tensor([0, 1, 2])))
+
+
+def test_a_stream_of_ones_own_may_not_hold_values_that_are_not_finite() -> None:
+    x = torch.zeros(3, 2)
+    x[1, 1] = torch.nan
+    with pytest.raises(DataError, match=r"the train set of experience 0 \(own\) holds NaN .* in row 1"):
+        check_sources(of_ones_own(x, torch.tensor([0, 1, 1])))

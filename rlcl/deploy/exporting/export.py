@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ from rlcl.deploy.exporting.graphs import Graph, array_graph
 from rlcl.deploy.exporting.held_out import Reference, array_reference
 from rlcl.deploy.exporting.lineage import lineage
 from rlcl.deploy.exporting.parity import answers, check_parity
+from rlcl.deploy.exporting.played import observed, played
+from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.updating.growing import save_added
+from rlcl.deploy.updating.incoming import Incoming
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
@@ -33,7 +37,7 @@ from rlcl.tracking.runs import Run
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export", "write_bundle"]
 
 Array = np.ndarray[Any, Any]
 
@@ -71,23 +75,52 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
     if target.exists():
         raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
     restored = restore(run)
-    graph, fields = _graph(restored.trainer)
-    reference = _reference(restored.trainer, graph, fields)
+
+    def described(signature: Signature, parity: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        manifest = lineage(run, restored, parity)
+        return manifest, model_card(run, restored, signature, manifest)
+
+    return write_bundle(restored, target, described, update=update)
+
+
+def write_bundle(
+    restored: Restored,
+    target: Path,
+    described: Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]],
+    *,
+    update: bool = True,
+    added: Sequence[Incoming] = (),
+) -> Exported:
+    """Writes a learner as a bundle: under another name first, and only if its graph answers as it does.
+
+    Args:
+        restored: the learner, and what it learned.
+        target: the bundle's folder, which must not be there.
+        described: makes the manifest and the model card of the signature and what the check of parity found.
+        update: whether what updating alone needs is part of it.
+        added: what updates have learned since the run, which the next one is judged on.
+
+    Raises:
+        BundleError: the ONNX graph does not answer as the learner does.
+        UnsupportedError: the learner, an encoder or a network cannot be exported.
+    """
+    graph, fields, references = _prepared(restored.trainer)
+    reference = references[0]
     signature = _signature(graph, fields, reference, restored.trainer)
     written = _written(graph, signature, reference)
-    found = answers(written, reference.arrays())
-    parity = check_parity(graph, found, reference)
-    manifest = lineage(run, restored, parity)
+    every = [answers(written, each.arrays()) for each in references]
+    parity = check_parity(graph, every, references)
+    manifest, card = described(signature, parity)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             temporary.mkdir(parents=True)
             _write(temporary, restored, graph, signature, written)
-            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, found)))
+            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, every[0])))
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-            (temporary / "MODEL_CARD.md").write_text(model_card(run, restored, signature, manifest))
+            (temporary / "MODEL_CARD.md").write_text(card)
             if update:
-                _write_update(temporary, restored)
+                _write_update(temporary, restored, added)
             seal(temporary)
             temporary.rename(target)
         finally:
@@ -95,15 +128,18 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
     return Exported(target, signature, manifest)
 
 
-def _graph(trainer: Trainer) -> tuple[Graph, tuple[Field, ...]]:
-    sources = [e.train for e in trainer.stream]
-    return array_graph(trainer.learner, trainer.stream), (
-        array_field(s for s in sources if not isinstance(s, Environment)),
-    )
-
-
-def _reference(trainer: Trainer, graph: Graph, fields: tuple[Field, ...]) -> Reference:
-    return array_reference(trainer, graph.tasks, fields[0].dtype)
+def _prepared(trainer: Trainer) -> tuple[Graph, tuple[Field, ...], list[Reference]]:
+    """The graph, its inputs, and what it is checked on: first what is kept for monitoring."""
+    stream = trainer.stream
+    if stream.spec.kind != "environment":
+        graph = array_graph(trainer.learner, stream)
+        sources = [experience.train for experience in stream]
+        field = array_field(source for source in sources if not isinstance(source, Environment))
+        return graph, (field,), [array_reference(trainer, graph.tasks, field.dtype)]
+    how = observed(trainer)
+    names = tuple(field.name for field in how.fields)
+    graph = policy_graph(trainer.learner, how.actions, names, how.space if how.flat else None)
+    return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
 
 
 def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
@@ -151,9 +187,10 @@ def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _write_update(folder: Path, restored: Restored) -> None:
+def _write_update(folder: Path, restored: Restored, added: Sequence[Incoming]) -> None:
     """The learner's state as a checkpoint holds it, under checksums of its own."""
     written = checkpoint.save(folder / ".state", 0, restored.state)
     written.rename(folder / UPDATE)
     (folder / ".state").rmdir()
+    save_added(folder / UPDATE, added)
     seal(folder / UPDATE)

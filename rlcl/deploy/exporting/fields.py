@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -74,7 +74,7 @@ def space_fields(space: gym.Space[Any]) -> tuple[Field, ...]:
 def _field(name: str, space: gym.Space[Any]) -> Field:
     if isinstance(space, gym.spaces.Box):
         low, high = _bound(space.low), _bound(space.high)
-        return Field(name=name, shape=space.shape, dtype=narrowed(np.dtype(space.dtype)), low=low, high=high)  # type: ignore[arg-type]
+        return Field(name=name, shape=space.shape, dtype=narrowed(np.dtype(space.dtype)), low=low, high=high)
     if isinstance(space, gym.spaces.Discrete):
         start, n = int(space.start), int(space.n)
         return Field(name=name, shape=(), dtype="int64", low=float(start), high=float(start + n - 1))
@@ -93,9 +93,3 @@ def _bound(bound: Array) -> float | Array | None:
     # JSON has no infinity; no finite float32 lies beyond the largest one.
     values = np.clip(bound.astype(np.float64), -LARGEST, LARGEST)
     return float(values.flat[0]) if (values == values.flat[0]).all() else values
-
-
-def rows_of(observations: Any, fields: Iterable[Field]) -> Mapping[str, Array]:
-    """A batch of observations by the names of fields, of their dtypes."""
-    named = observations if isinstance(observations, Mapping) else {"input": observations}
-    return {field.name: np.asarray(named[field.name]).astype(field.dtype, copy=False) for field in fields}

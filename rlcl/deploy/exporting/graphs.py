@@ -38,7 +38,7 @@ class Graph(nn.Module, ABC):
         state: names of what a recurrent policy hands on; the next ones come after the outputs.
     """
 
-    def __init__(self, kind: Kind, outputs: Sequence[str], tasks: int = 0, state: Mapping[str, int] = {}) -> None:  # noqa: B006
+    def __init__(self, kind: Kind, outputs: Sequence[str], tasks: int = 0, state: Mapping[str, int] = {}) -> None:
         super().__init__()
         self.kind, self.outputs, self.tasks, self.state = kind, tuple(outputs), tasks, dict(state)
 
@@ -104,6 +104,7 @@ class MemoryGraph(Graph):
         super().__init__("classifier", ("class", "probabilities"))
         self.network = copy.deepcopy(learner.module).eval()
         self._learner = learner
+        self.known: Tensor
         self.register_buffer("known", learner.statistics()["known"])
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
@@ -111,7 +112,8 @@ class MemoryGraph(Graph):
         return _classes(logits.masked_fill(~self.known, -torch.inf))
 
     def scores(self, *arrays: Tensor) -> Tensor | None:
-        return self(*arrays)[1]
+        found: Tensor = self(*arrays)[1]
+        return found
 
 
 def array_graph(learner: Any, stream: Stream) -> Graph:
@@ -136,11 +138,12 @@ def array_graph(learner: Any, stream: Stream) -> Graph:
 
 
 UNKNOWN = (
-    "what it predicts with is not known to be a torch module; classifier, regressor, autoencoder, vae, gdumb, ppo, dqn, "
-    "sac, td3 and sb3 can be"
+    "what it predicts with is not known to be a torch module; classifier, regressor, autoencoder, vae, gdumb, ppo, "
+    "dqn, sac, td3 and sb3 can be"
 )
 REASONS = {
-    "icarl": "it predicts by the means of its exemplars, which serving would have to hold; use classifier with rehearsal",
+    "icarl": "it predicts by the means of its exemplars, which serving would have to hold; use classifier "
+    "with rehearsal",
     "nearest_mean": "it predicts by distances to means, and has no network; use classifier",
     "streaming_lda": "it predicts by a covariance, and has no network; use classifier",
     "gdumb": "which classes are possible depends on the task; set stream.visibility.task_ids: hidden",
@@ -149,7 +152,8 @@ REASONS = {
     "encoder trained, and export what learned",
     "simsiam": "a representation alone is neither class, number, reconstruction nor action; learn from it by the "
     "encoder trained, and export what learned",
-    "avalanche": "its strategy predicts by code of its own, plugins and all, which no graph holds; use a learner of rlcl",
+    "avalanche": "its strategy predicts by code of its own, plugins and all, which no graph holds; use a learner of "
+    "rlcl",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a bundle is checked on, and monitored against: inputs that nothing was trained on, with the learner's answers."""
+"""What a bundle is checked on, and monitored against: inputs that nothing learned from, with the learner's answers."""
 
 from __future__ import annotations
 

@@ -76,9 +76,8 @@ def _costs(run: Run, restored: Restored) -> dict[str, Any]:
 
 def licences() -> dict[str, dict[str, str]]:
     """Version and licence of every package that rlcl stands on, as their authors state them."""
-    wanted = [
-        re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in requires("rlcl") or () if "extra" not in text
-    ]
+    required = [text for text in requires("rlcl") or () if "extra ==" not in text]
+    wanted = [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in required]
     found = {}
     for name in sorted({"rlcl", *wanted, *ALSO}):
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,13 @@ def answers(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        parts = [
-            session.run(None, {name: array[a:b] for name, array in arrays.items()})
-            for a, b in zip(cuts, cuts[1:], strict=False)
-        ]
+        parts = [session.run(None, {name: array[a:b] for name, array in arrays.items()}) for a, b in pairwise(cuts)]
     except Exception as error:  # ONNX Runtime has no common class of its errors
         raise UnsupportedError(f"its ONNX graph does not run: {str(error).splitlines()[0]}") from error
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
-def check_parity(graph: Graph, found: Mapping[str, Array], reference: Reference) -> dict[str, Any]:
+def check_parity(graph: Graph, found: Sequence[Mapping[str, Array]], references: Sequence[Reference]) -> dict[str, Any]:
     """Compares what the graph answers with the learner's own answers and states.
 
     Classes and discrete actions must be equal, but where the two best scores lie within 1e-5; numbers must agree
@@ -52,8 +50,8 @@ def check_parity(graph: Graph, found: Mapping[str, Array], reference: Reference)
 
     Args:
         graph: as torch computes it, for its scores.
-        found: by ONNX Runtime, by name.
-        reference: rows with the learner's answers.
+        found: by ONNX Runtime, by name, for each reference.
+        references: rows with the learner's answers.
 
     Returns:
         How many rows, ties, and the greatest relative difference of numbers.
@@ -61,18 +59,18 @@ def check_parity(graph: Graph, found: Mapping[str, Array], reference: Reference)
     Raises:
         BundleError: they differ.
     """
-    decisive = graph.outputs[0]
-    pairs = {decisive: reference.predicted, **{f"{name}.next": s for name, s in reference.following.items()}}
     ties, difference = 0, 0.0
-    for name, expected in pairs.items():
-        actual = found[name]
-        if expected.shape != actual.shape:
-            raise BundleError(f"parity: {name} has the shape {actual.shape}, and the learner's {expected.shape}")
-        if np.issubdtype(expected.dtype, np.floating):
-            difference = max(difference, _difference(name, expected, actual))
-        else:
-            ties += _ties(graph, reference, expected, actual)
-    return {"rows": len(reference), "ties": ties, "greatest_relative_difference": difference}
+    for reference, answered in zip(references, found, strict=True):
+        following = {f"{name}.next": state for name, state in reference.following.items()}
+        for name, expected in {graph.outputs[0]: reference.predicted, **following}.items():
+            actual = answered[name]
+            if expected.shape != actual.shape:
+                raise BundleError(f"parity: {name} has the shape {actual.shape}, and the learner's {expected.shape}")
+            if np.issubdtype(expected.dtype, np.floating):
+                difference = max(difference, _difference(name, expected, actual))
+            else:
+                ties += _ties(graph, reference, expected, actual)
+    return {"rows": sum(map(len, references)), "ties": ties, "greatest_relative_difference": difference}
 
 
 def _difference(name: str, expected: Array, actual: Array) -> float:
@@ -89,20 +87,19 @@ def _difference(name: str, expected: Array, actual: Array) -> float:
 
 def _ties(graph: Graph, reference: Reference, expected: Array, actual: Array) -> int:
     """Rows that differ, each a tie."""
-    rows = np.flatnonzero((expected != actual).reshape(len(expected), -1).any(1))
+    wrong = expected != actual
+    rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))
     if not len(rows):
         return 0
     with torch.no_grad():
         scores = graph.scores(*(torch.from_numpy(array[rows]) for array in reference.arrays().values()))
-    gap = float("inf") if scores is None else _gap(scores)
+    gap = float("inf")
+    if scores is not None:
+        best = scores[torch.from_numpy(wrong[rows])].topk(2, -1).values
+        gap = float((best[..., 0] - best[..., 1]).max())
     if gap > TIE:
         raise BundleError(
             f"parity: the ONNX graph decides otherwise than the learner in {len(rows)} of {len(expected)} rows, and no "
             f"tie explains it (scores {gap:.2g} apart); nothing was written"
         )
     return len(rows)
-
-
-def _gap(scores: torch.Tensor) -> float:
-    best = scores.topk(2, -1).values
-    return float((best[..., 0] - best[..., 1]).max())

@@ -34,10 +34,11 @@ def onnx_graph(module: nn.Module, example: Sequence[Tensor], inputs: Sequence[st
     with warnings.catch_warnings(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
         warnings.simplefilter("ignore")  # of constants, which they are; the parity check finds those that are none
         try:
+            module(*example)  # what is loaded or drawn when it is first asked for is no part of the graph
             torch.onnx.export(
                 module,
                 tuple(example),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # which the tracing exporter writes to
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=list(inputs),
@@ -45,6 +46,6 @@ def onnx_graph(module: nn.Module, example: Sequence[Tensor], inputs: Sequence[st
                 dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)},
             )
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].split("  [")[0]
             raise UnsupportedError(f"it cannot be written as an ONNX graph: {reason}") from error
     return buffer.getvalue()

@@ -42,6 +42,8 @@ def make_page(deployment: Deployment) -> str:
     ]
     requests = windows[-1]["requests"][1] if windows else 0
     return rendered(
+        verb="rlcl monitor",
+        origin="drift.jsonl and the log",
         title=deployment.bundle.name,
         subtitle=f"{requests:,} requests in {len(windows)} windows, feedback of {_answers(judged):,} answers",
         statement="Whether requests, answers and losses are still those that the model was tested with.",
@@ -51,7 +53,6 @@ def make_page(deployment: Deployment) -> str:
         tiles=_tiles(windows, judged, alarms),
         sections=[section for section in sections if section.figures],
         configs=[],
-        by="rlcl monitor",
     )
 
 

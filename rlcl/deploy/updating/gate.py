@@ -61,19 +61,21 @@ def paired(before: Array, after: Array) -> Paired:
     first, second = (np.asarray(scores, np.float64) for scores in (before, after))
     differences, n = second - first, len(first)
     if set(np.unique(np.concatenate([first, second]))) <= {0.0, 1.0}:
-        gained, lost = ((np.count_nonzero(differences == sign) + 1) / (n + 2) for sign in (1, -1))
+        gained, lost = (float((differences == sign).sum() + 1) / (n + 2) for sign in (1, -1))
         deviation = math.sqrt(gained + lost - (gained - lost) ** 2)
         centre, half = gained - lost, Z * deviation / math.sqrt(n + 2)
+        low, high = max(centre - half, -1.0), min(centre + half, 1.0)
     else:
         deviation = float(differences.std(ddof=1)) if n > 1 else math.inf
         centre = float(differences.mean())
         half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * deviation / math.sqrt(n) if n > 1 else math.inf
+        low, high = centre - half, centre + half
     return Paired(
         samples=n,
         before=float(first.mean()),
         after=float(second.mean()),
-        low=centre - half,
-        high=centre + half,
+        low=low,
+        high=high,
         deviation=deviation,
     )
 

@@ -42,11 +42,13 @@ def scores(model: Model, experience: Experience, plan: Plan) -> Array:
 def _of_rows(model: Model, x: Array, y: Any, task: int | None) -> Array:
     found = model.run(model.signature.arrays(x, task))
     if model.signature.kind == "classifier":
-        return (found["class"] == y.numpy()).astype(np.float64)
-    if model.signature.kind == "regressor":
-        errors = np.square(found["value"].astype(np.float64) - y.numpy().reshape(found["value"].shape))
-        return -errors.reshape(len(errors), -1).mean(1)
-    return -found["error"].astype(np.float64)
+        right: Array = found["class"] == y.numpy()
+        return right.astype(np.float64)
+    if model.signature.kind == "autoencoder":
+        return -found["error"].astype(np.float64)
+    errors: Array = np.square(found["value"].astype(np.float64) - y.numpy().reshape(found["value"].shape))
+    means: Array = errors.reshape(len(errors), -1).mean(1)
+    return -means
 
 
 @frozen

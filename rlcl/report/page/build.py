@@ -37,7 +37,7 @@ from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run
 
-__all__ = ["Tile", "make_page", "rendered"]
+__all__ = ["Config", "Tile", "make_page", "rendered"]
 
 POINTS = 160  # of a curve
 
@@ -92,6 +92,8 @@ def make_page(runs: Sequence[Run], title: str) -> str:
     sections = _of_one(shown[0]) if single else comparing.sections(shown, POINTS)
     sections += _about(shown, groups)
     return rendered(
+        verb="rlcl report",
+        origin="the files of the runs",
         title=str(shown[0].config.get("name", title)) if single else str(suite.get("name", title)),
         subtitle=_subtitle(shown, groups),
         statement=str(shown[0].objective.get("statement") or "" if single else suite.get("statement") or ""),
@@ -101,7 +103,6 @@ def make_page(runs: Sequence[Run], title: str) -> str:
         tiles=_tiles(shown[0]) if single else [],
         sections=[section for section in sections if section.figures],
         configs=[Config(group.label or "config", config_text(group.config)) for group in shown],
-        by="rlcl report",
     )
 
 
@@ -196,7 +197,7 @@ def _notices(shown: Sequence[Group], groups: Sequence[Group]) -> list[str]:
 
 
 def rendered(**content: object) -> str:
-    """The page of some content; ``by`` is the command that makes it."""
+    """The page of a template's variables, with its style sheet and the time."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -1,0 +1,47 @@
+"""``rlcl profile``: what an experiment's data and environments are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
+    app.command("profile")(profile)
+
+
+def profile(
+    arguments: Annotated[list[str], typer.Argument(metavar="FILE [KEY=VALUE...]", help="As for rlcl run, one file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder; NAME-profile by default.")] = None,
+    steps: Annotated[int, typer.Option(min=10, help="Env steps that are played in each environment.")] = 1000,
+) -> None:
+    """Look at an experiment's data before training: sizes, classes, features, samples, shifts, duplicates.
+
+    Of environments spaces, rewards, episodes and speed under random actions. Writes profile.html, which needs no
+    network and no other file, and profile.json.
+    """
+    from rlcl.commands.run import split_arguments
+    from rlcl.errors import RlclError
+    from rlcl.experiment import load_experiment
+    from rlcl.launch.build import make_stream
+    from rlcl.report.profile.build import make_profile, profile_page
+    from rlcl.tracking.folder import disk_errors, write_atomically
+
+    files, overrides = split_arguments(arguments)
+    if len(files) != 1:
+        raise RlclError(f"expected one experiment to profile, got {len(files)}: {', '.join(map(str, files))}")
+    experiment = load_experiment(files[0], overrides)
+    found = make_profile(experiment, make_stream(experiment, experiment.seeds[0]), steps)
+    folder = output or Path(f"{experiment.name}-profile")
+    page = profile_page(found, experiment)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "profile.json", json.dumps(found.facts, indent=1, allow_nan=False) + "\n")
+        write_atomically(folder / "profile.html", page)
+    typer.echo(f"{folder / 'profile.html'} ({len(page.encode()) / 1e6:.2f} MB)\n{folder / 'profile.json'}")

@@ -1,0 +1,97 @@
+"""``rlcl update``: a deployed model learns what is new, and is judged before it may answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rlcl.deploy.updating.update import Judgement
+
+__all__ = ["add_to"]
+
+STATUS = {"passed": 0, "rejected": 4, "undecided": 5}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
+    app.command("update")(update)
+
+
+def update(
+    bundle: Annotated[Path, typer.Argument(help="The bundle that was exported.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Changes of its experiment, for this update.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option("--from", help="log, an npz file with x and y, or one more task in YAML for a policy.")
+    ] = "log",
+    gain: Annotated[float, typer.Option(help="Over the deployed model on the new data, at least.")] = 0.0,
+    forgetting: Annotated[float, typer.Option(min=0, help="On each former experience, at most.")] = 0.05,
+    slower: Annotated[float, typer.Option(min=1, help="How many times as long a prediction may take.")] = 1.5,
+    held_out: Annotated[float, typer.Option(min=0.05, max=0.9, help="Share of the new rows that is judged on.")] = 0.3,
+    live: Annotated[Path | None, typer.Option(help="The deployment's folder; BUNDLE.live by default.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> None:
+    """Train a candidate on what is new, and judge it on all that was learned before.
+
+    rlcl update bundles/digits --from log learner.optimizer.lr=1e-3
+
+    The run's own learner, methods and memory go on with one more experience. The candidate passes if it gains on
+    the new data and forgets nothing else, by the worse end of a paired 95 % interval on held-out samples; what
+    answers stays as it is until rlcl promote. Exit status: 0 passed, 4 rejected, 5 too few samples to decide.
+    """
+    from rlcl.commands.console import console as make_console
+    from rlcl.deploy.deployment import Deployment
+    from rlcl.deploy.updating.update import Gate
+    from rlcl.deploy.updating.update import update as make
+
+    console = make_console(quiet)
+    deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
+    gate = Gate(gain=gain, forgetting=forgetting, slower=slower, held_out=held_out)
+    judgement = make(deployment, _origin(origin), changes or [], gate, console)
+    _show(judgement, bundle, console)
+    raise typer.Exit(STATUS[judgement.verdict])
+
+
+def _origin(text: str) -> str | dict[str, object]:
+    """A task where the text is a mapping in YAML.
+
+    Raises:
+        BundleError: it begins like one and is none.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from rlcl.errors import BundleError
+
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        found = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise BundleError(f"--from {text}: no YAML: {str(error).splitlines()[0]}") from error
+    return dict(found)
+
+
+def _show(judgement: Judgement, bundle: Path, console: Console) -> None:
+    from rich.table import Table
+
+    colours = {"passed": "green", "rejected": "red", "undecided": "yellow"}
+    table = Table(title=f"candidate {judgement.name}", title_justify="left")
+    for name in ("condition", "verdict", "found"):
+        table.add_column(name, overflow="fold")
+    for condition in judgement.conditions:
+        verdict = f"[{colours[condition.verdict]}]{condition.verdict}[/]"
+        table.add_row(condition.name, verdict, condition.reason)
+    console.print(table)
+    for change in judgement.changes:
+        console.print(f"signature      {change}", highlight=False, soft_wrap=True)
+    console.print(f"[{colours[judgement.verdict]} bold]{judgement.verdict}[/]", judgement.path, highlight=False)
+    if judgement.verdict == "passed":
+        allow = " --allow-signature-change" if judgement.changes else ""
+        console.print(f"let it answer: rlcl promote {bundle} {judgement.name}{allow}", highlight=False, soft_wrap=True)

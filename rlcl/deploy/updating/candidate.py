@@ -1,0 +1,107 @@
+"""A learner that goes on from a bundle's state with one more experience."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+from rich.console import Console
+
+from rlcl.errors import CheckpointError, UnsupportedError
+from rlcl.experiment import Experiment
+from rlcl.launch.build import make_trainer
+from rlcl.launch.restored import Restored
+from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.growth import grown
+from rlcl.registry import name_of
+from rlcl.seeding import Seeds, seed_globals
+from rlcl.streams.stream import Stream
+from rlcl.tracking.progress import progress_for
+from rlcl.training.trainer import Trainer, visible
+from rlcl.types import Experience
+
+__all__ = ["Candidate", "learned"]
+
+
+@frozen(eq=False)
+class Candidate:
+    """A learner after its update.
+
+    Args:
+        restored: as a run that has been restored, to be exported.
+        experience: that it has learned.
+    """
+
+    restored: Restored
+    experience: Experience
+
+
+def learned(
+    experiment: Experiment, seed: int, stream: Stream, state: Mapping[str, Any], number: int, console: Console
+) -> Candidate:
+    """Loads a state into a learner of a stream that has grown, and trains it on the last experience.
+
+    The same state, experience and seed give the same candidate.
+
+    Args:
+        experiment: the config, with the changes of this update.
+        seed: of the run.
+        stream: the last experience is new.
+        state: of the learner, before.
+        number: how many updates there have been, with this one.
+        console: progress goes there.
+
+    Raises:
+        CheckpointError: the state does not fit the learner of the config.
+        UnsupportedError: its network does not grow.
+    """
+    trainer = make_trainer(attrs.evolve(experiment, device="cpu"), seed, stream)
+    learner: Any = trainer.learner
+    fresh = learner.state_dict()
+    state = dict(state)
+    if len(state.get("methods", [])) != len(fresh.get("methods", [])):
+        state["methods"] = fresh["methods"]  # changed for this update, they begin anew
+    if isinstance(learner, GradientLearner):
+        names = [name for name, p in learner.module.named_parameters() if p.requires_grad]
+        state = grown(state, fresh, names, _classes(state, fresh, trainer), stream.spec.classes)
+    try:
+        learner.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"the bundle's state does not fit learner {name_of('learner', learner)} as it is configured now "
+            f"({reason}); leave out changes of its network, optimizer or methods"
+        ) from error
+    seed_globals(Seeds(seed).child(f"update {number}"))
+    experience = attrs.evolve(visible(trainer.stream)[len(trainer.stream) - 1], index=learner.position.experience)
+    _learn(trainer, experience, console)
+    return Candidate(Restored(experiment, trainer, learner.state_dict()), stream.evaluated[-1])
+
+
+def _classes(state: Mapping[str, Any], fresh: Mapping[str, Any], trainer: Trainer) -> int:
+    """How many classes the state's network tells apart: what the new network's last widened weight had."""
+    now = trainer.stream.spec.classes
+    for name, tensor in fresh["module"].items():
+        before = state["module"].get(name)
+        if before is not None and before.shape != tensor.shape and tensor.shape[0] == now:
+            return int(before.shape[0])
+    return now
+
+
+def _learn(trainer: Trainer, experience: Experience, console: Console) -> None:
+    learner: Any = trainer.learner
+    tell = getattr(learner, "steps", None)
+    steps = None if tell is None else tell(experience)
+    start = learner.position.step
+    progress = progress_for(console, "update", [experience.name], list(learner.measures), steps)
+    try:
+        for event in learner.learn(experience):
+            if event is not None:
+                progress.write(attrs.evolve(event, step=event.step - start))
+            progress.step(learner.position.step - start, 0)
+    finally:
+        progress.close()
+    if learner.position.learning:
+        raise UnsupportedError(f"learner {name_of('learner', learner)} ended before its experience did")

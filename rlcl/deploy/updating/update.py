@@ -1,0 +1,233 @@
+"""One update of a deployed model: learn, export, judge, keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+from rich.console import Console
+
+from rlcl.config import unstructure
+from rlcl.deploy.bundle import UPDATE, Bundle
+from rlcl.deploy.deployment import Deployment
+from rlcl.deploy.exporting.export import write_bundle
+from rlcl.deploy.exporting.held_out import digests
+from rlcl.deploy.log import Log
+from rlcl.deploy.model import Model, Policy
+from rlcl.deploy.signature import Signature
+from rlcl.deploy.updating.candidate import Candidate, learned
+from rlcl.deploy.updating.gate import Condition, Verdict, judged, overall, paired
+from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
+from rlcl.deploy.updating.held_out import latency, scores
+from rlcl.deploy.updating.incoming import Incoming, from_file, from_log
+from rlcl.errors import BundleError
+from rlcl.experiment import Experiment, experiment_from, load_experiment
+from rlcl.launch.build import make_stream
+from rlcl.streams.stream import Stream
+from rlcl.training import checkpoint
+from rlcl.types import Experience
+
+__all__ = ["Gate", "Judgement", "update"]
+
+Descriptions = Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]]
+
+
+@frozen(kw_only=True)
+class Gate:
+    """What a candidate must satisfy.
+
+    Args:
+        gain: over the deployed model on the new data, in units of the score, at least.
+        forgetting: on each former experience, at most.
+        slower: a prediction may take so many times as long.
+        held_out: fraction of the new rows that is judged on and not learned from.
+    """
+
+    gain: float = 0.0
+    forgetting: float = 0.05
+    slower: float = 1.5
+    held_out: float = 0.3
+
+
+@frozen(kw_only=True)
+class Judgement:
+    """What became of an update.
+
+    Args:
+        name: of the candidate.
+        path: its bundle.
+        conditions: one by one.
+        changes: of the signature, a line each.
+    """
+
+    name: str
+    path: Path
+    conditions: tuple[Condition, ...]
+    changes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        return overall(self.conditions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``candidates/NAME.verdict.json``."""
+        return {
+            "candidate": self.name,
+            "verdict": self.verdict,
+            "passed": self.verdict == "passed",
+            "conditions": [attrs.asdict(condition) for condition in self.conditions],
+            "signature_changes": list(self.changes),
+        }
+
+
+def update(
+    deployment: Deployment,
+    origin: str | Mapping[str, Any],
+    changes: Sequence[str] = (),
+    gate: Gate = Gate(),
+    console: Console | None = None,
+) -> Judgement:
+    """Trains a candidate on what is new, by the run's own learner, methods and memory, and judges it.
+
+    Args:
+        deployment: whose current bundle is updated; it goes on answering as it is.
+        origin: ``log``, an npz file with x and y, or one more task of an environment stream.
+        changes: ``key.path=value`` of the experiment, for this update alone.
+        gate: what the candidate must satisfy.
+        console: progress goes there.
+
+    Raises:
+        BundleError: nothing new, no part for updating, or held-out data that are not those of the bundle.
+        ConfigError: changes that the experiment does not take.
+        UnsupportedError: a network that does not grow, or a learner that cannot be exported.
+    """
+    console = Console() if console is None else console
+    current = deployment.current()
+    part = current.update
+    state, added = checkpoint.load(part), added_to(part)
+    experiment = load_experiment(current.path / "experiment.yaml", changes)
+    seed = int(current.manifest["run"]["seed"])
+    base = make_stream(experiment, seed)
+    _check_held_out(current, base, experiment)
+    if isinstance(origin, Mapping):
+        experiment = _with_task(experiment, origin)
+        stream = make_stream(experiment, seed)
+    else:
+        added.append(_incoming(origin, deployment, current, added, gate))
+        stream = grown_stream(base, added, experiment.budget)
+    name = _next_name(deployment)
+    told = origin if isinstance(origin, str) else json.dumps(dict(origin))
+    begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
+    deployment.audit("update", begun)
+    candidate = learned(experiment, seed, stream, state, len(added) if added else 0, console)
+    path = deployment.place(name)
+    write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
+    judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate)
+    verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
+    (deployment.candidates / f"{name}.verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
+    deployment.audit("judge", verdict)
+    return judgement
+
+
+def _incoming(origin: str, deployment: Deployment, current: Bundle, added: Sequence[Incoming], gate: Gate) -> Incoming:
+    if current.signature.kind == "policy":
+        raise BundleError(
+            "--from: a policy learns from an environment, not from a log or a file; name one more task of its stream, "
+            "for example --from '{attributes: {gravity: 20}}'"
+        )
+    if origin != "log":
+        return from_file(Path(origin), current.signature, gate.held_out)
+    log = Log.open(deployment.log)
+    try:
+        used = max((incoming.last for incoming in added), default=0)
+        return from_log(log, current.signature, used, gate.held_out)
+    finally:
+        log.close()
+
+
+def _with_task(experiment: Experiment, task: Mapping[str, Any]) -> Experiment:
+    """One more task at the end of an environment stream.
+
+    Raises:
+        BundleError: the stream is of arrays.
+        ConfigError: it is no task.
+    """
+    resolved = unstructure(experiment)
+    if "tasks" not in resolved["stream"]:
+        raise BundleError("--from: this model learned from arrays; name log, or an npz file with x and y")
+    stream = {**resolved["stream"], "tasks": [*resolved["stream"]["tasks"], dict(task)]}
+    return experiment_from({**resolved, "stream": stream}, "--from")
+
+
+def _next_name(deployment: Deployment) -> str:
+    taken = [int(p.name) for p in deployment.candidates.glob("*") if p.name.isdigit()]
+    return f"{max(taken, default=0) + 1:04d}"
+
+
+def _check_held_out(current: Bundle, stream: Stream, experiment: Experiment) -> None:
+    """Raises BundleError where what forgetting is judged on is not what it was at export."""
+    known = {entry["index"]: entry for entry in current.manifest["held_out"]}
+    for entry in digests(stream, experiment.evaluation):
+        before = known.get(entry["index"], {})
+        changed = [key for key in ("inputs", "labels", "environment") if before.get(key) != entry.get(key)]
+        if changed:
+            raise BundleError(
+                f"the held-out data of experience {entry['index']} ({entry['name']}) are not those of the bundle "
+                "(their SHA-256 differ), so that forgetting cannot be judged; restore the data that the run had"
+            )
+
+
+def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: Mapping[str, Any]) -> Descriptions:
+    """The manifest and the model card of a candidate: its parent's, and what was learned since."""
+    learned_on = candidate.experience.name
+
+    def described(signature: Signature, parity: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        before = current.manifest
+        known = {entry["index"] for entry in before["held_out"]}
+        entries = list(digests(stream, candidate.restored.experiment.evaluation))
+        new = [{**entry, "load": {"update": f"{UPDATE}/{ADDED}"}} for entry in entries if entry["index"] not in known]
+        manifest = {
+            **before,
+            "exported": now,
+            "parity": dict(parity),
+            "held_out": [*before["held_out"], *new],
+            "updates": [*before.get("updates", []), {**begun, "experience": learned_on, "at": now}],
+        }
+        card = (current.path / "MODEL_CARD.md").read_text()
+        grown = len(signature.classes) - len(current.signature.classes)
+        classes = f", with {grown} classes that were not known before" if grown else ""
+        section = f"\n## Update {begun['candidate']}\n\nOn {now} it learned {learned_on}{classes}, from the bundle "
+        return manifest, f"{card}{section}`{current.digest}`. What was judged then is in the deployment's audit.\n"
+
+    return described
+
+
+def _judged(name: str, current: Bundle, made: Bundle, stream: Stream, experiment: Experiment, gate: Gate) -> Judgement:
+    kind = Policy if made.signature.kind == "policy" else Model
+    before, after = kind(current), kind(made)
+    *former, new = stream.evaluated
+    conditions = [_compared(f"gain on {new.name}", before, after, new, experiment, gate.gain)]
+    conditions += [_compared(f"forgetting on {e.name}", before, after, e, experiment, -gate.forgetting) for e in former]
+    conditions.append(_latency(before, after, new, experiment, gate.slower))
+    changes = tuple(current.signature.changes(made.signature))
+    return Judgement(name=name, path=made.path, conditions=tuple(conditions), changes=changes)
+
+
+def _compared(
+    name: str, before: Model, after: Model, experience: Experience, experiment: Experiment, least: float
+) -> Condition:
+    pair = (scores(model, experience, experiment.evaluation) for model in (before, after))
+    return judged(name, paired(*pair), least)
+
+
+def _latency(before: Model, after: Model, experience: Experience, experiment: Experiment, slower: float) -> Condition:
+    old, new = latency(before, after, experience, experiment.evaluation)
+    verdict: Verdict = "passed" if new <= slower * old else "rejected"
+    reason = f"{new:.3f} ms a prediction, the deployed model {old:.3f} ms: {new / old:.2f} times, at most {slower:g}"
+    return Condition(name="latency", verdict=verdict, value=new / old, limit=slower, reason=reason)

@@ -1,0 +1,48 @@
+"""Values to their places in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+__all__ = ["Ordinal"]
+
+
+@define(eq=False)
+class Ordinal:
+    """Each feature's values, in ascending order, to 1, 2, ...; 0 for what is missing or was not there in fitting.
+
+    The values are those of the first inputs that it is fitted on. ``one_hot`` with one class more than there are values
+    makes indicators of them.
+    """
+
+    _values: tuple[Tensor, ...] | None = field(init=False, default=None)
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return observation_shape
+
+    def fit(self, x: Tensor) -> None:
+        if self._values is None:
+            columns = x.flatten(1).double().T
+            self._values = tuple(column[~column.isnan()].unique() for column in columns)
+
+    def encode(self, x: Tensor) -> Tensor:
+        columns = x.flatten(1).double().T.contiguous()
+        found = torch.zeros(columns.shape, device=x.device)
+        for place, values in enumerate(columns if self._values is not None else ()):
+            assert self._values is not None
+            known = self._values[place].to(x.device)
+            if len(known):
+                at = torch.searchsorted(known, values).clamp(max=len(known) - 1)
+                found[place] = torch.where(known[at] == values, at + 1, 0)
+        return found.T.reshape(x.shape).contiguous()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self._values}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._values = state["values"]

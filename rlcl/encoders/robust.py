@@ -1,0 +1,60 @@
+"""Scaled by what outliers do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.encoders.quantile import quantiles
+from rlcl.errors import Problem
+
+__all__ = ["Robust"]
+
+
+@define(kw_only=True, eq=False)
+class Robust:
+    """Subtracts the median and divides by the distance of two quantiles, feature by feature.
+
+    Both are of the first inputs that it is fitted on; a distance of 0 counts as 1. NaN stay. The arithmetic is that of
+    scikit-learn's ``RobustScaler``.
+
+    Args:
+        low, high: the quantiles, in [0, 1].
+        clip: encoded values are cut to [-clip, clip]; None for no cut.
+    """
+
+    low: float = option(0.25, ge=0, lt=1, help="the lower quantile")
+    high: float = option(0.75, gt=0, le=1, help="the upper quantile")
+    clip: float | None = option(None, gt=0, help="encoded values are cut to [-clip, clip]")
+    _median: Tensor | None = field(init=False, default=None)
+    _distance: Tensor | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        if self.low >= self.high:
+            raise Problem(f"expected more than low, {self.low:g}, got {self.high:g}", "high")
+
+    def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return observation_shape
+
+    def fit(self, x: Tensor) -> None:
+        if self._median is None:
+            low, median, high = quantiles(x, [self.low, 0.5, self.high])
+            self._median = median.clone()
+            self._distance = torch.where(high > low, high - low, 1.0)
+
+    def encode(self, x: Tensor) -> Tensor:
+        y = x.to(torch.float32)
+        if self._median is not None and self._distance is not None:
+            y = (y - self._median.to(y)) / self._distance.to(y)
+        return y if self.clip is None else y.clamp(-self.clip, self.clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"median": self._median, "distance": self._distance}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._median, self._distance = state["median"], state["distance"]

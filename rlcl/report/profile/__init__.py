@@ -1,0 +1,1 @@
+"""What an experiment's data and environments are, before anything is trained."""

@@ -1,0 +1,188 @@
+"""A bundle learns classes that it did not know: through the command line, on real digits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import rlcl.deploy
+from rlcl.commands import main
+from rlcl.deploy.bundle import Bundle, seal
+from rlcl.deploy.deployment import Deployment
+from rlcl.deploy.log import Answer, Feedback, Log, packed
+
+EXPERIMENT = """
+name: digits
+stream: {type: class_incremental, data: {type: npz, path: PATH}, experiences: 1}
+encoder: {type: standardize}
+learner:
+  type: classifier
+  network: {type: mlp, hidden: [64]}
+  optimizer: {type: adam, lr: 3e-3}
+  methods: [{type: rehearsal, capacity: 600, batch_size: 64}]
+budget: {epochs: 8}
+"""
+
+
+def told(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    found = capsys.readouterr()
+    return int(ended.value.code or 0), found.out, found.err
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the digits 0 to 6, and beside it new.npz with 7 to 9."""
+    folder = tmp_path_factory.mktemp("update")
+    digits = load_digits()
+    x, y = digits.images.reshape(-1, 64).astype(np.float32), digits.target
+    np.savez(folder / "old.npz", x=x[y < 7], y=y[y < 7])
+    np.savez(folder / "new.npz", x=x[y >= 7], y=y[y >= 7])
+    (folder / "digits.yaml").write_text(EXPERIMENT.replace("PATH", str(folder / "old.npz")))
+    for arguments in (
+        ["run", str(folder / "digits.yaml"), "--root", str(folder / "runs"), "-q"],
+        ["export", "digits", "--root", str(folder / "runs"), "--to", str(folder / "digits")],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def bundle(exported: Path, tmp_path: Path) -> Path:
+    shutil.copytree(exported / "digits", tmp_path / "digits")
+    return tmp_path / "digits"
+
+
+def verdict(bundle: Path, name: str) -> Any:
+    return json.loads((Deployment(bundle).candidates / f"{name}.verdict.json").read_text())
+
+
+def test_rehearsal_passes_where_a_naive_update_is_rejected(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = str(exported / "new.npz")
+    status, out, _ = told(["update", str(bundle), "--from", new, "--forgetting", "0.1", "learner.methods=[]"], capsys)
+    assert 4 == status, out
+    assert "rejected" in out
+    naive = {c["name"]: c for c in verdict(bundle, "0001")["conditions"]}
+    assert "passed" == naive["gain on new"]["verdict"]
+    (forgotten,) = [c for name, c in naive.items() if name.startswith("forgetting")]
+    assert ("rejected", True) == (forgotten["verdict"], forgotten["value"] < -0.2)
+    status, out, _ = told(["update", str(bundle), "--from", new, "--forgetting", "0.1"], capsys)
+    assert 0 == status, out
+    assert "classes: 0, 1, 2, 3, 4, 5, 6 becomes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in out
+    assert "outputs.probabilities.shape: 7 becomes 10" in out
+    assert verdict(bundle, "0002")["passed"]
+    # What answers is as it was, until somebody promotes the candidate.
+    assert bundle == Deployment(bundle).current().path
+
+
+def test_a_candidate_is_a_bundle_that_can_be_updated_again(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
+    deployment = Deployment(bundle)
+    candidate = Bundle.open(deployment.place("0001"))
+    assert ("7", "8", "9") == candidate.signature.classes[7:]
+    arrays = np.load(exported / "new.npz")
+    predicted = rlcl.deploy.load(candidate.path).predict(arrays["x"])
+    assert 0.9 < float(np.mean(predicted == arrays["y"]))
+    assert ["digits.live", "0001"] == [candidate.path.parts[-3], candidate.manifest["updates"][0]["candidate"]]
+    deployment.point(["0001", "."])
+    status, out, _ = told(["update", str(bundle), "--from", str(exported / "old.npz")], capsys)
+    names = [c["name"] for c in verdict(bundle, "0002")["conditions"]]
+    assert ["gain on old", "forgetting on old 0-6", "forgetting on new", "latency"] == names
+    assert status in (4, 5), out  # nothing was new, so nothing can be gained
+
+
+def test_feedback_is_learned_once(exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays, deployment = np.load(exported / "new.npz"), Deployment(bundle)
+    x, y = arrays["x"][:200], arrays["y"][:200]
+    opened = Bundle.open(bundle)
+    outputs = rlcl.deploy.load(bundle).outputs(x)
+    log = Log.open(deployment.log, write=True)
+    log.register(opened.digest, opened.signature)
+    known = {"input": x, **outputs}
+    fields = opened.signature
+    answers = [
+        Answer(
+            id=str(row),
+            time=float(row),
+            bundle=opened.digest,
+            task_id=None,
+            input=packed(fields.inputs, known, row),
+            output=packed(fields.outputs, known, row),
+        )
+        for row in range(200)
+    ]
+    log.write(answers, [Feedback(id=str(row), time=0.0, value=str(y[row])) for row in range(150)])
+    status, out, _ = told(["update", str(bundle), "--forgetting", "0.1"], capsys)
+    assert 0 == status, out
+    (condition,) = [c for c in verdict(bundle, "0001")["conditions"] if c["name"] == "gain on log 1-150"]
+    assert 45 - 3 <= condition["samples"] <= 45
+    deployment.point(["0001", "."])
+    status, _, err = told(["update", str(bundle)], capsys)
+    assert 1 == status
+    assert "the log holds 0 answers with feedback since number 150" in err
+
+
+def test_the_same_update_gives_the_same_weights(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        told(["update", str(bundle), "--from", str(exported / "new.npz"), "budget.epochs=1"], capsys)
+    first, second = (Deployment(bundle).place(name) for name in ("0001", "0002"))
+    for name in ("weights.safetensors", "update/tensors.safetensors"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(["update", str(bundle), "--from", str(exported / "new.npz"), "budget.epochs=1"], capsys)
+    deployment = Deployment(bundle)
+    begun, judged = map(json.loads, (deployment.folder / "audit.jsonl").read_text().splitlines())
+    assert ("update", "judge") == (begun["what"], judged["what"])
+    assert Bundle.open(bundle).digest == begun["parent"] == judged["parent"]
+    assert Bundle.open(deployment.place("0001")).digest == judged["digest"]
+    assert {"name", "verdict", "value", "low", "high", "samples"} <= judged["conditions"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "nowhere.npz"], "--from nowhere.npz is no npz file"),
+        (["--from", "{attributes: {gravity: 20}}"], "this model learned from arrays"),
+        (["--from", "{attributes: ["], "no YAML"),
+        ([], "nothing was logged yet"),
+        (["--from", "NEW", "learner.network.hidden=[8]"], "does not grow by its outputs alone"),
+        (["--from", "NEW", "learner.optimizer.lrr=1"], "did you mean lr"),
+    ],
+)
+def test_a_users_mistake_is_one_message(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    new = str(exported / "new.npz")
+    status, _, err = told(["update", str(bundle), *(new if a == "NEW" else a for a in arguments)], capsys)
+    assert status in (1, 2)
+    assert message in err
+    assert not list(Deployment(bundle).candidates.glob("[0-9]*"))
+
+
+def test_forgetting_is_judged_on_the_data_of_the_bundle_alone(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["held_out"][0]["inputs"] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    seal(bundle)
+    _, _, err = told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
+    assert "the held-out data of experience 0 (old 0-6) are not those of the bundle" in err
