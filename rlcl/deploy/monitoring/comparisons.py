@@ -101,8 +101,8 @@ class Projections:
     Args:
         reference: (N, F).
 
-    Source: Cuesta-Albertos, Fraiman & Ransford 2007, corollary 3.2 of Cramer and Wold's theorem; several
-    directions with a correction as in Cuesta-Albertos, Fraiman & Ransford 2006.
+    Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
+    directions with a correction as in Cuesta-Albertos, del Barrio, Fraiman & Matran 2007.
     """
 
     reference: Array
