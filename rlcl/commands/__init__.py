@@ -30,21 +30,21 @@ app = typer.Typer(
 )
 
 for verb in (
-    "run",
-    "check",
-    "profile",
     "init",
     "list",
+    "check",
+    "profile",
+    "run",
     "runs",
     "bench",
     "compare",
     "report",
     "watch",
+    "reproduce",
+    "schema",
     "export",
     "monitor",
     "update",
-    "reproduce",
-    "schema",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 
