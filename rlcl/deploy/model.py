@@ -12,9 +12,10 @@ from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 
-__all__ = ["Model", "Policy"]
+__all__ = ["ENCODED", "Model", "Policy"]
 
 Array = np.ndarray[Any, Any]
+ENCODED = "encoded"  # an output that is no part of the signature
 
 
 @define(eq=False)
@@ -77,13 +78,13 @@ class Model:
         Args:
             inputs: (B, *shape) by name, as the signature has them; an encoder knows neither tasks nor state.
         """
-        if "encoded" not in [output.name for output in self._session.get_outputs()]:
+        if ENCODED not in [output.name for output in self._session.get_outputs()]:
             return None
         arrays, rows = dict(inputs), len(next(iter(inputs.values())))
         if self.signature.tasks:
             arrays["task_id"] = np.zeros(rows, np.int64)
         arrays |= {f.name: np.zeros((rows, *f.shape), f.dtype) for f in self.signature.state}
-        (found,) = self._session.run(["encoded"], arrays)
+        (found,) = self._session.run([ENCODED], arrays)
         return np.asarray(found, np.float32).reshape(rows, -1)
 
     def predict(self, x: Any, task_id: int | None = None) -> Array:

@@ -72,22 +72,26 @@ class Features:
     Args:
         called: F names.
         reference: (N, F).
+        ordered: whether rows of the reference resemble their neighbours, as env steps do.
 
     Source: Rabanser, Guennemann & Lipton 2019, "Failing Loudly", section 3.
     """
 
     called: Sequence[str]
     reference: Array
+    ordered: bool = False
     _sorted: Array = field(init=False)
+    _sizes: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sorted = np.sort(self.reference.T, axis=1)
+        self._sizes = len(self.reference) / _times(self.reference, self.ordered)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
         sizes = len(window) / correlation_times(window)
         distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
-        levels = ks_levels(distances, len(self.reference), sizes)
+        levels = ks_levels(distances, self._sizes, sizes)
         return _finding(self.called, distances, levels, level)
 
 
@@ -100,12 +104,14 @@ class Projections:
 
     Args:
         reference: (N, F).
+        ordered: as of :class:`Features`.
 
     Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
     directions with a correction as in Cuesta-Albertos, del Barrio, Fraiman & Matran 2007.
     """
 
     reference: Array
+    ordered: bool = False
     _middle: Array = field(init=False)
     _directions: Array = field(init=False)
     _features: Features = field(init=False)
@@ -115,7 +121,8 @@ class Projections:
         spread = self.reference.std(0)
         directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
         self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
-        self._features = Features([f"direction {n}" for n in range(DIRECTIONS)], self._projected(self.reference))
+        called = [f"direction {n}" for n in range(DIRECTIONS)]
+        self._features = Features(called, self._projected(self.reference), self.ordered)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
@@ -132,22 +139,32 @@ class Shares:
     Args:
         classes: names by number; of others the number is the name.
         reference: (N,) int64.
+        ordered: as of :class:`Features`.
     """
 
     classes: Sequence[str]
     reference: Array
+    ordered: bool = False
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
         kinds = np.union1d(self.reference, window)
-        is_kind = window[:, None] == kinds
-        times = correlation_times(is_kind.astype(np.float64))
-        sizes = np.maximum(len(window) // times, 1).astype(np.int64)
-        before, now = (self.reference[:, None] == kinds).sum(0), is_kind.sum(0)
-        counts = np.round(now * sizes / len(window)).astype(np.int64)
-        levels = share_levels(before, len(self.reference), counts, sizes)
+        was, now = self.reference[:, None] == kinds, window[:, None] == kinds
+        many, before = _thinned(was, _times(was.astype(np.float64), self.ordered))
+        sizes, counts = _thinned(now, correlation_times(now.astype(np.float64)))
+        levels = share_levels(before, many, counts, sizes)
         called = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in kinds]
-        return _finding(called, now / len(window) - before / len(self.reference), levels, level)
+        return _finding(called, now.mean(0) - was.mean(0), levels, level)
+
+
+def _times(values: Array, ordered: bool) -> Array:
+    return correlation_times(values) if ordered else np.ones(values.shape[1])
+
+
+def _thinned(is_kind: Array, times: Array) -> tuple[Array, Array]:
+    """The effective size of a sample for each class, and the class's count in so many rows."""
+    sizes = np.maximum(len(is_kind) // times, 1).astype(np.int64)
+    return sizes, np.round(is_kind.mean(0) * sizes).astype(np.int64)
 
 
 def _finding(called: Sequence[str], statistics: Array, levels: Array, level: float) -> Finding:

@@ -46,12 +46,13 @@ class Reference:
     def __attrs_post_init__(self) -> None:
         inputs, encoded, predictions = self.tables(self.inputs, self.outputs).values()
         decisive = decided(self.signature)
+        ordered = self.signature.kind == "policy"  # env steps of episodes, one after the other
         self.comparisons = {
-            "inputs": Features(names(self.signature.inputs), inputs),
-            "encoded": Projections(encoded),
-            "predictions": Shares(self.signature.classes, predictions)
+            "inputs": Features(names(self.signature.inputs), inputs, ordered),
+            "encoded": Projections(encoded, ordered),
+            "predictions": Shares(self.signature.classes, predictions, ordered)
             if is_discrete(decisive)
-            else Features(names([decisive]), predictions),
+            else Features(names([decisive]), predictions, ordered),
         }
         self.losses = reference_losses(self.signature, self.outputs, self.labels)
 

@@ -53,13 +53,13 @@ def ks_distances(reference: Array, window: Array) -> Array:
     return np.asarray(np.maximum(below.max(1), above.max(1)))
 
 
-def ks_levels(distances: Array, many: float, sizes: Array) -> Array:
+def ks_levels(distances: Array, many: Array, sizes: Array) -> Array:
     """Probability of at least such distances between samples of one distribution, an upper bound for small samples.
 
     Args:
         distances: (F,).
-        many: size of the reference.
-        sizes: (F,) effective sizes of the window, see :func:`correlation_times`.
+        many: (F,) effective sizes of the reference, see :func:`correlation_times`.
+        sizes: (F,) those of the window.
 
     Returns:
         (F,) by Kolmogorov's limit. Ties, so discrete and constant features, make it larger than need be.
@@ -71,12 +71,12 @@ def ks_levels(distances: Array, many: float, sizes: Array) -> Array:
     return np.asarray(kolmogorov(np.sqrt(many * sizes / (many + sizes)) * distances))
 
 
-def share_levels(before: Array, many: int, now: Array, sizes: Array) -> Array:
+def share_levels(before: Array, many: Array, now: Array, sizes: Array) -> Array:
     """Probability that counts of a class in two samples differ at least so much by chance, two-sided.
 
     Args:
         before: (K,) counts in the reference.
-        many: size of the reference.
+        many: (K,) sizes of the reference.
         now: (K,) counts in the window.
         sizes: (K,) sizes of the window.
 

@@ -43,21 +43,21 @@ def test_the_distance_is_scipys_with_ties_and_without() -> None:
 
 def test_the_level_is_kolmogorovs_limit_and_not_under_the_exact_one() -> None:
     # 2 (e^-2x^2 - e^-8x^2 + ...) with x = sqrt(200 * 200 / 400) * 0.15 = 1.5
-    (level,) = ks_levels(np.array([0.15]), 200, np.array([200.0]))
+    (level,) = ks_levels(np.array([0.15]), np.array([200.0]), np.array([200.0]))
     assert 2 * (math.exp(-4.5) - math.exp(-18)) == pytest.approx(level, rel=1e-9)
     rng = np.random.default_rng(0)
     for shift in (0.0, 0.3, 0.8):
         reference, window = rng.normal(size=300), rng.normal(size=120) + shift
         exact = stats.ks_2samp(reference, window, method="exact")
-        (level,) = ks_levels(np.array([exact.statistic]), 300, np.array([120.0]))
+        (level,) = ks_levels(np.array([exact.statistic]), np.array([300.0]), np.array([120.0]))
         assert exact.pvalue <= level <= 3 * exact.pvalue + 0.05
 
 
 def test_shares_are_fishers_exact_test() -> None:
     # 3 of 4 before, 0 of 2 now: the hypergeometric probability of none is C(3, 2) / C(6, 2) = 0.2, doubled 0.4.
-    assert 0.4 == pytest.approx(share_levels(np.array([3]), 4, np.array([0]), np.array([2]))[0])
+    assert 0.4 == pytest.approx(share_levels(np.array([3]), np.array([4]), np.array([0]), np.array([2]))[0])
     tails = [stats.fisher_exact([[90, 910], [60, 340]], side).pvalue for side in ("less", "greater")]
-    (level,) = share_levels(np.array([90]), 1000, np.array([60]), np.array([400]))
+    (level,) = share_levels(np.array([90]), np.array([1000]), np.array([60]), np.array([400]))
     assert 2 * min(tails) == pytest.approx(level, rel=1e-6)
 
 
@@ -93,6 +93,17 @@ def test_requests_that_resemble_their_neighbours_raise_no_alarm() -> None:
     assert 0 == sum(features.of(window, 1e-3).count for window in windows)
     shuffled = rng.permuted(windows, axis=1)  # without the correction the same windows differ
     assert 10 < sum(features.of(window, 1e-3).count for window in shuffled)
+
+
+def test_a_reference_of_episodes_counts_for_less() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(20, 1)).repeat(100, axis=0)  # a reference of twenty values, each a hundred times
+    window = rng.normal(size=(500, 1))
+    assert 1 == Features(["x"], few).of(window, 1e-3).count
+    assert 0 == Features(["x"], few, ordered=True).of(window, 1e-3).count
+    coin, fair = (rng.random((20, 1)) < 0.2).astype(int).repeat(100, axis=0)[:, 0], rng.integers(2, size=500)
+    assert 2 == Shares((), coin).of(fair, 1e-3).count
+    assert 0 == Shares((), coin, ordered=True).of(fair, 1e-3).count
 
 
 def test_bonferroni_divides_by_the_features_and_names_the_worst() -> None:
