@@ -85,11 +85,11 @@ class Features:
 
     def __attrs_post_init__(self) -> None:
         self._sorted = np.sort(self.reference.T, axis=1)
-        self._sizes = len(self.reference) / _times(self.reference, self.ordered)
+        self._sizes = len(self.reference) / (_times(self.reference) if self.ordered else np.ones(len(self.called)))
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
-        sizes = len(window) / correlation_times(window)
+        sizes = len(window) / _times(window)
         distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
         levels = ks_levels(distances, self._sizes, sizes)
         return _finding(self.called, distances, levels, level)
@@ -150,15 +150,19 @@ class Shares:
         """See :class:`Comparison`."""
         kinds = np.union1d(self.reference, window)
         was, now = self.reference[:, None] == kinds, window[:, None] == kinds
-        many, before = _thinned(was, _times(was.astype(np.float64), self.ordered))
-        sizes, counts = _thinned(now, correlation_times(now.astype(np.float64)))
+        many, before = _thinned(was, correlation_times(was) if self.ordered else np.ones(len(kinds)))
+        sizes, counts = _thinned(now, correlation_times(now))
         levels = share_levels(before, many, counts, sizes)
         called = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in kinds]
         return _finding(called, now.mean(0) - was.mean(0), levels, level)
 
 
-def _times(values: Array, ordered: bool) -> Array:
-    return correlation_times(values) if ordered else np.ones(values.shape[1])
+def _times(values: Array) -> Array:
+    """Of features and of their distances from the mean.
+
+    The mean of what swings to and fro is known soon; its distribution is not where swings are wide for a while.
+    """
+    return np.maximum(correlation_times(values), correlation_times(np.abs(values - values.mean(0))))
 
 
 def _thinned(is_kind: Array, times: Array) -> tuple[Array, Array]:

@@ -106,6 +106,7 @@ def correlation_times(values: Array) -> Array:
     Source: Geyer 1992, the initial positive sequence (section 3.3).
     """
     size = len(values)
+    values = values.astype(np.result_type(values, np.float32), copy=False)
     centred = values - values.mean(0)
     power = np.abs(np.fft.rfft(centred, 2 * size, axis=0)) ** 2
     covariance = np.fft.irfft(power, axis=0)[: size - size % 2]

@@ -106,6 +106,16 @@ def test_a_reference_of_episodes_counts_for_less() -> None:
     assert 0 == Shares((), coin, ordered=True).of(fair, 1e-3).count
 
 
+def test_what_swings_to_and_fro_is_no_larger_sample() -> None:
+    rng = np.random.default_rng(0)
+    widths = np.abs(rng.normal(size=(8, 1))).repeat(250, axis=0)  # eight widths, each for a while
+    swinging = widths * np.tile([[1], [-1]], (1000, 1))
+    assert [1.0] == correlation_times(swinging).tolist()
+    window = rng.normal(size=(500, 1))
+    assert 0 == Features(["x"], swinging, ordered=True).of(window, 1e-3).count
+    assert 1 == Features(["x"], swinging).of(window, 1e-3).count
+
+
 def test_bonferroni_divides_by_the_features_and_names_the_worst() -> None:
     rng = np.random.default_rng(0)
     reference, window = rng.normal(size=(400, 4)), rng.normal(size=(300, 4))
