@@ -150,6 +150,17 @@ def test_late_feedback_is_taken_when_it_comes_in_the_order_of_its_requests(
     assert line["held_out"] == pytest.approx(0.05)
 
 
+def test_a_block_is_in_the_order_of_its_requests(bundle: Bundle, deployment: Deployment) -> None:
+    x = traffic(5)
+    ask(deployment, bundle, x)
+    tell(deployment, [right(x)[row] for row in (3, 0, 2)])
+    log = Log.open(deployment.log)
+    last, (page,) = log.arrived(0, 3)
+    assert (3, [1, 3, 4]) == (last, page.numbers.tolist())
+    assert (0, []) == log.arrived(0, 4)
+    log.close()
+
+
 def test_worse_answers_are_found_and_better_ones_are_no_alarm(bundle: Bundle, deployment: Deployment) -> None:
     x = traffic(700, 700)
     ask(deployment, bundle, x)

@@ -103,6 +103,8 @@ def test_in_parts_it_equals_at_once_also_by_way_of_json(cut: int) -> None:
     second = Performance(coins(0, 0.05, 300), unit=True)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     assert expected == found + second.watch(losses[cut:])
+    assert whole.state_dict() == second.state_dict()
+    assert not second.seeded  # the change has made a level of its own
     assert 1 == len(expected)
 
 
