@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -29,13 +28,12 @@ from rlcl.config import (
 )
 from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
+from rlcl.objective import Objective
 from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = [
     "Board",
-    "Criterion",
     "Experiment",
-    "Objective",
     "dump",
     "experiment_from",
     "load_experiment",
@@ -43,69 +41,10 @@ __all__ = [
     "structured",
 ]
 
-COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
-CRITERION = r"\s*([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
 DECISIVE = ("stream", "encoder", "learner", "budget", "boundary", "evaluation", "validation", "device", "threads")
-
-
-@frozen
-class Criterion:
-    """One condition of success: ``accuracy.average >= 0.85``.
-
-    Args:
-        metric: name of a metric.
-        comparison: ``>=``, ``<=``, ``==``, ``>`` or ``<``.
-        number: what its value is compared with.
-    """
-
-    metric: str
-    comparison: str
-    number: float
-
-    @classmethod
-    def parse(cls, text: str) -> Criterion:
-        """
-        Raises:
-            Problem: the text is not ``metric comparison number``.
-        """
-        match = re.fullmatch(CRITERION, text)
-        if match is None:
-            raise Problem(f"expected a comparison such as accuracy.average >= 0.85, got {text!r}")
-        return cls(match[1], match[2], float(match[3]))
-
-    def met(self, value: float) -> bool:
-        """Whether a value of the metric satisfies it."""
-        return bool(COMPARISONS[self.comparison](value, self.number))
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.comparison} {self.number:g}"
-
-
-@frozen(kw_only=True)
-class Objective:
-    """Stage 0: why an experiment exists and when it has succeeded.
-
-    Args:
-        statement: in a sentence.
-        success: conditions such as ``accuracy.average >= 0.85``; all must be met.
-        obstacles: what stands in the way.
-    """
-
-    statement: str = option("", help="why the experiment exists, in a sentence")
-    success: tuple[str, ...] = option(
-        (),
-        pattern=(CRITERION, "a comparison such as accuracy.average >= 0.85"),
-        help="conditions that must all be met",
-    )
-    obstacles: tuple[str, ...] = option((), help="what stands in the way")
-
-    @property
-    def criteria(self) -> tuple[Criterion, ...]:
-        """The conditions of success."""
-        return tuple(map(Criterion.parse, self.success))
 
 
 @frozen(kw_only=True)

@@ -20,6 +20,7 @@ LAYERS = (
     {"methods", "reinforcement"},
     {"learners"},
     {"training"},
+    {"objective"},
     {"experiment"},
     {"tracking", "report", "comparison"},
     {"launch"},

@@ -44,7 +44,9 @@ for verb in (
     "schema",
     "export",
     "monitor",
+    "predict",
     "update",
+    "forget",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)
 

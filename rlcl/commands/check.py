@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.launch.estimate import Estimate
+    from rlcl.launch.feasibility import Forecast
     from rlcl.streams.stream import Stream
 
 __all__ = ["add_to"]
@@ -25,10 +27,11 @@ def check(
     arguments: Annotated[list[str], typer.Argument(metavar="FILE... [KEY=VALUE...]", help="As for rlcl run.")],
     draw: Annotated[bool, typer.Option("--draw", help="Draw the stream as NAME-stream.png: what comes when.")] = False,
 ) -> None:
-    """Check config, data and environment, and estimate time and memory; run nothing long.
+    """Check config, data, environment and objective, and estimate time and memory; run nothing long.
 
     Builds everything that a run is made of, tries the environments for a few steps, trains for about
-    a second to measure the rate, and writes nothing but the picture that --draw asks for.
+    a second to measure the rate, and writes nothing but the picture that --draw asks for. An objective
+    that these runs cannot reach, or that they cannot decide, is an error.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
@@ -41,6 +44,7 @@ def check(
         console.print(f"[bold]{experiment.name}[/]  {experiment.hash}", highlight=False)
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
+        from rlcl.launch.feasibility import forecasts
 
         stream = make_stream(experiment, experiment.seeds[0])
         _show_stream(stream, console)
@@ -58,6 +62,8 @@ def check(
             highlight=False,
             soft_wrap=True,
         )
+        if experiment.objective is not None and experiment.objective.judged:
+            _show_objective(forecasts(experiment, trainer, found), console)
         console.print("[green]ready to run[/]")
 
 
@@ -78,6 +84,28 @@ def _show_stream(stream: Stream, console: Console) -> None:
         held_out = "" if e.validation is None else f"{len(e.validation):,}"  # type: ignore[arg-type]
         table.add_row(str(e.index), e.name, f"{len(e.train):,}", held_out, f"{len(e.test):,}")  # type: ignore[arg-type]
     console.print(table, highlight=False)
+
+
+def _show_objective(foreseen: Sequence[Forecast], console: Console) -> None:
+    """What is foreseen of each condition and constraint.
+
+    Raises:
+        ConfigError: some of them cannot be met or decided.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rlcl.errors import ConfigError
+
+    colours = {"good": "green", "remark": "yellow", "fault": "red"}
+    table = Table(title="objective", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for each in foreseen:
+        told = each.told.split(";")[0]  # remedies stand in the error
+        table.add_row(escape(each.condition), f"[{colours[each.level]}]{escape(told)}[/]")
+    console.print(table, highlight=False)
+    faults = [f"{f.where}: {f.condition}: {f.told}" for f in foreseen if f.level == "fault"]
+    if faults:
+        raise ConfigError(faults)
 
 
 def _draw(stream: Stream, path: Path, console: Console) -> None:

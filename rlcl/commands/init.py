@@ -18,7 +18,8 @@ name: "{name}"
 
 objective:                        # why this experiment exists, and when it has succeeded
   statement: Keep recognising all ten digits while they arrive two at a time.
-  success: ["accuracy.average >= 0.85", "forgetting.chaudhry <= 0.10"]
+  success: ["accuracy.average >= 0.85", "forgetting.chaudhry <= 0.10"]  # or accuracy[2] >= 0.8 (interval)
+  constraints: {{minutes: 5}}       # of a seed; memory_mib, parameters, latency_ms
 
 seeds: [0, 1, 2]                  # one run each; adding one repeats nothing
 

@@ -75,8 +75,9 @@ def _run(experiment: Experiment, root: Path, console: Console) -> None:
 
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
     from rlcl.evaluation.results import measure_named
+    from rlcl.launch.judging import verdict_over
     from rlcl.report.figures import r_figure
-    from rlcl.report.tables import costs_line, criteria_table, metrics_table, probes_table, r_table, summaries
+    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.tracking.folder import disk_errors, read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
@@ -84,8 +85,9 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     console.print(r_table(outcomes, names), metrics_table(found))
     if (probes := probes_table(outcomes, names)) is not None:
         console.print(probes)
-    if experiment.objective and experiment.objective.success:
-        console.print(criteria_table(experiment.objective.criteria, found))
+    verdict = verdict_over(experiment, [f.result for f in finished])
+    if verdict is not None:
+        console.print(verdict_table(verdict))
     again = sum(f.repeated for f in finished)
     if again:
         console.print(f"{again} of {len(finished)} runs had been finished before; they were not repeated.")

@@ -123,7 +123,8 @@ def show(
 
 
 def _show(run: Run, console: Console) -> None:
-    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries
+    from rlcl.objective import Result, stated, verdict
+    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.tracking.folder import read_records
     from rlcl.training.trainer import Outcome
 
@@ -139,6 +140,9 @@ def _show(run: Run, console: Console) -> None:
         console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome])))
         if (probes := probes_table([outcome], summary["experiences"])) is not None:
             console.print(probes)
+        if (objective := stated(run.config)).judged:
+            result = Result.of(outcome.records, outcome.measures, outcome.metrics, summary)
+            console.print(verdict_table(verdict(objective, [result])))
         console.print(f"cost: {costs_line([outcome], [summary])}", highlight=False, soft_wrap=True)
     console.print(f"tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
 

@@ -92,7 +92,7 @@ class Backbone:
 
     def encode(self, x: Tensor) -> Tensor:
         network = self.network.to(x.device)
-        if torch.jit.is_tracing():  # for a graph of ONNX, which remembers nothing
+        if torch.onnx.is_in_onnx_export():  # for a graph of ONNX, which remembers nothing
             return self._forward(network, x)
 
         def compute(rows: Tensor) -> Tensor:

@@ -55,13 +55,13 @@ class GreyScale:
 
     def encode(self, x: Tensor) -> Tensor:
         last = self._axis(tuple(x.shape[1:])) == 2
-        red, green, blue = (x.movedim(-1, 1) if last else x).to(torch.float32).unbind(1)
+        red, green, blue = (x.movedim(3, 1) if last else x).to(torch.float32).unbind(1)
         grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
         if self.resize is not None:
             grey = _averaged(grey, self.resize)
         if x.dtype == torch.uint8:
             grey = grey.round()
-        return grey.movedim(1, -1) if last else grey
+        return grey.movedim(1, 3) if last else grey
 
     def _axis(self, shape: tuple[int, ...]) -> int:
         """Of the channels, 0 or 2.
@@ -93,7 +93,7 @@ class GreyScale:
 
 def _averaged(images: Tensor, size: int) -> Tensor:
     """(B, C, size, size): each pixel is the mean of those of (B, C, height, width) that it covers."""
-    if not torch.jit.is_tracing():
+    if not torch.onnx.is_in_onnx_export():
         return F.interpolate(images, (size, size), mode="area")
     down, across = (_shares(int(length), size) for length in images.shape[2:])  # ONNX has no such mean
     return down @ images @ across.T

@@ -11,7 +11,7 @@ import torch
 from rlcl.config import build
 from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
-from rlcl.evaluation.results import check_metrics, reported_names
+from rlcl.evaluation.results import check_metrics, measure_named, reported_names
 from rlcl.experiment import Experiment
 from rlcl.learners.lockstep import check_lockstep
 from rlcl.seeding import Seeds
@@ -98,18 +98,29 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
     if experiment.batched_seeds:
         check_lockstep(learner, experiment.boundary)
     _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
-    _check_criteria(experiment, learner.measures)
+    _check_criteria(experiment, learner.measures, len(stream.evaluated))
     return trainer
 
 
-def _check_criteria(experiment: Experiment, measures: Sequence[str]) -> None:
-    """Raises ConfigError for a condition of success on a metric that is not computed."""
-    if experiment.objective is None:
-        return
-    known = reported_names(measures, experiment.evaluation.metrics)
-    unknown = [c.metric for c in experiment.objective.criteria if c.metric not in known]
-    if unknown:
-        raise ConfigError([f"objective.success: no metric {name!r}{did_you_mean(name, known)}" for name in unknown])
+def _check_criteria(experiment: Experiment, measures: Sequence[str], experiences: int) -> None:
+    """Raises ConfigError for conditions of success on metrics, measures or experiences that there are not."""
+    criteria = () if experiment.objective is None else experiment.objective.criteria
+    known = {
+        "metric": reported_names(measures, experiment.evaluation.metrics),
+        "measure": [measure_named(measure).name for measure in measures],
+    }
+    wrong = []
+    for index, criterion in enumerate(criteria):
+        kind = "metric" if criterion.experience is None else "measure"
+        where, name = f"objective.success[{index}]", criterion.metric
+        if name not in known[kind]:
+            wrong.append(f"{where}: no {kind} {name!r}{did_you_mean(name, known[kind])}")
+        elif isinstance(criterion.experience, int) and criterion.experience >= experiences:
+            wrong.append(
+                f"{where}: no experience {criterion.experience} to evaluate; there are {experiences}, counted from 0"
+            )
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def _named(place: str, make: Any) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 
 from attrs import frozen
 
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.evaluation.plan import Interval
+from rlcl.launch.latency import latency_ms
 from rlcl.launch.local import total_steps
 from rlcl.registry import name_of
+from rlcl.tracking.clock import peak_bytes
 from rlcl.training.trainer import Trainer
 
 __all__ = ["Estimate", "estimate"]
@@ -31,6 +31,7 @@ class Estimate:
         seconds: of the whole run; None without its steps.
         memory: bytes at the peak.
         replay: bytes of those that are a memory of transitions, 0 without one.
+        latency_ms: of one prediction for one input; None where the learner cannot predict yet.
     """
 
     learner: str
@@ -40,6 +41,7 @@ class Estimate:
     seconds: float | None
     memory: int
     replay: int = 0
+    latency_ms: float | None = None
 
 
 def estimate(trainer: Trainer) -> Estimate:
@@ -65,7 +67,8 @@ def estimate(trainer: Trainer) -> Estimate:
     seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
     # A memory of transitions is allocated at once, but given by the system as it is filled.
     replay, unwritten = getattr(learner, "reserved_bytes", (0, 0))
-    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, _peak(trainer) + unwritten, replay)
+    memory = _peak(trainer) + unwritten
+    return Estimate(_describe(trainer), steps, rate, evaluation, seconds, memory, replay, latency_ms(trainer))
 
 
 def _evaluations(trainer: Trainer, steps: int) -> float:
@@ -88,10 +91,8 @@ def _describe(trainer: Trainer) -> str:
 
 def _peak(trainer: Trainer) -> int:
     """This process's peak so far (data, network and one experience are in it), and larger experiences to come."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     largest = max((_bytes(e.train) for e in trainer.stream), default=0)
-    return peak + max(largest - _bytes(trainer.stream[0].train), 0)
+    return peak_bytes() + max(largest - _bytes(trainer.stream[0].train), 0)
 
 
 def _bytes(source: LabelledArrays | UnlabelledArrays | Environment) -> int:

@@ -21,7 +21,10 @@ from rlcl.errors import DivergenceError, RlclError, RunFolderError
 from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
+from rlcl.launch.judging import judged, result_of, write_verdict
+from rlcl.launch.latency import latency_ms
 from rlcl.learners.lockstep import Lockstep
+from rlcl.objective import Result
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
@@ -91,12 +94,14 @@ class Finished:
         names: of the experiences evaluated.
         path: its folder.
         repeated: whether it had been finished before.
+        result: what an objective can ask of it.
     """
 
     outcome: Outcome
     names: tuple[str, ...]
     path: Path
     repeated: bool
+    result: Result
 
 
 class SeedsDiverged(RlclError):
@@ -205,6 +210,7 @@ def running(
             yield from _run(experiment, trainer, folder, console, stop, lockstep)
         with disk_errors(path):
             write_seeds(path.parent)
+        write_verdict(path.parent, experiment)
         return _finished(folder, experiment, repeated=False)
     finally:
         folder.close()
@@ -257,19 +263,19 @@ def _run(
             for sink in (board, progress):
                 sink.close()
             log.close()
-    folder.write_json(
-        "summary.json",
-        {
-            "metrics": dict(outcome.metrics),
-            "metrics_version": METRICS_VERSION,
-            "R": outcome.R.tolist(),
-            "measures": list(measures),
-            "experiences": list(names),
-            "names": list(experiment.evaluation.metrics),
-            "steps": trainer.learner.position.step,
-            **attrs.asdict(spent),
-        },
-    )
+    summary = {
+        "metrics": dict(outcome.metrics),
+        "metrics_version": METRICS_VERSION,
+        "R": outcome.R.tolist(),
+        "measures": list(measures),
+        "experiences": list(names),
+        "names": list(experiment.evaluation.metrics),
+        "steps": trainer.learner.position.step,
+        **attrs.asdict(spent),
+        "peak_memory_bytes": clock.peak,
+        **_timed(experiment, trainer),
+    }
+    folder.write_json("summary.json", judged(experiment, outcome, summary))
     folder.write_status("finished", step=trainer.learner.position.step)
 
 
@@ -373,9 +379,23 @@ def _write_manifest(folder: RunFolder, found: dict[str, Any]) -> None:
 
 
 def _finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Finished:
+    """Reads a finished run, and judges it anew where it had been asked for something else."""
     summary = read_json(folder.path / "summary.json")
     outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
-    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated)
+    now = judged(experiment, outcome, summary)
+    if now != summary:
+        with disk_errors(folder.path):
+            write_atomically(folder.path / "config.yaml", dump(experiment))
+        folder.write_json("summary.json", now)
+        write_verdict(folder.path.parent, experiment)
+    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated, result_of(outcome, now))
+
+
+def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
+    """How long a prediction takes, where the objective asks; outside of what two equal runs agree on."""
+    asked = experiment.objective is not None and experiment.objective.constraints.latency_ms is not None
+    found = latency_ms(trainer) if asked else None
+    return {} if found is None else {"latency_ms": found}
 
 
 def _settings(experiment: Experiment, seed: int) -> dict[str, Any]:

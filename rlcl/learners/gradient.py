@@ -522,7 +522,7 @@ class GradientLearner(ABC):
         """Encoded inputs on the device with their task ids, a bounded number of rows at a time."""
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         # A graph of ONNX takes any number of rows, and cannot say into how many parts they fall.
-        for part in (tensor,) if torch.jit.is_tracing() else torch.split(tensor, ROWS_AT_ONCE):
+        for part in (tensor,) if torch.onnx.is_in_onnx_export() else torch.split(tensor, ROWS_AT_ONCE):
             encoded = self._encoder.encode(part).to(self.device)
             ids = None if task_id is None else torch.full((len(part),), task_id, device=self.device)
             yield encoded, ids

@@ -106,7 +106,7 @@ class Adapter(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, before * read) to (B, units)."""
-        scaled = h.unflatten(1, (len(self.scale), -1)) * self.scale
+        scaled = h.view(h.shape[0], len(self.scale), -1) * self.scale
         y: Tensor = self.lateral(self.activation(self.project(scaled.flatten(1))))
         return y
 

@@ -1,4 +1,4 @@
-"""Tables on the terminal: R, the metrics with their intervals, the criteria of success."""
+"""Tables on the terminal: R, the metrics with their intervals, the verdict on the objective."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Results, measure_named
 from rlcl.evaluation.statistics import Summary, summarize
-from rlcl.experiment import Criterion
+from rlcl.objective import Verdict
 from rlcl.training.trainer import Outcome
 from rlcl.types import Costs, Record
 
 __all__ = [
     "costs_line",
-    "criteria_table",
     "format_number",
     "metrics_table",
     "probes_table",
     "r_table",
     "summaries",
+    "verdict_table",
 ]
 
 COSTS = tuple(attrs.fields_dict(Costs))
@@ -127,17 +128,18 @@ def _last(records: Sequence[Record]) -> dict[tuple[str, int], float]:
     return {(r.metric, r.trained_on): r.value for r in sorted(records, key=lambda r: r.step)}
 
 
-def criteria_table(criteria: Sequence[Criterion], found: Mapping[str, Summary]) -> Table:
-    """Each condition of the objective: met, not met, or not measured."""
-    table = Table(title="objective", title_justify="left", title_style="bold")
-    table.add_column("criterion")
+def verdict_table(verdict: Verdict) -> Table:
+    """Each condition and constraint of the objective: met, not met, or undecided, with the reason."""
+    colours = {"met": "green", "not met": "red", "undecided": "yellow"}
+    said = f"[{colours[verdict.said]}]{verdict.said}[/]"
+    table = Table(title=f"objective: {said}", title_justify="left", title_style="bold")
+    table.add_column("condition")
     table.add_column("value", justify="right")
     table.add_column("verdict")
-    for criterion in criteria:
-        summary = found.get(criterion.metric)
-        if summary is None:
-            table.add_row(str(criterion), "", "[yellow]not measured[/]")
-            continue
-        verdict = "[green]met[/]" if criterion.met(summary.mean) else "[red]not met[/]"
-        table.add_row(str(criterion), format_number(summary.mean), verdict)
+    reasons = any(judgement.reason for judgement in verdict.judgements)
+    if reasons:
+        table.add_column("reason")
+    for each in verdict.judgements:
+        cells = [escape(each.condition), each.shown, f"[{colours[each.said]}]{each.said}[/]"]
+        table.add_row(*cells, *([escape(each.reason)] if reasons else []))
     return table

@@ -26,7 +26,7 @@ from rlcl.tracking.clock import Time
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
-__all__ = ["RunFolder", "disk_errors", "write_atomically"]
+__all__ = ["RunFolder", "alone", "disk_errors", "read_json", "read_records", "write_atomically", "write_json"]
 
 LINES = ("records", "events", "costs")
 
@@ -67,6 +67,23 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a JSON file whole."""
+    with disk_errors(path.parent):
+        write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits for another process that does the same: seeds may finish at one moment."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @define(eq=False)
@@ -147,8 +164,7 @@ class RunFolder:
             self._lock.close()
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        with disk_errors(self.path):
-            write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+        write_json(self.path / name, content)
 
     def write_status(self, state: str, **details: Any) -> None:
         """Replaces ``status.json``: running, finished, failed or interrupted, since when, and how far."""

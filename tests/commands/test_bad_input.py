@@ -159,7 +159,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("learner.optimizer.lr=1e30", 1, "in experience 0 (digits 0-4)"),
         ("nosuch.key=3", 2, "nosuch"),
         ("learner.optimizer={type: sgd, nesterov: true}", 2, "learner.optimizer.nesterov: it needs a momentum"),
-        ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success: no metric 'acuracy.average'"),
+        ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success[0]: no metric 'acuracy.average'"),
         ("stream={type: environments, env: envs.py}", 2, "write envs.py:Class"),
     ],
 )

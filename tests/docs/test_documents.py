@@ -147,6 +147,7 @@ def test_an_experiment_with_avalanche_runs(text: str, tmp_path: Path) -> None:
         "docs/how-to/compare-learners.md",
         "docs/how-to/read-a-run.md",
         "docs/how-to/run-a-grid.md",
+        "docs/how-to/state-an-objective.md",
     ],
 )
 def test_python_in_a_document_runs(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

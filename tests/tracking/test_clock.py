@@ -37,3 +37,17 @@ def test_a_resumed_run_adds_its_sessions_within_an_experience_too(now: list[Time
     assert Time(2 + 5, 1 + 4) == again.lap()
     now.append(Time(1005, 54))
     assert Time(11, 7) == again.total
+
+
+def test_the_peak_is_that_of_the_session_that_needed_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = {"now": 70}
+    monkeypatch.setattr(module, "peak_bytes", lambda: peaks["now"])
+    state = Clock().state_dict()
+    again = Clock()
+    again.load_state_dict(state)
+    peaks["now"] = 30
+    assert 70 == again.peak
+    peaks["now"] = 90
+    assert 90 == again.peak
+    again.load_state_dict({key: value for key, value in state.items() if key != "peak"})  # of an older checkpoint
+    assert 90 == again.peak

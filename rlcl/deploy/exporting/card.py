@@ -1,17 +1,249 @@
-"""The model card."""
+"""The model card: what a model is for, what it learned from, how well it does, and what it does not say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlcl.deploy.signature import Signature
+import numpy as np
+
+from rlcl.data.sources import Environment, LabelledArrays
+from rlcl.deploy.signature import Field, Signature
+from rlcl.evaluation.results import measure_named
+from rlcl.evaluation.statistics import Summary, summarize
+from rlcl.experiment import Experiment
 from rlcl.launch.restored import Restored
-from rlcl.tracking.runs import Run
+from rlcl.registry import name_of
+from rlcl.report.markdown import r_markdown
+from rlcl.report.tables import format_number
+from rlcl.tracking.folder import read_json
+from rlcl.tracking.runs import Run, find_runs
+from rlcl.types import Experience
 
 __all__ = ["model_card"]
 
+Array = np.ndarray[Any, Any]
+
+# Regulation (EU) 2024/1689, Annex IV; a section of the card supports these points of it.
+ANNEX = (
+    ("Objective", "1 (a) intended purpose; 4 appropriateness of the metrics"),
+    ("Use", "1 (h) instructions for use; 3 input data, capabilities and limits"),
+    ("Data", "2 (d) data requirements, provenance and characteristics"),
+    ("Results", "2 (g) validation and testing, metrics; 3 degrees of accuracy"),
+    ("Limits", "3 foreseeable limits and unintended outcomes"),
+    ("How it was made", "1 (c) versions; 2 (a) steps of development; 2 (b) design; 2 (c) computational resources"),
+    (
+        "Changes and monitoring",
+        "2 (f) predetermined changes; 6 later changes; 9 post-market monitoring",
+    ),
+)
+
 
 def model_card(run: Run, restored: Restored, signature: Signature, manifest: Mapping[str, Any]) -> str:
-    """Markdown."""
-    return f"# {restored.experiment.name}\n"
+    """Markdown, its sections mapped to Annex IV of the EU AI Act.
+
+    Args:
+        run: that is exported.
+        restored: from it.
+        signature, manifest: of the bundle.
+    """
+    experiment = restored.experiment
+    seeds = tuple(each for each in find_runs(run.group) if each.finished)
+    sections = {
+        "Objective": _objective(experiment, run, seeds),
+        "Use": _use(experiment, signature),
+        "Data": _data(restored, manifest),
+        "Results": _results(run, seeds),
+        "Limits": _limits(signature, seeds),
+        "How it was made": _made(restored, manifest),
+        "Changes and monitoring": CHANGES,
+        "Annex IV of the EU AI Act": _annex(),
+    }
+    made = manifest["run"]
+    head = f"# {experiment.name}\n\nA {signature.kind}: run {made['name']}/{made['hash']}, seed {made['seed']}."
+    return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
+
+
+def _objective(experiment: Experiment, run: Run, seeds: Sequence[Run]) -> str:
+    objective = experiment.objective
+    if objective is None:
+        return "None was stated."
+    found = read_json(run.group / "verdict.json")
+    judged = found.get("judgements") or _judged(experiment, seeds)
+    rows = [[j["condition"], _shown(j.get("value")), j["said"], j.get("reason", "")] for j in judged]
+    parts = [objective.statement or "No statement was made.", _list("Obstacles", objective.obstacles)]
+    if rows:
+        count = found.get("seeds", len(seeds))
+        title = f"Verdict over {count} seed{'s' * (count != 1)}"
+        parts.append(f"{title}:\n\n{_table(['condition', 'value', 'verdict', 'reason'], rows)}")
+    return _joined(parts)
+
+
+def _judged(experiment: Experiment, seeds: Sequence[Run]) -> list[dict[str, Any]]:
+    """Conditions by the mean over seeds, of a run that no verdict was written of."""
+    made = []
+    for criterion in experiment.objective.criteria if experiment.objective else ():
+        values = [seed.metrics[criterion.metric] for seed in seeds if criterion.metric in seed.metrics]
+        value = float(np.mean(values)) if values else None
+        said = "undecided" if value is None else "met" if criterion.met(value) else "not met"
+        made.append({"condition": str(criterion), "value": value, "said": said})
+    return made
+
+
+def _use(experiment: Experiment, signature: Signature) -> str:
+    objective = experiment.objective
+    fields = [*signature.inputs, *signature.state]
+    rows = [[f.name, f"(B{''.join(f', {n}' for n in f.shape)})", f.dtype, _bounds(f)] for f in fields]
+    task = [["task_id", "(B)", "int64", f"0 to {signature.tasks - 1}"]] if signature.tasks else []
+    outputs = ", ".join(f"`{f.name}` (B{''.join(f', {n}' for n in f.shape)}) {f.dtype}" for f in signature.outputs)
+    classes = f"Classes: {', '.join(signature.classes)}." if signature.classes else ""
+    call = "model.predict(observation)" if signature.kind == "policy" else "model.predict(inputs)"
+    return _joined(
+        [
+            _list("Intended", getattr(objective, "intended_use", ())),
+            _list("Out of scope", getattr(objective, "out_of_scope", ())),
+            f"```python\nimport rlcl.deploy\n\nmodel = rlcl.deploy.load(BUNDLE)\nanswers = {call}\n```",
+            "Raw inputs, as the training data had them; other values are refused:\n\n"
+            + _table(["input", "shape", "dtype", "bounds"], [*rows, *task]),
+            f"Outputs: {outputs}.",
+            classes,
+        ]
+    )
+
+
+def _bounds(field: Field) -> str:
+    ends = ["" if end is None else f"{np.min(end) if i == 0 else np.max(end):g}" for i, end in enumerate(_ends(field))]
+    return "none" if ends == ["", ""] else f"{ends[0] or '-inf'} to {ends[1] or 'inf'}"
+
+
+def _ends(field: Field) -> tuple[Any, Any]:
+    return field.low, field.high
+
+
+def _data(restored: Restored, manifest: Mapping[str, Any]) -> str:
+    stream = restored.trainer.stream
+    rows = [[str(e.index + 1), e.name, *_described(e)] for e in stream.evaluated]
+    return _joined(
+        [
+            f"{len(stream.evaluated)} experiences of a stream, in this order. Tasks are "
+            f"{stream.visibility.task_ids}, boundaries {stream.visibility.boundaries}.",
+            _table(["", "experience", "training", "classes", "held out"], rows),
+            f"SHA-256 of the data: `{manifest['data']}`; of every held-out set in `manifest.json`.",
+        ]
+    )
+
+
+def _described(experience: Experience) -> list[str]:
+    train, test = experience.train, experience.test
+    if isinstance(train, Environment):
+        changed = {**dict(train.kwargs), **dict(train.attributes)}
+        return [f"{train.name or train.env} {changed or ''}".strip(), "", "the environment under seeds of its own"]
+    assert test is not None
+    assert not isinstance(test, Environment)
+    counts: Mapping[int, int] = {}
+    if isinstance(train, LabelledArrays) and not train.targets.is_floating_point():
+        counts = Counter(train.targets.tolist())
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    balance = f"{len(counts)} ({least:,} to {most:,} rows each)" if counts else ""
+    return [f"{len(train):,} rows", balance, f"{len(test):,} rows"]
+
+
+def _results(run: Run, seeds: Sequence[Run]) -> str:
+    names, measure = list(run.summary["experiences"]), str(run.summary["measures"][0])
+    matrices = np.array([_matrix(seed) for seed in seeds])
+    sign = 1 if measure_named(measure).higher_is_better else -1
+    last = sign * matrices[:, -1]
+    own = sign * _matrix(run)[-1]
+    each = [[name, format_number(own[i]), *_interval(last[:, i])] for i, name in enumerate(names[: len(own)])]
+    common = [name for name in run.metrics if all(name in seed.metrics for seed in seeds)]
+    metrics = [[m, format_number(run.metrics[m]), *_interval([s.metrics[m] for s in seeds])] for m in common]
+    over = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
+    columns = ["this model", f"{over}", "95 % interval"]
+    return _joined(
+        [
+            f"{measure_named(measure).name} on held-out data, after each experience ({over}):",
+            r_markdown(matrices.mean(0), names, measure),
+            "At the end, experience by experience:",
+            _table(["experience", *columns], each),
+            _table(["metric", *columns], metrics),
+        ]
+    )
+
+
+def _matrix(run: Run) -> Array:
+    return np.array([[np.nan if v is None else v for v in row] for row in run.summary["R"]], float)
+
+
+def _interval(values: Any) -> list[str]:
+    found: Summary = summarize([float(v) for v in values])
+    ends = "" if np.isnan(found.low) else f"{format_number(found.low)} to {format_number(found.high)}"
+    return ["" if np.isnan(found.mean) else format_number(found.mean), ends]
+
+
+def _limits(signature: Signature, seeds: Sequence[Run]) -> str:
+    known = [
+        "It answers for the experiences above; of others, and of what drifts away from them, nothing is known.",
+        f"Intervals are over {len(seeds)} seed{'s' * (len(seeds) != 1)} of training, not over samples of the world.",
+    ]
+    if signature.kind == "classifier":
+        known.append("Probabilities are the network's own; nothing calibrated them.")
+        known.append("It names one of its classes for whatever it is shown.")
+    if signature.kind == "policy":
+        known.append("It acts greedily, and was evaluated in simulation.")
+    return "\n".join(f"- {text}" for text in known)
+
+
+def _made(restored: Restored, manifest: Mapping[str, Any]) -> str:
+    learner, parity, costs = restored.trainer.learner, manifest["parity"], manifest["costs"]
+    methods = [name_of("method", method) for method in getattr(learner, "methods", ())]
+    spent = {key: value for key, value in costs.items() if value is not None}
+    trained = manifest["versions"]["trained"]
+    code = (manifest["code"]["trained"] or {}).get("revision", "unknown")
+    return _joined(
+        [
+            f"Learner `{name_of('learner', learner)}`, methods {', '.join(f'`{m}`' for m in methods) or 'none'}; every "
+            "setting is in `experiment.yaml`.",
+            _table(["cost", ""], [[key.replace("_", " "), _shown(value)] for key, value in spent.items()]),
+            f"Code revision `{code}`; {', '.join(f'{k} {v}' for k, v in trained.items() if v)}. Licences of all "
+            "dependencies are in `manifest.json`.",
+            f"The ONNX graph was compared with the learner on {parity['rows']:,} rows: {parity['ties']} ties decided "
+            f"otherwise, greatest relative difference {parity['greatest_relative_difference']:.1e}.",
+        ]
+    )
+
+
+CHANGES = """The bundle does not change: one changed byte is refused. `rlcl serve` logs what is asked and answered,
+`rlcl monitor` compares it with `reference.safetensors`, and `rlcl update` trains a candidate that replaces this model
+only if it passes a gate on the held-out sets of all experiences. Every step is a line of `audit.jsonl` beside it."""
+
+
+def _annex() -> str:
+    return _joined(
+        [
+            "Supporting documentation, not a claim of compliance. Sections of this card and the points of Annex IV of "
+            "Regulation (EU) 2024/1689 that they may support:",
+            _table(["section", "points"], [list(row) for row in ANNEX]),
+            "Not covered, and the provider's to write: 1 (b), (d) to (g), 2 (e) human oversight, 2 (h) cybersecurity, "
+            "5 risk management, 7 standards applied, 8 declaration of conformity.",
+        ]
+    )
+
+
+def _list(title: str, items: Sequence[str]) -> str:
+    return f"{title}:\n\n" + "\n".join(f"- {item}" for item in items) if items else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else format_number(float(value))
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(part for part in parts if part)

@@ -27,7 +27,7 @@ from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.model import ENCODED
 from rlcl.deploy.signature import Field, Signature
-from rlcl.deploy.updating.growing import save_added
+from rlcl.deploy.update_part import write_part
 from rlcl.deploy.updating.incoming import Incoming
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
@@ -35,7 +35,6 @@ from rlcl.launch.restored import Restored, restore
 from rlcl.state import flatten
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
-from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 
 __all__ = ["Exported", "export", "write_bundle"]
@@ -121,7 +120,7 @@ def write_bundle(
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
             (temporary / "MODEL_CARD.md").write_text(card)
             if update:
-                _write_update(temporary, restored, added)
+                write_part(temporary / UPDATE, restored.state, added)
             seal(temporary)
             temporary.rename(target)
         finally:
@@ -189,12 +188,3 @@ def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array
     own = {f"output.{name}": array for name, array in found.items() if name != ENCODED}
     arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _write_update(folder: Path, restored: Restored, added: Sequence[Incoming]) -> None:
-    """The learner's state as a checkpoint holds it, under checksums of its own."""
-    written = checkpoint.save(folder / ".state", 0, restored.state)
-    written.rename(folder / UPDATE)
-    (folder / ".state").rmdir()
-    save_added(folder / UPDATE, added)
-    seal(folder / UPDATE)

@@ -62,7 +62,7 @@ def check_parity(graph: Graph, found: Sequence[Mapping[str, Array]], references:
     ties, difference = 0, 0.0
     for reference, answered in zip(references, found, strict=True):
         following = {f"{name}.next": state for name, state in reference.following.items()}
-        for name, expected in {graph.outputs[0]: reference.predicted, **following}.items():
+        for name, expected in {**_computed(graph, reference), **following}.items():
             actual = answered[name]
             if expected.shape != actual.shape:
                 raise BundleError(f"parity: {name} has the shape {actual.shape}, and the learner's {expected.shape}")
@@ -71,6 +71,16 @@ def check_parity(graph: Graph, found: Sequence[Mapping[str, Array]], references:
             else:
                 ties += _ties(graph, reference, expected, actual)
     return {"rows": sum(map(len, references)), "ties": ties, "greatest_relative_difference": difference}
+
+
+def _computed(graph: Graph, reference: Reference) -> dict[str, Array]:
+    """What the learner answers, and the outputs beside it, as torch computes them."""
+    parts = []
+    for rows in np.array_split(np.arange(len(reference)), -(-len(reference) // AT_ONCE)):
+        with torch.no_grad():
+            parts.append(graph(*(torch.from_numpy(array[rows]) for array in reference.arrays().values())))
+    beside = {name: np.concatenate([part[i].numpy() for part in parts]) for i, name in enumerate(graph.outputs)}
+    return {**beside, graph.outputs[0]: reference.predicted}
 
 
 def _difference(name: str, expected: Array, actual: Array) -> float:

@@ -22,6 +22,7 @@ from rlcl.training.trainer import Trainer
 __all__ = ["Observed", "observed", "played"]
 
 Array = np.ndarray[Any, Any]
+RANDOM = 500  # enough to compare by; what is monitored against is what the policy meets
 
 
 @frozen(eq=False)
@@ -52,7 +53,7 @@ class Observed:
     def seen(self, observation: Any) -> Any:
         """What the learner is given, in a batch of one."""
         if self.flat:
-            return gym.spaces.flatten(self.space, observation)[None]
+            return np.asarray(gym.spaces.flatten(self.space, observation))[None]
         if isinstance(observation, Mapping):
             return {key: np.asarray(value)[None] for key, value in observation.items()}
         return np.asarray(observation)[None]
@@ -101,7 +102,7 @@ class _Steps:
 
 
 def played(trainer: Trainer, graph: Graph, how: Observed, *, at_random: bool) -> Reference:
-    """At most 2,000 env steps over all experiences, each in its evaluation environment.
+    """At most 2,000 env steps, 500 at random, over all experiences, each in its evaluation environment.
 
     Args:
         trainer: with the learner's state loaded.
@@ -110,11 +111,12 @@ def played(trainer: Trainer, graph: Graph, how: Observed, *, at_random: bool) ->
         at_random: whether actions are random, and not the learner's; it answers either way.
     """
     experiences, steps = trainer.stream.evaluated, _Steps()
+    count = (RANDOM if at_random else ROWS) // len(experiences)
     for experience in experiences:
         source = source_of(experience, trainer.evaluation)
         assert isinstance(source, Environment)
         task = shown_task(experience, trainer.stream)
-        for _ in _play(trainer.learner, how, source, task, at_random, steps, graph, ROWS // len(experiences)):
+        for _ in _play(trainer.learner, how, source, task, at_random, steps, graph, count):
             steps.experiences.append(experience.index)
     joined = ({k: np.concatenate(v) for k, v in c.items()} for c in (steps.inputs, steps.states, steps.following))
     inputs, states, following = joined

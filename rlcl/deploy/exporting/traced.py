@@ -20,7 +20,7 @@ def onnx_graph(module: nn.Module, example: Sequence[Tensor], inputs: Sequence[st
     """Runs a module once and writes down what it did; the batch stays of any size.
 
     Tracing, and not ``torch.export``: encoders and learners are no modules, some compute constants in NumPy, and it
-    takes a twentieth of the time (docs/decisions/0018-bundles.md).
+    takes a twentieth of the time (docs/decisions/0020-bundles.md).
 
     Args:
         module: takes and gives tuples of tensors (B, ...).

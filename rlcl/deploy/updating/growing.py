@@ -22,7 +22,9 @@ ADDED = "added"  # the folder within a bundle's update part
 
 
 def save_added(part: Path, added: Sequence[Incoming]) -> None:
-    """Keeps what updates have learned, so that the next one is judged on it as well.
+    """Keeps the held-out rows of what updates have learned, so that the next one is judged on them as well.
+
+    What was learned from is not kept: of it there is what the methods remember.
 
     Args:
         part: the update part of a bundle.
@@ -31,16 +33,14 @@ def save_added(part: Path, added: Sequence[Incoming]) -> None:
     folder = part / ADDED
     for number, incoming in enumerate(added):
         folder.mkdir(exist_ok=True)
-        pairs = {"train": incoming.train, "test": incoming.test}
-        tensors = {f"{half}.x": pair[0] for half, pair in pairs.items()}
-        tensors |= {f"{half}.y": pair[1] for half, pair in pairs.items() if pair[1] is not None}
+        tensors = {name: tensor for name, tensor in zip("xy", incoming.test, strict=True) if tensor is not None}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / f"{number:04d}.safetensors")
         about = {"name": incoming.name, "classes": list(incoming.classes), "last": incoming.last}
         (folder / f"{number:04d}.json").write_text(json.dumps(about) + "\n")
 
 
 def added_to(part: Path) -> list[Incoming]:
-    """What :func:`save_added` kept.
+    """What :func:`save_added` kept; the held-out rows stand for those that were learned.
 
     Raises:
         BundleError: it cannot be read.
@@ -49,10 +49,9 @@ def added_to(part: Path) -> list[Incoming]:
     for file in sorted((part / ADDED).glob("*.json")):
         try:
             about, tensors = json.loads(file.read_text()), load_file(file.with_suffix(".safetensors"))
-            train, test = ((tensors[f"{half}.x"], tensors.get(f"{half}.y")) for half in ("train", "test"))
-            names = tuple(map(str, about["classes"]))
+            rows, names = (tensors["x"], tensors.get("y")), tuple(map(str, about["classes"]))
             found.append(
-                Incoming(name=str(about["name"]), train=train, test=test, classes=names, last=int(about["last"]))
+                Incoming(name=str(about["name"]), train=rows, test=rows, classes=names, last=int(about["last"]))
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{file} cannot be read: {error}; restore the bundle") from error

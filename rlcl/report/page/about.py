@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from rlcl.evaluation.statistics import Summary
 from rlcl.report.page.groups import Group, Seed
 from rlcl.report.page.parts import Cell, Data, Figure, Table, Value, as_value, interval_text, number
 from rlcl.report.page.svg import Scale, interval_plot
@@ -25,7 +23,6 @@ __all__ = [
     "runs_figure",
     "spent",
     "times_figure",
-    "verdict",
 ]
 
 WORDS = {
@@ -39,36 +36,22 @@ WORDS = {
 HELD = ("parameters", "memory_bytes")
 
 
-def verdict(criteria: Sequence[bool | None]) -> str:
-    """``met``, ``not met``, or ``not measured`` of conditions that are so, are not, or are not known."""
-    if not criteria or None in criteria:
-        return "not measured"
-    return "met" if all(criteria) else "not met"
-
-
-def met(group: Group) -> list[bool | None]:
-    """Of each condition of success, in order."""
-    found = [group.summaries.get(criterion.metric) for criterion in group.criteria]
-    return [None if s is None else c.met(s.mean) for c, s in zip(group.criteria, found, strict=True)]
-
-
 def objective_figure(group: Group) -> Figure | None:
-    """The conditions of success, and whether each is met; None where there are none."""
-    rows, data = [], []
-    for criterion, reached in zip(group.criteria, met(group), strict=True):
-        summary = group.summaries.get(criterion.metric) or Summary(math.nan, math.nan, math.nan, 0)
-        said = verdict([reached])
-        interval = interval_text(summary.low, summary.high)
-        rows.append((Cell(str(criterion), heading=True), Cell(number(summary.mean)), Cell(interval), badge(said)))
-        data.append((str(criterion), *(v if math.isfinite(v) else None for v in (summary.mean, summary.low,
-                                                                                summary.high)), said))  # fmt: skip
-    if not rows:
+    """Conditions of success and constraints, each judged; None where there are none."""
+    if group.verdict is None:
         return None
+    rows, data = [], []
+    for each in group.verdict.judgements:
+        interval = "" if each.low is None or each.high is None else interval_text(each.low, each.high)
+        texts = (Cell(each.shown), Cell(interval), badge(each.said), Cell(each.reason, kind="wrap"))
+        rows.append((Cell(each.condition, heading=True), *texts))
+        data.append((each.condition, each.value, each.low, each.high, each.said, each.reason))
     return Figure(
         "Conditions of success",
-        "Judged by the mean over seeds; the interval says how sure that is.",
-        Data("objective", ("condition", "mean", "low", "high", "verdict"), tuple(data)),
-        table=Table(("condition", "#mean", "#interval", "verdict"), tuple(rows)),
+        "Judged by the mean over seeds, or the worse end of the interval where a condition asks for it; "
+        "constraints by the seed that needs most.",
+        Data("objective", ("condition", "value", "low", "high", "verdict", "reason"), tuple(data)),
+        table=Table(("condition", "#value", "#interval", "verdict", "reason"), tuple(rows)),
     )
 
 

@@ -11,17 +11,16 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.errors import RunFolderError
+from rlcl.objective import Objective
 from rlcl.report.page import comparing
 from rlcl.report.page.about import (
     config_text,
     costs_figure,
     differences_figure,
     manifest_figure,
-    met,
     objective_figure,
     runs_figure,
     times_figure,
-    verdict,
 )
 from rlcl.report.page.figures import (
     called,
@@ -96,14 +95,24 @@ def make_page(runs: Sequence[Run], title: str) -> str:
         origin="the files of the runs",
         title=str(shown[0].config.get("name", title)) if single else str(suite.get("name", title)),
         subtitle=_subtitle(shown, groups),
-        statement=str(shown[0].objective.get("statement") or "" if single else suite.get("statement") or ""),
-        obstacles=shown[0].objective.get("obstacles") or () if single else (),
-        verdict=verdict(met(shown[0])) if single and shown[0].criteria else "",
+        statement=shown[0].objective.statement if single else str(suite.get("statement") or ""),
+        told=_told(shown[0].objective) if single else {},
+        verdict=shown[0].verdict.said if single and shown[0].verdict is not None else "",
         notices=[*_notices(shown, groups), *_missing(suite, older)],
         tiles=_tiles(shown[0]) if single else [],
         sections=[section for section in sections if section.figures],
         configs=[Config(group.label or "config", config_text(group.config)) for group in shown],
     )
+
+
+def _told(objective: Objective) -> Mapping[str, Sequence[str]]:
+    """What an objective says beside what can be judged, by heading."""
+    lists = {
+        "Obstacles": objective.obstacles,
+        "Intended use": objective.intended_use,
+        "Not to be used": objective.out_of_scope,
+    }
+    return {heading: texts for heading, texts in lists.items() if texts}
 
 
 def _of_one(group: Group) -> list[Section]:

@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from rlcl.evaluation.aggregates import bootstrap, interquartile_mean, mean, median, optimality_gap, profile_bands
 from rlcl.evaluation.statistics import summarize
-from rlcl.report.page.about import badge, met, spent, verdict
+from rlcl.report.page.about import badge, spent
 from rlcl.report.page.curves import Band
 from rlcl.report.page.figures import average_curve, called, ends_told, inner_boundaries, known_or_none, row_scale
 from rlcl.report.page.groups import Group
 from rlcl.report.page.matrix import r_figure
-from rlcl.report.page.parts import Cell, Data, Figure, Panel, Section, Table, band_rows, interval_text, number
+from rlcl.report.page.parts import Cell, Data, Figure, Panel, Section, Table, Value, band_rows, interval_text, number
 from rlcl.report.page.scores import Comparison, comparisons
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart
 
@@ -235,15 +235,17 @@ def _costs(groups: Sequence[Group]) -> Figure:
 
 def _objectives(groups: Sequence[Group]) -> Figure | None:
     """Which experiment met the conditions of success; None where none has any."""
-    judged = [group for group in groups if group.criteria]
-    rows = []
-    for group in judged:
-        told = [f"{c} ({number(s.mean)})" if (s := group.summaries.get(c.metric)) else str(c) for c in group.criteria]
-        rows.append((Cell(group.label, heading=True), Cell("; ".join(told), kind="wrap"), badge(verdict(met(group)))))
-    data = tuple((g.label, "; ".join(map(str, g.criteria)), verdict(met(g))) for g in judged)
+    rows: list[tuple[Cell, ...]] = []
+    data: list[tuple[Value, ...]] = []
+    for group in groups:
+        if (found := group.verdict) is None:
+            continue
+        told = [f"{j.condition} ({j.shown})" if j.shown else j.condition for j in found.judgements]
+        rows.append((Cell(group.label, heading=True), Cell("; ".join(told), kind="wrap"), badge(found.said)))
+        data.append((group.label, "; ".join(j.condition for j in found.judgements), found.said))
     return None if not rows else Figure(
         "Conditions of success",
-        "With the mean over seeds, by which each is judged.",
-        Data("objectives", ("experiment", "conditions", "verdict"), data),
+        "With the mean over seeds; of a constraint with the most of all seeds.",
+        Data("objectives", ("experiment", "conditions", "verdict"), tuple(data)),
         table=Table(("experiment", "conditions", "verdict"), tuple(rows)),
     )  # fmt: skip

@@ -11,11 +11,11 @@ import attrs
 import numpy as np
 from attrs import define, frozen
 
-from rlcl.errors import Problem, RlclError
+from rlcl.errors import RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.evaluation.statistics import Summary, summarize
-from rlcl.experiment import Criterion
+from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.tracking.folder import read_json, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import Run, dotted
@@ -155,20 +155,17 @@ class Group:
                 last[record.trained_on] = max(record.step, last.get(record.trained_on, 0))
         return tuple(sorted(last.items()))
 
-    @property
-    def objective(self) -> Mapping[str, Any]:
-        return self.config.get("objective") or {}
+    @cached_property
+    def objective(self) -> Objective:
+        """What was asked; nothing where it cannot be read."""
+        return stated(self.config)
 
-    @property
-    def criteria(self) -> tuple[Criterion, ...]:
-        """The conditions of success that can be read."""
-        found = []
-        for text in self.objective.get("success") or ():
-            try:
-                found.append(Criterion.parse(str(text)))
-            except Problem:
-                continue
-        return tuple(found)
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """On the objective, over the finished seeds; None where it asks nothing."""
+        finished = [seed for seed in self.seeds if seed.run.finished]
+        results = [Result.of(s.records, self.measures, s.run.metrics, s.run.summary) for s in finished]
+        return verdict(self.objective, results) if self.objective.judged else None
 
     @property
     def finished(self) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -16,7 +13,7 @@ import attrs
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import measure_named
 from rlcl.evaluation.statistics import Summary, summarize
-from rlcl.tracking.folder import read_json, read_records
+from rlcl.tracking.folder import alone, read_json, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.tensorboard.exhibits import NAME, spread
 from rlcl.tracking.tensorboard.layout import margins, seeds_layout
@@ -41,7 +38,7 @@ def write_seeds(folder: Path) -> None:
         folder: of one config, which holds ``seed0``, ``seed1``, ...; with fewer than two finished ones nothing
             is left in its ``tensorboard``.
     """
-    with _alone(folder):
+    with alone(folder):
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         finished = [
             path for path in sorted(folder.glob("seed*")) if read_json(path / "status.json").get("state") == "finished"
@@ -103,14 +100,3 @@ def _write(folder: Path, bands: Bands) -> None:
                 writer.add_scalar(value, summary.mean, step)
                 writer.add_scalar(lower, summary.low, step)
                 writer.add_scalar(upper, summary.high, step)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits for another process that does the same: seeds may finish at one moment."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

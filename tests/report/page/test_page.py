@@ -238,7 +238,7 @@ def test_a_run_that_has_not_finished_shows_what_there_is(runs: Path, tmp_path: P
     (copy / "status.json").write_text('{"state": "interrupted", "step": 9}')
     text = make_page(find_runs(tmp_path), "digits")
     assert "No seed of digits has finished" in text
-    assert "objective not measured" in text
+    assert "objective undecided" in text
     assert "after experience 5" in text
 
 

@@ -1,0 +1,177 @@
+"""Predictions for whole files: NumPy arrays and tables in, NumPy arrays and tables out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from rlcl.deploy.model import Model
+from rlcl.deploy.signature import Field, Signature
+from rlcl.errors import BundleError, DataError, Problem
+
+__all__ = ["INPUTS", "OUTPUTS", "check_output", "in_batches", "read_inputs", "write_array", "write_table"]
+
+Array = np.ndarray[Any, Any]
+INPUTS, OUTPUTS = (".npy", ".npz", ".csv"), (".npy", ".csv")
+
+
+def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
+    """Raw inputs (N, *shape) by name; arrays of a ``.npy`` file stay on disk until they are needed.
+
+    Args:
+        file: ``.npy`` with the one input; ``.npz`` with an array an input, by name; or ``.csv``, one row an input, its
+            numbers in the order of the array, with or without a line of names.
+        signature: what is expected.
+
+    Raises:
+        DataError: the file is missing, of another kind, or cannot be read.
+    """
+    fields = [field.name for field in signature.inputs]
+    if file.suffix not in INPUTS:
+        raise DataError(f"{file}: expected a file that ends in {', '.join(INPUTS)}")
+    if file.suffix != ".npz" and len(fields) > 1:
+        raise DataError(f"{file}: the bundle takes {', '.join(fields)}; give a .npz file with an array of each name")
+    try:
+        if file.suffix == ".csv":
+            return {fields[0]: _table(file, signature.inputs[0])}
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        if file.suffix == ".npy":
+            return {fields[0]: found}
+        with found as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+
+
+def _table(file: Path, field: Field) -> Array:
+    width = math.prod(field.shape)
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
+    if rows and all(_number(cell) is None for cell in rows[0][1]):  # names
+        rows = rows[1:]
+    made = np.empty((len(rows), width), np.float64)
+    for place, (number, row) in enumerate(rows):
+        if len(row) != width:
+            raise DataError(f"{file}:{number}: expected {width} numbers, of the shape {field.shape}, got {len(row)}")
+        for column, cell in enumerate(row):
+            value = _number(cell)
+            if value is None:
+                raise DataError(f"{file}:{number}: column {column + 1}: expected a number, got {cell!r}")
+            made[place, column] = value
+    return made.reshape(len(rows), *field.shape)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def in_batches(
+    model: Model, inputs: Mapping[str, Array], batch_size: int, task_id: int | None
+) -> Iterator[dict[str, Array]]:
+    """All outputs by name, a batch at a time.
+
+    Args:
+        model: of a bundle.
+        inputs: see :func:`read_inputs`.
+        batch_size: rows at a time, at least 1.
+        task_id: of all rows, where the model tells tasks apart.
+
+    Raises:
+        Problem: inputs that the signature refuses, with the place in the file.
+        BundleError: the model is a policy that remembers.
+    """
+    if model.signature.state:
+        raise BundleError(
+            "what this policy answers depends on what it met before in the episode; call rlcl.deploy.load(...).predict "
+            "step by step, with the state that it returns"
+        )
+    rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
+    for start in range(0, max(rows, 1), batch_size):
+        part = {name: array[start : start + batch_size] if array.ndim else array for name, array in inputs.items()}
+        try:
+            arrays = model.signature.arrays(part, task_id)
+        except Problem as error:
+            raise _in_file(error, start) from error
+        yield model.run(arrays)
+
+
+def _in_file(error: Problem, start: int) -> Problem:
+    """The same, its row counted from the beginning of the file."""
+    where = re.sub(r"\[(\d+)\]", lambda row: f"[{int(row[1]) + start}]", error.where, count=1)
+    return Problem(error.message, where)
+
+
+def check_output(output: Path | None) -> None:
+    """Raises DataError for a file that cannot be written, before anything is computed."""
+    if output is None:
+        return
+    if output.suffix not in OUTPUTS:
+        raise DataError(f"--output {output}: expected a file that ends in {' or '.join(OUTPUTS)}")
+    if not output.parent.is_dir():
+        raise DataError(f"--output {output}: there is no folder {output.parent}")
+
+
+def write_array(output: Path, name: str, batches: Iterator[dict[str, Array]]) -> int:
+    """Writes the output of a name as ``.npy``; the file is there when it is whole. Returns the rows."""
+    found = np.concatenate([batch[name] for batch in batches])
+    with _whole(output) as file:
+        np.save(file, found)
+    return len(found)
+
+
+def write_table(output: Path | IO[str], signature: Signature, batches: Iterator[dict[str, Array]]) -> int:
+    """Writes all outputs as CSV, a line of names first, classes by their names. Returns the rows."""
+    if not isinstance(output, Path):
+        return _written(output, signature, batches)
+    with _whole(output) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        return _written(text, signature, batches)
+
+
+def _written(file: IO[str], signature: Signature, batches: Iterator[dict[str, Array]]) -> int:
+    writer, rows = csv.writer(file, lineterminator="\n"), 0
+    for batch in batches:
+        if not rows:
+            writer.writerow([column for field in signature.outputs for column in _columns(field, signature.classes)])
+        parts = [_cells(field, batch[field.name], signature.classes) for field in signature.outputs]
+        writer.writerows([cell for part in cells for cell in part] for cells in zip(*parts, strict=True))
+        rows += len(parts[0])
+    return rows
+
+
+def _columns(field: Field, classes: Sequence[str]) -> list[str]:
+    if not field.shape:
+        return [field.name]
+    places = range(math.prod(field.shape))
+    return [f"{field.name}.{classes[i] if field.name == 'probabilities' else i}" for i in places]
+
+
+def _cells(field: Field, array: Array, classes: Sequence[str]) -> list[list[Any]]:
+    if field.name == "class":
+        return [[classes[number]] for number in array.tolist()]
+    return [[str(value) for value in row] for row in array.reshape(len(array), math.prod(field.shape))]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""How long one prediction for one input takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from rlcl.data.action_masks import action_masks
+from rlcl.data.sources import Environment
+from rlcl.errors import UnseenTaskError
+from rlcl.seeding import preserved_global_state
+from rlcl.training.trainer import Trainer
+
+__all__ = ["latency_ms"]
+
+REPEATS = 51
+
+
+def latency_ms(trainer: Trainer) -> float | None:
+    """The median time of a prediction for one test input of the first experience, its encoding included.
+
+    Args:
+        trainer: of a learner that has begun to learn; it is as before afterwards.
+
+    Returns:
+        Milliseconds; None where the learner has nothing to predict with.
+    """
+    with preserved_global_state():
+        try:
+            predict = _one_prediction(trainer)
+            predict()  # the first one warms up
+        except UnseenTaskError:
+            return None
+        times = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            predict()
+            times.append(time.perf_counter() - started)
+    return 1000 * median(times)
+
+
+def _one_prediction(trainer: Trainer) -> Callable[[], Any]:
+    experience = trainer.stream.evaluated[0]
+    task_id = experience.task_id if trainer.stream.visibility.at_evaluation else None
+    learner, source = trainer.learner, experience.test
+    if not isinstance(source, Environment):
+        assert source is not None
+        x, _ = source.subset(torch.zeros(1, dtype=torch.int64)).read()
+        return lambda: learner.predict(x, task_id)
+    vector = source.make_vector(1)
+    try:
+        observations, info = vector.reset(seed=source.seed)
+        masking = getattr(learner, "takes_action_masks", False)
+        allowed: dict[str, Any] = {"action_masks": action_masks(vector, info)} if masking else {}
+    finally:
+        vector.close()
+    return lambda: learner.predict(observations, task_id, None, **allowed)

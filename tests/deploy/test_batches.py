@@ -1,0 +1,129 @@
+"""Whole files in and out, and one clear message a mistake."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import rlcl.deploy
+from rlcl.commands import main
+
+Made = Callable[[str], Path]
+IMAGES = load_digits().images[:30, None]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["predict", *map(str, arguments)])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    made = {suffix: tmp_path / f"images.{suffix}" for suffix in ("npy", "npz", "csv")}
+    np.save(made["npy"], IMAGES)
+    np.savez(made["npz"], input=IMAGES)
+    header = ",".join(f"pixel {i}" for i in range(64))
+    np.savetxt(made["csv"], IMAGES.reshape(30, -1), delimiter=",", header=header, comments="")
+    return made
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv"])
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_every_kind_of_file_gives_the_models_classes(
+    kind: str, batch_size: int, files: dict[str, Path], bundle: Made, tmp_path: Path
+) -> None:
+    expected = rlcl.deploy.load(bundle("digits")).outputs(IMAGES)
+    assert 0 == run(bundle("digits"), files[kind], "-o", tmp_path / "y.npy", "--batch-size", batch_size)
+    assert expected["class"].tolist() == np.load(tmp_path / "y.npy").tolist()
+    assert 0 == run(bundle("digits"), files[kind], "-o", tmp_path / "y.csv", "--batch-size", batch_size)
+    with (tmp_path / "y.csv").open() as lines:
+        head, *rows = csv.reader(lines)
+    assert ["class", "probabilities.0", "probabilities.9"] == [head[0], head[1], head[10]]
+    assert expected["class"].tolist() == [int(row[0]) for row in rows]
+    np.testing.assert_allclose(expected["probabilities"], np.array(rows, float)[:, 1:], rtol=1e-6)
+
+
+def test_answers_go_to_the_standard_output(
+    files: dict[str, Path], bundle: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 == run(bundle("digits"), files["npy"])
+    assert 31 == len(capsys.readouterr().out.splitlines())
+
+
+def test_several_inputs_come_by_name(bundle: Made, tmp_path: Path) -> None:
+    rows = {"place": [1, 4], "speed": np.zeros((2, 3)), "lamps": [[0, 1], [1, 1]], "dials": [[1, 2], [2, 0]]}
+    np.savez(tmp_path / "x.npz", **{name: np.array(value) for name, value in rows.items()})
+    assert 0 == run(bundle("puzzle"), tmp_path / "x.npz", "-o", tmp_path / "y.npy")
+    expected = rlcl.deploy.load(bundle("puzzle")).outputs(rows)["action"]
+    assert expected.tolist() == np.load(tmp_path / "y.npy").tolist()
+
+
+def test_a_task_is_told_for_the_whole_file(files: dict[str, Path], bundle: Made, tmp_path: Path) -> None:
+    assert 0 == run(bundle("permuted"), files["npy"], "-o", tmp_path / "y.npy", "--task-id", 2)
+    assert rlcl.deploy.load(bundle("permuted")).predict(IMAGES, 2).tolist() == np.load(tmp_path / "y.npy").tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.txt", b"1", "expected a file that ends in .npy, .npz, .csv"),
+        ("x.npy", None, "cannot be read"),
+        ("x.npy", b"no array", "cannot be read"),
+        ("x.csv", b"1,2,3\n", "x.csv:1: expected 64 numbers, of the shape (1, 8, 8), got 3"),
+        ("x.csv", b"0," * 63 + b"0\n" + b"0," * 63 + b"a\n", "x.csv:2: column 64: expected a number, got 'a'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    name: str, content: bytes | None, message: str, bundle: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert 0 != run(bundle("digits"), tmp_path / name)
+    assert message in capsys.readouterr().err
+
+
+def test_a_wrong_value_is_told_by_its_row_in_the_file(
+    bundle: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = IMAGES.copy()
+    wrong[23, 0, 3, 4] = np.nan
+    np.save(tmp_path / "x.npy", wrong)
+    assert 0 != run(bundle("digits"), tmp_path / "x.npy", "-o", tmp_path / "y.csv", "--batch-size", 10)
+    assert "input[23][0][3][4]: expected a finite number, got nan" in capsys.readouterr().err
+    assert ["x.npy"] == [path.name for path in tmp_path.iterdir()]  # no answers to half of the file
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("digits", ("--task-id", "1"), "task_id: expected none: the model tells no tasks apart, got 1"),
+        ("permuted", (), "task_id: expected a whole number from 0 to 2, got None"),
+        ("digits", ("-o", "y.txt"), "--output y.txt: expected a file that ends in .npy or .csv"),
+        ("digits", ("-o", "no/y.npy"), "--output no/y.npy: there is no folder no"),
+        ("puzzle", (), "takes dials, lamps, place, speed; give a .npz file with an array of each name"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    name: str,
+    options: tuple[str, ...],
+    message: str,
+    files: dict[str, Path],
+    bundle: Made,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert 0 != run(bundle(name), files["npy"], *options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_policy_that_remembers_takes_no_file(
+    bundle: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 4)))
+    assert 0 != run(bundle("recurrent"), tmp_path / "x.npy")
+    assert "depends on what it met before" in capsys.readouterr().err

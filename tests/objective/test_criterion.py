@@ -1,0 +1,43 @@
+"""Conditions of success, as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlcl.errors import Problem
+from rlcl.evaluation.statistics import Summary
+from rlcl.objective import Criterion
+
+WRITTEN = [
+    ("accuracy.average >= 0.85", Criterion("accuracy.average", ">=", 0.85)),
+    ("accuracy[2]>=.8", Criterion("accuracy", ">=", 0.8, 2)),
+    ("squared_error[each] <= 1e-2", Criterion("squared_error", "<=", 0.01, "each")),
+    ("forgetting.chaudhry < 0.1 (interval)", Criterion("forgetting.chaudhry", "<", 0.1, None, interval=True)),
+    (" accuracy[10] > 0.5 (interval) ", Criterion("accuracy", ">", 0.5, 10, interval=True)),
+]
+
+
+@pytest.mark.parametrize(("text", "criterion"), WRITTEN, ids=[text for text, _ in WRITTEN])
+def test_forms(text: str, criterion: Criterion) -> None:
+    assert criterion == Criterion.parse(text)
+    assert criterion == Criterion.parse(str(criterion))
+
+
+@pytest.mark.parametrize(
+    "text", ["a >= b", "a => 1", ">= 1", "a >= 1 and b > 2", "a >= 1e", "a[-1] >= 1", "a[b] >= 1", "a == 1 (interval)",
+             "a >= 1 interval", "a >= 1 (mean)"]
+)  # fmt: skip
+def test_what_is_none(text: str) -> None:
+    with pytest.raises(Problem, match="expected a comparison such as"):
+        Criterion.parse(text)
+
+
+@pytest.mark.parametrize(("comparison", "judged"), [(">=", 0.7), (">", 0.7), ("<=", 0.9), ("<", 0.9)])
+def test_an_interval_is_judged_by_its_worse_end(comparison: str, judged: float) -> None:
+    assert judged == Criterion("a", comparison, 0.5, interval=True).judged_by(Summary(0.8, 0.7, 0.9, 3))
+    assert 0.8 == Criterion("a", comparison, 0.5).judged_by(Summary(0.8, 0.7, 0.9, 3))
+
+
+@pytest.mark.parametrize(("comparison", "worst"), [(">=", 0.1), ("<", 0.9), ("==", 0.1)])
+def test_the_worst_value_is_the_farthest_from_meeting_it(comparison: str, worst: float) -> None:
+    assert worst == Criterion("a", comparison, 0.8).worst((0.7, 0.1, 0.9))
