@@ -45,6 +45,7 @@ for verb in (
     "export",
     "predict",
     "serve",
+    "monitor",
     "update",
     "promote",
     "rollback",

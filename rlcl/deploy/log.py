@@ -77,6 +77,7 @@ class Page:
     Args:
         numbers: (B,) int64, grow with time over the whole log.
         times: (B,) float64.
+        bundle: digest of the bundle that answered.
         signature: of the bundle that answered.
         task_ids: B of them, or None each.
         inputs: (B, *shape) by name.
@@ -86,6 +87,7 @@ class Page:
 
     numbers: Array
     times: Array
+    bundle: str
     signature: Signature
     task_ids: list[int | None]
     inputs: Mapping[str, Array]
@@ -207,6 +209,30 @@ class Log:
                 yield self._page(bundle, found[:size])
                 after, found = found[size - 1][0], found[size:]
 
+    def arrived(self, after: int, rows: int) -> tuple[int, list[Page]]:
+        """The next so many answers of which something became known for the first time.
+
+        What is in such a block depends on the log alone, not on when it is read; later corrections are in none.
+
+        Args:
+            after: number of the feedback behind which to begin.
+            rows: of the block; where there are fewer yet, nothing is given.
+
+        Returns:
+            The number of the block's last feedback, and its answers, a page a bundle, in the order of their numbers.
+        """
+        query = (
+            "select f.number, r.number, r.time, r.bundle, r.task_id, r.input, r.output, f.value "
+            "from feedback f join requests r on r.id = f.id where f.number > ? and not exists "
+            "(select 1 from feedback e where e.id = f.id and e.number < f.number) order by f.number limit ?"
+        )
+        found = self.connection.execute(query, (after, rows)).fetchall()
+        if len(found) < rows:
+            return after, []
+        bundles = dict.fromkeys(row[3] for row in found)
+        answers = sorted(row[1:] for row in found)
+        return found[-1][0], [self._page(b, [row for row in answers if row[2] == b]) for b in bundles]
+
     def _page(self, bundle: str, rows: list[Any]) -> Page:
         (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
         signature = Signature.from_json(json.loads(text))
@@ -214,6 +240,7 @@ class Log:
         return Page(
             numbers=np.array(numbers, np.int64),
             times=np.array(times),
+            bundle=bundle,
             signature=signature,
             task_ids=list(task_ids),
             inputs=_unpacked(signature.inputs, inputs),

@@ -12,9 +12,10 @@ from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 
-__all__ = ["Model", "Policy"]
+__all__ = ["ENCODED", "Model", "Policy"]
 
 Array = np.ndarray[Any, Any]
+ENCODED = "encoded"  # an output that is no part of the signature
 
 
 @define(eq=False)
@@ -45,7 +46,11 @@ class Model:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common class of its errors
             raise BundleError(f"{graph} does not load: {str(error).splitlines()[0]}; export the run again") from error
-        self._names = [output.name for output in self._session.get_outputs()]
+        given = {output.name for output in self._session.get_outputs()}
+        wanted = [f.name for f in self.signature.outputs] + [f"{f.name}.next" for f in self.signature.state]
+        if missing := [name for name in wanted if name not in given]:
+            raise BundleError(f"{graph} lacks the output {missing[0]} of its signature; export the run again")
+        self._names = wanted
 
     @property
     def signature(self) -> Signature:
@@ -53,7 +58,7 @@ class Model:
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name for the arrays of :meth:`Signature.arrays` (and the state's); checks nothing."""
-        return dict(zip(self._names, self._session.run(None, dict(arrays)), strict=True))
+        return dict(zip(self._names, self._session.run(self._names, dict(arrays)), strict=True))
 
     def outputs(self, x: Any, task_id: int | None = None) -> dict[str, Array]:
         """All outputs by name, see :attr:`Signature.outputs`.
@@ -66,6 +71,21 @@ class Model:
             Problem: inputs that the signature refuses, with the place.
         """
         return self.run(self.signature.arrays(x, task_id))
+
+    def encoded(self, inputs: Mapping[str, Array]) -> Array | None:
+        """What the encoder makes of inputs, (B, F) float32; None where the graph does not give it (as ``encoded``).
+
+        Args:
+            inputs: (B, *shape) by name, as the signature has them; an encoder knows neither tasks nor state.
+        """
+        if ENCODED not in [output.name for output in self._session.get_outputs()]:
+            return None
+        arrays, rows = dict(inputs), len(next(iter(inputs.values())))
+        if self.signature.tasks:
+            arrays["task_id"] = np.zeros(rows, np.int64)
+        arrays |= {f.name: np.zeros((rows, *f.shape), f.dtype) for f in self.signature.state}
+        (found,) = self._session.run([ENCODED], arrays)
+        return np.asarray(found, np.float32).reshape(rows, -1)
 
     def predict(self, x: Any, task_id: int | None = None) -> Array:
         """The decisive output: classes (B,) int64, values (B, K), or reconstructions; see :meth:`outputs`."""

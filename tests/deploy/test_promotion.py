@@ -76,7 +76,7 @@ def test_a_changed_signature_is_refused_and_shown(deployment: Deployment) -> Non
     classifier(deployment.candidates / "0004", classes=("zero", "one", "two"))
     deployment.verdict("0004").write_text('{"passed": true}')
     with pytest.raises(
-        BundleError, match="--allow-signature-change .*\n(.*\n)*.*classes: zero, one becomes zero, one, two"
+        BundleError, match=r"--allow-signature-change .*\n(.*\n)*.*classes: zero, one becomes zero, one, two"
     ):
         promote(deployment)
     promote(deployment, allow_signature_change=True)

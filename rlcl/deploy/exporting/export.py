@@ -18,13 +18,14 @@ from rlcl.data.sources import Environment
 from rlcl.deploy.bundle import UPDATE, seal
 from rlcl.deploy.exporting.card import model_card
 from rlcl.deploy.exporting.fields import array_field
-from rlcl.deploy.exporting.graphs import Graph, array_graph
+from rlcl.deploy.exporting.graphs import Graph, WithEncoded, array_graph
 from rlcl.deploy.exporting.held_out import Reference, array_reference
 from rlcl.deploy.exporting.lineage import lineage
 from rlcl.deploy.exporting.parity import answers, check_parity
 from rlcl.deploy.exporting.played import observed, played
 from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.model import ENCODED
 from rlcl.deploy.signature import Field, Signature
 from rlcl.deploy.update_part import write_part
 from rlcl.deploy.updating.incoming import Incoming
@@ -166,7 +167,10 @@ def _tensors(reference: Reference, rows: slice) -> list[torch.Tensor]:
 
 def _written(graph: Graph, signature: Signature, reference: Reference) -> bytes:
     outputs = [*graph.outputs, *(f"{field.name}.next" for field in signature.state)]
-    return onnx_graph(graph, _tensors(reference, slice(0, 3)), list(reference.arrays()), outputs)
+    example = _tensors(reference, slice(0, 3))
+    with torch.no_grad():
+        outputs += [ENCODED] if graph.encoded(*example) is not None else []
+    return onnx_graph(WithEncoded(graph), example, list(reference.arrays()), outputs)
 
 
 def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature, written: bytes) -> None:
@@ -181,6 +185,6 @@ def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature,
 
 def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array]:
     labels = {} if reference.labels is None else {"labels": reference.labels}
-    own = {f"output.{name}": array for name, array in found.items()}
+    own = {f"output.{name}": array for name, array in found.items() if name != ENCODED}
     arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -22,7 +22,7 @@ from rlcl.registry import name_of
 from rlcl.streams.stream import Stream
 from rlcl.types import PredictingMethod
 
-__all__ = ["Graph", "array_graph"]
+__all__ = ["Graph", "WithEncoded", "array_graph"]
 
 Kind = Literal["classifier", "regressor", "autoencoder", "policy"]
 Heads = Callable[[Tensor, Tensor, nn.Module], tuple[Tensor, ...]]  # of outputs, encoded inputs and the network
@@ -49,9 +49,29 @@ class Graph(nn.Module, ABC):
             arrays: (B, *shape) inputs, in the order of their fields; then (B,) int64 task ids; then states (B, N).
         """
 
+    def encoded(self, *arrays: Tensor) -> Tensor | None:
+        """(B, ...) what the encoder makes of the inputs, for monitoring; None where it is no step of its own."""
+        return None
+
     def scores(self, *arrays: Tensor) -> Tensor | None:
         """(B, ..., K) what decides between classes or discrete actions; None where numbers are predicted."""
         return None
+
+
+class WithEncoded(nn.Module):
+    """A graph that gives what its encoder makes of the inputs as one more output, flat: ``encoded``, (B, F).
+
+    It is computed twice in the graph, of which ONNX Runtime makes once.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`Graph.forward`."""
+        encoded = self.graph.encoded(*arrays)
+        return self.graph(*arrays) if encoded is None else (*self.graph(*arrays), encoded.flatten(1))
 
 
 class GradientGraph(Graph):
@@ -78,6 +98,9 @@ class GradientGraph(Graph):
         each = torch.stack([self._outputs(encoded, task) for task in range(self.tasks)], 1)
         own = arrays[1].view(-1, 1, 1).expand(-1, 1, each.shape[2])
         return self._heads(each.gather(1, own).squeeze(1), encoded, self.networks[0])
+
+    def encoded(self, *arrays: Tensor) -> Tensor | None:
+        return self._learner.encoded(arrays[0])
 
     def scores(self, *arrays: Tensor) -> Tensor | None:
         return self(*arrays)[1] if self.kind == "classifier" else None
@@ -110,6 +133,9 @@ class MemoryGraph(Graph):
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         logits = self.network(self._learner.encoded(arrays[0]))
         return _classes(logits.masked_fill(~self.known, -torch.inf))
+
+    def encoded(self, *arrays: Tensor) -> Tensor | None:
+        return self._learner.encoded(arrays[0])
 
     def scores(self, *arrays: Tensor) -> Tensor | None:
         found: Tensor = self(*arrays)[1]

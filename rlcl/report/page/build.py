@@ -36,7 +36,7 @@ from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run
 
-__all__ = ["Config", "make_page", "rendered"]
+__all__ = ["Config", "Tile", "make_page", "rendered"]
 
 POINTS = 160  # of a curve
 

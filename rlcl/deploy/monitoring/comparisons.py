@@ -1,0 +1,205 @@
+"""What a window of requests is compared with: features one by one, the encoder's features together, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from attrs import define, field, frozen
+
+from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels
+from rlcl.deploy.signature import Field
+
+__all__ = ["Comparison", "Features", "Finding", "Moved", "Projections", "Shares", "columns", "names"]
+
+Array = np.ndarray[Any, Any]
+
+FEATURES = 1024  # of an input that are compared one by one
+DIRECTIONS = 64
+LISTED = 10  # of those that moved
+
+
+@frozen
+class Moved:
+    """One feature, direction or class.
+
+    Args:
+        what: its name.
+        statistic: distance of the distribution functions, or difference of the shares, window minus reference.
+        p: of the test of it alone.
+    """
+
+    what: str
+    statistic: float
+    p: float
+
+
+@frozen
+class Finding:
+    """What a comparison found.
+
+    Args:
+        worst: the least likely of all.
+        threshold: for each p: the level of the comparison, shared by all that it looks at.
+        count: how many p are at or under it.
+        moved: the least likely of those, at most ten.
+    """
+
+    worst: Moved
+    threshold: float
+    count: int
+    moved: tuple[Moved, ...]
+
+
+class Comparison(Protocol):
+    """A reference that windows are compared with."""
+
+    def of(self, window: Array, level: float) -> Finding:
+        """Tests one window.
+
+        Args:
+            window: (B, F), or (B,) of classes, in the order of requests.
+            level: probability of a false alarm.
+        """
+        ...
+
+
+@define(eq=False)
+class Features:
+    """Compares features one by one, by Kolmogorov and Smirnov with Bonferroni's correction.
+
+    Args:
+        called: F names.
+        reference: (N, F).
+        ordered: whether rows of the reference resemble their neighbours, as env steps do.
+
+    Source: Rabanser, Guennemann & Lipton 2019, "Failing Loudly", section 3.
+    """
+
+    called: Sequence[str]
+    reference: Array
+    ordered: bool = False
+    _sorted: Array = field(init=False)
+    _sizes: Array = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sorted = np.sort(self.reference.T, axis=1)
+        self._sizes = len(self.reference) / (_times(self.reference) if self.ordered else np.ones(len(self.called)))
+
+    def of(self, window: Array, level: float) -> Finding:
+        """See :class:`Comparison`."""
+        sizes = len(window) / _times(window)
+        distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
+        levels = ks_levels(distances, self._sizes, sizes)
+        return _finding(self.called, distances, levels, level)
+
+
+@define(eq=False)
+class Projections:
+    """Compares many features together: their projections on fixed random directions, tested as :class:`Features` are.
+
+    Two distributions that differ differ on almost every direction. Other than permutation tests of kernels or
+    energies, whose p is never under one by their number of permutations, this one can be tested at any level.
+
+    Args:
+        reference: (N, F).
+        ordered: as of :class:`Features`.
+
+    Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
+    directions with a correction as in Cuesta-Albertos, del Barrio, Fraiman & Matran 2007.
+    """
+
+    reference: Array
+    ordered: bool = False
+    _middle: Array = field(init=False)
+    _directions: Array = field(init=False)
+    _features: Features = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._middle = self.reference.mean(0)
+        spread = self.reference.std(0)
+        directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
+        self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
+        called = [f"direction {n}" for n in range(DIRECTIONS)]
+        self._features = Features(called, self._projected(self.reference), self.ordered)
+
+    def of(self, window: Array, level: float) -> Finding:
+        """See :class:`Comparison`."""
+        return self._features.of(self._projected(window), level)
+
+    def _projected(self, table: Array) -> Array:
+        return np.asarray((table - self._middle) @ self._directions)
+
+
+@define(eq=False)
+class Shares:
+    """Compares how often each class is predicted, by Fisher's exact test with Bonferroni's correction.
+
+    Args:
+        classes: names by number; of others the number is the name.
+        reference: (N,) int64.
+        ordered: as of :class:`Features`.
+    """
+
+    classes: Sequence[str]
+    reference: Array
+    ordered: bool = False
+
+    def of(self, window: Array, level: float) -> Finding:
+        """See :class:`Comparison`."""
+        kinds = np.union1d(self.reference, window)
+        was, now = self.reference[:, None] == kinds, window[:, None] == kinds
+        many, before = _thinned(was, correlation_times(was) if self.ordered else np.ones(len(kinds)))
+        sizes, counts = _thinned(now, correlation_times(now))
+        levels = share_levels(before, many, counts, sizes)
+        called = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in kinds]
+        return _finding(called, now.mean(0) - was.mean(0), levels, level)
+
+
+def _times(values: Array) -> Array:
+    """Of features and of their distances from the mean.
+
+    The mean of what swings to and fro is known soon; its distribution is not where swings are wide for a while.
+    """
+    return np.maximum(correlation_times(values), correlation_times(np.abs(values - values.mean(0))))
+
+
+def _thinned(is_kind: Array, times: Array) -> tuple[Array, Array]:
+    """The effective size of a sample for each class, and the class's count in so many rows."""
+    sizes = np.maximum(len(is_kind) // times, 1).astype(np.int64)
+    return sizes, np.round(is_kind.mean(0) * sizes).astype(np.int64)
+
+
+def _finding(called: Sequence[str], statistics: Array, levels: Array, level: float) -> Finding:
+    threshold = level / len(levels)
+    # p may underflow to 0 for several: among those the largest difference comes first.
+    order = np.lexsort((-np.abs(statistics), levels))
+    found = [Moved(called[i], float(statistics[i]), float(levels[i])) for i in order[:LISTED]]
+    return Finding(found[0], threshold, int((levels <= threshold).sum()), tuple(m for m in found if m.p <= threshold))
+
+
+def names(parts: Sequence[Field]) -> list[str]:
+    """What the columns of :func:`columns` are called: ``input[3][4]``."""
+    every = [part.name + "".join(f"[{i}]" for i in place) for part in parts for place in np.ndindex(*part.shape)]
+    return [every[i] for i in _chosen(len(every))]
+
+
+def columns(parts: Sequence[Field], arrays: Any) -> Array:
+    """All features of a batch side by side; of more than 1,024 as many, evenly spread.
+
+    Args:
+        parts: of the signature.
+        arrays: (B, *shape) by name.
+
+    Returns:
+        (B, F), float32 where it holds every value and else float64.
+    """
+    tables = [np.asarray(arrays[part.name]).reshape(len(arrays[part.name]), -1) for part in parts]
+    wide = any(np.result_type(table.dtype, np.float32) != np.float32 for table in tables)
+    whole = np.concatenate(tables, 1)[:, _chosen(sum(t.shape[1] for t in tables))]
+    return np.asarray(whole, np.float64 if wide else np.float32)
+
+
+def _chosen(count: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, FEATURES)).astype(np.int64))

@@ -1,0 +1,167 @@
+"""Tests by hand, and beside scipy's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rlcl.deploy.monitoring.comparisons import Features, Projections, Shares, columns, names
+from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels, spent
+from rlcl.deploy.signature import Field
+
+
+def distance(reference: list[float], window: list[float]) -> float:
+    return float(ks_distances(np.sort(np.array([reference])), np.sort(np.array([window])))[0])
+
+
+@pytest.mark.parametrize(
+    ("reference", "window", "expected"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], 0.0),
+        ([1, 2, 3, 4], [3, 4, 5, 6], 0.5),  # under 3 lie a half and none
+        ([1, 2], [3], 1.0),
+        ([3], [1, 2], 1.0),
+        ([0, 0, 0, 1], [0, 1, 1, 1], 0.5),  # ties: at 0 three quarters and one
+        ([5, 5, 5], [5, 5], 0.0),
+        ([0, 10], [5], 0.5),  # just before 5 and at it
+    ],
+)
+def test_the_distance_of_small_samples(reference: list[float], window: list[float], expected: float) -> None:
+    assert expected == distance(reference, window)
+
+
+def test_the_distance_is_scipys_with_ties_and_without() -> None:
+    rng = np.random.default_rng(0)
+    for kinds in (2, 5, 1000):
+        reference, window = rng.integers(kinds, size=(4, 37)), rng.integers(kinds, size=(4, 23))
+        expected = [stats.ks_2samp(a, b).statistic for a, b in zip(reference, window, strict=True)]
+        assert np.allclose(expected, ks_distances(np.sort(reference), np.sort(window)))
+
+
+def test_the_level_is_kolmogorovs_limit_and_not_under_the_exact_one() -> None:
+    # 2 (e^-2x^2 - e^-8x^2 + ...) with x = sqrt(200 * 200 / 400) * 0.15 = 1.5
+    (level,) = ks_levels(np.array([0.15]), np.array([200.0]), np.array([200.0]))
+    assert 2 * (math.exp(-4.5) - math.exp(-18)) == pytest.approx(level, rel=1e-9)
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 0.3, 0.8):
+        reference, window = rng.normal(size=300), rng.normal(size=120) + shift
+        exact = stats.ks_2samp(reference, window, method="exact")
+        (level,) = ks_levels(np.array([exact.statistic]), np.array([300.0]), np.array([120.0]))
+        assert exact.pvalue <= level <= 3 * exact.pvalue + 0.05
+
+
+def test_shares_are_fishers_exact_test() -> None:
+    # 3 of 4 before, 0 of 2 now: the hypergeometric probability of none is C(3, 2) / C(6, 2) = 0.2, doubled 0.4.
+    assert 0.4 == pytest.approx(share_levels(np.array([3]), np.array([4]), np.array([0]), np.array([2]))[0])
+    tails = [stats.fisher_exact([[90, 910], [60, 340]], side).pvalue for side in ("less", "greater")]
+    (level,) = share_levels(np.array([90]), np.array([1000]), np.array([60]), np.array([400]))
+    assert 2 * min(tails) == pytest.approx(level, rel=1e-6)
+
+
+def test_what_is_spent_never_exceeds_alpha() -> None:
+    assert [0.005, 0.01 / 6, 0.01 / 12] == [spent(window, 0.01) for window in (1, 2, 3)]
+    assert 0.01 * 1000 / 1001 == pytest.approx(sum(spent(window, 0.01) for window in range(1, 1001)))
+
+
+def test_the_correlation_time_of_repeated_rows_is_their_number() -> None:
+    rows = np.random.default_rng(0).normal(size=(100, 1))
+    alone, five, constant = (
+        correlation_times(np.concatenate([rows] * 5)),
+        correlation_times(rows.repeat(5, axis=0)),
+        correlation_times(np.full((100, 1), 0.1)),
+    )
+    assert 1 <= alone[0] < 1.6
+    assert 4 < five[0] < 7
+    assert [1.0] == constant.tolist()
+
+
+def test_the_correlation_time_by_hand() -> None:
+    # 1, 1, -1, -1: covariances 4, 1, -2, -1; pairs 5/4 and -3/4, of which the first alone counts: 2 * 5/4 - 1.
+    assert 1.5 == pytest.approx(correlation_times(np.array([[1.0], [1.0], [-1.0], [-1.0]]))[0])
+
+
+def test_requests_that_resemble_their_neighbours_raise_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    walk = np.zeros(40_000)
+    for i, step in enumerate(rng.normal(size=len(walk) - 1)):
+        walk[i + 1] = 0.9 * walk[i] + step
+    features = Features(["x"], walk[:20_000:10, None])
+    windows = walk[20_000:].reshape(40, 500, 1)
+    assert 0 == sum(features.of(window, 1e-3).count for window in windows)
+    shuffled = rng.permuted(windows, axis=1)  # without the correction the same windows differ
+    assert 10 < sum(features.of(window, 1e-3).count for window in shuffled)
+
+
+def test_a_reference_of_episodes_counts_for_less() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(20, 1)).repeat(100, axis=0)  # a reference of twenty values, each a hundred times
+    window = rng.normal(size=(500, 1))
+    assert 1 == Features(["x"], few).of(window, 1e-3).count
+    assert 0 == Features(["x"], few, ordered=True).of(window, 1e-3).count
+    coin, fair = (rng.random((20, 1)) < 0.2).astype(int).repeat(100, axis=0)[:, 0], rng.integers(2, size=500)
+    assert 2 == Shares((), coin).of(fair, 1e-3).count
+    assert 0 == Shares((), coin, ordered=True).of(fair, 1e-3).count
+
+
+def test_what_swings_to_and_fro_is_no_larger_sample() -> None:
+    rng = np.random.default_rng(0)
+    widths = np.abs(rng.normal(size=(8, 1))).repeat(250, axis=0)  # eight widths, each for a while
+    swinging = widths * np.tile([[1], [-1]], (1000, 1))
+    assert [1.0] == correlation_times(swinging).tolist()
+    window = rng.normal(size=(500, 1))
+    assert 0 == Features(["x"], swinging, ordered=True).of(window, 1e-3).count
+    assert 1 == Features(["x"], swinging).of(window, 1e-3).count
+
+
+def test_bonferroni_divides_by_the_features_and_names_the_worst() -> None:
+    rng = np.random.default_rng(0)
+    reference, window = rng.normal(size=(400, 4)), rng.normal(size=(300, 4))
+    window[:, 2] += 1
+    found = Features(["a", "b", "c", "d"], reference).of(window, 0.02)
+    assert ("c", 1, 0.005) == (found.worst.what, found.count, found.threshold)
+    assert ["c"] == [each.what for each in found.moved]
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 5])
+def test_constant_and_discrete_features_give_no_false_alarm(kinds: int) -> None:
+    rng = np.random.default_rng(kinds)
+    features = Features([str(i) for i in range(10)], rng.integers(kinds, size=(400, 10)))
+    assert 0 == sum(features.of(rng.integers(kinds, size=(200, 10)), 0.01).count for _ in range(50))
+
+
+def test_projections_see_what_single_features_do_not() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 2))
+    twin = np.stack([x[:, 0], 0.9 * x[:, 0] + math.sqrt(1 - 0.81) * x[:, 1]], 1)  # the same features, now correlated
+    assert 0 == Features(["a", "b"], x[:1000]).of(twin[1000:], 1e-3).count
+    assert 0 < Projections(x[:1000]).of(twin[1000:], 1e-3).count
+    assert 0 == Projections(x[:1000]).of(x[1000:], 1e-3).count
+
+
+def test_a_constant_that_moves_is_seen_in_every_projection() -> None:
+    x = np.concatenate([np.random.default_rng(0).normal(size=(300, 1)), np.zeros((300, 1))], 1)
+    moved = x + np.array([0, 9.0])
+    assert 32 < Projections(x).of(moved, 1e-6).count
+
+
+def test_shares_name_the_class_that_came_or_went() -> None:
+    before, now = np.repeat([0, 1], 200), np.tile([0, 1, 2], 100)
+    found = Shares(("a", "b"), before).of(now, 0.01)
+    assert "class 2" == found.worst.what  # the model's class beyond its names
+    assert 1 / 3 == pytest.approx(found.worst.statistic)
+    assert 0.01 / 3 == found.threshold
+    assert 0 == Shares(("a", "b"), before).of(np.tile([0, 1], 100), 0.01).count
+
+
+def test_columns_are_named_by_place_and_thinned_evenly() -> None:
+    parts = (Field(name="x", shape=(), dtype="float32"), Field(name="y", shape=(2, 2), dtype="uint8"))
+    assert ["x", "y[0][0]", "y[0][1]", "y[1][0]", "y[1][1]"] == names(parts)
+    table = columns(parts, {"x": np.array([9.0], np.float32), "y": np.arange(4, dtype=np.uint8).reshape(1, 2, 2)})
+    assert [[9.0, 0.0, 1.0, 2.0, 3.0]] == table.tolist()
+    wide = (Field(name="x", shape=(5000,), dtype="float32"),)
+    called = names(wide)
+    assert (1024, "x[0]", "x[4999]") == (len(called), called[0], called[-1])
+    assert [0.0, 4999.0] == columns(wide, {"x": np.arange(5000.0)[None]})[0, [0, -1]].tolist()
