@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from rlcl.data.files import held_out, natural
@@ -17,7 +17,7 @@ from rlcl.deploy.log import Log
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError, DataError, Problem
 
-__all__ = ["Incoming", "from_file", "from_log"]
+__all__ = ["Incoming", "from_file", "from_log", "without"]
 
 Array = np.ndarray[Any, Any]
 AT_LEAST = 4  # rows, so that there are some to learn from and some to judge by
@@ -108,6 +108,13 @@ def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
 def _split(
     name: str, x: Array, labels: Sequence[Any] | None, signature: Signature, fraction: float, last: int
 ) -> Incoming:
+    """Each input once, with its latest label: what is asked often would be learned from and judged on at once."""
+    x, kept = _once(x)
+    labels = None if labels is None else [labels[row] for row in kept]
+    if len(x) < AT_LEAST:
+        raise BundleError(
+            f"{name}: {len(x)} different inputs, and an update needs at least {AT_LEAST}; send more"
+        )
     classes, y, strata = signature.classes, None, np.zeros(len(x))
     if labels is not None and signature.kind == "classifier":
         names = [_name(label) for label in labels]
@@ -128,6 +135,27 @@ def _split(
         classes=classes,
         last=last,
     )
+
+
+def _once(x: Array) -> tuple[Array, Array]:
+    """The rows that differ, in the order they came last, and their places."""
+    last = {row.tobytes(): place for place, row in enumerate(np.ascontiguousarray(x))}
+    kept = np.array(sorted(last.values()), np.int64)
+    return x[kept], kept
+
+
+def without(incoming: Incoming, judged: Sequence[Tensor]) -> tuple[Incoming, int]:
+    """What is new but for the training inputs that former experiences are judged on, and how many those were.
+
+    Args:
+        incoming: new arrays.
+        judged: (N, *shape) held-out inputs of each former experience.
+    """
+    known = {row.tobytes() for inputs in judged for row in np.ascontiguousarray(inputs.numpy())}
+    x, y = incoming.train
+    keep = np.array([row.tobytes() not in known for row in np.ascontiguousarray(x.numpy())], bool)
+    rows = torch.from_numpy(keep)
+    return evolve(incoming, train=(x[rows], None if y is None else y[rows])), int((~keep).sum())
 
 
 def _name(label: Any) -> str:

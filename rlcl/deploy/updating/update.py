@@ -13,6 +13,7 @@ from attrs import frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
+from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.exporting.export import write_bundle
@@ -24,8 +25,9 @@ from rlcl.deploy.updating.candidate import Candidate, learned
 from rlcl.deploy.updating.gate import Condition, Verdict, judged, overall, paired
 from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
 from rlcl.deploy.updating.held_out import latency, scores
-from rlcl.deploy.updating.incoming import Incoming, from_file, from_log
+from rlcl.deploy.updating.incoming import Incoming, from_file, from_log, without
 from rlcl.errors import BundleError
+from rlcl.evaluation.measures import source_of
 from rlcl.experiment import Experiment, experiment_from, load_experiment
 from rlcl.launch.build import make_stream
 from rlcl.streams.stream import Stream
@@ -118,7 +120,8 @@ def update(
         experiment = _with_task(experiment, origin)
         stream = make_stream(experiment, seed)
     else:
-        added.append(_incoming(origin, deployment, current, added, gate))
+        incoming = _incoming(origin, deployment, current, added, gate)
+        added.append(_unjudged(incoming, grown_stream(base, added, experiment.budget), experiment, console))
         stream = grown_stream(base, added, experiment.budget)
     name = _next_name(deployment)
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
@@ -148,6 +151,27 @@ def _incoming(origin: str, deployment: Deployment, current: Bundle, added: Seque
         return from_log(log, current.signature, used, gate.held_out)
     finally:
         log.close()
+
+
+def _unjudged(incoming: Incoming, former: Stream, experiment: Experiment, console: Console) -> Incoming:
+    """Leaves out of what is learned whatever forgetting is judged on.
+
+    Raises:
+        BundleError: nothing is left.
+    """
+    judged_on = [x for e in former.evaluated for x, _ in pieces(_arrays(e, experiment))]
+    left, count = without(incoming, judged_on)
+    if count:
+        console.print(f"{count:,} inputs are held out of former experiences; they are not learned from", style="yellow")
+    if not len(left.train[0]):
+        raise BundleError(f"{incoming.name}: every input is held out of a former experience; there is nothing to learn")
+    return left
+
+
+def _arrays(experience: Experience, experiment: Experiment) -> LabelledArrays | UnlabelledArrays:
+    source = source_of(experience, experiment.evaluation)
+    assert not isinstance(source, Environment)
+    return source
 
 
 def _with_task(experiment: Experiment, task: Mapping[str, Any]) -> Experiment:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 import rlcl.deploy
@@ -17,6 +18,8 @@ from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.updating import incoming
 
 EXPERIMENT = """
 name: digits
@@ -100,6 +103,7 @@ def test_a_candidate_is_a_bundle_that_can_be_updated_again(
     assert ["digits.live", "0001"] == [candidate.path.parts[-3], candidate.manifest["updates"][0]["candidate"]]
     deployment.point(["0001", "."])
     status, out, _ = told(["update", str(bundle), "--from", str(exported / "old.npz")], capsys)
+    assert "held out of former experiences; they are not learned from" in out
     names = [c["name"] for c in verdict(bundle, "0002")["conditions"]]
     assert ["gain on old", "forgetting on old 0-6", "forgetting on new", "latency"] == names
     assert status in (4, 5), out  # nothing was new, so nothing can be gained
@@ -186,3 +190,22 @@ def test_forgetting_is_judged_on_the_data_of_the_bundle_alone(
     seal(bundle)
     _, _, err = told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
     assert "the held-out data of experience 0 (old 0-6) are not those of the bundle" in err
+
+
+def test_an_input_that_is_asked_often_counts_once_with_its_latest_label() -> None:
+    x = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [5.0, 6.0], [7.0, 8.0], [3.0, 4.0]], np.float32)
+    fields = (Field(name="input", shape=(2,), dtype="float32"),)
+    outputs = (Field(name="class", shape=(), dtype="int64"),)
+    signature = Signature(kind="classifier", inputs=fields, outputs=outputs, classes=("a", "b"))
+    made = incoming._split("log", x, ["a", "a", "b", "a", "c", "b"], signature, 0.5, 6)
+    rows = torch.cat([made.train[0], made.test[0]]).tolist()
+    assert sorted(rows) == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
+    told = {
+        tuple(row.tolist()): name
+        for row, name in zip(
+            torch.cat([made.train[0], made.test[0]]),
+            [made.classes[int(i)] for i in torch.cat([made.train[1], made.test[1]])],
+            strict=True,
+        )
+    }
+    assert {(1.0, 2.0): "b", (3.0, 4.0): "b", (5.0, 6.0): "a", (7.0, 8.0): "c"} == told
