@@ -19,7 +19,11 @@ from rlcl.registry import entries
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HOW_TO = ROOT / "docs" / "how-to"
-GUIDES = sorted(path.name for path in HOW_TO.glob("*.md") if "```console" in path.read_text())
+TUTORIALS = ROOT / "docs" / "tutorials"
+GUIDES = sorted(
+    (path for folder in (HOW_TO, TUTORIALS) for path in folder.glob("*.md") if "```console" in path.read_text()),
+    key=lambda path: path.name,
+)
 NUMBER = re.compile(r"-?\d+\.\d+")
 NEAR = 0.05  # other machines round otherwise, and training carries it on
 
@@ -84,15 +88,15 @@ def changed(text: str, diff: str) -> str:
     return text.replace(old, new)
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_a_guide_prints_what_it_shows(
-    guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    files = {title: text for language, title, text in blocks(HOW_TO / guide) if title and language != "diff"}
+    files = {title: text for language, title, text in blocks(guide) if title and language != "diff"}
     diffs: dict[str, str] = {}
     ran: set[str] = set()
-    for language, title, text in blocks(HOW_TO / guide):
+    for language, title, text in blocks(guide):
         if language == "diff":
             diffs[title] = changed(files[title], text)
         if language != "console":
