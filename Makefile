@@ -53,6 +53,7 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/memories.py
 	$(BIN)/python benchmarks/speed/bench.py
 	$(BIN)/python benchmarks/speed/bootstrap.py
+	$(BIN)/python benchmarks/speed/serving.py
 
 clean:  ## Remove .venv and caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -43,9 +43,12 @@ for verb in (
     "reproduce",
     "schema",
     "export",
-    "monitor",
     "predict",
+    "serve",
+    "monitor",
     "update",
+    "promote",
+    "rollback",
     "forget",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)

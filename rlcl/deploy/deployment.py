@@ -6,18 +6,20 @@ updates made), ``drift.jsonl`` and ``audit.jsonl``. The bundle itself never chan
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
-from rlcl.deploy.bundle import Bundle
+from rlcl.deploy.bundle import SUMS, Bundle
 from rlcl.errors import BundleError
 
 __all__ = ["Deployment"]
@@ -56,6 +58,35 @@ class Deployment:
     def candidates(self) -> Path:
         return self.folder / "candidates"
 
+    def candidate_names(self) -> list[str]:
+        """All candidates, the last by name at the end."""
+        if not self.candidates.is_dir():
+            return []
+        return sorted(path.name for path in self.candidates.iterdir() if (path / SUMS).is_file())
+
+    def verdict(self, name: str) -> Path:
+        """What its gate has said of a candidate: ``{"passed": true, ...}``."""
+        return self.candidates / f"{name}.verdict.json"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps every other process from changing the alias meanwhile.
+
+        Raises:
+            BundleError: another one is at it, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        except OSError as error:
+            raise BundleError(f"{self.folder} cannot be written: {error}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BundleError(f"another process is changing {self.folder}; try again when it has ended") from error
+            yield
+
     @property
     def alias(self) -> Path:
         """``{"current": NAME, "before": [NAME, ...]}``; NAME is ``.`` for the bundle itself, else a candidate's."""
@@ -86,11 +117,21 @@ class Deployment:
         """
         return Bundle.open(self.place(self.names()[0]))
 
+    def digest(self, name: str) -> str | None:
+        """Of a bundle, by its name in the alias; None where it is damaged."""
+        try:
+            return Bundle.open(self.place(name)).digest
+        except BundleError:
+            return None
+
     def point(self, names: list[str]) -> None:
         """Flips the alias atomically: the first name answers from now on, the others came before it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".alias.{os.getpid()}"
-        temporary.write_text(json.dumps({"current": names[0], "before": names[1:]}) + "\n")
+        with temporary.open("w") as file:
+            file.write(json.dumps({"current": names[0], "before": names[1:]}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self.alias)
 
     def audit(self, what: str, details: Mapping[str, Any]) -> None:

@@ -17,10 +17,13 @@ from attrs import define, frozen
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
 
-__all__ = ["Answer", "Feedback", "Log", "Page", "packed"]
+__all__ = ["Answer", "Feedback", "Log", "Page", "packed", "packed_rows"]
 
 Array = np.ndarray[Any, Any]
 
+# Rows a statement. Each statement gives the interpreter's lock away and has to wait for it again, which under load
+# takes longer than the statement.
+TOGETHER = 64
 SCHEMA = """
 create table if not exists bundles (digest text primary key, signature text not null);
 create table if not exists requests (
@@ -97,6 +100,15 @@ def packed(fields: Sequence[Field], arrays: Mapping[str, Array], row: int) -> by
     return b"".join(np.ascontiguousarray(arrays[field.name][row], field.dtype).tobytes() for field in fields)
 
 
+def packed_rows(fields: Sequence[Field], arrays: Mapping[str, Array]) -> list[bytes]:
+    """Every row as :func:`packed` gives it, much faster than one by one."""
+    parts = [np.ascontiguousarray(arrays[field.name], field.dtype) for field in fields]
+    tables = [part.reshape(len(part), -1).view(np.uint8) for part in parts]
+    table = tables[0] if len(tables) == 1 else np.concatenate(tables, 1)
+    data, width = table.tobytes(), table.shape[1]
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
 def _unpacked(fields: Sequence[Field], blobs: Sequence[bytes]) -> dict[str, Array]:
     table = np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), -1)
     made, start = {}, 0
@@ -119,11 +131,12 @@ class Log:
     connection: sqlite3.Connection
 
     @classmethod
-    def open(cls, path: Path, *, write: bool = False) -> Log:
+    def open(cls, path: Path, *, write: bool = False, patience: float = 30) -> Log:
         """
         Args:
             path: of the file.
             write: whether to make it where it is missing, and to add to it.
+            patience: seconds to wait for another process that writes, before an error.
 
         Raises:
             BundleError: it is missing, or no log.
@@ -132,7 +145,7 @@ class Log:
             raise BundleError(f"{path} is not there: nothing was logged yet; serve the bundle with rlcl serve")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=patience)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full" if write else "pragma query_only = on")
             if write:
@@ -158,10 +171,13 @@ class Log:
         """
         with self.connection as connection:
             connection.execute("begin immediate")
-            connection.executemany(
-                "insert into requests (id, time, bundle, task_id, input, output) values (?, ?, ?, ?, ?, ?)",
-                [(a.id, a.time, a.bundle, a.task_id, a.input, a.output) for a in answers],
-            )
+            for start in range(0, len(answers), TOGETHER):
+                some = answers[start : start + TOGETHER]
+                connection.execute(
+                    "insert into requests (id, time, bundle, task_id, input, output) values "
+                    + ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(some)),
+                    [value for a in some for value in (a.id, a.time, a.bundle, a.task_id, a.input, a.output)],
+                )
             return [
                 connection.execute(
                     "insert into feedback (id, time, value) select ?, ?, ? where exists "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +16,27 @@ from attrs import frozen
 
 from rlcl.errors import BundleError, Problem
 
-__all__ = ["Field", "Signature"]
+__all__ = ["Field", "Misplaced", "Signature"]
 
 Array = np.ndarray[Any, Any]
 DTYPES = ("float32", "uint8", "int8", "int16", "int32", "int64", "bool")
+
+
+class Misplaced(Problem):
+    """A value that a signature refuses.
+
+    Args:
+        message: what is wrong with it.
+        name: of the field.
+        place: indices of the value in the field, the row first.
+        value: what was found there.
+    """
+
+    def __init__(self, message: str, name: str, place: Sequence[int] = (), value: Any = None) -> None:
+        super().__init__(message, name + "".join(f"[{i}]" for i in place))
+        self.name = name
+        self.place = tuple(place)
+        self.value = value
 
 
 @frozen(kw_only=True, eq=False)
@@ -36,49 +56,88 @@ class Field:
     low: float | Array | None = None
     high: float | Array | None = None
 
-    def rows(self, value: Any, where: str = "") -> Array:
+    def rows(self, value: Any) -> Array:
         """A batch (B, *shape) of the field's dtype out of an array or nested lists.
 
         Args:
             value: (B, *shape).
-            where: what stands before the place in messages, the field's name by default.
 
         Raises:
-            Problem: another shape, a value that is no number, not finite, not whole, or out of bounds; its ``where``
+            Misplaced: another shape, a value that is no number, not finite, not whole, or out of bounds; its ``where``
                 is the value's place, for example ``input[3][17]``.
         """
-        where = where or self.name
-        array = self._array(value, where)
-        if array.shape[1:] != self.shape or array.ndim != len(self.shape) + 1:
-            wanted = ", ".join(["B", *map(str, self.shape)])
-            raise Problem(f"expected the shape ({wanted}), got {array.shape}", where)
-        cast = array.astype(self.dtype, copy=False)
-        if cast is not array and (np.dtype(self.dtype).kind != "f" or array.dtype.kind == "c"):
-            self._refuse(cast != array, array, where, f"expected a value of {self.dtype}")
-        if cast.dtype.kind == "f":
-            self._refuse(~np.isfinite(cast), array, where, "expected a finite number")
+        array = self._array(value)
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is refused below
+            cast = array.astype(self.dtype, copy=False)
+        if cast.dtype.kind == "f" and self._bounded(cast):
+            return cast
+        if cast.dtype.kind != "f":
+            self._refuse(cast != array, array, f"expected a value of {self.dtype}")
+        else:
+            self._refuse(~np.isfinite(cast), array, "expected a finite number")
         if self.low is not None:
-            self._refuse(cast < self.low, array, where, f"expected at least {_shown(self.low)}")
+            self._refuse(cast < _bound(self.low, cast), array, f"expected at least {_shown(self.low)}")
         if self.high is not None:
-            self._refuse(cast > self.high, array, where, f"expected at most {_shown(self.high)}")
+            self._refuse(cast > _bound(self.high, cast), array, f"expected at most {_shown(self.high)}")
         return cast
 
-    def _array(self, value: Any, where: str) -> Array:
-        if isinstance(value, np.ndarray):
-            array = value
-        else:
-            try:
-                array = np.asarray(value)
-            except (ValueError, OverflowError):
-                raise Problem(_ragged(value, self.shape), where) from None
+    def _bounded(self, array: Array) -> bool:
+        """Whether all is well, at the price of two passes; where this is not sure, the place is looked for.
+
+        Comparisons with NaN are false, so that it is found too.
+        """
+        if isinstance(self.low, np.ndarray) or isinstance(self.high, np.ndarray) or not array.size:
+            return False
+        least, most = float(np.minimum.reduce(array, None)), float(np.maximum.reduce(array, None))
+        low = -math.inf if self.low is None else float(array.dtype.type(self.low))
+        high = math.inf if self.high is None else float(array.dtype.type(self.high))
+        return -math.inf < least >= low and math.inf > most <= high
+
+    def _array(self, value: Any) -> Array:
+        if isinstance(value, list | tuple):
+            return self._of_lists(value)
+        array = np.asarray(value)
         if array.dtype.kind not in "biuf":
-            raise Problem(_no_number(value), where)
+            raise Misplaced(f"expected numbers, got {array.dtype}", self.name)
+        if array.shape[1:] != self.shape or array.ndim != len(self.shape) + 1:
+            wanted = ", ".join(["B", *map(str, self.shape)])
+            raise Misplaced(f"expected the shape ({wanted}), got {array.shape}", self.name)
         return array
 
-    def _refuse(self, wrong: Array, array: Array, where: str, message: str) -> None:
+    def _of_lists(self, value: Sequence[Any]) -> Array:
+        """Flattened by Python's own loops, which take nothing but numbers; NumPy would read texts as numbers too."""
+        flat: Any = value
+        try:
+            for size in self.shape:
+                if any(length != size for length in set(map(len, flat))):
+                    raise TypeError
+                flat = list(chain.from_iterable(flat))
+            if self.dtype != "bool" and bool in set(map(type, flat)):
+                raise TypeError
+            numbers = np.frombuffer(array("d", flat))
+        except (TypeError, ValueError, OverflowError):
+            raise self._fault(value) from None
+        return numbers.reshape(len(value), *self.shape)
+
+    def _fault(self, value: Any, place: tuple[int, ...] = ()) -> Misplaced:
+        """Names the first item of nested lists that is of another length, or no number."""
+        sizes = self.shape[len(place) :]
+        for index, item in enumerate(value):
+            here = (*place, index)
+            if not sizes:
+                if not _is_number(item) or (isinstance(item, bool) and self.dtype != "bool"):
+                    return Misplaced(f"expected a number, got {_said(item)}", self.name, here, item)
+            elif not isinstance(item, list | tuple | np.ndarray) or len(item) != sizes[0]:
+                return Misplaced(f"expected a list of {sizes[0]}, got {_said(item)}", self.name, here, item)
+            elif (found := self._fault(item, here)).place:
+                return found
+        return Misplaced("expected numbers", self.name)
+
+    def _refuse(self, wrong: Array, array: Array, message: str) -> None:
         if wrong.any():
             place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))
-            raise Problem(f"{message}, got {array[place].item()}", where + "".join(f"[{i}]" for i in place))
+            value = array[place].item()
+            raise Misplaced(f"{message}, got {value}", self.name, place, value)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -103,20 +162,24 @@ def _shown(bound: float | Array) -> str:
     return f"{bound:g}" if isinstance(bound, float | int) else "the bound at its place"
 
 
-def _no_number(value: Any) -> str:
-    found = value.dtype if isinstance(value, np.ndarray) else _first(value)
-    return f"expected numbers, got {found!r}"
+def _bound(bound: float | Array, array: Array) -> float | Array:
+    """A bound in the precision of what it is compared with, or 0.1 as float32 lies above 0.1."""
+    return bound.astype(array.dtype) if isinstance(bound, np.ndarray) and array.dtype.kind == "f" else bound
 
 
-def _first(value: Any) -> Any:
-    """The first item, at any depth, that is no number."""
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, str | bytes) and array("d", [value]) is not None
+    except (TypeError, OverflowError):
+        return False
+
+
+def _said(value: Any) -> str:
+    """What was found, briefly."""
     if isinstance(value, list | tuple):
-        return next((f for item in value if (f := _first(item)) is not None), None)
-    return None if isinstance(value, int | float) else value
-
-
-def _ragged(value: Any, shape: tuple[int, ...]) -> str:
-    return f"expected nested lists of one length at each depth, each row of the shape {shape}"
+        return f"a list of {len(value)}"
+    text = json.dumps(value) if value is None or isinstance(value, str | bool) else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 @frozen(kw_only=True, eq=False)
@@ -149,22 +212,22 @@ class Signature:
             task_id: from 0, of the whole batch; given exactly where ``tasks`` is not 0.
 
         Raises:
-            Problem: see :meth:`Field.rows`; or inputs that are missing, unknown, or of unequal lengths.
+            Misplaced: see :meth:`Field.rows`; or inputs that are missing, unknown, or of unequal lengths.
         """
         named = value if isinstance(value, Mapping) else {self.inputs[0].name: value}
         wanted = [field.name for field in self.inputs]
         if set(named) != set(wanted):
             got = ", ".join(map(str, named)) if isinstance(value, Mapping) else "one array"
-            raise Problem(f"expected {', '.join(wanted)}; got {got}", "input")
+            raise Misplaced(f"expected {', '.join(wanted)}; got {got}", "input")
         made = {field.name: field.rows(named[field.name]) for field in self.inputs}
         rows = {len(array) for array in made.values()}
         if len(rows) != 1:
-            raise Problem(f"expected as many rows of each input, got {', '.join(map(str, sorted(rows)))}", "input")
+            raise Misplaced(f"expected as many rows of each input, got {', '.join(map(str, sorted(rows)))}", "input")
         if (task_id is not None) != bool(self.tasks) or (task_id is not None and not 0 <= task_id < self.tasks):
             allowed = (
                 f"a whole number from 0 to {self.tasks - 1}" if self.tasks else "none: the model tells no tasks apart"
             )
-            raise Problem(f"expected {allowed}, got {task_id}", "task_id")
+            raise Misplaced(f"expected {allowed}, got {task_id}", "task_id", value=task_id)
         if task_id is not None:
             made["task_id"] = np.full(rows.pop(), task_id, np.int64)
         return made

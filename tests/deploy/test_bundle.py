@@ -10,7 +10,7 @@ import pytest
 
 from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError, Problem
 
@@ -98,11 +98,18 @@ def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> 
         ([[1.0, 2.0], [3.0, float("nan")]], r"input\[1\]\[1\]: expected a finite number, got nan"),
         ([[1.0, -1.0]], r"input\[0\]\[1\]: expected at least 0, got -1\.0"),
         ([[1.0, 17.0]], r"input\[0\]\[1\]: expected at most 16, got 17\.0"),
-        ([[1.0, 2.0, 3.0]], r"input: expected the shape \(B, 2\), got \(1, 3\)"),
-        ([1.0, 2.0], r"input: expected the shape \(B, 2\), got \(2,\)"),
-        ([[1.0, 2.0], [3.0]], "input: expected nested lists of one length"),
-        ([["x", 2.0]], "input: expected numbers, got 'x'"),
-        ([[None, 2.0]], "input: expected numbers"),
+        ([[1.0, 2.0, 3.0]], r"input\[0\]: expected a list of 2, got a list of 3"),
+        ([1.0, 2.0], r"input\[0\]: expected a list of 2, got 1\.0"),
+        ([[1.0, 2.0], [3.0]], r"input\[1\]: expected a list of 2, got a list of 1"),
+        ([[1.0, 2.0], "ab"], r'input\[1\]: expected a list of 2, got "ab"'),
+        ([["x", 2.0]], r'input\[0\]\[0\]: expected a number, got "x"'),
+        ([["1", 2.0]], r'input\[0\]\[0\]: expected a number, got "1"'),
+        ([[1.0, None]], r"input\[0\]\[1\]: expected a number, got null"),
+        ([[1.0, 10**400]], r"input\[0\]\[1\]: expected a number, got 1000"),
+        ([[1.0, True]], r"input\[0\]\[1\]: expected a number, got true"),
+        ([[1.0, {}]], r"input\[0\]\[1\]: expected a number, got \{\}"),
+        (np.ones((1, 3)), r"input: expected the shape \(B, 2\), got \(1, 3\)"),
+        (np.array([["a", "b"]]), "input: expected numbers, got <U1"),
         ({"other": [[1.0, 2.0]]}, "input: expected input; got other"),
     ],
 )
@@ -124,6 +131,28 @@ def test_whole_numbers_must_be_whole() -> None:
     for wrong in (256, -1, 0.5):
         with pytest.raises(Problem, match=r"input\[1\]: expected a value of uint8"):
             field.rows([0, wrong])
+
+
+def test_numbers_too_large_for_the_field_are_refused() -> None:
+    field = Field(name="input", shape=(), dtype="float32")
+    for sign in ("", "-"):
+        with pytest.raises(Problem, match=rf"input\[1\]: expected a finite number, got {sign}1e\+39"):
+            field.rows([0.0, float(f"{sign}1e39")])
+    for wrong in (300.0, 1e300, float("nan")):
+        with pytest.raises(Problem, match=r"input\[0\]: expected a value of uint8"):
+            Field(name="input", shape=(), dtype="uint8").rows([wrong])
+
+
+@pytest.mark.parametrize("high", [0.1, np.array([0.1])])
+def test_a_value_at_the_bound_is_within_it(high: object) -> None:
+    field = Field(name="input", shape=(1,), dtype="float32", high=high)
+    assert [[np.float32(0.1)]] == field.rows([[0.1]]).tolist() == field.rows(np.array([[0.1]], np.float32)).tolist()
+
+
+def test_rows_are_packed_one_by_one_and_at_once_to_the_same_bytes() -> None:
+    arrays = {"class": np.array([3, 4]), "probabilities": np.array([[0.25, 0.75], [1.0, 0.0]])}
+    fields = SIGNATURE.outputs
+    assert [packed(fields, arrays, row) for row in (0, 1)] == packed_rows(fields, arrays)
 
 
 def answer(id: str, inputs: list[float], label: int) -> Answer:

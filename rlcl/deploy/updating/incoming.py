@@ -97,7 +97,7 @@ def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
     if y is not None and len(y) != len(x):
         raise DataError(f"--from {path}: {len(x)} rows of x and {len(y)} of y")
     try:
-        checked = signature.inputs[0].rows(x, "x")
+        checked = signature.inputs[0].rows(x)
     except Problem as error:
         raise DataError(f"--from {path}: {error}") from error
     if len(x) < AT_LEAST:

@@ -129,7 +129,7 @@ def update(
     write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
     judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate)
     verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
-    (deployment.candidates / f"{name}.verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
+    deployment.verdict(name).write_text(json.dumps(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
     return judgement
 

@@ -1,0 +1,37 @@
+"""``rlcl promote``: lets a candidate answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb to the command line."""
+    app.command("promote")(promote)
+
+
+def promote(
+    bundle: Annotated[Path, typer.Argument(help="The folder that rlcl export wrote.")],
+    candidate: Annotated[str | None, typer.Argument(help="Name of a candidate; the last one by default.")] = None,
+    live: Annotated[Path | None, typer.Option(help="Folder of the alias; BUNDLE.live by default.")] = None,
+    allow_signature_change: Annotated[
+        bool, typer.Option("--allow-signature-change", help="Even if clients notice, as they do of a new class.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if it did not pass its gate.")] = False,
+) -> None:
+    """Let a candidate answer from now on; a running server changes over without losing a request.
+
+    rlcl promote bundles/digits
+    rlcl promote bundles/digits 0002 --allow-signature-change
+    """
+    from rlcl.deploy.deployment import Deployment
+    from rlcl.deploy.promotion import promote
+
+    deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
+    made = promote(deployment, candidate, allow_signature_change=allow_signature_change, force=force)
+    typer.echo(f"{made.path} answers now ({made.digest[:12]})")

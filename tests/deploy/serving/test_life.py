@@ -1,0 +1,195 @@
+"""A server's end, its violent end, and the exchange of its bundle, under load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from served import Served, classifier, counted, said, serving
+
+from rlcl.deploy.bundle import Bundle
+from rlcl.deploy.client import Client, ClientError
+from rlcl.deploy.deployment import Deployment
+from rlcl.deploy.promotion import promote, rollback
+
+
+@contextmanager
+def loaded(work: Callable[[], None], threads: int = 4) -> Iterator[None]:
+    """Repeats something in threads; they have ended afterwards."""
+    ended = threading.Event()
+    errors: list[BaseException] = []
+
+    def repeat() -> None:
+        while not ended.is_set():
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    made = [threading.Thread(target=repeat) for _ in range(threads)]
+    for thread in made:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in made:
+            thread.join()
+    assert [] == errors
+
+
+def hung_up(error: ClientError) -> None:
+    """Nothing may have been answered where the server has ended."""
+    assert error.status is None, error
+    time.sleep(0.05)
+
+
+def candidate(deployment: Deployment, name: str, weight: float, passed: bool = True) -> Path:
+    folder = classifier(deployment.candidates / name, weight=weight)
+    deployment.verdict(name).write_text(json.dumps({"passed": passed}))
+    return folder
+
+
+def rows(bundle: Path) -> dict[str, str | None]:
+    """Ids in the log, and the latest feedback of each."""
+    query = "select id, (select value from feedback f where f.id = r.id) from requests r"
+    with sqlite3.connect(Deployment(bundle).log) as connection:
+        found = dict(connection.execute(query).fetchall())
+    connection.close()
+    return found
+
+
+def test_the_end_answers_what_is_under_way_and_writes_all(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    body = b'{"inputs": [[1, 0, 0]]}'
+    head = f"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    answered: list[str] = []
+
+    def ask() -> None:
+        try:
+            answered.extend(client.predict([[1.0, 0.0, 0.0]] * 3)["ids"])
+        except ClientError as error:
+            hung_up(error)
+
+    with serving(bundle) as server, Client(server.url, retries=0) as client, loaded(ask):
+        where = urlsplit(server.url)
+        with socket.create_connection((str(where.hostname), where.port or 80), timeout=20) as connection:
+            connection.sendall(head + body[:5])
+            while not answered:
+                time.sleep(0.01)
+            server.process.terminate()
+            time.sleep(0.5)  # it is ending by now
+            connection.sendall(body[5:])
+            received = b""
+            while data := connection.recv(1 << 16):
+                received += data
+        assert received.startswith(b"HTTP/1.1 200")
+        answered.extend(json.loads(received.partition(b"\r\n\r\n")[2])["ids"])
+        assert 0 == server.process.wait(10)
+    assert set(answered) <= set(rows(bundle))
+    assert "" == said(bundle)
+
+
+def test_the_end_comes_though_a_client_holds_on(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    with serving(bundle, "--drain", "1") as server:
+        where = urlsplit(server.url)
+        with socket.create_connection((str(where.hostname), where.port or 80), timeout=20) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            )
+            time.sleep(0.2)
+            started = time.monotonic()
+            assert 0 == server.end()
+            assert time.monotonic() - started < 5
+
+
+def test_no_acknowledged_feedback_is_lost_by_a_kill(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    acknowledged: list[str] = []
+    for _ in range(3):
+        before = len(acknowledged)
+        with serving(bundle) as server, Client(server.url, retries=0, timeout=5) as client:
+
+            def tell(client: Client = client) -> None:
+                try:
+                    ids = client.predict([[1.0, 0.0, 0.0]] * 4)["ids"]
+                    acknowledged.extend(client.feedbacks([{"id": id, "label": "one"} for id in ids])["kept"])
+                except ClientError as error:
+                    hung_up(error)
+
+            with loaded(tell):
+                while len(acknowledged) < before + 40:
+                    time.sleep(0.01)
+                server.process.kill()
+                server.process.wait()
+    found = rows(bundle)
+    assert len(acknowledged) >= 120
+    assert [] == [id for id in acknowledged if found.get(id) != '"one"']
+
+
+def test_bundles_are_exchanged_without_losing_a_request(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    deployment = Deployment(bundle)
+    smaller = Bundle.open(candidate(deployment, "0001", weight=-1.0)).digest
+    larger = Bundle.open(bundle).digest
+    wanted = {larger: [0, 1], smaller: [1, 0]}
+    answers: Counter[str] = Counter()
+
+    def ask() -> None:
+        answer = client.predict([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        assert wanted[answer["bundle"]] == answer["class"]
+        answers[answer["bundle"]] += 1
+
+    def await_(digest: str) -> None:
+        until, before = time.monotonic() + 20, answers[digest]
+        while answers[digest] < before + 5:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    with serving(bundle) as server, Client(server.url, retries=0) as client, loaded(ask):
+        await_(larger)
+        for _ in range(2):
+            assert smaller == promote(deployment).digest
+            await_(smaller)
+            assert larger == rollback(deployment).digest
+            await_(larger)
+        assert 4 == counted(server.url, "rlcl_bundle_exchanges_total")
+    assert said(bundle).count("answers now") == 4
+
+
+def test_a_bundle_that_does_not_load_leaves_the_old_one(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    deployment = Deployment(bundle)
+    broken = candidate(deployment, "0001", weight=-1.0)
+    (broken / "model.onnx").write_bytes(b"changed")
+    with serving(bundle) as server, Client(server.url) as client:
+        deployment.point(["0001", "."])
+        await_failures(server, 1)
+        assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
+        assert client.ready()
+        deployment.alias.write_text("{")
+        await_failures(server, 2)
+        deployment.point(["."])
+        time.sleep(0.7)
+        assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
+        shutil.rmtree(broken)
+    assert "model.onnx was changed" in said(bundle)
+    assert f"{bundle} goes on answering" in said(bundle)
+
+
+def await_failures(server: Served, count: int) -> None:
+    until = time.monotonic() + 20
+    while counted(server.url, "rlcl_bundle_load_failures_total") < count:
+        assert time.monotonic() < until
+        time.sleep(0.05)
