@@ -47,7 +47,7 @@ def make_page(deployment: Deployment) -> str:
         title=deployment.bundle.name,
         subtitle=f"{requests:,} requests in {len(windows)} windows, feedback of {_answers(judged):,} answers",
         statement="Whether requests, answers and losses are still those that the model was tested with.",
-        obstacles=(),
+        told={},
         verdict="",
         notices=[] if windows else ["No window is full yet, so nothing has been compared."],
         tiles=_tiles(windows, judged, alarms),

@@ -122,7 +122,7 @@ def profile_page(profile: Profile, experiment: Experiment) -> str:
         title=facts["name"],
         subtitle=f"{count} experience{'s' * (count > 1)}, {facts['kind']}, one input {shape}; seed {facts['seed']}",
         statement="",
-        obstacles=(),
+        told={},
         verdict="",
         notices=figures.notices(facts),
         tiles=[],
