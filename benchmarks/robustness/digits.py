@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save
+from sklearn.datasets import load_digits
 
+from rlcl.deploy import load
 from rlcl.deploy.bundle import seal
 from rlcl.deploy.signature import Field, Signature
 
@@ -62,7 +65,17 @@ def write_bundle(folder: Path) -> Path:
     (folder / "signature.json").write_text(json.dumps(signature.to_json()))
     (folder / "manifest.json").write_text('{"format": 1}')
     seal(folder)
+    _add_reference(folder)
     return folder
+
+
+def _add_reference(folder: Path) -> None:
+    """What the monitor compares with: images, and the model's own answers, which stand for their labels."""
+    images = load_digits().images.reshape(-1, SIZES[0]).astype(np.float32)
+    found = load(folder).outputs(images)
+    arrays = {"input": images, "labels": found["class"], **{f"output.{k}": v for k, v in found.items()}}
+    (folder / "reference.safetensors").write_bytes(save(arrays))
+    seal(folder)
 
 
 @contextmanager

@@ -3,9 +3,11 @@
     python benchmarks/speed/serving.py [rounds] [seconds]
 
 All three run under uvicorn with uvloop and httptools, as processes of their own, on loopback; 64 clients, each with one
-connection and one request under way, of one input of 64 numbers. Ours checks, joins, answers and logs. The empty one
-parses the body with orjson and answers with nothing: what FastAPI alone costs. The naive one runs torch a request. One
-process makes the load with raw sockets; rounds go through the three in turn, and the order turns round.
+connection and one request under way, of one input of 64 numbers. Ours checks, joins, answers and logs, and ``rlcl
+monitor`` reads the log twice a second beside it, on the same cores. The empty one parses the body with orjson and
+answers with nothing: what FastAPI alone costs. The naive one runs torch a request. One process makes the load with raw
+sockets; rounds go through the three in turn, and the order turns round, with a pause after each in which the monitor
+comes to its end.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import asyncio
 import json
 import platform
 import socket
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +30,15 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request, Response
 
+from rlcl.deploy.deployment import Deployment
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "robustness"))
 from digits import SIZES, served, started, weights, write_bundle  # noqa: E402
 from interleaved import RESULTS, ratio  # noqa: E402
 
 CLIENTS = 64
+PAUSE = 1.5  # seconds after each round
 WANTED = {"empty": 0.7, "torch": 1.5}
 
 
@@ -87,6 +95,17 @@ def body() -> bytes:
     return json.dumps({"inputs": [row]}).encode()
 
 
+@contextmanager
+def beside(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that works beside the servers; killed at the end."""
+    process = subprocess.Popen([sys.executable, *command])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def rival(name: str) -> None:
     """Serves the empty endpoint or the naive one."""
     app = FastAPI()
@@ -139,15 +158,21 @@ def main(rounds: int, seconds: float) -> None:
             started(commands["rlcl"]) as (ours, _),
             started(commands["empty"]) as (empty, _),
             started(commands["torch"]) as (naive, _),
+            ExitStack() as stack,
         ):
+            watching = stack.enter_context(beside("-m", "rlcl", "monitor", str(bundle), "--watch", "0.5", "-q"))
             addresses = {"rlcl": ours, "empty": empty, "torch": naive}
             for number in range(rounds + 1):
                 for name in addresses if number % 2 else reversed(addresses):
                     found = runner.run(load(addresses[name], request, seconds))
+                    time.sleep(PAUSE)
                     if number:  # the first round warms up
                         per_request[name].append(seconds / len(found))
                         latencies[name] += found
+            assert watching.poll() is None, "the monitor has ended"
+            lines = Deployment(bundle).drift.read_text().count('"window"')
     runner.close()
+    print(f"the monitor looked at {lines:,} windows of 500 requests")
     tell(per_request, latencies, f"python benchmarks/speed/serving.py {rounds} {seconds:g}")
 
 
