@@ -90,7 +90,7 @@ def main() -> None:
     suite = load()
     grids = measure({"two": grid(suite, 2), "one": grid(suite, 1)}, n)
     longer = load("base.budget={epochs: 160}")
-    long = measure({"two": grid(longer, 2), "one": grid(longer, 1)}, 1)
+    long = measure({"two": grid(longer, 2), "one": grid(longer, 1)}, 1, warm_up=False)
     begun = starts(load("base.budget={updates: 1}", "base.event_interval=1").cells[0], 3 * n)
     rows = {
         "8 equal cells, 2 processes beside 1": ratio(grids, "two", "one"),

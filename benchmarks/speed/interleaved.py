@@ -16,18 +16,22 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def measure(
-    contestants: Mapping[str, Callable[[], Any]], repetitions: int, clock: Callable[[], float] = time.perf_counter
+    contestants: Mapping[str, Callable[[], Any]],
+    repetitions: int,
+    clock: Callable[[], float] = time.perf_counter,
+    warm_up: bool = True,
 ) -> dict[str, list[float]]:
     """Seconds of each repetition of each contestant, by name; the order turns round each time.
 
     Args:
         contestants: by name; each call does the whole work once.
-        repetitions: of all of them; one more, that warms up, is not counted.
+        repetitions: of all of them.
         clock: tells seconds.
+        warm_up: whether one more goes before, which is not counted.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for repetition in range(repetitions + 1):
+    for repetition in range(0 if warm_up else 1, repetitions + 1):
         for name in names if repetition % 2 else reversed(names):
             started = clock()
             contestants[name]()
