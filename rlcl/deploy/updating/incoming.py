@@ -112,9 +112,7 @@ def _split(
     x, kept = _once(x)
     labels = None if labels is None else [labels[row] for row in kept]
     if len(x) < AT_LEAST:
-        raise BundleError(
-            f"{name}: {len(x)} different inputs, and an update needs at least {AT_LEAST}; send more"
-        )
+        raise BundleError(f"{name}: {len(x)} different inputs, and an update needs at least {AT_LEAST}; send more")
     classes, y, strata = signature.classes, None, np.zeros(len(x))
     if labels is not None and signature.kind == "classifier":
         names = [_name(label) for label in labels]
