@@ -25,7 +25,8 @@ def add_to(app: typer.Typer) -> None:
 def update(
     bundle: Annotated[Path, typer.Argument(help="The bundle that was exported.")],
     changes: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Changes of its experiment, for this update.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE...]", help="Changes of its experiment, which last."),
     ] = None,
     origin: Annotated[
         str, typer.Option("--from", help="log, an npz file with x and y, or one more task in YAML for a policy.")

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["INPUTS", "OUTPUTS", "check_output", "in_batches", "read_inputs", "wr
 
 Array = np.ndarray[Any, Any]
 INPUTS, OUTPUTS = (".npy", ".npz", ".csv"), (".npy", ".csv")
+MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK"}
 
 
 def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
@@ -40,7 +42,11 @@ def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
         raise DataError(f"{file}: expected a file that ends in {', '.join(INPUTS)}")
     if file.suffix != ".npz" and len(fields) > 1:
         raise DataError(f"{file}: the bundle takes {', '.join(fields)}; give a .npz file with an array of each name")
+    magic = MAGIC.get(file.suffix, b"")
     try:
+        if magic and _begins(file, len(magic)) != magic:
+            saver = "numpy.save" if file.suffix == ".npy" else "numpy.savez"
+            raise DataError(f"{file} is no {file.suffix} file of NumPy's; write it with {saver}")
         if file.suffix == ".csv":
             return {fields[0]: _table(file, signature.inputs[0])}
         found = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -48,16 +54,25 @@ def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
             return {fields[0]: found}
         with found as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is cut off, or holds something else than plain numbers; write it anew") from error
+
+
+def _begins(file: Path, count: int) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(count)
 
 
 def _table(file: Path, field: Field) -> Array:
     width = math.prod(field.shape)
     with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
-    if rows and all(_number(cell) is None for cell in rows[0][1]):  # names
+    if rows and len(rows[0][1]) == width and all(_number(cell) is None for cell in rows[0][1]):  # names
         rows = rows[1:]
+    if not rows:
+        raise DataError(f"{file}: no rows; expected {width} numbers a line, separated by commas")
     made = np.empty((len(rows), width), np.float64)
     for place, (number, row) in enumerate(rows):
         if len(row) != width:

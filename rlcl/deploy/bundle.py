@@ -57,6 +57,8 @@ class Bundle:
         """Where the bundle comes from: lineage, data, dependencies, held-out sets."""
         try:
             data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+            if not isinstance(data, dict):
+                raise ValueError("no mapping")
         except (OSError, ValueError) as error:
             raise BundleError(f"{self.path / 'manifest.json'} cannot be read: {error}; export the run again") from error
         return data
@@ -103,6 +105,8 @@ def verify(folder: Path) -> None:
         if found is None:
             raise BundleError(f"{folder / SUMS}:{number}: no checksum and file name; {remedy}")
         listed[found[2]] = found[1]
+    if not listed:
+        raise BundleError(f"{folder / SUMS} lists nothing, so it was cut off; {remedy}")
     present = _files(folder)
     for name, digest in listed.items():
         if name not in present:
@@ -111,7 +115,7 @@ def verify(folder: Path) -> None:
         if _sha256(folder / name) != digest:
             raise BundleError(f"{folder / name} was changed: its SHA-256 is not that of {SUMS}; {remedy}")
     for name in sorted(present - set(listed)):
-        raise BundleError(f"{folder / name} is not part of the bundle; remove it")
+        raise BundleError(f"{folder / name} is not in {SUMS}; remove it if it is not of the bundle, else {remedy}")
 
 
 def _outside(name: str) -> bool:
@@ -127,10 +131,10 @@ def _files(folder: Path) -> set[str]:
     found = set()
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if name.parts[0] == UPDATE or str(name) == SUMS:
-            continue
         if path.is_symlink():
             raise BundleError(f"{path} is a link; a bundle holds plain files alone")
+        if name.parts[0] == UPDATE or str(name) == SUMS:
+            continue
         if path.is_file():
             found.add(name.as_posix())
     return found

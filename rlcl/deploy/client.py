@@ -134,7 +134,10 @@ class Client:
         Raises:
             ClientError: it cannot be reached.
         """
-        status, answer, _ = self._once("GET", "/ready", None)
+        try:
+            status, answer, _ = self._once("GET", "/ready", None)
+        except (OSError, http.client.HTTPException) as error:
+            raise ClientError(f"{self.url}/ready: {type(error).__name__}: {error}") from error
         return status == 200 and bool(answer["ready"])
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from rlcl.deploy.bundle import SUMS, Bundle
 from rlcl.errors import BundleError
 
 __all__ = ["Deployment"]
+
+
+NAME = re.compile(r"[A-Za-z0-9_-][\w.-]*")  # of a candidate's folder
 
 
 def _absolute(path: str | Path) -> Path:
@@ -99,7 +103,7 @@ class Deployment:
         try:
             data = json.loads(self.alias.read_text())
             names = [data["current"], *data["before"]]
-            if not all((isinstance(n, str) and Path(n).name == n) or n == "." for n in names):
+            if not all(isinstance(n, str) and (n == "." or NAME.fullmatch(n)) for n in names):
                 raise ValueError(f"names {names}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{self.alias} is damaged ({error}); remove it to serve {self.bundle} again") from error

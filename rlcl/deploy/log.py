@@ -151,7 +151,11 @@ class Log:
             if write:
                 connection.executescript(SCHEMA)
             connection.execute("select 1 from requests limit 1")
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise BundleError(
+                f"{path.parent} cannot be written ({error.strerror or error}); choose another folder with --live"
+            ) from error
+        except sqlite3.Error as error:
             raise BundleError(f"{path} cannot be opened as a log: {error}; move it away to begin anew") from error
         return cls(connection)
 
@@ -188,26 +192,33 @@ class Log:
                 for f in feedback
             ]
 
-    def pages(self, after: int = 0, rows: int = 1024, *, labelled: bool = False) -> Iterator[Page]:
+    def pages(self, after: int = 0, rows: int = 1024, *, fed_after: int | None = None) -> Iterator[Page]:
         """Answers in the order of their numbers, each with its latest feedback.
 
         Args:
             after: the number behind which to begin.
             rows: of a page, at most.
-            labelled: whether to leave out what has no feedback.
+            fed_after: leaves out what no feedback came for behind this number of a feedback; None for all answers.
         """
         query = (
             "select number, time, bundle, task_id, input, output, (select value from feedback f where f.id = r.id "
             "order by f.number desc limit 1) as value from requests r where number > ? "
-            + ("and exists (select 1 from feedback f where f.id = r.id) " if labelled else "")
+            + ("" if fed_after is None else "and exists (select 1 from feedback f where f.id = r.id and f.number > ?) ")
             + "order by number limit ?"
         )
-        while found := self.connection.execute(query, (after, rows)).fetchall():
+        fed = () if fed_after is None else (fed_after,)
+        while found := self.connection.execute(query, (after, *fed, rows)).fetchall():
             while found:
                 bundle = found[0][2]
                 size = next((i for i, row in enumerate(found) if row[2] != bundle), len(found))
                 yield self._page(bundle, found[:size])
                 after, found = found[size - 1][0], found[size:]
+
+    @property
+    def last_feedback(self) -> int:
+        """The number of the latest feedback, 0 where there is none."""
+        (number,) = self.connection.execute("select coalesce(max(number), 0) from feedback").fetchone()
+        return int(number)
 
     def arrived(self, after: int, rows: int) -> tuple[int, list[Page]]:
         """The next so many answers of which something became known for the first time.

@@ -101,5 +101,10 @@ def _passed(deployment: Deployment, name: str) -> str | None:
         return f"{path} is missing: nobody has judged candidate {name}"
     except (OSError, ValueError) as error:
         return f"{path} cannot be read: {error}"
-    passed = isinstance(data, dict) and data.get("passed") is True
-    return None if passed else f"candidate {name} did not pass its gate, see {path}"
+    if not isinstance(data, dict) or data.get("passed") is not True:
+        return f"candidate {name} did not pass its gate, see {path}"
+    if data.get("digest") != deployment.digest(name):
+        return f"{path} is of another bundle than candidate {name} is now"
+    if data.get("parent") != deployment.digest(deployment.names()[0]):
+        return f"candidate {name} was judged beside another bundle than the one that answers now; update again"
+    return None

@@ -217,8 +217,8 @@ class Signature:
         named = value if isinstance(value, Mapping) else {self.inputs[0].name: value}
         wanted = [field.name for field in self.inputs]
         if set(named) != set(wanted):
-            got = ", ".join(map(str, named)) if isinstance(value, Mapping) else "one array"
-            raise Misplaced(f"expected {', '.join(wanted)}; got {got}", "input")
+            got = f"arrays named {', '.join(map(str, named))}" if isinstance(value, Mapping) else "one array"
+            raise Misplaced(f"expected arrays named {', '.join(wanted)}; got {got}", "input")
         made = {field.name: field.rows(named[field.name]) for field in self.inputs}
         rows = {len(array) for array in made.values()}
         if len(rows) != 1:

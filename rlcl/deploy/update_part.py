@@ -103,7 +103,11 @@ def _exchange(bundle: Path, state: Mapping[str, Any]) -> None:
         try:
             write_part(new, state, added_to(bundle / UPDATE))
             (bundle / UPDATE).rename(old)
-            new.rename(bundle / UPDATE)
+            try:
+                new.rename(bundle / UPDATE)
+            except OSError:
+                old.rename(bundle / UPDATE)
+                raise
         finally:
             for left in (new, old):
                 shutil.rmtree(left, ignore_errors=True)

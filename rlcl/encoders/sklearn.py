@@ -88,6 +88,11 @@ class Sklearn:
     def encode(self, x: Tensor) -> Tensor:
         if self._fitted is None:
             raise UnsupportedError(f"encoder sklearn: {self.transformer} encodes nothing before it is fitted")
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise UnsupportedError(
+                "encoder sklearn: scikit-learn computes outside of torch, so that no bundle can hold it; use impute, "
+                "robust, standardize or pca to export"
+            )
         found = _transform(self._fitted, _rows(x), self.transformer)
         return torch.from_numpy(np.ascontiguousarray(found, np.float32)).to(x.device)
 

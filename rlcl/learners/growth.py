@@ -73,11 +73,11 @@ class _Growth:
         if key == "outputs" and tensor.ndim == 2 and tensor.shape[1] == self.old:
             least = tensor.min(1, keepdim=True).values
             return torch.cat([tensor, least.expand(-1, self.new - self.old)], 1)
-        if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
-            return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
         name = key.removeprefix("module.") if isinstance(key, str) else key  # of a module around the network
         if name in self.before and tensor.shape == self.before[name].shape:
             return _padded(tensor, torch.zeros(self.after[name].shape, dtype=tensor.dtype))
+        if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
+            return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
         return tensor
 
     def _optimizer(self, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_a_task_is_told_for_the_whole_file(files: dict[str, Path], bundle: Made,
     [
         ("x.txt", b"1", "expected a file that ends in .npy, .npz, .csv"),
         ("x.npy", None, "cannot be read"),
-        ("x.npy", b"no array", "cannot be read"),
+        ("x.npy", b"no array", "is no .npy file of NumPy"),
         ("x.csv", b"1,2,3\n", "x.csv:1: expected 64 numbers, of the shape (1, 8, 8), got 3"),
         ("x.csv", b"0," * 63 + b"0\n" + b"0," * 63 + b"a\n", "x.csv:2: column 64: expected a number, got 'a'"),
     ],

@@ -48,7 +48,7 @@ def test_one_changed_byte_is_refused_by_its_file(folder: Path, name: str) -> Non
 
 def test_a_missing_file_and_an_unknown_one_are_refused(folder: Path) -> None:
     (folder / "more" / "extra.py").write_text("")
-    with pytest.raises(BundleError, match=r"extra\.py is not part of the bundle; remove it"):
+    with pytest.raises(BundleError, match=r"extra\.py is not in SHA256SUMS; remove it"):
         Bundle.open(folder)
     (folder / "more" / "extra.py").unlink()
     (folder / "more" / "weights.bin").unlink()
@@ -110,7 +110,7 @@ def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> 
         ([[1.0, {}]], r"input\[0\]\[1\]: expected a number, got \{\}"),
         (np.ones((1, 3)), r"input: expected the shape \(B, 2\), got \(1, 3\)"),
         (np.array([["a", "b"]]), "input: expected numbers, got <U1"),
-        ({"other": [[1.0, 2.0]]}, "input: expected input; got other"),
+        ({"other": [[1.0, 2.0]]}, "input: expected arrays named input; got arrays named other"),
     ],
 )
 def test_bad_inputs_are_refused_by_their_place(value: object, message: str) -> None:
@@ -183,7 +183,7 @@ def test_a_log_gives_back_what_was_written_with_the_latest_feedback(tmp_path: Pa
     assert [None, "b"] == page.feedback
     pages = list(Log.open(tmp_path / "log.sqlite").pages(rows=1))
     assert [1, 2] == [int(p.numbers[0]) for p in pages]
-    (page,) = log.pages(labelled=True)
+    (page,) = log.pages(fed_after=0)
     assert [2] == page.numbers.tolist()
 
 

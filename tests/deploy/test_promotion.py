@@ -19,9 +19,15 @@ from rlcl.errors import BundleError
 def deployment(tmp_path: Path) -> Deployment:
     made = Deployment(classifier(tmp_path / "digits"))
     for name, passed in (("0001", True), ("0002", False), ("0003", True)):
-        classifier(made.candidates / name, weight=float(name))
-        made.verdict(name).write_text(json.dumps({"passed": passed}))
+        classifier(made.candidates / name, weight=1 + float(name))
+        judge(made, name, passed)
     return made
+
+
+def judge(deployment: Deployment, name: str, passed: bool = True) -> None:
+    """Writes the verdict of a candidate, beside what answers now."""
+    digest, parent = deployment.digest(name), deployment.digest(deployment.names()[0])
+    deployment.verdict(name).write_text(json.dumps({"passed": passed, "digest": digest, "parent": parent}))
 
 
 def audit(deployment: Deployment) -> list[dict[str, object]]:
@@ -31,6 +37,9 @@ def audit(deployment: Deployment) -> list[dict[str, object]]:
 def test_forward_and_back(deployment: Deployment) -> None:
     digests = {name: Bundle.open(deployment.place(name)).digest for name in (".", "0001", "0003")}
     promote(deployment, "0001")
+    with pytest.raises(BundleError, match="0003 was judged beside another bundle than the one that answers now"):
+        promote(deployment)
+    judge(deployment, "0003")
     promote(deployment)
     assert ["0003", "0001", "."] == deployment.names()
     rollback(deployment)
@@ -74,7 +83,7 @@ def test_only_what_passed_its_gate_is_promoted(deployment: Deployment) -> None:
 
 def test_a_changed_signature_is_refused_and_shown(deployment: Deployment) -> None:
     classifier(deployment.candidates / "0004", classes=("zero", "one", "two"))
-    deployment.verdict("0004").write_text('{"passed": true}')
+    judge(deployment, "0004")
     with pytest.raises(
         BundleError, match=r"--allow-signature-change .*\n(.*\n)*.*classes: zero, one becomes zero, one, two"
     ):

@@ -66,6 +66,10 @@ def _item(signature: Signature, item: Any, place: list[str | int], now: float) -
 def _check_text(value: Any, what: str, place: list[str | int]) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
         raise invalid(f"expected {what}, a text of 1 to {LONGEST} characters", place, value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise invalid(f"expected {what}, a text of whole characters", place, None) from None
 
 
 def _check_vector(output: Field, value: list[Any], place: list[str | int]) -> None:

@@ -156,12 +156,17 @@ def _check_type(scope: Message) -> None:
         raise Refused(415, "not_json", "expected the header Content-Type: application/json")
 
 
+def _number(text: str) -> int | float:
+    """A whole number as JSON may hold it; a longer one as a fraction, infinite if need be."""
+    return int(text) if len(text) < 19 else float(text)
+
+
 def _decoded(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if b"NaN" in body or b"Infinity" in body:  # no JSON, but many write it; so its place can be named
             with suppress(ValueError, RecursionError):
-                return json.loads(body)
+                return json.loads(body, parse_int=_number)
         detail = [{"loc": ["body"], "msg": f"expected JSON: {error}", "input": None}]
         raise Refused(422, "no_json", detail) from None

@@ -11,7 +11,6 @@ from attrs import define, field
 
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.serving.served import Served
-from rlcl.errors import BundleError
 
 __all__ = ["Watcher"]
 
@@ -59,7 +58,7 @@ class Watcher:
                 if name == self._name:
                     continue
                 served = await asyncio.to_thread(self.load, name)
-            except (BundleError, OSError) as error:
+            except Exception as error:  # whatever is wrong with it, the present one goes on, and later ones are noticed
                 self.failed(str(error))
             else:
                 self._name = name

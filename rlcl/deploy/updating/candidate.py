@@ -66,6 +66,7 @@ def learned(
     if isinstance(learner, GradientLearner):
         names = [name for name, p in learner.module.named_parameters() if p.requires_grad]
         state = grown(state, fresh, names, _classes(state, fresh, trainer), stream.spec.classes)
+    state = _as_configured(state, fresh)
     try:
         learner.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -78,6 +79,17 @@ def learned(
     experience = attrs.evolve(visible(trainer.stream)[len(trainer.stream) - 1], index=learner.position.experience)
     _learn(trainer, experience, console)
     return Candidate(Restored(experiment, trainer, learner.state_dict()), stream.evaluated[-1])
+
+
+def _as_configured(state: Any, fresh: Any) -> Any:
+    """The state with the optimizers' options (learning rates among them) of the config, which a state holds as well."""
+    if not isinstance(state, Mapping) or not isinstance(fresh, Mapping):
+        return state
+    if set(state) == set(fresh) == {"state", "param_groups"} and len(state["param_groups"]) == len(
+        fresh["param_groups"]
+    ):
+        return {**state, "param_groups": fresh["param_groups"]}
+    return {key: _as_configured(value, fresh.get(key)) for key, value in state.items()}
 
 
 def _classes(state: Mapping[str, Any], fresh: Mapping[str, Any], trainer: Trainer) -> int:

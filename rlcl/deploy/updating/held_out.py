@@ -36,6 +36,8 @@ def scores(model: Model, experience: Experience, plan: Plan) -> Array:
     if isinstance(source, Environment):
         assert isinstance(model, Policy)
         return episode_returns(_Acting(model), source, plan.episodes, plan.episode_steps, task)
+    if task is not None and task >= model.signature.tasks:
+        return np.zeros(len(source))  # a task that a classifier does not know: it gets nothing right
     return np.concatenate([_of_rows(model, x.numpy(), y, task) for x, y in pieces(source)])
 
 

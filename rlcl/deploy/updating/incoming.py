@@ -32,7 +32,7 @@ class Incoming:
         train: (N, *shape) inputs and (N,) class numbers, (N, K) numbers, or None where nothing is labelled.
         test: (M, *shape) and (M, ...), held out of what is learned.
         classes: the names of all classes, those that the model knows first.
-        last: the number in the log of the last answer used, 0 where it came from a file.
+        last: the number in the log of the last feedback used (of an autoencoder, answer), 0 where it came from a file.
     """
 
     name: str
@@ -43,34 +43,32 @@ class Incoming:
 
 
 def from_log(log: Log, signature: Signature, after: int, fraction: float) -> Incoming:
-    """Everything that feedback has come for; of autoencoders all that was asked.
+    """Everything that feedback has come for since, however late; of autoencoders all that was asked since.
 
     Args:
         log: of the deployment.
         signature: of the model that answers now.
-        after: the last number that an earlier update has used.
+        after: the last feedback (of an autoencoder, answer) that an earlier update has used.
         fraction: of the rows, held out evenly from each class.
 
     Raises:
         BundleError: there is too little.
     """
     wants_labels = signature.kind in ("classifier", "regressor")
-    inputs, labels, numbers = [], [], [after]
-    for page in log.pages(after, labelled=wants_labels):
+    inputs, labels, last = [], [], log.last_feedback if wants_labels else after
+    pages = log.pages(fed_after=after) if wants_labels else log.pages(after)
+    for page in pages:
         if [f.to_json() for f in page.signature.inputs] != [f.to_json() for f in signature.inputs]:
             continue  # asked of a model whose inputs were others
         inputs.append(next(iter(page.inputs.values())))
         labels += page.feedback
-        numbers.append(int(page.numbers[-1]))
+        last = last if wants_labels else int(page.numbers[-1])
     rows = sum(map(len, inputs))
     if rows < AT_LEAST:
-        what = "answers with feedback" if wants_labels else "answers"
-        raise BundleError(
-            f"the log holds {rows} {what} since number {after}, and an update needs at least {AT_LEAST}; send more to "
-            "/feedback first"
-        )
-    name = f"log {after + 1}-{numbers[-1]}"
-    return _split(name, np.concatenate(inputs), labels if wants_labels else None, signature, fraction, numbers[-1])
+        what = "answers with new feedback" if wants_labels else "new answers"
+        raise BundleError(f"the log holds {rows} {what}, and an update needs at least {AT_LEAST}; send more first")
+    name = f"log {after + 1}-{last}"
+    return _split(name, np.concatenate(inputs), labels if wants_labels else None, signature, fraction, last)
 
 
 def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
@@ -94,6 +92,9 @@ def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
     if missing:
         raise DataError(f"--from {path}: expected the arrays {'x and y' if wants_labels else 'x'}, no {min(missing)}")
     x, y = arrays["x"], arrays.get("y")
+    if y is not None and signature.kind == "classifier" and y.dtype.kind == "f" and (y != np.floor(y)).any():
+        row = int(np.argmax(y != np.floor(y)))  # NaN as well
+        raise DataError(f"--from {path}: y[{row}]: expected a class by name or whole number, got {y[row]}")
     if y is not None and len(y) != len(x):
         raise DataError(f"--from {path}: {len(x)} rows of x and {len(y)} of y")
     try:

@@ -99,7 +99,7 @@ def update(
     Args:
         deployment: whose current bundle is updated; it goes on answering as it is.
         origin: ``log``, an npz file with x and y, or one more task of an environment stream.
-        changes: ``key.path=value`` of the experiment, for this update alone.
+        changes: ``key.path=value`` of the experiment, which the candidate keeps.
         gate: what the candidate must satisfy.
         console: progress goes there.
 
@@ -143,6 +143,13 @@ def _incoming(origin: str, deployment: Deployment, current: Bundle, added: Seque
             "--from: a policy learns from an environment, not from a log or a file; name one more task of its stream, "
             "for example --from '{attributes: {gravity: 20}}'"
         )
+    if current.signature.tasks and current.signature.kind != "classifier":
+        raise BundleError(
+            f"this {current.signature.kind} tells tasks apart, and what it makes of one that it does not know "
+            "cannot be compared; export a run without task ids to update it"
+        )
+    if current.signature.tasks and origin == "log":
+        raise BundleError("--from log: the log is of known tasks, and an update is a new one; name an npz file")
     if origin != "log":
         return from_file(Path(origin), current.signature, gate.held_out)
     log = Log.open(deployment.log)

@@ -39,7 +39,9 @@ def test_several_inputs_and_a_task_go_by_name(tmp_path: Path) -> None:
             client.predict({**inputs, "right": [[1, 2], [None, 2]]}, task_id=0)
         with pytest.raises(ClientError, match=r"body\.inputs: expected as many rows of each input, got 1, 2"):
             client.predict({**inputs, "right": [[1, 2]]}, task_id=0)
-        with pytest.raises(ClientError, match=r"body\.inputs: expected left, right; got left"):
+        with pytest.raises(
+            ClientError, match=r"body\.inputs: expected arrays named left, right; got arrays named left"
+        ):
             client.predict({"left": [[1, 2]]}, task_id=0)
         made = client.predict(inputs, task_id=1)["ids"][0]
         assert {"kept": [made]} == client.feedback(made, value=[1.0, 2.0])
@@ -88,7 +90,12 @@ def test_a_state_that_is_none_is_told_its_place(policy: Served, state: Any, plac
         (b'{"inputs": []}', ["inputs"], "expected a list of at least one", None),
         (b'{"inputs": 3}', ["inputs"], "expected a list of at least one", 3),
         (b'{"inputs": {}}', ["inputs"], "expected a list of at least one", None),
-        (b'{"inputs": {"other": [[1, 2, 3]]}}', ["inputs"], "expected input; got other", None),
+        (
+            b'{"inputs": {"other": [[1, 2, 3]]}}',
+            ["inputs"],
+            "expected arrays named input; got arrays named other",
+            None,
+        ),
         (b'{"inputs": [[1, 2, 3]], "task_id": 0}', ["task_id"], "unknown key; allowed: inputs", None),
         (b'{"input": [[1, 2, 3]]}', ["inputs"], "missing; expected a list of inputs", None),
         (b"[[1, 2, 3]]", [], "expected an object with the key inputs", None),
@@ -134,7 +141,7 @@ def test_feedback_of_a_fresh_answer_is_in_the_log(server: Served, client: Client
     log = Log.open(Deployment(server.bundle).log)
     found = [
         (page.inputs["input"][i].tolist(), page.outputs["class"][i], page.feedback[i])
-        for page in log.pages(labelled=True)
+        for page in log.pages(fed_after=0)
         for i in range(len(page.numbers))
     ]
     log.close()

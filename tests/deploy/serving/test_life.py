@@ -56,7 +56,8 @@ def hung_up(error: ClientError) -> None:
 
 def candidate(deployment: Deployment, name: str, weight: float, passed: bool = True) -> Path:
     folder = classifier(deployment.candidates / name, weight=weight)
-    deployment.verdict(name).write_text(json.dumps({"passed": passed}))
+    told = {"passed": passed, "digest": deployment.digest(name), "parent": deployment.digest(deployment.names()[0])}
+    deployment.verdict(name).write_text(json.dumps(told))
     return folder
 
 

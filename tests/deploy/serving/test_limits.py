@@ -128,7 +128,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatc
     [
         (["--host", "203.0.113.7", "--no-token"], 2, "cannot listen there"),
         (["--host", "0.0.0.0"], 2, "other machines could reach the server without a token"),
-        (["--live", "/proc/none"], 1, "cannot be opened as a log"),
+        (["--live", "/proc/none"], 1, "choose another folder with --live"),
     ],
 )
 def test_a_server_that_cannot_start_says_why(

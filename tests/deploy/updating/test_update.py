@@ -137,7 +137,7 @@ def test_feedback_is_learned_once(exported: Path, bundle: Path, capsys: pytest.C
     deployment.point(["0001", "."])
     status, _, err = told(["update", str(bundle)], capsys)
     assert 1 == status
-    assert "the log holds 0 answers with feedback since number 150" in err
+    assert "the log holds 0 answers with new feedback" in err
 
 
 def test_the_same_update_gives_the_same_weights(
@@ -209,3 +209,51 @@ def test_an_input_that_is_asked_often_counts_once_with_its_latest_label() -> Non
         )
     }
     assert {(1.0, 2.0): "b", (3.0, 4.0): "b", (5.0, 6.0): "a", (7.0, 8.0): "c"} == told
+
+
+def test_labels_that_come_late_are_learned_by_the_next_update(bundle: Path, tmp_path: Path) -> None:
+    opened = Bundle.open(bundle)
+    fields = opened.signature
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 16, (20, 64)).astype(np.float32)
+    known = {"input": x, "class": np.zeros(20, np.int64), "probabilities": np.full((20, 7), 1 / 7, np.float32)}
+    log = Log.open(tmp_path / "log.sqlite", write=True)
+    log.register(opened.digest, fields)
+    made = [
+        Answer(
+            id=str(row),
+            time=0.0,
+            bundle=opened.digest,
+            task_id=None,
+            input=packed(fields.inputs, known, row),
+            output=packed(fields.outputs, known, row),
+        )
+        for row in range(20)
+    ]
+    log.write(made, [Feedback(id=str(row), time=0.0, value="1") for row in range(10, 20)])
+    first = incoming.from_log(log, fields, 0, 0.3)
+    log.write([], [Feedback(id=str(row), time=1.0, value="2") for row in range(10)])
+    second = incoming.from_log(log, fields, first.last, 0.3)
+    rows = [sorted(torch.cat([made.train[0], made.test[0]]).tolist()) for made in (first, second)]
+    assert [sorted(x[10:].tolist()), sorted(x[:10].tolist())] == rows
+
+
+def test_a_change_of_the_learning_rate_takes_effect(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(["update", str(bundle), "--from", str(exported / "new.npz"), "learner.optimizer.lr=1e-9"], capsys)
+    (gain,) = [c for c in verdict(bundle, "0001")["conditions"] if c["name"].startswith("gain")]
+    assert gain["value"] < 0.3  # nothing can be learned at such a rate
+
+
+def test_a_candidate_judged_beside_another_bundle_is_not_promoted(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = Deployment(bundle)
+    for _ in range(2):
+        told(["update", str(bundle), "--from", str(exported / "new.npz"), "--forgetting", "0.1"], capsys)
+    status, _, err = told(["promote", str(bundle), "0001", "--allow-signature-change"], capsys)
+    assert (0, ["0001", "."]) == (status, deployment.names()), err
+    status, _, err = told(["promote", str(bundle), "0002"], capsys)
+    assert status
+    assert "was judged beside another bundle than the one that answers now" in err
