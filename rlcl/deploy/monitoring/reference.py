@@ -95,4 +95,5 @@ def decided(signature: Signature) -> Field:
 
 
 def is_discrete(part: Field) -> bool:
+    """Whether a row of it is one whole number: a class, or a discrete action."""
     return part.shape == () and np.dtype(part.dtype).kind in "biu"

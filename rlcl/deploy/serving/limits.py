@@ -29,6 +29,7 @@ READ_AWAY = 4  # times the limit of a body, that are read and thrown away so tha
 
 
 def header(scope: Message, name: bytes) -> bytes | None:
+    """The first header of a name, in small letters; None where it was not sent."""
     return next((value for key, value in scope["headers"] if key == name), None)
 
 

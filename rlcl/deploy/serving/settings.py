@@ -17,6 +17,7 @@ TOKEN = "RLCL_TOKEN"
 
 
 def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
