@@ -14,7 +14,7 @@ import numpy as np
 
 from rlcl.evaluation.statistics import summarize
 from rlcl.experiment import load_experiment
-from rlcl.launch.local import run_folder
+from rlcl.launch.running import run_folder
 from rlcl.tracking.folder import read_json
 
 HERE = Path(__file__).parent

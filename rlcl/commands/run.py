@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.experiment import Experiment
-    from rlcl.launch.local import Finished
+    from rlcl.launch.running import Finished
 
 __all__ = ["add_to", "split_arguments"]
 

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment
-from rlcl.launch.local import Finished, Interrupted, Stop, catching_signals, running
+from rlcl.launch.running import Finished, running
+from rlcl.launch.stopping import Interrupted, Stop, catching_signals
 from rlcl.learners.lockstep import Lockstep
 
 __all__ = ["run_at_once"]

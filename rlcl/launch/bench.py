@@ -15,7 +15,7 @@ from attrs import define, field
 from rlcl.errors import ConfigError, RlclError
 from rlcl.launch.grid import CellState, Grid
 from rlcl.launch.launcher import Ended, Job, Launcher
-from rlcl.launch.local import Stop, catching_signals
+from rlcl.launch.stopping import Stop, catching_signals
 from rlcl.launch.suite import Cell, Suite
 
 __all__ = ["GridStopped", "View", "run_suite"]

@@ -9,7 +9,7 @@ from attrs import frozen
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.evaluation.plan import Interval
 from rlcl.launch.latency import latency_ms
-from rlcl.launch.local import total_steps
+from rlcl.launch.running import total_steps
 from rlcl.registry import name_of
 from rlcl.tracking.clock import peak_bytes
 from rlcl.training.trainer import Trainer

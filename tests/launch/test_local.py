@@ -12,7 +12,7 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import DivergenceError, RunFolderError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch import local
+from rlcl.launch import local, running
 from rlcl.launch.local import SeedsDiverged, run_experiment
 
 QUIET = Console(quiet=True)
@@ -180,7 +180,7 @@ def test_a_bug_of_rlcls_own_keeps_its_traceback(tmp_path: Path, monkeypatch: pyt
         raise KeyError("a bug")
 
     small(tmp_path)
-    monkeypatch.setattr("rlcl.launch.local.make_stream", fail)
+    monkeypatch.setattr("rlcl.launch.running.make_stream", fail)
     monkeypatch.setattr("rlcl.blame._is_users", lambda filename: False)
     with pytest.raises(KeyError, match="a bug"):
         main(["run", str(tmp_path / "small.yaml"), "--root", str(tmp_path / "runs"), "-q"])
@@ -225,7 +225,7 @@ def test_a_seed_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypat
 
 def test_each_line_of_the_log_has_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(f"at {n}" for n in range(100))
-    monkeypatch.setattr(local, "_now", lambda: next(times))
+    monkeypatch.setattr(running, "_now", lambda: next(times))
     (finished,) = run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
     lines = [line.split("  ")[0] for line in (finished.path / "log.txt").read_text().splitlines()]
     assert len(lines) > 1
