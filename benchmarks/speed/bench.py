@@ -66,20 +66,21 @@ def to_first_update(launcher: Processes, cell: Cell) -> float:
         return float(json.loads(events.read_text().splitlines()[0])["time"]) - started
 
 
-def import_torch() -> float:
+def seconds_of(*command: str) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def starts(cell: Cell, repetitions: int) -> dict[str, list[float]]:
-    """Seconds of the starts of a grid's first cell and of a later one, and of the import; the first round warms up."""
-    seconds: dict[str, list[float]] = {"first": [], "later": [], "import": []}
+    """Seconds of the starts of a grid's first cell and of a later one, of the import and of help."""
+    seconds: dict[str, list[float]] = {"first": [], "later": [], "import": [], "help": []}
     for repetition in range(repetitions + 1):
         launcher = Processes(1)
         found = {"first": to_first_update(launcher, cell), "later": to_first_update(launcher, cell)}
         launcher.close()
-        found["import"] = import_torch()
+        found["import"] = seconds_of("-c", "import torch")
+        found["help"] = seconds_of("-m", "rlcl", "--help")
         for name, value in found.items() if repetition else ():
             seconds[name].append(value)
     return seconds
@@ -97,8 +98,9 @@ def main() -> None:
         "8 cells four times as long, 2 processes beside 1": ratio(long, "two", "one"),
         "a cell's start beside import torch": ratio(begun, "later", "import"),
         "a grid's start beside import torch": ratio(begun, "first", "import"),
+        "rlcl --help beside import torch": ratio(begun, "help", "import"),
     }
-    targets = dict(zip(rows, (1.8, None, 1 / 1.5, None), strict=True))
+    targets = dict(zip(rows, (1.8, None, 1 / 1.5, None, None), strict=True))
     report("speed_bench", rows, targets, f"python benchmarks/speed/bench.py {n}")
 
 
