@@ -29,6 +29,12 @@ def compare(
     ],
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     metric: Annotated[str | None, typer.Option(help="The average of the first measure by default.")] = None,
+    lower: Annotated[
+        bool | None,
+        typer.Option(
+            "--lower/--higher", help="Which values are better: lower ones of forgetting, else higher, by default."
+        ),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Keys of the config that make the learner, with commas.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compare all others with this learner alone.")] = None,
     test: Annotated[str, typer.Option(help="t (Student, Welch), or ranks (Wilcoxon, Mann-Whitney).")] = "t",
@@ -72,7 +78,7 @@ def compare(
     if export is not None:
         check_export(export)
     found, missing = runs_of(runs, root)
-    scores = gather(found, metric, [key.strip() for key in (by or "").split(",") if key.strip()])
+    scores = gather(found, metric, [key.strip() for key in (by or "").split(",") if key.strip()], lower)
     settings = Settings(
         aggregate=aggregate,
         confidence=confidence,

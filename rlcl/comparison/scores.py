@@ -33,6 +33,7 @@ class Scores:
         learners, streams: short names, in the order in which they were given.
         left_out: runs that are not compared, with the reason.
         remarks: what a reader should know of them.
+        lower: whether lower is better; by default as the metric's name tells.
     """
 
     cells: tuple[Cell, ...]
@@ -40,6 +41,7 @@ class Scores:
     streams: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    lower: bool | None = None
     _table: Mapping[tuple[str, str], Mapping[int, float]] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -58,7 +60,8 @@ class Scores:
     @property
     def sign(self) -> int:
         """1 where higher is better, else -1."""
-        return -1 if LOWER in self.cells[0].metric.split(".") else 1
+        lower = LOWER in self.cells[0].metric.split(".") if self.lower is None else self.lower
+        return -1 if lower else 1
 
     @property
     def overall(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -96,13 +99,14 @@ class Scores:
         return self.sign * np.array(columns, dtype=np.float64).T
 
 
-def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = ()) -> Scores:
+def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (), lower: bool | None = None) -> Scores:
     """Reads runs and sorts them by learner and stream.
 
     Args:
         runs: in any order; the same folder may come twice.
         metric: as runs report it; the average of each stream's first measure by default.
         by: keys of the config that make the learner; by default all of learner, encoder and boundary policy.
+        lower: whether lower values of the metric are better; by default those of forgetting are.
 
     Raises:
         RunFolderError: no run can be compared, or none has the metric or a key.
@@ -140,6 +144,7 @@ def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (
         tuple(dict.fromkeys(cell.stream for cell in cells)),
         tuple(left_out),
         tuple(_remarks(cells)),
+        lower,
     )
     runs_on = {name: [s for s in scores.streams if scores.values(name, s)] for name in scores.learners}
     if len(runs_on) > 1 and all(sum(stream in on for on in runs_on.values()) < 2 for stream in scores.streams):

@@ -67,6 +67,11 @@ def test_a_loss_of_memory_is_better_the_lower_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal([[-0.2]], scores.table("ewc"))
 
 
+def test_whoever_asks_can_say_that_lower_is_better(tmp_path: Path) -> None:
+    write_seed(tmp_path, "ewc", 0, {"accuracy.average": 0.5, "regret": 0.2})
+    assert [1, -1, 1] == [gather(find_runs(tmp_path), "regret", (), lower).sign for lower in (None, True, False)]
+
+
 def test_over_streams_as_many_seeds_count_of_each(tmp_path: Path) -> None:
     write_learner(tmp_path, "ewc", [0.1, 0.2, 0.3])
     write_learner(tmp_path, "ewc", [0.6, 0.7], folder="i", config={"stream": stream("iris")})
