@@ -141,17 +141,17 @@ def _delays(delays: list[int | None]) -> dict[str, Any]:
 
 def main(seeds: int) -> None:
     """Prints and keeps the rows."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    settings = {"window": Settings().window, "alpha": Settings().alpha}
+    command = f"python benchmarks/robustness/drift_policies.py {seeds}"
     with tempfile.TemporaryDirectory() as folder:
         for case, (env_steps, requests) in CASES.items():
             bundle = exported(Path(folder), case.replace(" ", "-"), env_steps)
             for change in CHANGES:
-                for row in measured(case, bundle, requests, change, seeds):
-                    print(row, flush=True)
-                    rows.append(row)
-    settings = {"window": Settings().window, "alpha": Settings().alpha}
-    command = f"python benchmarks/robustness/drift_policies.py {seeds}"
-    RESULTS.write_text(json.dumps({"command": command, "settings": settings, "rows": rows}, indent=2) + "\n")
+                rows += measured(case, bundle, requests, change, seeds)
+                print(*rows[-2:], sep="\n", flush=True)
+                kept = {"command": command, "settings": settings, "rows": rows}
+                RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 if __name__ == "__main__":
