@@ -125,6 +125,12 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
         told = f"loss {loss:.3g}" + (f", held out {before:.3g}" if before is not None else "")
         table.add_row("performance", f"{answers} answers", str(drifted), told, "", "", "", style=_red(drifted))
     console.print(table, highlight=False)
+    if thinned := next((line for line in windows if "every" in line), None):
+        told = (
+            f"of requests that name no episode every {thinned['every']}th is compared, since those of one episode "
+            "resemble each other; send their episodes to /act to find changes sooner"
+        )
+        console.print(told, highlight=False, soft_wrap=True)
     for line in lines:
         if line["line"] == "alarm":
             console.print(Text(_alarm(line), style="bold red"), soft_wrap=True)
