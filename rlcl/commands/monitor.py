@@ -41,6 +41,9 @@ def monitor(
     alpha: Annotated[
         float, typer.Option(min=1e-9, max=0.5, help="Probability of a false alarm over the whole life.")
     ] = 0.01,
+    live: Annotated[
+        Path | None, typer.Option(help="Folder of the log, as rlcl serve was told; BUNDLE.live by default.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
 ) -> None:
     """Compare what a deployed model is asked and answers with what it was tested on, and its losses with those.
@@ -62,7 +65,7 @@ def monitor(
     words, console, deployment = (
         parsed(on_alarm) if on_alarm is not None else [],
         make_console(quiet),
-        Deployment(bundle),
+        Deployment(bundle) if live is None else Deployment(bundle, live),
     )
 
     def alarmed(line: dict[str, Any]) -> None:

@@ -103,8 +103,10 @@ class Deployment:
             except Held as error:
                 raise BundleError(told.format(holder=error.holder, folder=self.folder)) from error
             except OSError as error:
-                reason = error.strerror or error
-                raise BundleError(f"{self.folder} cannot be written: {reason}; mend its permissions") from error
+                raise BundleError(
+                    f"{self.folder} cannot be written ({error.strerror or error}); mend its permissions, or choose "
+                    "another folder with --live"
+                ) from error
             yield
 
     @property
