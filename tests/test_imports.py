@@ -13,7 +13,7 @@ import rlcl
 
 PACKAGE = Path(rlcl.__file__).parent
 LAYERS = (
-    {"blame", "errors", "types", "state", "config", "registry", "seeding"},
+    {"blame", "errors", "lock", "types", "state", "config", "registry", "seeding"},
     {"data"},
     {"streams", "encoders", "augmentations", "networks", "evaluation"},
     {"methods", "reinforcement"},

@@ -90,6 +90,7 @@ class Case:
             inputs={"input": x[start:end]},
             outputs={"class": predicted[start:end]},
             feedback=[str(label) for label in y[start:end]],
+            episodes=[None] * (end - start),
         )
 
 

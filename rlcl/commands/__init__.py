@@ -8,13 +8,30 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from rlcl.errors import Problem, RlclError
 
 __all__ = ["app", "main"]
 
+
+class Verbs(TyperGroup):
+    """Verbs whose errors show the value that was given; Typer's say only what it should be."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """As :class:`typer.core.TyperGroup` has it."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            faults = getattr(error.__cause__, "errors", None)  # of pydantic, by which Typer reads values
+            if callable(faults) and hasattr(error, "message"):
+                error.message = f"{error.message}, got {faults()[0]['input']!r}"
+            raise
+
+
 app = typer.Typer(
     name="rlcl",
+    cls=Verbs,
     help=(
         "Supervised, unsupervised, reinforcement and continual learning through one trainer.\n\n"
         "An experiment is one YAML file; [bold]rlcl init[/] writes a commented one, [bold]rlcl check[/] says "

@@ -41,6 +41,9 @@ def monitor(
     alpha: Annotated[
         float, typer.Option(min=1e-9, max=0.5, help="Probability of a false alarm over the whole life.")
     ] = 0.01,
+    live: Annotated[
+        Path | None, typer.Option(help="Folder of the log, as rlcl serve was told; BUNDLE.live by default.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
 ) -> None:
     """Compare what a deployed model is asked and answers with what it was tested on, and its losses with those.
@@ -62,7 +65,7 @@ def monitor(
     words, console, deployment = (
         parsed(on_alarm) if on_alarm is not None else [],
         make_console(quiet),
-        Deployment(bundle),
+        Deployment(bundle) if live is None else Deployment(bundle, live),
     )
 
     def alarmed(line: dict[str, Any]) -> None:
@@ -125,6 +128,12 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
         told = f"loss {loss:.3g}" + (f", held out {before:.3g}" if before is not None else "")
         table.add_row("performance", f"{answers} answers", str(drifted), told, "", "", "", style=_red(drifted))
     console.print(table, highlight=False)
+    if thinned := next((line for line in windows if "every" in line), None):
+        told = (
+            f"of requests that name no episode every {thinned['every']}th is compared, since those of one episode "
+            "resemble each other; send their episodes to /act to find changes sooner"
+        )
+        console.print(told, highlight=False, soft_wrap=True)
     for line in lines:
         if line["line"] == "alarm":
             console.print(Text(_alarm(line), style="bold red"), soft_wrap=True)

@@ -39,8 +39,7 @@ def predict(
     check_output(output)
     model = rlcl.deploy.load(bundle, threads)
     inputs = read_inputs(file, model.signature)
-    rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
-    batches = _shown(in_batches(model, inputs, batch_size, task_id), -(-rows // batch_size))
+    batches = _shown(in_batches(model, inputs, batch_size, task_id), -(-len(inputs) // batch_size))
     if output is None:
         write_table(sys.stdout, model.signature, batches)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +75,14 @@ def serve(
         from rlcl.deploy.serving.service import Service
     except ImportError as error:
         raise UnsupportedError(f"serving needs {error.name}; install it with pip install 'rlcl[serve]'") from error
-    with listen(settings) as listening:
-        service = Service(Deployment(bundle) if live is None else Deployment(bundle, live), settings)
+    deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
+    told = (
+        "another server (process {holder}) writes the log in {folder}; end it, or give this one a folder of its own "
+        "with --live, or --no-log"
+    )
+    # First of all: a port that is taken would be told of instead, and with another one both would write.
+    with deployment.held("serve.lock", told) if log else nullcontext(), listen(settings) as listening:
+        service = Service(deployment, settings)
         address, number = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         line = f"serving {bundle} ({service.served.digest[:12]}) on http://{shown}:{number}"

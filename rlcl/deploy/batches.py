@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,20 +13,51 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from attrs import frozen
 
 from rlcl.deploy.model import Model
-from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.signature import Field, Misplaced, Signature
 from rlcl.errors import BundleError, DataError, Problem
 
-__all__ = ["INPUTS", "OUTPUTS", "check_output", "in_batches", "read_inputs", "write_array", "write_table"]
+__all__ = ["INPUTS", "OUTPUTS", "Inputs", "check_output", "in_batches", "read_inputs", "write_array", "write_table"]
 
 Array = np.ndarray[Any, Any]
 INPUTS, OUTPUTS = (".npy", ".npz", ".csv"), (".npy", ".csv")
 MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK"}
 
 
-def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
-    """Raw inputs (N, *shape) by name; arrays of a ``.npy`` file stay on disk until they are needed.
+@frozen(eq=False)
+class Inputs:
+    """Raw inputs out of a file.
+
+    Args:
+        file: that they are of, for messages.
+        arrays: (N, *shape) by name.
+        lines: the line of each row, of a table; empty of arrays.
+    """
+
+    file: Path
+    arrays: Mapping[str, Array]
+    lines: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        return max((len(array) for array in self.arrays.values() if array.ndim), default=0)
+
+    def in_file(self, error: Misplaced, start: int) -> Problem:
+        """The same with its place in the file, of a batch that begins with row ``start``."""
+        if error.name not in self.arrays:
+            return Problem(error.message, error.where if error.name == "task_id" else f"{self.file}: {error.where}")
+        if not error.place:
+            return Problem(error.message, f"{self.file}: {error.name}")
+        row, *place = error.place
+        if self.lines:
+            column = int(np.ravel_multi_index(place, self.arrays[error.name].shape[1:])) if place else 0
+            return Problem(error.message, f"{self.file}:{self.lines[row + start]}: column {column + 1}")
+        return Problem(error.message, f"{self.file}: {error.name}" + "".join(f"[{i}]" for i in (row + start, *place)))
+
+
+def read_inputs(file: Path, signature: Signature) -> Inputs:
+    """Raw inputs; arrays of a ``.npy`` file stay on disk until they are needed.
 
     Args:
         file: ``.npy`` with the one input; ``.npz`` with an array an input, by name; or ``.csv``, one row an input, its
@@ -48,12 +78,13 @@ def read_inputs(file: Path, signature: Signature) -> Mapping[str, Array]:
             saver = "numpy.save" if file.suffix == ".npy" else "numpy.savez"
             raise DataError(f"{file} is no {file.suffix} file of NumPy's; write it with {saver}")
         if file.suffix == ".csv":
-            return {fields[0]: _table(file, signature.inputs[0])}
+            lines, table = _table(file, signature.inputs[0])
+            return Inputs(file, {fields[0]: table}, lines)
         found = np.load(file, mmap_mode="r", allow_pickle=False)
         if file.suffix == ".npy":
-            return {fields[0]: found}
+            return Inputs(file, {fields[0]: found})
         with found as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return Inputs(file, {name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -65,7 +96,8 @@ def _begins(file: Path, count: int) -> bytes:
         return opened.read(count)
 
 
-def _table(file: Path, field: Field) -> Array:
+def _table(file: Path, field: Field) -> tuple[list[int], Array]:
+    """The line of each row, and the rows."""
     width = math.prod(field.shape)
     with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
@@ -82,7 +114,7 @@ def _table(file: Path, field: Field) -> Array:
             if value is None:
                 raise DataError(f"{file}:{number}: column {column + 1}: expected a number, got {cell!r}")
             made[place, column] = value
-    return made.reshape(len(rows), *field.shape)
+    return [number for number, _ in rows], made.reshape(len(rows), *field.shape)
 
 
 def _number(cell: str) -> float | None:
@@ -92,9 +124,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def in_batches(
-    model: Model, inputs: Mapping[str, Array], batch_size: int, task_id: int | None
-) -> Iterator[dict[str, Array]]:
+def in_batches(model: Model, inputs: Inputs, batch_size: int, task_id: int | None) -> Iterator[dict[str, Array]]:
     """All outputs by name, a batch at a time.
 
     Args:
@@ -112,20 +142,14 @@ def in_batches(
             "what this policy answers depends on what it met before in the episode; call rlcl.deploy.load(...).predict "
             "step by step, with the state that it returns"
         )
-    rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
-    for start in range(0, max(rows, 1), batch_size):
-        part = {name: array[start : start + batch_size] if array.ndim else array for name, array in inputs.items()}
+    for start in range(0, max(len(inputs), 1), batch_size):
+        end = start + batch_size
+        part = {name: array[start:end] if array.ndim else array for name, array in inputs.arrays.items()}
         try:
             arrays = model.signature.arrays(part, task_id)
-        except Problem as error:
-            raise _in_file(error, start) from error
+        except Misplaced as error:
+            raise inputs.in_file(error, start) from error
         yield model.run(arrays)
-
-
-def _in_file(error: Problem, start: int) -> Problem:
-    """The same, its row counted from the beginning of the file."""
-    where = re.sub(r"\[(\d+)\]", lambda row: f"[{int(row[1]) + start}]", error.where, count=1)
-    return Problem(error.message, where)
 
 
 def check_output(output: Path | None) -> None:

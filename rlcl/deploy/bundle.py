@@ -18,7 +18,7 @@ from attrs import define
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 
-__all__ = ["FORMAT", "SUMS", "UPDATE", "Bundle", "seal", "verify"]
+__all__ = ["FORMAT", "SUMS", "UPDATE", "Bundle", "no_bundle", "seal", "verify"]
 
 FORMAT = 1
 SUMS, UPDATE = "SHA256SUMS", "update"
@@ -44,7 +44,7 @@ class Bundle:
         """
         folder = Path(path)
         if not (folder / SUMS).is_file():
-            raise BundleError(f"{folder} is no bundle (it has no {SUMS}); make one with rlcl export RUN")
+            raise no_bundle(folder)
         verify(folder)
         bundle = cls(folder)
         if bundle.manifest.get("format") != FORMAT:
@@ -84,6 +84,11 @@ class Bundle:
             raise BundleError(f"{self.path} has no {UPDATE} part, so it can be served alone; export the run with it")
         verify(part)
         return part
+
+
+def no_bundle(folder: Path) -> BundleError:
+    """What to say of a folder that is none."""
+    return BundleError(f"{folder} is no bundle (it has no {SUMS}); make one with rlcl export RUN")
 
 
 def seal(folder: Path) -> None:

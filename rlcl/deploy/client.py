@@ -84,13 +84,21 @@ class Client:
         """
         return self._post("/predict", {"inputs": _plain(inputs)}, task_id)
 
-    def act(self, observations: Any, state: Any = None, task_id: int | None = None) -> dict[str, Any]:
+    def act(
+        self,
+        observations: Any,
+        state: Any = None,
+        task_id: int | None = None,
+        episodes: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
         """Asks a policy for greedy actions.
 
         Args:
             observations: (B, *shape), as of :meth:`predict`.
             state: ``state`` of the answer before, of a policy that remembers; None at the begin of an episode.
             task_id: where the policy tells tasks apart.
+            episodes: B names, which episode each observation is of: any text, another for each episode. The monitor
+                compares whole episodes by them; without them it has to pass most observations over.
 
         Returns:
             ``ids``, ``action``, the next ``state`` where there is one, and ``bundle``.
@@ -98,8 +106,9 @@ class Client:
         Raises:
             ClientError: the server refuses, or cannot be reached.
         """
-        made = {"observations": _plain(observations)}
-        return self._post("/act", made if state is None else {**made, "state": _plain(state)}, task_id)
+        given = {"state": _plain(state), "episodes": None if episodes is None else list(episodes)}
+        told = {key: value for key, value in given.items() if value is not None}
+        return self._post("/act", {"observations": _plain(observations), **told}, task_id)
 
     def feedback(
         self, id: str, *, label: str | None = None, value: Any = None, reward: float | None = None

@@ -6,22 +6,22 @@ updates made), ``drift.jsonl`` and ``audit.jsonl``. The bundle itself never chan
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
-from rlcl.deploy.bundle import SUMS, Bundle
+from rlcl.deploy.bundle import SUMS, Bundle, no_bundle
 from rlcl.errors import BundleError
+from rlcl.lock import Held, locked
 
 __all__ = ["Deployment"]
 
@@ -79,16 +79,34 @@ class Deployment:
         Raises:
             BundleError: another one is at it, or the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("a")
-        except OSError as error:
-            raise BundleError(f"{self.folder} cannot be written: {error}") from error
-        with lock:
+        told = "another process ({holder}) is changing {folder}; try again when it has ended"
+        with self.held("lock", told):
+            yield
+
+    @contextmanager
+    def held(self, name: str, told: str) -> Iterator[None]:
+        """Holds one of the folder's locks.
+
+        Args:
+            name: of its file.
+            told: what to say where another process has it, with ``{holder}``, its number, and ``{folder}``.
+
+        Raises:
+            BundleError: another process has it, the folder cannot be written, or it would be beside no bundle.
+        """
+        if not (self.bundle / SUMS).is_file():
+            raise no_bundle(self.bundle)
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.folder / name))
+            except Held as error:
+                raise BundleError(told.format(holder=error.holder, folder=self.folder)) from error
             except OSError as error:
-                raise BundleError(f"another process is changing {self.folder}; try again when it has ended") from error
+                raise BundleError(
+                    f"{self.folder} cannot be written ({error.strerror or error}); mend its permissions, or choose "
+                    "another folder with --live"
+                ) from error
             yield
 
     @property

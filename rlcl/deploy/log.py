@@ -28,7 +28,7 @@ SCHEMA = """
 create table if not exists bundles (digest text primary key, signature text not null);
 create table if not exists requests (
   number integer primary key autoincrement, id text not null unique, time real not null,
-  bundle text not null, task_id integer, input blob not null, output blob not null);
+  bundle text not null, task_id integer, input blob not null, output blob not null, episode text);
 create table if not exists feedback (
   number integer primary key autoincrement, id text not null, time real not null, value text not null);
 create index if not exists feedback_id on feedback (id);
@@ -45,6 +45,7 @@ class Answer:
         bundle: digest of the bundle that answered.
         task_id: as the request gave it.
         input, output: the fields of the signature, one after the other, as bytes; see :func:`packed`.
+        episode: that an observation is of, where its client says so.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Answer:
     task_id: int | None
     input: bytes
     output: bytes
+    episode: str | None = None
 
 
 @frozen(kw_only=True)
@@ -83,6 +85,7 @@ class Page:
         inputs: (B, *shape) by name.
         outputs: (B, *shape) by name.
         feedback: B of them, the latest known of each answer, None where there is none yet.
+        episodes: B of them, what each observation is of, None where its client does not say.
     """
 
     numbers: Array
@@ -93,6 +96,7 @@ class Page:
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
     feedback: list[Any]
+    episodes: list[str | None]
 
 
 def packed(fields: Sequence[Field], arrays: Mapping[str, Array], row: int) -> bytes:
@@ -151,6 +155,10 @@ class Log:
             if write:
                 connection.executescript(SCHEMA)
             connection.execute("select 1 from requests limit 1")
+            if not any(row[1] == "episode" for row in connection.execute("pragma table_info(requests)")):
+                connection.execute("pragma query_only = off")  # a log of before there were episodes
+                connection.execute("alter table requests add column episode text")
+                connection.execute(f"pragma query_only = {'off' if write else 'on'}")
         except OSError as error:
             raise BundleError(
                 f"{path.parent} cannot be written ({error.strerror or error}); choose another folder with --live"
@@ -178,9 +186,13 @@ class Log:
             for start in range(0, len(answers), TOGETHER):
                 some = answers[start : start + TOGETHER]
                 connection.execute(
-                    "insert into requests (id, time, bundle, task_id, input, output) values "
-                    + ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(some)),
-                    [value for a in some for value in (a.id, a.time, a.bundle, a.task_id, a.input, a.output)],
+                    "insert into requests (id, time, bundle, task_id, input, output, episode) values "
+                    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(some)),
+                    [
+                        value
+                        for a in some
+                        for value in (a.id, a.time, a.bundle, a.task_id, a.input, a.output, a.episode)
+                    ],
                 )
             return [
                 connection.execute(
@@ -201,8 +213,9 @@ class Log:
             fed_after: leaves out what no feedback came for behind this number of a feedback; None for all answers.
         """
         query = (
-            "select number, time, bundle, task_id, input, output, (select value from feedback f where f.id = r.id "
-            "order by f.number desc limit 1) as value from requests r where number > ? "
+            "select number, time, bundle, task_id, input, output, episode, "
+            "(select value from feedback f where f.id = r.id order by f.number desc limit 1) as value "
+            "from requests r where number > ? "
             + ("" if fed_after is None else "and exists (select 1 from feedback f where f.id = r.id and f.number > ?) ")
             + "order by number limit ?"
         )
@@ -233,7 +246,7 @@ class Log:
             The number of the block's last feedback, and its answers, a page a bundle, in the order of their numbers.
         """
         query = (
-            "select f.number, r.number, r.time, r.bundle, r.task_id, r.input, r.output, f.value "
+            "select f.number, r.number, r.time, r.bundle, r.task_id, r.input, r.output, r.episode, f.value "
             "from feedback f join requests r on r.id = f.id where f.number > ? and not exists "
             "(select 1 from feedback e where e.id = f.id and e.number < f.number) order by f.number limit ?"
         )
@@ -247,7 +260,7 @@ class Log:
     def _page(self, bundle: str, rows: list[Any]) -> Page:
         (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
         signature = Signature.from_json(json.loads(text))
-        numbers, times, _, task_ids, inputs, outputs, values = zip(*rows, strict=True)
+        numbers, times, _, task_ids, inputs, outputs, episodes, values = zip(*rows, strict=True)
         return Page(
             numbers=np.array(numbers, np.int64),
             times=np.array(times),
@@ -257,4 +270,5 @@ class Log:
             inputs=_unpacked(signature.inputs, inputs),
             outputs=_unpacked(signature.outputs, outputs),
             feedback=[None if v is None else json.loads(v) for v in values],
+            episodes=list(episodes),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from attrs import define, field
 
 from rlcl.errors import RunFolderError
 from rlcl.launch.suite import Cell, Suite
+from rlcl.lock import Held, locked
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically
 
 __all__ = ["CellState", "Grid", "State"]
@@ -129,10 +129,11 @@ class Grid:
         """
         with disk_errors(self.folder):
             (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("a")
-        with lock:
+        with ExitStack() as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunFolderError(f"another process works on {self.folder}; wait for it, or end it") from error
+                with disk_errors(self.folder):
+                    held.enter_context(locked(self.folder / "lock"))
+            except Held as error:
+                told = f"another process ({error.holder}) works on {self.folder}; wait for it, or end it"
+                raise RunFolderError(told) from error
             yield

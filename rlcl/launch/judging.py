@@ -8,8 +8,9 @@ from typing import Any
 
 from rlcl.errors import Problem, RunFolderError
 from rlcl.experiment import Experiment
+from rlcl.lock import locked
 from rlcl.objective import Result, Verdict, verdict
-from rlcl.tracking.folder import alone, read_json, read_records, write_json
+from rlcl.tracking.folder import read_json, read_records, write_json
 from rlcl.training.trainer import Outcome
 
 __all__ = ["judged", "result_of", "verdict_over", "write_verdict"]
@@ -42,7 +43,7 @@ def write_verdict(folder: Path, experiment: Experiment) -> None:
         folder: of one config, which holds ``seed0``, ``seed1``, ...
         experiment: whose objective is judged.
     """
-    with alone(folder):
+    with locked(folder, wait=True):  # seeds may finish at one moment
         seeds = [p for p in sorted(folder.glob("seed*")) if read_json(p / "status.json").get("state") == "finished"]
         found = verdict_over(experiment, [r for p in seeds if (r := _result_in(p, experiment)) is not None])
         if found is None:

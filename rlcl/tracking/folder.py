@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import datetime
 import errno
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
+from rlcl.lock import Held, locked
 from rlcl.tracking.clock import Time
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
-__all__ = ["RunFolder", "alone", "disk_errors", "read_json", "read_records", "write_atomically", "write_json"]
+__all__ = ["RunFolder", "disk_errors", "read_json", "read_records", "write_atomically", "write_json"]
 
 LINES = ("records", "events", "costs")
 
@@ -75,17 +75,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Waits for another process that does the same: seeds may finish at one moment."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 @define(eq=False)
 class RunFolder:
     """One run's files, locked while it is open.
@@ -98,7 +87,7 @@ class RunFolder:
     """
 
     path: Path
-    _lock: IO[str] = field(init=False)
+    _lock: ExitStack = field(init=False, factory=ExitStack)
     _files: dict[str, JsonLines] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -107,15 +96,12 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
             except FileNotFoundError as error:  # what /proc says of a new folder
                 raise PermissionError(errno.EACCES, "no folder can be made there") from error
-            self._lock = (self.path / "lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            pid = self.status().get("pid", "unknown")
-            raise RunFolderError(
-                f"another process ({pid}) works on {self.path}; wait for it, or end it and run this again"
-            ) from error
+            try:
+                self._lock.enter_context(locked(self.path / "lock"))
+            except Held as error:
+                raise RunFolderError(
+                    f"another process ({error.holder}) works on {self.path}; wait for it, or end it and run this again"
+                ) from error
 
     @property
     def checkpoints(self) -> Path:

@@ -95,8 +95,45 @@ def test_a_wrong_value_is_told_by_its_row_in_the_file(
     wrong[23, 0, 3, 4] = np.nan
     np.save(tmp_path / "x.npy", wrong)
     assert 0 != run(bundle("digits"), tmp_path / "x.npy", "-o", tmp_path / "y.csv", "--batch-size", 10)
-    assert "input[23][0][3][4]: expected a finite number, got nan" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"rlcl: {tmp_path}/x.npy: input[23][0][3][4]: expected a finite number, got nan\n" == told
     assert ["x.npy"] == [path.name for path in tmp_path.iterdir()]  # no answers to half of the file
+
+
+def test_a_wrong_value_of_a_table_is_told_by_its_line_and_column(
+    files: dict[str, Path], bundle: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = files["csv"].read_text().splitlines()
+    lines[24] = ",".join("1e9" if n == 28 else "0" for n in range(64))  # line 25, the first one being names
+    lines.insert(3, "")
+    files["csv"].write_text("\n".join(lines))
+    assert 0 != run(bundle("digits"), files["csv"], "--batch-size", 10)
+    assert f"rlcl: {files['csv']}:26: column 29: expected at most 32, got 1000000000.0\n" == capsys.readouterr().err
+
+
+def test_a_wrong_value_of_several_inputs_is_told_by_file_and_name(
+    bundle: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"place": [1, 9], "speed": np.zeros((2, 3)), "lamps": [[0, 1], [1, 1]], "dials": [[1, 2], [2, 0]]}
+    np.savez(tmp_path / "x.npz", **{name: np.array(value) for name, value in rows.items()})
+    assert 0 != run(bundle("puzzle"), tmp_path / "x.npz", "--batch-size", 1)
+    assert f"rlcl: {tmp_path}/x.npz: place[1]: expected at most 4, got 9" in capsys.readouterr().err
+    np.savez(tmp_path / "x.npz", place=[1])
+    assert 0 != run(bundle("puzzle"), tmp_path / "x.npz")
+    assert f"rlcl: {tmp_path}/x.npz: input: expected arrays named dials" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [(("--batch-size", "0"), "'0'"), (("--batch-size", "many"), "'many'"), (("--threads", "-3"), "'-3'")],
+)
+def test_a_number_that_an_option_refuses_is_shown(
+    options: tuple[str, str], given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 2 == run("bundle", "file", *options)
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert options[0] in told
+    assert f"got {given}" in told
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -206,3 +207,19 @@ def test_every_line_of_the_audit_names_the_one_before(folder: Path) -> None:
     first, second = (deployment.folder / "audit.jsonl").read_bytes().splitlines()
     assert json.loads(first)["before"] is None
     assert hashlib.sha256(first).hexdigest() == json.loads(second)["before"]
+
+
+def test_a_log_of_before_there_were_episodes_is_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    log = Log.open(path, write=True)
+    log.register("d", SIGNATURE)
+    log.write([answer("p", [1.0, 2.0], 0)], [])
+    log.connection.execute("alter table requests drop column episode")
+    log.close()
+    (page,) = Log.open(path).pages()
+    assert [None] == page.episodes
+    log = Log.open(path, write=True)
+    log.write([attrs.evolve(answer("q", [3.0, 4.0], 1), episode="e")], [])
+    (page,) = log.pages()
+    assert [None, "e"] == page.episodes
+    log.close()

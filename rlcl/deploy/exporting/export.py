@@ -15,17 +15,18 @@ from attrs import frozen
 from safetensors.numpy import save
 
 from rlcl.data.sources import Environment
-from rlcl.deploy.bundle import UPDATE, seal
+from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.exporting.card import model_card
 from rlcl.deploy.exporting.fields import array_field
 from rlcl.deploy.exporting.graphs import Graph, WithEncoded, array_graph
 from rlcl.deploy.exporting.held_out import Reference, array_reference
 from rlcl.deploy.exporting.lineage import lineage
+from rlcl.deploy.exporting.met import met
 from rlcl.deploy.exporting.parity import answers, check_parity
 from rlcl.deploy.exporting.played import observed, played
 from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
-from rlcl.deploy.model import ENCODED
+from rlcl.deploy.model import ENCODED, Model
 from rlcl.deploy.signature import Field, Signature
 from rlcl.deploy.update_part import write_part
 from rlcl.deploy.updating.incoming import Incoming
@@ -116,7 +117,8 @@ def write_bundle(
         try:
             temporary.mkdir(parents=True)
             _write(temporary, restored, graph, signature, written)
-            (temporary / "reference.safetensors").write_bytes(save(_stored(reference, every[0])))
+            kept = _watched(restored.trainer, temporary, reference, every[0])
+            (temporary / "reference.safetensors").write_bytes(save(kept))
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
             (temporary / "MODEL_CARD.md").write_text(card)
             if update:
@@ -183,7 +185,11 @@ def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature,
     (folder / "experiment.yaml").write_text(dump(restored.experiment))
 
 
-def _stored(reference: Reference, found: Mapping[str, Array]) -> dict[str, Array]:
+def _watched(trainer: Trainer, folder: Path, reference: Reference, found: Mapping[str, Array]) -> dict[str, Array]:
+    """What requests are compared with: the held-out sample, or what a policy meets."""
+    if trainer.stream.spec.kind == "environment":
+        arrays = met(trainer, Model(Bundle(folder)), observed(trainer))
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     labels = {} if reference.labels is None else {"labels": reference.labels}
     own = {f"output.{name}": array for name, array in found.items() if name != ENCODED}
     arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}

@@ -1,4 +1,4 @@
-"""What a policy met while it played, with what it did: the held-out inputs of what learned from environments."""
+"""What a learner met while it played, with what it did: what the graph of a policy is checked on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rlcl.training.trainer import Trainer
 __all__ = ["Observed", "observed", "played"]
 
 Array = np.ndarray[Any, Any]
-RANDOM = 500  # enough to compare by; what is monitored against is what the policy meets
+RANDOM = 500  # env steps that are enough to compare by
 
 
 @frozen(eq=False)
@@ -47,8 +47,12 @@ class Observed:
 
     def rows(self, observation: Any) -> dict[str, Array]:
         """(1, *shape) by the names of fields."""
-        named: Mapping[str, Any] = observation if isinstance(self.space, gym.spaces.Dict) else {"input": observation}
-        return {f.name: np.asarray(named[f.name])[None].astype(f.dtype, copy=False) for f in self.fields}
+        return {name: array[None] for name, array in self.batch(observation).items()}
+
+    def batch(self, observations: Any) -> dict[str, Array]:
+        """The same of observations side by side, (B, *shape)."""
+        named: Mapping[str, Any] = observations if isinstance(self.space, gym.spaces.Dict) else {"input": observations}
+        return {f.name: np.asarray(named[f.name]).astype(f.dtype, copy=False) for f in self.fields}
 
     def seen(self, observation: Any) -> Any:
         """What the learner is given, in a batch of one."""

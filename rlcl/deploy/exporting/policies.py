@@ -59,13 +59,15 @@ class NativePolicy(Graph):
         outputs, following = self._outputs(arrays)
         return (self._decide(outputs), *following)
 
+    def encoded(self, *arrays: Tensor) -> Tensor:
+        inputs = arrays[: len(arrays) - len(self.state)]
+        return self._encoder.encode(inputs[0] if self._observations is None else flattened(inputs, self._observations))
+
     def scores(self, *arrays: Tensor) -> Tensor | None:
         return None if self._scores is None else self._scores(self._outputs(arrays)[0])
 
     def _outputs(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        inputs = arrays[: len(arrays) - len(self.state)]
-        x = inputs[0] if self._observations is None else flattened(inputs, self._observations)
-        encoded = self._encoder.encode(x)
+        encoded = self.encoded(*arrays)
         if not isinstance(self.network, Remembering):
             return self.network(encoded), ()
         outputs, state = self.network.step(encoded, torch.stack(arrays[-2:]))
@@ -95,6 +97,18 @@ class Sb3Policy(Graph):
         if self.policy.squash_output:
             return (low + 0.5 * (actions + 1.0) * (high - low),)
         return (torch.minimum(torch.maximum(actions, low), high),)
+
+    def encoded(self, *arrays: Tensor) -> Tensor | None:
+        """What the policy's own extractor makes of observations: for images its convolutions."""
+        from stable_baselines3.common.preprocessing import preprocess_obs
+
+        policy = self.policy
+        parts = (getattr(policy, name, None) for name in ("actor", "q_net", "quantile_net"))
+        acting = next((part for part in parts if part is not None), policy)
+        extractor = getattr(acting, "pi_features_extractor", acting.features_extractor)
+        seen = preprocess_obs(self._seen(arrays), acting.observation_space, normalize_images=acting.normalize_images)
+        features: Tensor = extractor(seen)
+        return features
 
     def scores(self, *arrays: Tensor) -> Tensor | None:
         seen = self._seen(arrays)

@@ -11,12 +11,13 @@ from attrs import define, field, frozen
 from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels
 from rlcl.deploy.signature import Field
 
-__all__ = ["Comparison", "Features", "Finding", "Moved", "Projections", "Shares", "columns", "names"]
+__all__ = ["Comparison", "Features", "Finding", "Moved", "Projections", "Shares", "columns", "names", "times_of"]
 
 Array = np.ndarray[Any, Any]
 
 FEATURES = 1024  # of an input that are compared one by one
 DIRECTIONS = 64
+DIGITS = 6  # behind the point, of projections in units of a standard deviation
 LISTED = 10  # of those that moved
 
 
@@ -73,6 +74,7 @@ class Features:
         called: F names.
         reference: (N, F).
         ordered: whether rows of the reference resemble their neighbours, as env steps do.
+        independent: whether rows of windows are known not to, as those of whole episodes.
 
     Source: Rabanser, Guennemann & Lipton 2019, "Failing Loudly", section 3.
     """
@@ -80,16 +82,17 @@ class Features:
     called: Sequence[str]
     reference: Array
     ordered: bool = False
+    independent: bool = False
     _sorted: Array = field(init=False)
     _sizes: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sorted = np.sort(self.reference.T, axis=1)
-        self._sizes = len(self.reference) / (_times(self.reference) if self.ordered else np.ones(len(self.called)))
+        self._sizes = len(self.reference) / (times_of(self.reference) if self.ordered else np.ones(len(self.called)))
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
-        sizes = len(window) / _times(window)
+        sizes = len(window) / (np.ones(len(self.called)) if self.independent else times_of(window))
         distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
         levels = ks_levels(distances, self._sizes, sizes)
         return _finding(self.called, distances, levels, level)
@@ -104,7 +107,7 @@ class Projections:
 
     Args:
         reference: (N, F).
-        ordered: as of :class:`Features`.
+        ordered, independent: as of :class:`Features`.
 
     Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
     directions with a correction as in Cuesta-Albertos, del Barrio, Fraiman & Matran 2007.
@@ -112,6 +115,7 @@ class Projections:
 
     reference: Array
     ordered: bool = False
+    independent: bool = False
     _middle: Array = field(init=False)
     _directions: Array = field(init=False)
     _features: Features = field(init=False)
@@ -122,14 +126,15 @@ class Projections:
         directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
         self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
         called = [f"direction {n}" for n in range(DIRECTIONS)]
-        self._features = Features(called, self._projected(self.reference), self.ordered)
+        self._features = Features(called, self._projected(self.reference), self.ordered, self.independent)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
         return self._features.of(self._projected(window), level)
 
     def _projected(self, table: Array) -> Array:
-        return np.asarray((table - self._middle) @ self._directions)
+        # Rounded, or equal rows would differ by the last bits of a product, which depend on how many there are.
+        return np.round((table - self._middle) @ self._directions, DIGITS)
 
 
 @define(eq=False)
@@ -157,8 +162,8 @@ class Shares:
         return _finding(called, now.mean(0) - was.mean(0), levels, level)
 
 
-def _times(values: Array) -> Array:
-    """Of features and of their distances from the mean.
+def times_of(values: Array) -> Array:
+    """Correlation times, the longer of features' and of their distances' from the mean.
 
     The mean of what swings to and fro is known soon; its distribution is not where swings are wide for a while.
     """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,12 +54,13 @@ class Reading:
     _monitor: Monitor = field(init=False)
     _feedback: int = field(init=False, default=0)
     _bytes: int = field(init=False, default=0)
-    _lock: IO[str] = field(init=False)
+    _lock: ExitStack = field(init=False, factory=ExitStack)
 
     def __attrs_post_init__(self) -> None:
         current = self.deployment.current()
         reference = Reference.read(current)
-        self._lock = _locked(self.deployment.folder)
+        told = "another monitor (process {holder}) is at work in {folder}; wait for it, or end it"
+        self._lock.enter_context(self.deployment.held("monitor.lock", told))
         self._monitor = Monitor(
             lambda digest: reference if digest == current.digest else reference_of(self.deployment, digest),
             self.settings,
@@ -160,20 +160,6 @@ class Reading:
                 file.truncate(self._bytes)
             file.seek(0, os.SEEK_END)
             yield file
-
-
-def _locked(folder: Path) -> IO[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "monitor.lock").open("a")
-    except OSError as error:
-        raise BundleError(f"{folder} cannot be written: {error.strerror}; mend its permissions") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise BundleError(f"another monitor is at work in {folder}; wait for it, or end it") from error
-    return lock
 
 
 def read_lines(deployment: Deployment) -> list[Line]:

@@ -28,6 +28,7 @@ class Waiting:
     served: Served
     arrays: dict[str, Array]
     task_id: int | None
+    episodes: Sequence[str | None]
     rows: int
     answer: asyncio.Future[bytes]
 
@@ -40,6 +41,7 @@ class Ran:
     time: float
     ids: Sequence[str]
     task_ids: Sequence[int | None]
+    episodes: Sequence[str | None]
     arrays: Mapping[str, Array]
     outputs: Mapping[str, Array]
 
@@ -75,8 +77,16 @@ class Batcher:
         """Requests that wait."""
         return len(self._queue)
 
-    def submit(self, served: Served, arrays: dict[str, Array], task_id: int | None) -> asyncio.Future[bytes]:
+    def submit(
+        self, served: Served, arrays: dict[str, Array], task_id: int | None, episodes: Sequence[str] | None = None
+    ) -> asyncio.Future[bytes]:
         """Asks for the answer to checked arrays.
+
+        Args:
+            served: the bundle that is asked.
+            arrays: (B, *shape) by name.
+            task_id: of all rows.
+            episodes: that the rows are of; None where it is not said.
 
         Raises:
             Refused: too many wait already.
@@ -85,7 +95,7 @@ class Batcher:
             raise Refused(503, "busy", "too many requests are waiting; try again", {"retry-after": "1"})
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         rows = len(arrays[served.signature.inputs[0].name])
-        self._queue.append(Waiting(served, arrays, task_id, rows, answer))
+        self._queue.append(Waiting(served, arrays, task_id, episodes or [None] * rows, rows, answer))
         self._wanted.set()
         return answer
 
@@ -146,7 +156,8 @@ class Batcher:
         ids = [f"{self._prefix}-{number:08x}" for number in range(self._count, self._count + rows)]
         self._count += rows
         task_ids = [one.task_id for one in batch for _ in range(one.rows)]
-        return Ran(served, time.time(), ids, task_ids, arrays, outputs)
+        episodes = [episode for one in batch for episode in one.episodes]
+        return Ran(served, time.time(), ids, task_ids, episodes, arrays, outputs)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -7,13 +7,12 @@ import time
 from typing import Any
 
 from rlcl.deploy.log import Feedback
-from rlcl.deploy.serving.refused import invalid
+from rlcl.deploy.serving.refused import check_text, invalid, unknown_key
 from rlcl.deploy.signature import Field, Misplaced, Signature
 
-__all__ = ["KEYS", "LONGEST", "read_feedback"]
+__all__ = ["KEYS", "read_feedback"]
 
 KEYS = {"classifier": "label", "regressor": "value", "policy": "reward", "autoencoder": "label"}  # by kind of model
-LONGEST = 100  # characters of a class's name, and of an id
 
 
 def read_feedback(signature: Signature, request: Any, max_rows: int) -> list[Feedback]:
@@ -44,16 +43,16 @@ def _item(signature: Signature, item: Any, place: list[str | int], now: float) -
     key = KEYS[signature.kind]
     if not isinstance(item, dict):
         raise invalid(f"expected an object with the keys id and {key}", place)
+    for name in item:
+        if name not in ("id", key):
+            raise unknown_key(name, ("id", key), place)
     for name in ("id", key):
         if name not in item:
             raise invalid(f"missing; expected the keys id and {key}", [*place, name])
-    for name in item:
-        if name not in ("id", key):
-            raise invalid(f"unknown key; allowed: id, {key}", [*place, name])
     id, value = item["id"], item[key]
-    _check_text(id, "an id", [*place, "id"])
+    check_text(id, "an id", [*place, "id"])
     if key == "label":
-        _check_text(value, "a class's name", [*place, key])
+        check_text(value, "a class's name", [*place, key])
     elif isinstance(value, list) and key == "value":
         _check_vector(signature.outputs[0], value, [*place, key])
     elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -61,15 +60,6 @@ def _item(signature: Signature, item: Any, place: list[str | int], now: float) -
     elif key == "value" and math.prod(signature.outputs[0].shape) != 1:
         raise invalid(f"expected a list of {math.prod(signature.outputs[0].shape)}", [*place, key], value)
     return Feedback(id=id, time=now, value=value)
-
-
-def _check_text(value: Any, what: str, place: list[str | int]) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
-        raise invalid(f"expected {what}, a text of 1 to {LONGEST} characters", place, value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise invalid(f"expected {what}, a text of whole characters", place, None) from None
 
 
 def _check_vector(output: Field, value: list[Any], place: list[str | int]) -> None:

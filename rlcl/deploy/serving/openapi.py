@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.deploy.serving.feedback import KEYS, LONGEST
+from rlcl.deploy.serving.feedback import KEYS
+from rlcl.deploy.serving.refused import LONGEST
 from rlcl.deploy.serving.served import Served
 from rlcl.deploy.serving.settings import Settings
 from rlcl.deploy.signature import Field, Signature
@@ -20,6 +21,7 @@ Schema = dict[str, Any]
 FLOAT32 = 3.4028234e38
 WIDEST = 64  # values whose bounds are told one by one
 EXAMPLE = "6a1b2c3d9f8e7d6c-0000002a"
+TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 FAULTS = {
     "type": "array",
@@ -109,6 +111,9 @@ def _ask(served: Served, settings: Settings) -> Schema:
     if signature.state:
         state = _all_of({each.name: _rows(each, *rows) for each in signature.state})
         named["state"] = {"anyOf": [state, {"type": "null"}]}
+    if served.acts:
+        names = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": settings.max_rows}
+        named["episodes"] = {"anyOf": [names, {"type": "null"}]}
     body = {"type": "object", "properties": named, "required": required, "additionalProperties": False}
     answer = _object("one answer a row", **_answers(signature))
     verb = "Act greedily on observations." if served.acts else "Predict."
@@ -137,9 +142,8 @@ def _feedback(signature: Signature, settings: Settings) -> Schema:
     size = math.prod(signature.outputs[0].shape)
     number: Schema = {"type": "number"}
     vector = {"type": "array", "items": _number(signature.outputs[0]), "minItems": size, "maxItems": size}
-    text = {"type": "string", "minLength": 1, "maxLength": LONGEST}
-    values = {"label": text, "reward": number, "value": {"anyOf": [number, vector]} if size == 1 else vector}
-    item = _all_of({"id": text, key: values[key]})
+    values = {"label": TEXT, "reward": number, "value": {"anyOf": [number, vector]} if size == 1 else vector}
+    item = _all_of({"id": TEXT, key: values[key]})
     body = {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "maxItems": settings.max_rows}]}
     named = signature.classes[0] if signature.classes else "7"
     example = {"id": EXAMPLE, key: {"label": named, "reward": 1.0, "value": [0.5] * size if size > 1 else 0.5}[key]}

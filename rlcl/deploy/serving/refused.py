@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Refused", "invalid"]
+__all__ = ["LONGEST", "Refused", "check_text", "fault", "invalid", "unknown_key"]
 
 SHOWN = 100  # characters of a value that are told back
+LONGEST = 100  # characters of a name: of a class, an episode, an id
 
 
 class Refused(Exception):
@@ -39,6 +40,22 @@ class Refused(Exception):
 def invalid(message: str, place: Sequence[str | int] = (), value: Any = None) -> Refused:
     """A 422 that names the place in the body, and the value there where it is short."""
     return Refused(422, "invalid", [fault(message, place, value)])
+
+
+def unknown_key(name: str, allowed: Sequence[str], place: Sequence[str | int] = ()) -> Refused:
+    """A 422 that names a key which is none of those allowed."""
+    shown = name[:SHOWN].encode(errors="replace").decode()  # half a character is no JSON
+    return invalid(f"unknown key {shown!r}; allowed: {', '.join(allowed)}", [*place, shown])
+
+
+def check_text(value: Any, what: str, place: Sequence[str | int]) -> None:
+    """Raises a 422 for what is no short text of whole characters."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
+        raise invalid(f"expected {what}, a text of 1 to {LONGEST} characters", place, value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise invalid(f"expected {what}, a text of whole characters", place, None) from None
 
 
 def fault(message: str, place: Sequence[str | int], value: Any) -> dict[str, Any]:

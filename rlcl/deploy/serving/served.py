@@ -13,7 +13,7 @@ from attrs import define, field
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.model import Model
-from rlcl.deploy.serving.refused import invalid
+from rlcl.deploy.serving.refused import check_text, invalid, unknown_key
 from rlcl.deploy.signature import Field, Misplaced, Signature
 from rlcl.errors import BundleError
 
@@ -72,8 +72,8 @@ class Served:
             raise BundleError(f"{path}: as many classes as probabilities are needed; export the run again")
         return cls(model, name, seconds < QUICK_SECONDS)
 
-    def read(self, request: Any, max_rows: int) -> tuple[dict[str, Array], int | None]:
-        """What a request asks for, as the graph takes it, and its task id.
+    def read(self, request: Any, max_rows: int) -> tuple[dict[str, Array], int | None, list[str] | None]:
+        """What a request asks for, as the graph takes it, its task id, and the episodes that it names.
 
         Args:
             request: the decoded body.
@@ -82,8 +82,7 @@ class Served:
         Raises:
             Refused: with the place of what is wrong.
         """
-        allowed = {self.key, *(("task_id",) if self.signature.tasks else ()), *(("state",) if self._remembers else ())}
-        _check_keys(request, self.key, allowed)
+        _check_keys(request, self.key, self.keys)
         value, task_id = request[self.key], request.get("task_id")
         if task_id is not None and type(task_id) is not int:
             raise invalid(f"expected a whole number, got {type(task_id).__name__}", ["task_id"], task_id)
@@ -92,9 +91,16 @@ class Served:
             arrays = self.signature.arrays(value, task_id)
         except Misplaced as error:
             raise invalid(error.message, self._place(error, value), error.value) from None
+        rows = len(arrays[self.signature.inputs[0].name])
         if self._remembers:
-            arrays.update(self._state(request.get("state"), len(arrays[self.signature.inputs[0].name])))
-        return arrays, task_id
+            arrays.update(self._state(request.get("state"), rows))
+        return arrays, task_id, _episodes(request.get("episodes"), rows)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of a request, the inputs' first."""
+        wanted = {"task_id": self.signature.tasks, "state": self._remembers, "episodes": self.acts}
+        return (self.key, *(key for key, is_wanted in wanted.items() if is_wanted))
 
     @property
     def _remembers(self) -> bool:
@@ -138,14 +144,14 @@ class Served:
         return orjson.dumps(made, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _check_keys(request: Any, key: str, allowed: set[str]) -> None:
+def _check_keys(request: Any, key: str, allowed: Sequence[str]) -> None:
     if not isinstance(request, dict):
         raise invalid(f"expected an object with the key {key}")
-    if key not in request:
-        raise invalid(f"missing; expected a list of {key}", [key])
     for name in request:
         if name not in allowed:
-            raise invalid(f"unknown key; allowed: {', '.join(sorted(allowed))}", [name])
+            raise unknown_key(name, allowed)
+    if key not in request:
+        raise invalid(f"missing; expected a list of {key}", [key])
 
 
 def _check_rows(value: Any, key: str, most: int) -> None:
@@ -154,6 +160,17 @@ def _check_rows(value: Any, key: str, most: int) -> None:
         raise invalid("expected a list of at least one", [key], None if isinstance(value, list | dict) else value)
     if max(map(len, lists)) > most:
         raise invalid(f"expected at most {most} a request; send them in several", [key])
+
+
+def _episodes(value: Any, rows: int) -> list[str] | None:
+    """The name of each observation's episode; None where a client gives none."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != rows:
+        raise invalid(f"expected a list of {rows}, the name of each observation's episode", ["episodes"])
+    for row, name in enumerate(value):
+        check_text(name, "the name of an episode", ["episodes", row])
+    return value
 
 
 def _tried(model: Model, rows: int) -> float:

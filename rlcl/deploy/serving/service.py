@@ -74,8 +74,8 @@ class Service:
 
     async def _answer(self, request: Any) -> bytes:
         served = self.served
-        arrays, task_id = served.read(request, self.settings.max_rows)
-        return await self._within(self.batcher.submit(served, arrays, task_id), served.quick)
+        asked = served.read(request, self.settings.max_rows)
+        return await self._within(self.batcher.submit(served, *asked), served.quick)
 
     async def feedback(self, request: Any) -> bytes:
         """Keeps labels, values or rewards of earlier answers; answers when they are committed."""

@@ -228,8 +228,9 @@ def _answers(ran: Ran) -> list[Answer]:
         ran.task_ids,
         packed_rows(signature.inputs, ran.arrays),
         packed_rows(signature.outputs, ran.outputs),
+        ran.episodes,
     )
     return [
-        Answer(id=id, time=ran.time, bundle=ran.served.digest, task_id=task_id, input=given, output=got)
-        for id, task_id, given, got in zip(*columns, strict=True)
+        Answer(id=i, time=ran.time, bundle=ran.served.digest, task_id=task, input=given, output=got, episode=episode)
+        for i, task, given, got, episode in zip(*columns, strict=True)
     ]

@@ -13,7 +13,8 @@ import attrs
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import measure_named
 from rlcl.evaluation.statistics import Summary, summarize
-from rlcl.tracking.folder import alone, read_json, read_records
+from rlcl.lock import locked
+from rlcl.tracking.folder import read_json, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.tensorboard.exhibits import NAME, spread
 from rlcl.tracking.tensorboard.layout import margins, seeds_layout
@@ -38,7 +39,7 @@ def write_seeds(folder: Path) -> None:
         folder: of one config, which holds ``seed0``, ``seed1``, ...; with fewer than two finished ones nothing
             is left in its ``tensorboard``.
     """
-    with alone(folder):
+    with locked(folder, wait=True):  # seeds may finish at one moment
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         finished = [
             path for path in sorted(folder.glob("seed*")) if read_json(path / "status.json").get("state") == "finished"

@@ -24,7 +24,7 @@ import rlcl.deploy
 from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.export import export
-from rlcl.deploy.model import Policy
+from rlcl.deploy.model import Model, Policy
 from rlcl.errors import BundleError, RunFolderError, UnsupportedError
 from rlcl.experiment import load_experiment
 from rlcl.launch.local import run_experiment
@@ -195,9 +195,38 @@ def test_the_reference_holds_held_out_rows_with_the_models_answers(bundle: Made)
     assert {0, 1, 2, 3, 4} == set(stored["experience"].tolist())
     assert (stored["labels"] // 2 == stored["experience"]).all()  # digits 0-1, 2-3, ...
     assert stored["output.class"].tolist() == model.predict(stored["input"]).tolist()
-    poles = load_file(bundle("ppo") / "reference.safetensors")
-    assert (2000, 4) == poles["input"].shape
-    assert [1000, 1000] == np.bincount(poles["experience"]).tolist()
+
+
+def test_the_reference_of_a_policy_is_whole_episodes(finished: Finished, bundle: Made) -> None:
+    model, stored = rlcl.deploy.load(bundle("ppo")), load_file(bundle("ppo") / "reference.safetensors")
+    lengths, spacing = stored["episodes.inputs"][:, 0], int(stored["spacing"][0])
+    assert (0, 2) == (len(lengths) % 50, len(np.unique(stored["experience"])))  # rounds of 50, both tasks alike
+    assert lengths.sum() >= 2000
+    assert len(stored["input"]) <= 2000
+    assert lengths.sum() / spacing == pytest.approx(len(stored["input"]), abs=len(lengths))
+    assert stored["output.action"].tolist() == model.predict(stored["input"])[0].tolist()
+    assert [0, 1] == stored["episodes.actions"].tolist()
+    shares = stored["episodes.predictions"]
+    np.testing.assert_allclose(1, shares.sum(1))
+    assert (shares[:, 2] == 0).all()  # no action that there is not
+    source = learner_of(finished("ppo")).stream[0].test
+    env = source.make()
+    (observation, _), seen = env.reset(seed=source.seed), []
+    for _ in range(int(lengths[0])):
+        seen.append(observation)
+        observation, _, terminated, truncated, _ = env.step(model.predict(observation)[0])
+    assert terminated or truncated
+    expected = [lengths[0], *np.mean(seen, 0, np.float64), *np.std(seen, 0, dtype=np.float64)]
+    np.testing.assert_allclose(expected, stored["episodes.inputs"][0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "width"), [("ppo", 4), ("dqn", 12), ("recurrent", 4), ("sb3_ppo", 4), ("sb3_sac", 3)])
+def test_the_graph_of_a_policy_gives_what_its_encoder_makes(name: str, width: int, bundle: Made) -> None:
+    model = Model(Bundle.open(bundle(name)))
+    stored = load_file(bundle(name) / "reference.safetensors")
+    encoded = model.encoded({"input": stored["input"]})
+    assert encoded is not None
+    assert (len(stored["input"]), width) == encoded.shape
 
 
 def test_the_part_for_updating_restores_the_learner(finished: Finished, bundle: Made) -> None:

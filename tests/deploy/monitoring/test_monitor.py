@@ -209,6 +209,14 @@ def test_a_command_that_fails_is_a_warning(
     assert '--on-alarm "echo \'open": No closing quotation' in capsys.readouterr().err
 
 
+def test_a_folder_of_its_own_is_watched(bundle: Bundle, tmp_path: Path) -> None:
+    beside = Deployment(bundle.path, tmp_path / "beside")
+    ask(beside, bundle, traffic(100, 0))
+    assert 3 == run(str(bundle.path), *WINDOW, "-q", "--live", str(tmp_path / "beside"))
+    assert read_lines(beside)
+    assert not Deployment(bundle.path).folder.exists()
+
+
 def test_nothing_logged_yet_is_no_drift_and_no_error(
     bundle: Bundle, deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +265,7 @@ def test_other_settings_and_another_monitor_are_refused(bundle: Bundle, deployme
     with pytest.raises(BundleError, match=r"was begun with window 100, alpha 0\.01"):
         look(deployment, window=200)
     first = Reading(deployment, Settings(window=100))
-    with pytest.raises(BundleError, match="another monitor is at work"):
+    with pytest.raises(BundleError, match=r"another monitor .* is at work"):
         look(deployment)
     first.close()
     look(deployment)

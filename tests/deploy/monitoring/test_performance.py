@@ -24,7 +24,7 @@ def page(signature: Signature, output: np.ndarray, feedback: list[object]) -> Pa
     outputs = {signature.outputs[0].name: output}
     return Page(
         numbers=numbers, times=numbers * 1.0, bundle="d", signature=signature, task_ids=[None] * len(numbers),
-        inputs={}, outputs=outputs, feedback=feedback,
+        inputs={}, outputs=outputs, feedback=feedback, episodes=[None] * len(feedback),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,43 @@ def test_a_policy_hands_its_state_on(policy: Served) -> None:
         assert {"kept": [first["ids"][0]]} == client.feedback(first["ids"][0], reward=-1.0)
 
 
+def test_the_episodes_of_observations_are_in_the_log(policy: Served) -> None:
+    with Client(policy.url) as client:
+        told = client.act([[0, 1], [0, 0]], episodes=["a", "b"])
+        untold = client.act([[0, 1]])
+        client.feedback(untold["ids"][0], reward=1.0)  # by when all is in the log
+    with closing(Log.open(Deployment(policy.bundle).log)) as log:
+        numbers = {id: number for number, id in log.connection.execute("select number, id from requests")}
+        episodes = [next(iter(log.pages(numbers[id] - 1, 1))).episodes for id in (*told["ids"], *untold["ids"])]
+    assert [["a"], ["b"], [None]] == episodes
+
+
+@pytest.mark.parametrize(
+    ("episodes", "place", "message"),
+    [
+        ('["a"]', ["episodes"], "expected a list of 2, the name of each observation's episode"),
+        ('"ab"', ["episodes"], "expected a list of 2"),
+        ('["a", 7]', ["episodes", 1], "expected the name of an episode, a text of 1 to 100 characters"),
+        ('["", "a"]', ["episodes", 0], "expected the name of an episode"),
+    ],
+)
+def test_episodes_that_are_none_are_told_their_place(
+    policy: Served, episodes: str, place: list[Any], message: str
+) -> None:
+    body = f'{{"observations": [[0, 0], [0, 0]], "episodes": {episodes}}}'
+    status, answer = post(f"{policy.url}/act", body.encode())
+    (only,) = answer["detail"]
+    assert (422, ["body", *place]) == (status, only["loc"])
+    assert message in only["msg"]
+
+
+def test_an_unknown_key_of_a_policy_is_named_with_what_is_allowed(policy: Served) -> None:
+    status, answer = post(f"{policy.url}/act", b'{"observation": [[0, 0]]}')
+    (only,) = answer["detail"]
+    assert (422, ["body", "observation"]) == (status, only["loc"])
+    assert "unknown key 'observation'; allowed: observations, state, episodes" == only["msg"]
+
+
 @pytest.mark.parametrize(
     ("state", "place", "message"),
     [
@@ -96,8 +134,11 @@ def test_a_state_that_is_none_is_told_its_place(policy: Served, state: Any, plac
             "expected arrays named input; got arrays named other",
             None,
         ),
-        (b'{"inputs": [[1, 2, 3]], "task_id": 0}', ["task_id"], "unknown key; allowed: inputs", None),
-        (b'{"input": [[1, 2, 3]]}', ["inputs"], "missing; expected a list of inputs", None),
+        (b'{"inputs": [[1, 2, 3]], "task_id": 0}', ["task_id"], "unknown key 'task_id'; allowed: inputs", None),
+        (b'{"input": [[1, 2, 3]]}', ["input"], "unknown key 'input'; allowed: inputs", None),
+        (b'{"episodes": ["a"]}', ["episodes"], "unknown key 'episodes'; allowed: inputs", None),
+        (b'{"\\ud800": NaN}', ["?"], "unknown key '?'; allowed: inputs", None),
+        (b"{}", ["inputs"], "missing; expected a list of inputs", None),
         (b"[[1, 2, 3]]", [], "expected an object with the key inputs", None),
         (b'{"inputs": [[1, 2, 3]', [], "expected JSON: ", None),
         (b"", [], "expected JSON: ", None),
@@ -172,8 +213,10 @@ def test_one_feedback_needs_no_list(server: Served, client: Client) -> None:
         (b'{"id": "a", "label": "' + b"x" * 101 + b'"}', ["label"], "expected a class's name"),
         (b'{"id": 1, "label": "a"}', ["id"], "expected an id"),
         (b'{"label": "a"}', ["id"], "missing; expected the keys id and label"),
-        (b'{"id": "a", "reward": 1}', ["label"], "missing; expected the keys id and label"),
-        (b'{"id": "a", "label": "b", "x": 1}', ["x"], "unknown key; allowed: id, label"),
+        (b'{"id": "a", "reward": 1}', ["reward"], "unknown key 'reward'; allowed: id, label"),
+        (b'{"id": "a", "label": "b", "x": 1}', ["x"], "unknown key 'x'; allowed: id, label"),
+        (b'[{"id": "a", "label": "b"}, {"id": "a", "labels": "b"}]', [1, "labels"], "unknown key 'labels'"),
+        (b'{"id": "a"}', ["label"], "missing; expected the keys id and label"),
         (b"[]", [], "expected at least one"),
         (b"7", [], "expected an object with the keys id and label"),
         (b'[{"id": "a", "label": "b"}, 7]', [1], "expected an object with the keys id and label"),

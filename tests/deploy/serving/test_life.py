@@ -6,6 +6,8 @@ import json
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -194,3 +196,37 @@ def await_failures(server: Served, count: int) -> None:
     while counted(server.url, "rlcl_bundle_load_failures_total") < count:
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_a_second_server_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    bundle = classifier(tmp_path / "larger")
+    command = [sys.executable, "-m", "rlcl", "serve", str(bundle), "--port"]
+    with serving(bundle) as first:
+        for port in ("0", str(urlsplit(first.url).port)):  # also where the port is taken
+            second = subprocess.run([*command, port], capture_output=True, text=True, check=False)
+            assert (1, "") == (second.returncode, second.stdout)
+            assert second.stderr == (
+                f"rlcl: another server (process {first.process.pid}) writes the log in {tmp_path}/larger.live; end it, "
+                "or give this one a folder of its own with --live, or --no-log\n"
+            )
+        with (
+            serving(bundle, "--live", str(tmp_path / "beside")) as beside,
+            serving(bundle, "--no-log") as silent,
+        ):
+            for each in (first, beside, silent):
+                with Client(each.url) as client:
+                    assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
+        assert 0 == first.end()
+    assert 1 == len(rows(bundle))
+    with serving(bundle) as again:
+        again.process.kill()
+        again.process.wait()
+        with serving(bundle):  # a killed one is in nobody's way
+            pass
+
+
+def test_where_no_bundle_is_nothing_is_made(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rlcl", "serve", str(tmp_path / "mistyped"), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith(f"rlcl: {tmp_path}/mistyped is no bundle")
+    assert [] == list(tmp_path.iterdir())

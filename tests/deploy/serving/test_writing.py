@@ -31,6 +31,7 @@ def ran(served: Served, *ids: str) -> Ran:
         1.0,
         ids,
         [None] * n,
+        [None] * n,
         {"input": np.zeros((n, 3), np.float32)},
         {"class": np.zeros(n, np.int64), "probabilities": np.full((n, 2), 0.5, np.float32)},
     )

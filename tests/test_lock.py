@@ -1,0 +1,67 @@
+"""A lock is one process's, tells whose, and outlives nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rlcl.lock import Held, locked
+
+HOLD = (
+    "import sys, pathlib; from rlcl.lock import locked\n"
+    "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+)
+
+
+def test_a_second_one_is_told_who_holds_it(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        with pytest.raises(Held) as raised, locked(tmp_path / "lock"):
+            pass
+        assert str(os.getpid()) == raised.value.holder
+        with locked(tmp_path / "other"):
+            pass
+    with locked(tmp_path / "lock"):
+        pass
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert "held\n" == other.stdout.readline()
+        with pytest.raises(Held) as raised, locked(tmp_path / "lock"):
+            pass
+        assert str(other.pid) == raised.value.holder
+        other.kill()
+        other.wait()
+        with locked(tmp_path / "lock"):
+            pass
+
+
+def test_one_that_waits_gets_it_afterwards(tmp_path: Path) -> None:
+    tape: list[str] = []
+
+    def second() -> None:
+        with locked(tmp_path, wait=True):
+            tape.append("second")
+
+    with locked(tmp_path, wait=True):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        tape.append("first")
+    thread.join(10)
+    assert ["first", "second"] == tape
+    assert [] == list(tmp_path.iterdir())  # a folder is its own lock
+
+
+def test_a_file_without_a_number_is_held_by_nobody_known(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        (tmp_path / "lock").write_text("")
+        with pytest.raises(Held, match="held by process unknown"), locked(tmp_path / "lock"):
+            pass
