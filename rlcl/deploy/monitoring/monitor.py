@@ -84,6 +84,10 @@ class Monitor:
                 self.after = int(whole.numbers[-1])
                 yield from self._compared(whole)
 
+    def begin_log(self) -> None:
+        """Goes on with another log, whose requests are numbered from 1 again; windows go on being counted."""
+        self.after, self._parts = 0, []
+
     def judge(self, page: Page) -> Iterator[Line]:
         """Takes feedback in, and gives a line about it and one an alarm.
 
