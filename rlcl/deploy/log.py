@@ -169,7 +169,7 @@ class Log:
 
     @property
     def id(self) -> str:
-        """Tells the log from one that takes its place, whose numbers begin again; empty where nothing gave it one yet."""
+        """Tells the log from one that takes its place, numbered from 1 again; empty where it has none yet."""
         run = self.connection.execute
         if not run("select 1 from sqlite_master where name = 'meta'").fetchone():
             return ""  # of an earlier version, and not written to since
