@@ -514,6 +514,8 @@ def test_an_override_of_another_unit_replaces_the_budget() -> None:
         ("learner.methods[3].x=1", "command line: learner.methods[3]: there is no such item; learner.methods has 1"),
         ("seeds.a=1", "command line: seeds.a: there is no such item"),
         ("learner.batch_sise=1", "command line: learner.batch_sise: unknown key; did you mean batch_size?"),
+        ("learner.optimzer.lr=1", "command line: learner.optimzer: unknown key; did you mean optimizer?"),
+        ("bugdet.epochs=1", "command line: bugdet: unknown key; did you mean budget?"),
         ("learner.batch_size=0", "command line: learner.batch_size: expected a whole number of at least 1, got 0"),
         ("budget.epochs.x=0", "command line: budget.epochs.x: budget.epochs is 5, which has no keys"),
         ("learner.batch_size=[", "command line: learner.batch_size: not valid YAML"),

@@ -105,6 +105,8 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    if any(line["line"] == "log" for line in lines):
+        console.print("another log than last time: its requests are numbered from 1 again", highlight=False)
     windows = [line for line in lines if line["line"] == "window"]
     feedback = [line for line in lines if line["line"] == "feedback" and line["answers"]]
     if not windows and not feedback:

@@ -29,7 +29,13 @@ def update(
         typer.Argument(metavar="[KEY=VALUE...]", help="Changes of its experiment, which last."),
     ] = None,
     origin: Annotated[
-        str, typer.Option("--from", help="log, an npz file with x and y, or one more task in YAML for a policy.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="ORIGIN",
+            help="log; an npz file with x and y (names of classes, or their numbers where no name is a number); or one "
+            "more task in YAML for a policy.",
+        ),
     ] = "log",
     gain: Annotated[float, typer.Option(help="Over the deployed model on the new data, at least.")] = 0.0,
     forgetting: Annotated[float, typer.Option(min=0, help="On each former experience, at most.")] = 0.05,
@@ -55,7 +61,8 @@ def update(
     deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
     gate = Gate(gain=gain, forgetting=forgetting, slower=slower, held_out=held_out)
     judgement = make(deployment, _origin(origin), changes or [], gate, console)
-    _show(judgement, bundle, console)
+    where = "" if live is None else f" --live {live}"
+    _show(judgement, f"{bundle} {judgement.name}{where}", console)
     raise typer.Exit(STATUS[judgement.verdict])
 
 
@@ -75,11 +82,15 @@ def _origin(text: str) -> str | dict[str, object]:
     try:
         found = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise BundleError(f"--from {text}: no YAML: {str(error).splitlines()[0]}") from error
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BundleError(f"--from {text}: no YAML: {reason}") from error
     return dict(found)
 
 
-def _show(judgement: Judgement, bundle: Path, console: Console) -> None:
+def _show(judgement: Judgement, named: str, console: Console) -> None:
+    """Prints the verdict; ``named`` is how ``rlcl promote`` is told of the candidate."""
+    import os.path
+
     from rich.table import Table
 
     colours = {"passed": "green", "rejected": "red", "undecided": "yellow"}
@@ -92,7 +103,9 @@ def _show(judgement: Judgement, bundle: Path, console: Console) -> None:
     console.print(table)
     for change in judgement.changes:
         console.print(f"signature      {change}", highlight=False, soft_wrap=True)
-    console.print(f"[{colours[judgement.verdict]} bold]{judgement.verdict}[/]", judgement.path, highlight=False)
+    path = min(str(judgement.path), os.path.relpath(judgement.path), key=len)
+    told = f"[{colours[judgement.verdict]} bold]{judgement.verdict}[/]"
+    console.print(told, path, highlight=False, soft_wrap=True)
     if judgement.verdict == "passed":
         allow = " --allow-signature-change" if judgement.changes else ""
-        console.print(f"let it answer: rlcl promote {bundle} {judgement.name}{allow}", highlight=False, soft_wrap=True)
+        console.print(f"let it answer: rlcl promote {named}{allow}", highlight=False, soft_wrap=True)

@@ -286,12 +286,15 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
             faults.append(f"command line: {problem}")
     # A new type drops the old options, so it comes before the options that are set beside it.
     for written, value in sorted(parsed, key=_types_first):
+        before = data
         try:
             data, path = _put(data, written, value, ())
         except Problem as problem:
             faults.append(f"command line: {problem}")
             continue
-        places = {p: place for p, place in places.items() if p[: len(path)] != path} | {path: Place("command line")}
+        made = [path, *(path[:n] for n in range(1, len(path)) if not _holds(before, path[:n]))]
+        places = {p: place for p, place in places.items() if p[: len(path)] != path}
+        places |= dict.fromkeys(made, Place("command line"))
     if faults:
         raise ConfigError(faults)
     return Document(document.name, data, {p: place for p, place in places.items() if _holds(data, p)})

@@ -6,6 +6,7 @@ A write is one transaction, so whatever was acknowledged after it outlives a kil
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ create table if not exists requests (
 create table if not exists feedback (
   number integer primary key autoincrement, id text not null, time real not null, value text not null);
 create index if not exists feedback_id on feedback (id);
+create table if not exists meta (key text primary key, value text not null);
 """
 
 
@@ -152,8 +154,11 @@ class Log:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=patience)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full" if write else "pragma query_only = on")
+            log = cls(connection)
             if write:
                 connection.executescript(SCHEMA)
+                if not log.id:  # asked first, for whoever writes has to wait for others that do
+                    connection.execute("insert or ignore into meta values ('id', ?)", (secrets.token_hex(8),))
             connection.execute("select 1 from requests limit 1")
             if not any(row[1] == "episode" for row in connection.execute("pragma table_info(requests)")):
                 connection.execute("pragma query_only = off")  # a log of before there were episodes
@@ -165,10 +170,23 @@ class Log:
             ) from error
         except sqlite3.Error as error:
             raise BundleError(f"{path} cannot be opened as a log: {error}; move it away to begin anew") from error
-        return cls(connection)
+        return log
 
     def close(self) -> None:
         self.connection.close()
+
+    @property
+    def id(self) -> str:
+        """Tells the log from one that takes its place, numbered from 1 again; empty where it has none yet."""
+        run = self.connection.execute
+        if not run("select 1 from sqlite_master where name = 'meta'").fetchone():
+            return ""  # of an earlier version, and not written to since
+        found = run("select value from meta where key = 'id'").fetchone()
+        return "" if found is None else str(found[0])
+
+    def continues(self, id: str) -> bool:
+        """Whether numbers that were noted with an id are numbers of this log; of those without one that is assumed."""
+        return id in ("", self.id)
 
     def register(self, digest: str, signature: Signature) -> None:
         """Notes how the answers of a bundle are to be read; before its first."""

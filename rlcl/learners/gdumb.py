@@ -128,6 +128,13 @@ class GDumb(OnePassLearner):
         assert batch.targets is not None
         return F.cross_entropy(self.module(batch.inputs), batch.targets)
 
+    def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of one that knew fewer classes, for this one: fresh weights, for an experience ends with such."""
+        statistics = state["statistics"]
+        known = torch.zeros_like(self._known)
+        known[: len(statistics["known"])] = statistics["known"]
+        return {**state, "statistics": {**statistics, "module": dict(self.module.state_dict()), "known": known}}
+
     def costs(self) -> Costs:
         """See :class:`rlcl.types.Spending`."""
         return attrs.evolve(

@@ -594,7 +594,8 @@ def _check_validation(stream: Stream) -> None:
     for experience in stream:
         for part in experience.parts:
             if part.validation is None:
+                assert not isinstance(part.train, Environment)
                 raise UnsupportedError(
                     f"learner.early_stopping: experience {part.index} ({part.name}) has no validation data; set "
-                    "validation, for example to 0.1"
+                    f"validation, for example to 0.1, so that one at least of its {len(part.train)} rows is held out"
                 )

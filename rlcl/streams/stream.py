@@ -15,7 +15,7 @@ from rlcl.errors import DataError
 from rlcl.seeding import Seeds
 from rlcl.types import Experience, StreamSpec, Visibility
 
-__all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes"]
+__all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "split_off"]
 
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
@@ -105,9 +105,9 @@ class Stream(Sequence[Experience]):
             return self
         if self.arrange is not None:
             # Split before they are arranged: what a column holds out is trained on nowhere.
-            columns = tuple(_split(e, fraction, seeds) for e in self.columns)
+            columns = tuple(split_off(e, fraction, seeds) for e in self.columns)
             return attrs.evolve(self, experiences=self.arrange(columns), columns=columns)
-        return attrs.evolve(self, experiences=tuple(_split(e, fraction, seeds) for e in self.experiences))
+        return attrs.evolve(self, experiences=tuple(split_off(e, fraction, seeds) for e in self.experiences))
 
     def arranged(self, arrange: Arrangement) -> Stream:
         """A stream that trains on something made of this one's experiences, and is evaluated on these.
@@ -123,7 +123,14 @@ class Stream(Sequence[Experience]):
         return attrs.evolve(self, experiences=whole(columns), columns=columns, arrange=whole)
 
 
-def _split(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
+def split_off(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
+    """An experience of arrays with a seeded share of its training data as its validation data.
+
+    Args:
+        experience: left as it is where the share comes to no row, or to all.
+        fraction: in [0, 1).
+        seeds: of the stream.
+    """
     source = experience.train
     assert not isinstance(source, Environment)
     order = torch.from_numpy(seeds.child(f"validation {experience.index}").numpy().permutation(len(source)))

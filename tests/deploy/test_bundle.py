@@ -188,6 +188,25 @@ def test_a_log_gives_back_what_was_written_with_the_latest_feedback(tmp_path: Pa
     assert [2] == page.numbers.tolist()
 
 
+def test_a_log_keeps_its_id_and_another_in_its_place_has_another(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    ids = []
+    for _ in range(2):
+        log = Log.open(path, write=True)
+        ids.append(log.id)
+        assert (True, False) == (log.continues(log.id), log.continues("another"))
+        log.close()
+    path.unlink()
+    log = Log.open(path, write=True)
+    assert (16, ids[0]) == (len(log.id), ids[1])
+    assert log.id != ids[0]
+    log.connection.execute("drop table meta")
+    reader = Log.open(path)
+    assert ("", True, False) == (reader.id, reader.continues(""), reader.continues(ids[0]))
+    log.close()
+    reader.close()
+
+
 def test_the_alias_names_what_answers_and_what_did_before(folder: Path) -> None:
     deployment = Deployment(folder)
     assert folder == deployment.current().path

@@ -105,7 +105,7 @@ def write_bundle(
         BundleError: the ONNX graph does not answer as the learner does.
         UnsupportedError: the learner, an encoder or a network cannot be exported.
     """
-    graph, fields, references = _prepared(restored.trainer)
+    graph, fields, references = _prepared(restored.trainer, added)
     reference = references[0]
     signature = _signature(graph, fields, reference, restored.trainer)
     written = _written(graph, signature, reference)
@@ -130,13 +130,15 @@ def write_bundle(
     return Exported(target, signature, manifest)
 
 
-def _prepared(trainer: Trainer) -> tuple[Graph, tuple[Field, ...], list[Reference]]:
+def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple[Field, ...], list[Reference]]:
     """The graph, its inputs, and what it is checked on: first what is kept for monitoring."""
     stream = trainer.stream
     if stream.spec.kind != "environment":
         graph = array_graph(trainer.learner, stream)
-        sources = [experience.train for experience in stream]
-        field = array_field(source for source in sources if not isinstance(source, Environment))
+        own = list(stream)[: len(stream) - len(added)]  # of the others there is what was noted when they were learned
+        sources = [experience.train for experience in own]
+        ranges = [(each.taught.low, each.taught.high) for each in added]
+        field = array_field((source for source in sources if not isinstance(source, Environment)), ranges)
         return graph, (field,), [array_reference(trainer, graph.tasks, field.dtype)]
     how = observed(trainer)
     names = tuple(field.name for field in how.fields)

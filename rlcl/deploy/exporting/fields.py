@@ -18,7 +18,9 @@ Array = np.ndarray[Any, Any]
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def array_field(sources: Iterable[LabelledArrays | UnlabelledArrays]) -> Field:
+def array_field(
+    sources: Iterable[LabelledArrays | UnlabelledArrays], ranges: Iterable[tuple[float, float]] = ()
+) -> Field:
     """The one input of what learned from arrays.
 
     Whole numbers are held to the range of their dtype. Others may lie outside of all that was trained on by its
@@ -26,8 +28,11 @@ def array_field(sources: Iterable[LabelledArrays | UnlabelledArrays]) -> Field:
 
     Args:
         sources: the training data of all experiences.
+        ranges: smallest and greatest value of what was trained on beside them, and is not there any more.
     """
     low, high, shape, dtype = np.inf, -np.inf, (), np.dtype(np.float32)
+    for least, most in ranges:
+        low, high = min(low, least), max(high, most)
     for source in sources:
         for x, _ in pieces(source):
             array = x.numpy()

@@ -91,6 +91,10 @@ class Monitor:
             for window in self._windows(part):
                 yield from self._compared(window)
 
+    def begin_log(self) -> None:
+        """Goes on with another log, whose requests are numbered from 1 again; windows go on being counted."""
+        self.after, self._parts = 0, []
+
     def judge(self, page: Page) -> Iterator[Line]:
         """Takes feedback in, and gives a line about it and one an alarm.
 

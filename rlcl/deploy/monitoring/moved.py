@@ -58,7 +58,7 @@ def distributions(deployment: Deployment, windows: Sequence[Line]) -> Figure | N
     if not chosen:
         return None
     (line,) = chosen
-    reference, page = reference_of(deployment, line["bundle"]), _page(deployment, *line["requests"])
+    reference, page = reference_of(deployment, line["bundle"]), _page(deployment, line)
     if reference is None or page is None:
         return None
     signature = reference.signature
@@ -87,13 +87,15 @@ def distributions(deployment: Deployment, windows: Sequence[Line]) -> Figure | N
     )
 
 
-def _page(deployment: Deployment, first: int, last: int) -> Page | None:
-    """The requests of a window; None where the log was moved away."""
+def _page(deployment: Deployment, line: Line) -> Page | None:
+    """The requests of a window; None where the log was moved away, or another has taken its place."""
+    first, last = line["requests"]
     if not deployment.log.is_file():
         return None
     with closing(Log.open(deployment.log)) as log:
         page = next(log.pages(after=first - 1, rows=last - first + 1), None)
-    return page if page is not None and int(page.numbers[0]) == first else None
+    there = page is not None and [page.numbers[0], page.times.min(), page.times.max()] == [first, *line["times"]]
+    return page if there else None
 
 
 def _histogram(before: Array, now: Array) -> tuple[Array, Array, Array]:

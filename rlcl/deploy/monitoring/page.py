@@ -32,13 +32,15 @@ def make_page(deployment: Deployment) -> str:
         BundleError: ``drift.jsonl``, the log or a bundle is damaged.
     """
     lines = read_lines(deployment)
-    windows, feedback, alarms = ([each for each in lines if each["line"] == k] for k in ("window", "feedback", "alarm"))
+    compared = [line for line in lines if line["line"] == "window"]
+    counted = _counted(lines)
+    windows, feedback, alarms = ([e for e in counted if e["line"] == k] for k in ("window", "feedback", "alarm"))
     judged = [each for each in feedback if each["answers"]]
     sections = [
         _section("alarms", "Alarms", _alarms(alarms)),
         _section("timeline", "What was measured", _timeline(windows, alarms)),
         _section("performance", "Performance from feedback", _performance(judged, alarms)),
-        _section("moved", "What moved", moved_table(windows), distributions(deployment, windows)),
+        _section("moved", "What moved", moved_table(windows), distributions(deployment, compared)),
     ]
     requests = windows[-1]["requests"][1] if windows else 0
     return rendered(
@@ -54,6 +56,20 @@ def make_page(deployment: Deployment) -> str:
         sections=[section for section in sections if section.figures],
         configs=[],
     )
+
+
+def _counted(lines: Sequence[Line]) -> list[Line]:
+    """Lines about requests, whose numbers go on where another log began again from 1."""
+    counted: list[Line] = []
+    before = most = 0
+    for line in lines:
+        if line["line"] == "log":
+            before = most
+            continue
+        first, last = (number + before for number in line["requests"])
+        most = max(most, last)
+        counted.append({**line, "requests": [first, last]})
+    return counted
 
 
 def _section(key: str, title: str, *figures: Figure | None) -> Section:

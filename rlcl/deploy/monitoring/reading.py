@@ -35,6 +35,8 @@ def _ignore(line: Line) -> None:
 class Reading:
     """Goes on where it stopped: once with :meth:`new`, or as often as one likes; the only one while it is open.
 
+    A log that takes another one's place is read from its beginning, after a line that says so.
+
     Lines are written before the state that says how many bytes of them count, so whatever moment a process is killed
     at, the next one cuts the file back and goes on as if nothing had happened; only an alarm's command may run twice.
 
@@ -52,6 +54,7 @@ class Reading:
     settings: Settings = field(factory=Settings)
     on_alarm: Callable[[Line], None] = _ignore
     _monitor: Monitor = field(init=False)
+    _log: str = field(init=False, default="")  # the id of the log that numbers are of
     _feedback: int = field(init=False, default=0)
     _bytes: int = field(init=False, default=0)
     _lock: ExitStack = field(init=False, factory=ExitStack)
@@ -107,6 +110,11 @@ class Reading:
 
     def _batches(self, log: Log) -> Iterator[list[Line]]:
         """Lines, as many at once as belong together: what the state says holds whenever some have been given."""
+        if not log.continues(self._log):
+            told, self._log, self._feedback = {"line": "log", "before": self._log, "id": log.id}, log.id, 0
+            self._monitor.begin_log()
+            yield [told]
+        self._log = log.id
         for page in log.pages(after=self._monitor.seen):
             yield list(self._monitor.observe(page))
         while True:
@@ -128,6 +136,7 @@ class Reading:
             "format": FORMAT,
             "settings": attrs.asdict(self.settings),
             "bytes": self._bytes,
+            "log": self._log,
             "feedback": self._feedback,
             **self._monitor.state_dict(),
         }
@@ -141,6 +150,7 @@ class Reading:
                 raise ValueError(f"format {state['format']}")
             begun = Settings(**state["settings"])
             self._bytes, self._feedback = int(state["bytes"]), int(state["feedback"])
+            self._log = str(state.get("log", ""))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{self.state} is damaged ({error}); {remedy}") from error
         if begun != self.settings:
@@ -175,7 +185,7 @@ def read_lines(deployment: Deployment) -> list[Line]:
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
             line = json.loads(text)
-            if not isinstance(line, dict) or line.get("line") not in ("window", "feedback", "alarm"):
+            if not isinstance(line, dict) or line.get("line") not in ("window", "feedback", "alarm", "log"):
                 raise ValueError("no line of a monitor")
         except ValueError as error:
             raise BundleError(f"{path}:{number}: {error}; move it and monitor.json away to begin anew") from error

@@ -13,6 +13,7 @@ from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
 from rlcl.launch.restored import Restored
+from rlcl.learners.gdumb import GDumb
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.growth import grown
 from rlcl.registry import name_of
@@ -66,6 +67,8 @@ def learned(
     if isinstance(learner, GradientLearner):
         names = [name for name, p in learner.module.named_parameters() if p.requires_grad]
         state = grown(state, fresh, names, _classes(state, fresh, trainer), stream.spec.classes)
+    elif isinstance(learner, GDumb):
+        state = learner.grown(state)
     state = _as_configured(state, fresh)
     try:
         learner.load_state_dict(state)

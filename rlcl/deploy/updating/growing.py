@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 from safetensors.torch import load_file, save_file
 
 from rlcl.data.sources import arrays
-from rlcl.deploy.updating.incoming import Incoming
+from rlcl.deploy.updating.incoming import Incoming, Taught
 from rlcl.errors import BundleError
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Experience
+from rlcl.experiment import Experiment
+from rlcl.seeding import Seeds
+from rlcl.streams.stream import Stream, split_off
+from rlcl.types import Experience
 
 __all__ = ["ADDED", "added_to", "grown_stream", "save_added"]
 
@@ -24,7 +25,7 @@ ADDED = "added"  # the folder within a bundle's update part
 def save_added(part: Path, added: Sequence[Incoming]) -> None:
     """Keeps the held-out rows of what updates have learned, so that the next one is judged on them as well.
 
-    What was learned from is not kept: of it there is what the methods remember.
+    What was learned from is not kept: of it there is what the methods remember, its classes and its range.
 
     Args:
         part: the update part of a bundle.
@@ -35,7 +36,13 @@ def save_added(part: Path, added: Sequence[Incoming]) -> None:
         folder.mkdir(exist_ok=True)
         tensors = {name: tensor for name, tensor in zip("xy", incoming.test, strict=True) if tensor is not None}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / f"{number:04d}.safetensors")
-        about = {"name": incoming.name, "classes": list(incoming.classes), "last": incoming.last}
+        about = {
+            "name": incoming.name,
+            "classes": list(incoming.classes),
+            "log": incoming.log,
+            "last": incoming.last,
+            "taught": attrs.asdict(incoming.taught),
+        }
         (folder / f"{number:04d}.json").write_text(json.dumps(about) + "\n")
 
 
@@ -49,49 +56,60 @@ def added_to(part: Path) -> list[Incoming]:
     for file in sorted((part / ADDED).glob("*.json")):
         try:
             about, tensors = json.loads(file.read_text()), load_file(file.with_suffix(".safetensors"))
-            rows, names = (tensors["x"], tensors.get("y")), tuple(map(str, about["classes"]))
-            found.append(
-                Incoming(name=str(about["name"]), train=rows, test=rows, classes=names, last=int(about["last"]))
+            rows = (tensors["x"], tensors.get("y"))
+            incoming = Incoming(
+                name=str(about["name"]),
+                train=rows,
+                test=rows,
+                classes=tuple(map(str, about["classes"])),
+                last=int(about["last"]),
+                log=str(about.get("log", "")),  # a bundle of an earlier version names neither, and its rows stand in
+                former=_taught(about["taught"]) if "taught" in about else Taught.of(*rows),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{file} cannot be read: {error}; restore the bundle") from error
+        found.append(incoming)
     return found
 
 
-def grown_stream(stream: Stream, added: Sequence[Incoming], budget: Budget) -> Stream:
+def _taught(about: dict[str, object]) -> Taught:
+    classes, low, high = about["classes"], about["low"], about["high"]
+    if not isinstance(classes, list) or not isinstance(low, float) or not isinstance(high, float):
+        raise TypeError(f"taught {about}")
+    return Taught(classes=tuple(map(int, classes)), low=low, high=high)
+
+
+def grown_stream(stream: Stream, added: Sequence[Incoming], experiment: Experiment, seed: int) -> Stream:
     """A stream with one more experience for each of ``added``, whose boundaries are announced.
 
     Args:
         stream: of the run.
-        added: the last one is what is to be learned now.
-        budget: of its learning.
+        added: the last one is what is to be learned now, and holds out validation data as the run does.
+        experiment: the budget of its learning, and how much is held out.
+        seed: of the run.
     """
-    columns = list(stream.evaluated)
+    columns, trained = list(stream.evaluated), list(stream.experiences)
     for incoming in added:
-        columns.append(_experience(len(columns), incoming, budget))
-    new = columns[len(stream.evaluated) :]
-    trained = list(stream.experiences) + [
-        attrs.evolve(e, index=len(stream.experiences) + place) for place, e in enumerate(new)
-    ]
+        train, test = (arrays(x, y) for x, y in (incoming.train, incoming.test))
+        place = len(columns)
+        column = Experience(place, incoming.name, train, test, experiment.budget, task_id=place)
+        columns.append(column)
+        learned = attrs.evolve(column, index=len(trained))
+        trained.append(_with_validation(learned, incoming, experiment.validation, Seeds(seed).child("stream")))
     spec = stream.spec
     if added and added[-1].classes:
-        tasks = tuple(tuple(sorted(_classes(incoming))) for incoming in added)
         spec = attrs.evolve(
             spec,
             classes=len(added[-1].classes),
             class_names=added[-1].classes,
-            task_classes=(*spec.task_classes, *tasks) if spec.task_classes else (),
+            task_classes=(*spec.task_classes, *(i.taught.classes for i in added)) if spec.task_classes else (),
         )
     announced = attrs.evolve(stream.visibility, boundaries="announced")
     return Stream(tuple(trained), spec, announced, tuple(columns) if columns != trained else ())
 
 
-def _experience(index: int, incoming: Incoming, budget: Budget) -> Experience:
-    train, test = (arrays(x, y) for x, y in (incoming.train, incoming.test))
-    source: Any = train
-    return Experience(index=index, name=incoming.name, train=source, test=test, budget=budget, task_id=index)
-
-
-def _classes(incoming: Incoming) -> set[int]:
-    labels = incoming.train[1]
-    return set() if labels is None else set(labels.tolist())
+def _with_validation(experience: Experience, incoming: Incoming, fraction: float, seeds: Seeds) -> Experience:
+    """With a share of its rows held out, as the run's own experiences have; it is for learning, and never judged on."""
+    if fraction and incoming.former is not None:
+        return attrs.evolve(experience, validation=experience.train)  # nothing is learned from it any more
+    return split_off(experience, fraction, seeds) if fraction else experience

@@ -1,10 +1,8 @@
-"""What a deployed model is to learn next: feedback from its log, a file, or another environment."""
+"""What a deployed model is to learn next: new arrays, a part of which is judged on and not learned from."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +13,33 @@ from torch import Tensor
 from rlcl.data.files import held_out, natural
 from rlcl.deploy.log import Log
 from rlcl.deploy.signature import Signature
-from rlcl.errors import BundleError, DataError, Problem
+from rlcl.errors import BundleError, DataError
 
-__all__ = ["Incoming", "from_file", "from_log", "without"]
+__all__ = ["AT_LEAST", "LABELLED", "Incoming", "Taught", "from_log", "split", "without"]
 
 Array = np.ndarray[Any, Any]
 AT_LEAST = 4  # rows, so that there are some to learn from and some to judge by
+LABELLED = ("classifier", "regressor")  # the kinds of model that learn from labels
+
+
+@frozen(kw_only=True)
+class Taught:
+    """What has to be known of rows that were learned, when they are not there any more.
+
+    Args:
+        classes: numbers of their classes, in order.
+        low, high: the smallest and the greatest value of their inputs.
+    """
+
+    classes: tuple[int, ...]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, inputs: Tensor, labels: Tensor | None) -> Taught:
+        """Of rows (N, *shape), and their class numbers (N,) or other labels, or none."""
+        classes = () if labels is None or labels.is_floating_point() else tuple(torch.unique(labels).tolist())
+        return cls(classes=classes, low=float(inputs.min()), high=float(inputs.max()))
 
 
 @frozen(kw_only=True, eq=False)
@@ -33,6 +52,8 @@ class Incoming:
         test: (M, *shape) and (M, ...), held out of what is learned.
         classes: the names of all classes, those that the model knows first.
         last: the number in the log of the last feedback used (of an autoencoder, answer), 0 where it came from a file.
+        log: the id of that log, empty where it has none.
+        former: of what an earlier update has learned: ``train`` only stands for it.
     """
 
     name: str
@@ -40,21 +61,29 @@ class Incoming:
     test: tuple[Tensor, Tensor | None]
     classes: tuple[str, ...] = ()
     last: int = 0
+    log: str = ""
+    former: Taught | None = None
+
+    @property
+    def taught(self) -> Taught:
+        """Of the rows that are, or were, learned from."""
+        return Taught.of(*self.train) if self.former is None else self.former
 
 
-def from_log(log: Log, signature: Signature, after: int, fraction: float) -> Incoming:
+def from_log(log: Log, signature: Signature, added: Sequence[Incoming], fraction: float) -> Incoming:
     """Everything that feedback has come for since, however late; of autoencoders all that was asked since.
 
     Args:
         log: of the deployment.
         signature: of the model that answers now.
-        after: the last feedback (of an autoencoder, answer) that an earlier update has used.
+        added: what earlier updates have learned, from this log or from others.
         fraction: of the rows, held out evenly from each class.
 
     Raises:
         BundleError: there is too little.
     """
-    wants_labels = signature.kind in ("classifier", "regressor")
+    after = max((each.last for each in added if each.last and log.continues(each.log)), default=0)
+    wants_labels = signature.kind in LABELLED
     inputs, labels, last = [], [], log.last_feedback if wants_labels else after
     pages = log.pages(fed_after=after) if wants_labels else log.pages(after)
     for page in pages:
@@ -67,62 +96,40 @@ def from_log(log: Log, signature: Signature, after: int, fraction: float) -> Inc
     if rows < AT_LEAST:
         what = "answers with new feedback" if wants_labels else "new answers"
         raise BundleError(f"the log holds {rows} {what}, and an update needs at least {AT_LEAST}; send more first")
-    name = f"log {after + 1}-{last}"
-    return _split(name, np.concatenate(inputs), labels if wants_labels else None, signature, fraction, last)
+    y: Any = None
+    if signature.kind == "classifier":
+        y = [_name(label) for label in labels]
+    elif wants_labels:
+        y = _numbers(labels, signature)
+    made = split(f"log {after + 1}-{last}", np.concatenate(inputs), y, signature, fraction)
+    return evolve(made, last=last, log=log.id)
 
 
-def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
-    """Arrays ``x`` (N, *shape) and ``y`` (N,) or (N, K) of an npz file; y may hold names of classes.
+def split(name: str, x: Array, labels: Any, signature: Signature, fraction: float) -> Incoming:
+    """Each input once, with its latest label: what is asked often would be learned from and judged on at once.
 
     Args:
-        path: of the file.
+        name: for people.
+        x: (N, *shape), as the signature has it.
+        labels: N names of classes, (N, K) float32 numbers, or None.
         signature: of the model that answers now.
         fraction: of the rows, held out evenly from each class.
 
     Raises:
-        DataError: the file cannot be read, or its arrays do not fit.
+        BundleError: too few of the inputs differ.
     """
-    try:
-        with zipfile.ZipFile(path) as _, np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"--from {path} is no npz file of plain arrays: {error}") from error
-    wants_labels = signature.kind in ("classifier", "regressor")
-    missing = {"x", *(["y"] if wants_labels else [])} - set(arrays)
-    if missing:
-        raise DataError(f"--from {path}: expected the arrays {'x and y' if wants_labels else 'x'}, no {min(missing)}")
-    x, y = arrays["x"], arrays.get("y")
-    if y is not None and signature.kind == "classifier" and y.dtype.kind == "f" and (y != np.floor(y)).any():
-        row = int(np.argmax(y != np.floor(y)))  # NaN as well
-        raise DataError(f"--from {path}: y[{row}]: expected a class by name or whole number, got {y[row]}")
-    if y is not None and len(y) != len(x):
-        raise DataError(f"--from {path}: {len(x)} rows of x and {len(y)} of y")
-    try:
-        checked = signature.inputs[0].rows(x)
-    except Problem as error:
-        raise DataError(f"--from {path}: {error}") from error
-    if len(x) < AT_LEAST:
-        raise DataError(f"--from {path}: {len(x)} rows, and an update needs at least {AT_LEAST}")
-    return _split(path.stem, checked, y.tolist() if wants_labels and y is not None else None, signature, fraction, 0)
-
-
-def _split(
-    name: str, x: Array, labels: Sequence[Any] | None, signature: Signature, fraction: float, last: int
-) -> Incoming:
-    """Each input once, with its latest label: what is asked often would be learned from and judged on at once."""
     x, kept = _once(x)
-    labels = None if labels is None else [labels[row] for row in kept]
     if len(x) < AT_LEAST:
         raise BundleError(f"{name}: {len(x)} different inputs, and an update needs at least {AT_LEAST}; send more")
     classes, y, strata = signature.classes, None, np.zeros(len(x))
     if labels is not None and signature.kind == "classifier":
-        names = [_name(label) for label in labels]
+        names = [labels[row] for row in kept]
         classes = (*classes, *sorted(set(names) - set(classes), key=natural))
         number = {label: index for index, label in enumerate(classes)}
         strata = np.array([number[label] for label in names])
         y = torch.from_numpy(strata)
     elif labels is not None:
-        y = _numbers(labels, signature)
+        y = torch.from_numpy(labels[kept])
     test = held_out(strata, fraction)
     if test.all() or not test.any():
         test = held_out(np.zeros(len(x)), fraction)
@@ -132,7 +139,6 @@ def _split(
         train=(inputs[~rows], None if y is None else y[~rows]),
         test=(inputs[rows], None if y is None else y[rows]),
         classes=classes,
-        last=last,
     )
 
 
@@ -161,7 +167,8 @@ def _name(label: Any) -> str:
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
-def _numbers(labels: Sequence[Any], signature: Signature) -> Tensor:
+def _numbers(labels: Sequence[Any], signature: Signature) -> Array:
+    """(N, K) float32 of as many numbers, or lists of them."""
     width = signature.outputs[0].shape
     try:
         values = np.array(labels, np.float32).reshape(len(labels), *width)
@@ -169,7 +176,6 @@ def _numbers(labels: Sequence[Any], signature: Signature) -> Tensor:
         wanted = f"{width[0]} numbers" if width and width[0] > 1 else "a number"
         raise DataError(f"feedback: expected {wanted} for each answer") from None
     if not np.isfinite(values).all():
-        raise DataError(
-            f"feedback: number {int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(1)))} is not finite"
-        )
-    return torch.from_numpy(values)
+        place = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(1)))
+        raise DataError(f"feedback: number {place} is not finite")
+    return values

@@ -22,13 +22,15 @@ from rlcl.deploy.log import Log
 from rlcl.deploy.model import Model, Policy
 from rlcl.deploy.signature import Signature
 from rlcl.deploy.updating.candidate import Candidate, learned
+from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin
+from rlcl.deploy.updating.file import from_file
 from rlcl.deploy.updating.gate import Condition, Verdict, judged, overall, paired
 from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
 from rlcl.deploy.updating.held_out import latency, scores
-from rlcl.deploy.updating.incoming import Incoming, from_file, from_log, without
+from rlcl.deploy.updating.incoming import Incoming, from_log, without
 from rlcl.errors import BundleError
 from rlcl.evaluation.measures import source_of
-from rlcl.experiment import Experiment, experiment_from, load_experiment
+from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.streams.stream import Stream
 from rlcl.training import checkpoint
@@ -36,6 +38,7 @@ from rlcl.types import Experience
 
 __all__ = ["Gate", "Judgement", "update"]
 
+PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False}
 Descriptions = Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]]
 
 
@@ -111,26 +114,29 @@ def update(
     console = Console() if console is None else console
     current = deployment.current()
     part = current.update
-    state, added = checkpoint.load(part), added_to(part)
-    experiment = load_experiment(current.path / "experiment.yaml", changes)
-    seed = int(current.manifest["run"]["seed"])
-    base = make_stream(experiment, seed)
-    _check_held_out(current, base, experiment)
+    experiment = changed_experiment(current, changes)
+    check_origin(origin, current.signature, gate.gain)
+    seed, added = int(current.manifest["run"]["seed"]), added_to(part)
     if isinstance(origin, Mapping):
-        experiment = _with_task(experiment, origin)
-        stream = make_stream(experiment, seed)
+        wider = _with_task(experiment, origin)
+        check_held_out(current, make_stream(experiment, seed), experiment, changes)
+        experiment, stream = wider, make_stream(wider, seed)
     else:
         incoming = _incoming(origin, deployment, current, added, gate)
-        added.append(_unjudged(incoming, grown_stream(base, added, experiment.budget), experiment, console))
-        stream = grown_stream(base, added, experiment.budget)
-    name = _next_name(deployment)
+        base = make_stream(experiment, seed)
+        check_held_out(current, base, experiment, changes)
+        added.append(_unjudged(incoming, grown_stream(base, added, experiment, seed), experiment, console))
+        stream = grown_stream(base, added, experiment, seed)
+    name, state = _next_name(deployment), checkpoint.load(part)
+    console.print(_told(stream.evaluated[-1], current.signature, stream), **PLAIN)
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
     begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
     deployment.audit("update", begun)
     candidate = learned(experiment, seed, stream, state, len(added) if added else 0, console)
     path = deployment.place(name)
+    console.print(f"exporting candidate {name}", **PLAIN)
     write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
-    judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate)
+    judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate, console)
     verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
     deployment.verdict(name).write_text(json.dumps(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
@@ -138,24 +144,11 @@ def update(
 
 
 def _incoming(origin: str, deployment: Deployment, current: Bundle, added: Sequence[Incoming], gate: Gate) -> Incoming:
-    if current.signature.kind == "policy":
-        raise BundleError(
-            "--from: a policy learns from an environment, not from a log or a file; name one more task of its stream, "
-            "for example --from '{attributes: {gravity: 20}}'"
-        )
-    if current.signature.tasks and current.signature.kind != "classifier":
-        raise BundleError(
-            f"this {current.signature.kind} tells tasks apart, and what it makes of one that it does not know "
-            "cannot be compared; export a run without task ids to update it"
-        )
-    if current.signature.tasks and origin == "log":
-        raise BundleError("--from log: the log is of known tasks, and an update is a new one; name an npz file")
     if origin != "log":
         return from_file(Path(origin), current.signature, gate.held_out)
     log = Log.open(deployment.log)
     try:
-        used = max((incoming.last for incoming in added), default=0)
-        return from_log(log, current.signature, used, gate.held_out)
+        return from_log(log, current.signature, added, gate.held_out)
     finally:
         log.close()
 
@@ -200,19 +193,6 @@ def _next_name(deployment: Deployment) -> str:
     return f"{max(taken, default=0) + 1:04d}"
 
 
-def _check_held_out(current: Bundle, stream: Stream, experiment: Experiment) -> None:
-    """Raises BundleError where what forgetting is judged on is not what it was at export."""
-    known = {entry["index"]: entry for entry in current.manifest["held_out"]}
-    for entry in digests(stream, experiment.evaluation):
-        before = known.get(entry["index"], {})
-        changed = [key for key in ("inputs", "labels", "environment") if before.get(key) != entry.get(key)]
-        if changed:
-            raise BundleError(
-                f"the held-out data of experience {entry['index']} ({entry['name']}) are not those of the bundle "
-                "(their SHA-256 differ), so that forgetting cannot be judged; restore the data that the run had"
-            )
-
-
 def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: Mapping[str, Any]) -> Descriptions:
     """The manifest and the model card of a candidate: its parent's, and what was learned since."""
     learned_on = candidate.experience.name
@@ -239,12 +219,28 @@ def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: 
     return described
 
 
-def _judged(name: str, current: Bundle, made: Bundle, stream: Stream, experiment: Experiment, gate: Gate) -> Judgement:
+def _told(experience: Experience, known: Signature, stream: Stream) -> str:
+    """What is about to be learned: ``learning new: 376 inputs, 161 held out; new classes 7, 8, 9``."""
+    train, test = experience.train, experience.test
+    if isinstance(train, Environment) or test is None or isinstance(test, Environment):
+        return f"learning {experience.name}"
+    names = stream.spec.class_names[len(known.classes) :] if known.classes else ()
+    new = f"; new class{'es' if len(names) > 1 else ''} {', '.join(names)}" if names else ""
+    return f"learning {experience.name}: {len(train):,} inputs, {len(test):,} held out{new}"
+
+
+def _judged(
+    name: str, current: Bundle, made: Bundle, stream: Stream, experiment: Experiment, gate: Gate, console: Console
+) -> Judgement:
     kind = Policy if made.signature.kind == "policy" else Model
     before, after = kind(current), kind(made)
     *former, new = stream.evaluated
-    conditions = [_compared(f"gain on {new.name}", before, after, new, experiment, gate.gain)]
-    conditions += [_compared(f"forgetting on {e.name}", before, after, e, experiment, -gate.forgetting) for e in former]
+    asked = [(f"gain on {new.name}", new, gate.gain)]
+    asked += [(f"forgetting on {experience.name}", experience, -gate.forgetting) for experience in former]
+    conditions = []
+    for place, (what, experience, least) in enumerate(asked, 1):
+        console.print(f"judging {what} ({place} of {len(asked)})", **PLAIN)
+        conditions.append(_compared(what, before, after, experience, experiment, least))
     conditions.append(_latency(before, after, new, experiment, gate.slower))
     changes = tuple(current.signature.changes(made.signature))
     return Judgement(name=name, path=made.path, conditions=tuple(conditions), changes=changes)

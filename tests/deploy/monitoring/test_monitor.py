@@ -134,6 +134,48 @@ def test_what_a_killed_monitor_wrote_beyond_its_state_is_cut_off(bundle: Bundle,
     assert [1, 2] == [each["window"] for each in read_lines(deployment)]
 
 
+def test_a_log_that_took_anothers_place_is_read_from_its_beginning(
+    bundle: Bundle, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = traffic(250)
+    ask(deployment, bundle, x)
+    tell(deployment, right(x)[:100])
+    look(deployment)
+    deployment.log.rename(deployment.folder / "old.sqlite")
+    ask(deployment, bundle, x[:150])
+    tell(deployment, right(x)[:100])
+    assert 0 == run(str(bundle.path), *WINDOW)
+    assert "another log than last time" in capsys.readouterr().out
+    lines = read_lines(deployment)
+    windows, feedback = ([each["requests"] for each in kinds(lines, kind)] for kind in ("window", "feedback"))
+    assert [[1, 100], [101, 200], [1, 100]] == windows
+    assert [1, 2, 3] == [each["window"] for each in kinds(lines, "window")]
+    assert [[1, 100], [1, 100]] == feedback
+    assert ["window", "window", "feedback", "log", "window", "feedback"] == [each["line"] for each in lines]
+    assert [] == look(deployment)
+    assert "300 requests in 3 windows" in make_page(deployment)
+
+
+def test_a_log_without_an_id_goes_on_when_it_is_given_one(bundle: Bundle, deployment: Deployment) -> None:
+    ask(deployment, bundle, traffic(150))
+    with sqlite3.connect(deployment.log) as connection:
+        connection.execute("drop table meta")
+    connection.close()
+    assert [[1, 100]] == [each["requests"] for each in look(deployment)]
+    ask(deployment, bundle, traffic(60), first=151)
+    assert [[101, 200]] == [each["requests"] for each in look(deployment)]
+
+
+def test_a_window_of_a_log_that_is_gone_is_not_drawn_from_another(bundle: Bundle, deployment: Deployment) -> None:
+    x = traffic(100, 0)
+    ask(deployment, bundle, x)
+    look(deployment)
+    assert ">Old and new distributions</h3>" in make_page(deployment)
+    deployment.log.unlink()
+    ask(deployment, bundle, x, first=2)
+    assert ">Old and new distributions</h3>" not in make_page(deployment)
+
+
 def test_late_feedback_is_taken_when_it_comes_in_the_order_of_its_requests(
     bundle: Bundle, deployment: Deployment
 ) -> None:

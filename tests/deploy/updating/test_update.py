@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,8 @@ from rlcl.deploy.bundle import Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed
 from rlcl.deploy.signature import Field, Signature
-from rlcl.deploy.updating import incoming
+from rlcl.deploy.updating import growing, incoming
+from rlcl.errors import BundleError
 
 EXPERIMENT = """
 name: digits
@@ -163,12 +165,32 @@ def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--from", "nowhere.npz"], "--from nowhere.npz is no npz file"),
+        (["--from", "nowhere.npz"], "--from nowhere.npz: no such file; expected log, or an npz file with x and y"),
         (["--from", "{attributes: {gravity: 20}}"], "this model learned from arrays"),
         (["--from", "{attributes: ["], "no YAML"),
         ([], "nothing was logged yet"),
         (["--from", "NEW", "learner.network.hidden=[8]"], "does not grow by its outputs alone"),
-        (["--from", "NEW", "learner.optimizer.lrr=1"], "did you mean lr"),
+        (
+            ["--from", "NEW", "learner.optimizer.lrr=1"],
+            "command line: learner.optimizer.lrr: unknown key; did you mean lr",
+        ),
+        (
+            ["--from", "NEW", "learner.optimzer.lr=1"],
+            "command line: learner.optimzer: unknown key; did you mean optimizer",
+        ),
+        (
+            ["--from", "NEW", "learner.type=vae"],
+            "command line: learner.type: an update goes on with the bundle's learner",
+        ),
+        (["--from", "NEW", "encoder=scale"], "command line: encoder: what the bundle's network has learned to read"),
+        (
+            ["--from", "NEW", "--gain", "1"],
+            "--gain 1: what is judged are shares of right answers; expected a number below",
+        ),
+        (
+            ["--from", "NEW", "stream.data.test_fraction=0.5"],
+            "or leave out what changes them (stream.data.test_fraction=0.5)",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_message(
@@ -197,7 +219,7 @@ def test_an_input_that_is_asked_often_counts_once_with_its_latest_label() -> Non
     fields = (Field(name="input", shape=(2,), dtype="float32"),)
     outputs = (Field(name="class", shape=(), dtype="int64"),)
     signature = Signature(kind="classifier", inputs=fields, outputs=outputs, classes=("a", "b"))
-    made = incoming._split("log", x, ["a", "a", "b", "a", "c", "b"], signature, 0.5, 6)
+    made = incoming.split("log", x, ["a", "a", "b", "a", "c", "b"], signature, 0.5)
     rows = torch.cat([made.train[0], made.test[0]]).tolist()
     assert sorted(rows) == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
     told = {
@@ -231,11 +253,20 @@ def test_labels_that_come_late_are_learned_by_the_next_update(bundle: Path, tmp_
         for row in range(20)
     ]
     log.write(made, [Feedback(id=str(row), time=0.0, value="1") for row in range(10, 20)])
-    first = incoming.from_log(log, fields, 0, 0.3)
+    first = incoming.from_log(log, fields, [], 0.3)
     log.write([], [Feedback(id=str(row), time=1.0, value="2") for row in range(10)])
-    second = incoming.from_log(log, fields, first.last, 0.3)
+    second = incoming.from_log(log, fields, [first], 0.3)
     rows = [sorted(torch.cat([made.train[0], made.test[0]]).tolist()) for made in (first, second)]
     assert [sorted(x[10:].tolist()), sorted(x[:10].tolist())] == rows
+    # Numbers of another log, which was there before, say nothing of this one; where it is not known which, they do.
+    (tmp_path / "added").mkdir()
+    growing.save_added(tmp_path, [first, attrs.evolve(second, log="another", last=1000)])
+    kept = growing.added_to(tmp_path)
+    assert [(log.id, 10), ("another", 1000)] == [(each.log, each.last) for each in kept]
+    assert "log 11-20" == incoming.from_log(log, fields, kept, 0.3).name
+    with pytest.raises(BundleError, match="the log holds 0 answers with new feedback"):
+        incoming.from_log(log, fields, [attrs.evolve(first, log="", last=20)], 0.3)
+    log.close()
 
 
 def test_a_change_of_the_learning_rate_takes_effect(

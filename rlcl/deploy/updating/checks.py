@@ -1,0 +1,101 @@
+"""What makes an update impossible, told before any data are loaded, and whether the data are those of the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlcl.config import unstructure
+from rlcl.deploy.bundle import Bundle
+from rlcl.deploy.exporting.held_out import digests
+from rlcl.deploy.signature import Signature
+from rlcl.errors import BundleError
+from rlcl.experiment import Experiment, load_experiment
+from rlcl.streams.stream import Stream
+
+__all__ = ["changed_experiment", "check_held_out", "check_origin"]
+
+
+def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
+    """The experiment of a bundle with the changes of an update.
+
+    Args:
+        bundle: with its ``experiment.yaml``.
+        changes: ``key.path=value``.
+
+    Raises:
+        ConfigError: the experiment does not take a change.
+        BundleError: no state of the bundle's could go on with it.
+    """
+    path = bundle.path / "experiment.yaml"
+    changed = load_experiment(path, changes)
+    if changes:
+        kept = load_experiment(path)
+        remedy = "leave the change out, or run a new experiment with it"
+        if changed.learner.type != kept.learner.type:
+            raise BundleError(
+                f"command line: learner.type: an update goes on with the bundle's learner, which is "
+                f"{kept.learner.type}, and cannot with {changed.learner.type}; {remedy}"
+            )
+        if unstructure(changed)["encoder"] != unstructure(kept)["encoder"]:
+            raise BundleError(
+                "command line: encoder: what the bundle's network has learned to read is what its own encoder gives; "
+                f"{remedy}"
+            )
+    return changed
+
+
+def check_origin(origin: str | Mapping[str, Any], signature: Signature, gain: float) -> None:
+    """Whether a model of this signature can learn from that, and could pass.
+
+    Args:
+        origin: ``log``, a file, or a task.
+        signature: of the model that answers now.
+        gain: that is asked for.
+
+    Raises:
+        BundleError: it cannot, and what could be named instead.
+    """
+    kind = signature.kind
+    if isinstance(origin, Mapping):
+        if kind != "policy":
+            raise BundleError("--from: this model learned from arrays; name log, or an npz file with x and y")
+        return
+    if kind == "policy":
+        raise BundleError(
+            "--from: a policy learns from an environment, not from a log or a file; name one more task of its stream, "
+            "for example --from '{attributes: {gravity: 20}}'"
+        )
+    if signature.tasks and kind != "classifier":
+        raise BundleError(
+            f"this {kind} tells tasks apart, and what it makes of one that it does not know "
+            "cannot be compared; export a run without task ids to update it"
+        )
+    if signature.tasks and origin == "log":
+        raise BundleError("--from log: the log is of known tasks, and an update is a new one; name an npz file")
+    if kind == "classifier" and gain >= 1:
+        raise BundleError(f"--gain {gain:g}: what is judged are shares of right answers; expected a number below 1")
+
+
+def check_held_out(bundle: Bundle, stream: Stream, experiment: Experiment, changes: Sequence[str]) -> None:
+    """Whether what forgetting is judged on is what it was at export.
+
+    Args:
+        bundle: whose manifest has the SHA-256 of each held-out set.
+        stream: of the experiment.
+        experiment: says which split is judged on.
+        changes: of the experiment, for the message.
+
+    Raises:
+        BundleError: it is not.
+    """
+    known = {entry["index"]: entry for entry in bundle.manifest["held_out"]}
+    for entry in digests(stream, experiment.evaluation):
+        before = known.get(entry["index"], {})
+        changed = [key for key in ("inputs", "labels", "environment") if before.get(key) != entry.get(key)]
+        if changed:
+            else_ = f", or leave out what changes them ({' '.join(changes)})" if changes else ""
+            raise BundleError(
+                f"the held-out data of experience {entry['index']} ({entry['name']}) are not those of the bundle "
+                f"(their SHA-256 differ), so that forgetting cannot be judged; restore the data that the run had{else_}"
+            )
