@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["Column"]
+__all__ = ["MISSING", "Column"]
+
+MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that stand for a missing value, unless told otherwise
 
 
 @frozen

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.config import option
-from rlcl.data.columns import Column
+from rlcl.data.columns import MISSING, Column
 from rlcl.data.expect import Expectation, expectation
 from rlcl.data.files import classes, held_out, natural, read_csv
 from rlcl.data.parquet import read_parquet
@@ -19,8 +19,6 @@ from rlcl.data.sources import Data
 from rlcl.errors import DataError, did_you_mean
 
 __all__ = ["Table"]
-
-MISSING = ("", "NA", "NaN", "nan", "null", "?")
 
 Array = np.ndarray[Any, Any]
 
