@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["Column"]
+__all__ = ["MISSING", "Column", "Unknown"]
+
+MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that stand for a missing value, unless told otherwise
 
 
 @frozen
@@ -22,3 +24,20 @@ class Column:
     @property
     def categorical(self) -> bool:
         return bool(self.categories)
+
+
+@frozen
+class Unknown:
+    """A text of a test row that no training row has, and that is missing therefore.
+
+    Args:
+        column: its name.
+        text: that was found.
+        row: from 0, of the test rows.
+        place: file and line, for messages.
+    """
+
+    column: str
+    text: str
+    row: int
+    place: str

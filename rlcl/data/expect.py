@@ -85,7 +85,7 @@ def check_expected(data: Data, expected: Expectation) -> None:
     """
     faults = [*_forms(data, expected), *_columns_known(data, expected)]
     if not faults:
-        faults = [*_values(data, expected), *_overlap(data, expected)]
+        faults = [*_values(data, expected), *_unknown(data, expected), *_overlap(data, expected)]
     if faults:
         raise DataError("\n".join(f"data {data.name!r}: expect.{fault}" for fault in faults))
 
@@ -132,6 +132,19 @@ def _columns_known(data: Data, expected: Expectation) -> Iterator[str]:
         elif each.categories is not None and (strange := set(known[name].categories) - set(each.categories)):
             allowed = ", ".join(each.categories)
             yield f"columns.{name}.categories: {_some(sorted(strange))} not expected; allowed: {allowed}"
+
+
+def _unknown(data: Data, expected: Expectation) -> Iterator[str]:
+    """Texts of test rows; of each column the first is told, and not a thousand like it."""
+    told = set()
+    for found in data.unknown:
+        each = expected.columns.get(found.column)
+        if each is None or each.categories is None or found.column in told or found.text in each.categories:
+            continue
+        told.add(found.column)
+        setting, allowed = f"columns.{found.column}.categories", ", ".join(each.categories)
+        where = f"{found.place}: test set, row {found.row}, column {found.column}"
+        yield f"{setting}: {where}: expected one of {allowed}, got {found.text!r}"
 
 
 @frozen

@@ -15,7 +15,7 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from rlcl.data.columns import Column
+from rlcl.data.columns import Column, Unknown
 from rlcl.data.environments import Environment
 from rlcl.data.expect import check_expected
 from rlcl.data.storage import Rows
@@ -189,6 +189,7 @@ class Data:
         columns: of inputs (N, F) that are rows of a table, F of them.
         lines: of its file, that each training and each test row stands in, for messages.
         missing: whether NaN in inputs stands for a value that is not known; else it is refused.
+        unknown: texts of test rows that are missing for no training row has them, for ``expect``.
 
     Raises:
         DataError: shapes that do not agree, a value that is not finite, labels that are not whole
@@ -205,6 +206,7 @@ class Data:
     columns: tuple[Column, ...] = ()
     lines: tuple[Sequence[int], Sequence[int]] | None = None
     missing: bool = False
+    unknown: tuple[Unknown, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         for half in ("train_labels", "test_labels"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.config import option
-from rlcl.data.columns import Column
+from rlcl.data.columns import MISSING, Column, Unknown
 from rlcl.data.expect import Expectation, expectation
 from rlcl.data.files import classes, held_out, natural, read_csv
 from rlcl.data.parquet import read_parquet
@@ -19,8 +19,6 @@ from rlcl.data.sources import Data
 from rlcl.errors import DataError, did_you_mean
 
 __all__ = ["Table"]
-
-MISSING = ("", "NA", "NaN", "nan", "null", "?")
 
 Array = np.ndarray[Any, Any]
 
@@ -77,6 +75,7 @@ class Table:
             columns=columns,
             lines=(train.lines, test.lines),
             missing=bool(np.isnan(x).any() or np.isnan(x_test).any()),
+            unknown=tuple(_unknown(test, columns)),
         )
 
     def _read(self, path: str, like: _Rows | None = None) -> _Rows:
@@ -203,3 +202,11 @@ def _encoded(train: _Rows, test: _Rows, names: Sequence[str]) -> tuple[Array, Ar
             values = rows.columns[name]
             half[:, place] = values if train.kinds[name] else [known.get(text, np.nan) for text in values]
     return halves[0], halves[1], tuple(columns)
+
+
+def _unknown(test: _Rows, columns: Sequence[Column]) -> Iterator[Unknown]:
+    for column in columns:
+        known = {None, *column.categories} if column.categorical else None
+        for row, text in enumerate(test.columns[column.name] if known else ()):
+            if known and text not in known:
+                yield Unknown(column.name, text, row, f"{test.place}:{test.lines[row]}")

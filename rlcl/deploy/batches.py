@@ -16,6 +16,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.deploy.model import Model
+from rlcl.deploy.rows import read_rows
 from rlcl.deploy.signature import Field, Misplaced, Signature
 from rlcl.errors import BundleError, DataError, Problem
 
@@ -60,8 +61,8 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
     """Raw inputs; arrays of a ``.npy`` file stay on disk until they are needed.
 
     Args:
-        file: ``.npy`` with the one input; ``.npz`` with an array an input, by name; or ``.csv``, one row an input, its
-            numbers in the order of the array, with or without a line of names.
+        file: ``.npy`` with the one input; ``.npz`` with an array an input, by name; or ``.csv``, one row an input,
+            see :func:`rlcl.deploy.rows.read_rows`.
         signature: what is expected.
 
     Raises:
@@ -78,7 +79,7 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
             saver = "numpy.save" if file.suffix == ".npy" else "numpy.savez"
             raise DataError(f"{file} is no {file.suffix} file of NumPy's; write it with {saver}")
         if file.suffix == ".csv":
-            lines, table = _table(file, signature.inputs[0])
+            lines, table = read_rows(file, signature.inputs[0])
             return Inputs(file, {fields[0]: table}, lines)
         found = np.load(file, mmap_mode="r", allow_pickle=False)
         if file.suffix == ".npy":
@@ -94,34 +95,6 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
 def _begins(file: Path, count: int) -> bytes:
     with file.open("rb") as opened:
         return opened.read(count)
-
-
-def _table(file: Path, field: Field) -> tuple[list[int], Array]:
-    """The line of each row, and the rows."""
-    width = math.prod(field.shape)
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
-    if rows and len(rows[0][1]) == width and all(_number(cell) is None for cell in rows[0][1]):  # names
-        rows = rows[1:]
-    if not rows:
-        raise DataError(f"{file}: no rows; expected {width} numbers a line, separated by commas")
-    made = np.empty((len(rows), width), np.float64)
-    for place, (number, row) in enumerate(rows):
-        if len(row) != width:
-            raise DataError(f"{file}:{number}: expected {width} numbers, of the shape {field.shape}, got {len(row)}")
-        for column, cell in enumerate(row):
-            value = _number(cell)
-            if value is None:
-                raise DataError(f"{file}:{number}: column {column + 1}: expected a number, got {cell!r}")
-            made[place, column] = value
-    return [number for number, _ in rows], made.reshape(len(rows), *field.shape)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def in_batches(model: Model, inputs: Inputs, batch_size: int, task_id: int | None) -> Iterator[dict[str, Array]]:

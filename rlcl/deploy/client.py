@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,7 +74,8 @@ class Client:
         """Asks for predictions.
 
         Args:
-            inputs: (B, *shape) lists or arrays; a mapping of such where there are several by name.
+            inputs: (B, *shape) lists or arrays, NaN or None where a value is missing; a mapping of such where there are
+                several by name.
             task_id: where the model tells tasks apart.
 
         Returns:
@@ -158,7 +160,7 @@ class Client:
         return self._asked("POST", path, body if task_id is None else {**body, "task_id": task_id})
 
     def _asked(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        encoded = None if body is None else json.dumps(body, allow_nan=True).encode()
+        encoded = None if body is None else _encoded(body)
         for attempt in range(self.retries + 1):
             pause = FIRST_PAUSE_SECONDS * 2**attempt
             try:
@@ -205,6 +207,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value] if any(hasattr(item, "tolist") for item in value) else list(value)
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _encoded(body: Any) -> bytes:
+    """As JSON, which has no NaN: what is missing is null. Infinity stays, for the server to name its place."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_with_null(body)).encode()
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _told(detail: Any) -> str:

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from rlcl.data.columns import Column
 from rlcl.errors import BundleError, Problem
 
 __all__ = ["Field", "Misplaced", "Signature"]
@@ -48,6 +49,8 @@ class Field:
         shape: of one row, without the batch.
         dtype: NumPy's name.
         low, high: smallest and largest value allowed, a number for all or an array of ``shape``; None for no bound.
+        missing: whether NaN is allowed, for a value that is not known; None means the same in lists.
+        columns: of a table what each value of a row is, and the texts that its numbers from 0 stand for; else none.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Field:
     dtype: str
     low: float | Array | None = None
     high: float | Array | None = None
+    missing: bool = False
+    columns: tuple[Column, ...] = ()
 
     def rows(self, value: Any) -> Array:
         """A batch (B, *shape) of the field's dtype out of an array or nested lists.
@@ -63,8 +68,8 @@ class Field:
             value: (B, *shape).
 
         Raises:
-            Misplaced: another shape, a value that is no number, not finite, not whole, or out of bounds; its ``where``
-                is the value's place, for example ``input[3][17]``.
+            Misplaced: another shape, a value that is no number, not finite (where none may be missing, NaN among
+                those), not whole, or out of bounds; its ``where`` is the value's place, for example ``input[3][17]``.
         """
         array = self._array(value)
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is refused below
@@ -74,7 +79,8 @@ class Field:
         if cast.dtype.kind != "f":
             self._refuse(cast != array, array, f"expected a value of {self.dtype}")
         else:
-            self._refuse(~np.isfinite(cast), array, "expected a finite number")
+            wrong = np.isinf(cast) if self.missing else ~np.isfinite(cast)
+            self._refuse(wrong, array, "expected a finite number")
         if self.low is not None:
             self._refuse(cast < _bound(self.low, cast), array, f"expected at least {_shown(self.low)}")
         if self.high is not None:
@@ -84,11 +90,12 @@ class Field:
     def _bounded(self, array: Array) -> bool:
         """Whether all is well, at the price of two passes; where this is not sure, the place is looked for.
 
-        Comparisons with NaN are false, so that it is found too.
+        Comparisons with NaN are false, so that it is found too, but where it is left out as missing.
         """
         if isinstance(self.low, np.ndarray) or isinstance(self.high, np.ndarray) or not array.size:
             return False
-        least, most = float(np.minimum.reduce(array, None)), float(np.maximum.reduce(array, None))
+        smaller, greater = (np.fmin, np.fmax) if self.missing else (np.minimum, np.maximum)
+        least, most = float(smaller.reduce(array, None)), float(greater.reduce(array, None))
         low = -math.inf if self.low is None else float(array.dtype.type(self.low))
         high = math.inf if self.high is None else float(array.dtype.type(self.high))
         return -math.inf < least >= low and math.inf > most <= high
@@ -114,6 +121,8 @@ class Field:
                 flat = list(chain.from_iterable(flat))
             if self.dtype != "bool" and bool in set(map(type, flat)):
                 raise TypeError
+            if self.missing and None in flat:
+                flat = [math.nan if item is None else item for item in flat]
             numbers = np.frombuffer(array("d", flat))
         except (TypeError, ValueError, OverflowError):
             raise self._fault(value) from None
@@ -125,6 +134,8 @@ class Field:
         for index, item in enumerate(value):
             here = (*place, index)
             if not sizes:
+                if item is None and self.missing:
+                    continue
                 if not _is_number(item) or (isinstance(item, bool) and self.dtype != "bool"):
                     return Misplaced(f"expected a number, got {_said(item)}", self.name, here, item)
             elif not isinstance(item, list | tuple | np.ndarray) or len(item) != sizes[0]:
@@ -142,7 +153,8 @@ class Field:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         made = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.asdict(self).items()}
-        return {**made, "shape": list(self.shape)}
+        columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
+        return {**made, "shape": list(self.shape), "columns": columns}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Field:
@@ -155,7 +167,13 @@ class Field:
         shape = tuple(int(n) for n in data["shape"])
         bounds = (None if data[k] is None else np.asarray(data[k], np.float64) for k in ("low", "high"))
         low, high = (float(b) if b is not None and b.ndim == 0 else b for b in bounds)
-        return cls(name=str(data["name"]), shape=shape, dtype=data["dtype"], low=low, high=high)
+        name, missing = str(data["name"]), data.get("missing", False)  # those from before there was any have neither
+        if not isinstance(missing, bool):
+            raise ValueError(f"missing {missing!r}; allowed: true, false")
+        columns = tuple(Column(str(c["name"]), tuple(map(str, c["categories"]))) for c in data.get("columns", ()))
+        if columns and shape != (len(columns),):
+            raise ValueError(f"{len(columns)} columns of {name}, of the shape {shape}")
+        return cls(name=name, shape=shape, dtype=data["dtype"], low=low, high=high, missing=missing, columns=columns)
 
 
 def _shown(bound: float | Array) -> str:

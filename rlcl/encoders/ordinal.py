@@ -9,6 +9,8 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
+from rlcl.encoders.ranks import Ranked
+
 __all__ = ["Ordinal"]
 
 
@@ -31,15 +33,13 @@ class Ordinal:
             self._values = tuple(column[~column.isnan()].unique() for column in columns)
 
     def encode(self, x: Tensor) -> Tensor:
-        columns = x.flatten(1).double().T.contiguous()
-        found = torch.zeros(columns.shape, device=x.device)
-        for place, values in enumerate(columns if self._values is not None else ()):
-            assert self._values is not None
-            known = self._values[place].to(x.device)
-            if len(known):
-                at = torch.searchsorted(known, values).clamp(max=len(known) - 1)
-                found[place] = torch.where(known[at] == values, at + 1, 0)
-        return found.T.reshape(x.shape).contiguous()
+        values = x.flatten(1).double()
+        if self._values is None:
+            return torch.zeros_like(values, dtype=torch.float32).reshape(x.shape)
+        known = Ranked(self._values)
+        places = known.below(values)
+        there = (places < known.counts.to(x.device)) & (known.at(places) == values)
+        return torch.where(there, places + 1, 0).to(torch.float32).reshape(x.shape)
 
     def state_dict(self) -> dict[str, Any]:
         return {"values": self._values}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,24 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.encoders.ranks import Ranked
 
-__all__ = ["Quantile", "quantiles"]
+__all__ = ["Quantile", "normal_quantile", "quantiles"]
 
 LEAST = 1e-7  # shares below it and above 1 - it are cut to it: a normal quantile of 0 is minus infinity
+
+
+SQRT_2PI, EXP_MINUS_2 = math.sqrt(2 * math.pi), math.exp(-2)
+P0 = (-59.9633501014107895267, 98.0010754185999661536, -56.6762857469070293439, 13.9312609387279679503,
+      -1.23916583867381258016)  # fmt: skip
+Q0 = (1, 1.95448858338141759834, 4.67627912898881538453, 86.3602421390890590575, -225.462687854119370527,
+      200.260212380060660359, -82.0372256168333339912, 15.9056225126211695515, -1.18331621121330003142)  # fmt: skip
+P1 = (4.05544892305962419923, 31.5251094599893866154, 57.1628192246421288162, 44.0805073893200834700,
+      14.6849561928858024014, 2.18663306850790267539, -0.140256079171354495875, -0.0350424626827848203418,
+      -8.57456785154685413611e-4)  # fmt: skip
+Q1 = (1, 15.7799883256466749731, 45.3907635128879210584, 41.3172038254672030440, 15.0425385692907503408,
+      2.50464946208309415979, -0.142182922854787788574, -0.0380806407691578277194,
+      -9.33259480895457427372e-4)  # fmt: skip
 
 
 def quantiles(x: Tensor, shares: Any) -> Tensor:
@@ -64,12 +79,11 @@ class Quantile:
     def encode(self, x: Tensor) -> Tensor:
         if self._quantiles is None:
             return x.to(torch.float32)
-        known = self._quantiles.to(x.device)
-        values = x.flatten(1).double().T.contiguous()
-        share = torch.where(values.isnan(), values, _shares(values, known))
+        values = x.flatten(1).double()
+        share = torch.where(values.isnan(), values, _shares(values, self._quantiles))
         if self.output == "normal":
-            share = torch.special.ndtri(share.clamp(LEAST, 1 - LEAST))
-        return share.T.reshape(x.shape).to(torch.float32).contiguous()
+            share = normal_quantile(share.clamp(LEAST, 1 - LEAST))
+        return share.reshape(x.shape).to(torch.float32)
 
     def state_dict(self) -> dict[str, Any]:
         return {"quantiles": self._quantiles}
@@ -78,18 +92,45 @@ class Quantile:
         self._quantiles = state["quantiles"]
 
 
-def _shares(values: Tensor, known: Tensor) -> Tensor:
-    """(F, B) places in [0, 1] of values (F, B) among ascending quantiles (F, K) of each feature."""
-    last = known.shape[1] - 1
-    right = torch.searchsorted(known, values, right=True).clamp(1, last)
-    left = torch.searchsorted(known, values).clamp(1, last)
+def _shares(values: Tensor, quantiles: Tensor) -> Tensor:
+    """(B, F) places in [0, 1] of values (B, F) among ascending quantiles (F, K) of each feature."""
+    last, known = quantiles.shape[1] - 1, Ranked(tuple(quantiles))
+    right, left = (known.below(values, equal=equal).clamp(1, last) for equal in (True, False))
     place = (_between(values, known, right) + _between(values, known, left)) / (2 * last)
-    place = torch.where(values >= known[:, -1:], 1.0, place)
-    return torch.where(values <= known[:, :1], 0.0, place)
+    ends = quantiles[:, [0, -1]].T.to(values.device)
+    place = torch.where(values >= ends[1], 1.0, place)
+    return torch.where(values <= ends[0], 0.0, place)
 
 
-def _between(values: Tensor, known: Tensor, upper: Tensor) -> Tensor:
+def _between(values: Tensor, known: Ranked, upper: Tensor) -> Tensor:
     """The place of a value between the quantile ``upper`` and the one before it."""
-    low, high = known.gather(1, upper - 1), known.gather(1, upper)
+    low, high = known.at(upper - 1), known.at(upper)
     step = torch.where(high > low, high - low, 1.0)
     return upper - 1 + ((values - low) / step).clamp(0, 1)
+
+
+def normal_quantile(share: Tensor) -> Tensor:
+    """The standard normal's quantile, to the last digits of float64, by what an ONNX graph can hold.
+
+    Args:
+        share: of any shape, float64 in [1e-13, 1 - 1e-13]; NaN stay.
+
+    Source: Moshier 1984, Cephes, ``ndtri``, without its outermost piece; as ``torch.special.ndtri``.
+    """
+    middle = share - 0.5
+    square = middle * middle
+    central = SQRT_2PI * (middle + middle * square * _polynomial(square, P0) / _polynomial(square, Q0))
+    tail = torch.where(middle > 0, 1 - share, share)
+    root = (-2 * tail.log()).sqrt()
+    inverse = 1 / root
+    outer = root - root.log() * inverse - inverse * _polynomial(inverse, P1) / _polynomial(inverse, Q1)
+    outer = torch.where(middle > 0, outer, -outer)
+    return torch.where(tail > EXP_MINUS_2, central, outer)
+
+
+def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """By Horner, the coefficient of the highest power first."""
+    found = torch.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        found = found * x + coefficient
+    return found

@@ -71,6 +71,27 @@ def test_a_number_can_be_predicted_or_nothing(root: Path) -> None:
     assert (2, None) == (table(path="n.csv", target=None).observation_shape[0], table(target=None).train_labels)
 
 
+def test_categories_are_asked_of_test_rows_too(root: Path) -> None:
+    # The last two rows are held out, and Bern is in no other.
+    def expecting(*cities: str, **settings: Any) -> Data:
+        expect = Expectation(columns={"city": ColumnExpectation(categories=cities)})
+        return loaded(Table(path="t.csv", target="bought", expect=expect, **{"test_fraction": 0.34, **settings}))
+
+    assert ("Oslo", "Rome") == expecting("Oslo", "Rome", "Bern").columns[1].categories
+    message = (
+        r"^data 't': expect\.columns\.city\.categories: \S+/t\.csv:7: test set, row 1, column city: expected one of "
+        r"Oslo, Rome, got 'Bern'$"
+    )
+    with pytest.raises(DataError, match=message):
+        expecting("Oslo", "Rome")
+    (root / "test.csv").write_text("age,city,member,bought\n60,?,yes,yes\n\n60,Paris,yes,yes\n60,Turin,yes,yes\n")
+    with pytest.raises(DataError, match=r"/test\.csv:4: test set, row 1, column city: .*, got 'Paris'$"):
+        expecting("Bern", "Oslo", "Rome", test_path="test.csv")
+    assert 3 == len(expecting("Bern", "Oslo", "Rome", "Paris", "Turin", test_path="test.csv").test)
+    with pytest.raises(DataError, match=r"categories: 'Rome' not expected; allowed: Oslo, Bern"):
+        expecting("Oslo", "Bern")
+
+
 def test_the_test_rows_can_stand_in_a_file_of_their_own(root: Path) -> None:
     (root / "test.csv").write_text("age,city,member,bought\n60,Rome,yes,yes\n")
     data = table(test_path="test.csv")

@@ -64,6 +64,13 @@ POLES = (
 PENDULUM = "stream: {type: environments, env: rlcl_envs/Pendulum-v1, num_envs: 2}\nevaluation: {episodes: 1}"
 PUZZLES = "stream: {{type: environments, env: {folder}/puzzle.py:{env}}}\nevaluation: {{episodes: 1}}"
 MLP = "network: {type: mlp, hidden: [16]}"
+# Ages 0 to 99, of which every fourth is missing; the city is missing in every seventh row, and pay never.
+CITIES = ["Bern", "Oslo", "Rome"]
+PEOPLE = "age,city,pay,bought\n" + "".join(
+    f"{i if i % 4 else ''},{CITIES[i % 3] if i % 7 else '?'},{i * 7 % 100 * 10},{'yes' if i % 3 else 'no'}\n"
+    for i in range(100)
+)
+TABLE = "stream: {{type: single, data: {{type: table, path: {folder}/people.csv, target: bought}}}}"
 RUNS = {
     "digits": f"stream: {{type: class_incremental, {DIGITS}, experiences: 5}}\nencoder: {{type: standardize}}\n"
     f"learner: {{type: classifier, {MLP}, methods: [{{type: rehearsal, capacity: 50, batch_size: 8}}]}}\n"
@@ -86,6 +93,12 @@ RUNS = {
     f"learner: {{type: autoencoder, {MLP}, code: 4}}\nbudget: {{updates: 5}}",
     "vae": f"stream: {{type: single, {DIGITS}}}\nencoder: {{type: scale}}\nlearner: {{type: vae, {MLP}, code: 4}}\n"
     "budget: {updates: 5}",
+    "people": f"{TABLE}\nencoder: {{{{type: columns, numeric: [impute, standardize], categorical: one_hot}}}}\n"
+    "learner: {{type: classifier, network: {{type: mlp, hidden: [16]}}, optimizer: {{type: adam, lr: 0.01}}}}\n"
+    "budget: {{updates: 20}}",
+    "people_unfilled": f"{TABLE.replace('target: bought', 'target: bought, drop: [age]')}\n"
+    "encoder: {{type: columns, numeric: standardize, categorical: one_hot}}\n"
+    "learner: {{type: classifier, network: {{type: mlp, hidden: [16]}}}}\nbudget: {{updates: 2}}",
     "ppo": f"{POLES}\nencoder: {{type: running_norm}}\nlearner: {{type: ppo, n_steps: 16, epochs: 1}}\n"
     "budget: {env_steps: 128}",
     "continuous": f"{PENDULUM}\nlearner: {{type: ppo, n_steps: 16, epochs: 1, shared: true}}\n"
@@ -121,6 +134,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
     """A finished run by the name of its experiment."""
     root = tmp_path_factory.mktemp("finished")
     (root / "puzzle.py").write_text(PUZZLE)
+    (root / "people.csv").write_text(PEOPLE)
     runs: dict[str, Run] = {}
 
     def run(name: str) -> Run:

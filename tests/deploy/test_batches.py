@@ -12,6 +12,10 @@ from sklearn.datasets import load_digits
 
 import rlcl.deploy
 from rlcl.commands import main
+from rlcl.data.columns import Column
+from rlcl.deploy.rows import read_rows
+from rlcl.deploy.signature import Field
+from rlcl.errors import DataError
 
 Made = Callable[[str], Path]
 IMAGES = load_digits().images[:30, None]
@@ -86,6 +90,62 @@ def test_a_file_that_cannot_be_read_is_named(
         (tmp_path / name).write_bytes(content)
     assert 0 != run(bundle("digits"), tmp_path / name)
     assert message in capsys.readouterr().err
+
+
+PEOPLE = "pay,name,city,age\n500,Ann,Rome,30\n500,Bea,?,\n500,Cy,Paris,NA\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [PEOPLE, "30,Rome,500\n,?,500\nnull,Paris,500\n", "years,town,salary\n30,Rome,500\n,?,500\nnan,Paris,500\n"],
+    ids=["by name", "in order", "in order under other names"],
+)
+def test_a_table_is_read_by_its_columns_texts_and_missing_cells_too(content: str, bundle: Made, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    assert 0 == run(bundle("people"), tmp_path / "x.csv", "-o", tmp_path / "y.csv")
+    model = rlcl.deploy.load(bundle("people"))
+    # Rome is 2; a missing city, and one that training did not know, are missing.
+    expected = model.outputs([[30, 2, 500], [None, None, 500], [None, None, 500]])
+    with (tmp_path / "y.csv").open() as lines:
+        _, *rows = csv.reader(lines)
+    assert [model.signature.classes[k] for k in expected["class"]] == [row[0] for row in rows]
+    np.testing.assert_allclose(expected["probabilities"], np.array([row[1:] for row in rows], float), rtol=1e-6)
+    np.savez(tmp_path / "x.npz", input=[[30, 2, 500], [np.nan, np.nan, 500], [np.nan, np.nan, 500]])
+    assert 0 == run(bundle("people"), tmp_path / "x.npz", "-o", tmp_path / "y.npy")
+    assert expected["class"].tolist() == np.load(tmp_path / "y.npy").tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("age,city,pya\n30,Rome,500\n", "x.csv: no column 'pay'; did you mean pya?"),
+        ("age,city,pay,age\n30,Rome,500,3\n", "x.csv: the column 'age' is there more than once"),
+        ("age,city,pay\n30,Rome\n", "x.csv:2: expected 3 cells, got 2"),
+        ("age,city,pay\n30,Rome,5\nold,Rome,500\n", "x.csv:3: column age: expected a number, got 'old'"),
+        ("age,city,pay\n", "x.csv: no rows; expected 3 values a line"),
+        ("30,Rome\n", "x.csv:1: expected 3 numbers, of the shape (3,), got 2"),
+        ("30,Rome,inf\n", "input[0][2]: expected a finite number, got inf"),
+    ],
+)
+def test_a_mistake_in_a_table_is_told_by_line_and_column(
+    content: str, message: str, bundle: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    assert 0 != run(bundle("people"), tmp_path / "x.csv")
+    assert message in capsys.readouterr().err
+
+
+def test_where_nothing_was_missing_texts_and_empty_cells_are_refused(tmp_path: Path) -> None:
+    columns = (Column("age"), Column("city", ("Oslo", "Rome")))
+    field = Field(name="input", shape=(2,), dtype="float32", columns=columns)
+    for content, message in (
+        ("30,Paris\n", r"x\.csv:1: column city: expected Oslo or Rome, got 'Paris'"),
+        ("30,\n", r"x\.csv:1: column city: expected Oslo or Rome, got ''"),
+        (",Rome\n", r"x\.csv:1: column age: expected a number, got ''"),
+    ):
+        (tmp_path / "x.csv").write_text(content)
+        with pytest.raises(DataError, match=message):
+            read_rows(tmp_path / "x.csv", field)
 
 
 def test_a_wrong_value_is_told_by_its_row_in_the_file(

@@ -9,12 +9,14 @@ import attrs
 import numpy as np
 import pytest
 
+from rlcl.data.columns import Column
 from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError, Problem
 
+NAN = float("nan")
 PIXELS = Field(name="input", shape=(2,), dtype="float32", low=0.0, high=16.0)
 CLASS = Field(name="class", shape=(), dtype="int64")
 ODDS = Field(name="probabilities", shape=(2,), dtype="float32")
@@ -132,6 +134,39 @@ def test_whole_numbers_must_be_whole() -> None:
     for wrong in (256, -1, 0.5):
         with pytest.raises(Problem, match=r"input\[1\]: expected a value of uint8"):
             field.rows([0, wrong])
+
+
+@pytest.mark.parametrize("low", [0.0, np.zeros(2), None])
+def test_what_is_missing_passes_where_it_may_and_infinity_never(low: object) -> None:
+    field = Field(name="input", shape=(2,), dtype="float32", low=low, high=16.0, missing=True)
+    for value in ([[None, 3.0]], np.array([[NAN, 3.0]])):
+        found = field.rows(value)
+        assert (True, 3.0) == (bool(np.isnan(found[0, 0])), found[0, 1])
+    assert np.isnan(field.rows([[None, None]])).all()
+    for wrong in (float("inf"), 17.0, -float("inf")):
+        for first in (None, 1.0):
+            with pytest.raises(Problem, match=r"input\[0\]\[1\]: expected"):
+                field.rows([[first, wrong]])
+    with pytest.raises(Problem, match=r"input\[0\]\[1\]: expected a number"):
+        field.rows([[None, "1"]])
+    with pytest.raises(Problem, match=r"input\[0\]: expected a list of 2, got null"):
+        field.rows([None])
+    with pytest.raises(Problem, match=r"input\[0\]\[0\]: expected a finite number, got nan"):
+        PIXELS.rows(np.array([[NAN, 3.0]]))
+
+
+def test_a_field_travels_as_json_and_one_from_before_there_was_missing_is_read() -> None:
+    columns = (Column("age"), Column("city", ("Oslo", "Rome")))
+    field = Field(name="input", shape=(2,), dtype="float32", missing=True, columns=columns)
+    plain = json.loads(json.dumps(field.to_json()))
+    assert (True, columns, plain) == (
+        (found := Field.from_json(plain)).missing, found.columns, found.to_json()
+    )  # fmt: skip
+    before = {key: value for key, value in plain.items() if key not in ("missing", "columns")}
+    assert (False, ()) == ((found := Field.from_json(before)).missing, found.columns)
+    for wrong in ({"missing": 1}, {"columns": plain["columns"][:1]}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Field.from_json({**plain, **wrong})
 
 
 def test_numbers_too_large_for_the_field_are_refused() -> None:

@@ -43,6 +43,12 @@ def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[st
         thread.join()
 
 
+def test_what_is_missing_is_null() -> None:
+    asked = {"inputs": [[1.0, float("nan")], (None, 2.0)], "task_id": 3}
+    assert b'{"inputs": [[1.0, null], [null, 2.0]], "task_id": 3}' == module._encoded(asked)
+    assert b'{"inputs": [[Infinity, null]]}' == module._encoded({"inputs": [[float("inf"), float("nan")]]})
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.001)

@@ -140,7 +140,7 @@ class Encoding(torch.nn.Module):
 
 
 # Refused at export, with the reason.
-NOT_IN_A_GRAPH = {"sklearn": "outside of torch", "ordinal": "searchsorted", "quantile": "searchsorted"}
+NOT_IN_A_GRAPH = {"sklearn": "outside of torch"}
 
 
 @every

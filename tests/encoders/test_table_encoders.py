@@ -14,12 +14,15 @@ from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 from rlcl.data.columns import Column
 from rlcl.data.sources import Data
+from rlcl.deploy.exporting.parity import answers
+from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.encoders.columns import Columns
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.impute import Impute
 from rlcl.encoders.one_hot import OneHot
 from rlcl.encoders.ordinal import Ordinal
-from rlcl.encoders.quantile import Quantile
+from rlcl.encoders.quantile import Quantile, normal_quantile
+from rlcl.encoders.ranks import Ranked
 from rlcl.encoders.robust import Robust
 from rlcl.encoders.sklearn import Sklearn
 from rlcl.encoders.standardize import Standardize
@@ -138,6 +141,63 @@ def test_quantile_equals_scikit_learn(output: Any, missing: bool) -> None:
     np.testing.assert_allclose(encoder.encode(new).numpy(), theirs.transform(new.numpy()), rtol=1e-5, atol=1e-5)
 
 
+def test_places_are_those_of_searchsorted() -> None:
+    x = sample(missing=True)
+    known = tuple(column[~column.isnan()][: 7 * place].unique() for place, column in enumerate(x.T))  # 0 of the first
+    for equal in (False, True):
+        found = Ranked(known).below(x, equal=equal)
+        for column, values, actual in zip(x.T, known, found.T, strict=True):
+            there = ~column.isnan()
+            expected = torch.searchsorted(values, column[there].contiguous(), right=equal)
+            assert expected.tolist() == actual[there].tolist()
+            assert {0} >= set(actual[~there].tolist())
+
+
+def test_the_normal_quantile_is_torchs() -> None:
+    ends = torch.logspace(-13, -0.4, 500, dtype=torch.float64)
+    shares = torch.cat([ends, torch.linspace(0.01, 0.99, 501, dtype=torch.float64), 1 - ends, torch.tensor([NAN])])
+    torch.testing.assert_close(
+        torch.special.ndtri(shares), normal_quantile(shares), rtol=1e-14, atol=1e-15, equal_nan=True
+    )
+
+
+# In a bundle.
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        Impute(strategy="median"),
+        Impute(indicator=True),
+        Ordinal(),
+        Robust(),
+        Quantile(),
+        Quantile(output="normal", quantiles=9),
+        Compose((Quantile(output="normal"), Impute(), Standardize())),
+    ],
+    ids=str,
+)
+def test_a_graph_encodes_what_is_missing_as_the_encoder_does(encoder: Any) -> None:
+    x = sample(missing=True).float()
+    x[0] = NAN
+    encoder.fit(x)
+    assert in_a_graph(encoder, x) < 1e-6
+
+
+def in_a_graph(encoder: Any, x: torch.Tensor) -> float:
+    """The greatest difference between an encoder's encoding and its graph's, on batches of one and of many."""
+
+    class Encoding(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            encoded: torch.Tensor = encoder.encode(x)
+            return encoded
+
+    encoded = answers(onnx_graph(Encoding(), [x[:3]], ["input"], ["encoded"]), {"input": x.numpy()})["encoded"]
+    expected = encoder.encode(x).numpy()
+    assert np.array_equal(np.isnan(expected), np.isnan(encoded))
+    return float(np.nanmax(np.abs(encoded - expected) / np.maximum(np.abs(expected), 1)))
+
+
 # Columns.
 
 TABLE = (Column("age"), Column("city", ("Oslo", "Rome")), Column("pay"), Column("kind", ("a", "b", "c")))
@@ -168,6 +228,15 @@ def test_columns_of_numbers_and_of_texts_are_encoded_apart() -> None:
     assert [[2, 20, 0, 1, 0, 0, 1], [3, 30, 0, 0, 0, 1, 0]] == encoder.encode(
         stream[0].train.read()[0][1:3]  # type: ignore[union-attr]
     ).tolist()
+
+
+@pytest.mark.parametrize("texts", [OneHot(), Ordinal()], ids=str)
+def test_columns_of_numbers_and_of_texts_are_encoded_apart_in_a_graph(texts: Any) -> None:
+    stream = Single(data=People()).make(Seeds(0), Budget(epochs=1))
+    encoder, x = Columns(numeric=Compose((Quantile(), Impute())), categorical=texts), stream[0].train.read()[0]  # type: ignore[union-attr]
+    encoder.adapt(stream)
+    encoder.fit(x)
+    assert in_a_graph(encoder, torch.cat([x, x[1:2] + 1, torch.full((1, 4), NAN)])) < 1e-6
 
 
 def test_columns_travel_with_their_state(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from safetensors.numpy import save
 from rlcl.data.sources import Environment
 from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.exporting.card import model_card
-from rlcl.deploy.exporting.fields import array_field
+from rlcl.deploy.exporting.fields import array_field, incomplete
 from rlcl.deploy.exporting.graphs import Graph, WithEncoded, array_graph
-from rlcl.deploy.exporting.held_out import Reference, array_reference
+from rlcl.deploy.exporting.held_out import Reference, array_reference, with_holes
 from rlcl.deploy.exporting.lineage import lineage
 from rlcl.deploy.exporting.met import met
-from rlcl.deploy.exporting.parity import answers, check_parity
+from rlcl.deploy.exporting.parity import answers, check_filled, check_parity
 from rlcl.deploy.exporting.played import observed, played
 from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
@@ -138,8 +138,14 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
         own = list(stream)[: len(stream) - len(added)]  # of the others there is what was noted when they were learned
         sources = [experience.train for experience in own]
         ranges = [(each.taught.low, each.taught.high) for each in added]
-        field = array_field((source for source in sources if not isinstance(source, Environment)), ranges)
-        return graph, (field,), [array_reference(trainer, graph.tasks, field.dtype)]
+        arrays = (source for source in sources if not isinstance(source, Environment))
+        field = array_field(arrays, ranges, incomplete(stream), stream.spec.columns)
+        reference = array_reference(trainer, graph.tasks, field.dtype)
+        if not field.missing:
+            return graph, (field,), [reference]
+        holes = with_holes(reference, trainer)
+        check_filled(graph, holes, [column.name for column in field.columns])
+        return graph, (field,), [reference, holes]
     how = observed(trainer)
     names = tuple(field.name for field in how.fields)
     graph = policy_graph(trainer.learner, how.actions, names, how.space if how.flat else None)

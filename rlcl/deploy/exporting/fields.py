@@ -8,41 +8,58 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from rlcl.data.columns import Column
 from rlcl.data.sources import LabelledArrays, UnlabelledArrays, pieces
 from rlcl.deploy.signature import DTYPES, Field
 from rlcl.errors import UnsupportedError
+from rlcl.streams.stream import Stream
 
-__all__ = ["array_field", "narrowed", "space_fields"]
+__all__ = ["array_field", "incomplete", "narrowed", "space_fields"]
 
 Array = np.ndarray[Any, Any]
 LARGEST = float(np.finfo(np.float32).max)
 
 
 def array_field(
-    sources: Iterable[LabelledArrays | UnlabelledArrays], ranges: Iterable[tuple[float, float]] = ()
+    sources: Iterable[LabelledArrays | UnlabelledArrays],
+    ranges: Iterable[tuple[float, float]] = (),
+    missing: bool = False,
+    columns: tuple[Column, ...] = (),
 ) -> Field:
     """The one input of what learned from arrays.
 
     Whole numbers are held to the range of their dtype. Others may lie outside of all that was trained on by its
-    whole width on either side: a sensor's outlier passes, a wrong unit does not.
+    whole width on either side: a sensor's outlier passes, a wrong unit does not. What is missing has no part in it.
 
     Args:
         sources: the training data of all experiences.
         ranges: smallest and greatest value of what was trained on beside them, and is not there any more.
+        missing: whether values may be missing, see :func:`incomplete`.
+        columns: of a table.
     """
     low, high, shape, dtype = np.inf, -np.inf, (), np.dtype(np.float32)
-    for least, most in ranges:
-        low, high = min(low, least), max(high, most)
+    for ends in ranges:
+        low, high = min(low, ends[0]), max(high, ends[1])
     for source in sources:
         for x, _ in pieces(source):
             array = x.numpy()
             shape, dtype = array.shape[1:], array.dtype
-            if dtype.kind == "f":
-                low, high = min(low, float(array.min())), max(high, float(array.max()))
+            if dtype.kind == "f" and array.size:
+                low = min(low, float(np.fmin.reduce(array, None, initial=np.inf)))
+                high = max(high, float(np.fmax.reduce(array, None, initial=-np.inf)))
     name = narrowed(dtype)
-    if dtype.kind == "f":
-        return Field(name="input", shape=shape, dtype=name, low=2 * low - high, high=2 * high - low)
-    return Field(name="input", shape=shape, dtype=name, **_range(np.dtype(name)))
+    if dtype.kind != "f":
+        least, most = _range(np.dtype(name))
+    else:  # without bounds where nothing is there
+        least, most = (None, None) if low > high else (2 * low - high, 2 * high - low)
+    return Field(name="input", shape=shape, dtype=name, low=least, high=most, missing=missing, columns=columns)
+
+
+def incomplete(stream: Stream) -> bool:
+    """Whether values are missing in what a stream trains or evaluates on, so that they may be missing later on."""
+    every = [getattr(e, split) for e in (*stream, *stream.evaluated) for split in ("train", "validation", "test")]
+    sources = [source for source in every if isinstance(source, LabelledArrays | UnlabelledArrays)]
+    return stream.spec.missing and any(bool(x.isnan().any()) for source in sources for x, _ in pieces(source))
 
 
 def narrowed(dtype: np.dtype[Any]) -> str:
@@ -58,11 +75,11 @@ def narrowed(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-def _range(dtype: np.dtype[Any]) -> dict[str, float]:
+def _range(dtype: np.dtype[Any]) -> tuple[float, float] | tuple[None, None]:
     if dtype.kind == "b":
-        return {}
+        return None, None
     info = np.iinfo(dtype)
-    return {"low": float(info.min), "high": float(info.max)}
+    return float(info.min), float(info.max)
 
 
 def space_fields(space: gym.Space[Any]) -> tuple[Field, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
 from rlcl.evaluation.measures import source_of
@@ -17,10 +17,11 @@ from rlcl.streams.stream import Stream
 from rlcl.training.trainer import Trainer
 from rlcl.types import Experience
 
-__all__ = ["Reference", "array_reference", "digests", "shown_task"]
+__all__ = ["Reference", "array_reference", "digests", "shown_task", "with_holes"]
 
 Array = np.ndarray[Any, Any]
 ROWS, SEED = 2000, 0
+ROWS_WITH_HOLES, HOLES = 256, 0.25  # of them, and the share of their values that is left out
 
 
 @frozen(kw_only=True, eq=False)
@@ -93,6 +94,36 @@ def array_reference(trainer: Trainer, tasks: int, dtype: str) -> Reference:
         states={},
         predicted=np.concatenate(predicted),
         following={},
+    )
+
+
+def with_holes(reference: Reference, trainer: Trainer) -> Reference:
+    """Some of the same rows with a quarter of their values missing, the first row with all of them.
+
+    Which values were missing in the data is chance: the graph must fill in any as the learner's encoder does.
+
+    Args:
+        reference: of arrays.
+        trainer: with the learner's state loaded.
+    """
+    rng = np.random.default_rng(SEED)
+    rows = np.sort(rng.permutation(len(reference))[:ROWS_WITH_HOLES])
+    x = reference.inputs["input"][rows].copy()
+    x[rng.random(x.shape) < HOLES] = np.nan
+    x[0] = np.nan
+    tasks = {e.index: shown_task(e, trainer.stream) for e in trainer.stream.evaluated}
+    numbers = reference.experiences[rows]
+    parts = [
+        np.asarray(trainer.learner.predict(torch.from_numpy(x[numbers == number]), tasks[number])[0])
+        for number in np.unique(numbers)  # they come in the order of the stream
+    ]
+    return evolve(
+        reference,
+        inputs={"input": x},
+        labels=None,
+        experiences=numbers,
+        task_ids=None if reference.task_ids is None else reference.task_ids[rows],
+        predicted=np.concatenate(parts),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from rlcl.deploy.exporting.graphs import Graph
 from rlcl.deploy.exporting.held_out import Reference
 from rlcl.errors import BundleError, UnsupportedError
 
-__all__ = ["answers", "check_parity"]
+__all__ = ["answers", "check_filled", "check_parity"]
 
 Array = np.ndarray[Any, Any]
 TIE, RELATIVE = 1e-5, 1e-4
 AT_ONCE = 256
+NAMED = 5  # columns that a message names
 
 
 def answers(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -71,6 +72,39 @@ def check_parity(graph: Graph, found: Sequence[Mapping[str, Array]], references:
             else:
                 ties += _ties(graph, reference, expected, actual)
     return {"rows": sum(map(len, references)), "ties": ties, "greatest_relative_difference": difference}
+
+
+def check_filled(graph: Graph, holes: Reference, columns: Sequence[str]) -> None:
+    """Looks whether the encoder fills in whatever is missing; what training happened to lack says little of it.
+
+    Args:
+        graph: as torch computes it.
+        holes: rows of which any value may be missing, the first one all.
+        columns: names of the inputs where they are a table's, else none.
+
+    Raises:
+        UnsupportedError: it leaves some missing, so that answers would be no numbers.
+    """
+    first = {name: torch.from_numpy(array[:1]) for name, array in holes.arrays().items()}
+
+    def left(x: torch.Tensor) -> bool:
+        with torch.no_grad():
+            encoded = graph.encoded(*{**first, "input": x}.values())
+        return encoded is not None and bool(encoded.isnan().any())
+
+    if not left(first["input"]):
+        return
+    wrong = islice((place for place in range(first["input"].numel()) if left(_without(first["input"], place))), NAMED)
+    named = ", ".join(columns[place] if columns else f"input[{place}]" for place in wrong)
+    raise UnsupportedError(
+        f"values are missing in this run's data, and its encoder leaves {named or 'some inputs'} missing where it is, "
+        "which training did not meet; a bundle answers whatever is missing: put impute before it, and run again"
+    )
+
+
+def _without(row: torch.Tensor, place: int) -> torch.Tensor:
+    """Zeros but for one value, which is missing."""
+    return torch.where(torch.arange(row.numel()).reshape(row.shape) == place, torch.nan, torch.zeros_like(row))
 
 
 def _computed(graph: Graph, reference: Reference) -> dict[str, Array]:

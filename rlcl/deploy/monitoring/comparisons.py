@@ -11,7 +11,18 @@ from attrs import define, field, frozen
 from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels
 from rlcl.deploy.signature import Field
 
-__all__ = ["Comparison", "Features", "Finding", "Moved", "Projections", "Shares", "columns", "names", "times_of"]
+__all__ = [
+    "Comparison",
+    "Features",
+    "Finding",
+    "Moved",
+    "Projections",
+    "Shares",
+    "ascending",
+    "columns",
+    "names",
+    "times_of",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -19,6 +30,7 @@ FEATURES = 1024  # of an input that are compared one by one
 DIRECTIONS = 64
 DIGITS = 6  # behind the point, of projections in units of a standard deviation
 LISTED = 10  # of those that moved
+ROUNDING = 1e-9
 
 
 @frozen
@@ -70,9 +82,12 @@ class Comparison(Protocol):
 class Features:
     """Compares features one by one, by Kolmogorov and Smirnov with Bonferroni's correction.
 
+    A value that is missing (NaN) counts as greater than every number, so that one test sees both how the values that
+    are there are distributed and how many are not. Where it is the latter that differs most, the name says so.
+
     Args:
         called: F names.
-        reference: (N, F).
+        reference: (N, F), NaN where a value is missing.
         ordered: whether rows of the reference resemble their neighbours, as env steps do.
         independent: whether rows of windows are known not to, as those of whole episodes.
 
@@ -84,18 +99,22 @@ class Features:
     ordered: bool = False
     independent: bool = False
     _sorted: Array = field(init=False)
+    _missing: Array = field(init=False)
     _sizes: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sorted = np.sort(self.reference.T, axis=1)
+        self._sorted, self._missing = ascending(self.reference)
         self._sizes = len(self.reference) / (times_of(self.reference) if self.ordered else np.ones(len(self.called)))
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
         sizes = len(window) / (np.ones(len(self.called)) if self.independent else times_of(window))
-        distances = ks_distances(self._sorted, np.sort(window.T, axis=1))
+        values, missing = ascending(window)
+        distances = ks_distances(self._sorted, values)
         levels = ks_levels(distances, self._sizes, sizes)
-        return _finding(self.called, distances, levels, level)
+        fewer = (distances > 0) & (np.abs(missing - self._missing) >= distances - ROUNDING)
+        called = [f"{name} missing" if less else name for name, less in zip(self.called, fewer, strict=True)]
+        return _finding(called, distances, levels, level)
 
 
 @define(eq=False)
@@ -106,7 +125,7 @@ class Projections:
     energies, whose p is never under one by their number of permutations, this one can be tested at any level.
 
     Args:
-        reference: (N, F).
+        reference: (N, F); what is missing counts as the feature's mean, for how much is missing :class:`Features` see.
         ordered, independent: as of :class:`Features`.
 
     Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
@@ -121,8 +140,8 @@ class Projections:
     _features: Features = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._middle = self.reference.mean(0)
-        spread = self.reference.std(0)
+        self._middle = _means(self.reference)
+        spread = np.where(np.isnan(self.reference), self._middle, self.reference).std(0)
         directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
         self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
         called = [f"direction {n}" for n in range(DIRECTIONS)]
@@ -133,8 +152,9 @@ class Projections:
         return self._features.of(self._projected(window), level)
 
     def _projected(self, table: Array) -> Array:
+        centred = np.where(np.isnan(table), 0, table - self._middle)
         # Rounded, or equal rows would differ by the last bits of a product, which depend on how many there are.
-        return np.round((table - self._middle) @ self._directions, DIGITS)
+        return np.round(centred @ self._directions, DIGITS)
 
 
 @define(eq=False)
@@ -163,11 +183,24 @@ class Shares:
 
 
 def times_of(values: Array) -> Array:
-    """Correlation times, the longer of features' and of their distances' from the mean.
+    """Correlation times: the longest of features', of their distances' from the mean, and of what is missing of them.
 
     The mean of what swings to and fro is known soon; its distribution is not where swings are wide for a while.
     """
+    absent = np.isnan(values)
+    if absent.any():
+        values = np.where(absent, _means(values), values)
+        return np.maximum(times_of(values), correlation_times(absent))
     return np.maximum(correlation_times(values), correlation_times(np.abs(values - values.mean(0))))
+
+
+def _means(values: Array) -> Array:
+    """(F,) of the values that are there, 0 where none is."""
+    absent = np.isnan(values)
+    if not absent.any():
+        return np.asarray(values.mean(0))
+    known = np.maximum((~absent).sum(0), 1)
+    return np.asarray((np.where(absent, 0, values).sum(0) / known).astype(values.dtype))
 
 
 def _thinned(is_kind: Array, times: Array) -> tuple[Array, Array]:
@@ -184,10 +217,26 @@ def _finding(called: Sequence[str], statistics: Array, levels: Array, level: flo
     return Finding(found[0], threshold, int((levels <= threshold).sum()), tuple(m for m in found if m.p <= threshold))
 
 
+def ascending(values: Array) -> tuple[Array, Array]:
+    """(F, B) values in ascending order, what is missing last, as infinity; and (F,) the share that is missing.
+
+    Args:
+        values: (B, F), NaN where a value is missing.
+    """
+    absent = np.isnan(values)
+    return np.sort(np.where(absent, np.inf, values).T, axis=1), absent.mean(0)
+
+
 def names(parts: Sequence[Field]) -> list[str]:
-    """What the columns of :func:`columns` are called: ``input[3][4]``."""
-    every = [part.name + "".join(f"[{i}]" for i in place) for part in parts for place in np.ndindex(*part.shape)]
+    """What the columns of :func:`columns` are called: ``input[3][4]``, those of a table by their own names."""
+    every = [name for part in parts for name in _names(part)]
     return [every[i] for i in _chosen(len(every))]
+
+
+def _names(part: Field) -> list[str]:
+    if part.columns:
+        return [column.name for column in part.columns]
+    return [part.name + "".join(f"[{i}]" for i in place) for place in np.ndindex(*part.shape)]
 
 
 def columns(parts: Sequence[Field], arrays: Any) -> Array:

@@ -93,7 +93,8 @@ class Monitor:
 
     def begin_log(self) -> None:
         """Goes on with another log, whose requests are numbered from 1 again; windows go on being counted."""
-        self.after, self._parts = 0, []
+        self.seen, self._begin = 0, 0
+        self._bundle, self._episodes, self._judged = None, None, {}
 
     def judge(self, page: Page) -> Iterator[Line]:
         """Takes feedback in, and gives a line about it and one an alarm.

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Log, Page
-from rlcl.deploy.monitoring.comparisons import columns, names
+from rlcl.deploy.monitoring.comparisons import ascending, columns, names
 from rlcl.deploy.monitoring.monitor import Line
 from rlcl.deploy.monitoring.reading import reference_of
 from rlcl.deploy.monitoring.reference import decided, is_discrete
@@ -63,12 +63,17 @@ def distributions(deployment: Deployment, windows: Sequence[Line]) -> Figure | N
         return None
     signature = reference.signature
     before, now = columns(signature.inputs, reference.inputs), columns(signature.inputs, page.inputs)
-    distances = ks_distances(np.sort(before.T, 1), np.sort(now.T, 1))
+    (old, was_missing), (new, is_missing) = ascending(before), ascending(now)
+    distances = ks_distances(old, new)
     called = names(signature.inputs)
-    panels, rows = [], []
+    panels, rows = list[Panel](), list[tuple[Any, ...]]()
     for i in (i for i in np.argsort(-distances, kind="stable")[:SHOWN] if distances[i] > 0):
-        made = _histogram(before[:, i], now[:, i])
-        panels.append(Panel(f"{called[i]}: {distances[i]:.2f}", _drawn(called[i], *made)))
+        made, title = _histogram(before[:, i], now[:, i]), f"{called[i]}: {distances[i]:.2f}"
+        shares = (float(was_missing[i]), float(is_missing[i]))
+        if any(shares):
+            title += ", missing {:.0%}, now {:.0%}".format(*shares)
+            rows.append((called[i], None, *shares))
+        panels.append(Panel(title, _drawn(called[i], *made)))
         rows += [(called[i], *map(float, each)) for each in zip(*made, strict=True)]
     decisive = decided(signature)
     if is_discrete(decisive):
@@ -77,7 +82,7 @@ def distributions(deployment: Deployment, windows: Sequence[Line]) -> Figure | N
         rows += [(decisive.name, *map(float, each)) for each in zip(*made, strict=True)]
     note = (
         "Shares of rows by value, held out and in requests {} to {}, with the largest distance between the two "
-        "distribution functions.".format(*line["requests"])
+        "distribution functions; without a value in the data those that are missing.".format(*line["requests"])
     )
     return Figure(
         "Old and new distributions",
@@ -99,17 +104,24 @@ def _page(deployment: Deployment, line: Line) -> Page | None:
 
 
 def _histogram(before: Array, now: Array) -> tuple[Array, Array, Array]:
-    values = np.union1d(before, now)
+    """Of the values that are there, in shares of all."""
+    values = _known(before, now)
     if len(values) <= BINS:
         return _shares(before, now)
     edges = np.linspace(values[0], values[-1], BINS + 1)
-    old, new = (np.histogram(part, edges)[0] / len(part) for part in (before, now))
+    old, new = (np.histogram(part[~np.isnan(part)], edges)[0] / len(part) for part in (before, now))
     return (edges[1:] + edges[:-1]) / 2, old, new
 
 
 def _shares(before: Array, now: Array) -> tuple[Array, Array, Array]:
-    values = np.union1d(before, now)
+    values = _known(before, now)
     return values.astype(np.float64), (before[:, None] == values).mean(0), (now[:, None] == values).mean(0)
+
+
+def _known(before: Array, now: Array) -> Array:
+    """All values that are there, in ascending order, each once."""
+    values = np.union1d(before, now)
+    return values[~np.isnan(values)] if values.dtype.kind == "f" else values
 
 
 def _drawn(what: str, values: Array, old: Array, new: Array) -> Markup:

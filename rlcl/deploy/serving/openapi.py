@@ -186,7 +186,7 @@ def _number(each: Field, place: int | None = None) -> Schema:
     least = least if low is None else max(least, low)
     most = most if high is None else min(most, high)
     if dtype.kind == "f":
-        return {"type": "number", "minimum": least, "maximum": most}
+        return {"type": ["number", "null"] if each.missing else "number", "minimum": least, "maximum": most}
     return {"type": "integer", "minimum": math.ceil(least), "maximum": math.floor(most)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ class Taught:
     def of(cls, inputs: Tensor, labels: Tensor | None) -> Taught:
         """Of rows (N, *shape), and their class numbers (N,) or other labels, or none."""
         classes = () if labels is None or labels.is_floating_point() else tuple(torch.unique(labels).tolist())
-        return cls(classes=classes, low=float(inputs.min()), high=float(inputs.max()))
+        known = inputs[~inputs.isnan()]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (math.inf, -math.inf)
+        return cls(classes=classes, low=low, high=high)
 
 
 @frozen(kw_only=True, eq=False)

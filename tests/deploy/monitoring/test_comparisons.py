@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rlcl.data.columns import Column
 from rlcl.deploy.monitoring.comparisons import Features, Projections, Shares, columns, names
 from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels, spent
 from rlcl.deploy.signature import Field
+
+NAN = float("nan")
 
 
 def distance(reference: list[float], window: list[float]) -> float:
@@ -130,6 +133,51 @@ def test_constant_and_discrete_features_give_no_false_alarm(kinds: int) -> None:
     rng = np.random.default_rng(kinds)
     features = Features([str(i) for i in range(10)], rng.integers(kinds, size=(400, 10)))
     assert 0 == sum(features.of(rng.integers(kinds, size=(200, 10)), 0.01).count for _ in range(50))
+
+
+def test_what_is_missing_is_greater_than_every_number() -> None:
+    # Of 1, 2, 3 and one missing, and 1, 2 and two missing: under what is missing lie 3/4 and 1/2.
+    features = Features(["x"], np.array([[3.0], [NAN], [1.0], [2.0]]))
+    found = features.of(np.array([[NAN], [2.0], [NAN], [1.0]]), 0.01)
+    assert ("x missing", 0.25) == (found.worst.what, found.worst.statistic)
+    # 3 became 0: under 1 lie none and 1/4, and as much is missing as was.
+    moved = features.of(np.array([[1.0], [NAN], [0.0], [2.0]]), 0.01)
+    assert ("x", 0.25) == (moved.worst.what, moved.worst.statistic)
+    assert ("x", 0.0) == (
+        features.of(features.reference, 0.01).worst.what,
+        features.of(features.reference, 0.01).worst.statistic,
+    )
+
+
+def test_missing_values_hide_no_drift_and_are_none() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 3))
+    x[rng.random(x.shape) < 0.3] = NAN
+    before, same, now = x[:1000], x[1000:], x[1000:].copy()
+    now[:, 1] += 1
+    for comparison in (Features(["a", "b", "c"], before), Projections(before)):
+        assert 0 == comparison.of(same, 1e-3).count
+        assert 0 < comparison.of(now, 1e-6).count
+    assert ["b"] == [each.what for each in Features(["a", "b", "c"], before).of(now, 1e-6).moved]
+    nothing = np.full((50, 1), NAN)
+    for comparison in (Features(["x"], nothing), Projections(nothing)):
+        assert 0 == comparison.of(nothing, 0.01).count
+    assert "x missing" == Features(["x"], nothing).of(np.zeros((50, 1)), 0.01).worst.what
+
+
+def test_clients_that_miss_a_value_for_a_while_are_no_larger_sample() -> None:
+    rng = np.random.default_rng(0)
+    absent = (rng.random((8, 1)) < 0.5).repeat(100, axis=0)
+    window = np.where(absent, NAN, rng.normal(size=absent.shape))
+    reference = np.where(rng.random((2000, 1)) < 0.2, NAN, rng.normal(size=(2000, 1)))
+    assert absent.mean() > 0.3
+    assert 0 == Features(["x"], reference).of(window, 1e-3).count
+    assert 1 == Features(["x"], reference).of(rng.permuted(window, axis=0), 1e-3).count
+
+
+def test_columns_of_a_table_have_their_own_names() -> None:
+    part = Field(name="input", shape=(2,), dtype="float32", columns=(Column("age"), Column("city", ("a", "b"))))
+    assert ["age", "city"] == names((part,))
 
 
 def test_projections_see_what_single_features_do_not() -> None:
