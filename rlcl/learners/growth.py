@@ -44,8 +44,19 @@ def grown(
             )
     growth = _Growth(before, after, tuple(parameters), old, new)
     made: dict[str, Any] = {key: growth.fitted(value, key) for key, value in state.items()}
-    made["module"] = {n: _padded(before[n], like) if n in before else like.clone() for n, like in after.items()}
+    made["module"] = _widened(before, after)
+    update, average = state["update"], state["update"]["average"]
+    made["update"] = {
+        **update,
+        "optimizer": growth.optimizer(update["optimizer"]),
+        "average": None if average is None else _widened(average, fresh["update"]["average"]),
+    }
     return made
+
+
+def _widened(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they were, new ones as in a fresh network."""
+    return {n: _padded(before[n], like) if n in before else like.clone() for n, like in after.items()}
 
 
 @frozen
@@ -63,8 +74,9 @@ class _Growth:
             return self._tensor(node, key)
         if isinstance(node, Mapping):
             if set(node) == {"state", "param_groups"}:
-                return self._optimizer(node)
-            return {name: self.fitted(value, name) for name, value in node.items()}
+                return dict(node)  # a method's own optimizer, of a network of its own
+            own = key in self.before  # what a weight's name leads to is of the weight, whatever its parts are called
+            return {name: self.fitted(value, key if own else name) for name, value in node.items()}
         if isinstance(node, list | tuple):
             return type(node)(self.fitted(value, key) for value in node)
         return node
@@ -74,17 +86,25 @@ class _Growth:
             least = tensor.min(1, keepdim=True).values
             return torch.cat([tensor, least.expand(-1, self.new - self.old)], 1)
         name = key.removeprefix("module.") if isinstance(key, str) else key  # of a module around the network
-        if name in self.before and tensor.shape == self.before[name].shape:
-            return _padded(tensor, torch.zeros(self.after[name].shape, dtype=tensor.dtype))
+        if name in self.before and len(tensor.shape) == len(self.before[name].shape):
+            sizes = list(zip(tensor.shape, self.before[name].shape, self.after[name].shape, strict=True))
+            if all(size in (small, 1) for size, small, _ in sizes):  # 1: of all units of that dimension at once
+                shape = [large if size == small else size for size, small, large in sizes]
+                return _padded(tensor, torch.zeros(shape, dtype=tensor.dtype))
         if tensor.dtype == torch.bool and tensor.shape == (self.old,):  # which classes are of a head
             return _padded(tensor, torch.zeros(self.new, dtype=torch.bool))
         return tensor
 
-    def _optimizer(self, state: Mapping[str, Any]) -> dict[str, Any]:
+    def optimizer(self, state: Mapping[str, Any]) -> dict[str, Any]:
         known = [name for name in self.parameters if name in self.before]
         groups = state["param_groups"]
         if len(groups) != 1 or groups[0]["params"] != list(range(len(known))):
-            return dict(state)  # of other weights than the network's
+            if {n: t.shape for n, t in self.before.items()} == {n: t.shape for n, t in self.after.items()}:
+                return dict(state)
+            raise UnsupportedError(
+                "the optimizer keeps the weights in groups, and what it holds of them cannot grow; use an optimizer of "
+                "one group, or train on all classes anew"
+            )
         place = {index: self.parameters.index(name) for index, name in enumerate(known)}
         its = {
             place[index]: {

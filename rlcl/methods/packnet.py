@@ -228,7 +228,10 @@ class PackNet:
         self._left = state["left"]
         self._statistics["held"] = bool(self._numbers)
         for name, parameter in self._parameters().items() if state["packings"] else ():
-            saved = state["packings"][name]
+            saved = state["packings"].get(name)
+            if saved is None:  # a head that was not there yet
+                self._packings[name] = Packing.fresh(parameter)
+                continue
             owner, reached = (saved[key].to(parameter.device, copy=True) for key in ("owner", "reached"))
             self._packings[name] = Packing(owner, reached)
         if self._packings:
