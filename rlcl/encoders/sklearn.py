@@ -32,6 +32,9 @@ PLACES = (
     "manifold",
     "neural_network",
 )
+# What multiplies and adds alone, each feature by itself or all together, and can be written as a graph therefore.
+SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
+PROJECTIONS = ("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA", "FactorAnalysis", "GaussianRandomProjection")
 TRIED_ROWS = 1024  # of random inputs, on which it is tried before anything is trained
 
 Array = np.ndarray[Any, Any]
@@ -89,12 +92,28 @@ class Sklearn:
         if self._fitted is None:
             raise UnsupportedError(f"encoder sklearn: {self.transformer} encodes nothing before it is fitted")
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            raise UnsupportedError(
-                "encoder sklearn: scikit-learn computes outside of torch, so that no bundle can hold it; use impute, "
-                "robust, standardize or pca to export"
-            )
+            return self._traced(x)
         found = _transform(self._fitted, _rows(x), self.transformer)
         return torch.from_numpy(np.ascontiguousarray(found, np.float32)).to(x.device)
+
+    def _traced(self, x: Tensor) -> Tensor:
+        """The same by torch, of what multiplies and adds alone: its answers to 0 and to ones say by what.
+
+        Raises:
+            UnsupportedError: it does something else.
+        """
+        if self.transformer not in (*SCALERS, *PROJECTIONS) or self.options.get("clip"):
+            raise UnsupportedError(
+                f"encoder sklearn: scikit-learn computes {self.transformer} outside of torch, so that no bundle can "
+                f"hold it; {', '.join((*SCALERS, *PROJECTIONS))} without clip can be exported, and rlcl's own impute, "
+                "robust, quantile, standardize and pca"
+            )
+        features, scales = self._fitted.n_features_in_, self.transformer in SCALERS
+        origin = _transform(self._fitted, np.zeros((1, features)), self.transformer)
+        ones = np.ones((1, features)) if scales else np.eye(features)
+        factors = torch.from_numpy(_transform(self._fitted, ones, self.transformer) - origin)
+        values = x.flatten(1).double()
+        return ((values * factors if scales else values @ factors) + torch.from_numpy(origin)).to(torch.float32)
 
     def _fit(self, rows: Array) -> Any:
         made = self._made()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rlcl.evaluation.results import Array, measure_named
 from rlcl.report.tables import format_number
 
-__all__ = ["metrics_markdown", "r_markdown"]
+__all__ = ["metrics_markdown", "r_markdown", "table_markdown"]
 
 
 def r_markdown(matrix: Array, names: Sequence[str], measure: str) -> str:
@@ -33,6 +33,17 @@ def metrics_markdown(metrics: Mapping[str, float]) -> str:
     return "\n".join(
         ["| metric | value |", "|---|---:|", *(f"| {k} | {format_number(v)} |" for k, v in metrics.items())]
     )
+
+
+def table_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts.
+
+    Args:
+        head: names of the columns.
+        rows: of as many cells each.
+    """
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _cell(text: str) -> str:

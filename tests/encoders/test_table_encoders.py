@@ -349,6 +349,35 @@ def test_a_transformer_is_that_transformer_and_its_state_travels(
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("StandardScaler", {"with_mean": False}),
+        ("StandardScaler", {}),
+        ("MinMaxScaler", {"feature_range": [-1, 1]}),
+        ("MaxAbsScaler", {}),
+        ("RobustScaler", {"quantile_range": [10, 90]}),
+        ("PCA", {"n_components": 3, "whiten": True}),
+        ("IncrementalPCA", {"n_components": 2}),
+        ("TruncatedSVD", {"n_components": 2}),
+        ("FastICA", {"n_components": 2}),
+        ("FactorAnalysis", {"n_components": 2}),
+        ("GaussianRandomProjection", {"n_components": 2}),
+    ],
+)
+def test_a_transformer_that_multiplies_and_adds_is_written_as_a_graph(name: str, options: dict[str, Any]) -> None:
+    rows = torch.rand((60, 5), generator=torch.Generator().manual_seed(1)) * 1000 + 5000
+    encoder = Sklearn(transformer=name, options=options)
+    encoder.fit(rows)
+    assert in_a_graph(encoder, torch.cat([rows[:5] * 1.5, -rows[5:9], torch.zeros(1, 5)])) < 1e-5
+
+
+def test_a_scaler_leaves_what_is_missing_in_a_graph_too() -> None:
+    encoder = Sklearn(transformer="StandardScaler")
+    encoder.fit(sample(missing=True))
+    assert in_a_graph(encoder, sample(9, missing=True).float()) < 1e-6
+
+
+@pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("QuantileTransfomer", {}, "no transformer 'QuantileTransfomer'; did you mean QuantileTransformer"),

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rlcl.data.sources import Environment, LabelledArrays
+from rlcl.deploy.exporting.data_section import data_section
 from rlcl.deploy.signature import Field, Signature
 from rlcl.evaluation.results import measure_named
 from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.experiment import Experiment
 from rlcl.launch.restored import Restored
 from rlcl.registry import name_of
-from rlcl.report.markdown import r_markdown
+from rlcl.report.markdown import r_markdown, table_markdown
 from rlcl.report.tables import format_number
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run, find_runs
-from rlcl.types import Experience
 
 __all__ = ["model_card"]
 
 Array = np.ndarray[Any, Any]
+
+TEXTS = 12  # of a column that are named
 
 # Regulation (EU) 2024/1689, Annex IV; a section of the card supports these points of it.
 ANNEX = (
@@ -40,20 +40,23 @@ ANNEX = (
 )
 
 
-def model_card(run: Run, restored: Restored, signature: Signature, manifest: Mapping[str, Any]) -> str:
+def model_card(
+    run: Run, restored: Restored, signature: Signature, manifest: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
     """Markdown, its sections mapped to Annex IV of the EU AI Act.
 
     Args:
         run: that is exported.
         restored: from it.
         signature, manifest: of the bundle.
+        facts: the profile of the data.
     """
     experiment = restored.experiment
     seeds = tuple(each for each in find_runs(run.group) if each.finished)
     sections = {
         "Objective": _objective(experiment, run, seeds),
         "Use": _use(experiment, signature),
-        "Data": _data(restored, manifest),
+        "Data": _data(restored, manifest, facts),
         "Results": _results(run, seeds),
         "Limits": _limits(signature, seeds),
         "How it was made": _made(restored, manifest),
@@ -76,7 +79,7 @@ def _objective(experiment: Experiment, run: Run, seeds: Sequence[Run]) -> str:
     if rows:
         count = found.get("seeds", len(seeds))
         title = f"Verdict over {count} seed{'s' * (count != 1)}"
-        parts.append(f"{title}:\n\n{_table(['condition', 'value', 'verdict', 'reason'], rows)}")
+        parts.append(f"{title}:\n\n{table_markdown(['condition', 'value', 'verdict', 'reason'], rows)}")
     return _joined(parts)
 
 
@@ -105,7 +108,8 @@ def _use(experiment: Experiment, signature: Signature) -> str:
             _list("Out of scope", getattr(objective, "out_of_scope", ())),
             f"```python\nimport rlcl.deploy\n\nmodel = rlcl.deploy.load(BUNDLE)\nanswers = {call}\n```",
             "Raw inputs, as the training data had them; other values are refused:\n\n"
-            + _table(["input", "shape", "dtype", "bounds"], [*rows, *task]),
+            + table_markdown(["input", "shape", "dtype", "bounds"], [*rows, *task]),
+            *map(_columns, signature.inputs),
             f"Outputs: {outputs}.",
             classes,
         ]
@@ -114,39 +118,36 @@ def _use(experiment: Experiment, signature: Signature) -> str:
 
 def _bounds(field: Field) -> str:
     ends = ["" if end is None else f"{np.min(end) if i == 0 else np.max(end):g}" for i, end in enumerate(_ends(field))]
-    return "none" if ends == ["", ""] else f"{ends[0] or '-inf'} to {ends[1] or 'inf'}"
+    missing = ", or missing (NaN, null)" if field.missing else ""
+    return ("none" if ends == ["", ""] else f"{ends[0] or '-inf'} to {ends[1] or 'inf'}") + missing
+
+
+def _columns(field: Field) -> str:
+    """What the values of a row of a table are, in their order."""
+    told = [f"`{c.name}`" + (f" ({_numbered(c.categories)})" if c.categorical else "") for c in field.columns]
+    return f"Columns of `{field.name}`, in this order: {', '.join(told)}." if told else ""
+
+
+def _numbered(texts: Sequence[str]) -> str:
+    named = ", ".join(f"{number} for {text}" for number, text in enumerate(texts[:TEXTS]))
+    return named if len(texts) <= TEXTS else f"{named}, ... {len(texts)} in `signature.json`"
 
 
 def _ends(field: Field) -> tuple[Any, Any]:
     return field.low, field.high
 
 
-def _data(restored: Restored, manifest: Mapping[str, Any]) -> str:
-    stream = restored.trainer.stream
-    rows = [[str(e.index + 1), e.name, *_described(e)] for e in stream.evaluated]
+def _data(restored: Restored, manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    stream, count = restored.trainer.stream, len(facts["experiences"])
+    told = f"A stream of {count} experiences, learned in this order." if count > 1 else "One experience."
     return _joined(
         [
-            f"{len(stream.evaluated)} experiences of a stream, in this order. Tasks are "
-            f"{stream.visibility.task_ids}, boundaries {stream.visibility.boundaries}.",
-            _table(["", "experience", "training", "classes", "held out"], rows),
-            f"SHA-256 of the data: `{manifest['data']}`; of every held-out set in `manifest.json`.",
+            f"{told} Tasks are {stream.visibility.task_ids}, boundaries {stream.visibility.boundaries}.",
+            data_section(facts),
+            f"All of it is in `profile.json`. SHA-256 of the data: `{manifest['data']}`; of every held-out set in "
+            "`manifest.json`.",
         ]
     )
-
-
-def _described(experience: Experience) -> list[str]:
-    train, test = experience.train, experience.test
-    if isinstance(train, Environment):
-        changed = {**dict(train.kwargs), **dict(train.attributes)}
-        return [f"{train.name or train.env} {changed or ''}".strip(), "", "the environment under seeds of its own"]
-    assert test is not None
-    assert not isinstance(test, Environment)
-    counts: Mapping[int, int] = {}
-    if isinstance(train, LabelledArrays) and not train.targets.is_floating_point():
-        counts = Counter(train.targets.tolist())
-    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
-    balance = f"{len(counts)} ({least:,} to {most:,} rows each)" if counts else ""
-    return [f"{len(train):,} rows", balance, f"{len(test):,} rows"]
 
 
 def _results(run: Run, seeds: Sequence[Run]) -> str:
@@ -165,8 +166,8 @@ def _results(run: Run, seeds: Sequence[Run]) -> str:
             f"{measure_named(measure).name} on held-out data, after each experience ({over}):",
             r_markdown(matrices.mean(0), names, measure),
             "At the end, experience by experience:",
-            _table(["experience", *columns], each),
-            _table(["metric", *columns], metrics),
+            table_markdown(["experience", *columns], each),
+            table_markdown(["metric", *columns], metrics),
         ]
     )
 
@@ -204,7 +205,7 @@ def _made(restored: Restored, manifest: Mapping[str, Any]) -> str:
         [
             f"Learner `{name_of('learner', learner)}`, methods {', '.join(f'`{m}`' for m in methods) or 'none'}; every "
             "setting is in `experiment.yaml`.",
-            _table(["cost", ""], [[key.replace("_", " "), _shown(value)] for key, value in spent.items()]),
+            table_markdown(["cost", ""], [[key.replace("_", " "), _shown(value)] for key, value in spent.items()]),
             f"Code revision `{code}`; {', '.join(f'{k} {v}' for k, v in trained.items() if v)}. Licences of all "
             "dependencies are in `manifest.json`.",
             f"The ONNX graph was compared with the learner on {parity['rows']:,} rows: {parity['ties']} ties decided "
@@ -223,7 +224,7 @@ def _annex() -> str:
         [
             "Supporting documentation, not a claim of compliance. Sections of this card and the points of Annex IV of "
             "Regulation (EU) 2024/1689 that they may support:",
-            _table(["section", "points"], [list(row) for row in ANNEX]),
+            table_markdown(["section", "points"], [list(row) for row in ANNEX]),
             "Not covered, and the provider's to write: 1 (b), (d) to (g), 2 (e) human oversight, 2 (h) cybersecurity, "
             "5 risk management, 7 standards applied, 8 declaration of conformity.",
         ]
@@ -232,11 +233,6 @@ def _annex() -> str:
 
 def _list(title: str, items: Sequence[str]) -> str:
     return f"{title}:\n\n" + "\n".join(f"- {item}" for item in items) if items else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def _shown(value: Any) -> str:

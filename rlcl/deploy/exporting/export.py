@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from attrs import frozen
@@ -33,14 +34,32 @@ from rlcl.deploy.updating.incoming import Incoming
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
+from rlcl.report.profile.build import make_profile
 from rlcl.state import flatten
+from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
 
-__all__ = ["Exported", "export", "write_bundle"]
+__all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
 
 Array = np.ndarray[Any, Any]
+STEPS = 1000  # env steps of a profile
+
+
+@frozen(eq=False)
+class Description:
+    """What a bundle says of itself.
+
+    Args:
+        manifest: where it comes from.
+        card: for people.
+        profile: of the data, plain values.
+    """
+
+    manifest: Mapping[str, Any]
+    card: str
+    profile: Mapping[str, Any]
 
 
 @frozen(eq=False)
@@ -77,17 +96,28 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
         raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
     restored = restore(run)
 
-    def described(signature: Signature, parity: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-        manifest = lineage(run, restored, parity)
-        return manifest, model_card(run, restored, signature, manifest)
+    def described(signature: Signature, parity: Mapping[str, Any]) -> Description:
+        manifest, facts = lineage(run, restored, parity), profiled(restored, restored.trainer.stream, run.seed)
+        return Description(manifest, model_card(run, restored, signature, manifest, facts), facts)
 
     return write_bundle(restored, target, described, update=update)
+
+
+def profiled(restored: Restored, stream: Stream, seed: int) -> dict[str, Any]:
+    """The profile of a stream, as ``rlcl profile`` has it.
+
+    Args:
+        restored: whose experiment it is.
+        stream: what is to be looked at of it.
+        seed: that it was made under.
+    """
+    return make_profile(attrs.evolve(restored.experiment, seeds=(seed,)), stream, STEPS).facts
 
 
 def write_bundle(
     restored: Restored,
     target: Path,
-    described: Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]],
+    described: Callable[[Signature, Mapping[str, Any]], Description],
     *,
     update: bool = True,
     added: Sequence[Incoming] = (),
@@ -97,7 +127,7 @@ def write_bundle(
     Args:
         restored: the learner, and what it learned.
         target: the bundle's folder, which must not be there.
-        described: makes the manifest and the model card of the signature and what the check of parity found.
+        described: makes manifest, model card and profile of the signature and what the check of parity found.
         update: whether what updating alone needs is part of it.
         added: what updates have learned since the run, which the next one is judged on.
 
@@ -111,7 +141,7 @@ def write_bundle(
     written = _written(graph, signature, reference)
     every = [answers(written, each.arrays()) for each in references]
     parity = check_parity(graph, every, references)
-    manifest, card = described(signature, parity)
+    description = described(signature, parity)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
@@ -119,15 +149,16 @@ def write_bundle(
             _write(temporary, restored, graph, signature, written)
             kept = _watched(restored.trainer, temporary, reference, every[0])
             (temporary / "reference.safetensors").write_bytes(save(kept))
-            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-            (temporary / "MODEL_CARD.md").write_text(card)
+            (temporary / "manifest.json").write_text(json.dumps(description.manifest, indent=2) + "\n")
+            (temporary / "profile.json").write_text(json.dumps(description.profile, indent=1, allow_nan=False) + "\n")
+            (temporary / "MODEL_CARD.md").write_text(description.card)
             if update:
                 write_part(temporary / UPDATE, restored.state, added)
             seal(temporary)
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return Exported(target, signature, manifest)
+    return Exported(target, signature, description.manifest)
 
 
 def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple[Field, ...], list[Reference]]:

@@ -16,7 +16,8 @@ from rlcl.config import unstructure
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.exporting.export import write_bundle
+from rlcl.deploy.exporting.data_section import data_section
+from rlcl.deploy.exporting.export import Description, profiled, write_bundle
 from rlcl.deploy.exporting.held_out import digests
 from rlcl.deploy.log import Log
 from rlcl.deploy.model import Model, Policy
@@ -39,7 +40,7 @@ from rlcl.types import Experience
 __all__ = ["Gate", "Judgement", "update"]
 
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False}
-Descriptions = Callable[[Signature, Mapping[str, Any]], tuple[Mapping[str, Any], str]]
+Descriptions = Callable[[Signature, Mapping[str, Any]], Description]
 
 
 @frozen(kw_only=True)
@@ -197,7 +198,7 @@ def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: 
     """The manifest and the model card of a candidate: its parent's, and what was learned since."""
     learned_on = candidate.experience.name
 
-    def described(signature: Signature, parity: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    def described(signature: Signature, parity: Mapping[str, Any]) -> Description:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         before = current.manifest
         known = {entry["index"] for entry in before["held_out"]}
@@ -214,7 +215,9 @@ def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: 
         grown = len(signature.classes) - len(current.signature.classes)
         classes = f", with {grown} classes that were not known before" if grown else ""
         section = f"\n## Update {begun['candidate']}\n\nOn {now} it learned {learned_on}{classes}, from the bundle "
-        return manifest, f"{card}{section}`{current.digest}`. What was judged then is in the deployment's audit.\n"
+        section += f"`{current.digest}`. What was judged then is in the deployment's audit.\n"
+        facts = profiled(candidate.restored, _alone(candidate), int(before["run"]["seed"]))
+        return Description(manifest, f"{card}{section}\n{data_section(facts)}\n", _grown(current, facts))
 
     return described
 
@@ -227,6 +230,19 @@ def _told(experience: Experience, known: Signature, stream: Stream) -> str:
     names = stream.spec.class_names[len(known.classes) :] if known.classes else ()
     new = f"; new class{'es' if len(names) > 1 else ''} {', '.join(names)}" if names else ""
     return f"learning {experience.name}: {len(train):,} inputs, {len(test):,} held out{new}"
+
+
+def _alone(candidate: Candidate) -> Stream:
+    """A stream of what was learned just now, and nothing else."""
+    stream = candidate.restored.trainer.stream
+    return Stream((candidate.experience,), stream.spec, stream.visibility)
+
+
+def _grown(current: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile that a bundle came with, and the experiences of another one behind its own."""
+    path = current.path / "profile.json"
+    before = json.loads(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
+    return {**before, "classes": facts["classes"], "experiences": [*before["experiences"], *facts["experiences"]]}
 
 
 def _judged(

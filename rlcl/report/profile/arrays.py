@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,11 @@ class Pictured:
 
 
 def profile_arrays(stream: Stream) -> list[dict[str, Any]]:
-    """Of each experience: rows, classes, duplicates, copies in the test set, and statistics of features."""
+    """Of each experience: rows, classes, duplicates, copies in the test set, and statistics of features.
+
+    ``of`` is how many numbers an input has, ``constant`` how many of them never change; a column of texts has in
+    ``texts`` how often each is there.
+    """
     return [
         {
             "index": experience.index,
@@ -84,7 +89,14 @@ def pictured(source: Source, spec: StreamSpec) -> Pictured | None:
 
 def _split(source: Any, spec: StreamSpec) -> dict[str, Any]:
     x = sample(source, STATISTICS_ROWS)
-    found: dict[str, Any] = {"rows": len(source), "duplicates": _duplicates(source), **_statistics(x)}
+    constant = int(((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(0).sum())
+    found: dict[str, Any] = {
+        "rows": len(source),
+        "duplicates": _duplicates(source),
+        "of": x.shape[1],
+        "constant": constant,
+        **_statistics(x),
+    }
     targets = source.targets
     if spec.kind == "labelled":
         found["classes"] = targets.bincount(minlength=spec.classes).tolist()
@@ -93,7 +105,15 @@ def _split(source: Any, spec: StreamSpec) -> dict[str, Any]:
     if len(spec.observation_shape) == 1 and x.shape[1] <= FEATURES:
         names = feature_names(spec)
         found["features"] = [{"name": n, **_statistics(x[:, i : i + 1])} for i, n in enumerate(names)]
+        for place, column in enumerate(spec.columns):
+            if column.categorical:
+                found["features"][place]["texts"] = _counts(x[:, place], column.categories)
     return found
+
+
+def _counts(values: Array, texts: Sequence[str]) -> dict[str, int]:
+    known = values[np.isfinite(values)].astype(np.int64)
+    return dict(zip(texts, np.bincount(known, minlength=len(texts)).tolist(), strict=True))
 
 
 def _statistics(x: Array) -> dict[str, float | None]:

@@ -58,9 +58,10 @@ def make_profile(experiment: Experiment, stream: Stream, steps: int) -> Profile:
         "classes": list(spec.class_names) if spec.kind == "labelled" else [],
     }
     if spec.kind == "environment":
-        facts["experiences"], samples = profile_environments(stream, steps)
+        facts["experiences"], played = profile_environments(stream, steps)
+        samples = [each.observations for each in played]
         spaced = [x[np.linspace(0, len(x) - 1, min(COMPARED_ROWS, len(x))).astype(int)] for x in samples]
-        names = [str(place) for place in range(samples[0].shape[1])]
+        names = [str(place) for place in played[0].places]
         return Profile({**facts, "distances": _distances(stream, spaced, names)})
     facts["experiences"] = profile_arrays(stream)
     sources = [e.train for e in stream if not isinstance(e.train, Environment)]

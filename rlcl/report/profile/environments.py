@@ -15,19 +15,24 @@ from rlcl.streams.stream import Stream
 
 __all__ = ["Played", "play", "profile_environments"]
 
+KEPT = 1024  # numbers of an observation, evenly spread: of an image's all, a thousand steps would fill the memory
+FEATURES = 64  # numbers that are told one by one
+
 
 @frozen(eq=False)
 class Played:
     """What a policy has seen that acts at random.
 
     Args:
-        observations: (steps, F) float64; F is 0 where they are no arrays.
+        places: (F,) which numbers of a flat observation were kept, at most 1,024; F is 0 where they are no arrays.
+        observations: (steps, F) float64.
         rewards: (steps,).
         returns, lengths: of each episode that ended.
         terminated: how many of them ended by termination, not by truncation.
         seconds: that all steps and resets took.
     """
 
+    places: Array
     observations: Array
     rewards: Array
     returns: list[float] = field(factory=list)
@@ -40,7 +45,9 @@ def play(source: Environment, steps: int) -> Played:
     """Plays env steps in one environment, actions drawn evenly among those that are allowed, the same ones always."""
     env = source.make()
     masked = env.has_wrapper_attr("action_masks") and isinstance(env.action_space, gym.spaces.Discrete)
-    boxes = isinstance(env.observation_space, gym.spaces.Box)
+    space = env.observation_space
+    count = int(np.prod(space.shape)) if isinstance(space, gym.spaces.Box) else 0
+    places = np.unique(np.linspace(0, count - 1, min(count, KEPT)).astype(np.int64))
     seen, rewards, returns, lengths, terminations = [], [], [], [], 0
     try:
         env.action_space.seed(source.seed)
@@ -49,7 +56,7 @@ def play(source: Environment, steps: int) -> Played:
         start = 0
         for step in range(steps):
             mask = np.asarray(env.get_wrapper_attr("action_masks")(), np.int8) if masked else None
-            seen.append(np.ravel(observation) if boxes else np.empty(0))
+            seen.append(np.ravel(observation)[places] if count else np.empty(0))
             observation, reward, terminated, truncated, _ = env.step(env.action_space.sample(mask))
             rewards.append(float(reward))
             if terminated or truncated:
@@ -60,22 +67,22 @@ def play(source: Environment, steps: int) -> Played:
         seconds = time.perf_counter() - begun
     finally:
         env.close()
-    return Played(np.array(seen, np.float64), np.array(rewards), returns, lengths, terminations, seconds)
+    return Played(places, np.array(seen, np.float64), np.array(rewards), returns, lengths, terminations, seconds)
 
 
-def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any]], list[Array]]:
-    """Of each experience spaces, rewards, episodes and speed; and the observations, to compare them.
+def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any]], list[Played]]:
+    """Of each experience spaces, rewards, episodes and speed; and what was seen, to compare it.
 
     Args:
         stream: of environments.
         steps: env steps played in each.
     """
-    found, observations = [], []
+    found, every = [], []
     for experience in stream:
         source = experience.train
         assert isinstance(source, Environment)
         spaces, played = source.spaces(), play(source, steps)
-        observations.append(played.observations)
+        every.append(played)
         found.append(
             {
                 "index": experience.index,
@@ -91,14 +98,15 @@ def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any
                 "return": _moments(np.array(played.returns)),
                 "length": _moments(np.array(played.lengths, np.float64)),
                 "terminated": played.terminated,
-                "observations": [_moments(column) for column in played.observations.T],
+                "observations": [_moments(column) for column in played.observations.T[:FEATURES]],
                 "steps_per_second": steps / max(played.seconds, 1e-9),
             }
         )
-    return found, observations
+    return found, every
 
 
 def _moments(values: Array) -> dict[str, float] | None:
+    values = values[np.isfinite(values)]
     if not len(values):
         return None
     return {

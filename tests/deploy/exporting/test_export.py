@@ -141,13 +141,15 @@ def test_a_bundle_holds_its_documented_files(bundle: Made) -> None:
     folder = bundle("digits")
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     served = {"model.onnx", "weights.safetensors", "signature.json", "experiment.yaml", "MODEL_CARD.md"}
-    served |= {"manifest.json", "reference.safetensors", "SHA256SUMS"}
+    served |= {"manifest.json", "reference.safetensors", "profile.json", "SHA256SUMS"}
     update = {f"update/{name}" for name in ("tensors.safetensors", "state.json", "checksums.json", "SHA256SUMS")}
     assert served | update == files
     assert [folder.name] == [p.name for p in folder.parent.iterdir() if "digits" in p.name]  # nothing half-written
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "reference.safetensors", "MODEL_CARD.md"])
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "weights.safetensors", "reference.safetensors", "profile.json", "MODEL_CARD.md"]
+)
 def test_one_changed_byte_is_refused(name: str, bundle: Made, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     shutil.copytree(bundle("digits"), folder)

@@ -159,6 +159,10 @@ def test_missing_values_hide_no_drift_and_are_none() -> None:
         assert 0 == comparison.of(same, 1e-3).count
         assert 0 < comparison.of(now, 1e-6).count
     assert ["b"] == [each.what for each in Features(["a", "b", "c"], before).of(now, 1e-6).moved]
+    wide = rng.normal(size=(1000, 40))
+    wide[rng.random(wide.shape) < 0.3] = NAN
+    assert np.isnan(wide).any(1).all()
+    assert 0 < Projections(wide[:500]).of(wide[500:] + 1, 1e-6).count
     nothing = np.full((50, 1), NAN)
     for comparison in (Features(["x"], nothing), Projections(nothing)):
         assert 0 == comparison.of(nothing, 0.01).count
@@ -168,8 +172,7 @@ def test_missing_values_hide_no_drift_and_are_none() -> None:
 def test_clients_that_miss_a_value_for_a_while_are_no_larger_sample() -> None:
     rng = np.random.default_rng(0)
     absent = (rng.random((8, 1)) < 0.5).repeat(100, axis=0)
-    window = np.where(absent, NAN, rng.normal(size=absent.shape))
-    reference = np.where(rng.random((2000, 1)) < 0.2, NAN, rng.normal(size=(2000, 1)))
+    window, reference = np.where(absent, NAN, 5.0), np.where(rng.random((2000, 1)) < 0.2, NAN, 5.0)
     assert absent.mean() > 0.3
     assert 0 == Features(["x"], reference).of(window, 1e-3).count
     assert 1 == Features(["x"], reference).of(rng.permuted(window, axis=0), 1e-3).count

@@ -17,6 +17,7 @@ from rlcl.commands import main
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.report.profile.build import Profile, make_profile, profile_page
+from rlcl.report.profile.environments import play
 from rlcl.report.profile.shifts import Shift, energy, energy_matrix, shift, standardized
 
 NAN = float("nan")
@@ -89,7 +90,10 @@ def test_the_profile_of_a_table_by_hand(people: Experiment) -> None:
     # Ages 20 to 28 without 24: (216 - 24) / 8.
     assert (9, [9, 0], 0) == (first["train"]["rows"], first["train"]["classes"], first["train"]["duplicates"])
     assert ["age", "city"] == [f["name"] for f in first["train"]["features"]]
-    age = first["train"]["features"][0]
+    age, city = first["train"]["features"]
+    # Of the first nine rows Oslo has every other one and the ninth.
+    assert {"Oslo": 5, "Rome": 4} == city["texts"]
+    assert (2, 0) == (first["train"]["of"], first["train"]["constant"])
     assert (24, 20, 28, pytest.approx(1 / 9)) == (
         age["mean"], age["least"], age["greatest"], age["missing"]
     )  # fmt: skip
@@ -155,6 +159,39 @@ def test_environments_are_played_at_random() -> None:
     page = profile_page(profile, found)
     assert "Under random actions" in page
     assert "gravity 40" in page
+
+
+def test_of_large_observations_some_numbers_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "wide.py").write_text(WIDE)
+    found = experiment(
+        {"type": "environments", "env": f"{tmp_path / 'wide.py'}:Wide", "tasks": [{}, {}]},
+        learner={"type": "ppo"},
+        budget={"env_steps": 100},
+    )
+    played = play(make_stream(found, 0)[0].train, 3)  # type: ignore[arg-type]
+    assert (3, 1024) == played.observations.shape
+    assert [0, 4999] == played.places[[0, -1]].tolist()
+    assert [0, 4999] == played.observations[0, [0, -1]].tolist()
+    facts = profiled(found, steps=20).facts
+    assert 64 == len(facts["experiences"][0]["observations"])
+    json.dumps(facts, allow_nan=False)
+
+
+WIDE = """
+import gymnasium as gym
+import numpy as np
+
+class Wide(gym.Env):
+    observation_space = gym.spaces.Box(0, 5000, (5000,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.arange(5000, dtype=np.float32), {}
+
+    def step(self, action):
+        return np.arange(5000, dtype=np.float32), 0.0, False, False, {}
+"""
 
 
 def test_the_command_writes_both_files(
