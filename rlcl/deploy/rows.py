@@ -38,7 +38,7 @@ def read_rows(file: Path, field: Field) -> tuple[list[int], Array]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
     width = math.prod(field.shape)
-    named = field.columns and rows and {cell.strip() for cell in rows[0][1]} & {c.name for c in field.columns}
+    named = bool(field.columns and rows) and _has_names(rows[0][1], {column.name for column in field.columns})
     columns = field.columns or tuple(Column(str(place)) for place in range(1, width + 1))
     places = _named(file, columns, rows[0][1]) if named else list(range(width))
     if named or (rows and len(rows[0][1]) == width and all(map(_is_name, rows[0][1]))):
@@ -53,6 +53,12 @@ def read_rows(file: Path, field: Field) -> tuple[list[int], Array]:
         for place, column in enumerate(columns):
             made[row, place] = _value(f"{file}:{number}", column, cells[places[place]].strip(), field.missing)
     return [number for number, _ in rows], made.reshape(len(rows), *field.shape)
+
+
+def _has_names(cells: Sequence[str], names: set[str]) -> bool:
+    """Whether a first line has all names, or some and nothing else than names: a column may be called 1."""
+    found = {cell.strip() for cell in cells}
+    return names <= found or (bool(names & found) and all(map(_is_name, cells)))
 
 
 def _named(file: Path, columns: Sequence[Column], header: Sequence[str]) -> list[int]:

@@ -59,6 +59,12 @@ def test_images_are_summarised(bundle: Made) -> None:
     assert "| digits 0-1 | digits 2-3 | 0.13 |" in text
 
 
+def test_what_a_regressor_predicts_is_told(bundle: Made) -> None:
+    text = card(bundle("regressor"))
+    assert "What is predicted:" in text
+    assert "| diabetes | 0 | 25 to 346 |" in text
+
+
 def test_an_environment_is_told_by_what_random_actions_meet(bundle: Made) -> None:
     text = card(bundle("ppo"))
     assert "| 2 | CartPole-v1 gravity 40 | rlcl_envs/CartPole-v1 | gravity 40 | `Box(" in text
