@@ -57,6 +57,9 @@ def update(
     from rlcl.deploy.updating.update import Gate
     from rlcl.deploy.updating.update import update as make
 
+    for text in changes or []:
+        if "=" not in text:
+            raise typer.BadParameter(f"{text}: expected KEY=VALUE; what is to be learned is named by --from {text}")
     console = make_console(quiet)
     deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
     gate = Gate(gain=gain, forgetting=forgetting, slower=slower, held_out=held_out)

@@ -56,7 +56,7 @@ def learned(
 
     Raises:
         CheckpointError: the state does not fit the learner of the config.
-        UnsupportedError: its network does not grow.
+        UnsupportedError: its network does not grow, or a memory was to be of another size.
     """
     trainer = make_trainer(attrs.evolve(experiment, device="cpu"), seed, stream)
     learner: Any = trainer.learner
@@ -69,6 +69,7 @@ def learned(
         state = grown(state, fresh, names, _classes(state, fresh, trainer), stream.spec.classes)
     elif isinstance(learner, GDumb):
         state = learner.grown(state)
+    _check_memories(state, fresh)
     state = _as_configured(state, fresh)
     try:
         learner.load_state_dict(state)
@@ -82,6 +83,25 @@ def learned(
     experience = attrs.evolve(visible(trainer.stream)[len(trainer.stream) - 1], index=learner.position.experience)
     _learn(trainer, experience, console)
     return Candidate(Restored(experiment, trainer, learner.state_dict()), stream.evaluated[-1])
+
+
+def _check_memories(state: Any, fresh: Any) -> None:
+    """Refuses another capacity than a memory has: it would go on with its own, and nobody be told."""
+    if isinstance(state, list) and isinstance(fresh, list):
+        for one, other in zip(state, fresh, strict=False):
+            _check_memories(one, other)
+    if not isinstance(state, Mapping) or not isinstance(fresh, Mapping):
+        return
+    if {"seen", "capacity", "columns"} <= state.keys():
+        now, asked = state["capacity"], fresh.get("capacity")
+        if None not in (now, asked) and now != asked:
+            raise UnsupportedError(
+                f"a memory of {now:,} examples goes on as it is, and cannot become one of {asked:,}; leave out the "
+                "change of its capacity"
+            )
+    else:
+        for key in state.keys() & fresh.keys():
+            _check_memories(state[key], fresh[key])
 
 
 def _as_configured(state: Any, fresh: Any) -> Any:

@@ -207,7 +207,7 @@ def test_gdumb_trains_anew_on_its_memory_of_old_and_new_classes(
     np.savez(tmp_path / "old.npz", **dict(zip("xy", digits(0, 1, 2, 3), strict=True)))
     np.savez(tmp_path / "new.npz", **dict(zip("xy", digits(4, 5), strict=True)))
     bundle = exported_as(GDUMB.replace("PATH", str(tmp_path / "old.npz")), tmp_path)
-    command = ["update", str(bundle), "--from", str(tmp_path / "new.npz"), "--forgetting", "0.15"]
+    command = ["update", str(bundle), "--from", str(tmp_path / "new.npz"), "--forgetting", "0.15", "--slower", "9"]
     status, out, err = told(command, capsys)
     assert 0 == status, out + err
     assert "classes: 0, 1, 2, 3 becomes 0, 1, 2, 3, 4, 5" in out

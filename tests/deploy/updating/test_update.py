@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,6 +184,8 @@ def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest
             "command line: learner.type: an update goes on with the bundle's learner",
         ),
         (["--from", "NEW", "encoder=scale"], "command line: encoder: what the bundle's network has learned to read"),
+        (["--from", "NEW", "learner.methods[0].capacity=20"], "a memory of 600 examples goes on as it is, and cannot"),
+        (["NEW"], "named by --from"),
         (
             ["--from", "NEW", "--gain", "1"],
             "--gain 1: what is judged are shares of right answers; expected a number below",
@@ -201,6 +204,50 @@ def test_a_users_mistake_is_one_message(
     assert status in (1, 2)
     assert message in err
     assert not list(Deployment(bundle).candidates.glob("[0-9]*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["learner.metods=[]"], "command line: learner.metods: unknown key; did you mean methods?"),
+        (["--from", "nowhere.npz"], "no such file"),
+        (["--from", "OLD"], "x: expected the shape (B, 64), got (4, 8, 8)"),
+        (["--from", "{attributes: {gravity: 20}}"], "this model learned from arrays"),
+        (["--gain", "2"], "expected a number below 1"),
+        (["learner.type=gdumb"], "an update goes on with the bundle's learner, which is classifier"),
+        ([], "nothing was logged yet"),
+    ],
+)
+def test_what_needs_no_data_is_told_before_they_are_loaded(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    text = (bundle / "experiment.yaml").read_text()
+    (bundle / "experiment.yaml").write_text(re.sub(r"path: .*", "path: gone.npz", text))
+    seal(bundle)
+    np.savez(tmp_path / "images.npz", x=np.zeros((4, 8, 8)), y=np.zeros(4, int))
+    old = str(tmp_path / "images.npz")
+    _, _, err = told(["update", str(bundle), *(old if a == "OLD" else a for a in arguments)], capsys)
+    assert message in err
+    assert "gone.npz" not in err
+    assert 1 == err.count("rlcl: ")
+
+
+def test_a_bundle_without_its_part_for_updating_is_told_first(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(bundle / "update")
+    status, _, err = told(["update", str(bundle), "--from", "nowhere.npz"], capsys)
+    assert 1 == status
+    assert "has no update part, so it can be served alone; export the run with it" in err
+
+
+def test_what_goes_on_is_told(exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = told(["update", str(bundle), "--from", str(exported / "new.npz"), "budget.epochs=1"], capsys)
+    lines = [line for line in out.splitlines() if line.startswith(("learning", "exporting", "judging"))]
+    assert [
+        "learning new: 374 inputs, 159 held out; new classes 7, 8, 9",  # of 179, 174 and 180: 53, 52 and 54
+        "exporting candidate 0001",
+        "judging gain on new (1 of 2)",
+        "judging forgetting on old 0-6 (2 of 2)",
+    ] == lines
 
 
 def test_forgetting_is_judged_on_the_data_of_the_bundle_alone(
