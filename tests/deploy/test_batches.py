@@ -139,7 +139,7 @@ def test_a_column_that_is_called_by_a_number_is_no_line_of_names(tmp_path: Path)
     field = Field(name="input", shape=(2,), dtype="float32", columns=(Column("1"), Column("2")))
     for content, expected in (("1,5\n3,4\n", [[1, 5], [3, 4]]), ("2,1\n3,4\n", [[4, 3]])):
         (tmp_path / "x.csv").write_text(content)
-        assert expected == read_rows(tmp_path / "x.csv", field).tolist()
+        assert expected == read_rows(tmp_path / "x.csv", field)[1].tolist()
 
 
 def test_where_nothing_was_missing_texts_and_empty_cells_are_refused(tmp_path: Path) -> None:
