@@ -9,17 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlcl.data.scikit import Digits
-    from rlcl.data.torchvision import Mnist
+    from rlcl.data.readers.scikit import Digits
+    from rlcl.data.readers.torchvision import Mnist
     from rlcl.encoders.scale import Scale
     from rlcl.encoders.standardize import Standardize
     from rlcl.evaluation.plan import Interval, Plan
     from rlcl.experiment import Experiment, load_experiment
     from rlcl.launch.local import run_experiment
-    from rlcl.learners.autoencoder import Autoencoder
-    from rlcl.learners.classifier import Classifier
     from rlcl.learners.optimizers import Adam, Sgd
-    from rlcl.learners.sb3 import StableBaselines3
+    from rlcl.learners.sb3.learner import StableBaselines3
+    from rlcl.learners.supervised.classifier import Classifier
+    from rlcl.learners.unsupervised.autoencoder import Autoencoder
     from rlcl.methods.distill import Distill
     from rlcl.methods.ewc import Ewc
     from rlcl.methods.l2_init import L2Init
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 PLACES = {
     "Adam": "rlcl.learners.optimizers",
-    "Autoencoder": "rlcl.learners.autoencoder",
+    "Autoencoder": "rlcl.learners.unsupervised.autoencoder",
     "Budget": "rlcl.types",
     "ClassIncremental": "rlcl.streams.class_incremental",
-    "Classifier": "rlcl.learners.classifier",
+    "Classifier": "rlcl.learners.supervised.classifier",
     "Cnn": "rlcl.networks.cnn",
-    "Digits": "rlcl.data.scikit",
+    "Digits": "rlcl.data.readers.scikit",
     "Distill": "rlcl.methods.distill",
     "EnvironmentTask": "rlcl.streams.environments",
     "Environments": "rlcl.streams.environments",
@@ -48,13 +48,13 @@ PLACES = {
     "Interval": "rlcl.evaluation.plan",
     "L2Init": "rlcl.methods.l2_init",
     "Mlp": "rlcl.networks.mlp",
-    "Mnist": "rlcl.data.torchvision",
+    "Mnist": "rlcl.data.readers.torchvision",
     "Plan": "rlcl.evaluation.plan",
     "Rehearsal": "rlcl.methods.rehearsal",
     "Scale": "rlcl.encoders.scale",
     "Seeds": "rlcl.seeding",
     "Sgd": "rlcl.learners.optimizers",
-    "StableBaselines3": "rlcl.learners.sb3",
+    "StableBaselines3": "rlcl.learners.sb3.learner",
     "Standardize": "rlcl.encoders.standardize",
     "Trainer": "rlcl.training.trainer",
     "Visibility": "rlcl.types",

@@ -30,7 +30,7 @@ KINDS: Mapping[str, str] = {
     "data": "rlcl.data:DATA",
     "stream": "rlcl.streams:STREAMS",
     "encoder": "rlcl.encoders:ENCODERS",
-    "augmentation": "rlcl.augmentations:AUGMENTATIONS",
+    "augmentation": "rlcl.data:AUGMENTATIONS",
     "network": "rlcl.networks:NETWORKS",
     "optimizer": "rlcl.learners:OPTIMIZERS",
     "schedule": "rlcl.learners:SCHEDULES",

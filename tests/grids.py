@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rlcl.launch.grid import CellState, Grid
-from rlcl.launch.suite import Suite, load_suite
+from rlcl.study.grid import CellState, Grid
+from rlcl.study.suite import Suite, load_suite
 
 # A learner that does what a file beside it says: what goes wrong the first time can be mended for the second.
 LEARNER = """

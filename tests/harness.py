@@ -14,19 +14,19 @@ from attrs import frozen
 from rich.console import Console
 from torch import Tensor
 
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
+from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.sources import Data, Environment, LabelledArrays
-from rlcl.data.torchvision import IDX_FILES
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
-from rlcl.learners.autoencoder import Autoencoder
-from rlcl.learners.classifier import Classifier
-from rlcl.learners.dqn import Dqn
 from rlcl.learners.optimizers import Adam, Sgd
-from rlcl.learners.ppo import Ppo
-from rlcl.learners.regressor import Regressor
-from rlcl.learners.sac import Sac
-from rlcl.learners.td3 import Td3
+from rlcl.learners.reinforcement.dqn import Dqn
+from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.reinforcement.sac import Sac
+from rlcl.learners.reinforcement.td3 import Td3
+from rlcl.learners.supervised.classifier import Classifier
+from rlcl.learners.supervised.regressor import Regressor
+from rlcl.learners.unsupervised.autoencoder import Autoencoder
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
 from rlcl.state import cloned
@@ -279,7 +279,7 @@ def autoencoder(*methods: Method, optimizer: OptimizerFactory | None = None, **s
 
 def avalanche(*methods: Method, strategy: str = "Naive", network: Any = None, **options: Any) -> Any:
     """A strategy at a size for tests."""
-    from rlcl.learners.avalanche import Avalanche
+    from rlcl.learners.avalanche.learner import Avalanche
 
     return Avalanche(
         strategy=strategy,
@@ -299,7 +299,7 @@ def heads_by_task() -> Any:
 
 def sb3(algorithm: str, *methods: Method, schedule_over: str = "experience", policy: Any = None, **options: Any) -> Any:
     """An algorithm at a size for tests."""
-    from rlcl.learners.sb3 import StableBaselines3
+    from rlcl.learners.sb3.learner import StableBaselines3
 
     options = {"policy_kwargs": {"net_arch": [16]}, **SMALL.get(algorithm, {}), **options}
     return StableBaselines3(

@@ -8,8 +8,8 @@ import pytest
 
 from rlcl.commands import main
 from rlcl.config import shipped_folder
+from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.root import data_root
-from rlcl.data.torchvision import IDX_FILES
 from rlcl.experiment import dump, experiment_from, load_experiment
 from rlcl.launch.local import run_experiment
 from rlcl.tracking.folder import read_json

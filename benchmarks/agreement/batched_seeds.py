@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rlcl.evaluation.aggregates import bootstrap, difference, interquartile_mean, mean
 from rlcl.experiment import experiment_from
 from rlcl.launch.local import run_experiment
+from rlcl.statistics.aggregates import bootstrap, difference, interquartile_mean, mean
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_batched_seeds.json"
 REPLICATIONS = 10_000

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlcl.evaluation.aggregates import bootstrap, difference, interquartile_mean
-from rlcl.evaluation.hypotheses import bootstrapped
+from rlcl.statistics.aggregates import bootstrap, difference, interquartile_mean
+from rlcl.statistics.hypotheses import bootstrapped
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_level_of_tests.json"
 SETTINGS = ((2, 2), (3, 3), (5, 2), (5, 5), (10, 3), (10, 10))  # seeds, streams

@@ -24,12 +24,12 @@ import torch
 from attrs import frozen
 
 from rlcl.data.avalanche_import import import_avalanche
-from rlcl.data.torchvision import Mnist
+from rlcl.data.readers.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.avalanche import Avalanche
-from rlcl.learners.classifier import Classifier
+from rlcl.learners.avalanche.learner import Avalanche
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.lwf import Lwf
 from rlcl.methods.rehearsal import Rehearsal

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rlcl.evaluation.statistics import summarize
 from rlcl.experiment import load_experiment
 from rlcl.launch.running import run_folder
+from rlcl.statistics.intervals import summarize
 from rlcl.tracking.folder import read_json
 
 HERE = Path(__file__).parent

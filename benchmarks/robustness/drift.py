@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.deploy.log import Page
 from rlcl.deploy.monitoring.monitor import BLOCK, Monitor, Settings
 from rlcl.deploy.monitoring.reference import Reference

@@ -21,8 +21,8 @@ from interleaved import measure, ratio, report
 from reinforcement import dqn, ppo
 
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.lockstep import Lockstep
-from rlcl.learners.ppo import Ppo
+from rlcl.learners.fast.batched_seeds import Lockstep
+from rlcl.learners.reinforcement.ppo import Ppo
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.environments import Environments

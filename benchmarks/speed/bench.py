@@ -20,11 +20,11 @@ from pathlib import Path
 
 from interleaved import measure, ratio, report
 
-from rlcl.launch.bench import run_suite
-from rlcl.launch.grid import CellState, Grid
 from rlcl.launch.launcher import Job
 from rlcl.launch.processes import Processes
-from rlcl.launch.suite import Cell, Suite, load_suite
+from rlcl.study.bench import run_suite
+from rlcl.study.grid import CellState, Grid
+from rlcl.study.suite import Cell, Suite, load_suite
 
 SUITE = """
 name: equal

@@ -16,7 +16,7 @@ import numpy as np
 from interleaved import RESULTS, measure, ratio
 from scipy.stats import trim_mean
 
-from rlcl.evaluation.aggregates import AGGREGATES, bootstrap, improvement_interval, interquartile_mean
+from rlcl.statistics.aggregates import AGGREGATES, bootstrap, improvement_interval, interquartile_mean
 
 SEEDS, TASKS, REPLICATIONS, PART = 10, 20, 50_000, 20
 AT_MOST = 2.0  # seconds, for the IQM

@@ -32,7 +32,7 @@ from split_mnist import (
 )
 from torch import nn
 
-from rlcl.methods.memory import reservoir_slots
+from rlcl.methods.memories.reservoir import reservoir_slots
 from rlcl.methods.rehearsal import Rehearsal
 
 BATCH, CAPACITY = LARGE.batch, 500

@@ -18,12 +18,12 @@ import torch
 from interleaved import measure, ratio, report
 from torch import Tensor
 
-from rlcl.data.scikit import Digits
-from rlcl.data.torchvision import Mnist
+from rlcl.data.readers.scikit import Digits
+from rlcl.data.readers.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Interval, Plan
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental

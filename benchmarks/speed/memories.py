@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from interleaved import RESULTS
 
-from rlcl.methods.class_memory import BalancedMemory
-from rlcl.methods.memory import Memory, ReservoirMemory
+from rlcl.methods.memories.class_balanced import BalancedMemory
+from rlcl.methods.memories.memory import Memory
+from rlcl.methods.memories.reservoir import ReservoirMemory
 
 CAPACITIES = (1_000, 10_000, 100_000, 1_000_000)
 ITEM = 64 + 8  # bytes of an image and of its label

@@ -25,13 +25,13 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rlcl.data.environments import Environment, Vectorization
+from rlcl.data.environments.environment import Environment, Vectorization
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.dqn import Dqn, Exploration
 from rlcl.learners.optimizers import Adam
-from rlcl.learners.ppo import Ppo
-from rlcl.learners.sac import Sac
-from rlcl.learners.td3 import Td3
+from rlcl.learners.reinforcement.dqn import Dqn, Exploration
+from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.reinforcement.sac import Sac
+from rlcl.learners.reinforcement.td3 import Td3
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.environments import Environments

@@ -17,7 +17,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.sb3 import StableBaselines3
+from rlcl.learners.sb3.learner import StableBaselines3
 from rlcl.seeding import Seeds
 from rlcl.streams.environments import Environments
 from rlcl.training.trainer import Trainer
@@ -57,7 +57,7 @@ def alone(name: str) -> Callable[[], None]:
     env, num_envs, steps, options = WORK[name]
 
     def run() -> None:
-        from rlcl.data.environments import Environment
+        from rlcl.data.environments.environment import Environment
 
         source = Environment(env, num_envs=num_envs)
         vector = DummyVecEnv([lambda: Monitor(source.make())] * num_envs)

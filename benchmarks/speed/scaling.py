@@ -21,12 +21,12 @@ import torch
 from attrs import frozen
 from interleaved import RESULTS
 
+from rlcl.data.readers.torchvision import Mnist
 from rlcl.data.sources import Data
-from rlcl.data.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.networks.mlp import Mlp

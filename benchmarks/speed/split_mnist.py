@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from rlcl.data.avalanche_import import import_avalanche
+from rlcl.data.readers.torchvision import Mnist
 from rlcl.data.root import data_root
-from rlcl.data.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental

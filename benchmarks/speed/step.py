@@ -17,11 +17,11 @@ import attrs
 import torch
 from interleaved import ratio, report
 
-from rlcl.data.torchvision import Mnist
+from rlcl.data.readers.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Adam
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.a_gem import AGem
 from rlcl.methods.der import Der, DerPlusPlus
 from rlcl.methods.ewc import Ewc

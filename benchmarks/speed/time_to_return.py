@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlcl.evaluation.plan import Plan
 from rlcl.learners.optimizers import Adam
-from rlcl.learners.ppo import Ppo
+from rlcl.learners.reinforcement.ppo import Ppo
 from rlcl.learners.schedules import Linear
 from rlcl.seeding import Seeds
 from rlcl.streams.environments import Environments

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from rlcl.launch.grid import Grid
-    from rlcl.launch.suite import Cell, Suite
+    from rlcl.study.grid import Grid
+    from rlcl.study.suite import Cell, Suite
 
 __all__ = ["add_to"]
 
@@ -48,8 +48,8 @@ def bench(
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
-    from rlcl.launch.grid import Grid
-    from rlcl.launch.suite import load_suite
+    from rlcl.study.grid import Grid
+    from rlcl.study.suite import load_suite
 
     console = make_console(quiet)
     if not arguments:
@@ -71,9 +71,9 @@ def bench(
 def _run(
     suite: Suite, chosen: Sequence[Cell], root: Path, timeout: float | None, workers: int | None, console: Console
 ) -> Grid:
-    from rlcl.launch.bench import run_suite
-    from rlcl.launch.board import board_for, counted, final_table
     from rlcl.launch.processes import Processes, cores, slots_for
+    from rlcl.study.bench import run_suite
+    from rlcl.study.board import board_for, counted, final_table
 
     threads, available = max(cell.experiment.threads for cell in chosen), cores()
     launcher = Processes(slots_for(workers, threads, available))
@@ -142,7 +142,7 @@ def _list_cells(grid: Grid, console: Console) -> None:
 def _list_suites(console: Console) -> None:
     from rich.table import Table
 
-    from rlcl.launch.suite import load_suite, suites_folder
+    from rlcl.study.suite import load_suite, suites_folder
 
     table = Table(box=None, pad_edge=False)
     for column in ("suite", "cells", "what for"):

@@ -70,7 +70,7 @@ def compare(
     from rlcl.comparison.scales import read_scales
     from rlcl.comparison.scores import gather
     from rlcl.comparison.tables import TABLES, Report
-    from rlcl.evaluation.aggregates import AGGREGATES
+    from rlcl.statistics.aggregates import AGGREGATES
 
     _one_of("--test", test, ("t", "ranks"))
     _one_of("--aggregate", aggregate, AGGREGATES)

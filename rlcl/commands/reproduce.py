@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from rlcl.launch.published import Protocol
-    from rlcl.launch.sides import Row
+    from rlcl.reproduction.published import Protocol
+    from rlcl.reproduction.sides import Row
 
 __all__ = ["add_to"]
 
@@ -63,8 +63,8 @@ def reproduce(
     The exit status is 1 if anything differs.
     """
     from rlcl.commands.console import console as make_console
-    from rlcl.launch.published import load_protocols
-    from rlcl.launch.reproduce import read_results, reproduce, write_results
+    from rlcl.reproduction.published import load_protocols
+    from rlcl.reproduction.reproduce import read_results, reproduce, write_results
 
     console = make_console(quiet)
     protocols = load_protocols(names or ())
@@ -108,7 +108,7 @@ def _verdicts(rows: Mapping[str, Row]) -> Iterator[Table]:
     """A table for each kind of target."""
     from rich.table import Table
 
-    from rlcl.launch.reproduce import kind_of_row
+    from rlcl.reproduction.reproduce import kind_of_row
 
     for kind in dict.fromkeys(map(kind_of_row, rows.values())):
         table = Table(box=None, pad_edge=False)

@@ -208,9 +208,9 @@ def remove(
     """Remove runs for good."""
     import shutil
 
+    from rlcl.sinks.tensorboard.seeds import write_seeds
     from rlcl.tracking.folder import RunFolder
     from rlcl.tracking.runs import named_runs
-    from rlcl.tracking.tensorboard.seeds import write_seeds
 
     folders = [found.path for run in runs for found in named_runs(run, root)]
     for path in folders:

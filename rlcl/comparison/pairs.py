@@ -13,8 +13,8 @@ from attrs import define, field, frozen
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import ALL, Comparison
 from rlcl.errors import UnsupportedError, did_you_mean
-from rlcl.evaluation.aggregates import AGGREGATES, Interval, bootstrap, difference, improvement_interval
-from rlcl.evaluation.hypotheses import (
+from rlcl.statistics.aggregates import AGGREGATES, Interval, bootstrap, difference, improvement_interval
+from rlcl.statistics.hypotheses import (
     RANKS,
     Tested,
     bootstrapped,

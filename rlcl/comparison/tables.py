@@ -12,8 +12,8 @@ from rlcl.comparison.pairs import Settings, compare, scaled
 from rlcl.comparison.remarks import remarks
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import Comparison
-from rlcl.evaluation.aggregates import AGGREGATES, bootstrap, interquartile_mean, profile_bands, sample_efficiency
-from rlcl.evaluation.statistics import summarize
+from rlcl.statistics.aggregates import AGGREGATES, bootstrap, interquartile_mean, profile_bands, sample_efficiency
+from rlcl.statistics.intervals import summarize
 
 __all__ = ["TABLES", "Report"]
 

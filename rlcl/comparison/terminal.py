@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rlcl.comparison.tables import TABLES, Report, Row
 from rlcl.comparison.verdicts import Comparison, numbers
-from rlcl.evaluation.hypotheses import MOST_SEEDS
+from rlcl.statistics.hypotheses import MOST_SEEDS
 
 __all__ = ["MANY", "aggregate_table", "decisive", "learner_tables", "left_out_lines", "verdict_table"]
 

@@ -6,7 +6,7 @@ import math
 
 from attrs import frozen
 
-from rlcl.evaluation.hypotheses import MOST_SEEDS
+from rlcl.statistics.hypotheses import MOST_SEEDS
 
 __all__ = ["ALL", "Comparison", "numbers", "p_words"]
 

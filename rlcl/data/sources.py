@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from rlcl.data.columns import Column, Unknown
-from rlcl.data.environments import Environment
+from rlcl.data.environments.environment import Environment
 from rlcl.data.expect import check_expected
 from rlcl.data.storage import Rows
 from rlcl.data.validation import check_arrays, warn_of

@@ -16,7 +16,7 @@ from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.updating.growing import added_to, save_added
 from rlcl.deploy.updating.incoming import Incoming
 from rlcl.errors import BundleError, Problem
-from rlcl.methods.forgetting import is_memory, remembered, without_rows
+from rlcl.methods.memories.deletion import is_memory, remembered, without_rows
 from rlcl.tracking.folder import disk_errors
 from rlcl.training import checkpoint
 

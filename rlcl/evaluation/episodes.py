@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.data.action_masks import action_masks
-from rlcl.data.environments import Environment
+from rlcl.data.environments.action_masks import action_masks
+from rlcl.data.environments.environment import Environment
 from rlcl.errors import DivergenceError
 from rlcl.types import Predictor
 

@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from rlcl.data.action_masks import action_masks
-from rlcl.data.environments import Environment
+from rlcl.data.environments.action_masks import action_masks
+from rlcl.data.environments.environment import Environment
 from rlcl.errors import DataError, EnvironmentApiError
 from rlcl.types import Predictor
 

@@ -11,7 +11,7 @@ from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment
 from rlcl.launch.running import Finished, running
 from rlcl.launch.stopping import Interrupted, Stop, catching_signals
-from rlcl.learners.lockstep import Lockstep
+from rlcl.learners.fast.batched_seeds import Lockstep
 
 __all__ = ["run_at_once"]
 

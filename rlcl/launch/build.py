@@ -13,7 +13,7 @@ from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import check_metrics, measure_named, reported_names
 from rlcl.experiment import Experiment
-from rlcl.learners.lockstep import check_lockstep
+from rlcl.learners.fast.batched_seeds import check_lockstep
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.training.trainer import Trainer

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rlcl.data.action_masks import action_masks
+from rlcl.data.environments.action_masks import action_masks
 from rlcl.data.sources import Environment
 from rlcl.errors import UnseenTaskError
 from rlcl.seeding import preserved_global_state

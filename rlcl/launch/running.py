@@ -22,15 +22,15 @@ from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.stopping import Interrupted, Stop
-from rlcl.learners.lockstep import Lockstep
+from rlcl.learners.fast.batched_seeds import Lockstep
 from rlcl.objective import Result
+from rlcl.sinks.progress import PlainProgress, progress_for
+from rlcl.sinks.tensorboard.board import TensorBoard
+from rlcl.sinks.tensorboard.seeds import write_seeds
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
-from rlcl.tracking.progress import PlainProgress, progress_for
 from rlcl.tracking.runs import dotted
-from rlcl.tracking.tensorboard.board import TensorBoard
-from rlcl.tracking.tensorboard.seeds import write_seeds
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink

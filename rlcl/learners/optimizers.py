@@ -1,7 +1,7 @@
 """Torch optimizers by name, and what is asked of any.
 
 Adam is the fused one: its step takes half of the time on a CPU too (MLP 400-400), and a fifth of an update. On a CPU
-it is torch's operation with little around it (:mod:`rlcl.learners.fused_adam`).
+it is torch's operation with little around it (:mod:`rlcl.learners.fast.fused_adam`).
 For plain SGD there is nothing to fuse.
 """
 
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.fused_adam import FusedAdam
+from rlcl.learners.fast.fused_adam import FusedAdam
 from rlcl.registry import name_of
 from rlcl.types import OptimizerFactory
 

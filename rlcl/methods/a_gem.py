@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import Problem
-from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
-from rlcl.methods.memory import Memory, ReservoirMemory, WholeMemory
-from rlcl.methods.parameters import device_of, named_parameters
+from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.memory import Memory, WholeMemory
+from rlcl.methods.memories.reservoir import ReservoirMemory
+from rlcl.methods.parts.parameters import device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["AGem", "project"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.units import HiddenLayer, hidden_layers, listen, refusal
+from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
 from rlcl.types import Experience, Host
 
 __all__ = ["ContinualBackprop", "Utility"]

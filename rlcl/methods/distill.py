@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
-from rlcl.methods.memory import Memory, ReservoirMemory
-from rlcl.methods.modes import evaluating
-from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
+from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.memory import Memory
+from rlcl.methods.memories.reservoir import ReservoirMemory
+from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Distill", "distillation_loss"]

@@ -11,10 +11,10 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.methods.anchor import Anchor
-from rlcl.methods.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
-from rlcl.methods.modes import evaluating
-from rlcl.methods.parameters import named_parameters
+from rlcl.methods.parts.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
+from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.parameters import named_parameters
+from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host
 
 __all__ = ["Ewc"]

@@ -11,10 +11,10 @@ from attrs import define, field
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.examples import STORED, Examples, Stored, raw_refusal
-from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
-from rlcl.methods.memory import WholeMemory
-from rlcl.methods.parameters import device_of, named_parameters
+from rlcl.methods.memories.examples import STORED, Examples, Stored, raw_refusal
+from rlcl.methods.memories.memory import WholeMemory
+from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
+from rlcl.methods.parts.parameters import device_of, named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["Gem", "cone_weights"]

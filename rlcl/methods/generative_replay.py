@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
-from rlcl.methods.mixing import Mixing, shares_of
-from rlcl.methods.modes import evaluating
-from rlcl.methods.outputs import OutputsModule
-from rlcl.methods.parameters import device_of
+from rlcl.methods.parts.mixing import Mixing, shares_of
+from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.outputs import OutputsModule
+from rlcl.methods.parts.parameters import device_of
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.networks.variational import Likelihood, VaeModule, check_range, negative_bound

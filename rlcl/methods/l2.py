@@ -10,8 +10,8 @@ import torch
 from attrs import define, field
 
 from rlcl.config import option
-from rlcl.methods.anchor import Anchor
-from rlcl.methods.parameters import named_parameters
+from rlcl.methods.parts.parameters import named_parameters
+from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host
 
 __all__ = ["L2"]

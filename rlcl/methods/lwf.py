@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
-from rlcl.methods.modes import evaluating
-from rlcl.methods.outputs import OutputsModule, Weights
-from rlcl.methods.parameters import add_gradients_of, device_of, named_parameters
+from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.outputs import OutputsModule, Weights
+from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import IMPOSSIBLE, Experience, Host
 
 __all__ = ["Lwf", "soft_cross_entropy"]

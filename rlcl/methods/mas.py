@@ -11,10 +11,10 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.methods.anchor import Anchor
-from rlcl.methods.modes import evaluating
-from rlcl.methods.parameters import named_parameters
-from rlcl.methods.per_example import mean_magnitudes
+from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.parameters import named_parameters
+from rlcl.methods.parts.per_example import mean_magnitudes
+from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host
 
 __all__ = ["Mas"]

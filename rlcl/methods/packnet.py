@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
-from rlcl.methods.parameters import named_parameters
+from rlcl.methods.parts.parameters import named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["PackNet", "reached_units", "smallest"]

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.evaluation.plasticity import dormancy
-from rlcl.methods.units import HiddenLayer, hidden_layers, listen, refusal
+from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
 from rlcl.types import Experience, Host
 
 __all__ = ["Redo"]

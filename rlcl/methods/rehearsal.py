@@ -11,14 +11,16 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.methods.class_memory import BalancedMemory, RingMemory
-from rlcl.methods.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
-from rlcl.methods.features import features
-from rlcl.methods.gss import GssMemory, gradients_of
-from rlcl.methods.herding import HerdingMemory
-from rlcl.methods.memory import Memory, ReservoirMemory
-from rlcl.methods.mixing import Mixing, shares_of
-from rlcl.methods.parameters import device_of
+from rlcl.methods.memories.class_balanced import BalancedMemory
+from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.gss import GssMemory, gradients_of
+from rlcl.methods.memories.herding import HerdingMemory
+from rlcl.methods.memories.memory import Memory
+from rlcl.methods.memories.reservoir import ReservoirMemory
+from rlcl.methods.memories.ring import RingMemory
+from rlcl.methods.parts.features import features
+from rlcl.methods.parts.mixing import Mixing, shares_of
+from rlcl.methods.parts.parameters import device_of
 from rlcl.types import Batch, Experience, Host
 
 __all__ = ["Rehearsal"]

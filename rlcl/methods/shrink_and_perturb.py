@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.parameters import named_parameters
+from rlcl.methods.parts.parameters import named_parameters
 from rlcl.types import Experience, Host
 
 __all__ = ["ShrinkAndPerturb", "shrink_and_perturb"]

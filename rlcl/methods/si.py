@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.anchor import Anchor
-from rlcl.methods.parameters import named_parameters
+from rlcl.methods.parts.parameters import named_parameters
+from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host
 
 __all__ = ["PathIntegral", "Si"]

@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from rlcl.errors import Problem
-from rlcl.evaluation.statistics import Summary
+from rlcl.statistics.intervals import Summary
 
 __all__ = ["CRITERION", "FORMS", "Criterion"]
 

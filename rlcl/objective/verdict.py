@@ -10,9 +10,9 @@ import attrs
 from attrs import field, frozen
 
 from rlcl.evaluation.results import Results, measure_named
-from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.objective.criterion import Criterion
 from rlcl.objective.objective import Objective
+from rlcl.statistics.intervals import Summary, summarize
 from rlcl.types import Record
 
 __all__ = ["Judgement", "Result", "Verdict", "amount", "verdict"]

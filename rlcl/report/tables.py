@@ -11,8 +11,8 @@ from rich.table import Table
 
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Results, measure_named
-from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.objective import Verdict
+from rlcl.statistics.intervals import Summary, summarize
 from rlcl.training.trainer import Outcome
 from rlcl.types import Costs, Record
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.avalanche import load_benchmark, sources
+from rlcl.data.readers.avalanche import load_benchmark, sources
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
 from rlcl.types import Budget, Experience, StreamSpec, Visibility

@@ -11,7 +11,7 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import Data, LabelledArrays, loaded
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds

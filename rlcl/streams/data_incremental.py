@@ -6,7 +6,7 @@ import torch
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import loaded
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.environments import Environment, Vectorization, environment_class
+from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream

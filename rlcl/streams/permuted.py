@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec

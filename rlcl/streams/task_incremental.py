@@ -7,7 +7,7 @@ from typing import Literal
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import loaded
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import divide_classes, split_by_class

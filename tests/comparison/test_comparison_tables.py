@@ -17,7 +17,7 @@ from rlcl.comparison.scores import gather
 from rlcl.comparison.tables import TABLES, Report
 from rlcl.comparison.terminal import decisive, left_out_lines
 from rlcl.errors import UnsupportedError
-from rlcl.evaluation.statistics import summarize
+from rlcl.statistics.intervals import summarize
 from rlcl.tracking.runs import find_runs
 
 

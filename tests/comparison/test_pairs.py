@@ -15,7 +15,7 @@ from rlcl.comparison.remarks import remarks
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import ALL, Comparison, numbers
 from rlcl.errors import UnsupportedError
-from rlcl.evaluation.hypotheses import student
+from rlcl.statistics.hypotheses import student
 from rlcl.tracking.runs import Run
 
 BETTER, WORSE = [0.9, 0.8, 1.0, 0.9], [0.5, 0.5, 0.55, 0.53]

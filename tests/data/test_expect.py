@@ -14,9 +14,9 @@ import torch
 from rlcl.config import build, component, unstructure
 from rlcl.data import validation
 from rlcl.data.expect import ColumnExpectation, Expectation
-from rlcl.data.files import Csv, Npy
 from rlcl.data.overlap import copies, duplicates, row_hashes
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.files import Csv, Npy
+from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import Data, loaded
 from rlcl.errors import ConfigError, DataError
 from rlcl.experiment import experiment_from

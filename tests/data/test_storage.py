@@ -14,14 +14,14 @@ import torch
 from harness import classifier, differences, learn_all, prepared, weights
 from PIL import Image
 
-from rlcl.data.files import Npy
-from rlcl.data.images import ImageFolder
+from rlcl.data.readers.files import Npy
+from rlcl.data.readers.images import ImageFolder
 from rlcl.data.sources import LabelledArrays, loaded, pieces
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import DataError
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.kmeans import KMeans
+from rlcl.learners.unsupervised.kmeans import KMeans
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.joint import Joint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness import digit_stream, environment_stream, learn_all, ppo, prepared, restore, sb3, snapshot
 
-from rlcl.data.environment_state import environment_state
+from rlcl.data.environments.state import environment_state
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten

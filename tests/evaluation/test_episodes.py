@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rlcl.data.environments import Environment
+from rlcl.data.environments.environment import Environment
 from rlcl.errors import DivergenceError
 from rlcl.evaluation import episodes as module
 from rlcl.evaluation.episodes import episode_returns

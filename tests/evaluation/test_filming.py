@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from rlcl.data.environments import Environment
+from rlcl.data.environments.environment import Environment
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.filming import film
 

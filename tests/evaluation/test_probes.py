@@ -29,7 +29,7 @@ from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probes import DeadUnits, DormantRedo, EffectiveRank, GradientNorm, StableRank, WeightMagnitude
 from rlcl.evaluation.results import Results, metrics
 from rlcl.experiment import experiment_from
-from rlcl.learners.nearest_mean import NearestMean
+from rlcl.learners.supervised.nearest_mean import NearestMean
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead

@@ -16,8 +16,8 @@ from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment, load_experiment
 from rlcl.launch.local import SeedsDiverged, run_experiment
 from rlcl.launch.stopping import Interrupted
-from rlcl.learners.dqn import Dqn
-from rlcl.learners.ppo import Ppo
+from rlcl.learners.reinforcement.dqn import Dqn
+from rlcl.learners.reinforcement.ppo import Ppo
 
 QUIET = Console(quiet=True)
 LEARNERS = {

@@ -36,10 +36,10 @@ from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.gdumb import GDumb
-from rlcl.learners.icarl import ICarl
-from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.gdumb import GDumb
+from rlcl.learners.supervised.icarl import ICarl
+from rlcl.learners.supervised.nearest_mean import NearestMean
 from rlcl.methods.a_gem import AGem
 from rlcl.methods.der import DerPlusPlus
 from rlcl.methods.distill import Distill

@@ -38,8 +38,8 @@ from harness import (
 from probes import Forbidding
 
 import rlcl.learners.schedules as schedules
-from rlcl.augmentations.images import Crop, Erase, Flip, Noise
-from rlcl.data.scikit import Diabetes
+from rlcl.data.augmentations import Crop, Erase, Flip, Noise
+from rlcl.data.readers.scikit import Diabetes
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
@@ -49,16 +49,18 @@ from rlcl.encoders.running_norm import RunningNorm
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
-from rlcl.learners.barlow_twins import BarlowTwins
-from rlcl.learners.gdumb import GDumb
-from rlcl.learners.icarl import ICarl
-from rlcl.learners.kmeans import KMeans
-from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
-from rlcl.learners.regressor import Regressor
-from rlcl.learners.simsiam import SimSiam
-from rlcl.learners.streaming_lda import StreamingLda
-from rlcl.learners.vae import Vae
+from rlcl.learners.reinforcement.priorities import Prioritised
+from rlcl.learners.reinforcement.recurrent import Recurrent
+from rlcl.learners.supervised.gdumb import GDumb
+from rlcl.learners.supervised.icarl import ICarl
+from rlcl.learners.supervised.nearest_mean import NearestMean
+from rlcl.learners.supervised.regressor import Regressor
+from rlcl.learners.supervised.streaming_lda import StreamingLda
+from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
+from rlcl.learners.unsupervised.kmeans import KMeans
+from rlcl.learners.unsupervised.simsiam import SimSiam
+from rlcl.learners.unsupervised.vae import Vae
 from rlcl.methods.distill import Distill
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.rehearsal import Rehearsal
@@ -66,8 +68,6 @@ from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.registry import entries, name_of
-from rlcl.reinforcement.priorities import Prioritised
-from rlcl.reinforcement.recurrent import Recurrent
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream

@@ -26,11 +26,11 @@ from rlcl.encoders.scale import Scale
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.plan import Plan
 from rlcl.evaluation.results import metrics
-from rlcl.learners.gdumb import GDumb
 from rlcl.learners.ledger import Ledger, trainable
-from rlcl.learners.nearest_mean import NearestMean
 from rlcl.learners.optimizers import Sgd
-from rlcl.learners.regressor import Regressor
+from rlcl.learners.supervised.gdumb import GDumb
+from rlcl.learners.supervised.nearest_mean import NearestMean
+from rlcl.learners.supervised.regressor import Regressor
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.networks.mlp import Linear, Mlp

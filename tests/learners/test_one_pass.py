@@ -11,12 +11,12 @@ from attrs import frozen
 from harness import prepared
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from rlcl.data.scikit import Digits, Iris
+from rlcl.data.readers.scikit import Digits, Iris
 from rlcl.data.sources import Data
 from rlcl.errors import UnsupportedError
-from rlcl.learners.kmeans import KMeans
-from rlcl.learners.nearest_mean import NearestMean
-from rlcl.learners.streaming_lda import StreamingLda
+from rlcl.learners.supervised.nearest_mean import NearestMean
+from rlcl.learners.supervised.streaming_lda import StreamingLda
+from rlcl.learners.unsupervised.kmeans import KMeans
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.single import Single

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from harness import autoencoder, classifier, differences, digit_stream, learn_all, learning, prepared, weights
 from torch import Tensor, nn
 
-from rlcl.augmentations.images import Noise
-from rlcl.data.scikit import Digits
+from rlcl.data.augmentations import Noise
+from rlcl.data.readers.scikit import Digits
 from rlcl.encoders.scale import Scale
 from rlcl.errors import UnsupportedError
-from rlcl.learners.classifier import balanced_weights
 from rlcl.learners.early_stopping import EarlyStopping
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.schedules import Constant, Cosine, Exponential, Linear, Steps
-from rlcl.learners.semi_supervised import hidden_labels, pseudo_label_loss
+from rlcl.learners.supervised.classifier import balanced_weights
+from rlcl.learners.supervised.semi_supervised import hidden_labels, pseudo_label_loss
 from rlcl.learners.update import split
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init

@@ -10,8 +10,8 @@ import torch
 from harness import autoencoder, classifier, digit_stream, prepared
 from torch import Tensor
 
-from rlcl.data.scikit import Diabetes
-from rlcl.learners.regressor import Regressor
+from rlcl.data.readers.scikit import Diabetes
+from rlcl.learners.supervised.regressor import Regressor
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.continual_backprop import ContinualBackprop, Utility
-from rlcl.methods.units import hidden_layers
+from rlcl.methods.parts.hidden_units import hidden_layers
 from rlcl.networks.mlp import Mlp
 
 

@@ -18,12 +18,12 @@ from harness import (
 )
 from torch import Tensor
 
-from rlcl.augmentations.images import Noise
+from rlcl.data.augmentations import Noise
 from rlcl.encoders.scale import Scale
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.der import Der, DerPlusPlus
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.types import Batch, Budget
 
 Drawn = list[dict[str, Tensor]]

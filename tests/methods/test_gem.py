@@ -30,9 +30,9 @@ from rlcl.encoders.scale import Scale
 from rlcl.errors import Problem
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.a_gem import AGem, project
-from rlcl.methods.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.gem import Gem, cone_weights
 from rlcl.methods.l2_init import L2Init
+from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.types import Batch, Budget
 
 PROJECTIONS = {

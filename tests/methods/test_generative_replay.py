@@ -23,16 +23,16 @@ from harness import (
     snapshot,
 )
 
-from rlcl.augmentations.images import Noise
-from rlcl.data.scikit import Diabetes
+from rlcl.data.augmentations import Noise
+from rlcl.data.readers.scikit import Diabetes
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
-from rlcl.learners.barlow_twins import BarlowTwins
 from rlcl.learners.optimizers import Adam
-from rlcl.learners.regressor import Regressor
-from rlcl.learners.vae import Vae
+from rlcl.learners.supervised.regressor import Regressor
+from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
+from rlcl.learners.unsupervised.vae import Vae
 from rlcl.methods.generative_replay import GenerativeReplay
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.variational import gaussian_divergence, negative_log_likelihood

@@ -12,8 +12,8 @@ from harness import classifier, differences, digit_stream, learning, prepared, w
 
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
-from rlcl.learners.vae import Vae
-from rlcl.methods.memory import ReservoirMemory
+from rlcl.learners.unsupervised.vae import Vae
+from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.mir import Mir
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Budget

@@ -26,12 +26,12 @@ from harness import (
 )
 from torch import Tensor
 
-from rlcl.augmentations.images import Noise
+from rlcl.data.augmentations import Noise
 from rlcl.data.sources import UnlabelledArrays
 from rlcl.encoders.scale import Scale
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.learners.barlow_twins import BarlowTwins
-from rlcl.learners.classifier import Classifier
+from rlcl.learners.supervised.classifier import Classifier
+from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
 from rlcl.learners.update import split
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.types import Batch, Budget, Experience

@@ -111,7 +111,7 @@ def open_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier whose methods can be replaced on the instance."""
     import harness
 
-    from rlcl.learners.classifier import Classifier
+    from rlcl.learners.supervised.classifier import Classifier
 
     monkeypatch.setattr(harness, "Classifier", type("Open", (Classifier,), {}))
 

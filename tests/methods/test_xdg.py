@@ -9,12 +9,12 @@ import torch
 from harness import FewDigits, classifier, digit_stream, learn_all, learn_one, prepared
 from torch import Tensor
 
-from rlcl.data.scikit import Digits
+from rlcl.data.readers.scikit import Digits
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
-from rlcl.learners.icarl import ICarl
 from rlcl.learners.optimizers import Sgd
+from rlcl.learners.supervised.icarl import ICarl
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.methods.xdg import Gates, Xdg

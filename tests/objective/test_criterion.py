@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rlcl.errors import Problem
-from rlcl.evaluation.statistics import Summary
 from rlcl.objective import Criterion
+from rlcl.statistics.intervals import Summary
 
 WRITTEN = [
     ("accuracy.average >= 0.85", Criterion("accuracy.average", ">=", 0.85)),

@@ -10,12 +10,12 @@ import pytest
 import torch
 from harness import write_mnist
 
-import rlcl.data.avalanche
-from rlcl.data.avalanche import AvalancheData
+import rlcl.data.readers.avalanche
 from rlcl.data.avalanche_import import import_avalanche, quietly
-from rlcl.data.torchvision import IDX_FILES
+from rlcl.data.readers.avalanche import AvalancheData
+from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.errors import DataError, Problem
-from rlcl.learners.classifier import Classifier
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.seeding import Seeds, global_state
 from rlcl.streams.avalanche import AvalancheStream
 from rlcl.streams.class_incremental import ClassIncremental
@@ -64,7 +64,7 @@ def test_each_experience_holds_the_same_images(
     benchmark: str, options: dict[str, Any], held: bool, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not held:
-        monkeypatch.setattr(rlcl.data.avalanche, "HELD", 0)
+        monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 0)
     ours, theirs = stream(benchmark, **options), own(benchmark, root, **options)
     assert len(theirs.train_stream) == len(ours)
     for index, experience in enumerate(ours):
@@ -76,7 +76,7 @@ def test_each_experience_holds_the_same_images(
 @pytest.mark.skipif(not all((REAL / "MNIST" / "raw" / n).is_file() for n in IDX_FILES), reason="MNIST is not here")
 def test_the_real_split_mnist_holds_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLCL_DATA", str(REAL))
-    monkeypatch.setattr(rlcl.data.avalanche, "HELD", 0)  # reads those images alone
+    monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 0)  # reads those images alone
     ours, theirs = stream("SplitMNIST", n_experiences=5, seed=1), own("SplitMNIST", REAL, n_experiences=5, seed=1)
     assert 60_000 == sum(len(e.train) for e in ours)  # type: ignore[arg-type]
     for index, experience in enumerate(ours):
@@ -87,7 +87,7 @@ def test_the_real_split_mnist_holds_the_same_images(monkeypatch: pytest.MonkeyPa
 def test_a_held_stream_is_one_tensor_and_a_larger_one_none(monkeypatch: pytest.MonkeyPatch) -> None:
     held = stream("SplitMNIST", n_experiences=5)
     assert 1 == len({e.train.inputs.data_ptr() for e in held})  # type: ignore[union-attr]
-    monkeypatch.setattr(rlcl.data.avalanche, "HELD", 2 * 20 * 28 * 28 * 4 - 1)
+    monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 2 * 20 * 28 * 28 * 4 - 1)
     larger = stream("PermutedMNIST", n_experiences=2)
     assert [(20,), (20,)] == [tuple(e.train.inputs.shape) for e in larger]  # type: ignore[union-attr]
     assert (1, 28, 28) == larger.spec.observation_shape

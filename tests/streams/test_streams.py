@@ -12,8 +12,8 @@ import torch
 from attrs import frozen
 from harness import write_idx, write_mnist
 
+from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
-from rlcl.data.torchvision import IDX_FILES
 from rlcl.errors import DataError, Problem
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds

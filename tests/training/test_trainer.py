@@ -18,8 +18,8 @@ from rlcl.data.sources import Data, LabelledArrays
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
-from rlcl.learners.classifier import Classifier
 from rlcl.learners.optimizers import Adam, Sgd
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state

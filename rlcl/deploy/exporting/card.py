@@ -10,12 +10,12 @@ import numpy as np
 from rlcl.deploy.exporting.data_section import data_section
 from rlcl.deploy.signature import Field, Signature
 from rlcl.evaluation.results import measure_named
-from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.experiment import Experiment
 from rlcl.launch.restored import Restored
 from rlcl.registry import name_of
 from rlcl.report.markdown import r_markdown, table_markdown
 from rlcl.report.tables import format_number
+from rlcl.statistics.intervals import Summary, summarize
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run, find_runs
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rlcl.errors import UnsupportedError
-from rlcl.learners.autoencoder import Autoencoder, AutoencoderModule
-from rlcl.learners.classifier import Classifier
-from rlcl.learners.gdumb import GDumb
 from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.regressor import Regressor
-from rlcl.learners.vae import Vae
+from rlcl.learners.supervised.classifier import Classifier
+from rlcl.learners.supervised.gdumb import GDumb
+from rlcl.learners.supervised.regressor import Regressor
+from rlcl.learners.unsupervised.autoencoder import Autoencoder, AutoencoderModule
+from rlcl.learners.unsupervised.vae import Vae
 from rlcl.networks.variational import VaeModule
 from rlcl.registry import name_of
 from rlcl.streams.stream import Stream

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from rlcl.deploy.exporting.graphs import Graph
 from rlcl.errors import UnsupportedError
-from rlcl.learners.dqn import Dqn
-from rlcl.learners.ppo import Ppo
-from rlcl.learners.reinforcement import ReinforcementLearner
-from rlcl.learners.sac import Sac
-from rlcl.learners.sb3 import StableBaselines3
-from rlcl.learners.td3 import Td3
+from rlcl.learners.reinforcement.actions import Categorical, Gaussian, MultiCategorical, distribution_over
+from rlcl.learners.reinforcement.bounded import bounded
+from rlcl.learners.reinforcement.dqn import Dqn
+from rlcl.learners.reinforcement.learner import ReinforcementLearner
+from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.reinforcement.recurrent import Remembering
+from rlcl.learners.reinforcement.sac import Sac
+from rlcl.learners.reinforcement.td3 import Td3
+from rlcl.learners.sb3.learner import StableBaselines3
 from rlcl.registry import name_of
-from rlcl.reinforcement.actions import Categorical, Gaussian, MultiCategorical, distribution_over
-from rlcl.reinforcement.bounded import bounded
-from rlcl.reinforcement.recurrent import Remembering
 from rlcl.types import Encoder
 
 __all__ = ["flattened", "policy_graph"]

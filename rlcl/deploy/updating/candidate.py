@@ -13,13 +13,13 @@ from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
 from rlcl.launch.restored import Restored
-from rlcl.learners.gdumb import GDumb
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.growth import grown
+from rlcl.learners.supervised.gdumb import GDumb
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, seed_globals
+from rlcl.sinks.progress import progress_for
 from rlcl.streams.stream import Stream
-from rlcl.tracking.progress import progress_for
 from rlcl.training.trainer import Trainer, visible
 from rlcl.types import Experience
 

@@ -11,7 +11,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from rlcl.data.files import held_out, natural
+from rlcl.data.readers.files import held_out, natural
 from rlcl.deploy.log import Log
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError, DataError

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from rlcl.evaluation.aggregates import bootstrap, interquartile_mean, mean, median, optimality_gap, profile_bands
-from rlcl.evaluation.statistics import summarize
 from rlcl.report.page.about import badge, spent
 from rlcl.report.page.curves import Band
 from rlcl.report.page.figures import average_curve, called, ends_told, inner_boundaries, known_or_none, row_scale
@@ -18,6 +16,8 @@ from rlcl.report.page.matrix import r_figure
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Section, Table, Value, band_rows, interval_text, number
 from rlcl.report.page.scores import Comparison, comparisons
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart
+from rlcl.statistics.aggregates import bootstrap, interquartile_mean, mean, median, optimality_gap, profile_bands
+from rlcl.statistics.intervals import summarize
 
 __all__ = ["sections"]
 

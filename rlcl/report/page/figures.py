@@ -9,12 +9,12 @@ import numpy as np
 from markupsafe import Markup
 
 from rlcl.evaluation.results import measure_named
-from rlcl.evaluation.statistics import Summary
 from rlcl.report.page.curves import Band, over_seeds
 from rlcl.report.page.groups import Group
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, band_rows, interval_text, number
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart, plain, span_of
 from rlcl.report.tables import COSTS
+from rlcl.statistics.intervals import Summary
 
 __all__ = [
     "PLOT",

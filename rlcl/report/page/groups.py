@@ -14,8 +14,8 @@ from attrs import define, frozen
 from rlcl.errors import RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.results import Array, Results, measure_named
-from rlcl.evaluation.statistics import Summary, summarize
 from rlcl.objective import Objective, Result, Verdict, stated, verdict
+from rlcl.statistics.intervals import Summary, summarize
 from rlcl.tracking.folder import read_json, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import Run, dotted

@@ -1,0 +1,1 @@
+"""Environments as a source: making, masks of actions, state, worker processes."""

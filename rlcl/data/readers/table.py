@@ -1,0 +1,212 @@
+"""Tables of one's own with columns of numbers and of texts, and with missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from rlcl.config import option
+from rlcl.data.columns import MISSING, Column, Unknown
+from rlcl.data.expect import Expectation, expectation
+from rlcl.data.readers.files import classes, held_out, natural, read_csv
+from rlcl.data.readers.parquet import read_parquet
+from rlcl.data.root import find_data
+from rlcl.data.sources import Data
+from rlcl.errors import DataError, did_you_mean
+
+__all__ = ["Table"]
+
+Array = np.ndarray[Any, Any]
+
+
+@frozen(kw_only=True)
+class Table:
+    """A CSV or Parquet file whose columns hold numbers or texts, with cells that may be missing.
+
+    A column of texts becomes the number of each text in the natural order of those in the training rows; a missing
+    cell, and a text that no training row has, become NaN, which the encoders ``impute``, ``ordinal`` and
+    ``one_hot`` take.
+
+    Args:
+        path: of the file, ``.parquet`` or a table with a header line, from the working directory or the data root.
+        target: name of the column to predict; none for unlabelled data.
+        regression: whether the target is a number to predict, not a class.
+        test_path: of another file that holds the test rows; by default some rows of ``path`` are held out.
+        test_fraction: of the rows, held out evenly from each class.
+        categorical: columns that hold texts though all of them look like numbers, for example postcodes.
+        drop: columns to leave out.
+        missing: cells of a text file that stand for a missing value.
+        delimiter: between two cells.
+    """
+
+    path: str = option(help="of the file, .parquet or text, from the working directory or the data root")
+    target: str | None = option(None, help="name of the column to predict; none for unlabelled data")
+    regression: bool = option(False, help="the target is a number to predict, not a class")
+    test_path: str | None = option(None, help="of another file with the test rows; by default some are held out")
+    test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out where there is no test_path")
+    categorical: tuple[str, ...] = option((), help="columns of texts though they look like numbers")
+    drop: tuple[str, ...] = option((), help="columns to leave out")
+    missing: tuple[str, ...] = option(MISSING, help="cells that stand for a missing value")
+    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"), help="between two cells")
+    expect: Expectation | None = expectation()
+
+    def load(self) -> Data:
+        whole = self._read(self.path)
+        if self.test_path is None:
+            split = held_out(self._strata(whole), self.test_fraction)
+            train, test = whole.rows(~split), whole.rows(split)
+        else:
+            train, test = whole, self._read(self.test_path, whole)
+        features = [name for name in whole.columns if name != self.target]
+        x, x_test, columns = _encoded(train, test, features)
+        y, y_test, names = self._targets(train, test)
+        return Data(
+            x,
+            y,
+            x_test,
+            y_test,
+            name=Path(self.path).stem,
+            class_names=names,
+            regression=self.regression and y is not None,
+            columns=columns,
+            lines=(train.lines, test.lines),
+            missing=bool(np.isnan(x).any() or np.isnan(x_test).any()),
+            unknown=tuple(_unknown(test, columns)),
+        )
+
+    def _read(self, path: str, like: _Rows | None = None) -> _Rows:
+        """All rows of a file, its columns of the kinds that they have in another one where that is given."""
+        place = find_data(path)
+        lines, cells = self._cells(place)
+        for name in (*self.categorical, *([self.target] if self.target is not None else [])):
+            if name not in cells:
+                raise DataError(f"data {place}: no column {name!r}{did_you_mean(name, cells)}")
+        if like is not None and list(like.columns) != list(cells):
+            odd = sorted(set(like.columns) ^ set(cells)) or ["their order"]
+            raise DataError(f"data {place}: its columns are not those of {like.place}: {', '.join(odd)}")
+        if not lines:
+            raise DataError(f"data {place}: expected at least one row, got none")
+        texts = {*self.categorical, *([self.target] if self.target is not None and not self.regression else [])}
+        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else like.kinds
+        return _Rows(place, lines, {n: _typed(place, lines, n, v, kinds[n]) for n, v in cells.items()}, kinds)
+
+    def _cells(self, place: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]]]:
+        """The line of each row, and the cells of each column: numbers, texts, or None where one is missing."""
+        if place.suffix == ".parquet":
+            columns = read_parquet(place, self.drop)
+            return range(1, len(next(iter(columns.values()), ())) + 1), columns
+        header, lines, rows = read_csv(place, self.delimiter)
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise DataError(f"data {place}: the column {twice[0]!r} is there more than once; rename one")
+        unknown = [name for name in self.drop if name not in header]
+        if unknown:
+            raise DataError(f"data {place}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], header)}")
+        absent, kept = frozenset(self.missing), [name for name in header if name not in self.drop]
+        stripped = {name: [row[header.index(name)].strip() for row in rows] for name in kept}
+        return lines, {n: [None if cell in absent else cell for cell in v] for n, v in stripped.items()}
+
+    def _strata(self, rows: _Rows) -> Array:
+        if self.target is None or self.regression:
+            return np.zeros(len(rows.lines))
+        return classes([str(text) for text in rows.columns[self.target]])[0]
+
+    def _targets(self, train: _Rows, test: _Rows) -> tuple[Array | None, Array | None, tuple[str, ...]]:
+        if self.target is None:
+            return None, None, ()
+        for rows in (train, test):
+            for line, value in zip(rows.lines, rows.columns[self.target], strict=True):
+                if value is None or value != value:  # noqa: PLR0124 (NaN)
+                    raise DataError(f"data {rows.place}:{line}: column {self.target}: the value to predict is missing")
+        if self.regression:
+            return np.array(train.columns[self.target]), np.array(test.columns[self.target]), ()
+        y, names = classes(train.columns[self.target])
+        known = {name: number for number, name in enumerate(names)}
+        for line, text in zip(test.lines, test.columns[self.target], strict=True):
+            if text not in known:
+                raise DataError(
+                    f"data {test.place}:{line}: column {self.target}: no training row has the class {text!r}"
+                )
+        return y, np.array([known[text] for text in test.columns[self.target]]), names
+
+
+@frozen
+class _Rows:
+    """Some rows of a file.
+
+    Args:
+        place: of the file.
+        lines: of each row in it.
+        columns: cells by column, numbers (NaN where missing) or texts (None).
+        kinds: whether each column holds numbers.
+    """
+
+    place: Path
+    lines: Sequence[int]
+    columns: Mapping[str, Sequence[Any]]
+    kinds: Mapping[str, bool] = field(factory=dict)
+
+    def rows(self, chosen: Array) -> _Rows:
+        places = np.flatnonzero(chosen).tolist()
+        return _Rows(
+            self.place,
+            [self.lines[i] for i in places],
+            {name: [values[i] for i in places] for name, values in self.columns.items()},
+            self.kinds,
+        )
+
+
+def _numeric(cells: Sequence[Any]) -> bool:
+    """Whether any cell is a number; all that are there must be then."""
+    return any(_is_number(cell) for cell in cells) or all(cell is None for cell in cells)
+
+
+def _is_number(cell: Any) -> bool:
+    return cell is not None and (not isinstance(cell, str) or natural(cell)[0] == 0)
+
+
+def _typed(place: Path, lines: Sequence[int], name: str, cells: Sequence[Any], numeric: bool) -> list[Any]:
+    """Cells as numbers, or as texts."""
+    if not numeric:
+        return [None if cell is None else _text(cell) for cell in cells]
+    found = []
+    for line, cell in zip(lines, cells, strict=True):
+        try:
+            found.append(np.nan if cell is None else float(cell))
+        except ValueError:
+            raise DataError(
+                f"data {place}:{line}: column {name}: expected a number, as in other rows, got {cell!r}; name the "
+                "column under categorical, or the text under missing"
+            ) from None
+    return found
+
+
+def _text(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _encoded(train: _Rows, test: _Rows, names: Sequence[str]) -> tuple[Array, Array, tuple[Column, ...]]:
+    """(N, F) and (M, F) float64, and what each column is; categories are numbered by the training rows alone."""
+    columns = []
+    halves = [np.empty((len(rows.lines), len(names))) for rows in (train, test)]
+    for place, name in enumerate(names):
+        seen = set() if train.kinds[name] else {text for text in train.columns[name] if text is not None}
+        texts = tuple(sorted(seen, key=natural))
+        known: dict[Any, float] = {text: float(number) for number, text in enumerate(texts)}
+        columns.append(Column(name, texts))
+        for half, rows in zip(halves, (train, test), strict=True):
+            values = rows.columns[name]
+            half[:, place] = values if train.kinds[name] else [known.get(text, np.nan) for text in values]
+    return halves[0], halves[1], tuple(columns)
+
+
+def _unknown(test: _Rows, columns: Sequence[Column]) -> Iterator[Unknown]:
+    for column in columns:
+        known = {None, *column.categories} if column.categorical else None
+        for row, text in enumerate(test.columns[column.name] if known else ()):
+            if known and text not in known:
+                yield Unknown(column.name, text, row, f"{test.place}:{test.lines[row]}")

@@ -1,0 +1,1 @@
+"""Learners of environments, and their parts: actions, returns, losses, replay buffers."""

@@ -1,0 +1,174 @@
+"""Our environments as Stable-Baselines3's vector environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rlcl.data.environments.environment import Environment
+from rlcl.data.environments.workers import Workers
+from rlcl.encoders.compose import observations_and_norm
+from rlcl.encoders.identity import Identity
+from rlcl.encoders.running_norm import RunningMoments, RunningNorm
+from rlcl.encoders.space import encoded_space
+from rlcl.types import Encoder
+
+__all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
+
+
+def make_environments(source: Environment, encoder: Encoder, fitting: bool = True) -> VecEnv:
+    """Training environments, seeded, whose observations are encoded and rewards normalised.
+
+    Args:
+        source: makes them.
+        encoder: of the run.
+        fitting: whether it goes on to be fitted on what they give.
+    """
+    env: VecEnv
+    observations, norm = observations_and_norm(encoder)
+    if source.vectorization == "sync":
+        env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
+    else:
+        env = NativeVecEnv(source)
+    env.seed(source.seed)
+    if not isinstance(observations, Identity):
+        env = EncodedVecEnv(env, observations, fitting)
+    return env if norm is None else _normalized(env, norm, fitting)
+
+
+def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:
+    """Stable-Baselines3's own wrapper, writing into the encoder's statistics."""
+    space = env.observation_space
+    # Images that stay images are transposed below the normalisation, whose originals a replay buffer takes.
+    if not norm.observations and is_image_space(space) and not is_image_space_channels_first(space):  # type: ignore[arg-type]
+        env = VecTransposeImage(env)
+    made = VecNormalize(
+        env,
+        training=fitting,
+        norm_obs=norm.observations,
+        norm_reward=norm.rewards,
+        clip_obs=norm.clip,
+        clip_reward=norm.clip,
+        gamma=norm.gamma,
+        epsilon=norm.epsilon,
+    )
+    made.obs_rms = _Statistics(norm.observed)  # type: ignore[assignment]  # theirs is a dict for dict spaces
+    made.ret_rms = _Statistics(norm.returns)
+    return made
+
+
+class _Statistics(RunningMeanStd):
+    """The running statistics that an encoder keeps, of the type that Stable-Baselines3 asks for."""
+
+    def __init__(self, kept: RunningMoments) -> None:
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def update(self, arr: np.ndarray[Any, Any]) -> None:
+        self._kept.update(arr)
+
+
+class NativeVecEnv(VecEnv):
+    """A Gymnasium vector environment that autoresets in the same step, as Stable-Baselines3 expects."""
+
+    def __init__(self, source: Environment) -> None:
+        self.vector = source.make_vector()
+        self.render_mode = None
+        super().__init__(self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space)
+        self._actions: Any = None
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+
+    def reset(self) -> VecEnvObs:
+        seed = self._seeds[0]
+        observations, _ = self.vector.reset(seed=seed)
+        self._reset_seeds()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        return observations  # type: ignore[no-any-return]
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, info = self.vector.step(self._actions)
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for i in np.flatnonzero(dones):
+            infos[i] = {
+                "terminal_observation": info["final_obs"][i],
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
+            }
+            self._returns[i] = self._lengths[i] = 0
+        # Copied, for a native environment may write its next observations into the same array.
+        return observations.copy(), rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        self.vector.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        value: Any = getattr(self.vector.unwrapped, attr_name, None)
+        rows = self._get_indices(indices)
+        return [value[i] for i in rows] if self._one_each(value) else [value for _ in rows]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        kept = getattr(self.vector.unwrapped, attr_name, None)
+        if self._one_each(kept):
+            values = np.array(kept)
+            values[list(self._get_indices(indices))] = value
+            value = values
+        setattr(self.vector.unwrapped, attr_name, value)
+
+    def _one_each(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray) and value.shape == (self.num_envs,)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        if isinstance(self.vector, Workers):
+            results = self.vector.call(method_name, *args, **kwargs)
+            return [results[i] for i in self._get_indices(indices)]
+        return [getattr(self.vector.unwrapped, method_name)(*args, **kwargs)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        return [None] * self.num_envs
+
+
+class EncodedVecEnv(VecEnvWrapper):
+    """Encodes observations; a running encoder is fitted on each step's."""
+
+    def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True) -> None:
+        assert isinstance(venv.observation_space, gym.spaces.Box)
+        super().__init__(venv, observation_space=encoded_space(encoder, venv.observation_space))
+        self._encoder, self._fitting = encoder, fitting
+
+    def reset(self) -> VecEnvObs:
+        return self._encode(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        if self._fitting:
+            self._encoder.fit(torch.as_tensor(observations))
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = self._encode(info["terminal_observation"][None])[0]
+        return self._encode(observations), rewards, dones, infos
+
+    def _encode(self, observations: Any) -> np.ndarray[Any, Any]:
+        encoded: np.ndarray[Any, Any] = self._encoder.encode(torch.as_tensor(observations)).numpy()
+        return encoded.astype(self.observation_space.dtype, copy=False)

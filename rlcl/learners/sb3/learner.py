@@ -1,0 +1,322 @@
+"""Any algorithm of stable-baselines3 and sb3-contrib, under the same trainer, methods and records."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+import gymnasium as gym
+import numpy as np
+import torch
+from attrs import define, field
+
+from rlcl.config import option
+from rlcl.data.sources import Environment
+from rlcl.encoders.compose import observations_and_norm
+from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.ledger import trainable
+from rlcl.methods.attach import Attached, attach
+from rlcl.registry import name_of
+from rlcl.state import cloned, tensor_bytes
+from rlcl.types import Costs, Encoder, Event, Experience, Method, Position, Setup
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from rlcl.learners.sb3.boundary import Sb3Boundary
+    from rlcl.learners.sb3.host import Sb3Host
+
+__all__ = ["StableBaselines3"]
+
+# Torch's words for NaN parameters of a distribution; the second where torch.compile has switched off its checks.
+NOT_FINITE = ("invalid values", "probability tensor contains")
+FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
+
+
+@define(kw_only=True, eq=False)
+class StableBaselines3:
+    """Runs an algorithm of Stable-Baselines3 without touching it.
+
+    Its ``learn`` is mirrored as a generator over ``collect_rollouts`` and ``train``, so an experience
+    ends with the weights of one uninterrupted ``learn`` call. Every experience gets new training
+    environments, seeded anew; weights, optimizers and replay buffer are kept. It resumes at the
+    boundaries of experiences (the state of environments and of a rollout in flight is not saved).
+
+    Methods see the policy (PPO, A2C), the Q-network (DQN, QRDQN) or the actor (SAC, TD3, ...):
+    those that need minibatches, targets or the loss are refused.
+
+    Args:
+        algorithm: a class of ``stable_baselines3`` or ``sb3_contrib`` by name.
+        policy: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ...; what fits the observations by default.
+        options: the algorithm's own keyword arguments, checked by name. A number written ``lin_3e-4``
+            falls linearly to 0; ``action_noise: {normal: 0.1}`` or ``{ornstein_uhlenbeck: 0.1}``;
+            ``activation_fn`` in ``policy_kwargs`` by the name of a ``torch.nn`` class.
+        schedule_over: what learning rates and exploration fall over: each ``experience``, or the ``stream``.
+        methods: continual-learning methods; they run in the order of their phases.
+
+    Source: Raffin et al. 2021, Stable-Baselines3.
+    """
+
+    algorithm: str = option(help="a class of stable_baselines3 or sb3_contrib by name")
+    policy: str | None = option(None, help="policy class by name; what fits the observations by default")
+    options: Mapping[str, Any] = option(factory=dict, help="the algorithm's own keyword arguments")
+    schedule_over: Literal["experience", "stream"] = option(
+        "experience", help="what learning rates and exploration fall over"
+    )
+    methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
+
+    position: Position = field(init=False, factory=Position)
+    model: BaseAlgorithm = field(init=False, default=None)
+    host: Sb3Host = field(init=False, default=None)  # what methods and probes see
+    _setup: Setup = field(init=False, default=None)
+    _attached: Attached = field(init=False, default=None)
+    _fitting: EncoderFitting = field(init=False, default=None)
+    _boundary: Sb3Boundary = field(init=False, default=None)
+    _observation_space: gym.Space[Any] = field(init=False, default=None)
+    _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
+    _updates: int = field(init=False, default=0)  # of the network that predicts
+    _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return ("return",)
+
+    @property
+    def resumable_within(self) -> bool:
+        return False
+
+    @property
+    def encoder(self) -> Encoder:
+        return self._setup.encoder
+
+    def prepare(self, setup: Setup) -> None:
+        from rlcl.learners.sb3.algorithms import build_model, find_algorithm
+        from rlcl.learners.sb3.boundary import Sb3Boundary
+        from rlcl.learners.sb3.host import host_of
+
+        algorithm = find_algorithm(self.algorithm)
+        if setup.spec.kind != "environment":
+            raise UnsupportedError(f"learner sb3 learns from environments, and this stream is {setup.spec.kind}")
+        self._setup, self._fitting = setup, EncoderFitting.of(setup)
+        source = setup.stream[0].train
+        assert isinstance(source, Environment)
+        if setup.spec.encodable is False and not _is_identity(setup.encoder):
+            raise UnsupportedError(
+                f"encoder {name_of('encoder', setup.encoder)} encodes arrays, and these observations are none; leave "
+                "it out"
+            )
+        env = self._environments(source)
+        self._observation_space = env.observation_space
+        self.model = build_model(
+            algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
+        )
+        self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
+        for experience in setup.stream:
+            self.steps(experience)  # a budget in another unit is refused before training
+        self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
+        if self.host.optimizers:
+            self.host.optimizers[self.host.primary].register_step_post_hook(self._count)
+        self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
+        self._boundary = Sb3Boundary.of(self.model, self._attached, setup.boundary)
+
+    def refuses(self, key: str) -> str | None:
+        """See :class:`rlcl.types.BoundaryLearner`."""
+        return self._boundary.refuses(key)
+
+    def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._updates += 1
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`; where an algorithm steps past its optimizer, updates as it counts them."""
+        own: int = getattr(self.model, "_n_updates", 0)
+        return Costs(
+            parameters=trainable(self.host.modules.values()),
+            memory_bytes=tensor_bytes(self._attached.state_dict()),
+            updates=self._updates if self.host.optimizers else own,
+            samples=self.position.step,
+        )
+
+    def steps(self, experience: Experience) -> int:
+        """How many env steps an experience's budget comes to."""
+        return sum(self._env_steps(part) for part in experience.parts)
+
+    def learn(self, experience: Experience) -> Iterator[Event | None]:
+        position = self.position
+        if position.learning:
+            raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
+        if experience.index:
+            self._boundary.cross()
+        self._attached.begin(experience, None)
+        self.position = position = attrs.evolve(
+            position, experience=experience.index, segment=0, update=0, learning=True
+        )
+        self._start_schedule(self.steps(experience))
+        for part in experience.parts:
+            yield from self._learn_part(experience, part)
+
+    def _end(self, experience: Experience) -> None:
+        """Ends an experience before its last rollout is told, so that the two are one moment."""
+        self._attached.end(experience)
+        position = self.position
+        position.learning = False
+        position.experience += 1
+        position.segment = position.update = 0
+
+    def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
+        from rlcl.learners.sb3.algorithms import cut_episodes, training
+
+        assert isinstance(part.train, Environment)
+        model, position, interval = self.model, self.position, self._setup.event_interval
+        cut_episodes(model)
+        observations, _ = observations_and_norm(self._setup.encoder)
+        fitting = self._fitting.due(part)
+        if fitting and not _is_identity(observations):
+            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+        env = self._environments(part.train, fitting)
+        # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
+        env.observation_space = self._observation_space
+        if model.env is not None:
+            model.env.close()
+        model.set_env(env)
+        model.ep_info_buffer = deque(maxlen=model._stats_window_size)
+        model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+        started, reported = time.perf_counter(), position.step
+        first, budget = model.num_timesteps, self._env_steps(part)
+        try:
+            for _ in training(model, budget):
+                position.update = self._lived = model.num_timesteps - first
+                position.step = model.num_timesteps
+                finished = position.update >= budget
+                event = None
+                if position.step // interval != reported // interval or finished:
+                    rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
+                    event = self._event(rate, part)
+                    started, reported = time.perf_counter(), position.step
+                if finished and part is experience.parts[-1]:
+                    self._end(experience)
+                elif finished:
+                    position.segment += 1
+                    position.update = 0
+                yield event
+        except (ValueError, RuntimeError) as error:
+            if not any(words in str(error) for words in NOT_FINITE):
+                raise
+            raise self._diverged("policy", "NaN", part) from error
+        finally:
+            if model.env is not None:
+                model.env.close()
+
+    def _event(self, rate: float, part: Experience) -> Event:
+        logged = self.model.logger.name_to_value
+        values = {
+            key.removeprefix("train/"): float(value)
+            for key, value in logged.items()
+            if key.startswith("train/") and isinstance(value, int | float | np.number)
+        }
+        logged.clear()
+        self.model.logger.name_to_count.clear()
+        if self.model.ep_info_buffer:
+            values["episode_return"] = float(np.mean([info["r"] for info in self.model.ep_info_buffer]))
+            values["episode_length"] = float(np.mean([info["l"] for info in self.model.ep_info_buffer]))
+        gradients = [p.grad for p in self.model.policy.parameters() if p.grad is not None]
+        if gradients:  # as the last update left them, after clipping
+            values["gradient_norm"] = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        for key, value in values.items():
+            if not math.isfinite(value) and key != "explained_variance":  # undefined where returns do not vary
+                raise self._diverged(key, value, part)
+        values = {key: value for key, value in values.items() if math.isfinite(value)}
+        if "learning_rate" in values:
+            values["lr"] = values.pop("learning_rate")
+        return Event(self.position.step, {**values, "env_steps_per_second": rate})
+
+    def _diverged(self, what: str, value: object, part: Experience) -> DivergenceError:
+        from rlcl.learners.sb3.state import first_not_finite
+
+        where = f"at env step {self.model.num_timesteps:,}, in experience {part.index} ({part.name})"
+        culprit = first_not_finite(self.model)
+        if culprit:
+            return DivergenceError(f"the environment gave {culprit} that are not finite {where}; mend the environment")
+        return DivergenceError(
+            f"{what} of learner sb3 ({self.algorithm}) is {value} {where}; lower learning_rate, or standardize the "
+            "observations"
+        )
+
+    def _environments(self, source: Environment, fitting: bool = True) -> Any:
+        from rlcl.learners.sb3.environments import make_environments
+
+        return make_environments(source, self._setup.encoder, fitting)
+
+    def _env_steps(self, part: Experience) -> int:
+        """The budget, rounded up to whole rollouts: past it a linear schedule would go below 0."""
+        budget = part.budget.env_steps
+        if budget is None:
+            raise UnsupportedError(f"budget.{part.budget.unit}: learner sb3 counts env_steps; write {{env_steps: N}}")
+        # Off policy, n_steps means the steps of a return.
+        n_steps = getattr(self.model, "n_steps", None) if hasattr(self.model, "rollout_buffer") else None
+        rollout = n_steps * self.model.n_envs if isinstance(n_steps, int) else 1
+        return math.ceil(budget / rollout) * rollout
+
+    def _start_schedule(self, steps: int) -> None:
+        if self.schedule_over == "stream":
+            self._schedule = (0, sum(map(self.steps, self._setup.stream)))
+        else:
+            self._schedule = (self.model.num_timesteps, steps)
+        self._progress(self.model.num_timesteps, 0)
+        model: Any = self.model
+        if hasattr(model, "exploration_schedule"):
+            model.exploration_rate = model.exploration_schedule(model._current_progress_remaining)
+
+    def _progress(self, num_timesteps: int, total_timesteps: int) -> None:
+        """In place of the model's own, whose schedules end with the stream counted so far."""
+        start, length = self._schedule
+        self.model._current_progress_remaining = max(0.0, 1.0 - float(num_timesteps - start) / float(length))
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
+        """Greedy actions (B, *action) for raw observations (B, *observation)."""
+        if not _is_identity(self._setup.encoder):
+            x = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
+        starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
+        with torch.no_grad():
+            return self.model.predict(x, state=state, episode_start=starts, deterministic=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state at a boundary.
+
+        Raises:
+            ValueError: an experience is unfinished.
+        """
+        from rlcl.learners.sb3.state import model_state
+
+        if self.position.learning:
+            raise ValueError("learner sb3 can be saved at the boundaries of experiences alone")
+        state: dict[str, Any] = cloned(
+            {
+                "position": attrs.asdict(self.position),
+                "model": model_state(self.model),
+                "encoder": self._setup.encoder.state_dict(),
+                "methods": self._attached.state_dict(),
+                "updates": self._updates,
+            }
+        )
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        from rlcl.learners.sb3.state import load_model_state
+
+        state = cloned(state)
+        self.position = Position(**state["position"])
+        load_model_state(self.model, state["model"])
+        self._setup.encoder.load_state_dict(state["encoder"])
+        self._attached.load_state_dict(state["methods"])
+        self._updates = state["updates"]
+
+
+def _is_identity(encoder: Encoder) -> bool:
+    from rlcl.encoders.identity import Identity
+
+    return isinstance(encoder, Identity)

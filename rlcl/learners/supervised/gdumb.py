@@ -1,0 +1,173 @@
+"""A baseline that only remembers: a network trained from scratch on a balanced memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import torch
+import torch.nn.functional as F  # noqa: N812
+from attrs import define, field
+from torch import Tensor, nn
+
+from rlcl.config import option
+from rlcl.learners.ledger import trainable
+from rlcl.learners.minibatches import ROWS_AT_ONCE
+from rlcl.learners.one_pass import OnePassLearner
+from rlcl.learners.optimizers import Sgd
+from rlcl.learners.shuffle import Shuffle
+from rlcl.learners.update import Update
+from rlcl.methods.memories.class_balanced import GreedyMemory
+from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
+from rlcl.methods.memories.memory import Memory
+from rlcl.networks.mlp import Mlp
+from rlcl.networks.tried import tried
+from rlcl.seeding import Seeds
+from rlcl.state import tensor_bytes
+from rlcl.types import Batch, Costs, Network, OptimizerFactory, Schedule, Setup
+
+__all__ = ["GDumb"]
+
+
+@define(kw_only=True, eq=False)
+class GDumb(OnePassLearner):
+    """Fills a class-balanced memory in one pass, and at the end of each experience trains a new network on it alone.
+
+    It predicts among the classes in its memory, of one task where the protocol shows which; before the first
+    experience has ended, by fresh weights. A step is a minibatch of the stream, not an update of the network.
+
+    Args:
+        capacity: examples kept, in all; or
+        capacity_bytes: what they take at most, in bytes, as they are stored.
+        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
+        network: builds the torch module.
+        optimizer: builds the torch optimizer.
+        schedule: factor of the learning rate over each training; constant by default.
+        epochs: passes over the memory in each training.
+        training_batch_size: examples of memory in each update.
+        batch_size: samples of the stream seen at a time.
+
+    Source: Prabhu et al. 2020, GDumb: a simple approach that questions our progress in continual learning;
+    theirs also mixes images (CutMix).
+    """
+
+    capacity: int | None = option(None, ge=1, help="examples kept, in all")
+    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
+    stored: Stored = option("encoded", help=STORED)
+    network: Network = option(factory=Mlp, help="builds the torch module")
+    optimizer: OptimizerFactory = option(factory=Sgd, help="builds the torch optimizer")
+    schedule: Schedule | None = option(None, help="factor of the learning rate over each training")
+    epochs: int = option(30, ge=1, help="passes over the memory in each training")
+    training_batch_size: int = option(16, ge=1, help="examples of memory in each update")
+
+    module: nn.Module = field(init=False, default=None)
+    _examples: Examples = field(init=False, default=None)
+    _shape: tuple[int, ...] = field(init=False, default=())
+    _known: Tensor = field(init=False, default=None)
+    _updates: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return ("accuracy",)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"labelled"})
+
+    @property
+    def memory(self) -> Memory:
+        return self._examples.memory
+
+    def start(self, setup: Setup, features: int) -> None:
+        self._shape = setup.encoder.shape(setup.spec.observation_shape)
+        rng = setup.seeds.child("memory").numpy()
+        memory = GreedyMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
+        self._examples = Examples(self, memory, self.stored)
+        self._known = torch.zeros(setup.spec.classes, dtype=torch.bool, device=setup.device)
+        self.module = self._new(setup.seeds)
+        tried(self.module, self.network, self._shape, setup.spec.classes, False)
+
+    def _new(self, seeds: Seeds) -> nn.Module:
+        """A module with fresh weights."""
+        setup = self._setup
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.child("weights").integer())
+            return self.network.build(self._shape, setup.spec.classes, 1).to(setup.device)
+
+    def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
+        assert y is not None
+        y = y.to(x.device)
+        self._examples.insert(Batch(x.view(-1, *self._shape), y))
+        self._known[y] = True
+        return {"examples": float(len(self._examples))}
+
+    def finish(self) -> Mapping[str, float]:
+        """Trains a new network on the memory, whose generator is the state of all that is drawn."""
+        setup, seeds = self._setup, Seeds(int(self.memory.rng.integers(2**31)))
+        self.module = self._new(seeds)
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        optimizer = self.optimizer.build(parameters)
+        update = Update(optimizer, self.module, 1, None, "float32", self.schedule, None, setup.device)
+        size = len(self._examples)
+        updates = self.epochs * -(-size // self.training_batch_size)
+        self._updates += updates
+        order = Shuffle(seeds.child("order").torch())
+        loss = torch.zeros(())
+        with torch.random.fork_rng(devices=[]):  # dropout
+            torch.manual_seed(seeds.child("dropout").integer())
+            for done, rows in enumerate(order.batches(size, self.training_batch_size, False, updates, setup.device)):
+                update.scheduled(done, updates)
+                loss = update(self._loss, self._examples.at(rows))
+        return {"loss": float(loss)}
+
+    def _loss(self, batch: Batch) -> Tensor:
+        assert batch.targets is not None
+        return F.cross_entropy(self.module(batch.inputs), batch.targets)
+
+    def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of one that knew fewer classes, for this one: fresh weights, for an experience ends with such."""
+        statistics = state["statistics"]
+        known = torch.zeros_like(self._known)
+        known[: len(statistics["known"])] = statistics["known"]
+        return {**state, "statistics": {**statistics, "module": dict(self.module.state_dict()), "known": known}}
+
+    def costs(self) -> Costs:
+        """See :class:`rlcl.types.Spending`."""
+        return attrs.evolve(
+            super().costs(),
+            parameters=trainable([self.module]),
+            memory_bytes=tensor_bytes(self._examples.state_dict()),
+            updates=self._updates,
+        )
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
+        """(B,) int64 classes for raw inputs (B, *observation)."""
+        possible = self._known
+        if task_id is not None:
+            possible = torch.zeros_like(possible)
+            possible[list(self._setup.spec.task_classes[task_id])] = True
+        training = self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            parts = torch.split(self.features(x), ROWS_AT_ONCE)
+            logits = torch.cat([self.module(part.view(-1, *self._shape)) for part in parts])
+        self.module.train(training)
+        return logits.masked_fill(~possible, -torch.inf).argmax(1).cpu(), None
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "module": dict(self.module.state_dict()),
+            "memory": self._examples.state_dict(),
+            "known": self._known,
+            "updates": self._updates,
+        }
+
+    def load_statistics(self, state: Mapping[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self._examples.load_state_dict(state["memory"], self._setup.device)
+        self._known = state["known"].to(self._setup.device)
+        self._updates = state["updates"]

@@ -1,0 +1,1 @@
+"""Memories of examples, and what decides which examples they keep."""

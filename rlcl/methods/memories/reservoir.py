@@ -1,0 +1,63 @@
+"""A reservoir: a uniform sample of all examples offered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import define
+from torch import Tensor
+
+from rlcl.methods.memories.memory import Memory
+
+__all__ = ["ReservoirMemory", "reservoir_slots"]
+
+
+@define(eq=False)
+class ReservoirMemory(Memory):
+    """Keeps a uniform sample of everything inserted.
+
+    Source: Vitter 1985, Random sampling with a reservoir, algorithm R.
+    """
+
+    def __len__(self) -> int:
+        return 0 if self.capacity is None else min(self.seen, self.capacity)
+
+    def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
+        assert self.capacity is not None
+        self._allocate(self.capacity, columns)
+        if self.seen + count <= self.capacity:
+            for name, value in columns.items():
+                self._columns[name][self.seen : self.seen + count] = value
+            return
+        self._write(*reservoir_slots(self.seen, count, self.capacity, self.rng), columns)
+
+
+def reservoir_slots(
+    seen: int, count: int, capacity: int, rng: np.random.Generator
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Which of the next items are kept, and where.
+
+    Args:
+        seen: items offered before.
+        count: items offered now.
+        capacity: slots there are.
+        rng: draws one number an item once the memory is full.
+
+    Returns:
+        Slots (K,) and rows (K,) of the items for them, no slot twice: what would be overwritten
+        within the same call is left out.
+    """
+    slots = np.arange(seen, seen + count)
+    late = max(capacity - seen, 0)  # the first item that comes to a full memory
+    if late < count:
+        # A uniform float times n, cut off: whole numbers below n, in a fifth of the time that `integers` takes.
+        slots[late:] = rng.random(count - late) * (slots[late:] + 1)
+    rows = np.flatnonzero(slots < capacity)
+    slots = slots[rows]
+    if len(rows) > 1:
+        last = dict(zip(slots.tolist(), rows.tolist(), strict=True))
+        if len(last) < len(rows):
+            return np.array(list(last)), np.array(list(last.values()))
+    return slots, rows

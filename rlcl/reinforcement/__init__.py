@@ -1,1 +1,0 @@
-"""What reinforcement learners are made of: environments at work, actions, returns, losses, memories."""

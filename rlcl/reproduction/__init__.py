@@ -1,0 +1,1 @@
+"""Published protocols, run and judged against their targets."""

@@ -1,0 +1,1 @@
+"""Sinks of events and records: TensorBoard and progress on the terminal."""

@@ -1,0 +1,1 @@
+"""Intervals, aggregates and hypothesis tests: pure functions of arrays."""

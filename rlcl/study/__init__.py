@@ -1,0 +1,1 @@
+"""Suites: an experiment along axes, its cells, and their execution."""
