@@ -190,7 +190,7 @@ def test_several_choices_at_once_are_learned() -> None:
 
         def step(self, action: Any) -> Any:
             observation, _, *rest = super().step(0)
-            right = (action[0] == (self.sign > 0)) + (action[1] == 2)
+            right = int(action[0] == (self.sign > 0)) + int(action[1] == 2)  # numpy's True + True is True
             return observation, float(right), *rest
 
     stream = environment_stream(Environment(Two, name="two"), budget=1200)
