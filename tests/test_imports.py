@@ -5,65 +5,36 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 import rlcl
 
-PACKAGE = Path(rlcl.__file__).parent
-# Top to bottom: a part may import what stands above it, for type checking too, and its neighbours on the same line.
-LAYERS = (
-    {"blame", "errors", "lock", "registry", "seeding", "state"},
-    {"statistics"},
-    {"types"},
-    {"config"},
-    {"data"},
-    {"streams", "encoders", "networks"},
-    {"evaluation"},
-    {"methods"},
-    {"learners"},
-    {"training"},
-    {"objective"},
-    {"experiment"},
-    {"tracking"},
-    {"comparison"},
-    {"report"},
-    {"sinks"},
-    {"launch"},
-    {"study"},
-    {"reproduction"},
-    {"deploy"},
-    {"commands"},
-)
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+PICTURE = spec_from_file_location("draw_architecture", Path(rlcl.__file__).parents[1] / "docs" / "draw_architecture.py")
+assert PICTURE is not None
+assert PICTURE.loader is not None
+architecture = module_from_spec(PICTURE)
+PICTURE.loader.exec_module(architecture)
 
-
-def imported(path: Path) -> set[str]:
-    """The parts of rlcl that a file imports, those for type checking alone included."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = [
-        f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) and n.module for alias in n.names
-    ]
-    names += [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
-    return {name.split(".")[1] for name in names if name.startswith("rlcl.") and name.split(".")[1] in LEVEL}
-
-
-def part(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if not part(p).startswith("__")]
+PACKAGE, FILES = architecture.PACKAGE, architecture.files()
+LEVEL = {name: level for level, names in enumerate(architecture.LAYERS) for name in names}
 
 
 def test_every_part_has_its_layer() -> None:
-    assert set(LEVEL) == {part(path) for path in FILES}
+    assert set(LEVEL) == {architecture.part_of(path) for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
-    upwards = {name for name in imported(path) if LEVEL[name] > LEVEL[part(path)]}
+    level = LEVEL[architecture.part_of(path)]
+    upwards = {name for name in architecture.imported(path) if LEVEL[name] > level}
     assert upwards == set()
+
+
+def test_the_picture_shows_the_present_imports() -> None:
+    assert architecture.PICTURE.read_text() == architecture.drawn(), "run python docs/draw_architecture.py"
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE.parent / "envs").rglob("*.py")), ids=lambda p: p.name)
