@@ -39,6 +39,7 @@ KINDS: Mapping[str, str] = {
     "measure": "rlcl.evaluation:MEASURES",
     "metric": "rlcl.evaluation:METRICS",
     "probe": "rlcl.evaluation:PROBES",
+    "sink": "rlcl.sinks:SINKS",
 }
 
 SYNONYMS: Mapping[str, str] = {

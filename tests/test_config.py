@@ -620,7 +620,8 @@ def test_a_message_says_where_what_and_the_remedy(text: str, message: str) -> No
         "objective.statement=why",
         "event_interval=7",
         "checkpoint_minutes=1",
-        "tensorboard.moments=0",
+        "sinks=[]",
+        "sinks=[{type: tensorboard, moments: 0}]",
     ],
 )
 def test_the_hash_is_not_over_what_leaves_the_records_alone(more: str) -> None:

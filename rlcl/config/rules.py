@@ -37,6 +37,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Method: "method",
     rlcl.types.Metric: "metric",
     rlcl.types.Probe: "probe",
+    rlcl.types.Sink: "sink",
 }
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {

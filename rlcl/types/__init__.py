@@ -30,7 +30,8 @@ from rlcl.types.methods import (
     WeighingHost,
 )
 from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
-from rlcl.types.records import Boundary, Event, Metric, Probe, Record, Sink
+from rlcl.types.records import Boundary, Event, Metric, Probe, Record
+from rlcl.types.sinks import RunStart, Sink
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, StreamSpec, Visibility
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "RunStart",
     "Scenario",
     "Schedule",
     "Setup",

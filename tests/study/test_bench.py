@@ -12,10 +12,10 @@ from grids import LEARNER, ODD, SLOW, Silent, odd, wait_for, wait_until_gone
 from rich.console import Console
 
 from rlcl.errors import ConfigError
-from rlcl.launch import bench
 from rlcl.launch.launcher import Ended, Job
 from rlcl.launch.local import run_seed
 from rlcl.launch.processes import Processes, slots_for
+from rlcl.study import bench
 from rlcl.study.bench import run_suite
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
