@@ -40,6 +40,7 @@ KINDS: Mapping[str, str] = {
     "metric": "rlcl.evaluation:METRICS",
     "probe": "rlcl.evaluation:PROBES",
     "sink": "rlcl.sinks:SINKS",
+    "launcher": "rlcl.launch:LAUNCHERS",
 }
 
 SYNONYMS: Mapping[str, str] = {

@@ -38,6 +38,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Metric: "metric",
     rlcl.types.Probe: "probe",
     rlcl.types.Sink: "sink",
+    rlcl.types.Launcher: "launcher",
 }
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {

@@ -4,6 +4,7 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
+from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -44,14 +45,18 @@ __all__ = [
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
+    "Capacity",
     "Costs",
     "DataSet",
     "Encoder",
+    "Ended",
     "Event",
     "Experience",
     "ForgettingMethod",
     "Generating",
     "Host",
+    "Job",
+    "Launcher",
     "Learner",
     "Method",
     "Metric",
@@ -73,6 +78,7 @@ __all__ = [
     "Setup",
     "Sink",
     "Spending",
+    "Started",
     "StreamSpec",
     "Visibility",
     "WeighingHost",
