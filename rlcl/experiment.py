@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from rlcl.config import (
     Component,
     Document,
+    Fault,
     Faults,
     Kind,
     component,
@@ -32,7 +33,6 @@ from rlcl.objective import Objective
 from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = [
-    "Board",
     "Experiment",
     "dump",
     "experiment_from",
@@ -45,23 +45,6 @@ FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
 DECISIVE = ("stream", "encoder", "learner", "budget", "boundary", "evaluation", "validation", "device", "threads")
-
-
-@frozen(kw_only=True)
-class Board:
-    """What TensorBoard shows beside curves; it changes no record.
-
-    Args:
-        moments: boundaries at which pictures are made, evenly spread over the stream, the last among them.
-        images: inputs of an experience beside their reconstructions, and columns of generated ones.
-        points: test inputs in the projector, over all experiences.
-        frames: of a filmed episode, every second env step one.
-    """
-
-    moments: int = option(10, ge=0, help="boundaries at which pictures are made, the last among them")
-    images: int = option(8, ge=0, le=32, help="inputs of an experience beside their reconstructions")
-    points: int = option(300, ge=0, le=5000, help="test inputs in the projector")
-    frames: int = option(100, ge=0, le=1000, help="of a filmed episode, one every second env step")
 
 
 @frozen(kw_only=True)
@@ -82,7 +65,7 @@ class Experiment:
         threads: of torch; one is fastest for small networks.
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
-        tensorboard: what TensorBoard shows beside curves.
+        sinks: what takes its events and records, beside its folder.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -104,7 +87,9 @@ class Experiment:
     threads: int = option(1, ge=1, le=1024, help="threads of torch")
     event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
     checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
-    tensorboard: Board = option(factory=Board, help="what TensorBoard shows beside curves")
+    sinks: tuple[Annotated[Component, Kind("sink")], ...] = option(
+        factory=lambda: (component("sink", "tensorboard"),), help="what takes its events and records"
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
@@ -170,8 +155,15 @@ def structured(document: Document) -> Experiment:
     try:
         experiment: Experiment = read(document.data, Experiment)
     except Faults as found:
-        raise ConfigError(document.messages(found.faults)) from None
+        raise ConfigError(document.messages(map(_with_remedy, found.faults))) from None
     return experiment
+
+
+def _with_remedy(fault: Fault) -> Fault:
+    """A fault; of a key that there was once, what is written now."""
+    if fault.path != ("tensorboard",):
+        return fault
+    return Fault(fault.path, "unknown key; write its settings as those of a sink, sinks: [{type: tensorboard, ...}]")
 
 
 def dump(experiment: Experiment) -> str:

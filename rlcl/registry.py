@@ -39,6 +39,8 @@ KINDS: Mapping[str, str] = {
     "measure": "rlcl.evaluation:MEASURES",
     "metric": "rlcl.evaluation:METRICS",
     "probe": "rlcl.evaluation:PROBES",
+    "sink": "rlcl.sinks:SINKS",
+    "launcher": "rlcl.launch:LAUNCHERS",
 }
 
 SYNONYMS: Mapping[str, str] = {

@@ -110,6 +110,10 @@ class Odd:
 class Data:
     width: int = 3
 
+@define(kw_only=True)
+class Board:
+    moments: int = option(10, ge=0)
+
 DATA = {"digits": "MODULE:Digits"}
 STREAMS = {"class_incremental": "MODULE:Split"}
 ENCODERS = {"identity": "MODULE:Identity", "standardize": "MODULE:Standardize", "compose": "MODULE:Compose"}
@@ -119,6 +123,7 @@ LEARNERS = {"classifier": "MODULE:Classifier", "plain": "MODULE:Plain", "data": 
 METHODS = {"rehearsal": "MODULE:Rehearsal", "ewc": "MODULE:Ewc"}
 METRICS = {}
 PROBES = {}
+SINKS = {"tensorboard": "MODULE:Board"}
 """
 
 GOOD = """\
@@ -613,6 +618,23 @@ def test_a_message_says_where_what_and_the_remedy(text: str, message: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "overrides"), [(GOOD + "tensorboard: {moments: 0}\n", ()), (GOOD, ("tensorboard.moments=0",))]
+)
+def test_settings_of_tensorboard_where_they_once_stood_name_the_sink(text: str, overrides: tuple[str, ...]) -> None:
+    (problem,) = problems(text, *overrides)
+    assert problem.endswith(
+        "tensorboard: unknown key; write its settings as those of a sink, sinks: [{type: tensorboard, ...}]"
+    )
+
+
+def test_sinks_are_tensorboard_by_default_and_any_list_of_components() -> None:
+    assert ["tensorboard"] == [sink.type for sink in load(GOOD).sinks]
+    assert () == load(GOOD, "sinks=[]").sinks
+    (sink,) = load(GOOD, "sinks=[{type: tensorboard, moments: 3}]").sinks
+    assert 3 == sink.options.moments
+
+
+@pytest.mark.parametrize(
     "more",
     [
         "name=other",
@@ -620,7 +642,8 @@ def test_a_message_says_where_what_and_the_remedy(text: str, message: str) -> No
         "objective.statement=why",
         "event_interval=7",
         "checkpoint_minutes=1",
-        "tensorboard.moments=0",
+        "sinks=[]",
+        "sinks=[{type: tensorboard, moments: 0}]",
     ],
 )
 def test_the_hash_is_not_over_what_leaves_the_records_alone(more: str) -> None:

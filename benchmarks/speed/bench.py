@@ -20,11 +20,12 @@ from pathlib import Path
 
 from interleaved import measure, ratio, report
 
-from rlcl.launch.launcher import Job
+from rlcl.config import unstructure
 from rlcl.launch.processes import Processes
 from rlcl.study.bench import run_suite
 from rlcl.study.grid import CellState, Grid
 from rlcl.study.suite import Cell, Suite, load_suite
+from rlcl.types import Ended, Job
 
 SUITE = """
 name: equal
@@ -45,7 +46,7 @@ def load(*changes: str) -> Suite:
 
 def grid(suite: Suite, slots: int) -> Callable[[], None]:
     def run() -> None:
-        launcher = Processes(slots)
+        launcher = Processes(processes=slots)
         with tempfile.TemporaryDirectory() as root:
             done = run_suite(suite, launcher, Silent(), Path(root))
             launcher.close()
@@ -58,10 +59,12 @@ def to_first_update(launcher: Processes, cell: Cell) -> float:
     """Seconds from the order to the first update's event."""
     with tempfile.TemporaryDirectory() as root:
         log = Path(root) / "log.txt"
-        job = Job(name=cell.run, experiment=cell.experiment, seed=cell.seed, root=Path(root), log=log)
+        job = Job(name=cell.run, config=unstructure(cell.experiment), seed=cell.seed, root=Path(root), log=log)
         started = time.time()
         launcher.start(job)
-        assert [ended.status for ended in launcher.ended(120)] == [0], log.read_text()
+        while not (ended := [report for report in launcher.reports(120) if isinstance(report, Ended)]):
+            pass
+        assert [each.status for each in ended] == [0], log.read_text()
         (events,) = Path(root).glob("*/*/*/events.jsonl")
         return float(json.loads(events.read_text().splitlines()[0])["time"]) - started
 
@@ -76,7 +79,7 @@ def starts(cell: Cell, repetitions: int) -> dict[str, list[float]]:
     """Seconds of the starts of a grid's first cell and of a later one, of the import and of help."""
     seconds: dict[str, list[float]] = {"first": [], "later": [], "import": [], "help": []}
     for repetition in range(repetitions + 1):
-        launcher = Processes(1)
+        launcher = Processes(processes=1)
         found = {"first": to_first_update(launcher, cell), "later": to_first_update(launcher, cell)}
         launcher.close()
         found["import"] = seconds_of("-c", "import torch")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rlcl.study.grid import Grid
     from rlcl.study.suite import Cell, Suite
+    from rlcl.types import Capacity
 
 __all__ = ["add_to"]
 
@@ -30,8 +31,11 @@ def bench(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="One of the suite's budgets; full by default.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only cells whose name matches.")] = None,
+    launcher: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the cells run: see rlcl list launcher.")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once; as many as there are cores by default, and never more.")
+        int | None, typer.Option(min=1, help="Cells at once; as many as there is room for by default, and never more.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="What a cell may take.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells.")] = False,
@@ -58,6 +62,8 @@ def bench(
     files, overrides = split_arguments(arguments)
     if len(files) > 1:
         raise typer.BadParameter(f"expected one suite, got {', '.join(files)}")
+    if launcher is not None:
+        overrides.append(f"launcher.type={launcher}")
     suite = load_suite(files[0], overrides, budget)
     chosen = _chosen(suite, only or ())
     if dry_run:
@@ -71,18 +77,16 @@ def bench(
 def _run(
     suite: Suite, chosen: Sequence[Cell], root: Path, timeout: float | None, workers: int | None, console: Console
 ) -> Grid:
-    from rlcl.launch.processes import Processes, cores, slots_for
-    from rlcl.study.bench import run_suite
+    from contextlib import closing
+
+    from rlcl.config import build
+    from rlcl.study.bench import capacity_for, run_suite
     from rlcl.study.board import board_for, counted, final_table
 
-    threads, available = max(cell.experiment.threads for cell in chosen), cores()
-    launcher = Processes(slots_for(workers, threads, available))
-    _say_cores(launcher.slots, workers, threads, available, console)
-    try:
+    with closing(build(suite.launcher, ("launcher",))) as launcher:
+        _say_capacity(capacity_for(launcher, chosen), workers, console)
         with board_for(console) as board:
-            grid = run_suite(suite, launcher, board, root, chosen, timeout)
-    finally:
-        launcher.close()
+            grid = run_suite(suite, launcher, board, root, chosen, timeout, workers)
     console.print(final_table(grid), highlight=False)
     for state in grid.asked:
         if state.state in ("failed", "timed out"):
@@ -93,13 +97,10 @@ def _run(
     return grid
 
 
-def _say_cores(slots: int, workers: int | None, threads: int, available: int, console: Console) -> None:
-    cells = f"{slots} cell{'s' * (slots > 1)} at once, {threads} thread{'s' * (threads > 1)} each, {available} cores"
-    if slots * threads > available:
-        cells += ": more threads than cores, as the config says"
-    elif workers is not None and workers > slots:
-        cells += f": {workers} would share them"
-    console.print(cells, highlight=False)
+def _say_capacity(room: Capacity, workers: int | None, console: Console) -> None:
+    slots = room.slots if workers is None else min(workers, room.slots)
+    more = f"; no room for {workers}" if workers is not None and workers > room.slots else ""
+    console.print(f"{slots} cell{'s' * (slots > 1)} at once, {room.text}{more}", highlight=False)
 
 
 def _chosen(suite: Suite, patterns: Sequence[str]) -> tuple[Cell, ...]:

@@ -45,7 +45,9 @@ def check(
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
+        from rlcl.sinks.run_sinks import run_sinks
 
+        run_sinks(experiment.sinks)
         stream = make_stream(experiment, experiment.seeds[0])
         _show_stream(stream, console)
         if draw:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.experiment import Experiment
-    from rlcl.launch.running import Finished
+    from rlcl.launch.finished import Finished
 
 __all__ = ["add_to", "split_arguments"]
 
@@ -78,6 +78,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     from rlcl.launch.judging import verdict_over
     from rlcl.report.figures import r_figure
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
+    from rlcl.sinks.run_sinks import run_sinks
     from rlcl.tracking.folder import disk_errors, read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
@@ -102,5 +103,6 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     spent = [read_json(f.path / "summary.json") for f in finished]
     console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
-    console.print(f"curves:        tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+    for place in run_sinks(experiment.sinks).look(folder).splitlines():
+        console.print(f"curves:        {place}", highlight=False, soft_wrap=True)
     console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)

@@ -144,7 +144,8 @@ def _show(run: Run, console: Console) -> None:
             result = Result.of(outcome.records, outcome.measures, outcome.metrics, summary)
             console.print(verdict_table(verdict(objective, [result])))
         console.print(f"cost: {costs_line([outcome], [summary])}", highlight=False, soft_wrap=True)
-    console.print(f"tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+    if (run.path / "tensorboard").is_dir():
+        console.print(f"tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
 
 
 def diff(
@@ -208,7 +209,6 @@ def remove(
     """Remove runs for good."""
     import shutil
 
-    from rlcl.sinks.tensorboard.seeds import write_seeds
     from rlcl.tracking.folder import RunFolder
     from rlcl.tracking.runs import named_runs
 
@@ -223,7 +223,21 @@ def remove(
             if not any(parent.glob(runs_in)):
                 shutil.rmtree(parent)
         if path.parent.is_dir():
-            write_seeds(path.parent)
+            _tell_sinks(path.parent)
+
+
+def _tell_sinks(folder: Path) -> None:
+    """Tells the sinks of a config that one of its runs was removed."""
+    from rlcl.errors import ConfigError
+    from rlcl.experiment import load_experiment
+    from rlcl.sinks.run_sinks import run_sinks
+
+    left = sorted(folder.glob("seed*/config.yaml"))
+    try:
+        if left:
+            run_sinks(load_experiment(left[0]).sinks).seeds_changed(folder)
+    except ConfigError as error:
+        typer.echo(f"what sinks show of all seeds in {folder} still has the removed run: {error}", err=True)
 
 
 def _shortened(text: str, width: int = 60) -> str:

@@ -37,6 +37,8 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Method: "method",
     rlcl.types.Metric: "metric",
     rlcl.types.Probe: "probe",
+    rlcl.types.Sink: "sink",
+    rlcl.types.Launcher: "launcher",
 }
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {

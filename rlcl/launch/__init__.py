@@ -1,1 +1,5 @@
-"""Where runs take place."""
+"""Where runs take place, by name."""
+
+__all__ = ["LAUNCHERS"]
+
+LAUNCHERS = {"local": "rlcl.launch.processes:Processes"}

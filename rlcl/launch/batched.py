@@ -9,7 +9,8 @@ from rich.console import Console
 
 from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment
-from rlcl.launch.running import Finished, running
+from rlcl.launch.finished import Finished
+from rlcl.launch.running import running
 from rlcl.launch.stopping import Interrupted, Stop, catching_signals
 from rlcl.learners.fast.batched_seeds import Lockstep
 
@@ -37,7 +38,9 @@ def run_at_once(experiment: Experiment, root: Path, console: Console) -> dict[in
     lockstep, told = Lockstep(), Stop()
     found: dict[int, Finished | DivergenceError] = {}
     interrupted: list[Interrupted] = []
-    runs = {seed: running(experiment, seed, root, console, told, lockstep) for seed in experiment.seeds}
+    runs = {
+        seed: running(experiment, seed, root, console, told, lockstep.joined, bar=False) for seed in experiment.seeds
+    }
     with catching_signals() as stop, ExitStack() as opened:
         for run in runs.values():
             opened.callback(run.close)

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from rlcl.errors import DivergenceError, RlclError
 from rlcl.experiment import Experiment
-from rlcl.launch.running import Finished, running
+from rlcl.launch.finished import Finished
+from rlcl.launch.running import running
 from rlcl.launch.stopping import catching_signals
 
 __all__ = ["SeedsDiverged", "run_experiment", "run_seed"]

@@ -14,10 +14,10 @@ from typing import Any
 
 from attrs import define, field
 
-from rlcl.config import unstructure
-from rlcl.launch.launcher import Ended, Job
+from rlcl.config import option
 from rlcl.launch.server import send
-from rlcl.state import flatten
+from rlcl.launch.work import to_order
+from rlcl.types import Capacity, Ended, Job, Started
 
 __all__ = ["Processes", "cores", "slots_for"]
 
@@ -36,50 +36,49 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def slots_for(workers: int | None, threads: int, available: int) -> int:
+def slots_for(processes: int | None, threads: int, available: int) -> int:
     """How many jobs may run at once, so that they have no more threads than there are cores.
 
     Args:
-        workers: asked for, at least 1; as many as fit by default.
+        processes: asked for, at least 1; as many as fit by default.
         threads: of each job.
         available: cores.
     """
     fitting = max(1, available // threads)
-    return fitting if workers is None else min(workers, fitting)
+    return fitting if processes is None else min(processes, fitting)
 
 
-@define(eq=False)
+@define(kw_only=True, eq=False)
 class Processes:
     """Jobs as processes on this machine, forked from one that has imported torch already.
 
     Args:
-        slots: how many at once.
+        processes: how many at once; as many as there are cores for by default, and never more.
     """
 
-    slots: int
+    processes: int | None = option(None, ge=1, help="at once; as many as there are cores for, and never more")
     _server: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _running: dict[str, int] = field(init=False, factory=dict)  # pids, 0 while unknown
     _buffer: bytes = field(init=False, default=b"")
+
+    def capacity(self, threads: int) -> Capacity:
+        available = cores()
+        slots = slots_for(self.processes, threads, available)
+        text = f"{threads} thread{'s' * (threads > 1)} each, {available} cores"
+        more = ": more threads than cores, as the config says" if threads > available else ""
+        return Capacity(slots, text + more)
 
     def start(self, job: Job) -> None:
         if self._server is None:
             self._server = _start_server()
         self._running[job.name] = 0
-        structure, _ = flatten(unstructure(job.experiment))  # JSON alone would turn whole-number keys into text
-        self._order(
-            job=job.name,
-            work=job.work,
-            experiment=structure,
-            seed=job.seed,
-            root=str(job.root),
-            log=str(job.log),
-        )
+        self._order(start=to_order(job))
 
     def stop(self, name: str, at_once: bool = False) -> None:
         if name in self._running:
             self._order(stop=name, signal=int(signal.SIGKILL if at_once else signal.SIGTERM))
 
-    def ended(self, seconds: float) -> Sequence[Ended]:
+    def reports(self, seconds: float) -> Sequence[Started | Ended]:
         until = time.monotonic() + seconds
         while self._server is not None and self._running:
             assert self._server.stdout is not None
@@ -89,8 +88,8 @@ class Processes:
             if not received:
                 return self._lost()
             *lines, self._buffer = (self._buffer + received).split(b"\n")
-            if found := [ended for line in lines if (ended := self._heard(json.loads(line))) is not None]:
-                return found
+            if lines:
+                return [self._heard(json.loads(line)) for line in lines]
         return []
 
     def close(self) -> None:
@@ -98,10 +97,10 @@ class Processes:
             self.stop(name, at_once=True)
         self._leave()
 
-    def _heard(self, said: Mapping[str, Any]) -> Ended | None:
+    def _heard(self, said: Mapping[str, Any]) -> Started | Ended:
         if "started" in said:
             self._running[said["started"]] = said["pid"]
-            return None
+            return Started(said["started"])
         del self._running[said["ended"]]
         return Ended(said["ended"], said["status"])
 
@@ -111,7 +110,7 @@ class Processes:
         try:
             self._server.stdin.write(json.dumps(order).encode() + b"\n")
             self._server.stdin.flush()
-        except BrokenPipeError:  # it has died, which `ended` finds out
+        except BrokenPipeError:  # it has died, which `reports` finds out
             pass
 
     def _lost(self) -> list[Ended]:

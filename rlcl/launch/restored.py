@@ -24,7 +24,7 @@ class Restored:
     """What a run left.
 
     Args:
-        experiment: its config, as it was run.
+        experiment: its config, as it was run, without sinks.
         trainer: on the CPU, with the learner's state loaded.
         state: of the learner, as the checkpoint holds it.
     """
@@ -44,7 +44,7 @@ def restore(run: Run) -> Restored:
     file = run.path / "config.yaml"
     if not file.is_file():
         raise RunFolderError(f"{run.path}: no config.yaml, so that its learner cannot be built; run it anew")
-    experiment = load_experiment(file)
+    experiment = load_experiment(file, ["sinks=[]"])  # which nothing here writes to, and may not be installed
     here = attrs.evolve(experiment, device="cpu")
     trainer = make_trainer(here, run.seed, make_stream(here, run.seed))
     found = checkpoint.load_newest(run.path / "checkpoints", lambda text: warnings.warn(text, stacklevel=2))

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
-import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
-import attrs
-from attrs import frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import RunFolderError
-from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
-from rlcl.launch.judging import judged, result_of, write_verdict
-from rlcl.launch.latency import latency_ms
+from rlcl.launch.checkpoints import Checkpoints
+from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
+from rlcl.launch.judging import write_verdict
 from rlcl.launch.stopping import Interrupted, Stop
-from rlcl.learners.fast.batched_seeds import Lockstep
-from rlcl.objective import Result
-from rlcl.sinks.progress import PlainProgress, progress_for
-from rlcl.sinks.tensorboard.board import TensorBoard
-from rlcl.sinks.tensorboard.seeds import write_seeds
-from rlcl.tracking.clock import Clock
+from rlcl.sinks.run_sinks import run_sinks
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
-from rlcl.tracking.runs import dotted
-from rlcl.training import checkpoint
-from rlcl.training.trainer import Outcome, Trainer
-from rlcl.types import Boundary, Record, Sink
+from rlcl.training.trainer import Trainer
+from rlcl.types import Boundary, Learner, Record, RunStart, Sink
 
-__all__ = ["Finished", "run_folder", "running", "total_steps"]
-
-
-@frozen
-class Finished:
-    """A run that came to its end.
-
-    Args:
-        outcome: what it came to.
-        names: of the experiences evaluated.
-        path: its folder.
-        repeated: whether it had been finished before.
-        result: what an objective can ask of it.
-    """
-
-    outcome: Outcome
-    names: tuple[str, ...]
-    path: Path
-    repeated: bool
-    result: Result
+__all__ = ["run_folder", "running", "total_steps"]
 
 
 def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
@@ -62,37 +31,60 @@ def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
     return root / experiment.name / experiment.hash / f"seed{seed}"
 
 
+def _alone(learner: Learner) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def running(
-    experiment: Experiment, seed: int, root: Path, console: Console, stop: Stop, lockstep: Lockstep | None = None
+    experiment: Experiment,
+    seed: int,
+    root: Path,
+    console: Console,
+    stop: Stop,
+    joined: Callable[[Learner], AbstractContextManager[None]] = _alone,
+    bar: bool = True,
 ) -> Generator[None, None, Finished]:
     """What :func:`run_seed` does, with a yield after every event or record, and wherever the learner yields.
 
     Args:
         experiment, seed, root, console: as there.
         stop: which signal came.
-        lockstep: of the learners of other seeds, which its own joins; None for none.
+        joined: has the learner, whose state is loaded, among those of other seeds while it trains.
+        bar: whether a bar may be drawn on the console: a terminal has one at a time.
     """
-    path = run_folder(root, experiment, seed)
-    folder = RunFolder(path)
+    folder = RunFolder(run_folder(root, experiment, seed))
     try:
-        if folder.status().get("state") == "finished" and _is_whole(folder):
-            return _finished(folder, experiment, repeated=True)
-        before = folder.status()
-        if before.get("state") == "failed":
-            console.print(f"it failed before: {before.get('error')}", style="yellow", highlight=False, soft_wrap=True)
-        with disk_errors(path):
-            write_atomically(path / "config.yaml", dump(experiment))
+        if is_finished(folder):
+            return read_finished(folder, experiment, repeated=True)
+        _begin(folder, experiment, console)
         with _status_of(folder):
-            stream = make_stream(experiment, seed)
-            trainer = make_trainer(experiment, seed, stream)
-            _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
-            yield from _run(experiment, trainer, folder, console, stop, lockstep)
-        with disk_errors(path):
-            write_seeds(path.parent)
-        write_verdict(path.parent, experiment)
-        return _finished(folder, experiment, repeated=False)
+            sinks = run_sinks(experiment.sinks)
+            trainer = _made_trainer(experiment, seed, folder)
+            checkpoints = Checkpoints(trainer, folder, experiment.checkpoint_minutes * 60)
+            checkpoints.resume(console)
+            with disk_errors(folder.path), closing(sinks):
+                sinks.open(_run_start(experiment, trainer, folder, console, bar))
+                with joined(trainer.learner):
+                    yield from _drain(trainer, folder, sinks, checkpoints, stop)
+                summary = summed_up(experiment, trainer, folder, checkpoints.clock)
+                folder.write_json("summary.json", summary)
+                sinks.finish(summary)
+            folder.write_status("finished", step=trainer.learner.position.step)
+        with disk_errors(folder.path):
+            sinks.seeds_changed(folder.path.parent)
+        write_verdict(folder.path.parent, experiment)
+        return read_finished(folder, experiment, repeated=False)
     finally:
         folder.close()
+
+
+def _begin(folder: RunFolder, experiment: Experiment, console: Console) -> None:
+    """Writes the config, and says how the run failed before, if it did."""
+    before = folder.status()
+    if before.get("state") == "failed":
+        console.print(f"it failed before: {before.get('error')}", style="yellow", highlight=False, soft_wrap=True)
+    with disk_errors(folder.path):
+        write_atomically(folder.path / "config.yaml", dump(experiment))
 
 
 @contextmanager
@@ -111,142 +103,16 @@ def _status_of(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _run(
-    experiment: Experiment,
-    trainer: Trainer,
-    folder: RunFolder,
-    console: Console,
-    stop: Stop,
-    lockstep: Lockstep | None,
-) -> Iterator[None]:
-    clock = _resume(trainer, folder, console)
-    names = tuple(e.name for e in trainer.stream.evaluated)
-    measures = tuple(trainer.learner.measures)
-    with disk_errors(folder.path):
-        title = f"{experiment.name} seed {trainer.seed}"
-        settings = _settings(experiment, trainer.seed)
-        board = TensorBoard(folder.path, trainer, experiment.tensorboard, f"{title} {experiment.hash[:4]}", settings)
-        trained = tuple(e.name for e in trainer.stream)
-        steps = total_steps(trainer)
-        progress = progress_for(console, title, trained, measures, steps, bar=lockstep is None)
-        log = (folder.path / "log.txt").open("a")
-        lines = PlainProgress(Console(file=log, width=200), _now, trained, measures, steps)
-        sinks: Sequence[Sink] = (folder, board, lines, progress)
-        try:
-            with nullcontext() if lockstep is None else lockstep.joined(trainer.learner):
-                yield from _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
-            spent = clock.total
-            outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
-            board.summary(dump(experiment), outcome.metrics)
-        finally:
-            for sink in (board, progress):
-                sink.close()
-            log.close()
-    summary = {
-        "metrics": dict(outcome.metrics),
-        "metrics_version": METRICS_VERSION,
-        "R": outcome.R.tolist(),
-        "measures": list(measures),
-        "experiences": list(names),
-        "names": list(experiment.evaluation.metrics),
-        "steps": trainer.learner.position.step,
-        **attrs.asdict(spent),
-        "peak_memory_bytes": clock.peak,
-        **_timed(experiment, trainer),
-    }
-    folder.write_json("summary.json", judged(experiment, outcome, summary))
-    folder.write_status("finished", step=trainer.learner.position.step)
-
-
-def _drain(
-    experiment: Experiment,
-    trainer: Trainer,
-    folder: RunFolder,
-    sinks: Sequence[Sink],
-    count: Callable[[int, int], None],
-    stop: Stop,
-    clock: Clock,
-) -> Iterator[None]:
-    """Runs the trainer into the sinks, with a checkpoint at each boundary and every few minutes."""
-    learner, interval = trainer.learner, experiment.checkpoint_minutes * 60
-    numbers = _next_number(folder)
-    saved = time.monotonic()
-
-    def save() -> None:
-        state = {"trainer": trainer.state_dict(), "lengths": folder.lengths(), "clock": clock.state_dict()}
-        checkpoint.save(folder.checkpoints, next(numbers), state)
-        position = learner.position
-        folder.write_status("running", step=position.step, experience=position.experience, of=len(trainer.stream))
-
-    for item in trainer.events():
-        if item is not None:
-            for sink in sinks:
-                sink.write(item)
-        if isinstance(item, Record):
-            yield
-            continue
-        if isinstance(item, Boundary) and item.trained_on >= 0:
-            folder.write_cost(item.trained_on, item.step, clock.lap())
-        position = learner.position
-        count(position.step, min(position.experience + position.segment, len(trainer.stream) - 1))
-        at_boundary = isinstance(item, Boundary)
-        due = at_boundary or stop.signum is not None or time.monotonic() - saved > interval
-        if due and (learner.resumable_within or not position.learning):
-            save()
-            saved = time.monotonic()
-        if stop.signum is not None:
-            raise Interrupted(stop.signum, folder.path, within=learner.resumable_within)
-        yield
-
-
-def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> Clock:
-    """Loads the newest whole checkpoint, if any, and cuts the files to what it vouches for; the time so far."""
-    clock = Clock()
-    found = checkpoint.load_newest(folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
-    if found is None:
-        folder.open({})
-        return clock
-    _, state = found
-    trainer.load_state_dict(state["trainer"])
-    folder.open(state["lengths"])
-    step = trainer.learner.position.step
-    if step:
-        console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
-    clock.load_state_dict(state["clock"])
-    return clock
-
-
-def _now() -> str:
-    return datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
-
-
-def _next_number(folder: RunFolder) -> Iterator[int]:
-    taken = (
-        [int(p.name) for p in folder.checkpoints.glob("*") if p.name.isdigit()] if folder.checkpoints.is_dir() else []
-    )
-    number = max(taken, default=-1)
-    while True:
-        number += 1
-        yield number
-
-
-def total_steps(trainer: Trainer) -> int | None:
-    """Steps of the whole run, where the learner can tell."""
-    tell = getattr(trainer.learner, "steps", None)
-    return sum(tell(e) for e in trainer.stream) if tell else None
-
-
-def _is_whole(folder: RunFolder) -> bool:
-    """Whether a finished run's files are there; else its last checkpoint writes the summary again."""
-    return {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
-
-
-def _write_manifest(folder: RunFolder, found: dict[str, Any]) -> None:
-    """Keeps where the run began, and adds where it goes on.
+def _made_trainer(experiment: Experiment, seed: int, folder: RunFolder) -> Trainer:
+    """Builds the trainer; the manifest keeps where the run began, and adds where it goes on.
 
     Raises:
         RunFolderError: the data are others than those that it began with.
+        RlclError: components that do not go together.
     """
+    stream = make_stream(experiment, seed)
+    trainer = make_trainer(experiment, seed, stream)
+    found = manifest(stream, seed, experiment.threads, trainer.device)
     before = read_json(folder.path / "manifest.json")
     if before and before.get("data") != found["data"]:
         raise RunFolderError(
@@ -255,30 +121,55 @@ def _write_manifest(folder: RunFolder, found: dict[str, Any]) -> None:
     session = {key: found[key] for key in ("started", "command", "git", "packages")}
     sessions = [*before.get("sessions", []), session]
     folder.write_json("manifest.json", {**found, **before, "sessions": sessions})
+    return trainer
 
 
-def _finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Finished:
-    """Reads a finished run, and judges it anew where it had been asked for something else."""
-    summary = read_json(folder.path / "summary.json")
-    outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
-    now = judged(experiment, outcome, summary)
-    if now != summary:
-        with disk_errors(folder.path):
-            write_atomically(folder.path / "config.yaml", dump(experiment))
-        folder.write_json("summary.json", now)
-        write_verdict(folder.path.parent, experiment)
-    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated, result_of(outcome, now))
+def _run_start(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: Console, bar: bool) -> RunStart:
+    """What the sinks are told of the run; its state is loaded."""
+    return RunStart(
+        folder=folder.path,
+        name=experiment.name,
+        hash=experiment.hash,
+        seed=trainer.seed,
+        config=unstructure(experiment),
+        experiences=tuple(experience.name for experience in trainer.stream),
+        evaluated=tuple(experience.name for experience in trainer.stream.evaluated),
+        measures=tuple(trainer.learner.measures),
+        steps=total_steps(trainer),
+        step=trainer.learner.position.step,
+        trainer=trainer,
+        console=console,
+        bar=bar,
+    )
 
 
-def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
-    """How long a prediction takes, where the objective asks; outside of what two equal runs agree on."""
-    asked = experiment.objective is not None and experiment.objective.constraints.latency_ms is not None
-    found = latency_ms(trainer) if asked else None
-    return {} if found is None else {"latency_ms": found}
+def total_steps(trainer: Trainer) -> int | None:
+    """Steps of the whole run, where the learner can tell."""
+    tell = getattr(trainer.learner, "steps", None)
+    return sum(tell(e) for e in trainer.stream) if tell else None
 
 
-def _settings(experiment: Experiment, seed: int) -> dict[str, Any]:
-    """What experiments differ in, as dotted keys; what is not set is left out."""
-    resolved = unstructure(experiment)
-    found = dotted({name: resolved[name] for name in ("stream", "encoder", "learner", "budget")})
-    return {"seed": seed, **{key: value for key, value in found.items() if value is not None}}
+def _drain(trainer: Trainer, folder: RunFolder, sinks: Sink, checkpoints: Checkpoints, stop: Stop) -> Iterator[None]:
+    """Runs the trainer into folder and sinks, with a checkpoint at each boundary and every few minutes.
+
+    Raises:
+        Interrupted: a signal came, and what can be saved is saved.
+    """
+    learner, last = trainer.learner, len(trainer.stream) - 1
+    for item in trainer.events():
+        if item is not None:
+            folder.write(item)
+            sinks.write(item)
+        if isinstance(item, Record):  # a checkpoint between two records would lose the rest of them
+            yield
+            continue
+        at_boundary, asked = isinstance(item, Boundary), stop.signum
+        if isinstance(item, Boundary) and item.trained_on >= 0:
+            folder.write_cost(item.trained_on, item.step, checkpoints.clock.lap())
+        position = learner.position
+        sinks.step(position.step, min(position.experience + position.segment, last))
+        if at_boundary or asked is not None or checkpoints.overdue:
+            checkpoints.save()
+        if asked is not None:
+            raise Interrupted(asked, folder.path, within=learner.resumable_within)
+        yield

@@ -17,10 +17,11 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+
+from rlcl.launch.work import from_order, perform
 
 __all__ = ["Server"]
 
@@ -42,7 +43,7 @@ GRACE_SECONDS = 30.0  # to save a checkpoint in, where the grid itself has died
 class Server:
     """Forks a process for each job on standard input, and tells its end on standard output.
 
-    A line of input is a job (``{"job": name, ...}``) or ``{"stop": name, "signal": number}``; one of output is
+    A line of input is ``{"start": job}`` or ``{"stop": name, "signal": number}``; one of output is
     ``{"started": name, "pid": pid}`` or ``{"ended": name, "status": status}``.
     """
 
@@ -76,9 +77,9 @@ class Server:
         pid = os.fork()
         if pid == 0:
             os.close(self._output)
-            become(order)
-        self._running[pid] = order["job"]
-        self._tell(started=order["job"], pid=pid)
+            become(order["start"])
+        self._running[pid] = order["start"]["name"]
+        self._tell(started=self._running[pid], pid=pid)
 
     def _reap(self) -> None:
         while self._running:
@@ -119,43 +120,10 @@ def become(order: Mapping[str, Any]) -> None:
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for number, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
             os.dup2(number, target)
-        status = work(order)
+        status = perform(from_order(order))
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-def work(order: Mapping[str, Any]) -> int:
-    """Runs or checks a job; a mistake of the user's is told in a line.
-
-    Returns:
-        The exit status that ``rlcl run`` would leave with.
-    """
-    from rich.console import Console
-
-    from rlcl.blame import blamed
-    from rlcl.errors import Problem, RlclError
-    from rlcl.experiment import experiment_from
-    from rlcl.launch.build import make_trainer
-    from rlcl.launch.local import run_seed
-    from rlcl.state import unflatten
-
-    try:
-        experiment = experiment_from(unflatten(order["experiment"], {}))
-        if order["work"] == "check":
-            make_trainer(experiment, order["seed"])
-        else:
-            run_seed(experiment, order["seed"], Path(order["root"]), Console(width=140))
-        return 0
-    except KeyboardInterrupt:  # before the run could note it
-        return 130
-    except Exception as error:
-        known = error if isinstance(error, RlclError | Problem) else blamed(error)
-        if known is None:
-            raise
-        for line in str(known).splitlines():
-            print(f"rlcl: {line}", file=sys.stderr)  # noqa: T201
-        return known.exit_status if isinstance(known, RlclError) else 2

@@ -56,7 +56,7 @@ class Trained:
         return self._learner
 
     def _load(self, folder: Path) -> None:
-        experiment = attrs.evolve(load_experiment(folder / "config.yaml"), device="cpu")
+        experiment = attrs.evolve(load_experiment(folder / "config.yaml", ["sinks=[]"]), device="cpu")
         learner = build(experiment.learner)
         if not hasattr(learner, "represent"):
             raise UnsupportedError(

@@ -5,33 +5,58 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from attrs import define, field
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
+from rlcl.config import option
 from rlcl.evaluation.results import Results, measure_named
-from rlcl.types import Boundary, Event, Record
+from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
-__all__ = ["PlainProgress", "ProgressSink", "TerminalProgress", "progress_for"]
+__all__ = ["PlainProgress", "Progress", "TerminalProgress", "progress_for"]
 
 LINE_SECONDS = 10.0  # between two plain lines within an experience
 BAR_SECONDS = 0.1  # between two updates of the bar
 
 
-class ProgressSink(Protocol):
-    """A sink that also counts the steps that carry no event."""
+@define(kw_only=True, eq=False)
+class Progress(Sink):
+    """How far the run is, on the console: a bar on a terminal, lines elsewhere; every run has it.
 
-    def write(self, item: Event | Record | Boundary) -> None: ...
+    Args:
+        seconds: between two lines within an experience.
+    """
 
-    def step(self, step: int, experience: int) -> None: ...
+    seconds: float = option(LINE_SECONDS, gt=0, help="seconds between two lines within an experience")
+    _shown: Sink = field(init=False)
 
-    def close(self) -> None: ...
+    def open(self, run: RunStart) -> None:
+        self._shown = progress_for(
+            run.console, run.title, run.experiences, run.measures, run.steps, run.bar, self.seconds
+        )
+
+    def write(self, item: Event | Record | Boundary) -> None:
+        self._shown.write(item)
+
+    def step(self, step: int, experience: int) -> None:
+        self._shown.step(step, experience)
+
+    def close(self) -> None:
+        self._shown.close()
 
 
 def progress_for(
-    console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None, bar: bool = True
-) -> ProgressSink:
+    console: Console,
+    title: str,
+    names: Sequence[str],
+    measures: Sequence[str],
+    steps: int | None,
+    bar: bool = True,
+    seconds: float = LINE_SECONDS,
+) -> Sink:
     """The bar where there is a terminal, else the lines.
 
     Args:
@@ -41,10 +66,11 @@ def progress_for(
         measures: the learner's, the decisive one first.
         steps: of the whole run; None where that is not known.
         bar: whether it may be a bar: a terminal has one at a time.
+        seconds: between two lines within an experience.
     """
     if bar and console.is_terminal:
         return TerminalProgress(console, title, names, measures, steps)
-    return PlainProgress(console, lambda: title, names, measures, steps)
+    return PlainProgress(console, lambda: title, names, measures, steps, seconds)
 
 
 def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
@@ -57,7 +83,7 @@ def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
     return " ".join(f"{value:.{digits}f}" for value in matrix[trained_on])
 
 
-class PlainProgress:
+class PlainProgress(Sink):
     """A line at each boundary, and now and then in between; each begins with what ``title`` gives at that time."""
 
     def __init__(
@@ -67,8 +93,10 @@ class PlainProgress:
         names: Sequence[str],
         measures: Sequence[str],
         steps: int | None,
+        seconds: float = LINE_SECONDS,
     ) -> None:
         self._console, self._title, self._names, self._measures, self._steps = console, title, names, measures, steps
+        self._seconds = seconds
         self._records: list[Record] = []
         self._experience = 0
         self._said = time.monotonic()
@@ -81,7 +109,7 @@ class PlainProgress:
                 measure = self._measures[0]
                 row = _row(self._records, measure, item.trained_on)
                 self._say(item.trained_on, item.step, f"{measure_named(measure).name}: {row}" if row else "")
-        elif time.monotonic() - self._said > LINE_SECONDS:
+        elif time.monotonic() - self._said > self._seconds:
             values = ", ".join(f"{k} {v:.4g}" for k, v in item.values.items())
             self._say(self._experience, item.step, values)
 
@@ -94,11 +122,8 @@ class PlainProgress:
         where = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
         self._console.print(f"{self._title()}  {where}  step {step:,}{of}  {text}", highlight=False, soft_wrap=True)
 
-    def close(self) -> None:
-        pass
 
-
-class TerminalProgress:
+class TerminalProgress(Sink):
     """A bar with experience, step, rate and time left."""
 
     def __init__(
@@ -106,7 +131,7 @@ class TerminalProgress:
     ) -> None:
         self._names, self._measures, self._title = names, measures, title
         self._records: list[Record] = []
-        self._bar = Progress(
+        self._bar = Bar(
             TextColumn("{task.fields[title]}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps" if steps else "{task.completed:,.0f} steps"),

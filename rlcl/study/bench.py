@@ -12,13 +12,14 @@ from typing import Protocol
 
 from attrs import define, field
 
+from rlcl.config import unstructure
 from rlcl.errors import ConfigError, RlclError
-from rlcl.launch.launcher import Ended, Job, Launcher
 from rlcl.launch.stopping import Stop, catching_signals
 from rlcl.study.grid import CellState, Grid
 from rlcl.study.suite import Cell, Suite
+from rlcl.types import Capacity, Ended, Job, Launcher, Started
 
-__all__ = ["GridStopped", "View", "run_suite"]
+__all__ = ["GridStopped", "View", "capacity_for", "run_suite"]
 
 GRACE_SECONDS = 30.0  # to save a checkpoint in
 WAIT_SECONDS = 0.25  # between two looks at the clock
@@ -50,16 +51,18 @@ def run_suite(
     root: Path = Path("runs"),
     only: Sequence[Cell] | None = None,
     timeout: float | None = None,
+    workers: int | None = None,
 ) -> Grid:
     """Runs the cells that are not finished, and says what has become of all.
 
     Args:
         suite: as :func:`rlcl.study.suite.load_suite` gives it.
-        launcher: where the cells run.
+        launcher: where the cells run; built from ``suite.launcher``, or another.
         view: shows their states.
         root: the folder of all runs.
         only: these cells alone.
-        timeout: seconds that a cell may take in this call; none by default.
+        timeout: seconds that a cell may take in this call, from its start; none by default.
+        workers: cells at once; as many as the launcher has room for by default, and never more.
 
     Raises:
         ConfigError: a cell cannot be built; nothing was run.
@@ -69,15 +72,22 @@ def run_suite(
     with grid.locked(), catching_signals() as stop:
         todo = [state for state in grid.asked if state.state != "finished"]
         view.show(grid)
-        check_cells(suite, [s.cell for s in todo if not (grid.folder / s.cell.run).is_dir()], launcher, stop)
-        work = Work(grid, {state.cell.run: state for state in todo}, launcher, view, timeout, stop)
+        room = capacity_for(launcher, [state.cell for state in grid.asked]).slots
+        slots = room if workers is None else min(workers, room)
+        check_cells(suite, [s.cell for s in todo if not (grid.folder / s.cell.run).is_dir()], launcher, slots, stop)
+        work = Work(grid, {state.cell.run: state for state in todo}, launcher, slots, view, timeout, stop)
         work.run()
         if stop.signum is not None:
             raise GridStopped(stop.signum, grid.folder)
     return grid
 
 
-def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, stop: Stop) -> None:
+def capacity_for(launcher: Launcher, cells: Sequence[Cell]) -> Capacity:
+    """How many of some cells a launcher has room for at once; all have as many threads as the one that has most."""
+    return launcher.capacity(max((cell.experiment.threads for cell in cells), default=1))
+
+
+def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, slots: int, stop: Stop) -> None:
     """Builds stream and learner of each config once, as ``rlcl check`` does.
 
     Raises:
@@ -89,10 +99,17 @@ def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, stop: S
     told: dict[str, tuple[str, ...]] = {}
     with TemporaryDirectory(prefix="rlcl-") as folder:
         jobs = [
-            Job(name=key, work="check", experiment=cell.experiment, seed=cell.seed, root=Path(), log=Path(folder) / key)
+            Job(
+                name=key,
+                work="check",
+                config=unstructure(cell.experiment),
+                seed=cell.seed,
+                root=Path(),
+                log=Path(folder) / key,
+            )
             for key, cell in first.items()
         ]
-        for ended in drive(jobs, launcher, stop):
+        for ended in drive(jobs, launcher, slots, stop):
             if ended.status and stop.signum is None:
                 told[ended.name] = last_lines(Path(folder) / ended.name) or (how(ended.status),)
     if told:
@@ -103,6 +120,7 @@ def check_cells(suite: Suite, cells: Sequence[Cell], launcher: Launcher, stop: S
 def drive(
     jobs: Iterable[Job],
     launcher: Launcher,
+    slots: int,
     stop: Stop,
     starts: Callable[[str], None] = lambda name: None,
     watch: Callable[[], None] = lambda: None,
@@ -112,21 +130,24 @@ def drive(
     Args:
         jobs: in their order.
         launcher: where they run.
+        slots: how many at once.
         stop: notes the signal.
-        starts: is told the name of each job that starts.
+        starts: is told the name of each job whose process has started.
         watch: is called a few times a second.
     """
     waiting, running = deque(jobs), set[str]()
     asked: float | None = None  # when they were asked to stop
     while waiting or running:
-        while waiting and len(running) < launcher.slots and stop.signum is None:
+        while waiting and len(running) < slots and stop.signum is None:
             job = waiting.popleft()
             running.add(job.name)
             launcher.start(job)
-            starts(job.name)
-        for ended in launcher.ended(WAIT_SECONDS):
-            running.discard(ended.name)
-            yield ended
+        for report in launcher.reports(WAIT_SECONDS):
+            if isinstance(report, Started):
+                starts(report.name)
+                continue
+            running.discard(report.name)
+            yield report
         watch()
         if stop.signum is not None:
             waiting.clear()
@@ -144,6 +165,7 @@ class Work:
         grid: the states of all cells.
         todo: those to be run, by the names of their runs.
         launcher: where.
+        slots: how many at once.
         view: shows the states.
         timeout: seconds for each; None for no end.
         stop: notes a signal.
@@ -152,6 +174,7 @@ class Work:
     grid: Grid
     todo: dict[str, CellState]
     launcher: Launcher
+    slots: int
     view: View
     timeout: float | None
     stop: Stop
@@ -162,10 +185,16 @@ class Work:
         """Until each has ended, or a signal has come."""
         self._changed()
         jobs = [
-            Job(name=name, experiment=cell.experiment, seed=cell.seed, root=self.grid.root, log=self.grid.log(cell))
-            for name, cell in ((name, state.cell) for name, state in self.todo.items())
+            Job(
+                name=name,
+                config=unstructure(state.cell.experiment),
+                seed=state.cell.seed,
+                root=self.grid.root,
+                log=self.grid.log(state.cell),
+            )
+            for name, state in self.todo.items()
         ]
-        for ended in drive(jobs, self.launcher, self.stop, self._start, self._watch):
+        for ended in drive(jobs, self.launcher, self.slots, self.stop, self._start, self._watch):
             self._end(ended)
 
     def _changed(self, state: CellState | None = None) -> None:
@@ -188,7 +217,8 @@ class Work:
 
     def _end(self, ended: Ended) -> None:
         state = self.todo[ended.name]
-        state.seconds, state.status = time.monotonic() - self._started.pop(ended.name), ended.status
+        now = time.monotonic()
+        state.seconds, state.status = now - self._started.pop(ended.name, now), ended.status
         if ended.status == 0:
             state.state, state.told = "finished", ()
         else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from attrs import frozen
 
 import rlcl
-from rlcl.config import Document, Faults, extended, merge, option, read, read_document
+from rlcl.config import Component, Document, Faults, Kind, component, extended, merge, option, read, read_document
 from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import FOLDER_NAME, Experiment, structured
 from rlcl.study.axes import Axis, Choice, read_axes, read_matches
@@ -33,6 +33,7 @@ class Definition:
         include: partial matches, ``{axis: label}``; where there are any, cells that match none are left out.
         exclude: partial matches; cells that match one are left out.
         budgets: changes of every cell's experiment, by name.
+        launcher: where the cells run.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -43,6 +44,9 @@ class Definition:
     include: tuple[Mapping[str, Any], ...] = option((), help="partial matches that cells must meet one of")
     exclude: tuple[Mapping[str, Any], ...] = option((), help="partial matches that leave cells out")
     budgets: Mapping[str, Mapping[str, Any]] = option(factory=dict, help="changes of every cell, by name")
+    launcher: Annotated[Component, Kind("launcher")] = option(
+        factory=lambda: component("launcher", "local"), help="where the cells run"
+    )
 
 
 @frozen
@@ -87,6 +91,7 @@ class Suite:
         definition: the file's content, with what ``base`` extends written out.
         axes: the labels of each axis.
         cells: all of them, at least one; seeds of one config stand together.
+        launcher: where they are to run.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Suite:
     definition: Mapping[str, Any]
     axes: Mapping[str, tuple[str, ...]]
     cells: tuple[Cell, ...]
+    launcher: Component
 
 
 def suites_folder() -> Path:
@@ -137,6 +143,7 @@ def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | No
         {**document.data, "base": base.data},
         {axis.name: tuple(choice.label for choice in axis.choices) for axis in axes},
         tuple(Cell(labels, experiment, seed) for labels, experiment in resolved for seed in seeds),
+        definition.launcher,
     )
 
 

@@ -4,6 +4,7 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
+from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -30,7 +31,8 @@ from rlcl.types.methods import (
     WeighingHost,
 )
 from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
-from rlcl.types.records import Boundary, Event, Metric, Probe, Record, Sink
+from rlcl.types.records import Boundary, Event, Metric, Probe, Record
+from rlcl.types.sinks import RunStart, Sink
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, StreamSpec, Visibility
 
 __all__ = [
@@ -43,14 +45,18 @@ __all__ = [
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
+    "Capacity",
     "Costs",
     "DataSet",
     "Encoder",
+    "Ended",
     "Event",
     "Experience",
     "ForgettingMethod",
     "Generating",
     "Host",
+    "Job",
+    "Launcher",
     "Learner",
     "Method",
     "Metric",
@@ -66,11 +72,13 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "RunStart",
     "Scenario",
     "Schedule",
     "Setup",
     "Sink",
     "Spending",
+    "Started",
     "StreamSpec",
     "Visibility",
     "WeighingHost",

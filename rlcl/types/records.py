@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-__all__ = ["Boundary", "Event", "Metric", "Probe", "Record", "Sink"]
+__all__ = ["Boundary", "Event", "Metric", "Probe", "Record"]
 
 
 @frozen
@@ -57,14 +57,6 @@ class Boundary:
 
     step: int
     trained_on: int
-
-
-class Sink(Protocol):
-    """Takes what a run says."""
-
-    def write(self, item: Event | Record | Boundary) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Metric(Protocol):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import DivergenceError, RunFolderError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch import local, running
+from rlcl.launch import local
 from rlcl.launch.local import SeedsDiverged, run_experiment
 
 QUIET = Console(quiet=True)
@@ -225,7 +225,7 @@ def test_a_seed_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypat
 
 def test_each_line_of_the_log_has_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(f"at {n}" for n in range(100))
-    monkeypatch.setattr(running, "_now", lambda: next(times))
+    monkeypatch.setattr("rlcl.sinks.log._now", lambda: next(times))
     (finished,) = run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
     lines = [line.split("  ")[0] for line in (finished.path / "log.txt").read_text().splitlines()]
     assert len(lines) > 1

@@ -11,8 +11,8 @@ import pytest
 from grids import LEARNER, ODD, SLOW, Silent, odd, wait_for, wait_until_gone
 from rich.console import Console
 
+from rlcl.config import unstructure
 from rlcl.errors import ConfigError
-from rlcl.launch.launcher import Ended, Job
 from rlcl.launch.local import run_seed
 from rlcl.launch.processes import Processes, slots_for
 from rlcl.study import bench
@@ -20,6 +20,7 @@ from rlcl.study.bench import run_suite
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
 from rlcl.tracking.folder import read_json
+from rlcl.types import Capacity, Ended, Job, Started
 
 QUIET = Console(quiet=True)
 
@@ -27,7 +28,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Processes]:
     """One server for all tests here: its start takes seconds."""
-    launcher = Processes(2)
+    launcher = Processes(processes=2)
     yield launcher
     launcher.close()
 
@@ -118,22 +119,24 @@ def test_all_cells_that_cannot_be_built_are_told_before_any_runs(tmp_path: Path,
 
 
 def test_the_death_of_the_server_is_the_end_of_its_jobs_alone(tmp_path: Path) -> None:
-    launcher = Processes(2)
+    launcher = Processes(processes=2)
     try:
         suite = odd(tmp_path, "linger", "learn")
         linger, learn = (
-            Job(name=cell.run, experiment=cell.experiment, seed=0, root=tmp_path, log=tmp_path / "log")
+            Job(name=cell.run, config=unstructure(cell.experiment), seed=0, root=tmp_path, log=tmp_path / "log")
             for cell in suite.cells
         )
         launcher.start(linger)
         wait_for(tmp_path / "seen-linger.json")
+        assert [Started(linger.name)] == list(launcher.reports(10))
         pid = launcher._running[linger.name]
         assert launcher._server is not None
         launcher._server.kill()
-        assert [Ended(linger.name, -signal.SIGKILL)] == list(launcher.ended(10))
+        assert [Ended(linger.name, -signal.SIGKILL)] == list(launcher.reports(10))
         wait_until_gone(pid)
         launcher.start(learn)
-        assert [Ended(learn.name, 0)] == list(launcher.ended(60))
+        assert [Started(learn.name)] == list(launcher.reports(60))
+        assert [Ended(learn.name, 0)] == list(launcher.reports(60))
     finally:
         launcher.close()
 
@@ -144,19 +147,22 @@ class Pretended:
     def __init__(self, slots: int) -> None:
         self.slots, self.tape, self.running = slots, [], []  # type: ignore[var-annotated]
 
+    def capacity(self, threads: int) -> Capacity:
+        return Capacity(self.slots, "pretended")
+
     def start(self, job: Job) -> None:
         if job.work == "run":
-            self.tape.append(f"start {job.experiment.validation:g}")
+            self.tape.append(f"start {job.config['validation']:g}")
         self.running.append(job)
 
     def stop(self, name: str, at_once: bool = False) -> None:
         self.tape.append(f"stop{' at once' if at_once else ''}")
 
-    def ended(self, seconds: float) -> Sequence[Ended]:
+    def reports(self, seconds: float) -> Sequence[Started | Ended]:
         job = self.running.pop(0)
         if job.work == "run":
-            self.tape.append(f"end {job.experiment.validation:g}")
-        return [Ended(job.name, 0)]
+            self.tape.append(f"end {job.config['validation']:g}")
+        return [Started(job.name), Ended(job.name, 0)]
 
     def close(self) -> None: ...
 
@@ -167,13 +173,16 @@ def test_no_more_jobs_run_at_once_than_there_are_slots(tmp_path: Path) -> None:
     launcher = Pretended(2)
     run_suite(load_suite(tmp_path / "odd.yaml"), launcher, Silent(), tmp_path)
     assert ["start 0.1", "start 0.2", "end 0.1", "start 0.3", "end 0.2", "end 0.3"] == launcher.tape
+    again = Pretended(2)
+    run_suite(load_suite(tmp_path / "odd.yaml"), again, Silent(), tmp_path / "again", workers=1)
+    assert ["start 0.1", "end 0.1", "start 0.2", "end 0.2", "start 0.3", "end 0.3"] == again.tape
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "available", "slots"),
+    ("processes", "threads", "available", "slots"),
     [(None, 1, 8, 8), (3, 1, 8, 3), (20, 1, 8, 8), (None, 4, 8, 2), (None, 3, 8, 2), (4, 2, 4, 2), (None, 16, 8, 1)],
 )
 def test_processes_have_no_more_threads_than_there_are_cores(
-    workers: int | None, threads: int, available: int, slots: int
+    processes: int | None, threads: int, available: int, slots: int
 ) -> None:
-    assert slots == slots_for(workers, threads, available)
+    assert slots == slots_for(processes, threads, available)

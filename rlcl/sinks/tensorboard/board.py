@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run. Curves are rebuilt from the run's files whenever a run goes on."""
+"""What TensorBoard shows of a run, and of several seeds."""
 
 from __future__ import annotations
 
@@ -7,66 +7,90 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import define, field
+
+from rlcl.config import option
 from rlcl.evaluation.probing import probe_name
 from rlcl.evaluation.results import Results, measure_named
-from rlcl.experiment import Board
-from rlcl.sinks.tensorboard.hparams import session_end, session_start
+from rlcl.sinks.tensorboard.hparams import run_settings, session_end, session_start
 from rlcl.sinks.tensorboard.layout import run_layout
 from rlcl.sinks.tensorboard.learner_images import Exhibition, called, spread
+from rlcl.sinks.tensorboard.seeds import FOLDER, write_seeds
 from rlcl.sinks.tensorboard.shown import Shown
+from rlcl.streams.stream import Stream
+from rlcl.tracking.folder import read_records
 from rlcl.tracking.jsonlines import read_lines
-from rlcl.training.trainer import Trainer
-from rlcl.types import Boundary, Event, Record
+from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
 __all__ = ["TensorBoard"]
 
 
-class TensorBoard:
-    """A sink: curves, R, what the learner shows of itself, settings and metrics.
+@define(kw_only=True, eq=False)
+class TensorBoard(Sink):
+    """TensorBoard: curves, R, what the learner shows of itself, settings and metrics; over seeds means with margins.
+
+    Curves are rebuilt from the run's files whenever it is opened; pictures are kept as files.
 
     Args:
-        run: the run's folder; its events and records so far are written anew.
-        trainer: of the run; at a boundary its learner is looked at, and left as it was.
-        board: how much is shown.
-        name: of the run, unlike that of any other.
-        settings: the run's, dotted keys to plain values.
+        moments: boundaries at which pictures are made, evenly spread over the stream, the last among them.
+        images: inputs of an experience beside their reconstructions, and columns of generated ones.
+        points: test inputs in the projector, over all experiences.
+        frames: of a filmed episode, every second env step one.
     """
 
-    def __init__(self, run: Path, trainer: Trainer, board: Board, name: str, settings: Mapping[str, Any]) -> None:
+    moments: int = option(10, ge=0, help="boundaries at which pictures are made, the last among them")
+    images: int = option(8, ge=0, le=32, help="inputs of an experience beside their reconstructions")
+    points: int = option(300, ge=0, le=5000, help="test inputs in the projector")
+    frames: int = option(100, ge=0, le=1000, help="of a filmed episode, one every second env step")
+    _run: RunStart = field(init=False)
+    _folder: Path = field(init=False)
+    _writer: Any = field(init=False)
+    _shown: Shown = field(init=False)
+    _exhibition: Exhibition = field(init=False)
+    _pictured: frozenset[int] = field(init=False)  # experiences after which pictures are made
+    _stream: Stream = field(init=False)
+    _records: list[Record] = field(init=False, factory=list)
+
+    def open(self, run: RunStart) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._folder = run / "tensorboard"
+        self._run, self._stream, self._folder = run, run.trainer.stream, run.folder / FOLDER
         for old in self._folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(self._folder))
         self._shown = Shown(self._folder / "shown", self._writer)
-        self._exhibition = Exhibition(trainer, board)
-        self._moments = {*spread(len(trainer.stream), board.moments)}
-        self._evaluated = trainer.stream.evaluated
-        self._stream = trainer.stream
-        self._measures = tuple(trainer.learner.measures)
-        self._records: list[Record] = []
-        names = [measure_named(measure).name for measure in self._measures]
-        acting = trainer.stream.spec.kind == "environment"
-        self._summary(run_layout(names, acting, [probe_name(probe) for probe in trainer.evaluation.probes]))
-        self._summary(session_start(name, settings))
-        for row in read_lines(run / "events.jsonl"):
+        self._exhibition = Exhibition(run.trainer, images=self.images, points=self.points, frames=self.frames)
+        self._pictured = frozenset(spread(len(run.experiences), self.moments))
+        self._introduce()
+        self._repeat()
+
+    def _introduce(self) -> None:
+        """Writes what stands before all curves: the layout of charts, and the run's settings."""
+        run = self._run
+        names = [measure_named(measure).name for measure in run.measures]
+        acting = self._stream.spec.kind == "environment"
+        self._summary(run_layout(names, acting, [probe_name(probe) for probe in run.trainer.evaluation.probes]))
+        self._summary(session_start(f"{run.title} {run.hash[:4]}", run_settings(run.config, run.seed)))
+
+    def _repeat(self) -> None:
+        """Writes the events and records of a run that is resumed anew."""
+        for row in read_lines(self._run.folder / "events.jsonl"):
             step, time = row.pop("step"), row.pop("time")
             self._scalars(step, row, time)
-        for row in read_lines(run / "records.jsonl"):
-            self.write(Record(**row))
+        for record in read_records(self._run.folder):
+            self.write(record)
 
     def write(self, item: Event | Record | Boundary) -> None:
         if isinstance(item, Event):
             self._scalars(item.step, item.values, None)
         elif isinstance(item, Record):
             self._records.append(item)
-            if item.metric in self._measures:
-                name = called(self._evaluated[item.evaluated_on])
+            if item.metric in self._run.measures:
+                name = called(self._stream.evaluated[item.evaluated_on])
                 self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
             else:  # of the learner itself, a single curve
                 self._writer.add_scalar(f"learner/{item.metric}", item.value, item.step)
-        elif item.trained_on in self._moments:
+        elif item.trained_on in self._pictured:
             self._show(item)
             self._writer.flush()
 
@@ -75,16 +99,16 @@ class TensorBoard:
             self._writer.add_scalar(f"train/{name}", value, step, walltime=time)
 
     def _summary(self, summary: Any) -> None:
-        self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        self._writer._get_file_writer().add_summary(summary)
 
     def _show(self, boundary: Boundary) -> None:
         from rlcl.report.figures import r_figure
         from rlcl.report.markdown import r_markdown
         from rlcl.sinks.tensorboard.pictures import drawn
 
-        names = [experience.name for experience in self._evaluated]
         last = boundary.trained_on == len(self._stream) - 1
-        for measure in self._measures if last else self._measures[:1]:
+        names, measures = self._run.evaluated, self._run.measures
+        for measure in measures if last else measures[:1]:
             matrix = Results(self._records, measure).R
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
@@ -106,15 +130,10 @@ class TensorBoard:
             name = f"after {called(self._stream[boundary.trained_on])}"
             write_embedding(self._folder, name, boundary.step, embedding)
 
-    def summary(self, config: str, metrics: Mapping[str, float]) -> None:
-        """The run's config and, with its settings on the HPARAMS page, its metrics.
-
-        Args:
-            config: the resolved config as YAML.
-            metrics: names to values.
-        """
+    def finish(self, summary: Mapping[str, Any]) -> None:
         from rlcl.report.markdown import metrics_markdown
 
+        config, metrics = (self._run.folder / "config.yaml").read_text(), summary["metrics"]
         self._writer.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()))
         self._writer.add_text("metrics", metrics_markdown(metrics))
         for name, value in metrics.items():
@@ -123,3 +142,9 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+    def seeds_changed(self, folder: Path) -> None:
+        write_seeds(folder)
+
+    def look(self, folder: Path) -> str:
+        return f"tensorboard --logdir {folder}"

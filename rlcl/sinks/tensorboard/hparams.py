@@ -9,10 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rlcl.tracking.runs import dotted
+
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-__all__ = ["session_end", "session_start"]
+__all__ = ["run_settings", "session_end", "session_start"]
+
+
+def run_settings(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What experiments differ in, as dotted keys; what is not set is left out.
+
+    Args:
+        config: the resolved experiment as plain data.
+        seed: of the run.
+    """
+    found = dotted({name: config[name] for name in ("stream", "encoder", "learner", "budget")})
+    return {"seed": seed, **{key: value for key, value in found.items() if value is not None}}
 
 
 def session_start(name: str, settings: Mapping[str, Any]) -> Summary:

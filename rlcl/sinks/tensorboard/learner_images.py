@@ -14,7 +14,6 @@ from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.filming import film
 from rlcl.evaluation.inside import Inside, host_of
 from rlcl.evaluation.measures import source_of
-from rlcl.experiment import Board
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.sinks.tensorboard.pictures import Array, Picture, animated, image_shape, pixels, tiled
@@ -66,11 +65,15 @@ class Exhibition:
 
     Args:
         trainer: with nothing in flight.
-        board: how much is shown.
+        images: inputs of an experience beside their reconstructions, and columns of generated ones.
+        points: test inputs in the projector, over all experiences.
+        frames: of a filmed episode, every second env step one.
     """
 
     trainer: Trainer
-    board: Board
+    images: int
+    points: int
+    frames: int
 
     def pictures(self, trained_on: int) -> Mapping[str, Picture]:
         """Pictures by their tags.
@@ -80,12 +83,12 @@ class Exhibition:
         """
         with preserved_global_state():
             if self.trainer.stream.spec.kind == "environment":
-                return dict(self._films(trained_on)) if self.board.frames else {}
-            return {} if not self.board.images else {**self._reconstructions(), **dict(self._generated())}
+                return dict(self._films(trained_on)) if self.frames else {}
+            return {} if not self.images else {**self._reconstructions(), **dict(self._generated())}
 
     def embedding(self) -> Embedding | None:
         """None where the learner has no representation of inputs."""
-        if not self.board.points or self.trainer.stream.spec.kind == "environment":
+        if not self.points or self.trainer.stream.spec.kind == "environment":
             return None
         with preserved_global_state():
             return self._embedding()
@@ -113,7 +116,7 @@ class Exhibition:
         if getattr(learner, "kind", "") != "reconstruction" or shape is None:
             return {}
         pairs: list[tuple[Experience, Tensor, Tensor]] = []
-        for experience, x, original in self._originals(self.board.images):
+        for experience, x, original in self._originals(self.images):
             try:
                 made = torch.as_tensor(learner.predict(x, self._task(experience))[0])
             except UnseenTaskError:
@@ -131,7 +134,7 @@ class Exhibition:
 
     def _generated(self) -> Iterator[tuple[str, Picture]]:
         learner: Any = self.trainer.learner
-        shape, columns = self._shape, self.board.images
+        shape, columns = self._shape, self.images
         makers = [maker for maker in (learner, *getattr(learner, "methods", ())) if isinstance(maker, Generating)]
         if shape is None or not makers:
             return
@@ -156,7 +159,7 @@ class Exhibition:
             experience = experiences[place]
             source = source_of(experience, self.trainer.evaluation)
             assert isinstance(source, Environment)
-            shot = film(self.trainer.learner, source, self._task(experience), self.board.frames, EVERY)
+            shot = film(self.trainer.learner, source, self._task(experience), self.frames, EVERY)
             if shot is not None:
                 captions = [f"return {value:.4g}" for value in shot.returns]
                 yield f"episode/{called(experience)}", animated(shot.frames, captions)
@@ -165,14 +168,14 @@ class Exhibition:
 
     def _embedding(self) -> Embedding | None:
         experiences = self.trainer.stream.evaluated
-        places = spread(len(experiences), self.board.points)
+        places = spread(len(experiences), self.points)
         vectors: list[Tensor] = []
         inputs: list[Tensor] = []
         labels: list[str] = []
         names: list[str] = []
         for place in places:
             experience = experiences[place]
-            few = _few(self._source(experience), max(self.board.points // len(places), 1))
+            few = _few(self._source(experience), max(self.points // len(places), 1))
             x, y = few.read()
             try:
                 found = self._representation(x, self._task(experience))

@@ -16,7 +16,6 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.pca import Pca
-from rlcl.experiment import Board
 from rlcl.sinks.tensorboard.learner_images import Embedding, Exhibition, _narrow, spread
 from rlcl.sinks.tensorboard.pictures import animated, image_shape, pixels, sprite, tiled
 from rlcl.sinks.tensorboard.projector import write_embedding
@@ -75,7 +74,7 @@ def exhibition(learner: Any, stream: Any = None, encoder: Any = None, **board: A
     settings = {} if encoder is None else {"encoder": encoder}
     trainer = Trainer(learner, stream or digit_stream(), **settings)
     trainer.fit()
-    return Exhibition(trainer, Board(**board))
+    return Exhibition(trainer, **{"images": 8, "points": 300, "frames": 100, **board})
 
 
 def test_a_flattened_image_is_still_shown_as_one() -> None:

@@ -98,7 +98,7 @@ def test_the_board_of_seeds_follows_the_runs(tmp_path: Path) -> None:
         "stream": {"type": "class_incremental", "experiences": 2},
         "learner": {"type": "classifier", "network": {"type": "mlp", "hidden": [4]}},
         "budget": {"updates": 2},
-        "tensorboard": {"moments": 0},
+        "sinks": [{"type": "tensorboard", "moments": 0}],
     }
     finished = run_experiment(experiment_from(plain), tmp_path, Console(quiet=True))
     folder = finished[0].path.parent

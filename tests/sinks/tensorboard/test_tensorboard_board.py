@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import pytest
 from harness import differences
@@ -18,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-from rlcl.experiment import Board, Experiment, experiment_from
+from rlcl.config import component, unstructure
+from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.local import run_experiment
 from rlcl.sinks.tensorboard.learner_images import Exhibition
 from rlcl.training import checkpoint
@@ -78,12 +78,12 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ran(tmp_path_factory.mktemp("runs"), DIGITS, learner=VAE, tensorboard={"images": 3})
+    return ran(tmp_path_factory.mktemp("runs"), DIGITS, learner=VAE, sinks=[{"type": "tensorboard", "images": 3}])
 
 
 @pytest.fixture(scope="module")
 def ppo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ran(tmp_path_factory.mktemp("runs"), CARTPOLE, tensorboard={"frames": 4})
+    return ran(tmp_path_factory.mktemp("runs"), CARTPOLE, sinks=[{"type": "tensorboard", "frames": 4}])
 
 
 def test_a_run_has_curves_and_its_metrics(classifier: Path) -> None:
@@ -194,7 +194,10 @@ BASES = {
 
 @pytest.mark.parametrize("base", BASES)
 def test_pictures_change_no_record_and_no_weight(base: str, tmp_path: Path) -> None:
-    runs = [ran(tmp_path / name, BASES[base], tensorboard={"moments": m}) for name, m in (("with", 10), ("without", 0))]
+    runs = [
+        ran(tmp_path / name, BASES[base], sinks=[{"type": "tensorboard", "moments": m}])
+        for name, m in (("with", 10), ("without", 0))
+    ]
     assert any((runs[0] / "tensorboard" / "shown").iterdir())
     assert not (runs[1] / "tensorboard" / "shown").exists()
     assert (runs[0] / "records.jsonl").read_text() == (runs[1] / "records.jsonl").read_text()
@@ -217,7 +220,7 @@ def test_a_run_that_goes_on_shows_its_earlier_pictures_once(tmp_path: Path) -> N
 
 def test_pictures_of_a_long_stream_are_few(tmp_path: Path) -> None:
     stream = {"type": "class_incremental", "experiences": 5}
-    run = ran(tmp_path, DIGITS, stream=stream, tensorboard={"moments": 2})
+    run = ran(tmp_path, DIGITS, stream=stream, sinks=[{"type": "tensorboard", "moments": 2}])
     assert {"R/accuracy": [6, 15]} == steps(read(run))
 
 
@@ -234,4 +237,5 @@ def test_a_picture_that_fails_is_not_worth_a_run(tmp_path: Path, monkeypatch: py
 def test_the_documented_settings_are_the_defaults() -> None:
     guide = Path(__file__).parents[3] / "docs" / "how-to" / "use-tensorboard.md"
     block = guide.read_text().split("```yaml\n")[1].split("```")[0]
-    assert attrs.asdict(Board()) == YAML(typ="safe").load(block)["tensorboard"]
+    (documented,) = YAML(typ="safe").load(block)["sinks"]
+    assert documented == unstructure(component("sink", "tensorboard"))

@@ -1,0 +1,79 @@
+"""Checkpoints of one run: the newest is resumed from, new ones are saved while it trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import count
+
+from attrs import define, field
+from rich.console import Console
+
+from rlcl.tracking.clock import Clock
+from rlcl.tracking.folder import RunFolder
+from rlcl.training import checkpoint
+from rlcl.training.trainer import Trainer
+
+__all__ = ["Checkpoints"]
+
+
+@define(eq=False)
+class Checkpoints:
+    """Saves and restores all that the rest of a run depends on: trainer, time spent, and the lengths of its files.
+
+    Args:
+        trainer: of the run.
+        folder: of the run.
+        interval: seconds between two checkpoints within an experience.
+    """
+
+    trainer: Trainer
+    folder: RunFolder
+    interval: float
+    clock: Clock = field(init=False, factory=Clock)
+    _numbers: Iterator[int] = field(init=False)
+    _saved: float = field(init=False, factory=time.monotonic)
+
+    def resume(self, console: Console) -> None:
+        """Load the newest whole checkpoint, if any, and cut the files to what it vouches for."""
+        folder = self.folder
+        self._numbers = count(_newest(folder) + 1)
+        found = checkpoint.load_newest(
+            folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True)
+        )
+        _, state = found or (0, {"lengths": {}})
+        if found is not None:
+            self.trainer.load_state_dict(state["trainer"])
+        folder.open(state["lengths"])
+        if step := self.trainer.learner.position.step:
+            console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
+        if found is not None:
+            self.clock.load_state_dict(state["clock"])
+        self._saved = time.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the last one was saved too long ago."""
+        return time.monotonic() - self._saved > self.interval
+
+    def save(self) -> None:
+        """Save one, unless the learner cannot be resumed within an experience and is within one."""
+        learner, folder = self.trainer.learner, self.folder
+        position = learner.position
+        if position.learning and not learner.resumable_within:
+            return
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "lengths": folder.lengths(),
+            "clock": self.clock.state_dict(),
+        }
+        checkpoint.save(folder.checkpoints, next(self._numbers), state)
+        folder.write_status("running", step=position.step, experience=position.experience, of=len(self.trainer.stream))
+        self._saved = time.monotonic()
+
+
+def _newest(folder: RunFolder) -> int:
+    """The number of the newest checkpoint, whole or not; -1 without one."""
+    if not folder.checkpoints.is_dir():
+        return -1
+    return max((int(path.name) for path in folder.checkpoints.glob("*") if path.name.isdigit()), default=-1)

@@ -1,0 +1,91 @@
+"""A run that has come to its end: summed up, and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from rlcl.evaluation import METRICS_VERSION
+from rlcl.experiment import Experiment, dump
+from rlcl.launch.judging import judged, result_of, write_verdict
+from rlcl.launch.latency import latency_ms
+from rlcl.objective import Result
+from rlcl.tracking.clock import Clock
+from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.training.trainer import Outcome, Trainer
+
+__all__ = ["Finished", "is_finished", "read_finished", "summed_up"]
+
+
+@frozen
+class Finished:
+    """A run that came to its end.
+
+    Args:
+        outcome: what it came to.
+        names: of the experiences evaluated.
+        path: its folder.
+        repeated: whether it had been finished before.
+        result: what an objective can ask of it.
+    """
+
+    outcome: Outcome
+    names: tuple[str, ...]
+    path: Path
+    repeated: bool
+    result: Result
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether a run is finished and its files are there; else its last checkpoint writes the summary again."""
+    whole = {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
+    return whole and folder.status().get("state") == "finished"
+
+
+def summed_up(experiment: Experiment, trainer: Trainer, folder: RunFolder, clock: Clock) -> dict[str, Any]:
+    """The content of ``summary.json``.
+
+    Args:
+        experiment: the config.
+        trainer: at the end of its stream.
+        folder: holds all records.
+        clock: what the run took.
+    """
+    spent, learner = clock.total, trainer.learner
+    outcome = Outcome(folder.records(), tuple(learner.measures), experiment.evaluation.metrics)
+    summary = {
+        "metrics": dict(outcome.metrics),
+        "metrics_version": METRICS_VERSION,
+        "R": outcome.R.tolist(),
+        "measures": list(outcome.measures),
+        "experiences": [experience.name for experience in trainer.stream.evaluated],
+        "names": list(experiment.evaluation.metrics),
+        "steps": learner.position.step,
+        **attrs.asdict(spent),
+        "peak_memory_bytes": clock.peak,
+        **_timed(experiment, trainer),
+    }
+    return judged(experiment, outcome, summary)
+
+
+def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
+    """How long a prediction takes, where the objective asks; outside of what two equal runs agree on."""
+    asked = experiment.objective is not None and experiment.objective.constraints.latency_ms is not None
+    found = latency_ms(trainer) if asked else None
+    return {} if found is None else {"latency_ms": found}
+
+
+def read_finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Finished:
+    """Reads a finished run, and judges it anew where it had been asked for something else."""
+    summary = read_json(folder.path / "summary.json")
+    outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
+    now = judged(experiment, outcome, summary)
+    if now != summary:
+        with disk_errors(folder.path):
+            write_atomically(folder.path / "config.yaml", dump(experiment))
+        folder.write_json("summary.json", now)
+        write_verdict(folder.path.parent, experiment)
+    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated, result_of(outcome, now))
