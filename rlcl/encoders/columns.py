@@ -13,8 +13,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Encoder
+from rlcl.types import AdaptingEncoder, Encoder, Stream
 
 __all__ = ["Columns"]
 
@@ -49,7 +48,7 @@ class Columns:
                 part = attrs.evolve(
                     spec, observation_shape=(len(places),), columns=tuple(spec.columns[place] for place in places)
                 )
-                encoder.adapt(attrs.evolve(stream, spec=part))
+                encoder.adapt(stream.changed(spec=part))
         return stream
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

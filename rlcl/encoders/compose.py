@@ -15,8 +15,7 @@ from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
 from rlcl.encoders.space import encoded_space
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Encoder
+from rlcl.types import AdaptingEncoder, Encoder, Stream
 
 __all__ = ["Compose", "observations_and_norm"]
 

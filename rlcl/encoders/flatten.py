@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.data.sources import Environment
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["Flatten"]
 
@@ -29,10 +27,8 @@ class Flatten:
         """The same environments, whose observations are arrays; see :class:`rlcl.types.AdaptingEncoder`."""
         if stream.spec.kind != "environment" or stream.spec.encodable:
             return stream
-        source = stream[0].train
-        assert isinstance(source, Environment)
-        space, _ = attrs.evolve(source, flat=True).spaces()
-        return stream.with_environments(lambda each: attrs.evolve(each, flat=True), tuple(space.shape or ()))
+        space, _ = stream[0].environment.flattened().spaces()
+        return stream.with_environments(lambda each: each.flattened(), tuple(space.shape or ()))
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(observation_shape),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import attrs
 import gymnasium as gym
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.encoders.space import encoded_space
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import Encoder
+from rlcl.types import Encoder, Stream
 
 __all__ = ["FrameStack", "PerFrame"]
 
@@ -53,7 +51,7 @@ class FrameStack:
                 f"{stream.spec.kind}; leave it out"
             )
         shape = (self.frames, *stream.spec.observation_shape)
-        return stream.with_environments(lambda source: attrs.evolve(source, frames=self.frames), shape)
+        return stream.with_environments(lambda source: source.stacked(self.frames), shape)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         frames, *one = observation_shape

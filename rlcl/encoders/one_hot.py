@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import DataError, UnsupportedError
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["OneHot"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["RunningMoments", "RunningNorm"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options
 from rlcl.errors import CheckpointError, DataError, UnsupportedError, did_you_mean
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["Sklearn"]
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.environments.environment import Environment
 from rlcl.errors import DivergenceError
-from rlcl.types import Predictor
+from rlcl.types import EnvironmentSource, Predictor
 
 __all__ = ["episode_returns"]
 
@@ -19,7 +18,7 @@ SIDE_BY_SIDE = 50  # environments in one round
 
 
 def episode_returns(
-    predictor: Predictor, source: Environment, episodes: int, episode_steps: int, task_id: int | None
+    predictor: Predictor, source: EnvironmentSource, episodes: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
     """Returns of whole episodes, (episodes,) float64.
 
@@ -45,7 +44,7 @@ def episode_returns(
 
 
 def _one_each(
-    predictor: Predictor, source: Environment, first: int, count: int, episode_steps: int, task_id: int | None
+    predictor: Predictor, source: EnvironmentSource, first: int, count: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
     vector = source.make_vector(count)
     totals, running = np.zeros(count), np.ones(count, dtype=bool)

@@ -6,13 +6,13 @@ import time
 
 from attrs import frozen
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.evaluation.plan import Interval
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.running import total_steps
 from rlcl.registry import name_of
 from rlcl.tracking.clock import peak_bytes
 from rlcl.training.trainer import Trainer
+from rlcl.types import Source
 
 __all__ = ["Estimate", "estimate"]
 
@@ -95,7 +95,7 @@ def _peak(trainer: Trainer) -> int:
     return peak_bytes() + max(largest - _bytes(trainer.stream[0].train), 0)
 
 
-def _bytes(source: LabelledArrays | UnlabelledArrays | Environment) -> int:
-    if isinstance(source, Environment) or source.streamed:
+def _bytes(source: Source) -> int:
+    if source.kind == "environment" or source.streamed:
         return 0
     return 4 * source.inputs.shape[1:].numel() * len(source)  # encoded as float32

@@ -17,6 +17,7 @@ from rich.console import Console
 from rlcl.config import unstructure
 from rlcl.errors import RunFolderError
 from rlcl.evaluation import METRICS_VERSION
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.judging import judged, result_of, write_verdict
@@ -32,7 +33,7 @@ from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomic
 from rlcl.tracking.manifest import manifest
 from rlcl.tracking.runs import dotted
 from rlcl.training import checkpoint
-from rlcl.training.trainer import Outcome, Trainer
+from rlcl.training.trainer import Trainer
 from rlcl.types import Boundary, Record, Sink
 
 __all__ = ["Finished", "run_folder", "running", "total_steps"]

@@ -15,7 +15,6 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.methods.parts.mixing import Mixing, shares_of
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.outputs import OutputsModule
@@ -224,9 +223,8 @@ def _tasks_of(experience: Experience) -> set[int]:
     """The task ids that an experience shows."""
     found: set[int] = set()
     for part in experience.parts:
-        assert not isinstance(part.train, Environment)
-        if part.train.task_ids is not None:
-            found.update(part.train.task_ids.tolist())
+        if part.arrays.task_ids is not None:
+            found.update(part.arrays.task_ids.tolist())
         elif part.task_id is not None:
             found.add(part.task_id)
     return found

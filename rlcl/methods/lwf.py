@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.outputs import OutputsModule, Weights
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
@@ -176,8 +175,7 @@ def _labels_by_task(experience: Experience) -> dict[int, Tensor]:
     """By task id (0 where hidden), the distinct labels of an experience; nothing of its inputs is read."""
     found: dict[int, set[int]] = {}
     for part in experience.parts:
-        source = part.train
-        assert not isinstance(source, Environment)
+        source = part.arrays
         targets = source.targets if source.targets is not None and source.targets.dim() == 1 else None
         tasks = torch.full((len(source),), part.task_id or 0) if source.task_ids is None else source.task_ids
         for task in set(tasks.tolist()):

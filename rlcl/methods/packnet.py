@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.types import Experience, Host
@@ -244,8 +243,7 @@ def _only_task(experience: Experience) -> int:
     Raises:
         UnsupportedError: they are of several.
     """
-    source = experience.train
-    assert not isinstance(source, Environment)
+    source = experience.arrays
     tasks = {experience.task_id} if source.task_ids is None else set(source.task_ids.tolist())
     task = tasks.pop()
     if tasks or task is None:

@@ -31,21 +31,26 @@ from rlcl.types.methods import (
 )
 from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
 from rlcl.types.records import Boundary, Event, Metric, Probe, Record, Sink
-from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, StreamSpec, Visibility
+from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Rows, Source
+from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
 
 __all__ = [
     "IMPOSSIBLE",
     "UNITS",
     "AdaptingEncoder",
+    "ArraySource",
     "Augmentation",
     "Batch",
     "Boundary",
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
+    "Column",
     "Costs",
+    "Data",
     "DataSet",
     "Encoder",
+    "EnvironmentSource",
     "Event",
     "Experience",
     "ForgettingMethod",
@@ -66,11 +71,14 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "Rows",
     "Scenario",
     "Schedule",
     "Setup",
     "Sink",
+    "Source",
     "Spending",
+    "Stream",
     "StreamSpec",
     "Visibility",
     "WeighingHost",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rlcl.types.streams import Stream
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
-
-    from rlcl.streams.stream import Stream
 
 __all__ = ["AdaptingEncoder", "Augmentation", "Encoder", "Network", "OptimizerFactory", "Schedule"]
 
