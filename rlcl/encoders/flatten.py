@@ -10,13 +10,13 @@ import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.types import Stream
+from rlcl.types import Encoder, Stream
 
 __all__ = ["Flatten"]
 
 
 @define
-class Flatten:
+class Flatten(Encoder):
     """(B, *observation) to (B, features) float32.
 
     An environment's observation of several parts (Dict, Tuple) becomes one vector, its parts one after the other
@@ -24,7 +24,7 @@ class Flatten:
     """
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, whose observations are arrays; see :class:`rlcl.types.AdaptingEncoder`."""
+        """The same environments, whose observations are arrays; see :meth:`rlcl.types.Encoder.adapt`."""
         if stream.spec.kind != "environment" or stream.spec.encodable:
             return stream
         space, _ = stream[0].environment.flattened().spaces()

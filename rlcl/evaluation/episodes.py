@@ -10,7 +10,7 @@ import numpy as np
 
 from rlcl.data.environments.action_masks import action_masks
 from rlcl.errors import DivergenceError
-from rlcl.types import EnvironmentSource, Predictor
+from rlcl.types import EnvironmentSource, Predictor, masks_actions
 
 __all__ = ["episode_returns"]
 
@@ -50,7 +50,7 @@ def _one_each(
     totals, running = np.zeros(count), np.ones(count, dtype=bool)
     try:
         observations, info = vector.reset(seed=source.seed + first)
-        masking = getattr(predictor, "takes_action_masks", False)
+        masking = masks_actions(predictor)
         state: Any = None
         for step in range(1, episode_steps + 1):
             allowed = {"action_masks": action_masks(vector, info)} if masking else {}

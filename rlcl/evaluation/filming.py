@@ -10,7 +10,7 @@ from attrs import frozen
 
 from rlcl.data.environments.action_masks import action_masks
 from rlcl.errors import DataError, EnvironmentApiError
-from rlcl.types import EnvironmentSource, Predictor
+from rlcl.types import EnvironmentSource, Predictor, masks_actions
 
 __all__ = ["Film", "film"]
 
@@ -60,7 +60,7 @@ def film(
     taken: list[Frame] = []
     returns: list[float] = []
     total, ended, state = 0.0, False, None
-    masking = getattr(predictor, "takes_action_masks", False)
+    masking = masks_actions(predictor)
     try:
         observations, info = vector.reset(seed=source.seed if seed is None else seed)
         for step in range(frames * every):

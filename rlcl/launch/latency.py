@@ -13,6 +13,7 @@ from rlcl.data.environments.action_masks import action_masks
 from rlcl.errors import UnseenTaskError
 from rlcl.seeding import preserved_global_state
 from rlcl.training.trainer import Trainer
+from rlcl.types import masks_actions
 
 __all__ = ["latency_ms"]
 
@@ -53,7 +54,7 @@ def _one_prediction(trainer: Trainer) -> Callable[[], Any]:
     vector = source.make_vector(1)
     try:
         observations, info = vector.reset(seed=source.seed)
-        masking = getattr(learner, "takes_action_masks", False)
+        masking = masks_actions(learner)
         allowed: dict[str, Any] = {"action_masks": action_masks(vector, info)} if masking else {}
     finally:
         vector.close()

@@ -16,7 +16,7 @@ from rlcl.experiment import Experiment
 from rlcl.launch.restored import restore
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
-from rlcl.types import EnvironmentSource, Experience
+from rlcl.types import EnvironmentSource, Experience, masks_actions
 
 __all__ = ["Episode", "Policy", "load_policy"]
 
@@ -121,7 +121,7 @@ class Policy:
 
     def _played(self, window: Any, seed: int, steps: int, task_id: int | None) -> Episode:
         learner = self.trainer.learner
-        masking = getattr(learner, "takes_action_masks", False)
+        masking = masks_actions(learner)
         observations, info = window.reset(seed=seed)
         total, state = 0.0, None
         for _ in range(steps):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from rlcl.config import option
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.outputs import OutputsModule, Weights
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
-from rlcl.types import IMPOSSIBLE, Experience, Host
+from rlcl.networks.multihead import MultiheadModule
+from rlcl.networks.task_ids import takes_task_ids
+from rlcl.types import IMPOSSIBLE, Experience, Host, Method
 
 __all__ = ["Lwf", "soft_cross_entropy"]
 
@@ -25,17 +27,16 @@ class HeadsModule(OutputsModule):
 
     def forward(self, x: Tensor, tasks: list[int]) -> Tensor:  # type: ignore[override]
         """(B, *encoded) to (B, H, K) outputs of every task's head, or (B, 1, K) that all heads are read from."""
-        if not getattr(self.module, "takes_task_ids", False):
+        if not takes_task_ids(self.module):
             return self.host.outputs(x, None)[:, None]
-        if hasattr(self.module, "of_tasks"):
-            outputs: Tensor = cast("Any", self.module).of_tasks(x, tasks)
-            return outputs
+        if isinstance(self.module, MultiheadModule):
+            return self.module.of_tasks(x, tasks)
         ids = [torch.full((len(x),), task, device=x.device) for task in tasks]
         return torch.stack([self.host.outputs(x, task) for task in ids], 1)
 
 
 @define(kw_only=True, eq=False)
-class Lwf:
+class Lwf(Method):
     """Adds ``strength`` times the distance of the outputs to the last boundary's network's, on the minibatch's inputs.
 
     No old input is kept: the network of the last boundary is a frozen teacher of what is learned now.
@@ -83,7 +84,7 @@ class Lwf:
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
         self._outputs = HeadsModule(host)
-        heads = "task_id" in host.provides or getattr(self._outputs.module, "takes_task_ids", False)
+        heads = "task_id" in host.provides or takes_task_ids(self._outputs.module)
         self._in_pass = "pass" in host.provides and not heads
         if not self._in_pass:
             host.optimizers[host.primary].register_step_pre_hook(self._add)

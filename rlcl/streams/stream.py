@@ -200,8 +200,8 @@ def check_classes(stream: Stream) -> None:
         return
     taught = {label for experience in stream for label in _labels(experience.train)}
     for experience in stream.evaluated:
-        for split, source in experience.splits:
-            unknown = sorted(_labels(source) - taught) if split != "train" else []
+        for split, source in reversed(experience.splits[1:]):
+            unknown = sorted(_labels(source) - taught)
             if unknown:
                 raise DataError(
                     f"stream: the {split} set of experience {experience.index} ({experience.name}) holds the classes "

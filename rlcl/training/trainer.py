@@ -23,7 +23,6 @@ from rlcl.state import cloned
 from rlcl.streams.visible import visible
 from rlcl.training.missing import check_missing
 from rlcl.types import (
-    AdaptingEncoder,
     Boundary,
     BoundaryPolicy,
     Costs,
@@ -86,8 +85,7 @@ class Trainer:
         wanted = "env_steps" if self.stream.spec.kind == "environment" else "updates"
         if isinstance(every, Interval) and every.unit != wanted:
             raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
-        if isinstance(self.encoder, AdaptingEncoder):
-            self.stream = self.encoder.adapt(self.stream)
+        self.stream = self.encoder.adapt(self.stream)
         seeds = Seeds(self.seed)
         seed_globals(seeds.child("globals"))
         shown = visible(self.stream)

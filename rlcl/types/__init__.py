@@ -4,6 +4,16 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
+from rlcl.types.capabilities import (
+    Hosted,
+    Masking,
+    Methodical,
+    Representing,
+    Reserving,
+    Warming,
+    masks_actions,
+    methods_of,
+)
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -18,6 +28,7 @@ from rlcl.types.learners import (
 )
 from rlcl.types.methods import (
     IMPOSSIBLE,
+    AveragingHost,
     Batch,
     ForgettingMethod,
     Host,
@@ -29,7 +40,7 @@ from rlcl.types.methods import (
     RawHost,
     WeighingHost,
 )
-from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
+from rlcl.types.parts import Augmentation, Encoder, Network, OptimizerFactory, Schedule
 from rlcl.types.records import Boundary, Event, Metric, Probe, Record, Sink
 from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Rows, Source
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
@@ -37,9 +48,9 @@ from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Str
 __all__ = [
     "IMPOSSIBLE",
     "UNITS",
-    "AdaptingEncoder",
     "ArraySource",
     "Augmentation",
+    "AveragingHost",
     "Batch",
     "Boundary",
     "BoundaryLearner",
@@ -56,8 +67,11 @@ __all__ = [
     "ForgettingMethod",
     "Generating",
     "Host",
+    "Hosted",
     "Learner",
+    "Masking",
     "Method",
+    "Methodical",
     "Metric",
     "MixingMethod",
     "NativeHost",
@@ -71,6 +85,8 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "Representing",
+    "Reserving",
     "Rows",
     "Scenario",
     "Schedule",
@@ -81,5 +97,8 @@ __all__ = [
     "Stream",
     "StreamSpec",
     "Visibility",
+    "Warming",
     "WeighingHost",
+    "masks_actions",
+    "methods_of",
 ]

@@ -49,13 +49,17 @@ class Budget:
     @property
     def unit(self) -> str:
         """The unit that was given, for example ``"epochs"``."""
-        return next(u for u in UNITS if getattr(self, u) is not None)
+        return self._given[0]
 
     @property
     def amount(self) -> int:
         """How many of that unit."""
-        amount: int = getattr(self, self.unit)
-        return amount
+        return self._given[1]
+
+    @property
+    def _given(self) -> tuple[str, int]:
+        amounts = (self.epochs, self.updates, self.samples, self.env_steps, self.episodes)
+        return next((unit, amount) for unit, amount in zip(UNITS, amounts, strict=True) if amount is not None)
 
     def __str__(self) -> str:
         unit = self.unit.replace("_", " ")
@@ -115,7 +119,7 @@ class Experience:
 
     @property
     def splits(self) -> tuple[tuple[Literal["train", "validation", "test"], Source], ...]:
-        """Those sources that there are, by name."""
+        """Those sources that there are, by name, the training data first."""
         names: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
         pairs = zip(names, (self.train, self.validation, self.test), strict=True)
         return tuple((name, source) for name, source in pairs if source is not None)
@@ -229,10 +233,8 @@ class Stream(Protocol):
 class DataSet(Protocol):
     """A data set by name, loaded when it is needed."""
 
-    @property
-    def expect(self) -> Any:
-        """What the data are expected to be (:class:`rlcl.data.expect.Expectation`); None where nothing is said."""
-        return None
+    expect: Any = None
+    """What the data are expected to be, a :class:`rlcl.data.expect.Expectation`; None where nothing is said."""
 
     @abstractmethod
     def load(self) -> Data: ...
