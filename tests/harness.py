@@ -33,10 +33,11 @@ from rlcl.state import cloned
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.stream import Stream
 from rlcl.streams.task_incremental import TaskIncremental
-from rlcl.training.trainer import visible
+from rlcl.streams.visible import visible
 from rlcl.types import (
     BoundaryPolicy,
     Budget,
+    DataSet,
     Encoder,
     Event,
     Experience,
@@ -64,7 +65,7 @@ def _few_digits(classes: int, per_class: int) -> Data:
 
 
 @frozen
-class FewDigits:
+class FewDigits(DataSet):
     """The first few images of the first few digits."""
 
     classes: int = 4

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import gymnasium as gym
 import jsonschema
 import pytest
 from attrs import define, frozen
@@ -714,5 +715,54 @@ def test_the_schema_allows_components_from_elsewhere_and_partial_defaults() -> N
 def test_a_component_without_the_members_of_its_kind_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.undo()
     (folder / "empty.py").write_text("class Empty:\n    def fit(self, x): pass\n")
-    with pytest.raises(ConfigError, match="lacks encode, load_state_dict, shape, state_dict, which every encoder has"):
+    told = "lacks encode, load_state_dict, shape, state_dict, which every encoder has; derive .* rlcl.types.Encoder"
+    with pytest.raises(ConfigError, match=told):
         build(component("encoder", f"{folder / 'empty.py'}:Empty"))
+
+
+DERIVED = """
+from attrs import define, frozen
+from rlcl.data.sources import Data
+from rlcl.types import DataSet, Encoder
+
+class Half(Encoder):
+    def shape(self, observation_shape): return observation_shape
+    def fit(self, x): pass
+    def encode(self, x): return x / 2
+    def state_dict(self): return {}
+    def load_state_dict(self, state): pass
+
+@define
+class Part(Encoder):
+    factor: float = 2.0
+    def fit(self, x): pass
+
+class Bare:
+    def load(self): return Data([[0.0], [1.0]], [0, 1], [[0.0]], [0])
+"""
+
+
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
+    monkeypatch.undo()
+    (folder / "derived.py").write_text(DERIVED)
+    return f"{folder / 'derived.py'}"
+
+
+def test_what_a_protocol_has_a_default_for_is_not_asked_of_a_class_that_derives_from_it(derived: str) -> None:
+    half = build(component("encoder", f"{derived}:Half"))
+    assert (3,) == half.space(gym.spaces.Box(0, 1, (3,))).shape
+    assert () == config.settings(type(half))  # of a protocol's own constructor there are none
+
+
+def test_a_class_that_derives_from_its_protocol_and_leaves_something_out_is_refused(derived: str) -> None:
+    with pytest.raises(
+        ConfigError, match="Part lacks encode, load_state_dict, shape, state_dict, which every encoder has"
+    ):
+        build(component("encoder", f"{derived}:Part"))
+
+
+def test_a_default_that_a_class_lacks_is_to_be_derived(derived: str) -> None:
+    told = "Bare lacks expect, which every data has; derive the class from rlcl.types.DataSet, which has a default"
+    with pytest.raises(ConfigError, match=told):
+        build(component("data", f"{derived}:Bare"))

@@ -21,6 +21,7 @@ from torch import Tensor
 from rlcl.data.readers.scikit import Digits
 from rlcl.data.readers.torchvision import Mnist
 from rlcl.encoders.scale import Scale
+from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.learners.optimizers import Sgd
 from rlcl.learners.supervised.classifier import Classifier
@@ -28,7 +29,7 @@ from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.stream import Stream
-from rlcl.training.trainer import Outcome, Trainer
+from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, DataSet
 
 

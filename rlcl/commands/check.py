@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rlcl.launch.estimate import Estimate
     from rlcl.launch.feasibility import Forecast
-    from rlcl.streams.stream import Stream
+    from rlcl.types import Stream
 
 __all__ = ["add_to"]
 
@@ -72,15 +72,13 @@ def check(
 def _show_stream(stream: Stream, console: Console) -> None:
     from rich.table import Table
 
-    from rlcl.data.sources import Environment
-
     visibility = stream.visibility
     title = f"task ids {visibility.task_ids}, boundaries {visibility.boundaries}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("", "experience", "train", "validation", "test"):
         table.add_column(column, justify="left" if column == "experience" else "right")
     for e in stream:
-        if isinstance(e.train, Environment):
+        if e.train.kind == "environment":
             table.add_row(str(e.index), e.name, f"{e.train.num_envs} envs", "", "")
             continue
         held_out = "" if e.validation is None else f"{len(e.validation):,}"  # type: ignore[arg-type]

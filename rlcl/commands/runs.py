@@ -123,10 +123,10 @@ def show(
 
 
 def _show(run: Run, console: Console) -> None:
+    from rlcl.evaluation.outcome import Outcome
     from rlcl.objective import Result, stated, verdict
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.tracking.folder import read_records
-    from rlcl.training.trainer import Outcome
 
     error = next(iter(run.values("error")), "")
     console.print(f"[bold]{run.path}[/]  {run.state}  {error}", highlight=False)

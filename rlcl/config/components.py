@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Protocol, get_origin
 
 import attrs
 from attrs import NOTHING, frozen
@@ -100,6 +100,8 @@ def _of_dataclass(cls: Any) -> tuple[Setting, ...]:
 
 
 def _of_signature(cls: Any) -> tuple[Setting, ...]:
+    if inspect.isclass(cls) and _is_protocol(next(base for base in cls.__mro__ if "__init__" in vars(base))):
+        return ()  # it has no constructor of its own: what it inherits takes anything, and does nothing
     try:
         parameters = inspect.signature(cls).parameters.values()
     except (TypeError, ValueError):  # written in C: nothing is known, so anything goes
@@ -288,19 +290,22 @@ def build(value: Any, path: tuple[Key, ...] | None = None) -> Any:
 
 def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
     if isinstance(value, Component):
-        before = len(faults)
+        target, before = type(value.options).target, len(faults)
+        undefined = undefined_members(target, value.kind)
+        if undefined:
+            faults.append(Fault(path, _told(value, undefined)))
+            return None
         arguments = {k: _build(v, (*path, k), faults) for k, v in arguments_of(value.options).items()}
         if len(faults) > before:
             return None
         try:
-            made = construct(type(value.options).target, arguments)
+            made = construct(target, arguments)
         except Faults as found:
             faults += [fault.under(*path) for fault in found.faults]
             return None
         missing = missing_members(made, value.kind)
         if missing:
-            told = f"{value.type} lacks {', '.join(missing)}, which every {value.kind} has; see rlcl.types"
-            faults.append(Fault(path, told))
+            faults.append(Fault(path, _told(value, missing)))
         return made
     if isinstance(value, list | tuple):
         items = (_build(item, (*path, index), faults) for index, item in enumerate(value))
@@ -313,12 +318,41 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
     return value
 
 
+def undefined_members(target: Any, kind: str) -> list[str]:
+    """What a class that derives from its kind's protocol leaves undefined, so that it cannot be constructed."""
+    undefined: frozenset[str] = target.__abstractmethods__ if inspect.isabstract(target) else frozenset()
+    return sorted(undefined & _members(kind))
+
+
 def missing_members(component: object, kind: str) -> list[str]:
     """What the protocol of a kind asks for and a component lacks, by name."""
-    protocol: Any = next((p for p, k in PROTOCOLS.items() if k == kind), object)
-    asked = {name for base in protocol.__mro__[:-1] for name in vars(base) if not name.startswith("_")}
     has = set(dir(type(component))) | set(getattr(component, "__dict__", ()))
-    return sorted(asked - has)
+    return sorted(_members(kind) - has)
+
+
+def _told(component: Component, missing: list[str]) -> str:
+    """What is missing, and the remedy: to define it, or to derive from the protocol, which has defaults."""
+    protocol = _protocol_of(component.kind)
+    required = protocol.__abstractmethods__ or missing
+    needed = [name for name in missing if name in required]
+    told = f"{component.type} lacks {', '.join(needed or missing)}, which every {component.kind} has"
+    if needed == missing:
+        return f"{told}; see rlcl.types"
+    defaults = "defaults for the rest" if needed else "a default"
+    return f"{told}; derive the class from rlcl.types.{protocol.__name__}, which has {defaults}"
+
+
+def _members(kind: str) -> set[str]:
+    """The public names that the protocol of a kind asks for."""
+    return {name for base in _protocol_of(kind).__mro__[:-1] for name in vars(base) if not name.startswith("_")}
+
+
+def _protocol_of(kind: str) -> Any:
+    return next((protocol for protocol, k in PROTOCOLS.items() if k == kind), Protocol)
+
+
+def _is_protocol(cls: type) -> bool:
+    return bool(vars(cls).get("_is_protocol"))
 
 
 def _mentions_component(hint: Any) -> bool:

@@ -8,20 +8,19 @@ more memory than one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from rlcl.data.columns import Column, Unknown
+from rlcl.data.columns import Unknown
 from rlcl.data.environments.environment import Environment
 from rlcl.data.expect import check_expected
-from rlcl.data.storage import Rows
 from rlcl.data.validation import check_arrays, warn_of
 from rlcl.errors import DataError
-from rlcl.types import DataSet
+from rlcl.types import ArraySource, Column, DataSet, Rows
 
 __all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded", "pieces"]
 
@@ -31,7 +30,7 @@ ROWS_OF_A_PIECE = 1024
 
 
 @frozen(eq=False)
-class LabelledArrays:
+class LabelledArrays(ArraySource):
     """Inputs with class labels, or with numbers to predict.
 
     Args:
@@ -41,6 +40,8 @@ class LabelledArrays:
         transform: from (B, *observation) to (B, *observation), applied when read.
         tasks: (N,) int64 task of each row, where a source holds several tasks and may show them.
     """
+
+    kind: ClassVar[Literal["arrays"]] = "arrays"
 
     inputs: Tensor | Rows
     labels: Tensor
@@ -54,6 +55,10 @@ class LabelledArrays:
     def read(self) -> tuple[Tensor, Tensor]:
         """Contiguous inputs (M, *observation) and labels (M,), all of them in memory."""
         return _read(self.inputs, self.indices, self.transform), self.targets
+
+    @property
+    def shared(self) -> tuple[Tensor | Rows, ...]:
+        return self.inputs, self.labels
 
     @property
     def targets(self) -> Tensor:
@@ -79,13 +84,22 @@ class LabelledArrays:
         """The source's own rows, by place."""
         return evolve(self, indices=_compose(self.indices, rows))
 
+    def viewing(self, indices: Tensor, tasks: Tensor | None = None) -> LabelledArrays:
+        """See :meth:`rlcl.types.ArraySource.viewing`."""
+        return evolve(self, indices=indices, tasks=self.tasks if tasks is None else tasks)
+
     def transformed(self, transform: Transform) -> LabelledArrays:
         return evolve(self, transform=transform)
 
+    def without_task_ids(self) -> LabelledArrays:
+        return evolve(self, tasks=None)
+
 
 @frozen(eq=False)
-class UnlabelledArrays:
+class UnlabelledArrays(ArraySource):
     """Inputs alone; arguments as in :class:`LabelledArrays`."""
+
+    kind: ClassVar[Literal["arrays"]] = "arrays"
 
     inputs: Tensor | Rows
     indices: Tensor | None = None
@@ -97,6 +111,10 @@ class UnlabelledArrays:
     def read(self) -> tuple[Tensor, None]:
         """Contiguous inputs (M, *observation), all of them in memory, and no labels."""
         return _read(self.inputs, self.indices, self.transform), None
+
+    @property
+    def shared(self) -> tuple[Tensor | Rows, ...]:
+        return (self.inputs,)
 
     targets = None
     task_ids = None
@@ -114,11 +132,18 @@ class UnlabelledArrays:
     def subset(self, rows: Tensor) -> UnlabelledArrays:
         return evolve(self, indices=_compose(self.indices, rows))
 
+    def viewing(self, indices: Tensor, tasks: Tensor | None = None) -> UnlabelledArrays:
+        """See :meth:`rlcl.types.ArraySource.viewing`; there is no task of each row."""
+        return evolve(self, indices=indices)
+
     def transformed(self, transform: Transform) -> UnlabelledArrays:
         return evolve(self, transform=transform)
 
+    def without_task_ids(self) -> UnlabelledArrays:
+        return self
 
-def pieces(source: LabelledArrays | UnlabelledArrays) -> Iterator[tuple[Tensor, Tensor | None]]:
+
+def pieces(source: ArraySource) -> Iterator[tuple[Tensor, Tensor | None]]:
     """What ``read`` gives: all at once from memory, and from disk a bounded number of rows at a time."""
     if not source.streamed:
         yield source.read()
@@ -209,8 +234,7 @@ class Data:
     unknown: tuple[Unknown, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for half in ("train_labels", "test_labels"):
-            labels: Tensor | None = getattr(self, half)
+        for half, labels in (("train_labels", self.train_labels), ("test_labels", self.test_labels)):
             if labels is not None:
                 width = labels.shape[1:].numel()
                 values = labels.float().reshape(len(labels), width) if self.regression else _whole(labels)
@@ -259,6 +283,12 @@ class Data:
             return f"{said}, column {self.columns[feature].name}"
         return f"{said}, value {[int(i) for i in np.unravel_index(feature, self.observation_shape)]}"
 
+    def labelled(self) -> tuple[LabelledArrays, LabelledArrays]:
+        """The training and the test set of a data set with labels."""
+        assert self.train_labels is not None
+        assert self.test_labels is not None
+        return LabelledArrays(self.train_inputs, self.train_labels), LabelledArrays(self.test_inputs, self.test_labels)
+
     @property
     def train(self) -> LabelledArrays | UnlabelledArrays:
         return arrays(self.train_inputs, self.train_labels)
@@ -278,7 +308,7 @@ def loaded(data_set: DataSet) -> Data:
     if not isinstance(data, Data):
         name = type(data_set).__name__
         raise DataError(f"data {name}: load() must return rlcl.data.sources.Data, got {type(data).__name__}")
-    expected = getattr(data_set, "expect", None)
+    expected = data_set.expect
     if expected is not None:
         check_expected(data, expected)
     warn_of(data, overlap=expected is None or expected.overlap is None)

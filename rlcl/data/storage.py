@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import psutil
-import torch
-from torch import Tensor
 
-__all__ = ["STORAGE_HELP", "WORKERS_HELP", "Rows", "Storage", "streams"]
+__all__ = ["STORAGE_HELP", "WORKERS_HELP", "Storage", "streams"]
 
 Storage = Literal["auto", "memory", "stream"]
 
@@ -20,35 +18,6 @@ SHARE = 0.5  # of the memory that is free now, that inputs may take
 ENCODED_BYTES = 4  # float32: the experience in progress is held encoded beside the raw inputs
 
 logger = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """Inputs on disk, used like a tensor's rows."""
-
-    @property
-    def shape(self) -> torch.Size:
-        """(N, *observation)."""
-        ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    @property
-    def workers(self) -> int:
-        """Processes that read minibatches of them."""
-        ...
-
-    @property
-    def identity(self) -> str:
-        """What tells them from other rows without reading them: names and sizes of files."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def index_select(self, dim: int, rows: Tensor) -> Tensor:
-        """Reads rows (B,) int64, in that order; ``dim`` is 0."""
-        ...
 
 
 def streams(name: str, storage: Storage, values: int, value_bytes: int) -> bool:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rlcl.data.overlap import copies
-from rlcl.data.storage import Rows
 from rlcl.errors import DataError, EnvironmentApiError
+from rlcl.types import Rows
 
 if TYPE_CHECKING:
     from rlcl.data.sources import Data

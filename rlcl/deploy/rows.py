@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.data.columns import MISSING, Column
+from rlcl.data.columns import MISSING
 from rlcl.deploy.signature import Field
 from rlcl.errors import DataError, did_you_mean
+from rlcl.types import Column
 
 __all__ = ["read_rows"]
 

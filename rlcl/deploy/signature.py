@@ -14,8 +14,8 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from rlcl.data.columns import Column
 from rlcl.errors import BundleError, Problem
+from rlcl.types import Column
 
 __all__ = ["Field", "Misplaced", "Signature"]
 

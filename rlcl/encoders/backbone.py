@@ -21,6 +21,7 @@ from rlcl.data.root import find_data
 from rlcl.encoders.remembered import Remembered
 from rlcl.errors import CheckpointError, DataError, UnsupportedError
 from rlcl.networks.torchvision import torchvision_model
+from rlcl.types import Encoder
 
 __all__ = ["Backbone"]
 
@@ -28,7 +29,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @define(kw_only=True, eq=False)
-class Backbone:
+class Backbone(Encoder):
     """What a pretrained classification model of torchvision computes before its last layer.
 
     Images are (channels, height, width) with one channel, which is repeated, or three; bytes are

@@ -13,14 +13,13 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Encoder
+from rlcl.types import Encoder, Stream
 
 __all__ = ["Columns"]
 
 
 @define(kw_only=True, eq=False)
-class Columns:
+class Columns(Encoder):
     """Encodes a table's columns of numbers and those of texts apart: (B, F) to the one, then the other, flat.
 
     Which is which the data say (``table``); where nothing is said, all columns are numbers.
@@ -35,7 +34,7 @@ class Columns:
     _texts: tuple[int, ...] = field(init=False, default=())
 
     def adapt(self, stream: Stream) -> Stream:
-        """Learns from the stream which columns are texts; see :class:`rlcl.types.AdaptingEncoder`.
+        """Learns from the stream which columns are texts; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: its inputs are no table.
@@ -45,11 +44,11 @@ class Columns:
             raise UnsupportedError("encoder columns: the stream's inputs are no table with named columns; leave it out")
         self._texts = tuple(place for place, column in enumerate(spec.columns) if column.categorical)
         for encoder, places in self._parts(len(spec.columns)):
-            if isinstance(encoder, AdaptingEncoder) and places:
+            if places:
                 part = attrs.evolve(
                     spec, observation_shape=(len(places),), columns=tuple(spec.columns[place] for place in places)
                 )
-                encoder.adapt(attrs.evolve(stream, spec=part))
+                encoder.adapt(stream.changed(spec=part))
         return stream
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

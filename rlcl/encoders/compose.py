@@ -13,10 +13,8 @@ from rlcl.config import option
 from rlcl.encoders.frame_stack import FrameStack, PerFrame
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
-from rlcl.encoders.space import encoded_space
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import AdaptingEncoder, Encoder
+from rlcl.types import Encoder, Stream
 
 __all__ = ["Compose", "observations_and_norm"]
 
@@ -33,7 +31,7 @@ def _arranged(encoders: Iterable[Encoder]) -> tuple[Encoder, ...]:
 
 
 @define
-class Compose:
+class Compose(Encoder):
     """Applies encoders in order; each is fitted on what those before it make of the inputs.
 
     Args:
@@ -43,7 +41,7 @@ class Compose:
     encoders: tuple[Encoder, ...] = option(converter=_arranged, help="in the order in which they are applied")
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as every encoder asks for it; see :class:`rlcl.types.AdaptingEncoder`.
+        """The stream as every encoder asks for it; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: an encoder refuses the stream, or its place in the list.
@@ -53,8 +51,7 @@ class Compose:
                 "encoder running_norm: over environments it comes last, for it normalises what the learner is given"
             )
         for encoder in _flat(self):
-            if isinstance(encoder, AdaptingEncoder):
-                stream = encoder.adapt(stream)
+            stream = encoder.adapt(stream)
         return stream
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -63,9 +60,9 @@ class Compose:
         return observation_shape
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """See :func:`rlcl.encoders.space.encoded_space`."""
+        """See :meth:`rlcl.types.Encoder.space`."""
         for encoder in self.encoders:
-            space = encoded_space(encoder, space)
+            space = encoder.space(space)
         return space
 
     def fit(self, x: Tensor) -> None:

@@ -6,19 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.data.sources import Environment
-from rlcl.streams.stream import Stream
+from rlcl.types import Encoder, Stream
 
 __all__ = ["Flatten"]
 
 
 @define
-class Flatten:
+class Flatten(Encoder):
     """(B, *observation) to (B, features) float32.
 
     An environment's observation of several parts (Dict, Tuple) becomes one vector, its parts one after the other
@@ -26,13 +24,11 @@ class Flatten:
     """
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, whose observations are arrays; see :class:`rlcl.types.AdaptingEncoder`."""
+        """The same environments, whose observations are arrays; see :meth:`rlcl.types.Encoder.adapt`."""
         if stream.spec.kind != "environment" or stream.spec.encodable:
             return stream
-        source = stream[0].train
-        assert isinstance(source, Environment)
-        space, _ = attrs.evolve(source, flat=True).spaces()
-        return stream.with_environments(lambda each: attrs.evolve(each, flat=True), tuple(space.shape or ()))
+        space, _ = stream[0].environment.flattened().spaces()
+        return stream.with_environments(lambda each: each.flattened(), tuple(space.shape or ()))
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(observation_shape),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import attrs
 import gymnasium as gym
 import numpy as np
 import torch
@@ -13,16 +12,14 @@ from attrs import define, frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.encoders.space import encoded_space
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
-from rlcl.types import Encoder
+from rlcl.types import Encoder, Stream
 
 __all__ = ["FrameStack", "PerFrame"]
 
 
 @define(kw_only=True)
-class FrameStack:
+class FrameStack(Encoder):
     """Joins an environment's last observations along their channels, the oldest first.
 
     The frames are kept where observations are made: each environment gives its last ones, (frames,
@@ -42,7 +39,7 @@ class FrameStack:
     channels: Literal["first", "last"] = option("last", help="the axis that frames are joined along")
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, each observation being its last ones; see :class:`rlcl.types.AdaptingEncoder`.
+        """The same environments, each observation being its last ones; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: a stream of arrays.
@@ -53,7 +50,7 @@ class FrameStack:
                 f"{stream.spec.kind}; leave it out"
             )
         shape = (self.frames, *stream.spec.observation_shape)
-        return stream.with_environments(lambda source: attrs.evolve(source, frames=self.frames), shape)
+        return stream.with_environments(lambda source: source.stacked(self.frames), shape)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         frames, *one = observation_shape
@@ -67,7 +64,7 @@ class FrameStack:
         return (frames * one[0], *one[1:]) if self.channels == "first" else (*one[:-1], frames * one[-1])
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """Bytes for bytes; see :func:`rlcl.encoders.space.encoded_space`."""
+        """Bytes for bytes; see :meth:`rlcl.types.Encoder.space`."""
         low, high = (self._joined(torch.from_numpy(b[None])).numpy()[0] for b in (space.low, space.high))
         dtype = np.uint8 if space.dtype == np.uint8 else np.float32
         return gym.spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
@@ -91,7 +88,7 @@ class FrameStack:
 
 
 @frozen
-class PerFrame:
+class PerFrame(Encoder):
     """Applies an encoder to each of the frames (B, frames, *observation); fitted on the newest alone.
 
     Args:
@@ -105,7 +102,7 @@ class PerFrame:
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
         dtype: Any = space.dtype
-        one = encoded_space(self.encoder, gym.spaces.Box(space.low[0], space.high[0], dtype=dtype))
+        one = self.encoder.space(gym.spaces.Box(space.low[0], space.high[0], dtype=dtype))
         low, high = (np.stack([bound] * space.shape[0]) for bound in (one.low, one.high))
         return gym.spaces.Box(low, high, dtype=one.dtype)
 

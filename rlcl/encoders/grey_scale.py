@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
+from rlcl.types import Encoder
 
 __all__ = ["GreyScale"]
 
@@ -21,7 +22,7 @@ LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 @define(kw_only=True)
-class GreyScale:
+class GreyScale(Encoder):
     """0.299 R + 0.587 G + 0.114 B, on the channel axis, of which one channel is left.
 
     Bytes stay whole numbers in [0, 255].
@@ -44,11 +45,10 @@ class GreyScale:
         return (1, *size) if axis == 0 else (*size, 1)
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """Bytes for bytes; see :func:`rlcl.encoders.space.encoded_space`."""
-        shape = self.shape(space.shape)
+        """Bytes for bytes; see :meth:`rlcl.types.Encoder.space`."""
         if space.dtype == np.uint8:
-            return gym.spaces.Box(0, 255, shape, np.uint8)
-        return gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
+            return gym.spaces.Box(0, 255, self.shape(space.shape), np.uint8)
+        return super().space(space)
 
     def fit(self, x: Tensor) -> None:
         pass

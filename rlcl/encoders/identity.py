@@ -9,11 +9,13 @@ import torch
 from attrs import define
 from torch import Tensor
 
+from rlcl.types import Encoder
+
 __all__ = ["Identity"]
 
 
 @define
-class Identity:
+class Identity(Encoder):
     """Casts to float32 and changes nothing else."""
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,12 +11,13 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.types import Encoder
 
 __all__ = ["Impute"]
 
 
 @define(kw_only=True, eq=False)
-class Impute:
+class Impute(Encoder):
     """Puts a number in the place of each NaN, found for each feature in the first inputs that it is fitted on.
 
     Args:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import DataError, UnsupportedError
-from rlcl.streams.stream import Stream
+from rlcl.types import Encoder, Stream
 
 __all__ = ["OneHot"]
 
 
 @define(kw_only=True)
-class OneHot:
+class OneHot(Encoder):
     """(B, *observation) whole numbers in [0, classes) to (B, features * classes) of 0 and 1.
 
     What is missing (NaN) becomes zeros alone.
@@ -32,7 +32,7 @@ class OneHot:
     _widths: tuple[int, ...] = field(init=False, default=())
 
     def adapt(self, stream: Stream) -> Stream:
-        """Learns from the stream how many categories each column has; see :class:`rlcl.types.AdaptingEncoder`.
+        """Learns from the stream how many categories each column has; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: it does not say so, and ``classes`` is not given.

@@ -10,12 +10,13 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.encoders.ranks import Ranked
+from rlcl.types import Encoder
 
 __all__ = ["Ordinal"]
 
 
 @define(eq=False)
-class Ordinal:
+class Ordinal(Encoder):
     """Each feature's values, in ascending order, to 1, 2, ...; 0 for what is missing or was not there in fitting.
 
     The values are those of the first inputs that it is fitted on. ``one_hot`` with one class more than there are values

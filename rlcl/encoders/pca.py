@@ -12,12 +12,13 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
+from rlcl.types import Encoder
 
 __all__ = ["Pca"]
 
 
 @define(kw_only=True)
-class Pca:
+class Pca(Encoder):
     """Projects on the directions of greatest variance of the first inputs that it is fitted on.
 
     Args:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.encoders.ranks import Ranked
+from rlcl.types import Encoder
 
 __all__ = ["Quantile", "normal_quantile", "quantiles"]
 
@@ -52,7 +53,7 @@ def quantiles(x: Tensor, shares: Any) -> Tensor:
 
 
 @define(kw_only=True, eq=False)
-class Quantile:
+class Quantile(Encoder):
     """Maps each feature by its empirical distribution, so that values are spread evenly, or normally.
 
     The distribution is that of the first inputs that it is fitted on. NaN stay. The arithmetic is scikit-learn's

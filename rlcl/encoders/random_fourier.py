@@ -11,12 +11,13 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.types import Encoder
 
 __all__ = ["RandomFourier"]
 
 
 @define(kw_only=True)
-class RandomFourier:
+class RandomFourier(Encoder):
     """sqrt(2 / features) cos(W x + b): inner products approach exp(-|x - y|^2 / (2 width^2)).
 
     Args:

@@ -12,12 +12,13 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.encoders.quantile import quantiles
 from rlcl.errors import Problem
+from rlcl.types import Encoder
 
 __all__ = ["Robust"]
 
 
 @define(kw_only=True, eq=False)
-class Robust:
+class Robust(Encoder):
     """Subtracts the median and divides by the distance of two quantiles, feature by feature.
 
     Both are of the first inputs that it is fitted on; a distance of 0 counts as 1. NaN stay. The arithmetic is that of

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
+from rlcl.types import Encoder, Stream
 
 __all__ = ["RunningMoments", "RunningNorm"]
 
@@ -52,7 +52,7 @@ class RunningMoments:
 
 
 @define(kw_only=True, eq=False)
-class RunningNorm:
+class RunningNorm(Encoder):
     """Observations less their running mean over their standard deviation, rewards over that of discounted returns.
 
     As Stable-Baselines3's ``VecNormalize``, whose statistics are this encoder's state: training updates
@@ -80,7 +80,7 @@ class RunningNorm:
     returns: RunningMoments = field(init=False, factory=RunningMoments)
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as it is; see :class:`rlcl.types.AdaptingEncoder`.
+        """The stream as it is; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: rewards of a stream that has none.

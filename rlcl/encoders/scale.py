@@ -10,12 +10,13 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.types import Encoder
 
 __all__ = ["Scale"]
 
 
 @define(kw_only=True)
-class Scale:
+class Scale(Encoder):
     """Divides inputs by a constant, by default so that they lie in [-1, 1].
 
     Args:

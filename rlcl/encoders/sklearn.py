@@ -17,7 +17,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options
 from rlcl.errors import CheckpointError, DataError, UnsupportedError, did_you_mean
-from rlcl.streams.stream import Stream
+from rlcl.types import Encoder, Stream
 
 __all__ = ["Sklearn"]
 
@@ -41,7 +41,7 @@ Array = np.ndarray[Any, Any]
 
 
 @define(kw_only=True, eq=False)
-class Sklearn:
+class Sklearn(Encoder):
     """Any transformer of scikit-learn that can be fitted on inputs alone and whose state is numbers and texts.
 
     It is fitted on the first inputs that it is given, flat and as float64, and is then that transformer. What it has
@@ -61,7 +61,7 @@ class Sklearn:
     _width: int = field(init=False, default=0)
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as it is; see :class:`rlcl.types.AdaptingEncoder`.
+        """The stream as it is; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
             UnsupportedError: a stream of environments: their first observations come before any fitting.

@@ -10,12 +10,13 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.types import Encoder
 
 __all__ = ["Standardize", "merge_moments"]
 
 
 @define(kw_only=True)
-class Standardize:
+class Standardize(Encoder):
     """Subtracts the mean and divides by the standard deviation of each feature.
 
     Args:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.environments.environment import Environment
 from rlcl.errors import DivergenceError
-from rlcl.types import Predictor
+from rlcl.types import EnvironmentSource, Predictor, masks_actions
 
 __all__ = ["episode_returns"]
 
@@ -19,7 +18,7 @@ SIDE_BY_SIDE = 50  # environments in one round
 
 
 def episode_returns(
-    predictor: Predictor, source: Environment, episodes: int, episode_steps: int, task_id: int | None
+    predictor: Predictor, source: EnvironmentSource, episodes: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
     """Returns of whole episodes, (episodes,) float64.
 
@@ -45,13 +44,13 @@ def episode_returns(
 
 
 def _one_each(
-    predictor: Predictor, source: Environment, first: int, count: int, episode_steps: int, task_id: int | None
+    predictor: Predictor, source: EnvironmentSource, first: int, count: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
     vector = source.make_vector(count)
     totals, running = np.zeros(count), np.ones(count, dtype=bool)
     try:
         observations, info = vector.reset(seed=source.seed + first)
-        masking = getattr(predictor, "takes_action_masks", False)
+        masking = masks_actions(predictor)
         state: Any = None
         for step in range(1, episode_steps + 1):
             allowed = {"action_masks": action_masks(vector, info)} if masking else {}

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import numpy as np
 from attrs import frozen
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.environments.environment import Environment
 from rlcl.errors import DataError, EnvironmentApiError
-from rlcl.types import Predictor
+from rlcl.types import EnvironmentSource, Predictor, masks_actions
 
 __all__ = ["Film", "film"]
 
@@ -35,7 +33,12 @@ class Film:
 
 
 def film(
-    predictor: Predictor, source: Environment, task_id: int | None, frames: int, every: int = 1, seed: int | None = None
+    predictor: Predictor,
+    source: EnvironmentSource,
+    task_id: int | None,
+    frames: int,
+    every: int = 1,
+    seed: int | None = None,
 ) -> Film | None:
     """Films a predictor that acts greedily; by default the first of the episodes that it is evaluated on.
 
@@ -57,7 +60,7 @@ def film(
     taken: list[Frame] = []
     returns: list[float] = []
     total, ended, state = 0.0, False, None
-    masking = getattr(predictor, "takes_action_masks", False)
+    masking = masks_actions(predictor)
     try:
         observations, info = vector.reset(seed=source.seed if seed is None else seed)
         for step in range(frames * every):
@@ -79,11 +82,10 @@ def film(
     return Film(tuple(taken), tuple(returns), ended)
 
 
-def _drawable(source: Environment) -> Environment | None:
+def _drawable(source: EnvironmentSource) -> EnvironmentSource | None:
     """The recipe one by one, of environments that give a frame; None where they do not."""
-    alone = attrs.evolve(source, vectorization="sync", num_envs=1)
     for kwargs in ({}, {"render_mode": "rgb_array"}):
-        recipe = attrs.evolve(alone, kwargs={**source.kwargs, **kwargs})
+        recipe = source.alone(**kwargs)
         try:
             env = recipe.make()
         except (DataError, EnvironmentApiError):  # no render_mode among its settings

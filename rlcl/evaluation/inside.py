@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from rlcl.errors import UnsupportedError
-from rlcl.types import Batch, Host
+from rlcl.types import Batch, Host, Hosted
 
 __all__ = ["Inside", "host_of"]
 
@@ -28,7 +28,7 @@ def host_of(learner: Any) -> Host:
     Raises:
         UnsupportedError: it has no network to show.
     """
-    host = getattr(learner, "host", learner)
+    host = learner.host if isinstance(learner, Hosted) else learner
     if not isinstance(host, Host) or not host.modules:
         raise UnsupportedError(
             "evaluation.probes look into a network, and this learner shows none; leave them out, or use a learner "

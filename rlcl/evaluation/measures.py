@@ -10,11 +10,11 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
+from rlcl.data.sources import pieces
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.plan import Plan
-from rlcl.types import Experience, Predictor
+from rlcl.types import ArraySource, EnvironmentSource, Experience, Predictor, Source
 
 __all__ = [
     "ACCURACY",
@@ -28,6 +28,8 @@ __all__ = [
     "RETURN",
     "SQUARED_ERROR",
     "Measure",
+    "arrays_of",
+    "environment_of",
     "source_of",
 ]
 
@@ -52,7 +54,7 @@ class Measure:
     measure: Callable[[Any, Experience, int | None, Plan], float | None]
 
 
-def source_of(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays | Environment:
+def source_of(experience: Experience, plan: Plan) -> Source:
     """The split that the plan names; the test set where no validation split was made."""
     if plan.split == "validation" and experience.validation is not None:
         return experience.validation
@@ -60,9 +62,23 @@ def source_of(experience: Experience, plan: Plan) -> LabelledArrays | Unlabelled
     return experience.test
 
 
+def arrays_of(experience: Experience, plan: Plan) -> ArraySource:
+    """See :func:`source_of`, in a stream of arrays."""
+    source = source_of(experience, plan)
+    assert source.kind == "arrays"
+    return source
+
+
+def environment_of(experience: Experience, plan: Plan) -> EnvironmentSource:
+    """See :func:`source_of`, in a stream of environments."""
+    source = source_of(experience, plan)
+    assert source.kind == "environment"
+    return source
+
+
 def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Share of inputs whose predicted class is right, in [0, 1]."""
-    source = _arrays(experience, plan)
+    source = arrays_of(experience, plan)
     y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
     if predicted.shape != y.shape:
         raise UnsupportedError(f"predict must give one class an input, shape {y.shape}, got {predicted.shape}")
@@ -71,13 +87,13 @@ def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, 
 
 def reconstruction_error(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared error over features and inputs, in the encoder's scale; at least 0."""
-    errors = _of_all(_arrays(experience, plan), lambda x: predictor.reconstruction_error(x, task_id))
+    errors = _of_all(arrays_of(experience, plan), lambda x: predictor.reconstruction_error(x, task_id))
     return float(np.mean(errors, dtype=np.float64))
 
 
 def squared_error(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared error over inputs and predicted numbers; at least 0."""
-    source = _arrays(experience, plan)
+    source = arrays_of(experience, plan)
     y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
     if predicted.shape != y.shape:
         raise UnsupportedError(f"predict must give numbers of shape {y.shape}, got {predicted.shape}")
@@ -86,7 +102,7 @@ def squared_error(predictor: Predictor, experience: Experience, task_id: int | N
 
 def negative_bound(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean negative evidence lower bound over inputs, in nats."""
-    bounds = _of_all(_arrays(experience, plan), lambda x: predictor.negative_bound(x, task_id))
+    bounds = _of_all(arrays_of(experience, plan), lambda x: predictor.negative_bound(x, task_id))
     return float(np.mean(bounds, dtype=np.float64))
 
 
@@ -94,7 +110,7 @@ def adjusted_rand(predictor: Predictor, experience: Experience, task_id: int | N
     """Adjusted Rand index of predicted clusters and classes, in [-0.5, 1]. Source: Hubert & Arabie 1985."""
     from sklearn.metrics import adjusted_rand_score
 
-    source = _arrays(experience, plan)
+    source = arrays_of(experience, plan)
     clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
     return float(adjusted_rand_score(np.asarray(source.targets), clusters))
 
@@ -106,14 +122,14 @@ def mutual_information(predictor: Predictor, experience: Experience, task_id: in
     """
     from sklearn.metrics import normalized_mutual_info_score
 
-    source = _arrays(experience, plan)
+    source = arrays_of(experience, plan)
     clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
     return float(normalized_mutual_info_score(np.asarray(source.targets), clusters))
 
 
 def inertia(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean squared distance of inputs to their nearest centre, in the encoder's scale; at least 0."""
-    return float(np.mean(_of_all(_arrays(experience, plan), predictor.inertia), dtype=np.float64))
+    return float(np.mean(_of_all(arrays_of(experience, plan), predictor.inertia), dtype=np.float64))
 
 
 def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
@@ -128,8 +144,8 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    test, train = _arrays(experience, plan), _probe_rows(experience)
-    if len(set(train.targets.tolist())) < 2:
+    test, train = arrays_of(experience, plan), _probe_rows(experience)
+    if len(np.unique(np.asarray(train.targets))) < 2:
         return None
     probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PROBE_RIDGE))
     probe.fit(_representation(predictor, train, task_id), np.asarray(train.targets))
@@ -145,44 +161,34 @@ def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | No
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    test, train = _arrays(experience, plan), _probe_rows(experience)
+    test, train = arrays_of(experience, plan), _probe_rows(experience)
     votes = KNeighborsClassifier(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine")
     votes.fit(_representation(predictor, train, task_id), np.asarray(train.targets))
     return float(votes.score(_representation(predictor, test, task_id), np.asarray(test.targets)))
 
 
-def _of_all(source: LabelledArrays | UnlabelledArrays, function: Callable[[Tensor], Any]) -> np.ndarray[Any, Any]:
+def _of_all(source: ArraySource, function: Callable[[Tensor], Any]) -> np.ndarray[Any, Any]:
     """(N, ...): what a function gives for all inputs of a source, a bounded number at a time where they are on disk."""
     return np.concatenate([np.asarray(function(x)) for x, _ in pieces(source)])
 
 
-def _representation(
-    predictor: Any, source: LabelledArrays | UnlabelledArrays, task_id: int | None
-) -> np.ndarray[Any, Any]:
+def _representation(predictor: Any, source: ArraySource, task_id: int | None) -> np.ndarray[Any, Any]:
     features = _of_all(source, lambda x: predictor.represent(x, task_id)).astype(np.float64)
     if not np.isfinite(features).all():
         raise DivergenceError("the learner's representation is not finite; lower learner.optimizer.lr")
     return features
 
 
-def _probe_rows(experience: Experience) -> LabelledArrays:
-    train = experience.train
-    assert isinstance(train, LabelledArrays)
+def _probe_rows(experience: Experience) -> ArraySource:
+    train = experience.arrays
     rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
     return train.subset(torch.from_numpy(rows))
 
 
 def mean_return(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
     """Mean undiscounted return over whole episodes, acting greedily."""
-    source = source_of(experience, plan)
-    assert isinstance(source, Environment)
+    source = environment_of(experience, plan)
     return float(np.mean(episode_returns(predictor, source, plan.episodes, plan.episode_steps, task_id)))
-
-
-def _arrays(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays:
-    source = source_of(experience, plan)
-    assert not isinstance(source, Environment)
-    return source
 
 
 ACCURACY = Measure("accuracy", True, accuracy)

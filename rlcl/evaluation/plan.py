@@ -29,6 +29,11 @@ class Interval:
             raise ValueError("expected exactly one of updates, env_steps")
 
     @property
+    def unit(self) -> Literal["updates", "env_steps"]:
+        """The one that was given."""
+        return "env_steps" if self.updates is None else "updates"
+
+    @property
     def steps(self) -> int:
         """In the learner's own unit."""
         return self.updates or self.env_steps or 0

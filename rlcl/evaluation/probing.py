@@ -9,7 +9,6 @@ import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.data.sources import Environment
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.inside import Inside, host_of
 from rlcl.evaluation.plan import Plan
@@ -62,7 +61,7 @@ class Probing:
                 first's, and those of environments are not there yet.
         """
         part = self.parts[max(trained_on, 0)]
-        if not self.plan.probes or (trained_on < 0 and isinstance(part.train, Environment)):
+        if not self.plan.probes or (trained_on < 0 and part.train.kind == "environment"):
             return {}
         host = host_of(self.learner)  # asked for anew: a resumed strategy of Avalanche is another
         try:
@@ -76,7 +75,7 @@ class Probing:
     def batch(self, host: Host, part: Experience) -> Batch:
         """Inputs of an experience, the same ones at each call; of an environment what the learner has met lately."""
         rng, source = self.seeds.child(str(part.index)).numpy(), part.train
-        if isinstance(source, Environment):
+        if source.kind == "environment":
             if host.kind == "other":
                 raise UnsupportedError(
                     f"evaluation.probes: what learner {host.name} gives is no function of one observation"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from rlcl.config import build
-from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import check_metrics, measure_named, reported_names
 from rlcl.experiment import Experiment
@@ -17,6 +16,7 @@ from rlcl.learners.fast.batched_seeds import check_lockstep
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.training.trainer import Trainer
+from rlcl.types import Stream as AnyStream
 
 __all__ = ["make_stream", "make_trainer", "resolve_device"]
 
@@ -50,10 +50,10 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
     if [e.index for e in stream] != list(range(len(stream))) or not len(stream):
         found = ", ".join(str(e.index) for e in stream) or "no experience"
         raise UnsupportedError(f"stream: its experiences must be numbered from 0, one after the other; got {found}")
-    tried: set[Any] = set()
+    tried: set[str] = set()
     for experience in stream:
         source = experience.train
-        if isinstance(source, Environment):
+        if source.kind == "environment":
             recipe = repr((source.env, source.kwargs, source.attributes))
             if recipe not in tried:
                 tried.add(recipe)
@@ -64,7 +64,7 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
     return made
 
 
-def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None) -> Trainer:
+def make_trainer(experiment: Experiment, seed: int, stream: AnyStream | None = None) -> Trainer:
     """Builds everything that one run is made of.
 
     Args:

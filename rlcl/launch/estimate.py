@@ -6,13 +6,13 @@ import time
 
 from attrs import frozen
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.evaluation.plan import Interval
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.running import total_steps
 from rlcl.registry import name_of
 from rlcl.tracking.clock import peak_bytes
 from rlcl.training.trainer import Trainer
+from rlcl.types import Reserving, Source, Spending, Warming, methods_of
 
 __all__ = ["Estimate", "estimate"]
 
@@ -52,7 +52,9 @@ def estimate(trainer: Trainer) -> Estimate:
     evaluation = time.perf_counter() - started
     learner = trainer.learner
     steps = total_steps(trainer)
-    warming = getattr(learner, "learning_starts", 0)  # steps without updates, which say nothing of the others
+    warming = (
+        learner.learning_starts if isinstance(learner, Warming) else 0
+    )  # steps without updates, which say nothing of the others
     started, first, before = 0.0, 0, 0.0
     for _ in learner.learn(trainer._experiences[0]):
         now = time.perf_counter()
@@ -66,7 +68,7 @@ def estimate(trainer: Trainer) -> Estimate:
     rate = done / max(before - started, 1e-9) if done else 1.0
     seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
     # A memory of transitions is allocated at once, but given by the system as it is filled.
-    replay, unwritten = getattr(learner, "reserved_bytes", (0, 0))
+    replay, unwritten = learner.reserved_bytes if isinstance(learner, Reserving) else (0, 0)
     memory = _peak(trainer) + unwritten
     return Estimate(_describe(trainer), steps, rate, evaluation, seconds, memory, replay, latency_ms(trainer))
 
@@ -81,11 +83,9 @@ def _evaluations(trainer: Trainer, steps: int) -> float:
 
 def _describe(trainer: Trainer) -> str:
     learner = trainer.learner
-    module = getattr(learner, "module", None) or getattr(getattr(learner, "model", None), "policy", None)
-    modules = getattr(learner, "modules", {}).values() if module is None else [module]
-    count = sum(p.numel() for m in modules for p in m.parameters())
+    count = learner.costs().parameters if isinstance(learner, Spending) else 0
     size = f", {count:,} parameters" if count else ""
-    methods = ", ".join(name_of("method", m) for m in getattr(learner, "methods", ()))
+    methods = ", ".join(name_of("method", m) for m in methods_of(learner))
     return f"{name_of('learner', learner)}{size}, {f'methods {methods}' if methods else 'no methods'}"
 
 
@@ -95,7 +95,7 @@ def _peak(trainer: Trainer) -> int:
     return peak_bytes() + max(largest - _bytes(trainer.stream[0].train), 0)
 
 
-def _bytes(source: LabelledArrays | UnlabelledArrays | Environment) -> int:
-    if isinstance(source, Environment) or source.streamed:
+def _bytes(source: Source) -> int:
+    if source.kind == "environment" or source.streamed:
         return 0
     return 4 * source.inputs.shape[1:].numel() * len(source)  # encoded as float32

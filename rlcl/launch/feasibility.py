@@ -9,7 +9,6 @@ from typing import Literal
 from attrs import frozen
 
 from rlcl.config import key_path
-from rlcl.data.sources import Environment
 from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.results import OWN, measure_named, metrics
 from rlcl.experiment import Experiment
@@ -160,7 +159,7 @@ def _samples(criterion: Criterion, trainer: Trainer) -> float | None:
     if measure not in SHARES or (criterion.experience is None and metric not in OWN):
         return None
     sources = [source_of(e, trainer.evaluation) for e in trainer.stream.evaluated]
-    sizes = [len(source) for source in sources if not isinstance(source, Environment)]
+    sizes = [len(source) for source in sources if source.kind == "arrays"]
     if not sizes or not all(sizes):
         return None
     if criterion.experience is None:

@@ -9,13 +9,14 @@ import attrs
 from attrs import frozen
 
 from rlcl.evaluation import METRICS_VERSION
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.objective import Result
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
-from rlcl.training.trainer import Outcome, Trainer
+from rlcl.training.trainer import Trainer
 
 __all__ = ["Finished", "is_finished", "read_finished", "summed_up"]
 

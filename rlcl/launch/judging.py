@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rlcl.errors import Problem, RunFolderError
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment
 from rlcl.lock import locked
 from rlcl.objective import Result, Verdict, verdict
 from rlcl.tracking.folder import read_json, read_records, write_json
-from rlcl.training.trainer import Outcome
 
 __all__ = ["judged", "result_of", "verdict_over", "write_verdict"]
 

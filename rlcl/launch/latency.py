@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.sources import Environment
 from rlcl.errors import UnseenTaskError
 from rlcl.seeding import preserved_global_state
 from rlcl.training.trainer import Trainer
+from rlcl.types import masks_actions
 
 __all__ = ["latency_ms"]
 
@@ -47,14 +47,14 @@ def _one_prediction(trainer: Trainer) -> Callable[[], Any]:
     experience = trainer.stream.evaluated[0]
     task_id = experience.task_id if trainer.stream.visibility.at_evaluation else None
     learner, source = trainer.learner, experience.test
-    if not isinstance(source, Environment):
-        assert source is not None
+    assert source is not None
+    if source.kind == "arrays":
         x, _ = source.subset(torch.zeros(1, dtype=torch.int64)).read()
         return lambda: learner.predict(x, task_id)
     vector = source.make_vector(1)
     try:
         observations, info = vector.reset(seed=source.seed)
-        masking = getattr(learner, "takes_action_masks", False)
+        masking = masks_actions(learner)
         allowed: dict[str, Any] = {"action_masks": action_masks(vector, info)} if masking else {}
     finally:
         vector.close()

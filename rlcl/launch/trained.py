@@ -26,12 +26,13 @@ from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
 from rlcl.tracking.folder import read_json
 from rlcl.training import checkpoint
+from rlcl.types import Encoder, Host, Representing
 
 __all__ = ["Trained"]
 
 
 @define(kw_only=True, eq=False)
-class Trained:
+class Trained(Encoder):
     """The representation that a learner of an earlier, finished run has of the inputs; it learns no more.
 
     The learner (``autoencoder``, ``vae``, ``barlow_twins``, ``simsiam``, or any with ``represent``) is
@@ -58,7 +59,7 @@ class Trained:
     def _load(self, folder: Path) -> None:
         experiment = attrs.evolve(load_experiment(folder / "config.yaml", ["sinks=[]"]), device="cpu")
         learner = build(experiment.learner)
-        if not hasattr(learner, "represent"):
+        if not isinstance(learner, Representing):
             raise UnsupportedError(
                 f"encoder trained: {folder} trained the learner {name_of('learner', learner)}, which has no "
                 "representation; autoencoder, vae, barlow_twins and simsiam have one"
@@ -69,8 +70,9 @@ class Trained:
         self._learner, self._shape = _built(experiment)
         state = found[1]["trainer"]["learner"]
         self._learner.load_state_dict(state)
-        for module in getattr(self._learner, "modules", {}).values():
-            module.requires_grad_(False)
+        if isinstance(self._learner, Host):
+            for module in self._learner.modules.values():
+                module.requires_grad_(False)
         self._checksum = _checksum(state)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import numpy as np
 from attrs import frozen
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.environments.environment import Environment
 from rlcl.errors import DataError, RlclError, UnsupportedError, did_you_mean
 from rlcl.evaluation.filming import Film, film
-from rlcl.evaluation.measures import source_of
+from rlcl.evaluation.measures import environment_of
 from rlcl.experiment import Experiment
 from rlcl.launch.restored import restore
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
-from rlcl.types import Experience
+from rlcl.types import EnvironmentSource, Experience, masks_actions
 
 __all__ = ["Episode", "Policy", "load_policy"]
 
@@ -71,11 +69,9 @@ class Policy:
             f"--experience {wanted}: expected a number from 1 to {len(every)}, or a name{did_you_mean(wanted, names)}"
         )
 
-    def source(self, experience: Experience) -> Environment:
+    def source(self, experience: Experience) -> EnvironmentSource:
         """The environment that it is evaluated on, one at a time."""
-        found = source_of(experience, self.experiment.evaluation)
-        assert isinstance(found, Environment)
-        return attrs.evolve(found, vectorization="sync", num_envs=1)
+        return environment_of(experience, self.experiment.evaluation).alone()
 
     def filmed(self, experience: Experience, seeds: range, steps: int, every: int) -> Iterator[Episode]:
         """Episodes with their frames.
@@ -107,7 +103,7 @@ class Policy:
         """
         source = self.source(experience)
         try:
-            window = attrs.evolve(source, kwargs={**source.kwargs, "render_mode": "human"}).make_vector(1)
+            window = source.alone(render_mode="human").make_vector(1)
         except DataError as error:
             raise UnsupportedError(f"{error}; or write a film with --gif FILE") from error
         try:
@@ -125,7 +121,7 @@ class Policy:
 
     def _played(self, window: Any, seed: int, steps: int, task_id: int | None) -> Episode:
         learner = self.trainer.learner
-        masking = getattr(learner, "takes_action_masks", False)
+        masking = masks_actions(learner)
         observations, info = window.reset(seed=seed)
         total, state = 0.0, None
         for _ in range(steps):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
@@ -40,7 +39,6 @@ from rlcl.networks.tried import tried
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.state import cloned, tensor_bytes
-from rlcl.streams.stream import Stream
 from rlcl.types import (
     Augmentation,
     Batch,
@@ -54,6 +52,7 @@ from rlcl.types import (
     Position,
     Schedule,
     Setup,
+    Stream,
 )
 
 __all__ = ["GradientLearner", "weighed"]
@@ -352,8 +351,7 @@ class GradientLearner(ABC):
         return sum(map(self._updates, experience.parts))
 
     def _updates(self, part: Experience) -> int:
-        assert not isinstance(part.train, Environment)
-        return budget_updates(part.budget, len(part.train), self.batch_size, self.drop_last)
+        return budget_updates(part.budget, len(part.arrays), self.batch_size, self.drop_last)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
@@ -388,8 +386,7 @@ class GradientLearner(ABC):
         return torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
-        source, position, watch = part.train, self.position, self._watch
-        assert not isinstance(source, Environment)
+        source, position, watch = part.arrays, self.position, self._watch
         if position.update == 0:
             if self._fitting.due(part):
                 self._encoder.fit(fitted_on(source))
@@ -461,7 +458,7 @@ class GradientLearner(ABC):
         """Mean of the learner's own loss over a part's validation data, with the same randomness each time."""
         source = part.validation
         assert source is not None
-        assert not isinstance(source, Environment)
+        assert source.kind == "arrays"
         data = self._validation.load(source, source.targets, part.task_id)
         total, augmenting = 0.0, self._augmenting
         with preserved_global_state(), self.predicting(part.task_id):
@@ -594,8 +591,7 @@ def _check_validation(stream: Stream) -> None:
     for experience in stream:
         for part in experience.parts:
             if part.validation is None:
-                assert not isinstance(part.train, Environment)
                 raise UnsupportedError(
                     f"learner.early_stopping: experience {part.index} ({part.name}) has no validation data; set "
-                    f"validation, for example to 0.1, so that one at least of its {len(part.train)} rows is held out"
+                    f"validation, for example to 0.1, so that one at least of its {len(part.arrays)} rows is held out"
                 )

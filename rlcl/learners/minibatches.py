@@ -11,10 +11,9 @@ from attrs import define, field, frozen
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rlcl.data.sources import LabelledArrays, UnlabelledArrays
 from rlcl.errors import DataError, UnsupportedError
 from rlcl.learners.shuffle import Shuffle
-from rlcl.types import Batch, Budget, Encoder
+from rlcl.types import ArraySource, Batch, Budget, Encoder
 
 __all__ = [
     "ROWS_AT_ONCE",
@@ -35,7 +34,7 @@ class Minibatches(Protocol):
     """One part's encoded inputs with their targets."""
 
     @property
-    def source(self) -> LabelledArrays | UnlabelledArrays: ...
+    def source(self) -> ArraySource: ...
 
     def __len__(self) -> int: ...
 
@@ -59,7 +58,7 @@ class InMemory:
         task_ids: (N,) int64, one for all, or None where hidden.
     """
 
-    source: LabelledArrays | UnlabelledArrays
+    source: ArraySource
     inputs: Tensor
     targets: Tensor | None
     task_ids: Tensor | int | None
@@ -89,7 +88,7 @@ class Streamed:
         device: a torch device.
     """
 
-    source: LabelledArrays | UnlabelledArrays
+    source: ArraySource
     encoder: Encoder
     targets: Tensor | None
     task_ids: Tensor | int | None
@@ -139,9 +138,7 @@ class Loader:
     device: str
     _buffer: Tensor | None = field(init=False, default=None)
 
-    def load(
-        self, source: LabelledArrays | UnlabelledArrays, targets: Tensor | None, task_id: int | None
-    ) -> Minibatches:
+    def load(self, source: ArraySource, targets: Tensor | None, task_id: int | None) -> Minibatches:
         """Encodes a source, or leaves it on disk where it is read as it is needed.
 
         Args:
@@ -173,7 +170,7 @@ class Loader:
 class _Reader:
     """What a worker of the DataLoader holds: it reads a whole minibatch at a time."""
 
-    source: LabelledArrays | UnlabelledArrays
+    source: ArraySource
 
     def __len__(self) -> int:
         return len(self.source)
@@ -209,7 +206,7 @@ def ids_of(task_ids: Tensor | int | None, rows: Tensor) -> Tensor | None:
     return task_ids.to(rows.device).index_select(0, rows)
 
 
-def fitted_on(source: LabelledArrays | UnlabelledArrays) -> Tensor:
+def fitted_on(source: ArraySource) -> Tensor:
     """What an encoder is fitted on: everything, or of a source that is read as it is needed, evenly spaced rows."""
     if source.streamed and len(source) > FITTED_ROWS:
         source = source.subset(torch.linspace(0, len(source) - 1, FITTED_ROWS).long())

@@ -15,7 +15,6 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
@@ -120,9 +119,8 @@ class OnePassLearner(ABC):
             yield from self._learn_part(part, part is experience.parts[-1])
 
     def _learn_part(self, part: Experience, last: bool) -> Iterator[Event | None]:
-        assert not isinstance(part.train, Environment)
         position, interval = self.position, self._setup.event_interval
-        source = part.train
+        source = part.arrays
         if position.update == 0 and self._fitting.due(part):
             self.encoder.fit(fitted_on(source))
         minibatches = torch.split(torch.arange(len(source)), self.batch_size)
@@ -185,5 +183,4 @@ class OnePassLearner(ABC):
 
 
 def _rows(experience: Experience) -> int:
-    assert not isinstance(experience.train, Environment)
-    return len(experience.train)
+    return len(experience.arrays)

@@ -17,13 +17,13 @@ from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Sto
 from rlcl.methods.memories.memory import Memory, WholeMemory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.parameters import device_of, named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["AGem", "project"]
 
 
 @define(kw_only=True, eq=False)
-class AGem:
+class AGem(Method):
     """Projects a gradient that would raise the loss on a batch drawn from memory, so that it does not.
 
     What is projected is everything that is in the gradient by then, with the penalties of other methods.

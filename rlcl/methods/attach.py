@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,14 +67,14 @@ class Attached:
     @property
     def remembering(self) -> tuple[Method, ...]:
         """Those with a memory of examples."""
-        return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or hasattr(m, "memory"))
+        return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or m.memory is not None)
 
     def extra(self, batch: Batch) -> Batch:
         """The batch with the memories of all mixing methods joined to it."""
         for method in self.mixing:
             more = method.extra(batch)
             if more is not None:
-                batch = joined(batch, more, _shares(method))
+                batch = joined(batch, more, method.shares)
         return batch
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
     return Attached(
         ordered,
         # One mean over batch and memory first: means of their own are added to it.
-        tuple(sorted((m for m in ordered if isinstance(m, MixingMethod)), key=lambda m: _shares(m) is not None)),
+        tuple(sorted((m for m in ordered if isinstance(m, MixingMethod)), key=lambda m: m.shares is not None)),
         tuple(m for m in ordered if isinstance(m, PenalizingMethod)),
         tuple(m for m in ordered if isinstance(m, PredictingMethod)),
     )
@@ -125,16 +125,9 @@ def refusal(method: Method, host: Host) -> str | None:
     missing = sorted(method.requires - host.provides)
     if missing:
         return "; ".join(f"it needs {need}, and {REASONS.get(need, 'the host lacks it')}" for need in missing)
-    kinds: frozenset[str] | None = getattr(method, "kinds", None)
-    if kinds is not None and host.kind not in kinds:
-        return f"it works on outputs that are {' or '.join(sorted(kinds))}, and these are {host.kind}"
-    own: Callable[[Host], str | None] | None = getattr(method, "refuses", None)
-    return None if own is None else own(host)
-
-
-def _shares(method: MixingMethod) -> tuple[float, float] | None:
-    shares: tuple[float, float] | None = getattr(method, "shares", None)
-    return shares
+    if method.kinds is not None and host.kind not in method.kinds:
+        return f"it works on outputs that are {' or '.join(sorted(method.kinds))}, and these are {host.kind}"
+    return method.refuses(host)
 
 
 def joined(a: Batch, b: Batch, shares: tuple[float, float] | None = None) -> Batch:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["ContinualBackprop", "Utility"]
 
@@ -77,7 +77,7 @@ class Utility:
 
 
 @define(kw_only=True, eq=False)
-class ContinualBackprop:
+class ContinualBackprop(Method):
     """Replaces the least useful hidden units by fresh ones, so that a network stays able to learn.
 
     A unit's utility is the running mean of the magnitude of its contribution, the deviation of its

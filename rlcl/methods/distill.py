@@ -16,7 +16,7 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Distill", "distillation_loss"]
 
@@ -24,7 +24,7 @@ DEFAULT_CAPACITY = 1000
 
 
 @define(kw_only=True, eq=False)
-class Distill:
+class Distill(Method):
     """Adds ``strength`` times the distance to stored outputs on stored inputs of past experiences.
 
     At the end of an experience, a sample of its inputs is stored with the network's outputs. It

@@ -15,7 +15,7 @@ from rlcl.methods.parts.fisher import LABELLED, FisherKind, diagonal_fisher, squ
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Ewc"]
 
@@ -23,7 +23,7 @@ KINDS = ("categorical", "gaussian", "values", "reconstruction")
 
 
 @define(kw_only=True, eq=False)
-class Ewc:
+class Ewc(Method):
     """Adds ``strength / 2 * sum_t sum_i F_t,i (theta_i - theta_t,i)^2`` over past experiences t.
 
     The sum of quadratic penalties is one quadratic penalty, with the sum of the Fishers as its

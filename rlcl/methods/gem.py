@@ -15,7 +15,7 @@ from rlcl.methods.memories.examples import STORED, Examples, Stored, raw_refusal
 from rlcl.methods.memories.memory import WholeMemory
 from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.parts.parameters import device_of, named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Gem", "cone_weights"]
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 @define(kw_only=True, eq=False)
-class Gem:
+class Gem(Method):
     """Projects a gradient that would raise the loss on the memory of any past experience, so that it raises none.
 
     The nearest such gradient is the present one plus a sum of the memories' own, whose weights are a

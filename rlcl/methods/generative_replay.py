@@ -15,7 +15,6 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.methods.parts.mixing import Mixing, shares_of
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.outputs import OutputsModule
@@ -23,13 +22,13 @@ from rlcl.methods.parts.parameters import device_of
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.networks.variational import Likelihood, VaeModule, check_range, negative_bound
-from rlcl.types import Batch, Experience, Host, NativeHost, Network
+from rlcl.types import Batch, Experience, Host, Method, NativeHost, Network
 
 __all__ = ["GenerativeReplay"]
 
 
 @define(kw_only=True, eq=False)
-class GenerativeReplay:
+class GenerativeReplay(Method):
     """Minimises the loss over the minibatch and over generated inputs, which stand for the experiences before.
 
     A variational autoencoder learns beside the learner: from each minibatch, as it was before any
@@ -89,8 +88,7 @@ class GenerativeReplay:
 
     def refuses(self, host: Host) -> str | None:
         """Why it cannot serve a host, with the remedy."""
-        for name, remedy in (("mixing", "concat"), ("labels", "hard")):
-            value = getattr(self, name)
+        for name, value, remedy in (("mixing", self.mixing, "concat"), ("labels", self.labels, "hard")):
             if value != remedy and "weights" not in host.provides:
                 return f"its {name}: {value} weighs examples, which the learner's loss cannot; use {name}: {remedy}"
         if self.generator == "learner" and not isinstance(host.modules[host.primary], VaeModule):
@@ -224,9 +222,8 @@ def _tasks_of(experience: Experience) -> set[int]:
     """The task ids that an experience shows."""
     found: set[int] = set()
     for part in experience.parts:
-        assert not isinstance(part.train, Environment)
-        if part.train.task_ids is not None:
-            found.update(part.train.task_ids.tolist())
+        if part.arrays.task_ids is not None:
+            found.update(part.arrays.task_ids.tolist())
         elif part.task_id is not None:
             found.add(part.task_id)
     return found

@@ -12,13 +12,13 @@ from attrs import define, field
 from rlcl.config import option
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["L2"]
 
 
 @define(kw_only=True, eq=False)
-class L2:
+class L2(Method):
     """Adds ``strength * |theta - theta*|^2`` to the loss, theta* being the weights at the last boundary.
 
     EWC with every weight as important as every other: what a method that tells them apart is to beat.

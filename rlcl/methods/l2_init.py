@@ -12,13 +12,13 @@ from attrs import define, field
 from rlcl.config import option
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["L2Init"]
 
 
 @define(kw_only=True, eq=False)
-class L2Init:
+class L2Init(Method):
     """Adds ``strength * |theta - theta_0|^2`` to the loss, theta_0 being the weights at the start.
 
     Args:

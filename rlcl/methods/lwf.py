@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.outputs import OutputsModule, Weights
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
-from rlcl.types import IMPOSSIBLE, Experience, Host
+from rlcl.networks.multihead import MultiheadModule
+from rlcl.networks.task_ids import takes_task_ids
+from rlcl.types import IMPOSSIBLE, Experience, Host, Method
 
 __all__ = ["Lwf", "soft_cross_entropy"]
 
@@ -26,17 +27,16 @@ class HeadsModule(OutputsModule):
 
     def forward(self, x: Tensor, tasks: list[int]) -> Tensor:  # type: ignore[override]
         """(B, *encoded) to (B, H, K) outputs of every task's head, or (B, 1, K) that all heads are read from."""
-        if not getattr(self.module, "takes_task_ids", False):
+        if not takes_task_ids(self.module):
             return self.host.outputs(x, None)[:, None]
-        if hasattr(self.module, "of_tasks"):
-            outputs: Tensor = cast("Any", self.module).of_tasks(x, tasks)
-            return outputs
+        if isinstance(self.module, MultiheadModule):
+            return self.module.of_tasks(x, tasks)
         ids = [torch.full((len(x),), task, device=x.device) for task in tasks]
         return torch.stack([self.host.outputs(x, task) for task in ids], 1)
 
 
 @define(kw_only=True, eq=False)
-class Lwf:
+class Lwf(Method):
     """Adds ``strength`` times the distance of the outputs to the last boundary's network's, on the minibatch's inputs.
 
     No old input is kept: the network of the last boundary is a frozen teacher of what is learned now.
@@ -84,7 +84,7 @@ class Lwf:
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
         self._outputs = HeadsModule(host)
-        heads = "task_id" in host.provides or getattr(self._outputs.module, "takes_task_ids", False)
+        heads = "task_id" in host.provides or takes_task_ids(self._outputs.module)
         self._in_pass = "pass" in host.provides and not heads
         if not self._in_pass:
             host.optimizers[host.primary].register_step_pre_hook(self._add)
@@ -176,8 +176,7 @@ def _labels_by_task(experience: Experience) -> dict[int, Tensor]:
     """By task id (0 where hidden), the distinct labels of an experience; nothing of its inputs is read."""
     found: dict[int, set[int]] = {}
     for part in experience.parts:
-        source = part.train
-        assert not isinstance(source, Environment)
+        source = part.arrays
         targets = source.targets if source.targets is not None and source.targets.dim() == 1 else None
         tasks = torch.full((len(source),), part.task_id or 0) if source.task_ids is None else source.task_ids
         for task in set(tasks.tolist()):

@@ -15,13 +15,13 @@ from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.per_example import mean_magnitudes
 from rlcl.methods.parts.quadratic_penalty import Anchor
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Mas"]
 
 
 @define(kw_only=True, eq=False)
-class Mas:
+class Mas(Method):
     """Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* being the weights at the last boundary.
 
     Omega sums, over past experiences, the mean over inputs of how much each weight moves the squared

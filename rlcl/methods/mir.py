@@ -17,13 +17,13 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import device_of, named_parameters
-from rlcl.types import Batch, Experience, Host, WeighingHost
+from rlcl.types import Batch, Experience, Host, Method, WeighingHost
 
 __all__ = ["Mir"]
 
 
 @define(kw_only=True, eq=False)
-class Mir:
+class Mir(Method):
     """Adds the mean loss over those of some candidates of memory whose loss a step on the minibatch alone raises most.
 
     The step that is tried is one of plain gradient descent at the optimizer's learning rate, in evaluation

@@ -14,10 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
 from rlcl.methods.parts.parameters import named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import AveragingHost, Experience, Host, Method
 
 __all__ = ["PackNet", "reached_units", "smallest"]
 
@@ -77,7 +76,7 @@ class Packing:
 
 
 @define(kw_only=True, eq=False)
-class PackNet:
+class PackNet(Method):
     """Packs one task after the other into one network; what a task has kept never changes again.
 
     A task trains all free weights, beside those that earlier tasks kept, which it reads and leaves as
@@ -114,7 +113,7 @@ class PackNet:
     null: ClassVar[Mapping[str, Any] | None] = None
 
     def refuses(self, host: Host) -> str | None:
-        if getattr(host, "ema", None) is not None:
+        if isinstance(host, AveragingHost) and host.ema is not None:
             return "it holds weights, and an average of weights moves on; leave out learner.ema"
         modules = list(host.modules[host.primary].modules())
         if any(m._compiled_call_impl is not None for m in modules) and any(isinstance(m, _BatchNorm) for m in modules):
@@ -244,8 +243,7 @@ def _only_task(experience: Experience) -> int:
     Raises:
         UnsupportedError: they are of several.
     """
-    source = experience.train
-    assert not isinstance(source, Environment)
+    source = experience.arrays
     tasks = {experience.task_id} if source.task_ids is None else set(source.task_ids.tolist())
     task = tasks.pop()
     if tasks or task is None:

@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.evaluation.plasticity import dormancy
 from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Redo"]
 
 
 @define(kw_only=True, eq=False)
-class Redo:
+class Redo(Method):
     """Replaces, every so many updates, the hidden units that are dormant on the minibatch.
 
     A unit's score is the mean magnitude of its activation over that of its layer's units. Replaced

@@ -21,7 +21,7 @@ from rlcl.methods.memories.ring import RingMemory
 from rlcl.methods.parts.features import features
 from rlcl.methods.parts.mixing import Mixing, shares_of
 from rlcl.methods.parts.parameters import device_of
-from rlcl.types import Batch, Experience, Host
+from rlcl.types import Batch, Experience, Host, Method
 
 __all__ = ["Rehearsal"]
 
@@ -29,7 +29,7 @@ BY_CLASS = ("class_balanced", "ring", "herding")
 
 
 @define(kw_only=True, eq=False)
-class Rehearsal:
+class Rehearsal(Method):
     """Minimises the loss over the minibatch and over a batch drawn from memory, in one pass.
 
     The size of the memory is one of ``capacity``, ``capacity_bytes`` and ``per_class``.

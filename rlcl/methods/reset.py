@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import nn
 
 from rlcl.config import option
 from rlcl.networks.mlp import redrawn
-from rlcl.types import Experience, Host
+from rlcl.networks.task_ids import takes_task_ids
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Reset"]
 
@@ -20,8 +21,16 @@ DRAWN = nn.Linear | nn.Conv2d
 NORMS = nn.LayerNorm | nn.GroupNorm | nn.modules.batchnorm._BatchNorm
 
 
+@runtime_checkable
+class SideBySide(Protocol):
+    """A module of several networks, each with a head of its own."""
+
+    @property
+    def side_by_side(self) -> tuple[nn.Module, ...]: ...
+
+
 @define(kw_only=True, eq=False)
-class Reset:
+class Reset(Method):
     """Draws the last layers anew at each boundary, before the next experience is trained on.
 
     Norms that stand behind the first layer that is drawn anew start anew as well. The optimizer
@@ -50,7 +59,7 @@ class Reset:
         for module in modules:
             if any(True for _ in module.parameters(recurse=False)) and not isinstance(module, DRAWN | NORMS):
                 return f"it draws linear layers and convolutions anew, and the network has a {type(module).__name__}"
-        if self.layers != "all" and any(getattr(m, "takes_task_ids", False) for m in modules):
+        if self.layers != "all" and any(map(takes_task_ids, modules)):
             return "the network has a head a task, none of which is the last; set layers: all, or use another network"
         count = min(sum(isinstance(m, DRAWN) for m in network.modules()) for network in networks)
         if self.layers != "all" and self.layers > count:
@@ -103,4 +112,4 @@ class Reset:
 def side_by_side(host: Host) -> list[nn.Module]:
     """The networks that a host's primary module is made of: an actor and a critic have a head each."""
     module = host.modules[host.primary]
-    return list(getattr(module, "side_by_side", [module]))
+    return list(module.side_by_side) if isinstance(module, SideBySide) else [module]

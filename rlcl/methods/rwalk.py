@@ -15,7 +15,7 @@ from rlcl.config import option
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.methods.si import PathIntegral
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["RWalk"]
 
@@ -117,7 +117,7 @@ class Walk:
 
 
 @define(kw_only=True, eq=False)
-class RWalk:
+class RWalk(Method):
     """Adds ``strength * sum_i (F_i + s_i) (theta_i - theta*_i)^2``, theta* being the weights at the last boundary.
 
     F is a running mean of the minibatches' squared gradients (EWC++); s sums, over intervals of

@@ -13,13 +13,13 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.parts.parameters import named_parameters
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["ShrinkAndPerturb", "shrink_and_perturb"]
 
 
 @define(kw_only=True, eq=False)
-class ShrinkAndPerturb:
+class ShrinkAndPerturb(Method):
     """Makes ``(1 - decay) theta + noise * e`` of every weight, e being standard normal.
 
     Both are shares of one application, and the learning rate has no part in them. Biases and the

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
-from rlcl.types import Experience, Host
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["PathIntegral", "Si"]
 
@@ -90,7 +90,7 @@ class Part:
 
 
 @define(kw_only=True, eq=False)
-class Si:
+class Si(Method):
     """Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* being the weights at the last boundary.
 
     Omega sums, over past experiences, what each weight's way contributed to the fall of the loss,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.networks.mlp import ACTIVATIONS, CRelu
-from rlcl.types import Experience, Host
+from rlcl.networks.task_ids import take_task_ids, takes_task_ids
+from rlcl.types import Experience, Host, Method
 
 __all__ = ["Gates", "Xdg"]
 
@@ -60,7 +61,7 @@ class Gates:
 
 
 @define(kw_only=True, eq=False)
-class Xdg:
+class Xdg(Method):
     """Multiplies the activations of most hidden units by 0, of other units for each task.
 
     It holds while training and while predicting, row by row, as each row's task id says. Closed units get no
@@ -115,7 +116,7 @@ class Xdg:
 
 def _tell_tasks(module: nn.Module, gates: Gates) -> None:
     """The network is called with task ids from now on, even where it has no heads to choose by them."""
-    has_heads = getattr(module, "takes_task_ids", False)
+    has_heads = takes_task_ids(module)
 
     # Closures, not bound methods: copying the module (learner.ema) would copy a method's whole learner.
     def before(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -130,7 +131,7 @@ def _tell_tasks(module: nn.Module, gates: Gates) -> None:
     def after(layer: nn.Module, args: Any, output: Any) -> None:
         gates.task_ids = None
 
-    module.takes_task_ids = True  # type: ignore[assignment]
+    take_task_ids(module)
     module.register_forward_pre_hook(before)
     module.register_forward_hook(after, always_call=True)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options, import_avalanche, make, make_object, named
+from rlcl.types import Network
 
 __all__ = ["AvalancheNetwork"]
 
@@ -20,7 +21,7 @@ FEATURES = ("input_size", "in_features")  # and the size of their flat inputs
 
 
 @frozen(kw_only=True)
-class AvalancheNetwork:
+class AvalancheNetwork(Network):
     """A model of ``avalanche.models``; one whose heads grow (``MTSimpleMLP``) serves the learner ``avalanche`` alone.
 
     Args:

@@ -9,12 +9,13 @@ from torch import nn
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, activated, initialize
+from rlcl.types import Network
 
 __all__ = ["Cnn"]
 
 
 @frozen(kw_only=True)
-class Cnn:
+class Cnn(Network):
     """3 x 3 convolutions, each followed by an activation and 2 x 2 max pooling while that fits.
 
     Args:

@@ -11,6 +11,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from rlcl.config import option
+from rlcl.types import Network
 
 __all__ = [
     "ACTIVATIONS",
@@ -58,7 +59,7 @@ INITIALIZERS: dict[str, Callable[..., Tensor]] = {
 
 
 @frozen(kw_only=True)
-class Linear:
+class Linear(Network):
     """One linear layer."""
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
@@ -66,7 +67,7 @@ class Linear:
 
 
 @frozen(kw_only=True)
-class Mlp:
+class Mlp(Network):
     """Fully connected layers with an activation between them.
 
     Args:

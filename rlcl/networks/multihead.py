@@ -14,7 +14,7 @@ __all__ = ["Multihead"]
 
 
 @frozen(kw_only=True)
-class Multihead:
+class Multihead(Network):
     """A body shared by all tasks, and a linear head a task, chosen by the task id.
 
     Args:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.networks.mlp import Initialization, initialize
+from rlcl.types import Network
 
 __all__ = ["NatureCnn"]
 
@@ -26,7 +27,7 @@ class ChannelsFirst(nn.Module):
 
 
 @frozen(kw_only=True)
-class NatureCnn:
+class NatureCnn(Network):
     """Three convolutions (32 of 8 x 8 at stride 4, 64 of 4 x 4 at 2, 64 of 3 x 3 at 1) and a layer of 512 units.
 
     It is given numbers of about 1: bytes are divided by 255 by the encoder ``scale``.

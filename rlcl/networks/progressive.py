@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.networks.mlp import ACTIVATIONS, Activation, activated
+from rlcl.types import Network
 
 __all__ = ["Progressive"]
 
 
 @frozen(kw_only=True)
-class Progressive:
+class Progressive(Network):
     """A fully connected column for each task, chosen by the task id, with lateral connections from earlier columns.
 
     All columns are there from the start. What a task's loss reaches is its own column with its lateral

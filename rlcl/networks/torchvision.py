@@ -12,12 +12,13 @@ from torch import nn
 from rlcl.config import option
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
+from rlcl.types import Network
 
 __all__ = ["ResNet18", "TorchvisionNetwork", "torchvision_model"]
 
 
 @frozen(kw_only=True)
-class ResNet18:
+class ResNet18(Network):
     """A residual network of 18 layers.
 
     Args:
@@ -41,7 +42,7 @@ class ResNet18:
 
 
 @frozen(kw_only=True)
-class TorchvisionNetwork:
+class TorchvisionNetwork(Network):
     """Any classification model of ``torchvision.models``.
 
     Args:

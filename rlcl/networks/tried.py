@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from rlcl.errors import UnsupportedError
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.registry import name_of
 
 __all__ = ["tried"]
@@ -28,7 +29,7 @@ def tried(module: nn.Module, network: object, shape: tuple[int, ...], width: int
     name = f"network {name_of('network', network)}"
     if not isinstance(module, nn.Module):
         raise UnsupportedError(f"{name}: build must return a torch.nn.Module, got {type(module).__name__}")
-    takes_ids = getattr(module, "takes_task_ids", False)
+    takes_ids = takes_task_ids(module)
     if takes_ids and not heads:
         raise UnsupportedError(
             f"{name} chooses a head by the task id, which this learner does not show its networks; use another network"

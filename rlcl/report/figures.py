@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlcl.data.sources import Environment
 from rlcl.evaluation.results import Array, measure_named
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,6 +107,6 @@ def _counts(stream: Stream) -> tuple[Array, list[str]]:
     table = np.zeros((len(names), len(stream)))
     for place, e in enumerate(stream):
         budget = e.budget.env_steps or 1
-        size = budget if isinstance(e.train, Environment) else len(e.train)
+        size = budget if e.train.kind == "environment" else len(e.train)
         table[names.index(e.name.partition(", visit ")[0]), place] = size
     return table, names

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from rlcl.evaluation import MEASURES
+from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.results import Results, measure_named
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.training.trainer import Outcome
 from rlcl.types import Costs, Record
 
 __all__ = [

@@ -17,6 +17,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rlcl.config import build
 from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.probing import Probing
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_stream, make_trainer
@@ -30,11 +31,11 @@ from rlcl.networks.mlp import Linear, Mlp, redrawn
 from rlcl.reproduction.online_regression import Array, Edit, Lines, Networks, Perturbing, Replacing
 from rlcl.reproduction.sides import Run, Side
 from rlcl.seeding import Seeds
-from rlcl.streams.stream import Stream
+from rlcl.streams.visible import visible
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
-from rlcl.training.trainer import Outcome, Trainer, visible
-from rlcl.types import Record
+from rlcl.training.trainer import Trainer
+from rlcl.types import Record, Stream
 
 __all__ = ["batched", "refusal", "run_together"]
 

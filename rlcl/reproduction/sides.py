@@ -12,8 +12,8 @@ from attrs import frozen
 from rlcl.config import Fault
 from rlcl.config.faults import Key
 from rlcl.errors import Problem
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment
-from rlcl.training.trainer import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,12 +7,10 @@ import torch
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.sources import Environment, LabelledArrays
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Scenario
+from rlcl.types import Budget, Scenario, Stream
 
 __all__ = ["Blurry"]
 
@@ -35,14 +33,12 @@ class Blurry:
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)
-        sources = [e.train for e in stream]
-        first = sources[0]
-        if isinstance(first, Environment) or any(getattr(s, "transform", 1) is not None for s in sources):
+        if stream.spec.kind == "environment" or any(e.arrays.transform is not None for e in stream):
             raise Problem("of: only subsets of one data set can be blurred, such as class_incremental")
+        sources = [e.arrays for e in stream]
         kept, given = list[torch.Tensor](), [list[torch.Tensor]() for _ in sources]
         for index, source in enumerate(sources):
-            assert isinstance(source, LabelledArrays)
-            rows = torch.arange(len(source.labels)) if source.indices is None else source.indices
+            rows = torch.arange(len(source)) if source.indices is None else source.indices
             order = rows[torch.from_numpy(seeds.child(f"blur {index}").numpy().permutation(len(rows)))]
             moving = round(self.share * len(rows)) if len(sources) > 1 else 0
             kept.append(order[moving:])
@@ -50,8 +46,5 @@ class Blurry:
             for other, part in zip(others, torch.tensor_split(order[:moving], max(len(others), 1)), strict=False):
                 given[other].append(part)
         mixed = [torch.cat([k, *g]).sort().values for k, g in zip(kept, given, strict=True)]
-        experiences = []
-        for experience, rows in zip(stream, mixed, strict=True):
-            assert isinstance(experience.train, LabelledArrays)
-            experiences.append(attrs.evolve(experience, train=attrs.evolve(experience.train, indices=rows)))
-        return attrs.evolve(stream, experiences=tuple(experiences))
+        pairs = zip(stream, mixed, strict=True)
+        return stream.changed(experiences=tuple(attrs.evolve(e, train=e.arrays.viewing(rows)) for e, rows in pairs))

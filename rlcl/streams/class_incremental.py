@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.readers.scikit import Digits
-from rlcl.data.sources import Data, LabelledArrays, loaded
+from rlcl.data.sources import Data, loaded
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, array_spec, describe_classes
@@ -74,9 +74,7 @@ def divide_classes(data: Data, experiences: int, order: ClassOrder, seeds: Seeds
 
 def split_by_class(data: Data, groups: Sequence[Sequence[int]], budget: Budget, visibility: Visibility) -> Stream:
     """A stream whose experience ``i`` holds the classes ``groups[i]``."""
-    train, test = data.train, data.test
-    assert isinstance(train, LabelledArrays)
-    assert isinstance(test, LabelledArrays)
+    train, test = data.labelled()
     experiences = tuple(
         Experience(
             index=index,

@@ -10,8 +10,7 @@ from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.joint import joined
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Scenario
+from rlcl.types import Budget, Scenario, Stream
 
 __all__ = ["Cumulative"]
 

@@ -8,8 +8,7 @@ from attrs import frozen
 from rlcl.config import option
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Scenario
+from rlcl.types import Budget, Scenario, Stream
 
 __all__ = ["Cyclic"]
 

@@ -15,7 +15,7 @@ from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import divide_classes, split_by_class
 from rlcl.streams.stream import Stream
-from rlcl.types import Budget, DataSet, Visibility
+from rlcl.types import Budget, DataSet, Source, Visibility
 
 __all__ = ["DomainIncremental"]
 
@@ -52,9 +52,7 @@ class DomainIncremental:
             place[list(group)] = torch.arange(size)
         return attrs.evolve(
             stream,
-            experiences=tuple(
-                attrs.evolve(e, train=_relabelled(e.train, place), test=_relabelled(e.test, place)) for e in stream
-            ),
+            experiences=tuple(e.with_sources(lambda source: _relabelled(source, place)) for e in stream),
             spec=attrs.evolve(
                 stream.spec,
                 classes=size,
@@ -64,6 +62,6 @@ class DomainIncremental:
         )
 
 
-def _relabelled(source: object, place: torch.Tensor) -> LabelledArrays:
+def _relabelled(source: Source, place: torch.Tensor) -> LabelledArrays:
     assert isinstance(source, LabelledArrays)
     return attrs.evolve(source, labels=place[source.labels])

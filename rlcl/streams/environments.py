@@ -98,8 +98,7 @@ def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
     """Raises DataError where the tasks' spaces differ: one policy cannot serve them."""
     first: tuple[Any, Any] | None = None
     for experience in experiences:
-        assert isinstance(experience.train, Environment)
-        spaces = experience.train.spaces()
+        spaces = experience.environment.spaces()
         if first is None:
             first = spaces
         alike = (_alike(spaces[0], first[0]), spaces[1] == first[1])

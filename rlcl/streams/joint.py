@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.sources import LabelledArrays, UnlabelledArrays
-from rlcl.data.storage import Rows
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Experience, Scenario
+from rlcl.types import ArraySource, Budget, Experience, Rows, Scenario, Stream
 
 __all__ = ["Joint"]
 
@@ -42,38 +40,34 @@ def joined(experiences: Sequence[Experience], budget: Budget) -> Experience:
     return Experience(
         index=0,
         name="joint",
-        train=_concatenate([e.train for e in experiences]),
-        test=_concatenate([e.test for e in experiences]),
+        train=_concatenate([e.arrays for e in experiences]),
+        test=_concatenate([e.test for e in experiences if e.test is not None and e.test.kind == "arrays"]),
         budget=budget,
     )
 
 
-def _concatenate(sources: Sequence[object]) -> LabelledArrays | UnlabelledArrays:
-    arrays = [s for s in sources if isinstance(s, LabelledArrays | UnlabelledArrays)]
-    labels = [s.targets for s in arrays if isinstance(s, LabelledArrays)]
-    of_each = torch.cat([torch.full((len(source),), task) for task, source in enumerate(arrays)])
-    rows = _shared_rows(arrays)
+def _concatenate(sources: Sequence[ArraySource]) -> ArraySource:
+    of_each = torch.cat([torch.full((len(source),), task) for task, source in enumerate(sources)])
+    rows = _shared_rows(sources)
     if rows is not None:
-        first = arrays[0]
-        if isinstance(first, UnlabelledArrays):
-            return evolve(first, indices=rows)
-        tasks = torch.zeros(len(first.inputs), dtype=torch.int64)
-        return evolve(first, indices=rows, tasks=tasks.index_copy_(0, rows, of_each))
+        tasks = torch.zeros(len(sources[0].inputs), dtype=torch.int64)
+        return sources[0].viewing(rows, tasks.index_copy_(0, rows, of_each))
     inputs: Tensor | Rows
-    if any(source.streamed for source in arrays):
-        inputs = JoinedRows(tuple(arrays))
+    if any(source.streamed for source in sources):
+        inputs = JoinedRows(tuple(sources))
     else:
-        inputs = torch.cat([source.read()[0] for source in arrays])
+        inputs = torch.cat([source.read()[0] for source in sources])
+    labels = [source.targets for source in sources if source.targets is not None]
     return LabelledArrays(inputs, torch.cat(labels), tasks=of_each) if labels else UnlabelledArrays(inputs)
 
 
-def _shared_rows(arrays: Sequence[LabelledArrays | UnlabelledArrays]) -> Tensor | None:
+def _shared_rows(sources: Sequence[ArraySource]) -> Tensor | None:
     """The rows of all sources where they are different rows of the same inputs, which then need no copy."""
-    first = arrays[0]
-    if any(s.inputs is not first.inputs or s.transform is not first.transform for s in arrays):
+    first = sources[0]
+    if any(s.inputs is not first.inputs or s.transform is not first.transform for s in sources):
         return None
-    found = [s.indices for s in arrays if s.indices is not None]
-    rows = torch.cat(found) if len(found) == len(arrays) else None
+    found = [s.indices for s in sources if s.indices is not None]
+    rows = torch.cat(found) if len(found) == len(sources) else None
     distinct = rows is not None and int(torch.bincount(rows).max()) == 1
     return rows if distinct else None
 
@@ -82,7 +76,7 @@ def _shared_rows(arrays: Sequence[LabelledArrays | UnlabelledArrays]) -> Tensor 
 class JoinedRows:
     """The rows of several sources, one source after the other, read as they are needed."""
 
-    sources: tuple[LabelledArrays | UnlabelledArrays, ...]
+    sources: tuple[ArraySource, ...]
 
     @property
     def shape(self) -> torch.Size:

@@ -9,8 +9,7 @@ from rlcl.config import option
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.stream import Stream
-from rlcl.types import Budget, Scenario
+from rlcl.types import Budget, Scenario, Stream
 
 __all__ = ["Online"]
 
@@ -34,4 +33,4 @@ class Online:
         stream = self.of.make(seeds, budget)
         if stream.spec.kind != "environment" and budget != Budget(epochs=1):
             raise Problem(f"an online stream is one pass; set budget: {{epochs: 1}}, got {budget}")
-        return attrs.evolve(stream, visibility=attrs.evolve(stream.visibility, boundaries="hidden"))
+        return stream.changed(visibility=attrs.evolve(stream.visibility, boundaries="hidden"))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import attrs
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from rlcl.data.sources import Data, Environment, LabelledArrays
 from rlcl.errors import DataError
 from rlcl.seeding import Seeds
-from rlcl.types import Experience, StreamSpec, Visibility
+from rlcl.types import Data, EnvironmentSource, Experience, Source, StreamSpec, Visibility
 
 __all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "split_off"]
 
@@ -66,7 +65,24 @@ class Stream(Sequence[Experience]):
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)
 
-    def with_environments(self, change: Callable[[Environment], Environment], shape: tuple[int, ...]) -> Stream:
+    def changed(
+        self,
+        *,
+        experiences: tuple[Experience, ...] | None = None,
+        spec: StreamSpec | None = None,
+        visibility: Visibility | None = None,
+    ) -> Stream:
+        """The same stream but for what is given; see the class for what each is."""
+        return attrs.evolve(
+            self,
+            experiences=self.experiences if experiences is None else experiences,
+            spec=spec or self.spec,
+            visibility=visibility or self.visibility,
+        )
+
+    def with_environments(
+        self, change: Callable[[EnvironmentSource], EnvironmentSource], shape: tuple[int, ...]
+    ) -> Stream:
         """The same stream over changed environments.
 
         Args:
@@ -74,22 +90,13 @@ class Stream(Sequence[Experience]):
             shape: of one of their observations, which are arrays.
         """
 
-        def made(source: Any) -> Any:
-            return change(source) if isinstance(source, Environment) else source
-
-        def changed(experience: Experience) -> Experience:
-            return attrs.evolve(
-                experience,
-                train=made(experience.train),
-                test=made(experience.test),
-                validation=made(experience.validation),
-                segments=tuple(map(changed, experience.segments)),
-            )
+        def other(experience: Experience) -> Experience:
+            return experience.with_sources(lambda source: change(source) if source.kind == "environment" else source)
 
         return attrs.evolve(
             self,
-            experiences=tuple(map(changed, self.experiences)),
-            columns=tuple(map(changed, self.columns)),
+            experiences=tuple(map(other, self.experiences)),
+            columns=tuple(map(other, self.columns)),
             spec=attrs.evolve(self.spec, observation_shape=shape, encodable=True),
         )
 
@@ -131,8 +138,7 @@ def split_off(experience: Experience, fraction: float, seeds: Seeds) -> Experien
         fraction: in [0, 1).
         seeds: of the stream.
     """
-    source = experience.train
-    assert not isinstance(source, Environment)
+    source = experience.arrays
     order = torch.from_numpy(seeds.child(f"validation {experience.index}").numpy().permutation(len(source)))
     held_out = round(fraction * len(source))
     if held_out == 0 or held_out == len(source):
@@ -154,16 +160,15 @@ def check_sources(stream: Stream) -> None:
     """
     seen: set[int] = set()
     for experience in (*stream, *stream.evaluated):
-        for split in ("train", "validation", "test"):
-            source = getattr(experience, split)
-            if source is None or isinstance(source, Environment):
+        for split, source in experience.splits:
+            if source.kind == "environment":
                 continue
             where = f"stream: the {split} set of experience {experience.index} ({experience.name})"
-            for array in (source.inputs, getattr(source, "labels", None)):
+            for array in source.shared:
                 if isinstance(array, Tensor) and id(array) not in seen:  # those that share one are views of it
                     seen.add(id(array))
                     _check_finite(where, array, stream.spec.missing and array is source.inputs)
-            if stream.spec.kind == "labelled":
+            if stream.spec.kind == "labelled" and source.targets is not None:
                 _check_labels(where, source.targets, stream.spec.classes)
 
 
@@ -195,8 +200,8 @@ def check_classes(stream: Stream) -> None:
         return
     taught = {label for experience in stream for label in _labels(experience.train)}
     for experience in stream.evaluated:
-        for split in ("test", "validation"):
-            unknown = sorted(_labels(getattr(experience, split)) - taught)
+        for split, source in reversed(experience.splits[1:]):
+            unknown = sorted(_labels(source) - taught)
             if unknown:
                 raise DataError(
                     f"stream: the {split} set of experience {experience.index} ({experience.name}) holds the classes "
@@ -205,20 +210,22 @@ def check_classes(stream: Stream) -> None:
                 )
 
 
-def _labels(source: object) -> set[int]:
-    return set(torch.unique(source.targets).tolist()) if isinstance(source, LabelledArrays) else set()
+def _labels(source: Source) -> set[int]:
+    labels = source.targets if source.kind == "arrays" else None
+    return set() if labels is None else set(torch.unique(labels).tolist())
 
 
 def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
     """The spec of a stream over a data set in memory."""
+    targets = data.train.targets
     labelled: Literal["labelled", "regression"] = "regression" if data.regression else "labelled"
     return StreamSpec(
-        kind="unlabelled" if data.train_labels is None else labelled,
+        kind="unlabelled" if targets is None else labelled,
         observation_shape=data.observation_shape,
         classes=data.classes,
         task_classes=tuple(tuple(sorted(classes)) for classes in task_classes),
         class_names=data.names,
-        targets=data.train_labels.shape[1] if data.regression and data.train_labels is not None else 0,
+        targets=targets.shape[1] if data.regression and targets is not None else 0,
         columns=data.columns,
         missing=data.missing,
     )

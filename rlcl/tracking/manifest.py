@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 import rlcl
-from rlcl.data.sources import Environment, LabelledArrays
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["data_hash", "manifest"]
 
@@ -50,13 +49,13 @@ def data_hash(stream: Stream) -> str:
     digest = hashlib.sha256()
     seen: set[int] = set()
     for experience in stream:
-        for source in (experience.train, experience.test):
-            if source is None:
+        for split, source in experience.splits:
+            if split == "validation":
                 continue
-            if isinstance(source, Environment):
+            if source.kind == "environment":
                 digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
                 continue
-            for array in [source.inputs, *([source.labels] if isinstance(source, LabelledArrays) else [])]:
+            for array in source.shared:
                 if id(array) not in seen:
                     seen.add(id(array))
                     digest.update(repr((tuple(array.shape), str(array.dtype))).encode())

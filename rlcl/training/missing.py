@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
 from rlcl.learners.minibatches import fitted_on
 from rlcl.state import cloned
-from rlcl.streams.stream import Stream
-from rlcl.types import Encoder
+from rlcl.types import Encoder, Stream
 
 __all__ = ["check_missing"]
 
@@ -22,17 +20,14 @@ def check_missing(stream: Stream, encoder: Encoder) -> None:
     Raises:
         UnsupportedError: what it makes of them still holds NaN.
     """
-    first = stream[0].train
-    if not stream.spec.missing or isinstance(first, Environment):
+    if not stream.spec.missing:
         return
     state = cloned(encoder.state_dict())
-    encoder.fit(fitted_on(first))
+    encoder.fit(fitted_on(stream[0].arrays))
     try:
         for experience in (*stream, *stream.evaluated):
-            for split in ("train", "validation", "test"):
-                source = getattr(experience, split)
-                if source is None:
-                    continue
+            for split, source in experience.splits:
+                assert source.kind == "arrays"
                 x = source.read()[0]
                 rows = x.isnan().flatten(1).any(1)
                 if bool(rows.any()) and bool(encoder.encode(x[rows]).isnan().any()):

@@ -9,21 +9,20 @@ from typing import Any
 import attrs
 from attrs import define, field
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
+from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
-from rlcl.evaluation.results import Results, measure_named, metrics
+from rlcl.evaluation.results import measure_named
 from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import cloned
-from rlcl.streams.stream import Stream
+from rlcl.streams.visible import visible
 from rlcl.training.missing import check_missing
 from rlcl.types import (
-    AdaptingEncoder,
     Boundary,
     BoundaryPolicy,
     Costs,
@@ -36,12 +35,12 @@ from rlcl.types import (
     Setup,
     Sink,
     Spending,
+    Stream,
 )
 
-__all__ = ["Outcome", "Trainer"]
+__all__ = ["Trainer"]
 
 Item = Event | Record | Boundary | None
-Source = LabelledArrays | UnlabelledArrays | Environment
 
 
 @define(eq=False)
@@ -84,10 +83,9 @@ class Trainer:
     def __attrs_post_init__(self) -> None:
         every = self.evaluation.every
         wanted = "env_steps" if self.stream.spec.kind == "environment" else "updates"
-        if isinstance(every, Interval) and getattr(every, wanted) is None:
+        if isinstance(every, Interval) and every.unit != wanted:
             raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
-        if isinstance(self.encoder, AdaptingEncoder):
-            self.stream = self.encoder.adapt(self.stream)
+        self.stream = self.encoder.adapt(self.stream)
         seeds = Seeds(self.seed)
         seed_globals(seeds.child("globals"))
         shown = visible(self.stream)
@@ -238,12 +236,11 @@ class Trainer:
     @contextmanager
     def _fitted(self, trained_on: int) -> Iterator[None]:
         """Before any training the encoder is as it will be for the first experience, and then as it was."""
-        first = self._experiences[0].parts[0].train
-        if trained_on >= 0 or isinstance(first, Environment):
+        if trained_on >= 0 or self.stream.spec.kind == "environment":
             yield
             return
         state = cloned(self.encoder.state_dict())
-        self.encoder.fit(fitted_on(first))
+        self.encoder.fit(fitted_on(self._experiences[0].parts[0].arrays))
         try:
             yield
         finally:
@@ -277,58 +274,3 @@ class Trainer:
         self._told, self._spent = dict(state["told"]), tuple(state["spent"])
         self._globals = cloned(state["globals"])
         load_global_state(state["globals"])
-
-
-def visible(stream: Stream) -> Stream:
-    """The stream as the protocol shows it to a learner.
-
-    Test data are taken away, and task ids and the classes of tasks where they are hidden. Where
-    boundaries are hidden there is one experience, drawn in the stream's order, for a new one would
-    be an announcement.
-    """
-    visibility = stream.visibility
-    shown = tuple(_for_learning(e, visibility.in_training) for e in stream)
-    spec = stream.spec
-    if visibility.task_ids == "hidden":
-        spec = attrs.evolve(spec, task_classes=())
-    if visibility.boundaries == "hidden" and len(shown) > 1:
-        shown = (attrs.evolve(shown[0], index=0, name="stream", task_id=None, segments=shown),)
-    return Stream(shown, spec, visibility)
-
-
-def _for_learning(experience: Experience, task_ids: bool) -> Experience:
-    learned = attrs.evolve(experience, test=None)
-    if task_ids:
-        return learned
-    train, held_out = _without_tasks(learned.train), learned.validation
-    return attrs.evolve(
-        learned, task_id=None, train=train, validation=None if held_out is None else _without_tasks(held_out)
-    )
-
-
-def _without_tasks(source: Source) -> Source:
-    return attrs.evolve(source, tasks=None) if isinstance(source, LabelledArrays) else source
-
-
-@attrs.frozen(eq=False)
-class Outcome:
-    """What a run came to, all of it computed from its records.
-
-    Args:
-        records: all of them.
-        measures: the learner's, the decisive one first.
-        names: of the metrics asked for; all that apply by default.
-    """
-
-    records: tuple[Record, ...]
-    measures: tuple[str, ...]
-    names: tuple[str, ...] = ()
-
-    @property
-    def R(self) -> Any:  # noqa: N802
-        """(T, J) float64 of the decisive measure, higher being better."""
-        return Results(self.records, self.measures[0]).R
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        return metrics(self.records, self.measures, self.names)

@@ -4,6 +4,16 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
+from rlcl.types.capabilities import (
+    Hosted,
+    Masking,
+    Methodical,
+    Representing,
+    Reserving,
+    Warming,
+    masks_actions,
+    methods_of,
+)
 from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
@@ -19,6 +29,7 @@ from rlcl.types.learners import (
 )
 from rlcl.types.methods import (
     IMPOSSIBLE,
+    AveragingHost,
     Batch,
     ForgettingMethod,
     Host,
@@ -30,35 +41,43 @@ from rlcl.types.methods import (
     RawHost,
     WeighingHost,
 )
-from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
+from rlcl.types.parts import Augmentation, Encoder, Network, OptimizerFactory, Schedule
 from rlcl.types.records import Boundary, Event, Metric, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
-from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, StreamSpec, Visibility
+from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Rows, Source
+from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
 
 __all__ = [
     "IMPOSSIBLE",
     "UNITS",
-    "AdaptingEncoder",
+    "ArraySource",
     "Augmentation",
+    "AveragingHost",
     "Batch",
     "Boundary",
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
     "Capacity",
+    "Column",
     "Costs",
+    "Data",
     "DataSet",
     "Encoder",
     "Ended",
+    "EnvironmentSource",
     "Event",
     "Experience",
     "ForgettingMethod",
     "Generating",
     "Host",
+    "Hosted",
     "Job",
     "Launcher",
     "Learner",
+    "Masking",
     "Method",
+    "Methodical",
     "Metric",
     "MixingMethod",
     "NativeHost",
@@ -72,14 +91,22 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "Representing",
+    "Reserving",
+    "Rows",
     "RunStart",
     "Scenario",
     "Schedule",
     "Setup",
     "Sink",
+    "Source",
     "Spending",
     "Started",
+    "Stream",
     "StreamSpec",
     "Visibility",
+    "Warming",
     "WeighingHost",
+    "masks_actions",
+    "methods_of",
 ]

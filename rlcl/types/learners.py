@@ -10,14 +10,13 @@ from attrs import define, frozen
 
 from rlcl.types.parts import Encoder
 from rlcl.types.records import Event
-from rlcl.types.streams import Experience, StreamSpec
+from rlcl.types.streams import Experience, Stream, StreamSpec
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from rlcl.seeding import Seeds
-    from rlcl.streams.stream import Stream
 
 __all__ = [
     "BoundaryLearner",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMPOSSIBLE",
+    "AveragingHost",
     "Batch",
     "ForgettingMethod",
     "Host",
@@ -143,46 +145,85 @@ class RawHost(Protocol):
         ...
 
 
+@runtime_checkable
+class AveragingHost(Protocol):
+    """A host that may predict with an average of its weights."""
+
+    @property
+    def ema(self) -> float | None:
+        """The decay of the average, None where it predicts with the weights themselves."""
+        ...
+
+
 class Method(Protocol):
     """A continual-learning method: attaches to optimizers, not to a learner.
 
-    Written as an attrs class whose init fields are its settings. ``extra``, ``penalty`` and ``predicting`` are
-    optional, as is ``refuses(host)``, which gives a reason why it cannot serve a host, or None.
+    Written as an attrs class whose init fields are its settings. A class that derives from it need not define
+    :attr:`kinds`, :attr:`shares`, :attr:`memory` and :meth:`refuses`. ``extra``, ``penalty``, ``predicting`` and
+    ``forget`` are of those methods alone that mix, penalize, predict or forget.
     """
 
     @property
+    @abstractmethod
     def requires(self) -> frozenset[str]:
         """What it needs of its host; see :attr:`Host.provides`."""
         ...
 
     @property
+    @abstractmethod
     def phase(self) -> str:
         """When its hooks run: record < mix < add < project < clip < edit < restore."""
         ...
 
     @property
+    @abstractmethod
     def null(self) -> Mapping[str, Any] | None:
         """The settings that equal no method, bit for bit; None where there are none."""
         ...
 
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds of host that it works on, see :attr:`Host.kind`; None for all."""
+        return None
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """Factors of the minibatch's own mean loss and of the memory's; None for one mean over both."""
+        return None
+
+    @property
+    def memory(self) -> Any:
+        """Its memory of examples, None where it has none."""
+        return None
+
+    def refuses(self, host: Host) -> str | None:
+        """Why it cannot serve a host that provides what it requires, with the remedy; None where it can."""
+        return None
+
+    @abstractmethod
     def attach(self, host: Host, rng: np.random.Generator) -> None: ...
 
+    @abstractmethod
     def begin(self, experience: Experience, updates: int | None) -> None: ...
 
+    @abstractmethod
     def end(self, experience: Experience) -> None: ...
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]: ...
 
+    @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 @runtime_checkable
 class MixingMethod(Protocol):
-    """A method whose memory joins the batch in one pass (native hosts).
+    """A method whose memory joins the batch in one pass (native hosts)."""
 
-    Its attribute ``shares``, where it has one, holds the factors of the minibatch's own mean loss and of the
-    memory's; without it, or where it is None, the loss is one mean over both.
-    """
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """See :attr:`Method.shares`."""
+        ...
 
     def extra(self, batch: Batch) -> Batch | None: ...
 
@@ -210,6 +251,6 @@ class PredictingMethod(Protocol):
 
 @runtime_checkable
 class ForgettingMethod(Protocol):
-    """A method with a memory of examples that can be emptied; the memory itself is its attribute ``memory``."""
+    """A method with a memory of examples that can be emptied."""
 
     def forget(self) -> None: ...

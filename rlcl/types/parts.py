@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlcl.types.streams import Stream
 
 if TYPE_CHECKING:
+    import gymnasium as gym
     import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from rlcl.streams.stream import Stream
-
-__all__ = ["AdaptingEncoder", "Augmentation", "Encoder", "Network", "OptimizerFactory", "Schedule"]
+__all__ = ["Augmentation", "Encoder", "Network", "OptimizerFactory", "Schedule"]
 
 
 class Encoder(Protocol):
-    """Feature encoding; its fitted state travels with the model."""
+    """Feature encoding; its fitted state travels with the model.
 
+    A class that derives from it need not define :meth:`adapt` and :meth:`space`.
+    """
+
+    def adapt(self, stream: Stream) -> Stream:
+        """The stream that gives what :meth:`encode` takes, for example several frames in each observation.
+
+        The trainer calls it once, before anything else. By default the stream as it is.
+
+        Raises:
+            UnsupportedError: the stream cannot.
+        """
+        return stream
+
+    @abstractmethod
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one encoded input.
 
@@ -26,30 +42,34 @@ class Encoder(Protocol):
         """
         ...
 
+    def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
+        """What an environment's observations become; by default unbounded float32 of :meth:`shape`.
+
+        Bytes that stay bytes are images to Stable-Baselines3, and take a quarter of the memory in its buffers.
+
+        Args:
+            space: of raw observations.
+        """
+        import gymnasium as gym
+        import numpy as np
+
+        return gym.spaces.Box(-np.inf, np.inf, self.shape(space.shape), np.float32)
+
+    @abstractmethod
     def fit(self, x: Tensor) -> None:
         """Sees training inputs (B, *observation): an experience's arrays, or a rollout."""
         ...
 
+    @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """(B, *observation) of any dtype to (B, *encoded) float32, without changing its input."""
         ...
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]: ...
 
+    @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-@runtime_checkable
-class AdaptingEncoder(Protocol):
-    """An encoder that asks something of the stream, for example several frames in each observation."""
-
-    def adapt(self, stream: Stream) -> Stream:
-        """The stream that gives what :meth:`Encoder.encode` takes; the trainer calls it once.
-
-        Raises:
-            UnsupportedError: the stream cannot.
-        """
-        ...
 
 
 class Network(Protocol):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import attrs
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from rlcl.data.columns import Column
-    from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
-    from rlcl.seeding import Seeds
-    from rlcl.streams.stream import Stream
+from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Source
 
-__all__ = ["UNITS", "Budget", "DataSet", "Experience", "Scenario", "StreamSpec", "Visibility"]
+if TYPE_CHECKING:
+    from rlcl.seeding import Seeds
+
+__all__ = ["UNITS", "Budget", "DataSet", "Experience", "Scenario", "Stream", "StreamSpec", "Visibility"]
 
 UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
 
@@ -48,13 +49,17 @@ class Budget:
     @property
     def unit(self) -> str:
         """The unit that was given, for example ``"epochs"``."""
-        return next(u for u in UNITS if getattr(self, u) is not None)
+        return self._given[0]
 
     @property
     def amount(self) -> int:
         """How many of that unit."""
-        amount: int = getattr(self, self.unit)
-        return amount
+        return self._given[1]
+
+    @property
+    def _given(self) -> tuple[str, int]:
+        amounts = (self.epochs, self.updates, self.samples, self.env_steps, self.episodes)
+        return next((unit, amount) for unit, amount in zip(UNITS, amounts, strict=True) if amount is not None)
 
     def __str__(self) -> str:
         unit = self.unit.replace("_", " ")
@@ -100,17 +105,46 @@ class Experience:
 
     index: int
     name: str
-    train: LabelledArrays | UnlabelledArrays | Environment
-    test: LabelledArrays | UnlabelledArrays | Environment | None
+    train: Source
+    test: Source | None
     budget: Budget
     task_id: int | None = None
-    validation: LabelledArrays | UnlabelledArrays | Environment | None = None
+    validation: Source | None = None
     segments: tuple[Experience, ...] = ()
 
     @property
     def parts(self) -> tuple[Experience, ...]:
         """The segments in the order they are drawn; itself where boundaries are announced."""
         return self.segments or (self,)
+
+    @property
+    def splits(self) -> tuple[tuple[Literal["train", "validation", "test"], Source], ...]:
+        """Those sources that there are, by name, the training data first."""
+        names: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
+        pairs = zip(names, (self.train, self.validation, self.test), strict=True)
+        return tuple((name, source) for name, source in pairs if source is not None)
+
+    def with_sources(self, change: Callable[[Source], Source]) -> Experience:
+        """The same experience, its segments' too, of changed sources."""
+        return attrs.evolve(
+            self,
+            train=change(self.train),
+            test=None if self.test is None else change(self.test),
+            validation=None if self.validation is None else change(self.validation),
+            segments=tuple(segment.with_sources(change) for segment in self.segments),
+        )
+
+    @property
+    def arrays(self) -> ArraySource:
+        """What is learned from, in a stream of arrays."""
+        assert self.train.kind == "arrays"
+        return self.train
+
+    @property
+    def environment(self) -> EnvironmentSource:
+        """What is learned from, in a stream of environments."""
+        assert self.train.kind == "environment"
+        return self.train
 
 
 @frozen
@@ -140,13 +174,74 @@ class StreamSpec:
     missing: bool = False
 
 
+class Stream(Protocol):
+    """An indexable sequence of experiences; a slice of it is a stream, numbered from 0 again."""
+
+    @property
+    def experiences(self) -> tuple[Experience, ...]:
+        """In the order in which they are trained on."""
+        ...
+
+    @property
+    def spec(self) -> StreamSpec: ...
+
+    @property
+    def visibility(self) -> Visibility:
+        """What the trainer shows of it."""
+        ...
+
+    @property
+    def evaluated(self) -> tuple[Experience, ...]:
+        """What R has a column for."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Experience]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> Experience: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Stream: ...
+
+    def changed(
+        self,
+        *,
+        experiences: tuple[Experience, ...] | None = None,
+        spec: StreamSpec | None = None,
+        visibility: Visibility | None = None,
+    ) -> Stream:
+        """The same stream but for what is given."""
+        ...
+
+    def arranged(self, arrange: Callable[[tuple[Experience, ...]], tuple[Experience, ...]]) -> Stream:
+        """A stream that trains on something made of this one's experiences, and is evaluated on these."""
+        ...
+
+    def with_environments(
+        self, change: Callable[[EnvironmentSource], EnvironmentSource], shape: tuple[int, ...]
+    ) -> Stream:
+        """The same stream over changed environments, each observation an array of that shape."""
+        ...
+
+    def with_validation(self, fraction: float, seeds: Seeds) -> Stream:
+        """Holds out a seeded share in [0, 1) of every experience's training data."""
+        ...
+
+
 class DataSet(Protocol):
     """A data set by name, loaded when it is needed."""
 
+    expect: Any = None
+    """What the data are expected to be, a :class:`rlcl.data.expect.Expectation`; None where nothing is said."""
+
+    @abstractmethod
     def load(self) -> Data: ...
 
 
 class Scenario(Protocol):
     """Makes a stream out of sources."""
 
+    @abstractmethod
     def make(self, seeds: Seeds, budget: Budget) -> Stream: ...

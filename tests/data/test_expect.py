@@ -21,6 +21,7 @@ from rlcl.data.sources import Data, loaded
 from rlcl.errors import ConfigError, DataError
 from rlcl.experiment import experiment_from
 from rlcl.registry import entries, find
+from rlcl.types import DataSet
 
 PETS = "width,kind,height\n1.5,cat,2\n\n2,dog,3\n3,cat,4\n4,dog,5\n5,cat,6\n6,dog,7\n"
 
@@ -43,7 +44,7 @@ def table(**expect: Any) -> Csv:
 
 
 @attrs.frozen
-class Given:
+class Given(DataSet):
     """A data set of two tensors."""
 
     train: Any

@@ -12,10 +12,10 @@ from sklearn.datasets import load_digits
 
 import rlcl.deploy
 from rlcl.commands import main
-from rlcl.data.columns import Column
 from rlcl.deploy.rows import read_rows
 from rlcl.deploy.signature import Field
 from rlcl.errors import DataError
+from rlcl.types import Column
 
 Made = Callable[[str], Path]
 IMAGES = load_digits().images[:30, None]

@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 import pytest
 
-from rlcl.data.columns import Column
 from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError, Problem
+from rlcl.types import Column
 
 NAN = float("nan")
 PIXELS = Field(name="input", shape=(2,), dtype="float32", low=0.0, high=16.0)

@@ -18,7 +18,6 @@ from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.frame_stack import FrameStack
 from rlcl.encoders.grey_scale import GreyScale
 from rlcl.encoders.scale import Scale
-from rlcl.encoders.space import encoded_space
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import ConfigError, DataError, UnsupportedError
 from rlcl.training.trainer import Trainer
@@ -75,7 +74,7 @@ def test_what_stands_before_a_stack_is_fitted_on_the_newest_frame() -> None:
 
 def test_images_of_bytes_stay_images_of_bytes() -> None:
     raw = gym.spaces.Box(0, 255, (4, 8, 6, 3), np.uint8)
-    space = encoded_space(Compose((GreyScale(), FrameStack())), raw)
+    space = Compose((GreyScale(), FrameStack())).space(raw)
     assert gym.spaces.Box(0, 255, (8, 6, 4), np.uint8) == space
 
 

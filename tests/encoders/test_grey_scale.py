@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from rlcl.encoders.grey_scale import GreyScale
-from rlcl.encoders.space import encoded_space
 from rlcl.errors import UnsupportedError
 
 
@@ -58,7 +57,7 @@ def test_what_is_no_coloured_image_is_refused(shape: tuple[int, ...], channels: 
 
 
 def test_images_of_bytes_stay_images_of_bytes() -> None:
-    space = encoded_space(GreyScale(resize=5), gym.spaces.Box(0, 255, (8, 6, 3), np.uint8))
+    space = GreyScale(resize=5).space(gym.spaces.Box(0, 255, (8, 6, 3), np.uint8))
     assert gym.spaces.Box(0, 255, (5, 5, 1), np.uint8) == space
-    unbounded = encoded_space(GreyScale(), gym.spaces.Box(0, 1, (3, 8, 6), np.float32))
+    unbounded = GreyScale().space(gym.spaces.Box(0, 1, (3, 8, 6), np.float32))
     assert gym.spaces.Box(-np.inf, np.inf, (1, 8, 6), np.float32) == unbounded

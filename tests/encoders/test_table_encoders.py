@@ -12,7 +12,6 @@ from attrs import frozen
 from harness import classifier, differences
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
-from rlcl.data.columns import Column
 from rlcl.data.sources import Data
 from rlcl.deploy.exporting.parity import answers
 from rlcl.deploy.exporting.traced import onnx_graph
@@ -34,7 +33,7 @@ from rlcl.streams.permuted import Permuted
 from rlcl.streams.single import Single
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
-from rlcl.types import Budget, Encoder
+from rlcl.types import Budget, Column, DataSet, Encoder
 
 NAN = float("nan")
 
@@ -204,7 +203,7 @@ TABLE = (Column("age"), Column("city", ("Oslo", "Rome")), Column("pay"), Column(
 
 
 @frozen
-class People:
+class People(DataSet):
     """Two columns of numbers and two of texts, of which some are missing."""
 
     columns: tuple[Column, ...] = TABLE
@@ -273,7 +272,7 @@ def test_values_that_stay_missing_are_told_before_training() -> None:
 
 
 @frozen
-class Measured:
+class Measured(DataSet):
     """Random rows; what the test rows hold is given."""
 
     poison: float

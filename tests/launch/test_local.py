@@ -121,12 +121,13 @@ def test_each_start_stands_in_the_manifest(tmp_path: Path) -> None:
 
 BROKEN = {
     "data raises": (
-        "class Broken:\n    def load(self):\n        raise RuntimeError('no luck')\n",
+        "from rlcl.types import DataSet\nclass Broken(DataSet):\n    def load(self):\n"
+        "        raise RuntimeError('no luck')\n",
         "stream.data",
-        "broken.py:3: load raised RuntimeError: no luck",
+        "broken.py:4: load raised RuntimeError: no luck",
     ),
     "data returns nothing": (
-        "class Broken:\n    def load(self):\n        return None\n",
+        "from rlcl.types import DataSet\nclass Broken(DataSet):\n    def load(self):\n        return None\n",
         "stream.data",
         "load() must return rlcl.data.sources.Data, got NoneType",
     ),

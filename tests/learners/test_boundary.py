@@ -50,7 +50,7 @@ from rlcl.methods.rehearsal import Rehearsal
 from rlcl.networks.mlp import Mlp
 from rlcl.streams.stream import Stream
 from rlcl.training.trainer import Trainer
-from rlcl.types import BoundaryPolicy, Budget, Encoder
+from rlcl.types import BoundaryPolicy, Budget, DataSet, Encoder
 
 
 def begun(learner: Any, stream: Stream) -> None:
@@ -183,7 +183,7 @@ def test_a_replay_buffer_starts_empty_with_the_memories_of_methods() -> None:
 
 
 @frozen
-class Rising:
+class Rising(DataSet):
     """Class k has the inputs 10 k and 10 k + 2: mean 10 k + 1, deviation 1."""
 
     def load(self) -> Data:

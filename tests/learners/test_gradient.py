@@ -20,7 +20,7 @@ from rlcl.learners.minibatches import budget_updates
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.methods.distill import Distill
 from rlcl.networks.multihead import Multihead
-from rlcl.types import Budget, Event
+from rlcl.types import Budget, DataSet, Event
 
 WHOLE_BATCH = 1000  # more than any experience has
 
@@ -246,7 +246,7 @@ def test_an_encoder_is_fitted_on_training_data_alone() -> None:
 
 
 def test_integer_images_of_eight_bits_are_learned() -> None:
-    class Bytes:
+    class Bytes(DataSet):
         def load(self) -> Data:
             images = torch.arange(8 * 4, dtype=torch.uint8).reshape(8, 1, 2, 2)
             return Data(images, torch.arange(8) % 2, images, torch.arange(8) % 2)

@@ -16,12 +16,13 @@ from rlcl.launch.build import make_trainer
 from rlcl.learners.growth import grown
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.training.trainer import Trainer, visible
-from rlcl.types import Budget
+from rlcl.streams.visible import visible
+from rlcl.training.trainer import Trainer
+from rlcl.types import Budget, DataSet
 
 
 @attrs.frozen
-class Blobs:
+class Blobs(DataSet):
     """Three or five groups of points."""
 
     classes: int = 3

@@ -71,7 +71,7 @@ from rlcl.registry import entries, name_of
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
-from rlcl.training.trainer import visible
+from rlcl.streams.visible import visible
 from rlcl.types import Budget, Encoder, Predictor
 
 HIDDEN = "classifier hidden boundaries"

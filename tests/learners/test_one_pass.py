@@ -22,13 +22,13 @@ from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.single import Single
 from rlcl.streams.stream import Stream
 from rlcl.training.trainer import Trainer
-from rlcl.types import Budget
+from rlcl.types import Budget, DataSet
 
 ONCE = Budget(epochs=1)
 
 
 @frozen
-class Points:
+class Points(DataSet):
     """Two classes on a line, at 0 and 2, and at 10 and 14."""
 
     def load(self) -> Data:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES, joined
-from rlcl.types import Batch, Budget, Experience, Host
+from rlcl.types import Batch, Budget, Experience, Host, Method
 
 
 @define(eq=False)
-class Dummy:
+class Dummy(Method):
     """Writes down what is asked of it."""
 
     phase: str

@@ -14,7 +14,7 @@ from rlcl.encoders.scale import Scale
 from rlcl.methods.lwf import Lwf, soft_cross_entropy
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
-from rlcl.types import Budget
+from rlcl.types import Budget, Network
 
 BOTH = torch.tensor([[True, True, False]])
 
@@ -164,7 +164,7 @@ def test_nothing_is_added_before_the_first_boundary() -> None:
     assert all(g is None for g in added_gradients(learner).values())
 
 
-class WithStatistics:
+class WithStatistics(Network):
     """A network with batch norm."""
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int) -> nn.Module:

@@ -30,7 +30,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES
 from rlcl.networks.mlp import Mlp
 from rlcl.registry import entries, find
-from rlcl.types import MixingMethod
+from rlcl.types import Method, MixingMethod
 
 # Settings under which a method shows within a few updates; any other method is tried at its defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ RESUMABLE = [(name, host) for name, host in SERVED if "native" in HOSTS[host].pr
 # Digits are decoded by first learning what they have in common: no gradient is against the memory's yet.
 AGREEING = {("a_gem", "autoencoder"), ("gem", "autoencoder")}
 WITH_NULL = [(name, host) for name, host in SERVED if find("method", name).null is not None]
-WITH_MEMORY = [(name, host) for name, host in SERVED if hasattr(find("method", name), "memory")]
+WITH_MEMORY = [(name, host) for name, host in SERVED if find("method", name).memory is not Method.memory]
 
 
 @cache

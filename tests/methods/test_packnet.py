@@ -27,7 +27,7 @@ from rlcl.seeding import Seeds
 from rlcl.streams.cyclic import Cyclic
 from rlcl.streams.joint import Joint
 from rlcl.streams.task_incremental import TaskIncremental
-from rlcl.types import Budget, Experience, Visibility
+from rlcl.types import Budget, Experience, Network, Visibility
 
 TASKS = FewDigits(classes=6)
 
@@ -155,7 +155,7 @@ class TestByHand:
 
 
 @frozen
-class BatchNorms:
+class BatchNorms(Network):
     """A hidden layer behind a batch norm."""
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int) -> nn.Module:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from rlcl.evaluation.outcome import Outcome
 from rlcl.report.tables import costs_line, probes_table
-from rlcl.training.trainer import Outcome
 from rlcl.types import Record
 
 

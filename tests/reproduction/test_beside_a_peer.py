@@ -12,12 +12,12 @@ import pytest
 
 from rlcl.commands import main
 from rlcl.errors import ConfigError
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import load_experiment
 from rlcl.reproduction.published import load_protocol, load_protocols
 from rlcl.reproduction.reproduce import markdown, write_results
 from rlcl.reproduction.sides import Row, Run, Side
 from rlcl.reproduction.targets.peer import Peer, area, evaluated, steps_to
-from rlcl.training.trainer import Outcome
 from rlcl.types import Record
 
 SMALL = """\

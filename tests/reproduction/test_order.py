@@ -10,11 +10,11 @@ import pytest
 
 from rlcl.commands import main
 from rlcl.errors import ConfigError, Problem
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import load_experiment
 from rlcl.reproduction.published import load_protocol, published_folder
 from rlcl.reproduction.sides import Row, Run, Side
 from rlcl.reproduction.targets.order import Order
-from rlcl.training.trainer import Outcome
 from rlcl.types import Record
 
 EXPERIMENT = load_experiment("quickstart")

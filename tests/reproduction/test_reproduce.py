@@ -16,12 +16,12 @@ from rich.console import Console
 
 from rlcl.commands import main
 from rlcl.errors import ConfigError, RlclError
+from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import load_experiment
 from rlcl.reproduction.published import load_protocol, protocol_files, published_folder
 from rlcl.reproduction.reproduce import kind_of_row, markdown, read_results, reproduce, write_results
 from rlcl.reproduction.sides import Drawn, Row, Run, Side
 from rlcl.reproduction.targets.mean import Mean
-from rlcl.training.trainer import Outcome
 from rlcl.types import Record
 
 QUIET = Console(quiet=True)

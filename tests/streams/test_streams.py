@@ -30,14 +30,14 @@ from rlcl.streams.permuted import Permuted
 from rlcl.streams.rotated import Rotated, Rotation
 from rlcl.streams.stream import Stream, check_sources
 from rlcl.streams.task_incremental import TaskIncremental
-from rlcl.training.trainer import visible
-from rlcl.types import Budget, Experience, StreamSpec, Visibility
+from rlcl.streams.visible import visible
+from rlcl.types import Budget, DataSet, Experience, StreamSpec, Visibility
 
 CLASSES, TRAIN, TEST = 6, 60, 18
 
 
 @frozen
-class Small:
+class Small(DataSet):
     """Sixty training and eighteen test inputs of six classes, no two alike."""
 
     labelled: bool = True
@@ -50,7 +50,7 @@ class Small:
 
 
 @frozen
-class Pictures:
+class Pictures(DataSet):
     """The same numbers of grey pictures of 4 x 4, at random."""
 
     def load(self) -> Data:

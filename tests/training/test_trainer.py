@@ -30,13 +30,13 @@ from rlcl.streams.joint import Joint
 from rlcl.streams.stream import Stream
 from rlcl.streams.task_incremental import TaskIncremental
 from rlcl.training.trainer import Trainer
-from rlcl.types import Boundary, Budget, Event, Experience, Position, Record, Setup, Visibility
+from rlcl.types import Boundary, Budget, DataSet, Event, Experience, Position, Record, Setup, Visibility
 
 WALL_CLOCK = ("samples_per_second",)
 
 
 @frozen
-class Blobs:
+class Blobs(DataSet):
     """Six classes about six corners; 10 training and 4 test inputs a class."""
 
     def load(self) -> Data:

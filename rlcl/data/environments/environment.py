@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import attrs
 import gymnasium as gym
@@ -16,6 +16,7 @@ from rlcl.data.environments.action_masks import TellsMasks
 from rlcl.data.environments.workers import Workers
 from rlcl.data.validation import check_environment
 from rlcl.errors import DataError, EnvironmentApiError, Problem, did_you_mean
+from rlcl.types import EnvironmentSource
 
 __all__ = ["Environment", "Vectorization"]
 
@@ -24,7 +25,7 @@ AnyEnv = gym.Env[Any, Any]
 
 
 @frozen(eq=False)
-class Environment:
+class Environment(EnvironmentSource):
     """A recipe for environments, which are made when they are asked for.
 
     Args:
@@ -41,6 +42,8 @@ class Environment:
         flat: whether an observation of several parts (Dict, Tuple), or one of several things (Discrete), is
             made one vector, by Gymnasium's ``flatten_space``: parts one after the other, things one-hot.
     """
+
+    kind: ClassVar[Literal["environment"]] = "environment"
 
     env: str | Callable[..., AnyEnv]
     kwargs: Mapping[str, Any] = attrs.field(factory=dict)
@@ -120,6 +123,21 @@ class Environment:
                 observation, _ = env.reset()
         env.close()
         return np.stack(seen)
+
+    def alone(self, **kwargs: Any) -> Environment:
+        """One environment in this process, with further keyword arguments."""
+        return attrs.evolve(self, vectorization="sync", num_envs=1, kwargs={**self.kwargs, **kwargs})
+
+    def stacked(self, frames: int) -> Environment:
+        """Each observation is the last ones; see ``frames``."""
+        return attrs.evolve(self, frames=frames)
+
+    def flattened(self) -> Environment:
+        """Each observation is one vector; see ``flat``."""
+        return attrs.evolve(self, flat=True)
+
+    def without_task_ids(self) -> Environment:
+        return self
 
     def _telling(self) -> AnyEnv:
         env = self.make()

@@ -19,6 +19,7 @@ from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data, LabelledArrays
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import preserved_global_state
+from rlcl.types import DataSet
 
 __all__ = ["HELD", "AvalancheData", "load_benchmark", "sources"]
 
@@ -101,7 +102,7 @@ class Items:
 
 
 @frozen(kw_only=True)
-class AvalancheData:
+class AvalancheData(DataSet):
     """All that a classic benchmark of Avalanche holds, as one data set for any stream of rlcl.
 
     Args:

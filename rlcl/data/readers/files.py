@@ -15,18 +15,18 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.columns import Column
 from rlcl.data.expect import Expectation, expectation
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError
+from rlcl.types import Column, DataSet
 
 __all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out", "natural"]
 
 
 @frozen(kw_only=True)
-class Csv:
+class Csv(DataSet):
     """A table with a header line; every column but the target's is a number.
 
     Args:
@@ -76,7 +76,7 @@ class Csv:
 
 
 @frozen(kw_only=True)
-class Npz:
+class Npz(DataSet):
     """Arrays saved by ``numpy.savez``: ``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``x`` and ``y``.
 
     Args:
@@ -112,7 +112,7 @@ class Npz:
 
 
 @frozen(kw_only=True)
-class Npy:
+class Npy(DataSet):
     """A folder of arrays saved by ``numpy.save``: ``x_train.npy``, ``y_train.npy``, ``x_test.npy``, ``y_test.npy``.
 
     The labels may be missing. A stream maps the inputs' files into memory: the system reads what is used.

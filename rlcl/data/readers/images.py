@@ -18,6 +18,7 @@ from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
 from rlcl.errors import DataError
+from rlcl.types import DataSet
 
 __all__ = ["ImageFolder", "ImageRows"]
 
@@ -25,7 +26,7 @@ IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
 
 
 @frozen(kw_only=True)
-class ImageFolder:
+class ImageFolder(DataSet):
     """Images in one folder a class; with folders ``train`` and ``test`` above them where the split is made.
 
     Args:

@@ -10,6 +10,7 @@ from attrs import frozen
 from rlcl.data.expect import Expectation, expectation
 from rlcl.data.readers.files import held_out
 from rlcl.data.sources import Data
+from rlcl.types import DataSet
 
 __all__ = ["BreastCancer", "Diabetes", "Digits", "Iris", "Wine"]
 
@@ -17,7 +18,7 @@ TEST_FRACTION = 0.2
 
 
 @frozen(kw_only=True)
-class Digits:
+class Digits(DataSet):
     """Handwritten digits, 1,797 grey images of 8 x 8 in [0, 16].
 
     The test set is every fifth image of each class (355 images), always the same ones.
@@ -35,7 +36,7 @@ class Digits:
 
 
 @frozen(kw_only=True)
-class Iris:
+class Iris(DataSet):
     """150 flowers of 3 kinds by 4 measurements, in cm.
 
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
@@ -51,7 +52,7 @@ class Iris:
 
 
 @frozen(kw_only=True)
-class Wine:
+class Wine(DataSet):
     """178 wines of 3 growers by 13 chemical measurements.
 
     Source: Aeberhard & Forina 1992, UCI Wine.
@@ -67,7 +68,7 @@ class Wine:
 
 
 @frozen(kw_only=True)
-class BreastCancer:
+class BreastCancer(DataSet):
     """569 tumours, malignant or benign, by 30 measurements.
 
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
@@ -83,7 +84,7 @@ class BreastCancer:
 
 
 @frozen(kw_only=True)
-class Diabetes:
+class Diabetes(DataSet):
     """442 patients by 10 standardised measurements; the target is the disease's progression (regression).
 
     Source: Efron et al. 2004, Least angle regression.

@@ -10,13 +10,14 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.config import option
-from rlcl.data.columns import MISSING, Column, Unknown
+from rlcl.data.columns import MISSING, Unknown
 from rlcl.data.expect import Expectation, expectation
 from rlcl.data.readers.files import classes, held_out, natural, read_csv
 from rlcl.data.readers.parquet import read_parquet
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.errors import DataError, did_you_mean
+from rlcl.types import Column, DataSet
 
 __all__ = ["Table"]
 
@@ -24,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 
 @frozen(kw_only=True)
-class Table:
+class Table(DataSet):
     """A CSV or Parquet file whose columns hold numbers or texts, with cells that may be missing.
 
     A column of texts becomes the number of each text in the natural order of those in the training rows; a missing

@@ -17,6 +17,7 @@ from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data
 from rlcl.data.torchvision_import import torchvision_datasets
 from rlcl.errors import DataError
+from rlcl.types import DataSet
 
 __all__ = ["Cifar10", "Cifar100", "Emnist", "FashionMnist", "Kmnist", "Mnist", "Svhn"]
 
@@ -27,7 +28,7 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 
 @frozen(kw_only=True)
-class Mnist:
+class Mnist(DataSet):
     """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
@@ -40,7 +41,7 @@ class Mnist:
 
 
 @frozen(kw_only=True)
-class FashionMnist:
+class FashionMnist(DataSet):
     """Pictures of clothes in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: Xiao et al. 2017, Fashion-MNIST.
@@ -53,7 +54,7 @@ class FashionMnist:
 
 
 @frozen(kw_only=True)
-class Kmnist:
+class Kmnist(DataSet):
     """Cursive Japanese characters in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
     Source: Clanuwat et al. 2018, Deep learning for classical Japanese literature.
@@ -66,7 +67,7 @@ class Kmnist:
 
 
 @frozen(kw_only=True)
-class Emnist:
+class Emnist(DataSet):
     """Handwritten letters and digits, upright grey images of 28 x 28, uint8; classes from 0.
 
     Args:
@@ -96,7 +97,7 @@ class Emnist:
 
 
 @frozen(kw_only=True)
-class Svhn:
+class Svhn(DataSet):
     """House numbers, 73,257 + 26,032 colour images of 32 x 32 in ten classes, uint8.
 
     Source: Netzer et al. 2011, Reading digits in natural images.
@@ -121,7 +122,7 @@ class Svhn:
 
 
 @frozen(kw_only=True)
-class Cifar10:
+class Cifar10(DataSet):
     """Photographs in ten classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
@@ -135,7 +136,7 @@ class Cifar10:
 
 
 @frozen(kw_only=True)
-class Cifar100:
+class Cifar100(DataSet):
     """Photographs in a hundred classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.

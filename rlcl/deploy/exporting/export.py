@@ -15,7 +15,6 @@ import torch
 from attrs import frozen
 from safetensors.numpy import save
 
-from rlcl.data.sources import Environment
 from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.exporting.card import model_card
 from rlcl.deploy.exporting.fields import array_field, incomplete
@@ -36,10 +35,10 @@ from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
 from rlcl.report.profile.build import make_profile
 from rlcl.state import flatten
-from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
+from rlcl.types import Stream
 
 __all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
 
@@ -167,10 +166,8 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
     if stream.spec.kind != "environment":
         graph = array_graph(trainer.learner, stream)
         own = list(stream)[: len(stream) - len(added)]  # of the others there is what was noted when they were learned
-        sources = [experience.train for experience in own]
         ranges = [(each.taught.low, each.taught.high) for each in added]
-        arrays = (source for source in sources if not isinstance(source, Environment))
-        field = array_field(arrays, ranges, incomplete(stream), stream.spec.columns)
+        field = array_field((experience.arrays for experience in own), ranges, incomplete(stream), stream.spec.columns)
         reference = array_reference(trainer, graph.tasks, field.dtype)
         if not field.missing:
             return graph, (field,), [reference]

@@ -8,11 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rlcl.data.columns import Column
-from rlcl.data.sources import LabelledArrays, UnlabelledArrays, pieces
+from rlcl.data.sources import pieces
 from rlcl.deploy.signature import DTYPES, Field
 from rlcl.errors import UnsupportedError
-from rlcl.streams.stream import Stream
+from rlcl.types import ArraySource, Column, Stream
 
 __all__ = ["array_field", "incomplete", "narrowed", "space_fields"]
 
@@ -21,7 +20,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def array_field(
-    sources: Iterable[LabelledArrays | UnlabelledArrays],
+    sources: Iterable[ArraySource],
     ranges: Iterable[tuple[float, float]] = (),
     missing: bool = False,
     columns: tuple[Column, ...] = (),
@@ -57,8 +56,8 @@ def array_field(
 
 def incomplete(stream: Stream) -> bool:
     """Whether values are missing in what a stream trains or evaluates on, so that they may be missing later on."""
-    every = [getattr(e, split) for e in (*stream, *stream.evaluated) for split in ("train", "validation", "test")]
-    sources = [source for source in every if isinstance(source, LabelledArrays | UnlabelledArrays)]
+    every = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
+    sources = [source for source in every if source.kind == "arrays"]
     return stream.spec.missing and any(bool(x.isnan().any()) for source in sources for x, _ in pieces(source))
 
 

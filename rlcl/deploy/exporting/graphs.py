@@ -19,8 +19,7 @@ from rlcl.learners.unsupervised.autoencoder import Autoencoder, AutoencoderModul
 from rlcl.learners.unsupervised.vae import Vae
 from rlcl.networks.variational import VaeModule
 from rlcl.registry import name_of
-from rlcl.streams.stream import Stream
-from rlcl.types import PredictingMethod
+from rlcl.types import PredictingMethod, Stream
 
 __all__ = ["Graph", "WithEncoded", "array_graph"]
 

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from attrs import evolve, frozen
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
-from rlcl.evaluation.measures import source_of
+from rlcl.data.sources import Environment, pieces
+from rlcl.evaluation.measures import arrays_of, source_of
 from rlcl.evaluation.plan import Plan
-from rlcl.streams.stream import Stream
 from rlcl.training.trainer import Trainer
-from rlcl.types import Experience
+from rlcl.types import Experience, Stream
 
 __all__ = ["Reference", "array_reference", "digests", "shown_task", "with_holes"]
 
@@ -69,7 +68,7 @@ def array_reference(trainer: Trainer, tasks: int, dtype: str) -> Reference:
         dtype: of the input field.
     """
     experiences = trainer.stream.evaluated
-    sources = [_arrays(e, trainer.evaluation) for e in experiences]
+    sources = [arrays_of(e, trainer.evaluation) for e in experiences]
     counts = [len(source) for source in sources]
     drawn = np.random.default_rng(SEED).permutation(sum(counts))[:ROWS]
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -133,10 +132,11 @@ def digests(stream: Stream, plan: Plan) -> Iterator[dict[str, Any]]:
         source = source_of(experience, plan)
         split = "validation" if source is experience.validation else "test"
         described = {"index": experience.index, "name": experience.name, "split": split}
-        if isinstance(source, Environment):
+        if isinstance(source, Environment):  # its recipe holds more than the protocol shows
             recipe = repr((str(source.env), dict(source.kwargs), dict(source.attributes), source.frames, source.flat))
             yield {**described, "seed": source.seed, "environment": hashlib.sha256(recipe.encode()).hexdigest()}
             continue
+        assert source.kind == "arrays"
         inputs, labels = hashlib.sha256(), hashlib.sha256()
         for x, y in pieces(source):
             inputs.update(x.contiguous().numpy().data)
@@ -144,9 +144,3 @@ def digests(stream: Stream, plan: Plan) -> Iterator[dict[str, Any]]:
                 labels.update(y.contiguous().numpy().data)
         known = {} if source.targets is None else {"labels": labels.hexdigest()}
         yield {**described, "rows": len(source), "inputs": inputs.hexdigest(), **known}
-
-
-def _arrays(experience: Experience, plan: Plan) -> LabelledArrays | UnlabelledArrays:
-    source = source_of(experience, plan)
-    assert not isinstance(source, Environment)
-    return source

@@ -19,9 +19,9 @@ from rlcl.learners.supervised.gdumb import GDumb
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, seed_globals
 from rlcl.sinks.progress import progress_for
-from rlcl.streams.stream import Stream
-from rlcl.training.trainer import Trainer, visible
-from rlcl.types import Experience
+from rlcl.streams.visible import visible
+from rlcl.training.trainer import Trainer
+from rlcl.types import Experience, Stream
 
 __all__ = ["Candidate", "learned"]
 

@@ -11,7 +11,7 @@ from rlcl.deploy.exporting.held_out import digests
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["changed_experiment", "check_held_out", "check_origin"]
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
+from rlcl.data.sources import pieces
 from rlcl.deploy.model import Model, Policy
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.plan import Plan
-from rlcl.types import Experience
+from rlcl.types import Experience, Source
 
 __all__ = ["latency", "scores"]
 
@@ -33,7 +33,7 @@ def scores(model: Model, experience: Experience, plan: Plan) -> Array:
     """
     source = source_of(experience, plan)
     task = experience.task_id if model.signature.tasks else None
-    if isinstance(source, Environment):
+    if source.kind == "environment":
         assert isinstance(model, Policy)
         return episode_returns(_Acting(model), source, plan.episodes, plan.episode_steps, task)
     if task is not None and task >= model.signature.tasks:
@@ -93,8 +93,8 @@ def _task(model: Model, experience: Experience) -> int | None:
     return min(experience.task_id or 0, model.signature.tasks - 1) if model.signature.tasks else None
 
 
-def _one(model: Model, source: LabelledArrays | UnlabelledArrays | Environment) -> Any:
-    if not isinstance(source, Environment):
+def _one(model: Model, source: Source) -> Any:
+    if source.kind == "arrays":
         return next(pieces(source))[0][:1].numpy()
     vector = source.make_vector(1)
     try:

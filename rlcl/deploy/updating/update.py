@@ -13,7 +13,7 @@ from attrs import frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
+from rlcl.data.sources import pieces
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.exporting.data_section import data_section
@@ -30,7 +30,7 @@ from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
 from rlcl.deploy.updating.held_out import latency, scores
 from rlcl.deploy.updating.incoming import Incoming, from_log, without
 from rlcl.errors import BundleError
-from rlcl.evaluation.measures import source_of
+from rlcl.evaluation.measures import arrays_of
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.streams.stream import Stream
@@ -160,19 +160,13 @@ def _unjudged(incoming: Incoming, former: Stream, experiment: Experiment, consol
     Raises:
         BundleError: nothing is left.
     """
-    judged_on = [x for e in former.evaluated for x, _ in pieces(_arrays(e, experiment))]
+    judged_on = [x for e in former.evaluated for x, _ in pieces(arrays_of(e, experiment.evaluation))]
     left, count = without(incoming, judged_on)
     if count:
         console.print(f"{count:,} inputs are held out of former experiences; they are not learned from", style="yellow")
     if not len(left.train[0]):
         raise BundleError(f"{incoming.name}: every input is held out of a former experience; there is nothing to learn")
     return left
-
-
-def _arrays(experience: Experience, experiment: Experiment) -> LabelledArrays | UnlabelledArrays:
-    source = source_of(experience, experiment.evaluation)
-    assert not isinstance(source, Environment)
-    return source
 
 
 def _with_task(experiment: Experiment, task: Mapping[str, Any]) -> Experiment:
@@ -225,7 +219,7 @@ def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: 
 def _told(experience: Experience, known: Signature, stream: Stream) -> str:
     """What is about to be learned: ``learning new: 376 inputs, 161 held out; new classes 7, 8, 9``."""
     train, test = experience.train, experience.test
-    if isinstance(train, Environment) or test is None or isinstance(test, Environment):
+    if train.kind == "environment" or test is None or test.kind == "environment":
         return f"learning {experience.name}"
     names = stream.spec.class_names[len(known.classes) :] if known.classes else ()
     new = f"; new class{'es' if len(names) > 1 else ''} {', '.join(names)}" if names else ""

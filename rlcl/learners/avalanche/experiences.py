@@ -10,8 +10,7 @@ from torch import Tensor
 
 from rlcl.data.avalanche_import import import_avalanche
 from rlcl.data.sources import LabelledArrays
-from rlcl.streams.stream import Stream
-from rlcl.types import Batch, Experience
+from rlcl.types import Batch, Experience, Stream
 
 __all__ = ["Encoded", "benchmark"]
 

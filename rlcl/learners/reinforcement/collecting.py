@@ -73,6 +73,7 @@ class Collector:
     fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
     _watch: Watch = field(init=False)
     _observed: Encoder = field(init=False)
+    _as_it_is: bool = field(init=False)  # whether it is the identity, asked once: of a protocol it takes a microsecond
     _norm: RunningNorm | None = field(init=False)
     _returns: Array = field(init=False)
     _lengths: Array = field(init=False)
@@ -80,6 +81,7 @@ class Collector:
 
     def __attrs_post_init__(self) -> None:
         self._observed, self._norm = observations_and_norm(self.encoder)
+        self._as_it_is = isinstance(self._observed, Identity)
         self.vector = self.source.make_vector()
         self._watch = Watch(self.source.name, self.vector.single_observation_space)
         count = self.vector.num_envs
@@ -106,7 +108,7 @@ class Collector:
     @property
     def learns(self) -> bool:
         """Whether its encoder has statistics of these very environments."""
-        return not isinstance(self._observed, Identity) or self._norm is not None
+        return not self._as_it_is or self._norm is not None
 
     @property
     def starts(self) -> Array:
@@ -143,7 +145,7 @@ class Collector:
 
     def encode(self, observations: Array) -> Array:
         """(N, *observation) raw to (N, *encoded) float32, by the present statistics."""
-        if isinstance(self._observed, Identity) and self._norm is None:
+        if self._as_it_is and self._norm is None:
             return observations.astype(np.float32, copy=False)
         encoded: Array = self.encoder.encode(torch.as_tensor(observations)).numpy()
         return encoded
@@ -151,7 +153,7 @@ class Collector:
     def _fit(self, observations: Array) -> None:
         if not self.adapting:
             return
-        if not isinstance(self._observed, Identity):
+        if not self._as_it_is:
             self._observed.fit(torch.as_tensor(observations))
         if self._norm is not None:
             self._norm.fit(self._observed.encode(torch.as_tensor(observations)))

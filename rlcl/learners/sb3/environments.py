@@ -19,7 +19,6 @@ from rlcl.data.environments.workers import Workers
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningMoments, RunningNorm
-from rlcl.encoders.space import encoded_space
 from rlcl.types import Encoder
 
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
@@ -154,7 +153,7 @@ class EncodedVecEnv(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True) -> None:
         assert isinstance(venv.observation_space, gym.spaces.Box)
-        super().__init__(venv, observation_space=encoded_space(encoder, venv.observation_space))
+        super().__init__(venv, observation_space=encoder.space(venv.observation_space))
         self._encoder, self._fitting = encoder, fitting
 
     def reset(self) -> VecEnvObs:

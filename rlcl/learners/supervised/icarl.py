@@ -26,7 +26,7 @@ __all__ = ["ICarl", "icarl_loss"]
 
 
 @define(kw_only=True, eq=False)
-class Exemplars:
+class Exemplars(Method):
     """What iCaRL keeps: exemplars, and the network of the last boundary with the classes that it knew.
 
     Args:

@@ -95,12 +95,16 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
     for chain in chains(module):
         start, norm, copies = None, None, 1
         for layer in chain:
-            if isinstance(layer, nn.LayerNorm) and layer.normalized_shape == (getattr(start, "out_features", 0),):
+            if (
+                isinstance(layer, nn.LayerNorm)
+                and isinstance(start, nn.Linear)
+                and layer.normalized_shape == (start.out_features,)
+            ):
                 norm = layer
                 unclear.discard(layer)
             elif isinstance(layer, CRelu):
                 copies = 2
-            elif isinstance(layer, Weighted) and getattr(layer, "groups", 1) == 1:
+            elif isinstance(layer, Weighted) and (isinstance(layer, nn.Linear) or layer.groups == 1):
                 unclear.discard(layer)
                 if start is not None:
                     found.append(HiddenLayer(names[start], start, norm, layer, copies))

@@ -11,18 +11,15 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.data.overlap import copies, row_hashes
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays, pieces
+from rlcl.data.sources import pieces
 from rlcl.evaluation.results import Array
-from rlcl.streams.stream import Stream
-from rlcl.types import StreamSpec
+from rlcl.types import ArraySource, Stream, StreamSpec
 
 __all__ = ["FEATURES", "PICTURES", "Pictured", "feature_names", "pictured", "profile_arrays", "sample"]
 
 STATISTICS_ROWS = 5000  # of an experience, evenly spread, that statistics of features are of
 FEATURES = 64  # of vectors that are told one by one
 PICTURES = 10  # of an experience
-
-Source = LabelledArrays | UnlabelledArrays
 
 
 @frozen(eq=False)
@@ -48,15 +45,14 @@ def profile_arrays(stream: Stream) -> list[dict[str, Any]]:
         {
             "index": experience.index,
             "name": experience.name,
-            "train": _split(experience.train, stream.spec),
-            "test": {**_split(experience.test, stream.spec), "copies": _copies(experience.train, experience.test)},
+            "train": _split(experience.arrays, stream.spec),
+            "test": {**_split(experience.test, stream.spec), "copies": _copies(experience.arrays, experience.test)},
         }
         for experience in stream
-        if not isinstance(experience.train, Environment)
     ]
 
 
-def sample(source: Source, rows: int) -> Array:
+def sample(source: ArraySource, rows: int) -> Array:
     """(N, F) float64 of at most so many rows, evenly spread."""
     chosen = torch.linspace(0, len(source) - 1, min(rows, len(source))).long()
     return source.subset(chosen).read()[0].flatten(1).double().numpy()
@@ -70,7 +66,7 @@ def feature_names(spec: StreamSpec) -> list[str]:
     return [str(i[0]) if len(shape) == 1 else str(list(i)) for i in np.ndindex(*shape)]
 
 
-def pictured(source: Source, spec: StreamSpec) -> Pictured | None:
+def pictured(source: ArraySource, spec: StreamSpec) -> Pictured | None:
     """A few training images, of different classes first; None where inputs are no images."""
     shape = spec.observation_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -130,12 +126,12 @@ def _statistics(x: Array) -> dict[str, float | None]:
     }
 
 
-def _duplicates(source: Source) -> int:
+def _duplicates(source: ArraySource) -> int:
     """Rows that equal an earlier one."""
     hashes = np.concatenate([row_hashes(x) for x, _ in pieces(source)])
     return len(hashes) - len(np.unique(hashes))
 
 
-def _copies(train: Source, test: Any) -> int | None:
+def _copies(train: ArraySource, test: Any) -> int | None:
     """Test rows that equal a training row; None where they stay on disk."""
     return None if train.streamed or test.streamed else len(copies(train.read()[0], test.read()[0]))

@@ -8,7 +8,6 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import unstructure
-from rlcl.data.sources import Environment
 from rlcl.evaluation.results import Array
 from rlcl.experiment import Experiment
 from rlcl.report.page.about import config_text
@@ -19,7 +18,7 @@ from rlcl.report.profile import figures
 from rlcl.report.profile.arrays import Pictured, feature_names, pictured, profile_arrays, sample
 from rlcl.report.profile.environments import profile_environments
 from rlcl.report.profile.shifts import energy_matrix, shift, standardized
-from rlcl.streams.stream import Stream
+from rlcl.types import Stream
 
 __all__ = ["Profile", "make_profile", "profile_page"]
 
@@ -64,7 +63,7 @@ def make_profile(experiment: Experiment, stream: Stream, steps: int) -> Profile:
         names = [str(place) for place in played[0].places]
         return Profile({**facts, "distances": _distances(stream, spaced, names)})
     facts["experiences"] = profile_arrays(stream)
-    sources = [e.train for e in stream if not isinstance(e.train, Environment)]
+    sources = [e.arrays for e in stream]
     chosen = spread(len(sources), COMPARED)
     facts["distances"] = _distances(
         stream, [sample(sources[i], COMPARED_ROWS) for i in chosen], feature_names(spec), chosen

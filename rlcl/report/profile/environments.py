@@ -9,9 +9,8 @@ import gymnasium as gym
 import numpy as np
 from attrs import field, frozen
 
-from rlcl.data.sources import Environment
 from rlcl.evaluation.results import Array
-from rlcl.streams.stream import Stream
+from rlcl.types import EnvironmentSource, Stream
 
 __all__ = ["Played", "play", "profile_environments"]
 
@@ -41,7 +40,7 @@ class Played:
     seconds: float = 0.0
 
 
-def play(source: Environment, steps: int) -> Played:
+def play(source: EnvironmentSource, steps: int) -> Played:
     """Plays env steps in one environment, actions drawn evenly among those that are allowed, the same ones always."""
     env = source.make()
     masked = env.has_wrapper_attr("action_masks") and isinstance(env.action_space, gym.spaces.Discrete)
@@ -79,8 +78,7 @@ def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any
     """
     found, every = [], []
     for experience in stream:
-        source = experience.train
-        assert isinstance(source, Environment)
+        source = experience.environment
         spaces, played = source.spaces(), play(source, steps)
         every.append(played)
         found.append(

@@ -9,16 +9,15 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.filming import film
 from rlcl.evaluation.inside import Inside, host_of
-from rlcl.evaluation.measures import source_of
+from rlcl.evaluation.measures import arrays_of, environment_of
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.sinks.tensorboard.pictures import Array, Picture, animated, image_shape, pixels, tiled
 from rlcl.training.trainer import Trainer
-from rlcl.types import Batch, Experience, Generating
+from rlcl.types import ArraySource, Batch, Experience, Generating
 
 __all__ = ["Embedding", "Exhibition", "called", "spread"]
 
@@ -107,7 +106,7 @@ class Exhibition:
         """Some experiences, with a few of their test inputs, raw and encoded."""
         experiences = self.trainer.stream.evaluated
         for place in spread(len(experiences), AT_ONCE):
-            x = _few(self._source(experiences[place]), count).read()[0]
+            x = _few(arrays_of(experiences[place], self.trainer.evaluation), count).read()[0]
             yield experiences[place], x, self.trainer.encoder.encode(x).flatten(1).cpu()
 
     def _reconstructions(self) -> Mapping[str, Picture]:
@@ -157,8 +156,7 @@ class Exhibition:
         places = {*spread(len(experiences), AT_ONCE)} if last or not alike else set()
         for place in sorted(places | ({trained_on} if alike else set())):
             experience = experiences[place]
-            source = source_of(experience, self.trainer.evaluation)
-            assert isinstance(source, Environment)
+            source = environment_of(experience, self.trainer.evaluation)
             shot = film(self.trainer.learner, source, self._task(experience), self.frames, EVERY)
             if shot is not None:
                 captions = [f"return {value:.4g}" for value in shot.returns]
@@ -175,7 +173,7 @@ class Exhibition:
         names: list[str] = []
         for place in places:
             experience = experiences[place]
-            few = _few(self._source(experience), max(self.points // len(places), 1))
+            few = _few(arrays_of(experience, self.trainer.evaluation), max(self.points // len(places), 1))
             x, y = few.read()
             try:
                 found = self._representation(x, self._task(experience))
@@ -213,16 +211,11 @@ class Exhibition:
             return [""] * count
         return [names[k] if names else str(k) for k in y.tolist()]
 
-    def _source(self, experience: Experience) -> LabelledArrays | UnlabelledArrays:
-        source = source_of(experience, self.trainer.evaluation)
-        assert not isinstance(source, Environment)
-        return source
-
     def _task(self, experience: Experience) -> int | None:
         return experience.task_id if self.trainer.stream.visibility.at_evaluation else None
 
 
-def _few(source: LabelledArrays | UnlabelledArrays, count: int) -> LabelledArrays | UnlabelledArrays:
+def _few(source: ArraySource, count: int) -> ArraySource:
     """At most so many rows of a source, evenly spaced."""
     return source.subset(torch.linspace(0, len(source) - 1, min(len(source), count)).long())
 

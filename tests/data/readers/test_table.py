@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from rlcl.data.columns import Column
 from rlcl.data.expect import ColumnExpectation, Expectation
 from rlcl.data.readers.table import Table
 from rlcl.data.sources import Data, loaded
 from rlcl.errors import DataError, UnsupportedError
+from rlcl.types import Column
 
 TABLE = """age,city,member,bought
 20,Rome,yes,no

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlcl.data.columns import Column
 from rlcl.deploy.monitoring.comparisons import Features, Projections, Shares, columns, names
 from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels, spent
 from rlcl.deploy.signature import Field
+from rlcl.types import Column
 
 NAN = float("nan")
 

@@ -32,7 +32,8 @@ from rlcl.networks.multihead import Multihead
 from rlcl.seeding import Seeds, seed_globals
 from rlcl.streams.joint import Joint
 from rlcl.streams.stream import Stream
-from rlcl.training.trainer import Trainer, visible
+from rlcl.streams.visible import visible
+from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, Visibility
 
 HEADS = AvalancheNetwork(model="MTSimpleMLP", options={"hidden_size": 8})

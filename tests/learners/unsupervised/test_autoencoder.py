@@ -15,11 +15,11 @@ from rlcl.errors import UnsupportedError
 from rlcl.networks.multihead import Multihead
 from rlcl.seeding import Seeds
 from rlcl.streams.single import Single
-from rlcl.types import Batch, Budget
+from rlcl.types import Batch, Budget, DataSet
 
 
 @frozen
-class Unlabelled:
+class Unlabelled(DataSet):
     """The few digits without their labels."""
 
     def load(self) -> Data:

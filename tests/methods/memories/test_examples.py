@@ -42,11 +42,11 @@ from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.permuted import Permuted
 from rlcl.streams.stream import Stream
-from rlcl.types import BoundaryPolicy, Budget
+from rlcl.types import BoundaryPolicy, Budget, DataSet
 
 
 @frozen
-class Bytes:
+class Bytes(DataSet):
     """52 random images of bytes, 13 of each of four classes."""
 
     def load(self) -> Data:
@@ -56,7 +56,7 @@ class Bytes:
 
 
 @frozen
-class Rising:
+class Rising(DataSet):
     """Class k has the inputs 10 k and 10 k + 2."""
 
     def load(self) -> Data:

@@ -1,0 +1,22 @@
+"""Whether a torch module chooses by the task id, as several heads do."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["take_task_ids", "takes_task_ids"]
+
+
+def takes_task_ids(module: nn.Module) -> bool:
+    """Whether a module is called with ``task_ids`` (B,) as a second argument.
+
+    It is torch's module, or a user's, which says so by the attribute ``takes_task_ids``: a wrapper would change the
+    names of its parameters.
+    """
+    found: bool = getattr(module, "takes_task_ids", False)
+    return found
+
+
+def take_task_ids(module: nn.Module) -> None:
+    """Call a module with task ids from now on."""
+    module.takes_task_ids = True  # type: ignore[assignment]

@@ -1,0 +1,78 @@
+"""What some learners can and others cannot; asked once for a round of work, never within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from rlcl.types.methods import Host, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Hosted", "Masking", "Methodical", "Representing", "Reserving", "Warming", "masks_actions", "methods_of"]
+
+
+@runtime_checkable
+class Hosted(Protocol):
+    """A learner that shows methods a host other than itself."""
+
+    @property
+    def host(self) -> Host: ...
+
+
+@runtime_checkable
+class Masking(Protocol):
+    """A predictor whose ``predict`` can be told which actions the environments allow."""
+
+    @property
+    def takes_action_masks(self) -> bool:
+        """Whether ``predict`` takes ``action_masks``: (B, K) bool, or None for all."""
+        ...
+
+
+@runtime_checkable
+class Methodical(Protocol):
+    """A learner with continual-learning methods."""
+
+    @property
+    def methods(self) -> Sequence[Method]: ...
+
+
+@runtime_checkable
+class Representing(Protocol):
+    """A learner that learns a representation of inputs."""
+
+    def represent(self, x: Any, task_id: int | None = None) -> Tensor:
+        """(B, features) of raw inputs (B, *observation)."""
+        ...
+
+
+@runtime_checkable
+class Reserving(Protocol):
+    """A learner whose memory is reserved before it is filled."""
+
+    @property
+    def reserved_bytes(self) -> tuple[int, int]:
+        """Bytes of its memory of transitions, and those of them that the system has not given yet."""
+        ...
+
+
+@runtime_checkable
+class Warming(Protocol):
+    """A learner that acts at random before it learns."""
+
+    @property
+    def learning_starts(self) -> int:
+        """Env steps before the first update."""
+        ...
+
+
+def masks_actions(predictor: object) -> bool:
+    """Whether a predictor is to be told which actions are allowed."""
+    return isinstance(predictor, Masking) and predictor.takes_action_masks
+
+
+def methods_of(learner: object) -> Sequence[Method]:
+    """A learner's continual-learning methods, none where it takes none."""
+    return learner.methods if isinstance(learner, Methodical) else ()
