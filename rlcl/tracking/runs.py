@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from rlcl.errors import RunFolderError, did_you_mean
+from rlcl.errors import Problem, RunFolderError, did_you_mean
 from rlcl.tracking.block_yaml import Unusual, read_block
+
+if TYPE_CHECKING:
+    from rlcl.evaluation.metrics import Meaning
 
 __all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at"]
 
@@ -79,6 +82,30 @@ class Run:
         """Of a finished run, by name."""
         found = self.summary.get("metrics")
         return {k: v for k, v in found.items() if isinstance(v, int | float)} if isinstance(found, dict) else {}
+
+    @cached_property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """What the metrics of a finished run mean, by name, as it was told when it finished."""
+        from rlcl.evaluation.metrics import meanings_in  # brings numpy along
+
+        return meanings_in(self.summary)
+
+    def meaning(self, name: str) -> Meaning | None:
+        """What a metric means, whether the run reports it or not; None where nothing says so.
+
+        A run that was told nothing of it is read by the metrics there are now.
+        """
+        return self.meanings.get(name) or self._now.get(name)
+
+    @cached_property
+    def _now(self) -> Mapping[str, Meaning]:
+        from rlcl.evaluation.results import meanings  # brings torch along
+
+        found = [value for key in ("measures", "names") if isinstance(value := self.summary.get(key), list)]
+        try:
+            return meanings(*(tuple(map(str, value)) for value in found)) if len(found) == 2 else {}
+        except Problem:  # a file of a metric or measure that is not there any more
+            return {}
 
     @property
     def state(self) -> str:

@@ -14,7 +14,8 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
-from rlcl.evaluation.results import Results, measure_named, metrics
+from rlcl.evaluation.metrics import Meaning
+from rlcl.evaluation.results import Results, meanings, measure_named, metrics, online_name
 from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
@@ -185,7 +186,7 @@ class Trainer:
         if ending and isinstance(self.learner, Online) and self.evaluation.online:
             online = self.learner.online()
             if online is not None:
-                self._told[f"{measure_named(self.learner.measures[0]).name}.online"] = online
+                self._told[online_name(self.learner.measures[0])] = online
         if ending and isinstance(self.learner, Spending):
             self._told |= self._spending(self.learner.costs())
 
@@ -225,7 +226,7 @@ class Trainer:
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
                     try:
-                        value = measure_named(name).measure(self.learner, experience, task_id, plan)
+                        value = measure_named(name).function(self.learner, experience, task_id, plan)
                     except UnseenTaskError:  # a head that is not there yet
                         value = None
                     if value is not None:
@@ -332,3 +333,8 @@ class Outcome:
     @property
     def metrics(self) -> Mapping[str, float]:
         return metrics(self.records, self.measures, self.names)
+
+    @property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """What the metrics mean, by the same names; those that the run does not define among them."""
+        return meanings(self.measures, self.names)

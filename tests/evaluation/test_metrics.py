@@ -245,7 +245,7 @@ def test_every_metric_gives_a_number_or_nothing(name: str, experiences: int) -> 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_every_metric_names_its_source_or_formula(name: str) -> None:
-    documentation = inspect.getdoc(find("metric", name)) or ""
+    documentation = inspect.getdoc(find("metric", name).function) or ""
     assert "R[" in documentation or "Source:" in documentation
 
 
@@ -309,7 +309,7 @@ def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> 
 def test_a_measure_in_a_file_is_reported_by_its_name_and_only_a_measure_is_one(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(
-        "from rlcl.evaluation.measures import Measure\nCOST = Measure('cost', False, lambda *_: 1.0)\ndef cost(): ...\n"
+        "from rlcl.evaluation.measures import Measure\nCOST = Measure('cost', lambda *_: 1.0, better='lower')\ndef cost(): ...\n"
     )
     records = [Record("", 0, 1, 0, 0, f"{file}:COST", 2.0)]
     assert {"cost.average": -2.0} == metrics(records, [f"{file}:COST"], ["cost.average"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, trim_mean
 
-from rlcl.evaluation import aggregates
+from rlcl.statistics import aggregates
 from rlcl.statistics.aggregates import (
     AGGREGATES,
     Interval,

@@ -25,7 +25,7 @@ R_TOLD = (
 def r_figure(group: Group, measure: str | None = None, title: str = "", short: bool = False) -> Figure:
     """R as a heatmap that is a table: what was trained on last down, what was evaluated across."""
     measure = measure or group.measure
-    sign = 1 if measure_named(measure).higher_is_better else -1
+    sign = measure_named(measure).sign
     found = group.results(measure)
     every = _r_rows(group, found)
     kept = {-1, *spread(1 + max((t for _, t, _ in every), default=-1), SIDE)}
