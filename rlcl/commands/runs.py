@@ -232,7 +232,8 @@ def _shortened(text: str, width: int = 60) -> str:
 
 def _principal(run: Run, metrics: Mapping[str, float]) -> list[str]:
     """The names of two metrics at most: the one that runs are compared by, and one of forgetting or transfer."""
-    from rlcl.evaluation.metrics import TOPICS, decisive
+    from rlcl.evaluation.meaning import decisive
+    from rlcl.evaluation.metrics import TOPICS
 
     first = decisive(run.meanings) or next(iter(metrics), "")
     others = [name for topic in TOPICS for name, told in run.meanings.items() if told.topic == topic]

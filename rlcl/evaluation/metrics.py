@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from attrs import field, frozen
@@ -20,7 +20,15 @@ if TYPE_CHECKING:  # listing and comparing runs ask what a metric means, and nee
     from rlcl.evaluation.measures import Measure
     from rlcl.evaluation.results import Results
 
-__all__ = ["Better", "Meaning", "Metric", "Span", "decisive", "meanings_in", "sign_of"]
+__all__ = [
+    "TOPICS",
+    "Better",
+    "Metric",
+    "Span",
+    "Topic",
+    "check_span",
+    "sign_of",
+]
 
 Array = np.ndarray[Any, Any]
 Better = Literal["higher", "lower"]
@@ -96,98 +104,6 @@ class Metric:
         if self.range == "change":
             return low - high, high - low
         return self.range
-
-
-@frozen(kw_only=True)
-class Meaning:
-    """What a reported metric means in one run; ``summary.json`` keeps it, so that a comparison needs no other file.
-
-    Args:
-        metric: name of the metric, without its measure's.
-        measure: that it is computed from, as a registry name or reference.
-        better: ``higher`` or ``lower`` values.
-        range: between which numbers it lies; infinite where that is not known.
-        topic, within: see :class:`Metric`.
-    """
-
-    metric: str
-    measure: str
-    better: Better = "higher"
-    range: Span = UNKNOWN
-    topic: Topic = "performance"
-    within: bool = False
-
-    @classmethod
-    def of(cls, metric: Metric, reference: str, measure: Measure) -> Self:
-        """
-        Args:
-            metric: that is reported.
-            reference: of the measure that it is computed from.
-            measure: the same.
-        """
-        return cls(
-            metric=metric.name,
-            measure=reference,
-            better=metric.better,
-            range=metric.span(measure),
-            topic=metric.topic,
-            within=metric.within,
-        )
-
-    @property
-    def sign(self) -> int:
-        """1 where higher values are better, else -1."""
-        return sign_of(self.better)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether both ends of the range are known."""
-        return all(map(math.isfinite, self.range))
-
-    @property
-    def as_json(self) -> dict[str, Any]:
-        """As plain data; an unknown end of the range is null."""
-        ends = [end if math.isfinite(end) else None for end in self.range]
-        return {
-            "metric": self.metric,
-            "measure": self.measure,
-            "better": self.better,
-            "range": ends,
-            "topic": self.topic,
-            "within": self.within,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """
-        Raises:
-            KeyError, TypeError, ValueError: the data are damaged.
-        """
-        low, high = data["range"]
-        if data["better"] not in ("higher", "lower"):
-            raise ValueError(data["better"])
-        return cls(
-            metric=str(data["metric"]),
-            measure=str(data["measure"]),
-            better=data["better"],
-            range=(-math.inf if low is None else float(low), math.inf if high is None else float(high)),
-            topic=data["topic"],
-            within=bool(data["within"]),
-        )
-
-
-def meanings_in(summary: Mapping[str, Any]) -> Mapping[str, Meaning]:
-    """What the metrics of a run's ``summary.json`` mean, by the name that each is reported under; empty if damaged."""
-    found = summary.get("meaning")
-    try:
-        return {str(name): Meaning.from_json(data) for name, data in (found or {}).items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return {}
-
-
-def decisive(meanings: Mapping[str, Meaning]) -> str | None:
-    """The name of the metric that a run is listed and compared by: the average of its first measure."""
-    return next((name for name, meaning in meanings.items() if meaning.metric == AVERAGE.name), None)
 
 
 def average(results: Results) -> float | None:

@@ -11,8 +11,9 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.errors import Problem, did_you_mean
+from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.measures import Measure
-from rlcl.evaluation.metrics import Meaning, Metric
+from rlcl.evaluation.metrics import Metric
 from rlcl.registry import entries, find
 from rlcl.types import Record
 
@@ -142,7 +143,7 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
     values: dict[str, float] = {}
     results = {measure: Results(records, measure) for measure in measures}
     for measure, metric, reported in _selected(measures, names):
-        value = metric(results[measure])
+        value: Any = metric(results[measure])  # of a file of the user's, which may give anything
         if value is None:
             continue
         if not isinstance(value, numbers.Real):

@@ -132,7 +132,7 @@ def _of_sample(criterion: Criterion, trainer: Trainer) -> tuple[Level, str]:
     number = criterion.number if above else 1 - criterion.number
     share = needed_share(number, samples)
     if share > 1:
-        enough = math.ceil(number * Z**2 / (1 - number))
+        enough = math.ceil(number * normal_quantile() ** 2 / (1 - number))
         return "fault", (
             f"{samples:,.0f} test samples are too few: even a perfect result leaves {criterion.number:g} within its "
             f"95 % binomial interval; give it at least {enough:,}, or ask for less"

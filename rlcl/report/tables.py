@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from rlcl.evaluation.metrics import Meaning
+from rlcl.comparison.costs import COSTS
+from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.results import Results, measure_named, online_name
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import Summary, summarize
 from rlcl.training.trainer import Outcome
-from rlcl.types import Costs, Record
+from rlcl.types import Record
 
 __all__ = [
     "costs_line",
@@ -25,8 +25,6 @@ __all__ = [
     "summaries",
     "verdict_table",
 ]
-
-COSTS = tuple(attrs.fields_dict(Costs))
 
 
 def format_number(value: float) -> str:

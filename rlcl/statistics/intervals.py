@@ -27,7 +27,7 @@ def student_half(error: Any, freedom: Any, confidence: float = 0.95) -> Any:
 
 
 def standard_error(values: Any) -> Any:
-    """Standard error of the mean over the first axis, (N, ...) to (...); 0 of a single value, which does not show it."""
+    """Standard error of the mean over the first axis, (N, ...) to (...); 0 of a single value, which shows none."""
     array = np.asarray(values, dtype=np.float64)
     return array.std(0, ddof=1) / np.sqrt(len(array)) if len(array) > 1 else np.zeros(array.shape[1:])[()]
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlcl.evaluation.metrics import decisive, meanings_in
+from rlcl.evaluation.meaning import decisive, meanings_in
 from rlcl.study.grid import CellState, Grid
 from rlcl.tracking.folder import read_json
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from rlcl.errors import Problem, RunFolderError, did_you_mean
 from rlcl.tracking.block_yaml import Unusual, read_block
 
 if TYPE_CHECKING:
-    from rlcl.evaluation.metrics import Meaning
+    from rlcl.evaluation.meaning import Meaning
 
 __all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at"]
 
@@ -86,7 +87,7 @@ class Run:
     @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
         """What the metrics of a finished run mean, by name, as it was told when it finished."""
-        from rlcl.evaluation.metrics import meanings_in  # brings numpy along
+        from rlcl.evaluation.meaning import meanings_in  # brings numpy along
 
         return meanings_in(self.summary)
 
@@ -95,17 +96,19 @@ class Run:
 
         A run that was told nothing of it is read by the metrics there are now.
         """
-        return self.meanings.get(name) or self._now.get(name)
+        return self.meanings.get(name) or self.offered.get(name)
 
     @cached_property
-    def _now(self) -> Mapping[str, Meaning]:
+    def offered(self) -> Mapping[str, Meaning]:
+        """What all metrics mean that the run reports or could report; those of files that are gone are absent."""
         from rlcl.evaluation.results import meanings  # brings torch along
 
-        found = [value for key in ("measures", "names") if isinstance(value := self.summary.get(key), list)]
-        try:
-            return meanings(*(tuple(map(str, value)) for value in found)) if len(found) == 2 else {}
-        except Problem:  # a file of a metric or measure that is not there any more
-            return {}
+        names, measures = (tuple(map(str, self.summary.get(key) or ())) for key in ("names", "measures"))
+        found: dict[str, Meaning] = {}
+        for chosen in ((), *((name,) for name in names)):
+            with suppress(Problem):
+                found |= meanings(measures, chosen) if measures else {}
+        return found
 
     @property
     def state(self) -> str:

@@ -12,9 +12,9 @@ from attrs import define, field
 from rlcl.data.sources import Environment, LabelledArrays, UnlabelledArrays
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
+from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
-from rlcl.evaluation.metrics import Meaning
 from rlcl.evaluation.results import Results, meanings, measure_named, metrics, online_name
 from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on

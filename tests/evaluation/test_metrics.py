@@ -309,7 +309,8 @@ def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> 
 def test_a_measure_in_a_file_is_reported_by_its_name_and_only_a_measure_is_one(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(
-        "from rlcl.evaluation.measures import Measure\nCOST = Measure('cost', lambda *_: 1.0, better='lower')\ndef cost(): ...\n"
+        "from rlcl.evaluation.measures import Measure\n"
+        "COST = Measure('cost', lambda *_: 1.0, better='lower')\ndef cost(): ...\n"
     )
     records = [Record("", 0, 1, 0, 0, f"{file}:COST", 2.0)]
     assert {"cost.average": -2.0} == metrics(records, [f"{file}:COST"], ["cost.average"])

@@ -146,7 +146,10 @@ class Order:
             "values": np.round(ended, 6).tolist(),
             PROBE: round(float(np.mean(dead)), 4) if all(dead) else None,
             "seconds": side.seconds,
-            "curve": {"mean": np.round(mean, 4).tolist(), "standard_error": np.round(standard_error(curve), 4).tolist()},
+            "curve": {
+                "mean": np.round(mean, 4).tolist(),
+                "standard_error": np.round(standard_error(curve), 4).tolist(),
+            },
         }
 
     @staticmethod

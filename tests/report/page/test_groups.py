@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rlcl.report.page.groups import grouped, labels
 from run_folders import write_run
 
-from rlcl.report.page.groups import grouped, labels
 from rlcl.tracking.runs import find_runs
 
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from rlcl.report.page.groups import grouped
 from run_folders import write_run
 
 from rlcl.report.page.build import make_page
-from rlcl.report.page.groups import grouped
 from rlcl.report.page.scores import comparisons
 from rlcl.tracking.runs import find_runs
 
