@@ -9,6 +9,7 @@ import numpy as np
 
 from rlcl.comparison.bands import Band, over_seeds
 from rlcl.comparison.cells import Cell
+from rlcl.errors import RunFolderError
 from rlcl.evaluation.results import Results
 from rlcl.tracking.folder import read_records
 from rlcl.types import Record
@@ -22,24 +23,27 @@ def curve(cells: Sequence[Cell]) -> tuple[Array, Array]:
     """One learner's progress on one stream.
 
     Args:
-        cells: its runs, one a seed.
+        cells: its runs, one a seed; those whose records are damaged are passed over.
 
     Returns:
         Steps (T,), and (T, N) the mean over the experiences evaluated of the measure, higher being better; at the
         evaluations that all runs have, counted from the first. Steps are a mean over runs, which may be off by a
         rollout.
     """
-    each = [_progress(cell) for cell in cells]
+    each = [found for cell in cells if (found := _progress(cell)) is not None]
     length = min((len(one) for one in each), default=0)
     if not length:
-        return np.empty(0), np.empty((0, len(cells)))
+        return np.empty(0), np.empty((0, len(each)))
     table = np.array([one[:length] for one in each])  # (N, T, 2)
     return table[:, :, 0].mean(0), table[:, :, 1].T
 
 
-def _progress(cell: Cell) -> list[tuple[float, float]]:
-    """(step, mean over experiences) of each evaluation, in their order."""
-    results = Results(read_records(cell.run.path), cell.meaning.measure)
+def _progress(cell: Cell) -> list[tuple[float, float]] | None:
+    """(step, mean over experiences) of each evaluation, in their order; None where they cannot be read."""
+    try:
+        results = Results(read_records(cell.run.path), cell.meaning.measure)
+    except RunFolderError:
+        return None
     found: dict[tuple[int, int], list[float]] = {}
     for record in results.rows:
         found.setdefault((record.step, record.trained_on), []).append(results.sign * record.value)
