@@ -134,7 +134,8 @@ def test_comparing_and_sorting_runs_imports_no_torch(root: Path) -> None:
     code = (
         "import sys; from rlcl.commands import main\n"
         f"ROOT, METRIC = {str(root)!r}, 'accuracy.average'\n"
-        "for told in (['compare', ROOT, '--replications', '100'], ['runs', 'list', '--root', ROOT, '--sort', METRIC]):\n"
+        "LIST = ['runs', 'list', '--root', ROOT, '--sort', METRIC]\n"
+        "for told in (['compare', ROOT, '--replications', '100'], LIST):\n"
         "    try: main(told)\n"
         "    except SystemExit: pass\n"
         "assert 'torch' not in sys.modules, 'torch'"
