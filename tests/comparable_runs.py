@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlcl.evaluation.results import meanings
+
 
 def stream(data: str = "digits", **settings: Any) -> dict[str, Any]:
     return {"type": "single", "data": {"type": data}, **settings}
@@ -36,12 +38,15 @@ def write_seed(
         "evaluation": {"every": "experience", "on": "all", "split": "test", "episodes": 20, "episode_steps": 100},
         **(config or {}),
     }
+    told = {"measures": ["accuracy"], **(summary or {})}
+    meant = meanings(told["measures"])
     written = {
         "config.yaml": content,  # JSON is YAML
         "status.json": {"state": "finished", "step": 10},
         "manifest.json": {"data": f"data of seed {seed}", "git": None, "packages": {}, **(manifest or {})},
         "summary.json": {
             "metrics": dict(metrics),
+            "meaning": {key: meant[key].as_json for key in metrics if key in meant},
             "measures": ["accuracy"],
             "experiences": ["a"],
             "names": [],

@@ -29,12 +29,6 @@ def compare(
     ],
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     metric: Annotated[str | None, typer.Option(help="The average of the first measure by default.")] = None,
-    lower: Annotated[
-        bool | None,
-        typer.Option(
-            "--lower/--higher", help="Which values are better: lower ones of forgetting, else higher, by default."
-        ),
-    ] = None,
     by: Annotated[str | None, typer.Option(help="Keys of the config that make the learner, with commas.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compare all others with this learner alone.")] = None,
     test: Annotated[str, typer.Option(help="t (Student, Welch), or ranks (Wilcoxon, Mann-Whitney).")] = "t",
@@ -78,7 +72,7 @@ def compare(
     if export is not None:
         check_export(export)
     found, missing = runs_of(runs, root)
-    scores = gather(found, metric, [key.strip() for key in (by or "").split(",") if key.strip()], lower)
+    scores = gather(found, metric, [key.strip() for key in (by or "").split(",") if key.strip()])
     settings = Settings(
         aggregate=aggregate,
         confidence=confidence,
@@ -132,11 +126,12 @@ def _caption(report: Report, table: str) -> str:
 def _print(report: Report, left_out: Sequence[tuple[str, str]], console: Console) -> None:
     from rich.text import Text
 
-    from rlcl.comparison.terminal import MANY, aggregate_table, decisive, learner_tables, left_out_lines, verdict_table
+    from rlcl.comparison.tables import MANY
+    from rlcl.comparison.terminal import aggregate_table, learner_tables, left_out_lines, verdict_table
 
     for table in (*learner_tables(report), *aggregate_table(report)):
         console.print(table, highlight=False)
-    shown = decisive(report)
+    shown = report.decisive
     if len(shown) > MANY:
         console.print(verdict_table(shown), highlight=False)
     else:

@@ -84,7 +84,11 @@ def _first_line(kind: str, name: str) -> str:
 
     try:
         component: Any = find(kind, name)
+        if kind in ("measure", "metric"):
+            from rlcl.evaluation.results import measure_named, metric_named
+
+            component = (measure_named if kind == "measure" else metric_named)(name).function
     except Problem as error:
         return f"[red]{error}[/]"
-    text = getattr(component, "measure", component).__doc__ or ""
+    text = component.__doc__ or ""
     return text.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].replace("``", "").replace("[", r"\[")

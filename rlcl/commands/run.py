@@ -83,7 +83,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)
-    console.print(r_table(outcomes, names), metrics_table(found))
+    console.print(r_table(outcomes, names), metrics_table(found, outcomes[0].meanings))
     if (probes := probes_table(outcomes, names)) is not None:
         console.print(probes)
     verdict = verdict_over(experiment, [f.result for f in finished])
@@ -96,7 +96,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     matrix = sum(o.R for o in outcomes) / len(outcomes)
     with disk_errors(folder):
         measure = outcomes[0].measures[0]
-        called = measure_named(measure).name.replace("_", " ")
+        called = measure_named(measure).called
         seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
         title = f"{experiment.name}: {called}, {seeds}"
         r_figure(matrix, names, measure, title).savefig(folder / "R.png", dpi=120)

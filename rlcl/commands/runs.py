@@ -39,8 +39,8 @@ def default(context: typer.Context) -> None:
 
 def list_runs(
     root: Root = Path("runs"),
-    sort: Annotated[str | None, typer.Option(help="A metric, setting or field: forgetting.chaudhry.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The greatest first.")] = False,
+    sort: Annotated[str | None, typer.Option(help="A metric (the best first), setting or field.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way around.")] = False,
     where: Annotated[
         list[str] | None, typer.Option(help="A condition: learner.type=ppo, accuracy.average>0.9. May be repeated.")
     ] = None,
@@ -137,7 +137,7 @@ def _show(run: Run, console: Console) -> None:
     if run.finished:
         summary = run.summary
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
-        console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome])))
+        console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome]), outcome.meanings))
         if (probes := probes_table([outcome], summary["experiences"])) is not None:
             console.print(probes)
         if (objective := stated(run.config)).judged:
@@ -244,9 +244,17 @@ def _shortened(text: str, width: int = 60) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
+def _principal(run: Run, metrics: Mapping[str, float]) -> list[str]:
+    """The names of two metrics at most: the one that runs are compared by, and one of forgetting or transfer."""
+    from rlcl.evaluation.meaning import decisive
+    from rlcl.evaluation.metrics import TOPICS
+
+    first = decisive(run.meanings) or next(iter(metrics), "")
+    others = [name for topic in TOPICS for name, told in run.meanings.items() if told.topic == topic]
+    return [name for name in (first, *others[:1]) if name in metrics]
+
+
 def _result(run: Run, shown: Sequence[str]) -> str:
     metrics = {name: value for name, value in run.metrics.items() if name not in shown}
-    first = [name for name in metrics if name.endswith(".average")][:1]
-    chosen = [*first, *(n for n in ("forgetting.chaudhry", "backward_transfer") if n in metrics)]
-    told = "  ".join(f"{name} {metrics[name]:.3f}" for name in chosen[:2])
+    told = "  ".join(f"{name} {metrics[name]:.3f}" for name in _principal(run, metrics))
     return told or _shortened(str(next(iter(run.values("error")), "")))

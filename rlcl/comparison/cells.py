@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from rlcl.errors import Problem, RunFolderError, did_you_mean
+from rlcl.evaluation.meaning import Meaning, decisive
 from rlcl.tracking.runs import Run
 
-__all__ = ["Cell", "measured_by", "no_metric"]
+__all__ = ["Cell", "Measured", "measured_by", "no_metric", "unusable"]
 
 
 @frozen
@@ -21,7 +22,7 @@ class Cell:
         run: its folder.
         learner, stream: short names.
         metric: what the value is of.
-        measure: that the metric is made of.
+        meaning: of the metric.
         value: as it is reported.
     """
 
@@ -29,7 +30,7 @@ class Cell:
     learner: str
     stream: str
     metric: str
-    measure: str
+    meaning: Meaning
     value: float
 
     @property
@@ -38,22 +39,54 @@ class Cell:
         return self.run.seed if self.run.seed >= 0 else int(self.run.manifest.get("seed", -1))
 
 
-def measured_by(run: Run, metric: str | None) -> tuple[str, str, float | None]:
-    """Metric, the measure that it is made of, and its value, None where the run does not define it."""
+@frozen
+class Measured:
+    """What a run says of a metric.
+
+    Args:
+        metric: its name, as it was asked for.
+        meaning: None where nothing says what it means.
+        value: None where the run does not define it.
+    """
+
+    metric: str
+    meaning: Meaning | None
+    value: float | None
+
+    @property
+    def missing(self) -> str:
+        """Why the run cannot be compared by it; empty where it can."""
+        if self.value is None:
+            return f"does not define {self.metric}"
+        if self.meaning is None:
+            return f"does not say whether higher or lower values of {self.metric} are better; rlcl run computes it anew"
+        return ""
+
+
+def measured_by(run: Run, metric: str | None) -> Measured:
+    """A metric of a usable run; by default the average of its first measure."""
     measures = [str(measure) for measure in run.summary["measures"]]
-    name = metric or _principal(run, measures[0])
-    measure = next((m for m in measures if name.startswith(f"{m}.")), measures[0])
+    name = metric or decisive(run.meanings) or decisive(run.offered) or f"{measures[0]}.average"
     own = name.removeprefix(f"{measures[0]}.")  # of the first measure forgetting and transfer carry no prefix
-    name = own if name not in run.metrics and own in run.metrics else name
-    value = run.metrics.get(name, _recomputed(run, measures, name))
-    return metric or name, measure, None if value is None or not math.isfinite(value) else float(value)
+    named = own if name not in run.metrics and own in run.metrics else name
+    value = run.metrics.get(named, _recomputed(run, measures, named))
+    return Measured(name, run.meaning(named), None if value is None or not math.isfinite(value) else float(value))
 
 
-def _principal(run: Run, measure: str) -> str:
-    """The average of a run's first measure, which a file of the user's may define under another name."""
-    if ":" not in measure:
-        return f"{measure}.average"
-    return next((name for name in run.metrics if name.endswith(".average")), f"{measure}.average")
+def unusable(run: Run) -> str:
+    """Why a run cannot be compared with any other; empty where it can."""
+    if run.fault:
+        return f"corrupt: {run.fault}"
+    if not run.finished:
+        error = str(run.status.get("error", "")).partition("\n")[0]
+        return f"{run.state}{f': {error}' if error else ''}"
+    if not run.config.get("learner") or not run.config.get("stream"):
+        return "corrupt: config.yaml cannot be read"
+    if not run.manifest.get("data"):
+        return "corrupt: manifest.json does not say which data it saw"
+    if not isinstance(run.summary["measures"], list) or not run.summary["measures"]:
+        return "corrupt: summary.json names no measure"
+    return ""
 
 
 def _recomputed(run: Run, measures: Sequence[str], name: str) -> float | None:
@@ -72,5 +105,5 @@ def _recomputed(run: Run, measures: Sequence[str], name: str) -> float | None:
 def no_metric(runs: Sequence[Run], metric: str | None) -> None:
     """Raises RunFolderError for a metric that none of the runs has, with the nearest that one has."""
     known = {name for run in runs for name in run.metrics}
-    name = metric or measured_by(runs[0], None)[0]
+    name = measured_by(runs[0], metric).metric
     raise RunFolderError(f"--metric {name}: none of {len(runs)} runs has it{did_you_mean(name, known)}")

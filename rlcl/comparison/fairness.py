@@ -50,17 +50,25 @@ def check_cells(cells: Sequence[Cell]) -> None:
                 f"{cell.run.path}; name one of them, or say by which keys they differ with --by"
             )
         other = metrics.setdefault(cell.stream, cell)
-        if (other.metric, other.measure) != (cell.metric, cell.measure):
-            of = [f"{each.metric} (of {each.measure})" for each in (other, cell)]
+        if (other.metric, other.meaning.measure) != (cell.metric, cell.meaning.measure):
+            of = [f"{each.metric} (of {each.meaning.measure})" for each in (other, cell)]
             raise UnsupportedError(
                 f"{other.learner} is measured by {of[0]} and {cell.learner} by {of[1]}; {_shared(other, cell)}"
             )
+
+    opposed = next((cell for cell in cells if cell.meaning.better != cells[0].meaning.better), None)
+    if opposed is not None:
+        raise UnsupportedError(
+            f"of {cells[0].metric} {cells[0].meaning.better} values are better in {cells[0].run.path}, and of "
+            f"{opposed.metric} {opposed.meaning.better} ones in {opposed.run.path}; give the two metrics two names"
+        )
 
 
 def _shared(a: Cell, b: Cell) -> str:
     """The metrics that two runs could be compared by; forgetting and transfer are about a run's first measure."""
     names = [name for name in a.run.metrics if name in b.run.metrics]
-    alike = [name for name in names if measured_by(a.run, name)[1] == measured_by(b.run, name)[1]]
+    found = {name: [measured_by(cell.run, name).meaning for cell in (a, b)] for name in names}
+    alike = [name for name, (one, two) in found.items() if one and two and one.measure == two.measure]
     return f"name one that all have with --metric: {', '.join(alike)}" if alike else "they have none in common"
 
 

@@ -10,13 +10,12 @@ from attrs import field, frozen
 
 from rlcl.tracking.runs import Run, dotted
 
-__all__ = ["TRAINING", "Identity", "Labelled", "identify", "labels"]
+__all__ = ["TRAINING", "Identity", "Labelled", "identify", "labels", "told_apart"]
 
 LEARNER = ("learner", "encoder", "boundary")
 # Of an environment these say how it is trained in; R does not depend on them otherwise.
 TRAINING = ("num_envs", "vectorization")
 ALIKE = ("split", "on", "episodes", "episode_steps")  # of the evaluation: another one measures something else
-WITHIN = ("min", "worst_case")  # metrics that see how often was evaluated within experiences
 
 Flat = Mapping[str, Any]
 
@@ -57,18 +56,18 @@ class Identity:
         object.__setattr__(self, "stream_key", _text(self.stream))
 
 
-def identify(run: Run, metric: str | None, by: Sequence[str] = (), cell: Labelled | None = None) -> Identity:
+def identify(run: Run, within: bool, by: Sequence[str] = (), cell: Labelled | None = None) -> Identity:
     """Splits a run's config.
 
     Args:
         run: its config can be read.
-        metric: that is compared; one that is about the time between boundaries needs evaluations alike.
+        within: whether the metric that is compared sees how often was evaluated within experiences.
         by: keys that make the learner instead of all its settings; they are left out of stream and protocol.
         cell: of a suite, whose labels then stand for what its axes vary.
     """
     config = run.config
     evaluation = config.get("evaluation", {})
-    keys = (*ALIKE, "every") if metric is not None and metric.rpartition(".")[2] in WITHIN else ALIKE
+    keys = (*ALIKE, "every") if within else ALIKE
     stream = dotted({"stream": config.get("stream", {})})
     training = {key: value for key, value in stream.items() if key.rpartition(".")[2] in TRAINING}
     learner = {**dotted({part: config.get(part) for part in LEARNER}), **training}
@@ -96,7 +95,12 @@ def labels(parts: Sequence[Flat], roots: Sequence[str]) -> list[str]:
         parts: all different.
         roots: keys whose values always stand first, for example ``learner.type``.
     """
-    found = [_base(part, roots) for part in parts]
+    return told_apart([_base(part, roots) for part in parts], parts)
+
+
+def told_apart(names: Sequence[str], parts: Sequence[Flat]) -> list[str]:
+    """Names, with those settings added to equal ones in which their parts of configs differ."""
+    found = list(names)
     differing = sorted(
         (key for key in dict.fromkeys(k for part in parts for k in part) if len({_word(p, key) for p in parts}) > 1),
         key=lambda key: -len({_word(part, key) for part in parts}),

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from attrs import field, frozen
 
-from rlcl.comparison.cells import Cell, measured_by, no_metric
+from rlcl.comparison.cells import Cell, Measured, measured_by, no_metric, unusable
 from rlcl.comparison.fairness import check_cells, check_data, check_protocols, check_versions, nothing_common
-from rlcl.comparison.identity import Identity, identify, labels
-from rlcl.comparison.suites import labelled
+from rlcl.comparison.naming import NO_CELL, Place, places
 from rlcl.errors import RunFolderError
+from rlcl.evaluation.metrics import Span
 from rlcl.tracking.runs import Run, check_known
 
 __all__ = ["Scores", "gather"]
-
-LOWER = "forgetting"  # metrics that are better the lower they are; losses are negated where they are measured
-# Measures between 0 and 1, which may be averaged over streams as they are.
-UNIT_MEASURES = frozenset({"accuracy", "linear_probe", "nearest_neighbours", "adjusted_rand", "mutual_information"})
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +29,6 @@ class Scores:
         learners, streams: short names, in the order in which they were given.
         left_out: runs that are not compared, with the reason.
         remarks: what a reader should know of them.
-        lower: whether lower is better; by default as the metric's name tells.
     """
 
     cells: tuple[Cell, ...]
@@ -41,7 +36,6 @@ class Scores:
     streams: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
-    lower: bool | None = None
     _table: Mapping[tuple[str, str], Mapping[int, float]] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,8 +54,7 @@ class Scores:
     @property
     def sign(self) -> int:
         """1 where higher is better, else -1."""
-        lower = LOWER in self.cells[0].metric.split(".") if self.lower is None else self.lower
-        return -1 if lower else 1
+        return self.cells[0].meaning.sign
 
     @property
     def overall(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -80,9 +73,15 @@ class Scores:
         return self.overall[1]
 
     @property
+    def span(self) -> Span | None:
+        """Between which numbers values lie on every stream; None where that is not known, or not the same."""
+        spans = {cell.meaning.range for cell in self.cells}
+        return spans.pop() if len(spans) == 1 and self.cells[0].meaning.bounded else None
+
+    @property
     def unit(self) -> bool:
-        """Whether values lie between 0 and 1 on every stream (differences of such: -1 and 1)."""
-        return all(cell.measure in UNIT_MEASURES for cell in self.cells)
+        """Whether values of all streams are on one scale as they are, and may be averaged."""
+        return self.span is not None
 
     def seeds(self, learner: str) -> tuple[tuple[int, ...], ...]:
         """Those that count on each common stream: as many of each as there are of the one with the fewest."""
@@ -99,14 +98,13 @@ class Scores:
         return self.sign * np.array(columns, dtype=np.float64).T
 
 
-def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (), lower: bool | None = None) -> Scores:
+def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = ()) -> Scores:
     """Reads runs and sorts them by learner and stream.
 
     Args:
         runs: in any order; the same folder may come twice.
         metric: as runs report it; the average of each stream's first measure by default.
         by: keys of the config that make the learner; by default all of learner, encoder and boundary policy.
-        lower: whether lower values of the metric are better; by default those of forgetting are.
 
     Raises:
         RunFolderError: no run can be compared, or none has the metric or a key.
@@ -116,25 +114,21 @@ def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (
     usable, left_out = _usable(different.values())
     for key in by:
         check_known(key, usable, "--by")
-    cells_of, suites = labelled(usable)
-    left_out += [(str(path), "no cell of its suite any more") for path, cell in cells_of.items() if cell is None]
-    usable = [run for run in usable if cells_of.get(run.path, True)]
-    # Labels of two suites may mean different things: beside others, settings alone say what is what.
-    one = suites == 1 and len(cells_of) >= len(usable)
-    identities = [identify(run, metric, by, cells_of[run.path] if one else None) for run in usable]
-    check_protocols(usable, identities)
+    measured = {run.path: measured_by(run, metric) for run in usable}
+    within = any(found.meaning is not None and found.meaning.within for found in measured.values())
+    placed, former = places(different.values(), by, within)
+    left_out += [(str(run.path), NO_CELL) for run in usable if run.path in former]
+    usable = [run for run in usable if run.path not in former]
+    if not usable:
+        _nothing(left_out)
+    check_protocols(usable, [placed[run.path].identity for run in usable])
     check_versions(usable)
-    names = _named(usable, identities, by)
-    measured = [measured_by(run, metric) for run in usable]
-    absent = [run for run, (_, _, value) in zip(usable, measured, strict=True) if value is None]
-    if len(absent) == len(usable):
+    if all(measured[run.path].value is None for run in usable):
         no_metric(usable, metric)
-    cells = tuple(
-        Cell(run, learner, stream, name, measure, value)
-        for run, (learner, stream), (name, measure, value) in zip(usable, names, measured, strict=True)
-        if value is not None
-    )
-    left_out += [(str(run.path), f"does not define {metric or measured[0][0]}") for run in absent]
+    left_out += [(str(run.path), reason) for run in usable if (reason := measured[run.path].missing)]
+    cells = tuple(_cell(placed[run.path], measured[run.path]) for run in usable if not measured[run.path].missing)
+    if not cells:
+        _nothing(left_out)
     check_cells(cells)
     if not any(key.split(".")[0] == "stream" for key in by):
         check_data(cells)
@@ -144,7 +138,6 @@ def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (
         tuple(dict.fromkeys(cell.stream for cell in cells)),
         tuple(left_out),
         tuple(_remarks(cells)),
-        lower,
     )
     runs_on = {name: [s for s in scores.streams if scores.values(name, s)] for name in scores.learners}
     if len(runs_on) > 1 and all(sum(stream in on for on in runs_on.values()) < 2 for stream in scores.streams):
@@ -154,42 +147,23 @@ def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = (
 
 def _usable(runs: Iterable[Run]) -> tuple[list[Run], list[tuple[str, str]]]:
     """Finished runs, and the others with their reasons."""
-    usable, left_out = [], []
-    for run in runs:
-        if run.fault:
-            left_out.append((str(run.path), f"corrupt: {run.fault}"))
-        elif not run.finished:
-            error = str(run.status.get("error", "")).partition("\n")[0]
-            left_out.append((str(run.path), f"{run.state}{f': {error}' if error else ''}"))
-        elif not run.config.get("learner") or not run.config.get("stream"):
-            left_out.append((str(run.path), "corrupt: config.yaml cannot be read"))
-        elif not run.manifest.get("data"):
-            left_out.append((str(run.path), "corrupt: manifest.json does not say which data it saw"))
-        elif not isinstance(run.summary["measures"], list) or not run.summary["measures"]:
-            left_out.append((str(run.path), "corrupt: summary.json names no measure"))
-        else:
-            usable.append(run)
+    reasons = [(run, unusable(run)) for run in runs]
+    usable = [run for run, reason in reasons if not reason]
+    left_out = [(str(run.path), reason) for run, reason in reasons if reason]
     if not usable:
-        told = "".join(f"\n{path}: {reason}" for path, reason in left_out)
-        raise RunFolderError(f"no finished run to compare; rlcl run goes on with those that are not finished{told}")
+        _nothing(left_out)
     return usable, left_out
 
 
-def _named(runs: Sequence[Run], identities: Sequence[Identity], by: Sequence[str]) -> list[tuple[str, str]]:
-    """Short names of learner and stream, one pair a run."""
-    learners = {each.learner_key: each.learner for each in identities}
-    streams = {each.stream_key: each.stream for each in identities}
-    roots: tuple[str, ...] = () if by else ("learner.type",)
-    learner_names = dict(zip(learners, labels(list(learners.values()), roots), strict=True))
-    names: dict[str, set[str]] = {}
-    for run, each in zip(runs, identities, strict=True):
-        names.setdefault(each.learner_key, set()).add(str(run.config.get("name")))
-    own = {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
-    if not by and len(set(own.values())) == len(learners):  # the names that their experiments have tell them apart
-        learner_names = own
-    roots = ("stream.type", "stream.env", "stream.data.type")
-    stream_names = dict(zip(streams, labels(list(streams.values()), roots), strict=True))
-    return [(learner_names[each.learner_key], stream_names[each.stream_key]) for each in identities]
+def _nothing(left_out: Sequence[tuple[str, str]]) -> NoReturn:
+    told = "".join(f"\n{path}: {reason}" for path, reason in left_out)
+    raise RunFolderError(f"no finished run to compare; rlcl run goes on with those that are not finished{told}")
+
+
+def _cell(place: Place, found: Measured) -> Cell:
+    assert found.meaning is not None
+    assert found.value is not None
+    return Cell(place.run, place.learner, place.stream, found.metric, found.meaning, found.value)
 
 
 def _remarks(cells: Sequence[Cell]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,21 @@ from rlcl.comparison.pairs import Settings, compare, scaled
 from rlcl.comparison.remarks import remarks
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import Comparison
-from rlcl.statistics.aggregates import AGGREGATES, bootstrap, interquartile_mean, profile_bands, sample_efficiency
+from rlcl.evaluation.metrics import Span
+from rlcl.statistics.aggregates import (
+    AGGREGATES,
+    bootstrap,
+    interquartile_mean,
+    optimality_gap,
+    profile_bands,
+    sample_efficiency,
+)
 from rlcl.statistics.intervals import summarize
 
 __all__ = ["TABLES", "Report"]
 
-THRESHOLDS = np.linspace(0.0, 1.0, 101)
+THRESHOLDS = 101
+MANY = 10  # pairs; of more only those with the best learner are shown
 CURVES = 2_000  # replications of a bootstrap at each point
 
 Row = dict[str, Any]
@@ -49,6 +59,19 @@ class Report:
         return bool(self.scales) or self.scores.unit
 
     @property
+    def span(self) -> Span:
+        """The ends of the scale on which values of several streams are averaged."""
+        return (0.0, 1.0) if self.scales else self.scores.span or (-np.inf, np.inf)
+
+    @property
+    def decisive(self) -> tuple[Comparison, ...]:
+        """All comparisons; where they are many and no baseline was named, those of the best learner of each stream."""
+        if len(self.comparisons) <= MANY or self.settings.baseline:
+            return self.comparisons
+        beaten = {(each.stream, each.second) for each in self.comparisons}
+        return tuple(each for each in self.comparisons if (each.stream, each.first) not in beaten)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader should know beside the verdicts."""
         return (*self.scores.remarks, *remarks(self.scores, self.comparisons, self.on_one_scale))
@@ -58,7 +81,7 @@ class Report:
 
 
 def learners(report: Report) -> list[Row]:
-    """Each learner on each stream: mean with Student's interval, median, IQM with a bootstrap interval."""
+    """Each learner on each stream, best mean first: Student's interval, median, IQM with a bootstrap interval."""
     rows = []
     for stream in report.scores.streams:
         for learner in report.scores.learners:
@@ -80,11 +103,12 @@ def learners(report: Report) -> list[Row]:
                     "greatest": max(values),
                 }
             )
-    return rows
+    place = {stream: number for number, stream in enumerate(report.scores.streams)}
+    return sorted(rows, key=lambda row: (place[row["stream"]], -report.scores.sign * row["mean"]))
 
 
 def aggregates(report: Report) -> list[Row]:
-    """Each learner over all common streams; none with one stream, or without a scale that they share."""
+    """Each learner over all common streams, best IQM first; none with one stream, or without a common scale."""
     scores = report.scores
     if len(scores.common) < 2 or not report.on_one_scale:
         return []
@@ -93,14 +117,16 @@ def aggregates(report: Report) -> list[Row]:
         table = scaled(scores, learner, report.scales)
         row: Row = {"learner": learner, "streams": table.shape[1], "seeds": table.shape[0]}
         for name, statistic in AGGREGATES.items():
-            if name == "optimality_gap" and scores.sign < 0:  # 1 is not the best there is
+            if name == "optimality_gap" and scores.sign < 0:  # the greatest is not the best there is
                 continue
-            value, low, high = _bootstrapped(report, table, statistic)
+            gap = partial(optimality_gap, target=report.span[1]) if name == "optimality_gap" else statistic
+            value, low, high = _bootstrapped(report, table, gap)
             # What is better the lower it is was turned around to be compared, and is told as it was measured.
             turned = scores.sign < 0 and not report.scales
             row |= _with_interval(name, -value, -high, -low) if turned else _with_interval(name, value, low, high)
         rows.append(row)
-    return rows
+    descending = scores.sign > 0 or bool(report.scales)
+    return sorted(rows, key=lambda row: row["iqm"], reverse=descending)
 
 
 def comparisons(report: Report) -> list[Row]:
@@ -144,15 +170,16 @@ def runs(report: Report) -> list[Row]:
 
 
 def profiles(report: Report) -> list[Row]:
-    """The share of runs above each threshold, with bands; where all streams share a scale from 0 to 1."""
+    """The share of runs above each threshold of the scale that all streams share, with bands."""
     scores = report.scores
     if not report.on_one_scale or not scores.common or scores.sign < 0:
         return []
     rows = []
+    thresholds = np.linspace(*report.span, THRESHOLDS)
     for learner in scores.overall[0]:
         table = scaled(scores, learner, report.scales)
-        found = profile_bands(table, THRESHOLDS, report.rng(), confidence=report.settings.confidence)
-        points = zip(THRESHOLDS, found.value, found.low, found.high, strict=True)
+        found = profile_bands(table, thresholds, report.rng(), confidence=report.settings.confidence)
+        points = zip(thresholds, found.value, found.low, found.high, strict=True)
         rows += [
             {"learner": learner, "threshold": float(threshold), **_with_interval("share", value, low, high)}
             for threshold, value, low, high in points

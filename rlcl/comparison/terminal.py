@@ -12,9 +12,8 @@ from rlcl.comparison.tables import TABLES, Report, Row
 from rlcl.comparison.verdicts import Comparison, numbers
 from rlcl.statistics.hypotheses import MOST_SEEDS
 
-__all__ = ["MANY", "aggregate_table", "decisive", "learner_tables", "left_out_lines", "verdict_table"]
+__all__ = ["aggregate_table", "learner_tables", "left_out_lines", "verdict_table"]
 
-MANY = 10  # pairs; of more, only those with the best learner are shown, in a table instead of sentences
 ALIKE = 5  # runs that are left out for the same reason; of more the first is named
 COLUMNS = ("mean", "mean_low", "mean_high", "median", "iqm", "iqm_low", "iqm_high", "least", "greatest")
 
@@ -32,7 +31,7 @@ def learner_tables(report: Report) -> list[Table]:
         for column in ("mean", "interval", "median", "IQM", "interval", "least", "greatest", "seeds"):
             table.add_column(column, justify="right")
         ours = [row for row in rows if row["stream"] == stream]
-        for row in sorted(ours, key=lambda row: -report.scores.sign * row["mean"]):
+        for row in ours:
             mean, low, high, median, iqm, iqm_low, iqm_high, least, greatest = _shown(row, COLUMNS)
             ends = [f"{a} to {b}" if a else "" for a, b in ((low, high), (iqm_low, iqm_high))]
             table.add_row(
@@ -55,8 +54,7 @@ def aggregate_table(report: Report) -> list[Table]:
     for name in names:
         table.add_column("IQM" if name == "iqm" else name.replace("_", " "), justify="right")
     table.add_column("seeds", justify="right")
-    descending = report.scores.sign > 0 or bool(report.scales)
-    for row in sorted(rows, key=lambda row: row["iqm"], reverse=descending):
+    for row in rows:
         cells = []
         for name in names:
             value, low, high = _shown(row, (name, f"{name}_low", f"{name}_high"))
@@ -68,14 +66,6 @@ def aggregate_table(report: Report) -> list[Table]:
 def _shown(row: Row, keys: Sequence[str]) -> list[str]:
     """Values with as many decimals each; what is not known is empty."""
     return numbers(*(math.nan if row[key] is None else float(row[key]) for key in keys))
-
-
-def decisive(report: Report) -> list[Comparison]:
-    """All comparisons; where they are many and no baseline was named, those of the best learner of each stream."""
-    if len(report.comparisons) <= MANY or report.settings.baseline:
-        return list(report.comparisons)
-    beaten = {(each.stream, each.second) for each in report.comparisons}
-    return [each for each in report.comparisons if (each.stream, each.first) not in beaten]
 
 
 def verdict_table(shown: Sequence[Comparison]) -> Table:

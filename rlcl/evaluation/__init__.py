@@ -17,18 +17,18 @@ MEASURES = {
 }
 
 METRICS = {
-    "average": "rlcl.evaluation.metrics:average",
-    "incremental": "rlcl.evaluation.metrics:incremental",
-    "learning": "rlcl.evaluation.metrics:learning",
-    "min": "rlcl.evaluation.metrics:minimum",
-    "worst_case": "rlcl.evaluation.metrics:worst_case",
-    "online": "rlcl.evaluation.metrics:online",
-    "backward_transfer": "rlcl.evaluation.metrics:backward_transfer",
-    "forward_transfer.gem": "rlcl.evaluation.metrics:forward_transfer_gem",
-    "forward_transfer.cora": "rlcl.evaluation.metrics:forward_transfer_cora",
-    "forgetting.chaudhry": "rlcl.evaluation.metrics:forgetting_chaudhry",
-    "forgetting.cw": "rlcl.evaluation.metrics:forgetting_cw",
-    "forgetting.cora": "rlcl.evaluation.metrics:forgetting_cora",
+    "average": "rlcl.evaluation.metrics:AVERAGE",
+    "incremental": "rlcl.evaluation.metrics:INCREMENTAL",
+    "learning": "rlcl.evaluation.metrics:LEARNING",
+    "min": "rlcl.evaluation.metrics:MIN",
+    "worst_case": "rlcl.evaluation.metrics:WORST_CASE",
+    "online": "rlcl.evaluation.metrics:ONLINE",
+    "backward_transfer": "rlcl.evaluation.metrics:BACKWARD_TRANSFER",
+    "forward_transfer.gem": "rlcl.evaluation.metrics:FORWARD_TRANSFER_GEM",
+    "forward_transfer.cora": "rlcl.evaluation.metrics:FORWARD_TRANSFER_CORA",
+    "forgetting.chaudhry": "rlcl.evaluation.metrics:FORGETTING_CHAUDHRY",
+    "forgetting.cw": "rlcl.evaluation.metrics:FORGETTING_CW",
+    "forgetting.cora": "rlcl.evaluation.metrics:FORGETTING_CORA",
 }
 
 PROBES = {

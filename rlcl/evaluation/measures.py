@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from rlcl.data.sources import pieces
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.metrics import UNKNOWN, Better, Span, check_span, sign_of
 from rlcl.evaluation.plan import Plan
 from rlcl.types import ArraySource, EnvironmentSource, Experience, Predictor, Source
 
@@ -44,14 +46,37 @@ class Measure:
 
     Args:
         name: of its records.
-        higher_is_better: a loss enters R negated.
-        measure: from predictor, experience, task id (None where hidden) and plan to the number; None
+        function: from predictor, experience, task id (None where hidden) and plan to the number; None
             where the cell is absent.
+        better: ``higher`` or ``lower`` values; a loss, whose lower values are better, enters R negated.
+        range: between which numbers it lies; unknown by default.
+        share: whether it is the share of test samples that something holds for, so that their number says how sure
+            it is.
+
+    Raises:
+        ValueError: a direction or range that cannot be one.
     """
 
     name: str
-    higher_is_better: bool
-    measure: Callable[[Any, Experience, int | None, Plan], float | None]
+    function: Callable[[Any, Experience, int | None, Plan], float | None]
+    better: Better = field(default="higher", kw_only=True)
+    range: Span = field(default=UNKNOWN, kw_only=True)
+    share: bool = field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.better not in ("higher", "lower"):
+            raise ValueError(f"better: expected higher or lower, got {self.better!r}")
+        check_span(self.range)
+
+    @property
+    def sign(self) -> int:
+        """1 where higher values are better, -1 where lower ones are: R holds the sign times what is recorded."""
+        return sign_of(self.better)
+
+    @property
+    def called(self) -> str:
+        """Its name for people."""
+        return self.name.replace("_", " ")
 
 
 def source_of(experience: Experience, plan: Plan) -> Source:
@@ -191,13 +216,16 @@ def mean_return(predictor: Predictor, experience: Experience, task_id: int | Non
     return float(np.mean(episode_returns(predictor, source, plan.episodes, plan.episode_steps, task_id)))
 
 
-ACCURACY = Measure("accuracy", True, accuracy)
-RECONSTRUCTION_ERROR = Measure("reconstruction_error", False, reconstruction_error)
-SQUARED_ERROR = Measure("squared_error", False, squared_error)
-NEGATIVE_BOUND = Measure("negative_bound", False, negative_bound)
-ADJUSTED_RAND = Measure("adjusted_rand", True, adjusted_rand)
-MUTUAL_INFORMATION = Measure("mutual_information", True, mutual_information)
-INERTIA = Measure("inertia", False, inertia)
-LINEAR_PROBE = Measure("linear_probe", True, linear_probe)
-NEAREST_NEIGHBOURS = Measure("nearest_neighbours", True, nearest_neighbours)
-RETURN = Measure("return", True, mean_return)
+LOSS: Span = (0.0, math.inf)
+SHARE: Span = (0.0, 1.0)
+
+ACCURACY = Measure("accuracy", accuracy, range=SHARE, share=True)
+RECONSTRUCTION_ERROR = Measure("reconstruction_error", reconstruction_error, better="lower", range=LOSS)
+SQUARED_ERROR = Measure("squared_error", squared_error, better="lower", range=LOSS)
+NEGATIVE_BOUND = Measure("negative_bound", negative_bound, better="lower")
+ADJUSTED_RAND = Measure("adjusted_rand", adjusted_rand, range=(-0.5, 1.0))
+MUTUAL_INFORMATION = Measure("mutual_information", mutual_information, range=SHARE)
+INERTIA = Measure("inertia", inertia, better="lower", range=LOSS)
+LINEAR_PROBE = Measure("linear_probe", linear_probe, range=SHARE, share=True)
+NEAREST_NEIGHBOURS = Measure("nearest_neighbours", nearest_neighbours, range=SHARE, share=True)
+RETURN = Measure("return", mean_return)

@@ -1,33 +1,109 @@
-"""Metrics of continual learning, each a pure function of one run's results.
+"""Metrics: what each is called, its formula, which values are better, their range, and its source.
 
-R[t, j] is the performance on experience j after training on experience t, higher being better.
-A cell that was not measured is NaN: a mean leaves it out, a maximum or minimum looks at the others.
-A metric that a run does not define (forgetting after one experience, transfer without what was
-measured before) is None.
+A metric is an object, :class:`Metric`, that holds a pure function of one run's results. R[t, j] is the performance on
+experience j after training on experience t, higher being better. A cell that was not measured is NaN: a mean leaves it
+out, a maximum or minimum looks at the others. A metric that a run does not define (forgetting after one experience,
+transfer without what was measured before) is None.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from attrs import field, frozen
 
-from rlcl.evaluation.results import Array, Results, measure_named
+if TYPE_CHECKING:  # listing and comparing runs ask what a metric means, and need no torch for that
+    from rlcl.evaluation.measures import Measure
+    from rlcl.evaluation.results import Results
 
 __all__ = [
-    "average",
-    "backward_transfer",
-    "forgetting_chaudhry",
-    "forgetting_cora",
-    "forgetting_cw",
-    "forward_transfer_cora",
-    "forward_transfer_gem",
-    "incremental",
-    "learning",
-    "minimum",
-    "online",
-    "worst_case",
+    "TOPICS",
+    "Better",
+    "Metric",
+    "Span",
+    "Topic",
+    "check_span",
+    "sign_of",
 ]
+
+Array = np.ndarray[Any, Any]
+Better = Literal["higher", "lower"]
+Span = tuple[float, float]
+Topic = Literal["performance", "forgetting", "transfer"]
+
+TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # beside performance
+UNKNOWN: Span = (-math.inf, math.inf)
+NAME = r"[A-Za-z_]\w*(\.\w+)*"  # what a condition of success can name
+
+
+def sign_of(better: Better) -> int:
+    """1 where higher values are better, -1 where lower ones are."""
+    return 1 if better == "higher" else -1
+
+
+def check_span(span: Span) -> None:
+    """
+    Raises:
+        ValueError: it is not two numbers, the lower one first.
+    """
+    if len(span) != 2 or not span[0] < span[1]:
+        raise ValueError(f"range: expected (low, high), low below high, got {span!r}")
+
+
+@frozen
+class Metric:
+    """One number of a run, computed from its records.
+
+    Args:
+        name: it is reported under this name; behind the measure's where its scope is ``measure``.
+        function: of :class:`rlcl.evaluation.results.Results` to the number; None where the run does not define it.
+        better: ``higher`` or ``lower`` values.
+        range: between which numbers it lies; ``performance`` for the range of R, ``change`` for that of a difference
+            of two values of R. Unknown by default.
+        scope: ``measure`` for a statistic of each measure (``accuracy.average``, ``return.average``), ``run`` for a
+            number of the run that is computed from its first measure and carries its own name alone.
+        topic: under which heading it is reported.
+        within: whether evaluations within experiences change it, so that ``evaluation.every`` must be the same in
+            a comparison.
+
+    Raises:
+        ValueError: a name, direction or range that cannot be one.
+    """
+
+    name: str
+    function: Callable[[Results], float | None]
+    better: Better = field(default="higher", kw_only=True)
+    range: Span | Literal["performance", "change"] = field(default=UNKNOWN, kw_only=True)
+    scope: Literal["measure", "run"] = field(default="run", kw_only=True)
+    topic: Topic = field(default="performance", kw_only=True)
+    within: bool = field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not re.fullmatch(NAME, self.name):
+            raise ValueError(f"name: expected words joined by dots, such as forgetting.mine, got {self.name!r}")
+        for key, allowed in (("better", ("higher", "lower")), ("scope", ("measure", "run")),
+                             ("topic", ("performance", "forgetting", "transfer"))):  # fmt: skip
+            value = {"better": self.better, "scope": self.scope, "topic": self.topic}[key]
+            if value not in allowed:
+                raise ValueError(f"{key}: expected {' or '.join(allowed)}, got {value!r}")
+        if self.range not in ("performance", "change"):
+            check_span(self.range)  # type: ignore[arg-type]
+
+    def __call__(self, results: Results) -> float | None:
+        return self.function(results)
+
+    def span(self, measure: Measure) -> Span:
+        """Between which numbers the metric of a measure lies; infinite where that is not known."""
+        low, high = measure.range if measure.better == "higher" else (0.0 - measure.range[1], 0.0 - measure.range[0])
+        if self.range == "performance":
+            return low, high
+        if self.range == "change":
+            return low - high, high - low
+        return self.range
 
 
 def average(results: Results) -> float | None:
@@ -132,8 +208,7 @@ def online(results: Results) -> float | None:
 
     Source: Gama et al. 2013, On evaluating stream learning algorithms, section 3 (prequential).
     """
-    name = f"{measure_named(results.measure).name}.online"
-    values = {r.trained_on: r.value for r in results.records if r.metric == name}
+    values = {r.trained_on: r.value for r in results.records if r.metric == results.online}
     samples = {r.trained_on: r.value for r in results.records if r.metric == "samples"}
     weights = {t: samples.get(t, 1.0) for t in values}
     total = sum(weights.values())
@@ -161,3 +236,19 @@ def _square(results: Results, least: int = 1) -> Array | None:
 def _mean(values: Any) -> float | None:
     known = np.array([v for v in np.ravel(np.asarray(values, dtype=np.float64)) if not np.isnan(v)])
     return float(known.mean()) if len(known) else None
+
+
+AVERAGE = Metric("average", average, range="performance", scope="measure")
+INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
+LEARNING = Metric("learning", learning, range="performance", scope="measure")
+MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
+WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
+ONLINE = Metric("online", online, range="performance", scope="measure")
+BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change", topic="transfer")
+FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
+FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, range=(-2.0, 2.0), topic="transfer")
+FORGETTING_CHAUDHRY = Metric(
+    "forgetting.chaudhry", forgetting_chaudhry, better="lower", range="change", topic="forgetting"
+)
+FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
+FORGETTING_CORA = Metric("forgetting.cora", forgetting_cora, better="lower", range=(-2.0, 2.0), topic="forgetting")

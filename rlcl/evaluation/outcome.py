@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from rlcl.evaluation.results import Results, metrics
+from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.results import Results, meanings, metrics
 from rlcl.types import Record
 
 __all__ = ["Outcome"]
@@ -35,3 +36,8 @@ class Outcome:
     @property
     def metrics(self) -> Mapping[str, float]:
         return metrics(self.records, self.measures, self.names)
+
+    @property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """What the metrics mean, by the same names; those that the run does not define among them."""
+        return meanings(self.measures, self.names)

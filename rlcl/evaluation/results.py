@@ -11,11 +11,21 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.errors import Problem, did_you_mean
+from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.measures import Measure
+from rlcl.evaluation.metrics import Metric
 from rlcl.registry import entries, find
 from rlcl.types import Record
 
-__all__ = ["Results", "check_metrics", "measure_named", "metrics", "reported_names"]
+__all__ = [
+    "Results",
+    "meanings",
+    "measure_named",
+    "metric_named",
+    "metrics",
+    "online_name",
+    "reported",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -30,6 +40,28 @@ def measure_named(name: str) -> Measure:
     if not isinstance(measure, Measure):
         raise Problem(f"{name} is no measure; make one with rlcl.evaluation.measures.Measure")
     return measure
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of a name; a plain function is one whose higher values are better.
+
+    Raises:
+        Problem: there is none of that name, or it is something else.
+    """
+    found = find("metric", name)
+    if isinstance(found, Metric):
+        return found
+    if isinstance(found, type) or not callable(found):
+        raise Problem(
+            f"{name} is no metric; make one with rlcl.evaluation.metrics.Metric, or name a function of Results to a "
+            "number, of which higher values are better"
+        )
+    return Metric(name.rpartition(":")[2], found)
+
+
+def online_name(measure: str) -> str:
+    """The name of the records of ``evaluation.online``, for a measure."""
+    return f"{measure_named(measure).name}.online"
 
 
 @frozen(eq=False)
@@ -49,7 +81,12 @@ class Results:
     def __attrs_post_init__(self) -> None:
         rows = tuple(sorted((r for r in self.records if r.metric == self.measure), key=lambda r: r.step))
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "sign", 1.0 if measure_named(self.measure).higher_is_better else -1.0)
+        object.__setattr__(self, "sign", float(measure_named(self.measure).sign))
+
+    @property
+    def online(self) -> str:
+        """The name of the records of how well examples were predicted before their updates."""
+        return online_name(self.measure)
 
     @property
     def R(self) -> Array:  # noqa: N802
@@ -93,8 +130,8 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
     Args:
         records: of one run.
         measures: the learner's, the decisive one first.
-        names: what to compute, as they are reported or as ``file.py:function``; all built-in ones
-            by default.
+        names: what to compute, as they are reported or as ``file.py:NAME`` of a :class:`Metric` or a function; all
+            built-in ones by default.
 
     Returns:
         Names to values, without those that the run does not define (forgetting with T = 1).
@@ -106,7 +143,7 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
     values: dict[str, float] = {}
     results = {measure: Results(records, measure) for measure in measures}
     for measure, metric, reported in _selected(measures, names):
-        value = find("metric", metric)(results[measure])
+        value: Any = metric(results[measure])  # of a file of the user's, which may give anything
         if value is None:
             continue
         if not isinstance(value, numbers.Real):
@@ -116,32 +153,48 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
     return values
 
 
-OWN = frozenset({"average", "incremental", "learning", "min", "worst_case", "online"})
+def reported(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Metric]:
+    """The metrics by the names under which they are reported, as :func:`metrics` selects them.
+
+    Raises:
+        Problem: a metric that there is not.
+    """
+    return {name: metric for _, metric, name in _selected(measures, names)}
 
 
-def reported_names(measures: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The names under which metrics are reported, as :func:`metrics` selects them."""
-    return tuple(reported for _, _, reported in _selected(measures, names))
+def meanings(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Meaning]:
+    """What each metric means, by the name under which it is reported.
+
+    Raises:
+        Problem: a metric or a measure that there is not.
+    """
+    return {
+        name: Meaning.of(metric, measure, measure_named(measure))
+        for measure, metric, name in _selected(measures, names)
+    }
 
 
-def check_metrics(measures: Sequence[str], names: Sequence[str]) -> None:
-    """Raises Problem for a metric that there is not, before anything is trained."""
-    for _, metric, _ in _selected(measures, names):
-        find("metric", metric)
-
-
-def _selected(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, str, str]]:
+def _selected(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, Metric, str]]:
     """(measure, metric, reported name) triples."""
-    offered: dict[str, tuple[str, str, str]] = {}
+    offered: dict[str, tuple[str, Metric, str]] = {}
     for place, measure in enumerate(measures):
-        for metric in entries("metric"):
-            reported = f"{measure_named(measure).name}.{metric}" if metric in OWN or place else metric
-            offered[reported] = (measure, metric, reported)
+        for name in entries("metric"):
+            metric = metric_named(name)
+            called = _reported_as(metric, measure, place > 0)
+            offered[called] = (measure, metric, called)
     if not names:
         return list(offered.values())
     chosen = []
     for name in names:
-        if name not in offered and ":" not in name:
+        if name in offered:
+            chosen.append(offered[name])
+        elif ":" in name:
+            metric = metric_named(name)
+            chosen.append((measures[0], metric, _reported_as(metric, measures[0], False)))
+        else:
             raise Problem(f"unknown metric {name!r}{did_you_mean(name, offered)}", "evaluation.metrics")
-        chosen.append(offered.get(name, (measures[0], name, name.rpartition(":")[2])))
     return chosen
+
+
+def _reported_as(metric: Metric, measure: str, prefixed: bool) -> str:
+    return f"{measure_named(measure).name}.{metric.name}" if prefixed or metric.scope == "measure" else metric.name

@@ -10,7 +10,7 @@ import torch
 
 from rlcl.config import build
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
-from rlcl.evaluation.results import check_metrics, measure_named, reported_names
+from rlcl.evaluation.results import measure_named, reported
 from rlcl.experiment import Experiment
 from rlcl.learners.fast.batched_seeds import check_lockstep
 from rlcl.seeding import Seeds
@@ -97,7 +97,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: AnyStream | None = N
     )
     if experiment.batched_seeds:
         check_lockstep(learner, experiment.boundary)
-    _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
+    _named("", lambda: reported(learner.measures, experiment.evaluation.metrics))
     _check_criteria(experiment, learner.measures, len(stream.evaluated))
     return trainer
 
@@ -106,7 +106,7 @@ def _check_criteria(experiment: Experiment, measures: Sequence[str], experiences
     """Raises ConfigError for conditions of success on metrics, measures or experiences that there are not."""
     criteria = () if experiment.objective is None else experiment.objective.criteria
     known = {
-        "metric": reported_names(measures, experiment.evaluation.metrics),
+        "metric": reported(measures, experiment.evaluation.metrics),
         "measure": [measure_named(measure).name for measure in measures],
     }
     wrong = []

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from attrs import frozen
 
 from rlcl.config import key_path
-from rlcl.evaluation.measures import source_of
-from rlcl.evaluation.results import OWN, measure_named, metrics
+from rlcl.evaluation.measures import Measure, source_of
+from rlcl.evaluation.metrics import ONLINE, UNKNOWN, Metric, Span
+from rlcl.evaluation.results import meanings, measure_named, metrics, online_name, reported
 from rlcl.experiment import Experiment
 from rlcl.launch.estimate import Estimate
 from rlcl.objective import Criterion, Judgement, Objective, Result, amount, verdict
+from rlcl.statistics.intervals import normal_quantile
 from rlcl.training.trainer import Trainer
 from rlcl.types import Online, Record, Spending
 
 __all__ = ["Forecast", "forecasts", "needed_share", "planned_records"]
 
-SHARES = ("accuracy", "linear_probe", "nearest_neighbours")  # of test samples
-RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys((*SHARES, "mutual_information"), (0.0, 1.0)),
-    "adjusted_rand": (-0.5, 1.0),
-    **dict.fromkeys(("squared_error", "reconstruction_error", "inertia"), (0.0, math.inf)),
-}
-DIFFERENCES = ("backward_transfer", "forward_transfer.gem", "forgetting.chaudhry", "forgetting.cw")
 Level = Literal["good", "remark", "fault"]
-Z = 1.959964  # of a two-sided 95 % interval
 
 
 @frozen
@@ -74,7 +68,7 @@ def planned_records(trainer: Trainer) -> tuple[Record, ...]:
         columns = trainer._evaluated(t) if trainer._planned(t, ending=True) else ()
         told = [(e.index, name) for e in columns for name in measures]
         if online and t >= 0:
-            told.append((t, f"{measure_named(measures[0]).name}.online"))
+            told.append((t, online_name(measures[0])))
         found += [Record(trainer.run, trainer.seed, t + 1, t, place, name, 0.5) for place, name in told]
     return tuple(found)
 
@@ -83,10 +77,11 @@ def _of_criterion(criterion: Criterion, planned: Judgement, trainer: Trainer) ->
     if planned.said == "undecided" and planned.value is not None:  # by one seed
         return "fault", f"cannot be decided: {planned.reason}"
     if planned.said == "undecided":
-        remedy = "set evaluation.online" if criterion.metric.endswith(".online") else "evaluate more"
+        asked = _metrics(trainer).get(criterion.metric) if criterion.experience is None else None
+        remedy = "set evaluation.online" if asked is ONLINE else "evaluate more"
         reason = f"cannot be decided by {_planned(trainer)}: {planned.reason}"
         return "fault", f"{reason}; {remedy}, or ask for another metric"
-    low, high = _range(criterion, trainer.learner.measures)
+    low, high = _range(criterion, trainer)
     reach = (criterion.met(low), criterion.met(high), low <= criterion.number <= high)
     if not any(reach if criterion.comparison == "==" else reach[:2]):
         return "fault", f"cannot be met: {criterion.subject} lies between {low:g} and {high:g}"
@@ -104,20 +99,27 @@ def _planned(trainer: Trainer) -> str:
     return f"{count} experience{'s' * (count > 1)}, evaluated on {plan.on} {moments}, {before} before training"
 
 
-def _range(criterion: Criterion, measures: Sequence[str]) -> tuple[float, float]:
-    """Between which numbers what is compared must lie; infinite where that is not known."""
-    names = [measure_named(m).name for m in measures]
-    measure, _, metric = criterion.metric.partition(".")
+def _metrics(trainer: Trainer) -> Mapping[str, Metric]:
+    """The metrics of a run by the names under which it reports them."""
+    return reported(trainer.learner.measures, trainer.evaluation.metrics)
+
+
+def _measure(criterion: Criterion, trainer: Trainer) -> Measure | None:
+    """The measure that a criterion's value is of, or the mean over experiences of it; None of any other metric."""
+    measures = [measure_named(name) for name in trainer.learner.measures]
     if criterion.experience is not None:
-        return RANGES.get(criterion.metric, (-math.inf, math.inf))
-    if criterion.metric in DIFFERENCES:
-        low, high = RANGES.get(names[0], (-math.inf, math.inf))
-        return low - high, high - low
-    if measure not in names or metric not in OWN:
-        return -math.inf, math.inf
-    low, high = RANGES.get(measure, (-math.inf, math.inf))
-    better = measure_named(measures[names.index(measure)]).higher_is_better
-    return (low, high) if better else (0.0 - high, 0.0 - low)
+        return next(measure for measure in measures if measure.name == criterion.metric)
+    if _metrics(trainer)[criterion.metric].scope == "run":
+        return None
+    return next((measure for measure in measures if criterion.metric.startswith(f"{measure.name}.")), None)
+
+
+def _range(criterion: Criterion, trainer: Trainer) -> Span:
+    """Between which numbers what is compared must lie; infinite where that is not known."""
+    if criterion.experience is None:
+        return meanings(trainer.learner.measures, trainer.evaluation.metrics)[criterion.metric].range
+    measure = _measure(criterion, trainer)
+    return UNKNOWN if measure is None else measure.range
 
 
 def _of_sample(criterion: Criterion, trainer: Trainer) -> tuple[Level, str]:
@@ -129,7 +131,7 @@ def _of_sample(criterion: Criterion, trainer: Trainer) -> tuple[Level, str]:
     number = criterion.number if above else 1 - criterion.number
     share = needed_share(number, samples)
     if share > 1:
-        enough = math.ceil(number * Z**2 / (1 - number))
+        enough = math.ceil(number * normal_quantile() ** 2 / (1 - number))
         return "fault", (
             f"{samples:,.0f} test samples are too few: even a perfect result leaves {criterion.number:g} within its "
             f"95 % binomial interval; give it at least {enough:,}, or ask for less"
@@ -147,7 +149,7 @@ def needed_share(number: float, samples: float) -> float:
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
-    return number + Z * math.sqrt(number * (1 - number) / samples)
+    return number + normal_quantile() * math.sqrt(number * (1 - number) / samples)
 
 
 def _samples(criterion: Criterion, trainer: Trainer) -> float | None:
@@ -155,8 +157,8 @@ def _samples(criterion: Criterion, trainer: Trainer) -> float | None:
 
     None where what is compared is no share of samples.
     """
-    measure, _, metric = criterion.metric.partition(".")
-    if measure not in SHARES or (criterion.experience is None and metric not in OWN):
+    measure = _measure(criterion, trainer)
+    if measure is None or not measure.share:
         return None
     sources = [source_of(e, trainer.evaluation) for e in trainer.stream.evaluated]
     sizes = [len(source) for source in sources if source.kind == "arrays"]

@@ -58,18 +58,24 @@ def summed_up(experiment: Experiment, trainer: Trainer, folder: RunFolder, clock
     spent, learner = clock.total, trainer.learner
     outcome = Outcome(folder.records(), tuple(learner.measures), experiment.evaluation.metrics)
     summary = {
-        "metrics": dict(outcome.metrics),
+        **_measured(outcome),
         "metrics_version": METRICS_VERSION,
         "R": outcome.R.tolist(),
         "measures": list(outcome.measures),
         "experiences": [experience.name for experience in trainer.stream.evaluated],
-        "names": list(experiment.evaluation.metrics),
         "steps": learner.position.step,
         **attrs.asdict(spent),
         "peak_memory_bytes": clock.peak,
         **_timed(experiment, trainer),
     }
     return judged(experiment, outcome, summary)
+
+
+def _measured(outcome: Outcome) -> dict[str, Any]:
+    """The metrics that were asked for and what they mean, so that no reader of the summary has to know them."""
+    found = dict(outcome.metrics)
+    told = {name: meaning.as_json for name, meaning in outcome.meanings.items() if name in found}
+    return {"metrics": found, "meaning": told, "names": list(outcome.names)}
 
 
 def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
@@ -80,10 +86,11 @@ def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
 
 
 def read_finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Finished:
-    """Reads a finished run, and judges it anew where it had been asked for something else."""
+    """Reads a finished run; computes its metrics and judges it anew where it had been asked for something else."""
     summary = read_json(folder.path / "summary.json")
     outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
-    now = judged(experiment, outcome, summary)
+    asked = summary if summary.get("names") == list(outcome.names) else {**summary, **_measured(outcome)}
+    now = judged(experiment, outcome, asked)
     if now != summary:
         with disk_errors(folder.path):
             write_atomically(folder.path / "config.yaml", dump(experiment))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlcl.evaluation.metrics import AVERAGE
 from rlcl.evaluation.results import Array, measure_named
 from rlcl.types import Stream
 
@@ -31,13 +33,15 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     from matplotlib.figure import Figure
 
     matrix = np.pad(matrix, ((0, 0), (0, len(names) - matrix.shape[1])), constant_values=np.nan)
-    shown = matrix if measure_named(measure).higher_is_better else -matrix
+    found = measure_named(measure)
+    shown = found.sign * matrix
     rows, columns = matrix.shape
     label = max(map(len, names))
     figure = Figure(figsize=(3 + 0.08 * label + 0.8 * columns, 1.7 + 0.05 * label + 0.55 * rows), layout="constrained")
     axes = figure.subplots()
-    bounded = bool(np.nanmin(matrix) >= 0 and np.nanmax(matrix) <= 1)
-    low, high = (0.0, 1.0) if bounded else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    ends = AVERAGE.span(found)
+    known = all(map(math.isfinite, ends))
+    low, high = ends if known else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     image = axes.imshow(matrix, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     digits = 2 if np.nanmax(np.abs(shown)) < 10 else 0
     for (t, j), value in np.ndenumerate(matrix):
@@ -49,7 +53,7 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
     axes.set_xticks(range(columns), names, rotation=30, ha="right", fontsize=9)
     axes.set_yticks(range(rows), [f"after {names[t]}" if rows > 1 else "joint" for t in range(rows)], fontsize=9)
     axes.set_xlabel("evaluated on")
-    axes.set_title(title or measure_named(measure).name.replace("_", " "), fontsize=11)
+    axes.set_title(title or found.called, fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)
     return figure
 

@@ -19,7 +19,7 @@ def r_markdown(matrix: Array, names: Sequence[str], measure: str) -> str:
         names: of the experiences, at least J.
         measure: what R holds; its losses are shown as such.
     """
-    shown = matrix if measure_named(measure).higher_is_better else -matrix
+    shown = measure_named(measure).sign * matrix
     columns = [_cell(name) for name in names[: matrix.shape[1]]]
     lines = [f"| after | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for t, row in enumerate(shown):

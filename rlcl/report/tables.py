@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from rlcl.evaluation import MEASURES
+from rlcl.comparison.costs import COSTS
+from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.outcome import Outcome
-from rlcl.evaluation.results import Results, measure_named
+from rlcl.evaluation.results import Results, measure_named, online_name
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.types import Costs, Record
+from rlcl.types import Record
 
 __all__ = [
     "costs_line",
@@ -26,8 +26,6 @@ __all__ = [
     "verdict_table",
 ]
 
-COSTS = tuple(attrs.fields_dict(Costs))
-
 
 def format_number(value: float) -> str:
     """Four significant digits or three decimals, whichever is shorter."""
@@ -37,11 +35,11 @@ def format_number(value: float) -> str:
 def r_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table:
     """R, mean over seeds: rows are what was trained on last, columns what was evaluated."""
     measure = outcomes[0].measures[0]
-    sign = 1 if measure_named(measure).higher_is_better else -1
+    sign = measure_named(measure).sign
     matrices = [sign * Results(o.records, measure).R for o in outcomes]
     before = [sign * Results(o.records, measure).before for o in outcomes]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    called = measure_named(measure).name.replace("_", " ")
+    called = measure_named(measure).called
     table = Table(title=f"{called} ({seeds})", title_justify="left", title_style="bold")
     table.add_column("trained on \\ evaluated on", no_wrap=True)
     for name in names:
@@ -62,13 +60,17 @@ def summaries(outcomes: Sequence[Outcome]) -> Mapping[str, Summary]:
     return {name: summarize([m[name] for m in each]) for name in names}
 
 
-def metrics_table(found: Mapping[str, Summary]) -> Table:
-    """The metrics, a line each."""
+def metrics_table(found: Mapping[str, Summary], meanings: Mapping[str, Meaning]) -> Table:
+    """The metrics, a line each.
+
+    Args:
+        found: by name.
+        meanings: what they mean, by name.
+    """
     seeds = max((s.seeds for s in found.values()), default=0)
     title = f"metrics (mean and 95 % Student interval over {seeds} seeds)" if seeds > 1 else "metrics (1 seed)"
-    losses = [m for m in {n.split(".")[0] for n in found} & set(MEASURES) if not measure_named(m).higher_is_better]
-    caption = f"{', '.join(losses)} enters negated: higher is better" if losses else None
-    table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
+    captioned = "\n".join(_directions([meanings[name] for name in found if name in meanings])) or None
+    table = Table(title=title, title_justify="left", title_style="bold", caption=captioned, caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     if seeds > 1:
@@ -79,6 +81,17 @@ def metrics_table(found: Mapping[str, Summary]) -> Table:
     return table
 
 
+def _directions(meanings: Sequence[Meaning]) -> Iterator[str]:
+    """Yields which measures are losses, and which metrics are better the lower they are."""
+    losses = {m: measure_named(m) for m in dict.fromkeys(meaning.measure for meaning in meanings)}
+    negated = [measure.name for measure in losses.values() if measure.better == "lower"]
+    if negated:
+        yield f"{', '.join(negated)} enters negated: higher is better"
+    lower = [meaning.metric for meaning in meanings if meaning.better == "lower"]
+    if lower:
+        yield f"lower is better: {', '.join(dict.fromkeys(lower))}"
+
+
 def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | None:
     """What probes told last of each experience, mean over seeds; None where there were none.
 
@@ -87,8 +100,8 @@ def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | N
         names: of the experiences trained on.
     """
     told = [_last(outcome.records) for outcome in outcomes]
-    others = {m for m, _ in told[0]} - {*outcomes[0].measures, *COSTS}
-    probes = sorted(m for m in others if not m.endswith(".online"))
+    measures = outcomes[0].measures
+    probes = sorted({m for m, _ in told[0]} - {*measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
     table = Table(title="probes, after training on", title_justify="left", title_style="bold")

@@ -11,6 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.statistics.aggregates import Interval
+from rlcl.statistics.intervals import student_half
 
 __all__ = [
     "MOST_SEEDS",
@@ -82,7 +83,7 @@ def student(values: Sequence[float], others: Sequence[float], *, paired: bool, c
         weights = (parts**2 / [len(a) - 1, len(b) - 1]).sum()
         freedom = squared**2 / float(weights) if squared else 1.0
     error = float(np.sqrt(squared))
-    half = float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    half = float(student_half(error, freedom, confidence))
     # Differences that are all the same leave no doubt, whatever they are.
     p = float(2 * t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     name = "paired t" if paired else "Welch's t"
@@ -137,7 +138,7 @@ def bootstrapped(found: Interval, parts: Array, freedoms: Array, seeds: int, con
     error = float(found.draws.std() * np.sqrt(seeds / (seeds - 1)))
     squares = float((parts**2 / freedoms).sum())
     freedom = float(parts.sum()) ** 2 / squares if squares else float(freedoms.sum())
-    half = float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    half = float(student_half(error, freedom, confidence))
     p = float(2 * t.sf(abs(value) / error, freedom)) if error else float(value == 0)
     groups = max(1, round(freedom / (seeds - 1)))
     return Tested("stratified bootstrap", value, value - half, value + half, p, error * float(np.sqrt(seeds)), groups)

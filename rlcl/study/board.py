@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rlcl.evaluation.meaning import decisive, meanings_in
 from rlcl.study.grid import CellState, Grid
 from rlcl.tracking.folder import read_json
 
@@ -154,11 +155,9 @@ def final_table(grid: Grid) -> Table:
 
 
 def _result(grid: Grid, states: list[CellState]) -> str:
-    found = [
-        read_json(grid.folder / state.cell.run / "summary.json").get("metrics", {})
-        for state in states
-        if state.state == "finished"
-    ]
-    name = next((name for metrics in found for name in metrics if name.endswith(".average")), None)
+    finished = [state for state in states if state.state == "finished"]
+    summaries = [read_json(grid.folder / state.cell.run / "summary.json") for state in finished]
+    found = [summary.get("metrics", {}) for summary in summaries]
+    name = next((name for summary in summaries if (name := decisive(meanings_in(summary)))), None)
     values = [metrics[name] for metrics in found if name in metrics]
     return f"{name} {sum(values) / len(values):.3f}" if values else ""

@@ -9,15 +9,19 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from rlcl.errors import RunFolderError, did_you_mean
+from rlcl.errors import Problem, RunFolderError, did_you_mean
 from rlcl.tracking.block_yaml import Unusual, read_block
+
+if TYPE_CHECKING:
+    from rlcl.evaluation.meaning import Meaning
 
 __all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at"]
 
@@ -79,6 +83,32 @@ class Run:
         """Of a finished run, by name."""
         found = self.summary.get("metrics")
         return {k: v for k, v in found.items() if isinstance(v, int | float)} if isinstance(found, dict) else {}
+
+    @cached_property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """What the metrics of a finished run mean, by name, as it was told when it finished."""
+        from rlcl.evaluation.meaning import meanings_in  # brings numpy along
+
+        return meanings_in(self.summary)
+
+    def meaning(self, name: str) -> Meaning | None:
+        """What a metric means, whether the run reports it or not; None where nothing says so.
+
+        A run that was told nothing of it is read by the metrics there are now.
+        """
+        return self.meanings.get(name) or self.offered.get(name)
+
+    @cached_property
+    def offered(self) -> Mapping[str, Meaning]:
+        """What all metrics mean that the run reports or could report; those of files that are gone are absent."""
+        from rlcl.evaluation.results import meanings  # brings torch along
+
+        names, measures = (tuple(map(str, self.summary.get(key) or ())) for key in ("names", "measures"))
+        found: dict[str, Meaning] = {}
+        for chosen in ((), *((name,) for name in names)):
+            with suppress(Problem):
+                found |= meanings(measures, chosen) if measures else {}
+        return found
 
     @property
     def state(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.errors import Problem
-from rlcl.tracking.runs import Run, check_known
+from rlcl.tracking.runs import FIELDS, Run, check_known
 
 __all__ = ["Condition", "ordered", "selected"]
 
@@ -93,7 +93,12 @@ def selected(runs: Sequence[Run], conditions: Sequence[str]) -> tuple[Run, ...]:
 
 
 def ordered(runs: Sequence[Run], key: str, reverse: bool = False) -> tuple[Run, ...]:
-    """The runs by a value, ascending: numbers, then words; those without it last, whatever the direction.
+    """The runs by a value: a metric's best first, anything else ascending, numbers before words.
+
+    Args:
+        runs: in any order.
+        key: see :meth:`rlcl.tracking.runs.Run.values`.
+        reverse: the other way around; runs without the key stay last.
 
     Raises:
         RunFolderError: no run has the key.
@@ -101,9 +106,16 @@ def ordered(runs: Sequence[Run], key: str, reverse: bool = False) -> tuple[Run, 
     check_known(key, runs, "--sort")
     values = {id(run): run.values(key)[:1] for run in runs}
     known = [run for run in runs if values[id(run)] and values[id(run)] != [None]]
-    known.sort(key=lambda run: _rank(values[id(run)][0]), reverse=reverse)
+    known.sort(key=lambda run: _rank(values[id(run)][0]), reverse=reverse != _best_is_greatest(known, key))
     kept = {id(run) for run in known}
     return (*known, *(run for run in runs if id(run) not in kept))
+
+
+def _best_is_greatest(runs: Sequence[Run], key: str) -> bool:
+    """Whether a key is a metric of which higher values are better."""
+    measured = next((run for run in runs if key in run.metrics), None)
+    meaning = None if measured is None or key in FIELDS else measured.meaning(key)
+    return meaning is not None and meaning.better == "higher"
 
 
 def _rank(value: Any) -> tuple[int, float, str]:

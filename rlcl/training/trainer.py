@@ -14,7 +14,7 @@ from rlcl.errors import UnseenTaskError, UnsupportedError
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
-from rlcl.evaluation.results import measure_named
+from rlcl.evaluation.results import measure_named, online_name
 from rlcl.learners.boundary import check_boundary
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
@@ -183,7 +183,7 @@ class Trainer:
         if ending and isinstance(self.learner, Online) and self.evaluation.online:
             online = self.learner.online()
             if online is not None:
-                self._told[f"{measure_named(self.learner.measures[0]).name}.online"] = online
+                self._told[online_name(self.learner.measures[0])] = online
         if ending and isinstance(self.learner, Spending):
             self._told |= self._spending(self.learner.costs())
 
@@ -223,7 +223,7 @@ class Trainer:
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
                     try:
-                        value = measure_named(name).measure(self.learner, experience, task_id, plan)
+                        value = measure_named(name).function(self.learner, experience, task_id, plan)
                     except UnseenTaskError:  # a head that is not there yet
                         value = None
                     if value is not None:

@@ -130,11 +130,14 @@ def test_a_mistake_is_one_clear_message(
     assert 1 == len(errors.splitlines())
 
 
-def test_comparing_folders_imports_no_torch(root: Path) -> None:
+def test_comparing_and_sorting_runs_imports_no_torch(root: Path) -> None:
     code = (
         "import sys; from rlcl.commands import main\n"
-        f"try: main(['compare', {str(root)!r}, '--replications', '100'])\n"
-        "except SystemExit: pass\n"
+        f"ROOT, METRIC = {str(root)!r}, 'accuracy.average'\n"
+        "LIST = ['runs', 'list', '--root', ROOT, '--sort', METRIC]\n"
+        "for told in (['compare', ROOT, '--replications', '100'], LIST):\n"
+        "    try: main(told)\n"
+        "    except SystemExit: pass\n"
         "assert 'torch' not in sys.modules, 'torch'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -175,7 +175,7 @@ def test_runs_can_be_selected_sorted_and_compared(tmp_path: Path, capsys: pytest
     (write_run(tmp_path, "c/1/seed0", {}) / "status.json").write_text("{")
     status, printed = call(capsys, "runs", "list", "--root", tmp_path, "--sort", "return.average")
     assert status == 0
-    assert ["run", "b/1/seed0", "a/1/seed0", "c/1/seed0"] == [line.split()[0] for line in printed.splitlines()]
+    assert ["run", "a/1/seed0", "b/1/seed0", "c/1/seed0"] == [line.split()[0] for line in printed.splitlines()]
     assert "status.json is damaged" in printed.splitlines()[-1]
     options = ["--where", "learner.type=dqn", "--columns", "learner.lr", "--json"]
     (row,) = json.loads(call(capsys, "runs", "list", "--root", tmp_path, *options)[1])

@@ -15,7 +15,7 @@ from rlcl.comparison.export import check_export, export
 from rlcl.comparison.pairs import Settings
 from rlcl.comparison.scores import gather
 from rlcl.comparison.tables import TABLES, Report
-from rlcl.comparison.terminal import decisive, left_out_lines
+from rlcl.comparison.terminal import left_out_lines
 from rlcl.errors import UnsupportedError
 from rlcl.statistics.intervals import summarize
 from rlcl.tracking.runs import find_runs
@@ -100,8 +100,8 @@ def test_of_many_pairs_those_with_the_best_are_shown(tmp_path: Path) -> None:
         write_learner(tmp_path, f"m{place}", [0.1 * place, 0.1 * place + 0.05])
     made = report(tmp_path)
     assert 15 == len(made.comparisons)
-    assert {"m5"} == {each.first for each in decisive(made)}
-    assert 5 == len(decisive(made))
+    assert {"m5"} == {each.first for each in made.decisive}
+    assert 5 == len(made.decisive)
 
 
 def test_runs_left_out_for_one_reason_are_counted_where_they_are_many() -> None:

@@ -15,6 +15,7 @@ from rlcl.comparison.remarks import remarks
 from rlcl.comparison.scores import Scores
 from rlcl.comparison.verdicts import ALL, Comparison, numbers
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.results import meanings
 from rlcl.statistics.hypotheses import student
 from rlcl.tracking.runs import Run
 
@@ -28,8 +29,9 @@ def scores_of(
     measure: str = "accuracy",
 ) -> Scores:
     """Of learners by streams by seeds, counted from 0 where they are a list."""
+    meaning = meanings((measure,))[metric]
     cells = [
-        Cell(Run(Path(f"{learner}/{stream}/seed{seed}"), ""), learner, stream, metric, measure, value)
+        Cell(Run(Path(f"{learner}/{stream}/seed{seed}"), ""), learner, stream, metric, meaning, value)
         for learner, streams in values.items()
         for stream, given in streams.items()
         for seed, value in (given.items() if isinstance(given, Mapping) else enumerate(given))

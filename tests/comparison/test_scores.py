@@ -12,6 +12,9 @@ from comparable_runs import stream, write_learner, write_seed
 
 from rlcl.comparison.scores import Scores, gather
 from rlcl.errors import RunFolderError, UnsupportedError
+from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.measures import ACCURACY
+from rlcl.evaluation.metrics import Metric
 from rlcl.tracking.runs import find_runs
 
 
@@ -67,9 +70,31 @@ def test_a_loss_of_memory_is_better_the_lower_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal([[-0.2]], scores.table("ewc"))
 
 
-def test_whoever_asks_can_say_that_lower_is_better(tmp_path: Path) -> None:
-    write_seed(tmp_path, "ewc", 0, {"accuracy.average": 0.5, "regret": 0.2})
-    assert [1, -1, 1] == [gather(find_runs(tmp_path), "regret", (), lower).sign for lower in (None, True, False)]
+def regret(better: str) -> dict[str, Any]:
+    """The summary of a run with a metric of the user's own."""
+    metric = Metric("regret", lambda _: None, better=better)  # type: ignore[arg-type]
+    return {"meaning": {"regret": Meaning.of(metric, "accuracy", ACCURACY).as_json}, "names": ["gone.py:REGRET"]}
+
+
+def test_a_metric_of_the_user_s_says_by_itself_which_values_are_better(tmp_path: Path) -> None:
+    for better, sign in (("higher", 1), ("lower", -1)):
+        write_seed(tmp_path / better, "ewc", 0, {"regret": 0.2}, summary=regret(better))
+        assert sign == gathered(tmp_path / better, "regret").sign
+
+
+def test_a_metric_of_which_nothing_says_what_is_better_is_left_out(tmp_path: Path) -> None:
+    write_seed(tmp_path, "ewc", 0, {"regret": 0.2}, summary=regret("lower"))
+    write_seed(tmp_path, "ewc", 1, {"regret": 0.2}, summary={"names": ["gone.py:REGRET"]})
+    scores = gathered(tmp_path, "regret")
+    assert {0: 0.2} == scores.values("ewc", "single digits")
+    assert "does not say whether higher or lower values of regret are better" in scores.left_out[0][1]
+
+
+def test_one_name_for_two_directions_is_refused(tmp_path: Path) -> None:
+    for name, better in {"ewc": "higher", "si": "lower"}.items():
+        write_seed(tmp_path, name, 0, {"regret": 0.2}, summary=regret(better))
+    with pytest.raises(UnsupportedError, match=r"of regret higher values are better in .*lower ones in .*two names"):
+        gathered(tmp_path, "regret")
 
 
 def test_over_streams_as_many_seeds_count_of_each(tmp_path: Path) -> None:

@@ -11,20 +11,25 @@ The matrix used most has three experiences and was evaluated before training::
 from __future__ import annotations
 
 import inspect
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rlcl.errors import Problem
-from rlcl.evaluation import METRICS
-from rlcl.evaluation.results import Results, metrics
+from rlcl.evaluation import MEASURES, METRICS
+from rlcl.evaluation.meaning import Meaning, meanings_in
+from rlcl.evaluation.metrics import Metric
+from rlcl.evaluation.results import Results, meanings, measure_named, metric_named, metrics
 from rlcl.registry import find
 from rlcl.types import Record
 
 NAN = float("nan")
+REFERENCE = (Path(__file__).parents[2] / "docs/reference/metrics.md").read_text(encoding="utf-8")
 BEFORE = (0.2, 0.1, 0.3)
 R = ((0.9, 0.2, 0.4), (0.6, 0.8, 0.5), (0.5, 0.7, 1.0))
 
@@ -245,8 +250,71 @@ def test_every_metric_gives_a_number_or_nothing(name: str, experiences: int) -> 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_every_metric_names_its_source_or_formula(name: str) -> None:
-    documentation = inspect.getdoc(find("metric", name)) or ""
+    documentation = inspect.getdoc(find("metric", name).function) or ""
     assert "R[" in documentation or "Source:" in documentation
+
+
+# What a metric says of itself.
+
+
+def test_every_metric_is_an_object_under_its_own_name() -> None:
+    assert list(METRICS) == [metric_named(name).name for name in METRICS]
+
+
+LOWER = {"forgetting.chaudhry", "forgetting.cw", "forgetting.cora"}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_reference_page_says_what_the_metric_says(name: str) -> None:
+    metric = metric_named(name)
+    shown = f"<measure>.{name}" if metric.scope == "measure" else name
+    (row,) = [line.split(" | ") for line in REFERENCE.splitlines() if line.startswith(f"| `{shown}` |")]
+    assert ("lower" if name in LOWER else "higher") == metric.better == row[2]
+    told = {"performance": "of R", "change": "of a difference"}
+    expected = told[metric.range] if isinstance(metric.range, str) else "{:g} to {:g}".format(*metric.range)
+    assert expected == row[3]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_reference_page_says_what_the_measure_says(name: str) -> None:
+    (row,) = [line.split(" | ") for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` |")]
+    low, high = measure_named(name).range
+    expected = "" if np.isinf([low, high]).all() else f"{low:g} or more" if np.isinf(high) else f"{low:g} to {high:g}"
+    assert measure_named(name).better == row[2].partition(";")[0]
+    assert expected == row[3].strip(" |")
+
+
+def test_a_metric_lies_within_what_its_measure_allows() -> None:
+    spans = {name: meaning.range for name, meaning in meanings(["squared_error", "accuracy"]).items()}
+    assert (-np.inf, 0.0) == spans["squared_error.average"]
+    assert (-np.inf, np.inf) == spans["backward_transfer"]
+    assert (0.0, 1.0) == spans["accuracy.average"]
+    assert (-1.0, 1.0) == spans["accuracy.backward_transfer"]
+    assert (-2.0, 2.0) == spans["forgetting.cora"]
+
+
+def test_what_a_metric_means_survives_a_file() -> None:
+    for meaning in meanings(["squared_error", "accuracy"]).values():
+        assert meaning == Meaning.from_json(json.loads(json.dumps(meaning.as_json)))
+
+
+def test_a_damaged_meaning_is_none_at_all() -> None:
+    assert {} == meanings_in({"meaning": {"accuracy.average": {"better": "more"}}}) == meanings_in({"meaning": 3})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"better": "more"}, "better: expected higher or lower, got 'more'"),
+        ({"scope": "task"}, "scope: expected measure or run, got 'task'"),
+        ({"topic": "cost"}, "topic: expected performance or forgetting or transfer"),
+        ({"range": (1.0, 0.0)}, r"range: expected \(low, high\), low below high"),
+        ({"name": "my metric"}, "name: expected words joined by dots"),
+    ],
+)
+def test_a_metric_that_cannot_be_one_is_refused_where_it_is_made(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Metric(**{"name": "mine", "function": lambda _: 0.0, **settings})
 
 
 # Metrics by name.
@@ -299,6 +367,22 @@ def test_a_function_in_a_file_is_a_metric(tmp_path: Path) -> None:
     assert {"worst": 0.5} == metrics(records_of(R), ["accuracy"], [f"{file}:worst"])
 
 
+def test_an_object_in_a_file_is_a_metric_under_its_own_name(tmp_path: Path) -> None:
+    file = tmp_path / "own_object.py"
+    file.write_text(
+        "from rlcl.evaluation.metrics import Metric\n"
+        "LOSS = Metric('lost', lambda results: 0.25, better='lower', range=(0.0, 1.0))\n"
+        "EACH = Metric('worst', lambda results: 0.5, scope='measure')\n"
+        "class Neither: ...\n"
+    )
+    names = [f"{file}:LOSS", f"{file}:EACH"]
+    assert {"lost": 0.25, "accuracy.worst": 0.5} == metrics(records_of(R), ["accuracy"], names)
+    meaning = meanings(["accuracy"], names)["lost"]
+    assert ("lower", -1, (0.0, 1.0)) == (meaning.better, meaning.sign, meaning.range)
+    with pytest.raises(Problem, match=r"Neither is no metric; make one with rlcl\.evaluation\.metrics\.Metric"):
+        metrics(records_of(R), ["accuracy"], [f"{file}:Neither"])
+
+
 def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -309,7 +393,8 @@ def test_a_measurement_that_is_not_a_number_gives_no_metric_and_no_warning() -> 
 def test_a_measure_in_a_file_is_reported_by_its_name_and_only_a_measure_is_one(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(
-        "from rlcl.evaluation.measures import Measure\nCOST = Measure('cost', False, lambda *_: 1.0)\ndef cost(): ...\n"
+        "from rlcl.evaluation.measures import Measure\n"
+        "COST = Measure('cost', lambda *_: 1.0, better='lower')\ndef cost(): ...\n"
     )
     records = [Record("", 0, 1, 0, 0, f"{file}:COST", 2.0)]
     assert {"cost.average": -2.0} == metrics(records, [f"{file}:COST"], ["cost.average"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,17 @@ def test_a_loss_that_is_always_low_enough_is_told() -> None:
     assert "remark" == found.level
     assert "is always met: squared_error.average lies between -inf and 0 (a loss enters metrics negated)" == found.told
     assert "good" == foreseen("squared_error[0] <= 0.1", **more).level
+
+
+def test_the_range_of_a_metric_of_the_user_s_is_known(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from rlcl.evaluation.metrics import Metric\n"
+        "LOST = Metric('lost', lambda results: 0.5, better='lower', range=(0.0, 1.0))\n"
+    )
+    more = {"evaluation": {"metrics": [f"{tmp_path / 'own.py'}:LOST"]}}
+    assert "good" == foreseen("lost <= 0.5", **more).level
+    assert "cannot be met: lost lies between 0 and 1" == foreseen("lost <= -0.5", **more).told
+    assert "is always met: lost lies between 0 and 1" == foreseen("lost <= 1", **more).told
 
 
 def test_the_share_that_a_wilson_interval_needs() -> None:

@@ -42,10 +42,25 @@ def test_conditions_select(runs: tuple[Run, ...], conditions: list[str], expecte
     assert expected == "".join(run.name[0] for run in selected(runs, conditions))
 
 
+def names(runs: tuple[Run, ...]) -> str:
+    return "".join(run.name[0] for run in runs)
+
+
 def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(runs: tuple[Run, ...]) -> None:
-    assert "bac" == "".join(run.name[0] for run in ordered(runs, "return.average"))
-    assert "abc" == "".join(run.name[0] for run in ordered(runs, "return.average", reverse=True))
-    assert "bac" == "".join(run.name[0] for run in ordered(runs, "learner.type"))
+    assert "acb" == names(ordered(runs, "learner.lr"))
+    assert "bac" == names(ordered(runs, "learner.lr", reverse=True))
+    assert "bac" == names(ordered(runs, "learner.type"))
+
+
+def test_of_a_metric_the_best_comes_first(tmp_path: Path) -> None:
+    for name, values in {"a": (20.0, 0.3), "b": (9.0, 0.1)}.items():
+        found = dict(zip(("return.average", "forgetting.chaudhry"), values, strict=True))
+        write_run(tmp_path, f"{name}/1/seed0", found)
+    write_run(tmp_path, "c/1/seed0", None, state="failed")
+    runs = find_runs(tmp_path)
+    assert "abc" == names(ordered(runs, "return.average"))
+    assert "bac" == names(ordered(runs, "return.average", reverse=True))
+    assert "bac" == names(ordered(runs, "forgetting.chaudhry"))
 
 
 def test_a_condition_that_cannot_be_read_is_refused(runs: tuple[Run, ...]) -> None:

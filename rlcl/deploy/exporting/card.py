@@ -153,7 +153,7 @@ def _data(restored: Restored, manifest: Mapping[str, Any], facts: Mapping[str, A
 def _results(run: Run, seeds: Sequence[Run]) -> str:
     names, measure = list(run.summary["experiences"]), str(run.summary["measures"][0])
     matrices = np.array([_matrix(seed) for seed in seeds])
-    sign = 1 if measure_named(measure).higher_is_better else -1
+    sign = measure_named(measure).sign
     last = sign * matrices[:, -1]
     own = sign * _matrix(run)[-1]
     each = [[name, format_number(own[i]), *_interval(last[:, i])] for i, name in enumerate(names[: len(own)])]

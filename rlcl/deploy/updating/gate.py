@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 from attrs import frozen
-from scipy import stats
+
+from rlcl.statistics.intervals import normal_quantile, student_half
 
 __all__ = ["Condition", "Paired", "Verdict", "judged", "overall", "paired"]
 
 Array = np.ndarray[Any, Any]
 Verdict = Literal["passed", "rejected", "undecided"]
 LEVEL = 0.95
-Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+Z = normal_quantile(LEVEL)
 MOST_ROWS = 10_000_000  # more than that are not worth naming
 
 
@@ -68,7 +69,7 @@ def paired(before: Array, after: Array) -> Paired:
     else:
         deviation = float(differences.std(ddof=1)) if n > 1 else math.inf
         centre = float(differences.mean())
-        half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * deviation / math.sqrt(n) if n > 1 else math.inf
+        half = float(student_half(deviation / math.sqrt(n), n - 1, LEVEL)) if n > 1 else math.inf
         low, high = centre - half, centre + half
     return Paired(
         samples=n,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from rlcl.report.page.groups import Group, Seed
+from rlcl.comparison.costs import costs, experience_seconds
+from rlcl.comparison.groups import Group
 from rlcl.report.page.parts import Cell, Data, Figure, Table, Value, as_value, interval_text, number
 from rlcl.report.page.svg import Scale, interval_plot
-from rlcl.report.tables import COSTS
 from rlcl.tracking.runs import dotted
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "manifest_figure",
     "objective_figure",
     "runs_figure",
-    "spent",
     "times_figure",
 ]
 
@@ -33,7 +31,6 @@ WORDS = {
     "seconds": "seconds on the wall",
     "cpu_seconds": "seconds of CPU",
 }
-HELD = ("parameters", "memory_bytes")
 
 
 def objective_figure(group: Group) -> Figure | None:
@@ -62,28 +59,15 @@ def badge(said: str) -> Cell:
     return Cell(f"{sign} {said}", kind=f"badge {kind}")
 
 
-def spent(seed: Seed) -> dict[str, float]:
-    """What a run has cost: held at the end, or in all."""
-    told: dict[str, dict[int, float]] = {}
-    for record in seed.records:
-        if record.metric in COSTS:
-            told.setdefault(record.metric, {})[record.trained_on] = record.value
-    found = {name: each[max(each)] if name in HELD else sum(each.values()) for name, each in told.items()}
-    found |= {name: seed.run.summary[name] for name in ("seconds", "cpu_seconds") if name in seed.run.summary}
-    return {name: found[name] for name in WORDS if name in found}
-
-
 def costs_figure(group: Group) -> Figure | None:
     """Parameters, memory, updates, samples and time; None where nothing is known."""
-    each = [spent(seed) for seed in group.seeds]
-    names = [name for name in WORDS if each and all(name in found for found in each)]
     rows: list[tuple[Cell, ...]] = []
     data: list[tuple[Value, ...]] = []
-    for name in names:
-        values = [found[name] for found in each]
-        spread = "" if min(values) == max(values) else f"{_amount(min(values))} to {_amount(max(values))}"
-        rows.append((Cell(WORDS[name], heading=True), Cell(_amount(fmean(values))), Cell(spread)))
-        data.append((WORDS[name], fmean(values), *values))
+    for name, cost in costs(group).items():
+        least, most = min(cost.values), max(cost.values)
+        spread = "" if least == most else f"{_amount(least)} to {_amount(most)}"
+        rows.append((Cell(WORDS[name], heading=True), Cell(_amount(cost.mean)), Cell(spread)))
+        data.append((WORDS[name], cost.mean, *cost.values))
     if not rows:
         return None
     columns = ("cost", "mean", *(f"seed {s.run.seed}" for s in group.seeds))
@@ -97,10 +81,10 @@ def costs_figure(group: Group) -> Figure | None:
 
 def times_figure(group: Group) -> Figure | None:
     """Time of each experience; None where it was not taken, or there is one experience alone."""
-    known = sorted({t for seed in group.seeds for t in seed.seconds})
+    known = experience_seconds(group)
     if len(known) < 2:
         return None
-    means = [fmean([s.seconds[t] for s in group.seeds if t in s.seconds]) for t in known]
+    means = list(known.values())
     scale = Scale(0, max(means) or 1, 8, 172)
     names = group.names if len(group.names) == len(known) else tuple(f"experience {t + 1}" for t in known)
     rows = []

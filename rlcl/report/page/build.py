@@ -10,7 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
+from rlcl.comparison.groups import Group, grouped
+from rlcl.comparison.naming import places
 from rlcl.errors import RunFolderError
+from rlcl.evaluation.metrics import AVERAGE, TOPICS
 from rlcl.objective import Objective
 from rlcl.report.page import comparing
 from rlcl.report.page.about import (
@@ -30,7 +33,6 @@ from rlcl.report.page.figures import (
     probes_figure,
     transfer_figures,
 )
-from rlcl.report.page.groups import Group, cells_of, grouped
 from rlcl.report.page.matrix import kept_figure, r_figure
 from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.folder import read_json
@@ -79,16 +81,15 @@ def make_page(runs: Sequence[Run], title: str) -> str:
     Raises:
         RunFolderError: none of them can be read.
     """
-    suite = _suite(runs)
-    cells = {cell.get("hash") for cell in cells_of(suite)}
-    older = {run.group for run in runs if cells and run.group.name not in cells}
+    suite, former = _suite(runs), places(runs)[1]
+    older = {run.group for run in runs if run.path in former}
     groups = grouped([run for run in runs if run.group not in older])
     shown = [group for group in groups if group.seeds and group.measures]
     if not shown:
         reasons = "\n".join(f"{other.run.path}: {other.reason}" for group in groups for other in group.others)
         raise RunFolderError(f"nothing to report: none of {len(runs)} runs has a record\n{reasons}".rstrip())
     single = len(shown) == 1
-    sections = _of_one(shown[0]) if single else comparing.sections(shown, POINTS)
+    sections = _of_one(shown[0]) if single else comparing.sections(shown, runs, POINTS)
     sections += _about(shown, groups)
     return rendered(
         verb="rlcl report",
@@ -118,7 +119,7 @@ def _told(objective: Objective) -> Mapping[str, Sequence[str]]:
 def _of_one(group: Group) -> list[Section]:
     """The sections of a single experiment."""
     others = [r_figure(group, measure) for measure in group.measures[1:] if not _is_empty(group, measure)]
-    rest = [n for n in group.summaries if "transfer" not in n and "forgetting" not in n]
+    rest = group.about("performance")
     return [
         _section("objective", "Objective", objective_figure(group)),
         _section("R", "What is known after each experience", r_figure(group), *others),
@@ -148,8 +149,9 @@ def _about(shown: Sequence[Group], groups: Sequence[Group]) -> list[Section]:
 
 
 def _tiles(group: Group) -> list[Tile]:
-    chosen = [name for name in group.summaries if name.endswith(".average")][:2]
-    chosen += [n for n in ("forgetting.chaudhry", "backward_transfer", "forward_transfer.gem") if n in group.summaries]
+    averages = [name for name, told in group.meanings.items() if told.metric == AVERAGE.name]
+    chosen = averages[:2] or list(group.about("performance")[:2])
+    chosen += [name for topic, most in zip(TOPICS, (1, 2), strict=True) for name in group.about(topic)[:most]]
     tiles = []
     for name in chosen[:4]:
         summary = group.summaries[name]
@@ -180,7 +182,8 @@ def _suite(runs: Sequence[Run]) -> Mapping[str, Any]:
 
 def _missing(suite: Mapping[str, Any], older: Collection[Path]) -> list[str]:
     """Says how many cells of a suite have not been run to their end, and what an earlier definition left."""
-    states = [cell.get("state") for cell in cells_of(suite)]
+    cells = suite.get("cells")
+    states = [cell.get("state") for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
     missing = len([state for state in states if state != "finished"])
     many = missing > 1
     told = [f"{missing} of {len(states)} cells of the suite {'are' if many else 'is'} not finished."] if missing else []

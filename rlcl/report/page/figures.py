@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from rlcl.evaluation.results import measure_named
-from rlcl.report.page.curves import Band, over_seeds
-from rlcl.report.page.groups import Group
+from rlcl.comparison.bands import Band, over_seeds
+from rlcl.comparison.costs import COSTS
+from rlcl.comparison.curves import average_band, record_band
+from rlcl.comparison.groups import Group
+from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.measures import Measure
+from rlcl.evaluation.metrics import TOPICS
+from rlcl.evaluation.results import measure_named, online_name
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, band_rows, interval_text, number
 from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart, plain, span_of
-from rlcl.report.tables import COSTS
 from rlcl.statistics.intervals import Summary
 
 __all__ = [
     "PLOT",
-    "average_curve",
     "called",
+    "common_span",
     "curves_figure",
     "ends_told",
     "inner_boundaries",
     "known_or_none",
     "metrics_figure",
+    "negated",
     "performance_figure",
     "probes_figure",
     "row_scale",
@@ -43,7 +49,7 @@ PLOT = Scale(0, 1, 8, 172)  # places of an interval within a row
 
 def called(measure: str) -> str:
     """A measure's name for people."""
-    return measure_named(measure).name.replace("_", " ")
+    return measure_named(measure).called
 
 
 def seeds_told(count: int) -> str:
@@ -56,9 +62,11 @@ def performance_figure(group: Group, points: int) -> Figure:
     measure, ends = group.measure, dict(group.boundaries)
     chosen = spread(len(group.names), PANELS)
     points = min(points, max(12, POINTS // len(group.names)))
-    bands = {j: found for j in range(len(group.names)) if (found := _evaluated(group, measure, j, points)) is not None}
-    mean = average_curve(group, points) if len(group.names) > 1 else None
-    span = _common_span([*bands.values(), *([mean] if mean else [])])
+    seeds = [seed.records for seed in group.seeds]
+    every = {j: record_band(seeds, measure, j, points) for j in range(len(group.names))}
+    bands = {j: found for j, found in every.items() if found is not None}
+    mean = average_band(group.results(), len(group.names), points) if len(group.names) > 1 else None
+    span = common_span([*bands.values(), *([mean] if mean else [])], group.measured)
     boundaries = inner_boundaries(group)
     single = len(group.boundaries) == len(group.names) > 1
     panels = []
@@ -83,51 +91,41 @@ def performance_figure(group: Group, points: int) -> Figure:
     )
 
 
-def average_curve(group: Group, points: int) -> Band | None:
-    """The decisive measure, mean over all experiences, over time; None where not all are evaluated together."""
-    curves = []
-    for results in group.results():
-        by_step: dict[int, dict[int, float]] = {}
-        for r in results.rows:
-            by_step.setdefault(r.step, {})[r.evaluated_on] = r.value
-        whole = {step: told for step, told in sorted(by_step.items()) if len(told) == len(group.names)}
-        curves.append((np.array(list(whole)), np.array([float(np.mean(list(t.values()))) for t in whole.values()])))
-    return over_seeds(curves, points)
-
-
 def transfer_figures(group: Group) -> list[Figure]:
-    """Forgetting and transfer of all kinds; those relative to the greatest performance have a scale of their own."""
-    names = [n for n in group.summaries if "transfer" in n or "forgetting" in n]
-    made = []
-    for relative in (False, True):
-        chosen = [n for n in names if n.endswith(".cora") == relative]
-        if chosen:
-            title = "Forgetting and transfer" + (", relative to the greatest performance" if relative else "")
-            made.append(metrics_figure(group, chosen, title, "Forgetting is better when it is lower, transfer when it "
-                                       "is higher. "))  # fmt: skip
-    return made
+    """Forgetting and transfer of all kinds; those of one range share a scale."""
+    names = [name for topic in TOPICS for name in group.about(topic)]
+    made: dict[Any, list[str]] = {}
+    for name in names:
+        made.setdefault(group.meanings[name].range, []).append(name)
+    figures = []
+    for span, chosen in made.items():
+        bounded = len(made) > 1 and all(map(math.isfinite, span))
+        title = f"Forgetting and transfer{f', between {span[0]:g} and {span[1]:g}' if bounded else ''}"
+        figures.append(metrics_figure(group, chosen, title))
+    return figures
 
 
-def metrics_figure(group: Group, names: Sequence[str], title: str, note: str = "") -> Figure:
+def metrics_figure(group: Group, names: Sequence[str], title: str) -> Figure:
     """Metrics with intervals and the single seeds, a row each."""
     found = {name: group.summaries[name] for name in names}
-    each = {name: [s.run.metrics[name] for s in group.seeds] for name in names}
+    each = {name: [run.metrics[name] for run in group.usable] for name in names}
     scale = row_scale(found.values(), each.values())
-    rows = []
+    rows, data = [], []
     for name, summary in found.items():
         points = each[name] if len(each[name]) > 1 else ()
         plot = interval_plot(summary.mean, summary.low, summary.high, scale, points)
-        interval = interval_text(summary.low, summary.high)
-        rows.append((Cell(name, heading=True), Cell(plot=plot), Cell(number(summary.mean)), Cell(interval)))
-    columns = ("metric", "mean", "low", "high", *(f"seed {s.run.seed}" for s in group.seeds))
-    data = [(n, known_or_none(s.mean), known_or_none(s.low), known_or_none(s.high), *each[n]) for n, s in found.items()]
+        better = group.meanings[name].better if name in group.meanings else ""
+        texts = (number(summary.mean), interval_text(summary.low, summary.high), better)
+        rows.append((Cell(name, heading=True), Cell(plot=plot), *map(Cell, texts)))
+        data.append((name, better, *map(known_or_none, (summary.mean, summary.low, summary.high)), *each[name]))
+    columns = ("metric", "better", "mean", "low", "high", *(f"seed {run.seed}" for run in group.usable))
     return Figure(
         title,
-        f"{note}{seeds_told(len(group.seeds))}"
-        f"{'; small dots are the seeds' if len(group.seeds) > 1 else ''}. The vertical line is 0."
-        f"{_negated(group, names)}",
+        f"{seeds_told(len(group.usable))}"
+        f"{'; small dots are the seeds' if len(group.usable) > 1 else ''}. The vertical line is 0."
+        f"{negated(group.meanings[name] for name in names if name in group.meanings)}",
         Data(title.lower().replace(" ", "-").replace(",", ""), columns, tuple(data)),
-        table=Table(("metric", ends_told(scale.low, scale.high), "#mean", "#interval"), tuple(rows), "plots"),
+        table=Table(("metric", ends_told(scale.low, scale.high), "#mean", "#interval", "better"), tuple(rows), "plots"),
     )
 
 
@@ -164,8 +162,10 @@ def curves_figure(group: Group, points: int) -> Figure | None:
 def probes_figure(group: Group, points: int) -> Figure | None:
     """Signs of lost plasticity over time; None where nothing was probed."""
     told = dict.fromkeys(r.metric for seed in group.seeds for r in seed.records)
-    names = [n for n in told if n not in (*group.measures, *COSTS) and not n.endswith(".online")]
-    bands = {name: found for name in names if (found := _evaluated(group, name, None, points)) is not None}
+    others = (*group.measures, *COSTS, *map(online_name, group.measures))
+    seeds = [seed.records for seed in group.seeds]
+    every = {name: record_band(seeds, name, None, points) for name in told if name not in others}
+    bands = {name: found for name, found in every.items() if found is not None}
     if not bands:
         return None
     boundaries = inner_boundaries(group)
@@ -184,15 +184,6 @@ def inner_boundaries(group: Group) -> list[float]:
     return steps if len(steps) <= BOUNDARIES else []
 
 
-def _evaluated(group: Group, metric: str, experience: int | None, points: int) -> Band | None:
-    curves = []
-    for seed in group.seeds:
-        rows = [r for r in seed.records if r.metric == metric and experience in (None, r.evaluated_on)]
-        last = {r.step: r.value for r in rows}
-        curves.append((np.array(list(last), dtype=np.float64), np.array(list(last.values()))))
-    return over_seeds([(steps[np.argsort(steps)], values[np.argsort(steps)]) for steps, values in curves], points)
-
-
 def _chart(
     band: Band,
     told: str,
@@ -207,13 +198,12 @@ def _chart(
     return line_chart([line], summary, across="step", span=span, boundaries=boundaries, shaded=own)
 
 
-def _common_span(bands: Sequence[Band]) -> tuple[float, float] | None:
-    """Of all panels of a figure, so that they can be compared."""
+def common_span(bands: Sequence[Band], measure: Measure) -> tuple[float, float] | None:
+    """Of all panels of a figure, so that they can be compared: the measure's range where both ends are known."""
     if not bands:
         return None
-    values = np.concatenate([band.mean[np.isfinite(band.mean)] for band in bands])
-    if len(values) and values.min() >= 0 and values.max() <= 1:
-        return 0.0, 1.0
+    if all(map(math.isfinite, measure.range)):
+        return measure.range
     return span_of([Line("", band.steps, band.mean, band.low, band.high) for band in bands])
 
 
@@ -245,8 +235,8 @@ def seeds_of_mean(count: int) -> str:
     return f"Mean over {count} seeds." if count > 1 else "A single seed."
 
 
-def _negated(group: Group, names: Sequence[str]) -> str:
-    """Says which of the metrics are losses."""
-    losses = [m for m in group.measures if not measure_named(m).higher_is_better]
-    losses = [called(m) for m in losses if m == group.measure or any(n.startswith(f"{m}.") for n in names)]
+def negated(meanings: Iterable[Meaning]) -> str:
+    """Says which of the metrics are of losses."""
+    measures = [measure_named(name) for name in dict.fromkeys(meaning.measure for meaning in meanings)]
+    losses = [measure.called for measure in measures if measure.better == "lower"]
     return f" {', '.join(losses).capitalize()} enters negated: higher is better." if losses else ""

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 from markupsafe import Markup
 
-from rlcl.report.page.curves import Band
+from rlcl.comparison.bands import Band
 from rlcl.report.tables import format_number
 
 __all__ = ["Cell", "Data", "Figure", "Panel", "Section", "Table", "band_rows", "heat", "interval_text", "number"]

@@ -13,11 +13,11 @@ from attrs import frozen
 from rlcl.config import Fault, option
 from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
-from rlcl.evaluation.results import reported_names
+from rlcl.evaluation.results import reported
 from rlcl.experiment import Experiment
 from rlcl.registry import entries
 from rlcl.reproduction.sides import Row, Side
-from rlcl.statistics.intervals import summarize
+from rlcl.statistics.intervals import standard_error, summarize
 
 __all__ = ["Mean", "unknown_metric"]
 
@@ -94,8 +94,7 @@ class Mean:
         values = ours.values(self.metric)
         found, alone = summarize(values), len(values) == 1
         # The error of a single seed is unknown, and counts as none.
-        error = 0.0 if alone else float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        difference, allowed = found.mean - self.value, self.allowed(error)
+        difference, allowed = found.mean - self.value, self.allowed(float(standard_error(values)))
         judged = "reproduced" if abs(difference) <= allowed else "differs"
         return {
             "target": attrs.asdict(self),
@@ -142,6 +141,6 @@ def mean_R(side: Side) -> list[list[float | None] | None]:  # noqa: N802
 
 def unknown_metric(metric: str, experiment: Experiment) -> Iterator[Fault]:
     """A fault where no run of the experiment will have a metric of that name."""
-    known = reported_names(tuple(entries("measure")), experiment.evaluation.metrics)
+    known = reported(tuple(entries("measure")), experiment.evaluation.metrics)
     if metric not in known:
         yield Fault(("target", "metric"), f"no metric {metric!r}{did_you_mean(metric, known)}")

@@ -19,7 +19,7 @@ from rlcl.experiment import Experiment
 from rlcl.registry import entries
 from rlcl.report.curves import Curve, curves_figure
 from rlcl.reproduction.sides import Row, Side
-from rlcl.statistics.intervals import summarize
+from rlcl.statistics.intervals import standard_error, summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ class Order:
 
     @property
     def claim(self) -> str:
-        sign = " > " if self.measure.higher_is_better else " < "
+        sign = " > " if self.measure.better == "higher" else " < "
         return sign.join(", ".join(group) for group in self.order)
 
     @staticmethod
@@ -114,7 +114,7 @@ class Order:
         began = {name: curve[:, :first].mean(1) for name, curve in curves.items()}
         ended = {name: curve[:, -last:].mean(1) for name, curve in curves.items()}
         # How much worse than the one before: more of a loss, less of what is better when it is higher.
-        worse = -1.0 if self.measure.higher_is_better else 1.0
+        worse = -float(self.measure.sign)
         steps = [(a, b, worse * (ended[b] - ended[a])) for a, b in self._neighbours()]
         decline = {name: worse * (ended[name] - began[name]) for name in self.worsens}
         holds = all(float(d.mean()) > 0 for d in [*decline.values(), *(d for _, _, d in steps)])
@@ -146,7 +146,10 @@ class Order:
             "values": np.round(ended, 6).tolist(),
             PROBE: round(float(np.mean(dead)), 4) if all(dead) else None,
             "seconds": side.seconds,
-            "curve": {"mean": np.round(mean, 4).tolist(), "standard_error": np.round(_error(curve), 4).tolist()},
+            "curve": {
+                "mean": np.round(mean, 4).tolist(),
+                "standard_error": np.round(standard_error(curve), 4).tolist(),
+            },
         }
 
     @staticmethod
@@ -181,13 +184,8 @@ def online(records: Sequence[Any], metric: str) -> Array:
     return np.array([found[index] for index in sorted(found)])
 
 
-def _error(values: Array) -> Any:
-    """The standard error of the mean over the first axis; 0 of a single value."""
-    return values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros_like(values[0])
-
-
 def _mean(values: Array) -> dict[str, float]:
-    return {"mean": float(values.mean()), "standard_error": float(_error(values))}
+    return {"mean": float(values.mean()), "standard_error": float(standard_error(values))}
 
 
 def _paired(differences: Array) -> dict[str, Any]:

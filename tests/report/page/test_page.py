@@ -107,13 +107,18 @@ def suite(runs: Path) -> Page:
 
 
 ONE = ["objective", "R", "over-time", "forgetting", "metrics", "curves", "probes", "cost", "runs", "config"]
-SEVERAL = ["objective", "aggregates", "profiles", "over-time", "forgetting", "R", "cost", "runs", "config"]
+SEVERAL = ["objective", "aggregates", "over-time", "forgetting", "R", "cost", "runs", "config"]
 
 
 def test_every_section_is_there_and_in_the_contents(digits: Page, suite: Page) -> None:
     for page, expected in ((digits, ONE), (suite, SEVERAL)):
         assert expected == page.sections
         assert [f"#{key}" for key in expected] == [a["href"] for a in page.every("a") if a["href"].startswith("#")][1:]
+
+
+def test_learners_on_one_scale_have_profiles(runs: Path) -> None:
+    two = [run for run in find_runs(runs) if run.name.startswith(("digits", "plain"))]
+    assert ["objective", "aggregates", "profiles", *SEVERAL[2:]] == Page(make_page(two, "two")).sections
 
 
 @pytest.mark.parametrize(

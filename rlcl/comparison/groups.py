@@ -1,4 +1,4 @@
-"""What a page is about: experiments, each with its seeds, read so that none of them breaks the others."""
+"""Experiments, each with its seeds, read so that none of them breaks the others."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 from attrs import define, frozen
 
+from rlcl.comparison.cells import unusable
+from rlcl.comparison.identity import told_apart
+from rlcl.comparison.naming import places
 from rlcl.errors import RlclError
 from rlcl.evaluation import MEASURES
+from rlcl.evaluation.meaning import Meaning, decisive
+from rlcl.evaluation.measures import Measure
+from rlcl.evaluation.metrics import Topic
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.tracking.folder import read_json, read_records
+from rlcl.tracking.folder import read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import Run, dotted
 from rlcl.types import Record
 
-__all__ = ["Group", "Seed", "Unreadable", "cells_of", "distinguished", "grouped", "labels"]
+__all__ = ["Group", "Seed", "Unreadable", "grouped"]
 
-EMPTY: tuple[Any, ...] = (None, {}, [])
+PERFORMANCE: Topic = "performance"
+UNTOLD = ("name", "objective", "seeds")  # keys of a config that do not change what is learned
 Curves = Mapping[str, tuple[Array, Array]]
 
 
@@ -80,16 +86,16 @@ class Group:
     """All seeds of one experiment.
 
     Args:
-        label: sets it apart from the others of the page.
+        label: sets it apart from the others that are read with it.
         seeds: those that are shown: the finished ones, or all that can be read where none is finished.
         others: the runs that are not shown, with the reason.
-        axes: where it is a cell of a suite, what it has of each axis.
+        usable: the finished runs that can be compared; the records of one may be damaged all the same.
     """
 
     label: str
     seeds: tuple[Seed, ...]
     others: tuple[Unreadable, ...]
-    axes: Mapping[str, str] = attrs.field(factory=dict)
+    usable: tuple[Run, ...]
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -129,9 +135,9 @@ class Group:
         return self.measures[0]
 
     @property
-    def sign(self) -> int:
-        """1 where the decisive measure is better when it is higher, else -1."""
-        return 1 if measure_named(self.measure).higher_is_better else -1
+    def measured(self) -> Measure:
+        """The decisive measure itself."""
+        return measure_named(self.measure)
 
     def results(self, measure: str | None = None) -> list[Results]:
         """One a seed."""
@@ -139,10 +145,27 @@ class Group:
 
     @cached_property
     def summaries(self) -> Mapping[str, Summary]:
-        """Each metric that all finished seeds have, with its interval over them."""
-        found = [seed.run.metrics for seed in self.seeds if seed.run.finished]
+        """Each metric that all usable runs have, with its interval over them."""
+        found = [run.metrics for run in self.usable]
         names = [name for name in (found[0] if found else {}) if all(name in metrics for metrics in found)]
         return {name: summarize([metrics[name] for metrics in found]) for name in names}
+
+    @cached_property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """What these metrics mean, without those of which nothing says so."""
+        told = {name: self.usable[0].meaning(name) for name in self.summaries}
+        return {name: meaning for name, meaning in told.items() if meaning is not None}
+
+    @property
+    def decisive(self) -> str | None:
+        """The metric that it is compared by; None where it has none."""
+        return decisive(self.meanings)
+
+    def about(self, topic: Topic) -> tuple[str, ...]:
+        """The metrics of a topic, in their order; those that say nothing of themselves are of performance."""
+        return tuple(
+            n for n in self.summaries if (self.meanings[n].topic if n in self.meanings else PERFORMANCE) == topic
+        )
 
     @cached_property
     def boundaries(self) -> tuple[tuple[int, float], ...]:
@@ -173,38 +196,50 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
-    """The runs by experiment, with labels that set them apart; those that cannot be read are kept with the reason."""
+    """The runs by experiment; those that cannot be read are kept with the reason.
+
+    Labels are the learners' and streams' names of :mod:`rlcl.comparison.naming`, as far as these differ.
+    """
     by_folder: dict[Path, list[Run]] = {}
     for run in runs:
         by_folder.setdefault(run.group, []).append(run)
-    read = [_read(members) for members in by_folder.values()]
-    axes = [_axes(folder) for folder in by_folder]
-    configs = [next((run.config for run in members if run.config), {}) for members in by_folder.values()]
-    named = [", ".join(told.values()) for told in axes]
-    if not all(named) or len(set(named)) < len(named):
-        named = list(labels(configs))
-    return tuple(Group(label, *found, told) for label, found, told in zip(named, read, axes, strict=True))
+    labels = _labels(by_folder)
+    return tuple(Group(labels[folder], *_read(members)) for folder, members in by_folder.items())
 
 
-def _axes(folder: Path) -> Mapping[str, str]:
-    """What a cell of a suite has of each axis; nothing outside of a suite."""
-    for cell in cells_of(read_json(folder.parent / "suite.json")):
-        if cell.get("hash") == folder.name and isinstance(cell.get("labels"), dict):
-            return {str(axis): str(label) for axis, label in cell["labels"].items()}
-    return {}
+def _labels(folders: Mapping[Path, Sequence[Run]]) -> Mapping[Path, str]:
+    """A label for each folder of runs."""
+    found, _ = places([run for members in folders.values() for run in members])
+    placed = {folder: next((found[r.path] for r in runs if r.path in found), None) for folder, runs in folders.items()}
+    learners = {place.learner for place in placed.values() if place}
+    streams = {place.stream for place in placed.values() if place}
+    names = []
+    for folder, runs in folders.items():
+        place, config = placed[folder], _config(runs)
+        parts = () if place is None else (place.learner, *([place.stream] if len(streams) > 1 else []))
+        parts = parts[1:] if place and len(learners) == 1 < len(streams) else parts
+        names.append(", ".join(parts) or str(config.get("name") or folder.parent.name))
+    flat = [dotted({k: v for k, v in _config(runs).items() if k not in UNTOLD}) for runs in folders.values()]
+    apart = told_apart(names, flat)  # of the same learner and stream by another setting
+    named = [
+        name if apart.count(name) == 1 else f"{name} {folder.name}" for name, folder in zip(apart, folders, strict=True)
+    ]
+    return dict(zip(folders, named, strict=True))
 
 
-def cells_of(suite: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The cells that ``rlcl bench`` noted in ``suite.json``; none where it is damaged."""
-    cells = suite.get("cells")
-    return [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
+def _config(runs: Sequence[Run]) -> Mapping[str, Any]:
+    return next((run.config for run in runs if run.config), {})
 
 
-def _read(runs: Iterable[Run]) -> tuple[tuple[Seed, ...], tuple[Unreadable, ...]]:
-    seeds, others = [], []
+def _read(runs: Iterable[Run]) -> tuple[tuple[Seed, ...], tuple[Unreadable, ...], tuple[Run, ...]]:
+    """The seeds that are shown, the runs that are not, and the runs that can be compared."""
+    seeds, others, usable = [], [], []
     for run in runs:
-        if run.fault:
-            others.append(Unreadable(run, run.fault))
+        reason = unusable(run)
+        if not reason:
+            usable.append(run)
+        if run.fault or (run.finished and reason):
+            others.append(Unreadable(run, reason))
             continue
         try:
             records = read_records(run.path)
@@ -213,65 +248,7 @@ def _read(runs: Iterable[Run]) -> tuple[tuple[Seed, ...], tuple[Unreadable, ...]
             others.append(Unreadable(run, str(error)))
             continue
         seeds.append(Seed(run, records))
-    if any(seed.run.finished for seed in seeds):
-        others += [Unreadable(s.run, _why(s.run)) for s in seeds if not s.run.finished]
+    if usable:
+        others += [Unreadable(s.run, unusable(s.run)) for s in seeds if not s.run.finished]
         seeds = [seed for seed in seeds if seed.run.finished]
-    return tuple(seeds), tuple(others)
-
-
-def _why(run: Run) -> str:
-    told = "; ".join(map(str, run.values("error")))
-    return f"{run.state} at step {run.status.get('step', 0):,}{': ' if told else ''}{told}"
-
-
-def labels(configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """A short name of each config: the experiment's, where names set them apart, and else what differs."""
-    names = [str(config.get("name", "")) for config in configs]
-    made = list(names)
-    for name in dict.fromkeys(names):
-        members = [i for i, other in enumerate(names) if other == name]
-        if len(members) > 1:
-            told = distinguished([configs[i] for i in members])
-            alone = len(members) == len(configs) or not name
-            for i, text in zip(members, told, strict=True):
-                made[i] = text if alone else ": ".join(filter(None, [name, text]))
-    return tuple(made)
-
-
-def distinguished(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What sets configs apart: the kinds of their parts, then settings, and in the end their number."""
-    told = [[aspect(config) for config in configs] for aspect in (_learner, _methods, _stream)]
-    differing = [texts for texts in told if len(set(texts)) > 1]
-    made = [", ".join(parts) for parts in zip(*differing, strict=True)] or [""] * len(configs)
-    for same in dict.fromkeys(made):
-        members = [i for i, text in enumerate(made) if text == same]
-        if len(members) > 1:
-            for i, text in zip(members, _settings([configs[i] for i in members]), strict=True):
-                made[i] = ", ".join(filter(None, [same, text]))
-    return [text if made.count(text) == 1 else f"{text} #{i + 1}".strip() for i, text in enumerate(made)]
-
-
-def _learner(config: Mapping[str, Any]) -> str:
-    learner = config.get("learner") or {}
-    inner = learner.get("algorithm") or learner.get("strategy") or ""
-    return f"{learner.get('type', '?')}{' ' if inner else ''}{inner}"
-
-
-def _methods(config: Mapping[str, Any]) -> str:
-    methods = (config.get("learner") or {}).get("methods") or []
-    return " + ".join(str(m.get("type")) for m in methods if isinstance(m, Mapping)) or "no method"
-
-
-def _stream(config: Mapping[str, Any]) -> str:
-    stream = config.get("stream") or {}
-    data = stream.get("data") or {}
-    source = data.get("type") if isinstance(data, Mapping) else None
-    return f"{stream.get('type', '?')} {source or stream.get('env') or ''}".strip()
-
-
-def _settings(configs: Sequence[Mapping[str, Any]], most: int = 3) -> list[str]:
-    """The first settings that differ, ``optimizer.lr 0.01, network.hidden [64]``; names say nothing of what is done."""
-    flat = [dotted({k: v for k, v in c.items() if k not in ("name", "objective", "seeds")}) for c in configs]
-    keys = dict.fromkeys(key for f in flat for key in f if not key.endswith(".name"))
-    shown = [key for key in keys if len({str(f.get(key)) for f in flat}) > 1][:most]
-    return [", ".join(f"{'.'.join(k.split('.')[-2:])} {f[k]}" for k in shown if f.get(k) not in EMPTY) for f in flat]
+    return tuple(seeds), tuple(others), tuple(usable)

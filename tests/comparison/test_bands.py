@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlcl.report.page.curves import band, over_seeds, thinned
+from rlcl.comparison.bands import band, over_seeds, thinned
 
 NAN = float("nan")
 

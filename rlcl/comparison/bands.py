@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from attrs import frozen
 
-from rlcl.evaluation.results import Array
+from rlcl.statistics.intervals import student_half
 
 __all__ = ["Band", "band", "over_seeds", "thinned"]
+
+Array = np.ndarray[Any, Any]
 
 
 @frozen(eq=False)
@@ -47,12 +50,8 @@ def band(steps: Array, values: Array, bucket: int = 1) -> Band:
     squares = np.nansum((values - mean) ** 2, 0)
     half = np.full(len(steps), np.nan)
     several = count > 1
-    if several.any():
-        from scipy.stats import t
-
-        quantiles = {int(n): float(t.ppf(0.975, n - 1)) for n in set(count[several].tolist())}
-        wide = np.array([quantiles.get(int(n), np.nan) for n in count])
-        half[several] = (wide * np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1)))[several]
+    freedom = (count - 1)[several]
+    half[several] = student_half(np.sqrt(squares[several] / freedom / count[several]), freedom)
     return Band(np.asarray(steps), mean, mean - half, mean + half, len(values), bucket)
 
 
