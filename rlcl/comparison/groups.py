@@ -17,7 +17,7 @@ from rlcl.errors import RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.meaning import Meaning, decisive
 from rlcl.evaluation.measures import Measure
-from rlcl.evaluation.metrics import Topic
+from rlcl.evaluation.metrics import PERFORMANCE, Topic
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.statistics.intervals import Summary, summarize
@@ -28,7 +28,6 @@ from rlcl.types import Record
 
 __all__ = ["Group", "Seed", "Unreadable", "grouped"]
 
-PERFORMANCE: Topic = "performance"
 UNTOLD = ("name", "objective", "seeds")  # keys of a config that do not change what is learned
 Curves = Mapping[str, tuple[Array, Array]]
 

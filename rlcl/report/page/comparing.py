@@ -10,13 +10,14 @@ from rlcl.comparison.costs import SPENT, costs
 from rlcl.comparison.curves import average_band
 from rlcl.comparison.groups import Group
 from rlcl.comparison.ranking import ranking
-from rlcl.evaluation.metrics import TOPICS
+from rlcl.evaluation.metrics import PERFORMANCE, TOPICS
 from rlcl.report.page.about import badge
 from rlcl.report.page.figures import (
     common_span,
     ends_told,
     inner_boundaries,
     known_or_none,
+    negated,
     row_scale,
 )
 from rlcl.report.page.matrix import r_figure
@@ -112,11 +113,13 @@ def _each(metric: str, groups: Sequence[Group], refusal: str) -> Figure:
         texts = (number(summary.mean), interval_text(summary.low, summary.high))
         rows.append((Cell(group.label, heading=True), Cell(plot=plot), *map(Cell, texts)))
     why = f"Not ranked: {refusal}." if refusal else "Not ranked, for the reason above."
-    better = "".join(dict.fromkeys(f" {g.meanings[metric].better.capitalize()} is better." for g, _ in known
-                                   if metric in g.meanings))  # fmt: skip
+    meanings = [group.meanings[metric] for group, _ in known if metric in group.meanings]
+    losses = negated(meaning for meaning in meanings if meaning.topic == PERFORMANCE)
+    better = "".join(dict.fromkeys(f" {meaning.better.capitalize()} is better." for meaning in meanings))
     return Figure(
         f"{metric} of each experiment by itself",
-        f"{why}{better} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is 0.",
+        f"{why}{better}{losses} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is "
+        "0.",
         Data(metric, ("experiment", "mean", "low", "high"),
              tuple((g.label, *map(known_or_none, (s.mean, s.low, s.high))) for g, s in known)),
         table=Table(("experiment", ends_told(scale.low, scale.high), "#mean", "#interval"), tuple(rows), "plots"),

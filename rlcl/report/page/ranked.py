@@ -13,6 +13,7 @@ from rlcl.comparison.tables import TABLES, Report
 from rlcl.comparison.tables import Row as TableRow
 from rlcl.comparison.verdicts import Comparison, numbers, p_words
 from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.metrics import PERFORMANCE
 from rlcl.evaluation.results import Array
 from rlcl.report.page.figures import ends_told, negated, spread
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, Value, interval_text, number
@@ -76,7 +77,7 @@ class Ranked:
     def better(self) -> str:
         """A sentence on what the values mean."""
         meanings: list[Meaning] = [cell.meaning for cell in self.report.scores.cells]
-        return f"{meanings[0].better.capitalize()} is better.{negated(m for m in meanings if m.topic == 'performance')}"
+        return f"{meanings[0].better.capitalize()} is better.{negated(m for m in meanings if m.topic == PERFORMANCE)}"
 
 
 def rows_data(name: str, rows: Sequence[TableRow]) -> Data:
