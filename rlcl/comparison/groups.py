@@ -12,12 +12,12 @@ from attrs import define, frozen
 
 from rlcl.comparison.cells import unusable
 from rlcl.comparison.identity import told_apart
-from rlcl.comparison.naming import places
+from rlcl.comparison.naming import Place, places
 from rlcl.errors import RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.meaning import Meaning, decisive
 from rlcl.evaluation.measures import Measure
-from rlcl.evaluation.metrics import Topic
+from rlcl.evaluation.metrics import PERFORMANCE, Topic
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.statistics.intervals import Summary, summarize
@@ -28,7 +28,6 @@ from rlcl.types import Record
 
 __all__ = ["Group", "Seed", "Unreadable", "grouped"]
 
-PERFORMANCE: Topic = "performance"
 UNTOLD = ("name", "objective", "seeds")  # keys of a config that do not change what is learned
 Curves = Mapping[str, tuple[Array, Array]]
 
@@ -210,21 +209,26 @@ def grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
 def _labels(folders: Mapping[Path, Sequence[Run]]) -> Mapping[Path, str]:
     """A label for each folder of runs."""
     found, _ = places([run for members in folders.values() for run in members])
-    placed = {folder: next((found[r.path] for r in runs if r.path in found), None) for folder, runs in folders.items()}
-    learners = {place.learner for place in placed.values() if place}
-    streams = {place.stream for place in placed.values() if place}
-    names = []
-    for folder, runs in folders.items():
-        place, config = placed[folder], _config(runs)
-        parts = () if place is None else (place.learner, *([place.stream] if len(streams) > 1 else []))
-        parts = parts[1:] if place and len(learners) == 1 < len(streams) else parts
-        names.append(", ".join(parts) or str(config.get("name") or folder.parent.name))
-    flat = [dotted({k: v for k, v in _config(runs).items() if k not in UNTOLD}) for runs in folders.values()]
-    apart = told_apart(names, flat)  # of the same learner and stream by another setting
-    named = [
-        name if apart.count(name) == 1 else f"{name} {folder.name}" for name, folder in zip(apart, folders, strict=True)
-    ]
-    return dict(zip(folders, named, strict=True))
+    placed = [next((found[r.path] for r in runs if r.path in found), None) for runs in folders.values()]
+    configs = [_config(runs) for runs in folders.values()]
+    own = [str(config.get("name") or folder.parent.name) for folder, config in zip(folders, configs, strict=True)]
+    names = [", ".join(_parts(place, placed)) or name for place, name in zip(placed, own, strict=True)]
+    if len(set(names)) < len(names) == len(set(own)):  # of one learner and stream, under a name each
+        names = own
+    flat = [dotted({key: value for key, value in config.items() if key not in UNTOLD}) for config in configs]
+    apart = told_apart(names, flat)
+    pairs = zip(folders, apart, strict=True)
+    return {folder: name if apart.count(name) == 1 else f"{name} {folder.name}" for folder, name in pairs}
+
+
+def _parts(place: Place | None, every: Sequence[Place | None]) -> list[str]:
+    """Learner and stream of an experiment, as far as there are several of either."""
+    if place is None:
+        return []
+    learners = {other.learner for other in every if other}
+    streams = {other.stream for other in every if other}
+    parts = [place.learner] if len(learners) > 1 or len(streams) == 1 else []
+    return [*parts, *([place.stream] if len(streams) > 1 else [])]
 
 
 def _config(runs: Sequence[Run]) -> Mapping[str, Any]:

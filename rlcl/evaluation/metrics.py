@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # listing and comparing runs ask what a metric means, and nee
     from rlcl.evaluation.results import Results
 
 __all__ = [
+    "PERFORMANCE",
     "TOPICS",
     "Better",
     "Metric",
@@ -35,7 +36,8 @@ Better = Literal["higher", "lower"]
 Span = tuple[float, float]
 Topic = Literal["performance", "forgetting", "transfer"]
 
-TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # beside performance
+PERFORMANCE: Topic = "performance"
+TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # beside it
 UNKNOWN: Span = (-math.inf, math.inf)
 NAME = r"[A-Za-z_]\w*(\.\w+)*"  # what a condition of success can name
 

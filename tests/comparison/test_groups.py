@@ -86,3 +86,10 @@ def test_where_no_seed_has_finished_all_that_can_be_read_are_shown(tmp_path: Pat
     (path / "status.json").write_text(json.dumps({"state": "running", "step": 1}))
     group = one(tmp_path)
     assert ([0], False) == ([seed.run.seed for seed in group.seeds], group.finished)
+
+
+def test_names_of_experiments_tell_apart_what_learners_and_streams_do_not(tmp_path: Path) -> None:
+    for name, epochs in {"short": 1, "long": 2}.items():
+        learner = {"methods": []}
+        write_learner(tmp_path, name, [0.5], learner=learner, config={"budget": {"epochs": epochs}})
+    assert ["long", "short"] == labels(tmp_path)

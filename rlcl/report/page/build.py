@@ -13,7 +13,7 @@ from attrs import frozen
 from rlcl.comparison.groups import Group, grouped
 from rlcl.comparison.naming import places
 from rlcl.errors import RunFolderError
-from rlcl.evaluation.metrics import AVERAGE, TOPICS
+from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
 from rlcl.objective import Objective
 from rlcl.report.page import comparing
 from rlcl.report.page.about import (
@@ -119,7 +119,7 @@ def _told(objective: Objective) -> Mapping[str, Sequence[str]]:
 def _of_one(group: Group) -> list[Section]:
     """The sections of a single experiment."""
     others = [r_figure(group, measure) for measure in group.measures[1:] if not _is_empty(group, measure)]
-    rest = group.about("performance")
+    rest = group.about(PERFORMANCE)
     return [
         _section("objective", "Objective", objective_figure(group)),
         _section("R", "What is known after each experience", r_figure(group), *others),
@@ -150,7 +150,7 @@ def _about(shown: Sequence[Group], groups: Sequence[Group]) -> list[Section]:
 
 def _tiles(group: Group) -> list[Tile]:
     averages = [name for name, told in group.meanings.items() if told.metric == AVERAGE.name]
-    chosen = averages[:2] or list(group.about("performance")[:2])
+    chosen = averages[:2] or list(group.about(PERFORMANCE)[:2])
     chosen += [name for topic, most in zip(TOPICS, (1, 2), strict=True) for name in group.about(topic)[:most]]
     tiles = []
     for name in chosen[:4]:

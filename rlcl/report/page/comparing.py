@@ -10,13 +10,14 @@ from rlcl.comparison.costs import SPENT, costs
 from rlcl.comparison.curves import average_band
 from rlcl.comparison.groups import Group
 from rlcl.comparison.ranking import ranking
-from rlcl.evaluation.metrics import TOPICS
+from rlcl.evaluation.metrics import PERFORMANCE, TOPICS
 from rlcl.report.page.about import badge
 from rlcl.report.page.figures import (
     common_span,
     ends_told,
     inner_boundaries,
     known_or_none,
+    negated,
     row_scale,
 )
 from rlcl.report.page.matrix import r_figure
@@ -61,8 +62,8 @@ def sections(groups: Sequence[Group], runs: Sequence[Run], points: int) -> list[
     remarks = " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in (ranked.report.remarks if ranked else ()))
     profiles = profiles_figure(ranked) if ranked else None
     maps, left_out = _maps(groups)
-    changes = [_by_metric(name, groups, runs) for name in _changes(groups)]
-    others = [_by_metric(name, groups, runs) for name in _asked(groups)]
+    changes = [_by_metric(name, groups, runs, found.refusal) for name in _changes(groups)]
+    others = [_by_metric(name, groups, runs, found.refusal) for name in _asked(groups)]
     return [
         Section("objective", "Objectives", _present(_objectives(groups))),
         Section("aggregates", "Which learner is best", first, remarks),
@@ -111,10 +112,14 @@ def _each(metric: str, groups: Sequence[Group], refusal: str) -> Figure:
         plot = interval_plot(summary.mean, summary.low, summary.high, scale, values if len(values) > 1 else ())
         texts = (number(summary.mean), interval_text(summary.low, summary.high))
         rows.append((Cell(group.label, heading=True), Cell(plot=plot), *map(Cell, texts)))
-    why = f"Not ranked: {refusal}" if refusal else "Not ranked."
+    why = f"Not ranked: {refusal}." if refusal else "Not ranked, for the reason above."
+    meanings = [group.meanings[metric] for group, _ in known if metric in group.meanings]
+    losses = negated(meaning for meaning in meanings if meaning.topic == PERFORMANCE)
+    better = "".join(dict.fromkeys(f" {meaning.better.capitalize()} is better." for meaning in meanings))
     return Figure(
         f"{metric} of each experiment by itself",
-        f"{why} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is 0.",
+        f"{why}{better}{losses} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is "
+        "0.",
         Data(metric, ("experiment", "mean", "low", "high"),
              tuple((g.label, *map(known_or_none, (s.mean, s.low, s.high))) for g, s in known)),
         table=Table(("experiment", ends_told(scale.low, scale.high), "#mean", "#interval"), tuple(rows), "plots"),
@@ -135,11 +140,11 @@ def _asked(groups: Sequence[Group]) -> list[str]:
     return [name for name in told if name not in shown][:OTHERS]
 
 
-def _by_metric(name: str, groups: Sequence[Group], runs: Sequence[Run]) -> Figure:
+def _by_metric(name: str, groups: Sequence[Group], runs: Sequence[Run], told: str) -> Figure:
     """The learners by another metric; each experiment by itself where they cannot be compared by it."""
     found = ranking(runs, name)
     if found.report is None:
-        return _each(name, groups, found.refusal)
+        return _each(name, groups, "" if found.refusal == told else found.refusal)
     ranked = Ranked.of_learners(found.report)
     if len(found.report.scores.streams) == 1:
         return learners_figure(ranked, found.report.scores.streams[0], name)

@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from rlcl.comparison.tables import TABLES, Report
 from rlcl.comparison.tables import Row as TableRow
-from rlcl.comparison.verdicts import Comparison, numbers
+from rlcl.comparison.verdicts import Comparison, numbers, p_words
 from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.metrics import PERFORMANCE
 from rlcl.evaluation.results import Array
 from rlcl.report.page.figures import ends_told, negated, spread
 from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, Value, interval_text, number
@@ -76,7 +77,7 @@ class Ranked:
     def better(self) -> str:
         """A sentence on what the values mean."""
         meanings: list[Meaning] = [cell.meaning for cell in self.report.scores.cells]
-        return f"{meanings[0].better.capitalize()} is better.{negated(m for m in meanings if m.topic == 'performance')}"
+        return f"{meanings[0].better.capitalize()} is better.{negated(m for m in meanings if m.topic == PERFORMANCE)}"
 
 
 def rows_data(name: str, rows: Sequence[TableRow]) -> Data:
@@ -91,13 +92,12 @@ def _value(value: object) -> Value:
 
 def refused_figure(paths: Sequence[str], refusal: str) -> Figure:
     """Why runs are not ranked."""
-    rows = tuple((Cell(path, heading=True), Cell(refusal, kind="wrap")) for path in paths[:1])
     return Figure(
         "Not ranked",
-        f"These {len(paths)} runs cannot be compared fairly, and rlcl compare refuses them too. Each experiment is "
-        "shown by itself.",
+        "These runs cannot be compared, and rlcl compare refuses them for the same reason. Each experiment is shown by "
+        "itself.",
         Data("not-ranked", ("path", "reason"), tuple((path, refusal) for path in paths)),
-        table=Table(("run", "reason"), rows),
+        table=Table(("reason",), ((Cell(refusal, kind="wrap"),),)),
     )
 
 
@@ -201,7 +201,7 @@ def verdicts_figure(found: Ranked) -> Figure | None:
 
 def _verdict(each: Comparison) -> tuple[Cell, ...]:
     value, low, high = numbers(each.difference, each.low, each.high)
-    p = "" if each.corrected is None else f"{each.corrected:.3f}"
+    p = "" if each.corrected is None else p_words(each.corrected).removeprefix("p ").removeprefix("= ")
     kind = "badge good" if each.distinguishable else "badge open"
     texts = (each.first, each.second, value, f"{low} to {high}" if low else "", p)
     sign = "✓" if each.distinguishable else "·"

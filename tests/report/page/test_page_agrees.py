@@ -106,6 +106,16 @@ def test_the_examples_hold_what_they_are_for(tmp_path: Path, capsys: pytest.Capt
     assert 4 == len(compared(capsys, tmp_path / "failed")[0]["left_out"])
 
 
+def test_the_page_of_one_experiment_has_the_same_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_failures(tmp_path)
+    (row,) = compared(capsys, tmp_path / "si")[0]["learners"]
+    (found,) = page_data(tmp_path / "si")["metrics"]
+    assert [row[key] for key in ("mean", "mean_low", "mean_high")] == pytest.approx(
+        [found[key] for key in ("mean", "low", "high")], rel=1e-5
+    )
+    assert {"seed 0": 0.5, "seed 1": 0.2} == {key: value for key, value in found.items() if key.startswith("seed")}
+
+
 def test_forgetting_is_ranked_as_by_the_metric_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, values in {"naive": [0.5, 0.6], "ewc": [0.1, 0.2]}.items():
         for seed, value in enumerate(values):
