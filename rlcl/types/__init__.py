@@ -4,6 +4,7 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
+from rlcl.types.exporting import Exportable, Graph, GraphKind, TracedEncoder
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -48,8 +49,11 @@ __all__ = [
     "Encoder",
     "Event",
     "Experience",
+    "Exportable",
     "ForgettingMethod",
     "Generating",
+    "Graph",
+    "GraphKind",
     "Host",
     "Learner",
     "Method",
@@ -72,6 +76,7 @@ __all__ = [
     "Sink",
     "Spending",
     "StreamSpec",
+    "TracedEncoder",
     "Visibility",
     "WeighingHost",
 ]
