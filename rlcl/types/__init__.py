@@ -4,7 +4,7 @@ A **stream** of **experiences** flows through a **learner**, whose learning yiel
 Evaluation writes **records**. Every number that is reported is a pure function of the records.
 """
 
-from rlcl.types.exporting import Exportable, Graph, GraphKind, TracedEncoder
+from rlcl.types.exporting import Exportable, Graph, GraphKind
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -76,7 +76,6 @@ __all__ = [
     "Sink",
     "Spending",
     "StreamSpec",
-    "TracedEncoder",
     "Visibility",
     "WeighingHost",
 ]

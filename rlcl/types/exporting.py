@@ -1,4 +1,4 @@
-"""What is exported of learners and encoders, as they say it themselves."""
+"""What is exported of a learner, as it says it itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlcl.errors import Problem, UnsupportedError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Exportable", "Graph", "GraphKind", "TracedEncoder"]
+__all__ = ["Exportable", "Graph", "GraphKind"]
 
 GraphKind = Literal["classifier", "regressor", "autoencoder", "policy"]
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
@@ -99,18 +99,3 @@ class Exportable(Protocol):
             UnsupportedError: it cannot be.
         """
         return dict(state)
-
-
-@runtime_checkable
-class TracedEncoder(Protocol):
-    """An encoder that computes in a graph otherwise than in Python, where it uses a memory or another library."""
-
-    __slots__ = ()
-
-    def traced(self, x: Tensor) -> Tensor:
-        """The same as ``encode`` for (B, *observation), in operations of torch alone.
-
-        Raises:
-            UnsupportedError: it cannot be.
-        """
-        ...
