@@ -31,8 +31,8 @@ class WithEncoded(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         """See :class:`rlcl.types.Graph`."""
-        found: tuple[Tensor, ...] = self.graph(*arrays)
-        return found if self._encoded is None else (*found, self._encoded(*arrays).flatten(1))
+        encoded = () if self._encoded is None else (self._encoded(*arrays).flatten(1),)
+        return (*self.graph(*arrays), *encoded)
 
 
 def array_graph(learner: Any, stream: Stream) -> Graph:
