@@ -15,7 +15,7 @@ COPY benchmarks/published benchmarks/published
 COPY benchmarks/suites benchmarks/suites
 # What serving needs and nothing of what training needs.
 RUN pip install --no-cache-dir \
-      attrs typer rich numpy jinja2 onnxruntime fastapi uvicorn uvloop httptools orjson prometheus-client \
+      attrs typer rich numpy jinja2 onnxruntime starlette uvicorn uvloop httptools orjson prometheus-client \
     && pip install --no-cache-dir --no-deps . \
     && rm -rf /src
 WORKDIR /home/rlcl

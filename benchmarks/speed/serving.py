@@ -1,5 +1,6 @@
 """Requests per second of a served digits classifier, beside an empty endpoint and a naive one of torch.
 
+    pip install fastapi  # what the other two are written in; rlcl itself does without
     python benchmarks/speed/serving.py [rounds] [seconds]
 
 All three run under uvicorn with uvloop and httptools, as processes of their own, on loopback; 64 clients, each with one

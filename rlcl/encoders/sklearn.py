@@ -91,7 +91,7 @@ class Sklearn(Encoder):
     def encode(self, x: Tensor) -> Tensor:
         if self._fitted is None:
             raise UnsupportedError(f"encoder sklearn: {self.transformer} encodes nothing before it is fitted")
-        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        if torch.onnx.is_in_onnx_export():
             return self._traced(x)
         found = _transform(self._fitted, _rows(x), self.transformer)
         return torch.from_numpy(np.ascontiguousarray(found, np.float32)).to(x.device)

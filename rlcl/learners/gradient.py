@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
+from rlcl.learners import growth
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
 from rlcl.learners.ledger import Ledger, trainable
@@ -46,6 +47,7 @@ from rlcl.types import (
     Encoder,
     Event,
     Experience,
+    Exportable,
     Method,
     Network,
     OptimizerFactory,
@@ -61,7 +63,7 @@ VALIDATION_SEED = 0  # of codes and views drawn for the validation loss: the sam
 
 
 @define(kw_only=True, eq=False)
-class GradientLearner(ABC):
+class GradientLearner(Exportable, ABC):
     """Descends a loss over minibatches of arrays; a concrete learner says which loss and network.
 
     Args:
@@ -552,6 +554,12 @@ class GradientLearner(ABC):
             }
         )
         return state
+
+    def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """See :class:`rlcl.types.Exportable`."""
+        names = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
+        fresh, classes = self.state_dict(), self._setup.spec.classes
+        return growth.grown(state, fresh, names, growth.classes_of(state, fresh, classes), classes)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         state = cloned(state)

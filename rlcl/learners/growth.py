@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 
-__all__ = ["grown"]
+__all__ = ["classes_of", "grown"]
 
 
 def grown(
@@ -52,6 +52,20 @@ def grown(
         "average": None if average is None else _widened(average, fresh["update"]["average"]),
     }
     return made
+
+
+def classes_of(state: Mapping[str, Any], fresh: Mapping[str, Any], now: int) -> int:
+    """How many classes a state's network tells apart: what the fresh network's last widened weight had.
+
+    Args:
+        state, fresh: as for :func:`grown`.
+        now: classes that the fresh network tells apart.
+    """
+    for name, tensor in fresh["module"].items():
+        before = state["module"].get(name)
+        if before is not None and before.shape != tensor.shape and tensor.shape[0] == now:
+            return int(before.shape[0])
+    return now
 
 
 def _widened(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,13 +20,13 @@ from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
-from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Position, Setup
+from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Exportable, Position, Setup
 
 __all__ = ["OnePassLearner"]
 
 
 @define(kw_only=True, eq=False)
-class OnePassLearner(ABC):
+class OnePassLearner(Exportable, ABC):
     """Sees each minibatch once, in the source's order; a concrete learner says what it keeps of it.
 
     Args:

@@ -14,6 +14,7 @@ from rlcl.types.capabilities import (
     masks_actions,
     methods_of,
 )
+from rlcl.types.exporting import Exportable, Graph, GraphKind
 from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
@@ -68,8 +69,11 @@ __all__ = [
     "EnvironmentSource",
     "Event",
     "Experience",
+    "Exportable",
     "ForgettingMethod",
     "Generating",
+    "Graph",
+    "GraphKind",
     "Host",
     "Hosted",
     "Job",

@@ -18,13 +18,12 @@ from safetensors.numpy import save
 from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.exporting.card import model_card
 from rlcl.deploy.exporting.fields import array_field, incomplete
-from rlcl.deploy.exporting.graphs import Graph, WithEncoded, array_graph
+from rlcl.deploy.exporting.graphs import WithEncoded, array_graph, check_outputs, policy_graph
 from rlcl.deploy.exporting.held_out import Reference, array_reference, with_holes
 from rlcl.deploy.exporting.lineage import lineage
 from rlcl.deploy.exporting.met import met
 from rlcl.deploy.exporting.parity import answers, check_filled, check_parity
 from rlcl.deploy.exporting.played import observed, played
-from rlcl.deploy.exporting.policies import policy_graph
 from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.deploy.model import ENCODED, Model
 from rlcl.deploy.signature import Field, Signature
@@ -38,7 +37,7 @@ from rlcl.state import flatten
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
-from rlcl.types import Stream
+from rlcl.types import Graph, Stream
 
 __all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
 
@@ -175,14 +174,12 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
         check_filled(graph, holes, [column.name for column in field.columns])
         return graph, (field,), [reference, holes]
     how = observed(trainer)
-    names = tuple(field.name for field in how.fields)
-    graph = policy_graph(trainer.learner, how.actions, names, how.space if how.flat else None)
+    graph = policy_graph(trainer.learner, how.space if how.flat else None)
     return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
 
 
 def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
-    with torch.no_grad():
-        made = graph(*_tensors(reference, slice(0, 2)))
+    made = check_outputs(trainer.learner, graph, _tensors(reference, slice(0, 2)))
     spec = trainer.stream.spec
     names = spec.class_names[: spec.classes] or tuple(map(str, range(spec.classes)))
     return Signature(
@@ -206,14 +203,12 @@ def _tensors(reference: Reference, rows: slice) -> list[torch.Tensor]:
 def _written(graph: Graph, signature: Signature, reference: Reference) -> bytes:
     outputs = [*graph.outputs, *(f"{field.name}.next" for field in signature.state)]
     example = _tensors(reference, slice(0, 3))
-    with torch.no_grad():
-        outputs += [ENCODED] if graph.encoded(*example) is not None else []
+    outputs += [] if graph.encoded is None else [ENCODED]
     return onnx_graph(WithEncoded(graph), example, list(reference.arrays()), outputs)
 
 
 def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature, written: bytes) -> None:
-    encoder = getattr(restored.trainer.learner, "encoder", restored.trainer.encoder).state_dict()
-    weights = {"network": dict(graph.state_dict()), "encoder": encoder}
+    weights = {"network": dict(graph.module.state_dict()), "encoder": restored.trainer.encoder.state_dict()}
     tensors = {name.lstrip("/"): t.numpy() for name, t in flatten(weights)[1].items()}
     (folder / "weights.safetensors").write_bytes(save(tensors))
     (folder / "model.onnx").write_bytes(written)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlcl.deploy.exporting.graphs import Graph
+from rlcl.deploy.exporting.graphs import scores
 from rlcl.deploy.exporting.held_out import Reference
 from rlcl.errors import BundleError, UnsupportedError
+from rlcl.types import Graph
 
 __all__ = ["answers", "check_filled", "check_parity"]
 
@@ -89,7 +90,7 @@ def check_filled(graph: Graph, holes: Reference, columns: Sequence[str]) -> None
 
     def left(x: torch.Tensor) -> bool:
         with torch.no_grad():
-            encoded = graph.encoded(*{**first, "input": x}.values())
+            encoded = None if graph.encoded is None else graph.encoded(*{**first, "input": x}.values())
         return encoded is not None and bool(encoded.isnan().any())
 
     if not left(first["input"]):
@@ -136,10 +137,10 @@ def _ties(graph: Graph, reference: Reference, expected: Array, actual: Array) ->
     if not len(rows):
         return 0
     with torch.no_grad():
-        scores = graph.scores(*(torch.from_numpy(array[rows]) for array in reference.arrays().values()))
+        found = scores(graph, [torch.from_numpy(array[rows]) for array in reference.arrays().values()])
     gap = float("inf")
-    if scores is not None:
-        best = scores[torch.from_numpy(wrong[rows])].topk(2, -1).values
+    if found is not None:
+        best = found[torch.from_numpy(wrong[rows])].topk(2, -1).values
         gap = float((best[..., 0] - best[..., 1]).max())
     if gap > TIE:
         raise BundleError(

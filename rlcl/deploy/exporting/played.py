@@ -12,12 +12,12 @@ from attrs import field, frozen
 
 from rlcl.data.sources import Environment
 from rlcl.deploy.exporting.fields import space_fields
-from rlcl.deploy.exporting.graphs import Graph
 from rlcl.deploy.exporting.held_out import ROWS, Reference, shown_task
 from rlcl.deploy.signature import Field
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.measures import source_of
 from rlcl.training.trainer import Trainer
+from rlcl.types import Graph
 
 __all__ = ["Observed", "observed", "played"]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import orjson
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from rlcl.deploy.serving.limits import Endpoint, Gate
@@ -24,17 +27,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 
 def make_app(service: Service) -> Any:
-    """An ASGI application: FastAPI behind the gate.
+    """An ASGI application: Starlette behind the gate.
 
     Args:
         service: that answers.
     """
-    app = FastAPI(title="rlcl serve", docs_url=None, redoc_url=None, openapi_url=None)
     settings = service.settings
     endpoint = partial(Endpoint, max_body=settings.max_body, timeout=settings.timeout, metrics=service.metrics)
     asked = {"/predict": service.predict, "/act": service.act, "/feedback": service.feedback}
     often = {path: endpoint(answer) for path, answer in asked.items()}
-    app.router.routes += [Route(path, each, methods=["POST"]) for path, each in often.items()]
     told = {
         "/health": _health,
         "/ready": _ready,
@@ -43,23 +44,30 @@ def make_app(service: Service) -> Any:
         "/openapi.json": _openapi,
         "/docs": _docs,
     }
-    for path, answer in told.items():
-        app.add_api_route(path, _bound(answer, service), methods=["GET"], include_in_schema=False)
-    app.openapi = partial(_description, service)  # type: ignore[method-assign]
+    routes = [Route(path, each, methods=["POST"]) for path, each in often.items()]
+    routes += [_get(path, answer, service) for path, answer in told.items()]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
     return Gate(app, often, settings.token, service.metrics, frozenset((*asked, *told)))
 
 
-def _bound(answer: Any, service: Service) -> Any:
-    async def bound() -> Response:
-        made: Response = answer(service)
-        return made
+def _get(path: str, answer: Callable[[Service], Response], service: Service) -> Route:
+    async def answered(request: Request) -> Response:
+        return answer(service)
 
-    return bound
+    route = Route(path, answered, methods=["GET"])
+    route.methods = {"GET"}  # Starlette adds HEAD, which the description does not have
+    return route
 
 
-def _json(content: Any, status: int = 200) -> Response:
+def _refused(request: Request, error: Exception) -> Response:
+    """An unknown path, or a method that a path does not have, in the form of all other errors."""
+    assert isinstance(error, HTTPException)
+    return _json({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status, media_type="application/json")
+    return Response(body, status, headers, media_type="application/json")
 
 
 def _health(service: Service) -> Response:

@@ -48,7 +48,7 @@ class Gate:
 
     Args:
         app: behind it.
-        often: what is asked often, by path: POST goes straight to it, since the way through FastAPI takes longer than
+        often: what is asked often, by path: POST goes straight to it, since the way through Starlette takes longer than
             all the rest of an answer.
         token: what clients must send; None for none.
         metrics: that count.
@@ -90,7 +90,7 @@ class Gate:
 
 @frozen(eq=False)
 class Endpoint:
-    """Reads a JSON body within its limits, and answers in JSON; without what FastAPI does for typed parameters.
+    """Reads a JSON body within its limits, and answers in JSON; without what a framework does for typed parameters.
 
     Args:
         answer: makes the answer of the decoded body.

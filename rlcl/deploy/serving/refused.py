@@ -59,6 +59,6 @@ def check_text(value: Any, what: str, place: Sequence[str | int]) -> None:
 
 
 def fault(message: str, place: Sequence[str | int], value: Any) -> dict[str, Any]:
-    """One line of a 422 or 404, in FastAPI's form."""
+    """One line of a 422 or 404, in the form of FastAPI, which clients know."""
     short = value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= SHOWN)
     return {"loc": ["body", *place], "msg": message, "input": value if short else None}

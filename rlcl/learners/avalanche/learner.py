@@ -29,7 +29,19 @@ from rlcl.networks.mlp import Mlp
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, preserved_global_state, seed_globals
 from rlcl.state import cloned, tensor_bytes
-from rlcl.types import Costs, Encoder, Event, Experience, Method, Network, OptimizerFactory, Position, Setup
+from rlcl.types import (
+    Costs,
+    Encoder,
+    Event,
+    Experience,
+    Exportable,
+    Graph,
+    Method,
+    Network,
+    OptimizerFactory,
+    Position,
+    Setup,
+)
 
 if TYPE_CHECKING:
     from rlcl.learners.avalanche.experiences import Encoded
@@ -40,7 +52,7 @@ __all__ = ["Avalanche"]
 
 
 @define(kw_only=True, eq=False)
-class Avalanche:
+class Avalanche(Exportable):
     """Runs a strategy of Avalanche without touching it.
 
     Its own ``train`` runs on each experience, in a thread that alternates with the trainer, so that an
@@ -299,6 +311,12 @@ class Avalanche:
         self.methods = copy.deepcopy(methods)
         self.encoder.load_state_dict(cloned(encoder))
         self._build()
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError(
+            "its strategy predicts by code of its own, plugins and all, which no graph holds; use a learner of rlcl"
+        )
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation), as the strategy's own evaluation gives them.

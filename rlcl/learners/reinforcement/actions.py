@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from attrs import frozen
 from torch import Tensor, nn
 
@@ -62,6 +63,14 @@ class ActionDistribution(Protocol):
 
     def for_environment(self, actions: Array) -> Array:
         """The same actions as the environment takes them."""
+        ...
+
+    def greedy(self, outputs: Tensor) -> Tensor:
+        """(B, *action) the likeliest, as the environment takes them; by torch, for a graph."""
+        ...
+
+    def scores(self, outputs: Tensor) -> Tensor | None:
+        """(B, ..., K) what :meth:`greedy` decides by; None where actions are numbers."""
         ...
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
@@ -119,6 +128,12 @@ class Categorical:
     def for_environment(self, actions: Array) -> Array:
         return actions + self.start
 
+    def greedy(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(1) + self.start
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        return outputs
+
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         return log_softmax(outputs).gather(-1, actions[..., None])[..., 0]
 
@@ -168,6 +183,15 @@ class MultiCategorical:
     def for_environment(self, actions: Array) -> Array:
         found: Array = actions + np.array(self.starts)
         return found
+
+    def greedy(self, outputs: Tensor) -> Tensor:
+        return self.scores(outputs).argmax(2) + torch.tensor(self.starts)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """(B, choices, widest): those of fewer actions are filled up with -inf."""
+        widest = max(self.sizes)
+        parts = torch.split(outputs, list(self.sizes), 1)
+        return torch.stack([F.pad(part, (0, widest - part.shape[1]), value=-torch.inf) for part in parts], 1)
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         log_ps = [log_softmax(part) for part in self._parts(outputs)]
@@ -219,6 +243,13 @@ class Gaussian:
 
     def for_environment(self, actions: Array) -> Array:
         return np.clip(actions.reshape(-1, *self.low.shape), self.low, self.high)
+
+    def greedy(self, outputs: Tensor) -> Tensor:
+        low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
+        return torch.minimum(torch.maximum(outputs.reshape(-1, *low.shape), low), high)
+
+    def scores(self, outputs: Tensor) -> None:
+        return None
 
     def log_prob(self, outputs: Tensor, free: Tensor, actions: Tensor) -> Tensor:
         distance = (actions - outputs) * torch.exp(-free)[..., None, :]

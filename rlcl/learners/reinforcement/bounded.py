@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 import torch.nn.functional as F  # noqa: N812
 from attrs import field, frozen
 from torch import Tensor
@@ -52,6 +53,12 @@ class Bounded:
         stretched = self._middle + self._half * actions.reshape(-1, *self.low.shape)
         cut: Array = np.clip(stretched, self.low, self.high)  # rounding may lead beyond
         return cut
+
+    def greedy(self, outputs: Tensor) -> Tensor:
+        """(B, *action) as the environment takes them, of a network's outputs, the first D of which ``tanh`` bounds."""
+        middle, half, low, high = map(torch.from_numpy, (self._middle, self._half, self.low, self.high))
+        stretched = middle + half * outputs[:, : self.numbers].tanh().reshape(-1, *self.low.shape)
+        return torch.minimum(torch.maximum(stretched, low), high)
 
 
 def bounded(space: gym.Space[Any], learner: str) -> Bounded:

@@ -23,6 +23,7 @@ from rlcl.learners.fast.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.actions import allowed, masked
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
+from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.replay import ReplayBuffer
 from rlcl.learners.reinforcement.values import (
     bootstrapped,
@@ -36,7 +37,7 @@ from rlcl.learners.reinforcement.values import (
 )
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.types import Batch, Network, OptimizerFactory
+from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Dqn", "Exploration"]
 
@@ -192,6 +193,13 @@ class Dqn(OffPolicyLearner):
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(self._best(observations, masks))
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`: by the advantages, which order actions as their values do."""
+        count, start = self._actions, self._start
+        return policy_graph(
+            self.encoder, self.policy, lambda y: y[:, -count:].argmax(1) + start, lambda y: y[:, -count:]
+        )
 
     def random_actions(self, count: int) -> Array:
         if self._allowed is None:

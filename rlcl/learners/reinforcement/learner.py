@@ -29,7 +29,7 @@ from rlcl.learners.schedules import place_in
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
-from rlcl.types import Batch, Costs, Encoder, Event, Experience, Method, Position, Schedule, Setup
+from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Position, Schedule, Setup
 
 __all__ = ["ReinforcementLearner"]
 
@@ -37,7 +37,7 @@ FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on befo
 
 
 @define(kw_only=True, eq=False)
-class ReinforcementLearner(ABC):
+class ReinforcementLearner(Exportable, ABC):
     """Acts in environments and learns from what comes of it; a concrete learner says how.
 
     Training environments are made and seeded anew for every experience; weights, optimizers and
@@ -171,10 +171,10 @@ class ReinforcementLearner(ABC):
         """As :meth:`act`, and the next state of one that remembers; ``state`` is None as episodes begin."""
         return self.act(observations, masks), None
 
-    def ready(self) -> None:  # noqa: B027, most have nothing to do
+    def ready(self) -> None:
         """Called once, when methods have hung on modules and optimizers what they hang there."""
 
-    def learned(self, errors: Tensor | None) -> None:  # noqa: B027, most need not know
+    def learned(self, errors: Tensor | None) -> None:
         """Called after a lesson, with what :meth:`improve` gave."""
 
     @property
@@ -182,7 +182,7 @@ class ReinforcementLearner(ABC):
         """What a memory of its own holds, beside those of methods."""
         return 0
 
-    def forget_memory(self) -> None:  # noqa: B027, most have none
+    def forget_memory(self) -> None:
         """Empties a memory of its own."""
 
     # What methods see (rlcl.types.Host).

@@ -32,13 +32,14 @@ from rlcl.learners.reinforcement.losses import (
     value_loss,
     value_loss_gradient,
 )
+from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.recurrent import Recurrence, Recurrent, Remembering
 from rlcl.learners.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.learners.reinforcement.rollout import Rollout, rolled_out
 from rlcl.methods.parts.modes import evaluating
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.types import Batch, Network, OptimizerFactory
+from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Ppo"]
 
@@ -188,6 +189,16 @@ class Ppo(ReinforcementLearner):
     def _outputs(self, found: Array, masks: Array | None) -> Array:
         """(N, K) for actions, of what the actor's network gave."""
         return masked(found[:, :-1] if self.shared else found, masks)
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        found, count = self._distribution, self._distribution.outputs  # a shared network gives the value beside
+        return policy_graph(
+            self.encoder,
+            self.policy.actor,
+            lambda y: found.greedy(y[:, :count]),
+            lambda y: found.scores(y[:, :count]),
+        )
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self._greedy(self._acting(observations), masks)

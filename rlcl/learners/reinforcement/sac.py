@@ -22,10 +22,11 @@ from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.bounded import LOG_STD, Bounded, bounded, squashed, squashed_gradient
 from rlcl.learners.reinforcement.critics import critics, rows
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
+from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.values import bootstrapped, twin_gradient, twin_loss
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.types import Batch, Network, OptimizerFactory
+from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Sac"]
 
@@ -133,6 +134,10 @@ class Sac(OffPolicyLearner):
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._acting(observations)[:, : self._actions.numbers]))
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        return policy_graph(self.encoder, self.actor, self._actions.greedy)
 
     def random_actions(self, count: int) -> Array:
         return self._actions.random(count, self.rng)

@@ -21,10 +21,11 @@ from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.bounded import Bounded, bounded
 from rlcl.learners.reinforcement.critics import critics, rows
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
+from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.values import bootstrapped, twin_gradient, twin_loss
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
-from rlcl.types import Batch, Network, OptimizerFactory
+from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Td3"]
 
@@ -119,6 +120,10 @@ class Td3(OffPolicyLearner):
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._acting(observations)))
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        return policy_graph(self.encoder, self.actor, self._actions.greedy)
 
     def random_actions(self, count: int) -> Array:
         return self._actions.random(count, self.rng)

@@ -23,7 +23,7 @@ from rlcl.learners.ledger import trainable
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
-from rlcl.types import Costs, Encoder, Event, Experience, Method, Position, Setup
+from rlcl.types import Costs, Encoder, Event, Experience, Exportable, Graph, Method, Position, Setup
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -39,7 +39,7 @@ FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on befo
 
 
 @define(kw_only=True, eq=False)
-class StableBaselines3:
+class StableBaselines3(Exportable):
     """Runs an algorithm of Stable-Baselines3 without touching it.
 
     Its ``learn`` is mirrored as a generator over ``collect_rollouts`` and ``train``, so an experience
@@ -283,6 +283,12 @@ class StableBaselines3:
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
         with torch.no_grad():
             return self.model.predict(x, state=state, episode_start=starts, deterministic=True)
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        from rlcl.learners.sb3.graph import sb3_graph
+
+        return sb3_graph(self.algorithm, self._setup.encoder, self.model.policy)
 
     def state_dict(self) -> dict[str, Any]:
         """The state at a boundary.

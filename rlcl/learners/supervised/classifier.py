@@ -13,8 +13,9 @@ from rlcl.config import option
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.graphs import classifier_graph
 from rlcl.learners.supervised.semi_supervised import HIDDEN, hidden_labels, pseudo_label_loss
-from rlcl.types import IMPOSSIBLE, Batch, Experience, Setup
+from rlcl.types import IMPOSSIBLE, Batch, Experience, Graph, Setup
 
 __all__ = ["Classifier", "balanced_weights"]
 
@@ -157,6 +158,10 @@ class Classifier(GradientLearner):
         """(B,) int64 classes for raw inputs (B, *observation)."""
         with self.predicting(task_id):
             return torch.cat([self.outputs(part, ids).argmax(1) for part, ids in self.chunks(x, task_id)]).cpu(), None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        return classifier_graph(self, len(self._setup.spec.task_classes) if tasks else 0)
 
 
 def balanced_weights(y: Tensor, classes: int) -> Tensor:

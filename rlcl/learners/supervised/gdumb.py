@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from attrs import define, field
 from torch import Tensor, nn
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
+from rlcl.learners.graphs import class_outputs
 from rlcl.learners.ledger import trainable
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.one_pass import OnePassLearner
@@ -25,7 +28,7 @@ from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.seeding import Seeds
 from rlcl.state import tensor_bytes
-from rlcl.types import Batch, Costs, Network, OptimizerFactory, Schedule, Setup
+from rlcl.types import Batch, Costs, Graph, Network, OptimizerFactory, Schedule, Setup
 
 __all__ = ["GDumb"]
 
@@ -128,8 +131,17 @@ class GDumb(OnePassLearner):
         assert batch.targets is not None
         return F.cross_entropy(self.module(batch.inputs), batch.targets)
 
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        if tasks:
+            raise UnsupportedError(
+                "which classes are possible depends on the task; set stream.visibility.task_ids: hidden"
+            )
+        module = MemoryModule(self)
+        return Graph(kind="classifier", module=module, encoded=lambda *arrays: self.encoded(arrays[0]))
+
     def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state of one that knew fewer classes, for this one: fresh weights, for an experience ends with such."""
+        """See :class:`rlcl.types.Exportable`: with fresh weights, for an experience ends with such."""
         statistics = state["statistics"]
         known = torch.zeros_like(self._known)
         known[: len(statistics["known"])] = statistics["known"]
@@ -171,3 +183,18 @@ class GDumb(OnePassLearner):
         self._examples.load_state_dict(state["memory"], self._setup.device)
         self._known = state["known"].to(self._setup.device)
         self._updates = state["updates"]
+
+
+class MemoryModule(nn.Module):
+    """The network that was trained on the memory, for the classes in it; see :class:`rlcl.types.Graph`."""
+
+    def __init__(self, learner: GDumb) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(learner.module).eval()
+        self._learner = learner
+        self.known: Tensor
+        self.register_buffer("known", learner.statistics()["known"])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        logits = self.network(self._learner.encoded(x))
+        return class_outputs(logits.masked_fill(~self.known, -torch.inf))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
 from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
 from rlcl.methods.memories.herding import HerdingMemory
@@ -20,7 +21,7 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.parts.features import features
 from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import device_of
-from rlcl.types import Batch, Experience, Host, Method, Setup
+from rlcl.types import Batch, Experience, Graph, Host, Method, Setup
 
 __all__ = ["ICarl", "icarl_loss"]
 
@@ -183,6 +184,12 @@ class ICarl(GradientLearner):
             means = self._class_means()[[self._exemplars.known.index(label) for label in labels]]
             found = [torch.cdist(features(self, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)]
             return torch.tensor(labels)[torch.cat(found).cpu()], None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError(
+            "it predicts by the means of its exemplars, which serving would have to hold; use classifier with rehearsal"
+        )
 
     def _class_means(self) -> Tensor:
         """(known, D) mean features of each class's exemplars, at length 1, by the present weights."""

@@ -9,8 +9,9 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
+from rlcl.errors import UnsupportedError
 from rlcl.learners.one_pass import OnePassLearner
-from rlcl.types import Setup
+from rlcl.types import Graph, Setup
 
 __all__ = ["NearestMean"]
 
@@ -55,6 +56,10 @@ class NearestMean(OnePassLearner):
         distances = torch.cdist(self.features(x).double(), means)
         distances[:, self._counts == 0] = torch.inf
         return distances.argmin(1).cpu(), None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError("it predicts by distances to means, and has no network; use classifier")
 
     def statistics(self) -> dict[str, Any]:
         return {"sums": self._sums, "counts": self._counts}

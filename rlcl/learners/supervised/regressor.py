@@ -9,7 +9,8 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.learners.gradient import GradientLearner, weighed
-from rlcl.types import Batch, Setup
+from rlcl.learners.graphs import regressor_graph
+from rlcl.types import Batch, Graph, Setup
 
 __all__ = ["Regressor"]
 
@@ -72,3 +73,7 @@ class Regressor(GradientLearner):
         """(B, K) float32 predictions for raw inputs (B, *observation)."""
         with self.predicting(task_id):
             return torch.cat([self.outputs(part, ids) for part, ids in self.chunks(x, task_id)]).cpu(), None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        return regressor_graph(self, tasks)

@@ -10,8 +10,9 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
 from rlcl.learners.one_pass import OnePassLearner
-from rlcl.types import Setup
+from rlcl.types import Graph, Setup
 
 __all__ = ["StreamingLda"]
 
@@ -72,6 +73,10 @@ class StreamingLda(OnePassLearner):
         scores = self.features(x).double() @ weights - 0.5 * (self._means.T * weights).sum(0)
         scores[:, self._counts == 0] = -torch.inf
         return scores.argmax(1).cpu(), None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError("it predicts by a covariance, and has no network; use classifier")
 
     def statistics(self) -> dict[str, Any]:
         return {"means": self._means, "counts": self._counts, "scatter": self._scatter}

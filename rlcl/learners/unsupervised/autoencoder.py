@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.graphs import autoencoder_graph
 from rlcl.networks.mlp import Mlp
-from rlcl.types import Batch, Network, Setup
+from rlcl.types import Batch, Graph, Network, Setup
 
 __all__ = ["Autoencoder"]
 
@@ -104,3 +105,12 @@ class Autoencoder(GradientLearner):
         assert isinstance(self.module, AutoencoderModule)
         with self.predicting(task_id):
             return torch.cat([self.module.encode(part) for part, _ in self.chunks(x, task_id)]).cpu()
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+
+        def decoded(outputs: Tensor, encoded: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
+            assert isinstance(network, AutoencoderModule)
+            return outputs, network.encode(encoded)
+
+        return autoencoder_graph(self, tasks, decoded)

@@ -10,8 +10,9 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.errors import UnsupportedError
 from rlcl.learners.one_pass import OnePassLearner
-from rlcl.types import Setup
+from rlcl.types import Graph, Setup
 
 __all__ = ["KMeans"]
 
@@ -72,6 +73,10 @@ class KMeans(OnePassLearner):
     def _distances(self, x: Any) -> Tensor:
         z = self.features(x)
         return torch.cdist(z, self._centres if len(self._centres) else torch.zeros(1, z.shape[1], device=z.device))
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError("a cluster is neither class, number, reconstruction nor action")
 
     def statistics(self) -> dict[str, Any]:
         return {"centres": self._centres, "counts": self._counts}

@@ -14,7 +14,7 @@ from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
 from rlcl.registry import name_of
-from rlcl.types import Batch, Network, Setup
+from rlcl.types import Batch, Graph, Network, Setup
 
 __all__ = ["TwoViewsLearner"]
 
@@ -76,6 +76,13 @@ class TwoViewsLearner(GradientLearner):
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B, features) representations of raw inputs (B, *observation)."""
         return self.represent(x, task_id), None
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+        raise UnsupportedError(
+            "a representation alone is neither class, number, reconstruction nor action; learn from it by the encoder "
+            "trained, and export what learned"
+        )
 
     def represent(self, x: Any, task_id: int | None = None) -> Tensor:
         """(B, features) representations of raw inputs (B, *observation)."""

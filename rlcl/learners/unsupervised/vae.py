@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.graphs import autoencoder_graph
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.variational import Likelihood, VaeModule, check_range, negative_bound
-from rlcl.types import Batch, Network, Setup
+from rlcl.types import Batch, Graph, Network, Setup
 
 __all__ = ["Vae"]
 
@@ -118,6 +119,15 @@ class Vae(GradientLearner):
         assert isinstance(self.module, VaeModule)
         with self.predicting(task_id):
             return torch.cat([self.module.encode(p).chunk(2, 1)[0] for p, _ in self.chunks(x, task_id)]).cpu()
+
+    def graph(self, tasks: int) -> Graph:
+        """See :class:`rlcl.types.Exportable`."""
+
+        def decoded(outputs: Tensor, encoded: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
+            assert isinstance(network, VaeModule)
+            return network.expected(outputs), network.encode(encoded).chunk(2, 1)[0]
+
+        return autoencoder_graph(self, tasks, decoded)
 
     def generated(self, count: int, noise: torch.Generator) -> Tensor:
         """See :class:`rlcl.types.Generating`."""
