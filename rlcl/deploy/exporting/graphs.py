@@ -30,8 +30,9 @@ class WithEncoded(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         """See :class:`rlcl.types.Graph`."""
-        encoded = () if self._encoded is None else (self._encoded(*arrays).flatten(1),)
-        return (*self.graph(*arrays), *encoded)
+        encoded = None if self._encoded is None else self._encoded(*arrays)
+        found: tuple[Tensor, ...] = self.graph(*arrays)
+        return found if encoded is None else (*found, encoded.flatten(1))
 
 
 def array_graph(learner: Any, stream: Stream) -> Graph:
