@@ -118,8 +118,8 @@ def _each(metric: str, groups: Sequence[Group], refusal: str) -> Figure:
     better = "".join(dict.fromkeys(f" {meaning.better.capitalize()} is better." for meaning in meanings))
     return Figure(
         f"{metric} of each experiment by itself",
-        f"{why}{better}{losses} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line is "
-        "0.",
+        f"{why}{better}{losses} Mean and 95 % Student interval over seeds; small dots are the seeds, the vertical line "
+        "is 0.",
         Data(metric, ("experiment", "mean", "low", "high"),
              tuple((g.label, *map(known_or_none, (s.mean, s.low, s.high))) for g, s in known)),
         table=Table(("experiment", ends_told(scale.low, scale.high), "#mean", "#interval"), tuple(rows), "plots"),
