@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -42,16 +42,16 @@ class Report:
         scores: what is compared.
         settings: how.
         scales: low and high of each stream; none where values are compared as they are.
-        comparisons: of all pairs.
     """
 
     scores: Scores
     settings: Settings
     scales: Scales = field(factory=dict)
-    comparisons: tuple[Comparison, ...] = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "comparisons", tuple(compare(self.scores, self.settings, self.scales)))
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Of all pairs, over all streams and on each."""
+        return tuple(compare(self.scores, self.settings, self.scales))
 
     @property
     def on_one_scale(self) -> bool:
