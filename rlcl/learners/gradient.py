@@ -356,18 +356,12 @@ class GradientLearner(ABC):
         return budget_updates(part.budget, len(part.train), self.batch_size, self.drop_last)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning and position.experience != experience.index:
-            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
-        if not position.learning:
+        if self.position.begin(experience):
             if experience.index:
                 self._cross_boundary()
             with self._eager():
                 self._attached.begin(experience, self.steps(experience))
-            self.position = position = attrs.evolve(
-                position, experience=experience.index, segment=0, update=0, learning=True
-            )
-        for part in experience.parts[position.segment :]:
+        for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 
     def refuses(self, key: str) -> str | None:
@@ -412,8 +406,7 @@ class GradientLearner(ABC):
             if self._setup.online:
                 self._ledger.score(self.scores(self.given, batch))
             self._ledger.samples += len(batch.inputs)
-            position.update += 1
-            position.step += 1
+            position.advance()
             drawn += len(batch.inputs)
             finished = position.update == updates
             if watch.due(position.update, epoch, finished):
@@ -423,26 +416,19 @@ class GradientLearner(ABC):
                 event = self._event(drawn / max(time.perf_counter() - started, 1e-9), part)
                 started, drawn = time.perf_counter(), 0
             if finished:
-                self._end_part(experience, part)
+                self._end_part(experience)
             yield event
             if finished:
                 return
 
-    def _end_part(self, experience: Experience, part: Experience) -> None:
+    def _end_part(self, experience: Experience) -> None:
         """Ends a part before its last update is told, so that the two are one moment."""
-        position = self.position
         self._shuffle.stop()
         self._watch.restore(self._update.weights)
-        position.segment += 1
-        position.update = 0
-        if part is not experience.parts[-1]:
-            return
-        position.learning = False
-        position.experience += 1
-        position.segment = 0
-        with self._eager():
-            self._attached.end(experience)
-        self._just_learned = None
+        if self.position.end(experience):
+            with self._eager():
+                self._attached.end(experience)
+            self._just_learned = None
 
     def online(self) -> float | None:
         """See :class:`rlcl.types.Online`: in training mode, with augmentations and dropout as in the update."""

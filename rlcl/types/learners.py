@@ -76,7 +76,10 @@ class Costs:
 
 @define
 class Position:
-    """Where in the stream a learner stands: the next update is this one. Changes as it learns.
+    """Where in the stream a learner stands: the next update is this one.
+
+    ``learn`` calls :meth:`begin` at its start, :meth:`advance` after each update, and :meth:`end` before it yields the
+    last one. Where boundaries are hidden an experience has several segments, its ``parts``, and each of them ends.
 
     Args:
         experience: index of the experience in progress, or of the next.
@@ -91,6 +94,46 @@ class Position:
     update: int = 0
     step: int = 0
     learning: bool = False
+
+    def begin(self, experience: Experience) -> bool:
+        """Begin an experience, or resume the one that a loaded state stands in.
+
+        Returns:
+            Whether it begins; False where it is resumed, after ``update`` updates of the part ``segment``.
+
+        Raises:
+            ValueError: another experience is unfinished.
+        """
+        if self.learning and self.experience != experience.index:
+            raise ValueError(f"experience {self.experience} is unfinished; finish it before {experience.index}")
+        begins = not self.learning
+        if begins:
+            self.experience, self.segment, self.update, self.learning = experience.index, 0, 0, True
+        return begins
+
+    def advance(self, steps: int = 1) -> None:
+        """Count an update, or so many env steps."""
+        self.update += steps
+        self.step += steps
+
+    def end(self, experience: Experience) -> bool:
+        """End the segment in progress, and with the last segment the experience.
+
+        Call it before the last update is yielded, so that the two are one moment.
+
+        Returns:
+            Whether the experience has ended.
+
+        Raises:
+            ValueError: it has not begun.
+        """
+        if not self.learning:
+            raise ValueError(f"experience {experience.index} has not begun; call position.begin(experience) first")
+        self.segment, self.update = self.segment + 1, 0
+        if self.segment < len(experience.parts):
+            return False
+        self.experience, self.segment, self.learning = self.experience + 1, 0, False
+        return True
 
 
 @frozen(kw_only=True)

@@ -295,14 +295,10 @@ class ReinforcementLearner(ABC):
         return math.ceil(budget / self.steps_at_once) * self.steps_at_once
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning and position.experience != experience.index:
-            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
-        if not position.learning:
+        if self.position.begin(experience):
             if experience.index:
                 self._cross_boundary()
             self._attached.begin(experience, None)
-            self.position = attrs.evolve(position, experience=experience.index, segment=0, update=0, learning=True)
         for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 
@@ -320,15 +316,14 @@ class ReinforcementLearner(ABC):
                     self.advance(collector, progress)
                 else:
                     yield from self.lockstep.advance(self, collector, progress)
-                position.update += self.steps_at_once
-                position.step += self.steps_at_once
+                position.advance(self.steps_at_once)
                 finished, event = position.update >= budget, None
                 if position.step // interval != reported // interval or finished:
                     rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
                     event = self._event(collector, rate, part)
                     started, reported = time.perf_counter(), position.step
                 if finished:
-                    self._end_part(experience, part)
+                    self._end_part(experience)
                 yield event
                 if finished:
                     return
@@ -357,18 +352,11 @@ class ReinforcementLearner(ABC):
             self.collector.load_state_dict(restored)
         return self.collector
 
-    def _end_part(self, experience: Experience, part: Experience) -> None:
+    def _end_part(self, experience: Experience) -> None:
         """Ends a part before its last update is told, so that the two are one moment."""
-        position = self.position
-        position.segment += 1
-        position.update = 0
         self.collector = None
-        if part is not experience.parts[-1]:
-            return
-        self._attached.end(experience)
-        position.learning = False
-        position.experience += 1
-        position.segment = 0
+        if self.position.end(experience):
+            self._attached.end(experience)
 
     def _scheduled(self, done: int, planned: int) -> None:
         if self.schedule is None:
