@@ -22,6 +22,7 @@ from rlcl.learners.fast.forward import Forward, forward_of
 from rlcl.learners.fast.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.actions import allowed, masked
+from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.reinforcement.replay import ReplayBuffer
 from rlcl.learners.reinforcement.values import (
@@ -30,8 +31,6 @@ from rlcl.learners.reinforcement.values import (
     dueling_gradient,
     dueling_values,
     following_values,
-    huber_gradient,
-    huber_loss,
     spread,
 )
 from rlcl.networks.mlp import Mlp
@@ -220,7 +219,7 @@ class Dqn(OffPolicyLearner):
             wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
             self.batch = Batch(batch.observations)
             predicted = chosen(self._values(self._passes.forward(batch.observations)), batch.actions)
-            gradient = spread(huber_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
+            gradient = spread(huber_loss_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
             self._passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
             self._optimizer.step()
         self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean(-1))

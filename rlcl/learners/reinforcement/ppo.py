@@ -26,12 +26,7 @@ from rlcl.learners.reinforcement.actions import ActionDistribution, allowed, dis
 from rlcl.learners.reinforcement.actor_critic import ActorCritic, ActorCriticPasses, scale_orthogonal
 from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
-from rlcl.learners.reinforcement.losses import (
-    clipped_surrogate,
-    clipped_surrogate_gradient,
-    value_loss,
-    value_loss_gradient,
-)
+from rlcl.learners.reinforcement.losses import ppo_loss, ppo_loss_gradient
 from rlcl.learners.reinforcement.recurrent import Recurrence, Recurrent, Remembering
 from rlcl.learners.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.learners.reinforcement.rollout import Rollout, rolled_out
@@ -61,7 +56,8 @@ class Ppo(ReinforcementLearner):
     then thrown away. With ``epochs: 1``, ``batch_size: null``, ``clip: null``, ``normalize_advantages: false``,
     ``gae_lambda: 1`` and ``n_steps: 5`` it is A2C (Huang et al. 2022, A2C is a special case of PPO).
 
-    Events tell, of the last pass over each rollout: ``policy_loss`` (the clipped surrogate, negated),
+    Events tell, of the last pass over each rollout: ``loss`` (:func:`rlcl.learners.reinforcement.losses.ppo_loss`, what
+    it descends) and its terms ``policy_loss`` (the clipped surrogate, negated),
     ``value_loss`` (mean squared error of returns), ``entropy`` (nats), ``approx_kl`` (mean of
     ``ratio - 1 - log ratio``, Schulman 2020), ``clip_fraction`` (share of ratios outside the clip); of the
     rollout ``explained_variance`` of returns by values.
@@ -300,21 +296,24 @@ class Ppo(ReinforcementLearner):
             if self.normalize_advantages and advantages.shape[-1] > 1:
                 mean, deviation = advantages.mean(-1, keepdim=True), advantages.std(-1, keepdim=True)
                 advantages = (advantages - mean) / (deviation + 1e-8)
+            compared, factors = (log_ratio, advantages, clip, values, part["returns"]), self._factors
             if last or self.target_kl is not None:
                 entropy = self._distribution.entropy(outputs, free).mean(-1)
-                policy_loss = clipped_surrogate(log_ratio, advantages, clip)
-                self.log(policy_loss=policy_loss, value_loss=value_loss(values, part["returns"]), entropy=entropy)
+                self.log(**ppo_loss(*compared, entropy, *factors)._asdict())
                 kl = self._moved(log_ratio, clip)
                 if self.target_kl is not None and float(kl) > 1.5 * self.target_kl:
                     return False
-            by_log_prob = clipped_surrogate_gradient(log_ratio, advantages, clip)
-            by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, -self.entropy_weight)
-            by_values = value_loss_gradient(values, part["returns"]).mul_(self.value_weight)
+            by_log_prob, by_values, by_entropy = ppo_loss_gradient(*compared, *factors)
+            by_outputs, by_free = self._distribution.gradient(outputs, free, actions, by_log_prob, by_entropy)
             (self._recurrence or self._passes).backward(by_outputs, by_values)
             if self._distribution.free:
                 give_gradient(self._free, by_free)
             self._optimizer.step()
         return True
+
+    @property
+    def _factors(self) -> tuple[float, float]:
+        return self.value_weight, self.entropy_weight
 
     def _forward(self, part: Columns) -> tuple[Tensor, Tensor]:
         return (
