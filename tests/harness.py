@@ -230,7 +230,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
 
 def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | None]:
     """What methods alone make of the gradients, at the present weights, which stay as they are."""
-    host = learner if hasattr(learner, "optimizers") else learner_host(learner)
+    host = learner if hasattr(learner, "primary") else learner_host(learner)
     optimizer = host.optimizers[key or host.primary]
     named = dict(host.modules[key or host.primary].named_parameters())
     seen: dict[str, Tensor | None] = {}

@@ -13,7 +13,7 @@ from rlcl.data.sources import Environment
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import check_metrics, measure_named, reported_names
 from rlcl.experiment import Experiment
-from rlcl.learners.fast.batched_seeds import check_lockstep
+from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.training.trainer import Trainer
@@ -96,7 +96,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: Stream | None = None
         ),
     )
     if experiment.batched_seeds:
-        check_lockstep(learner, experiment.boundary)
+        check_batched_seeds(learner, experiment.boundary)
     _named("", lambda: check_metrics(learner.measures, experiment.evaluation.metrics))
     _check_criteria(experiment, learner.measures, len(stream.evaluated))
     return trainer

@@ -22,7 +22,7 @@ from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.stopping import Interrupted, Stop
-from rlcl.learners.fast.batched_seeds import Lockstep
+from rlcl.learners.fast.batched_seeds import BatchedSeeds
 from rlcl.objective import Result
 from rlcl.sinks.progress import PlainProgress, progress_for
 from rlcl.sinks.tensorboard.board import TensorBoard
@@ -63,14 +63,14 @@ def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
 
 
 def running(
-    experiment: Experiment, seed: int, root: Path, console: Console, stop: Stop, lockstep: Lockstep | None = None
+    experiment: Experiment, seed: int, root: Path, console: Console, stop: Stop, batched: BatchedSeeds | None = None
 ) -> Generator[None, None, Finished]:
     """What :func:`run_seed` does, with a yield after every event or record, and wherever the learner yields.
 
     Args:
         experiment, seed, root, console: as there.
         stop: which signal came.
-        lockstep: of the learners of other seeds, which its own joins; None for none.
+        batched: the learners of other seeds, which its own joins; None for none.
     """
     path = run_folder(root, experiment, seed)
     folder = RunFolder(path)
@@ -86,7 +86,7 @@ def running(
             stream = make_stream(experiment, seed)
             trainer = make_trainer(experiment, seed, stream)
             _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
-            yield from _run(experiment, trainer, folder, console, stop, lockstep)
+            yield from _run(experiment, trainer, folder, console, stop, batched)
         with disk_errors(path):
             write_seeds(path.parent)
         write_verdict(path.parent, experiment)
@@ -117,7 +117,7 @@ def _run(
     folder: RunFolder,
     console: Console,
     stop: Stop,
-    lockstep: Lockstep | None,
+    batched: BatchedSeeds | None,
 ) -> Iterator[None]:
     clock = _resume(trainer, folder, console)
     names = tuple(e.name for e in trainer.stream.evaluated)
@@ -128,12 +128,12 @@ def _run(
         board = TensorBoard(folder.path, trainer, experiment.tensorboard, f"{title} {experiment.hash[:4]}", settings)
         trained = tuple(e.name for e in trainer.stream)
         steps = total_steps(trainer)
-        progress = progress_for(console, title, trained, measures, steps, bar=lockstep is None)
+        progress = progress_for(console, title, trained, measures, steps, bar=batched is None)
         log = (folder.path / "log.txt").open("a")
         lines = PlainProgress(Console(file=log, width=200), _now, trained, measures, steps)
         sinks: Sequence[Sink] = (folder, board, lines, progress)
         try:
-            with nullcontext() if lockstep is None else lockstep.joined(trainer.learner):
+            with nullcontext() if batched is None else batched.joined(trainer.learner):
                 yield from _drain(experiment, trainer, folder, sinks, progress.step, stop, clock)
             spent = clock.total
             outcome = Outcome(folder.records(), measures, experiment.evaluation.metrics)
