@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -166,10 +167,11 @@ class Predictor(Protocol):
     """All that evaluation and serving see of a learner; greedy and deterministic."""
 
     @property
+    @abstractmethod
     def measures(self) -> Sequence[str]:
         """Names of what it is measured by, the decisive one first; see ``rlcl.evaluation``."""
-        ...
 
+    @abstractmethod
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
         """Predicts for raw inputs.
 
@@ -184,30 +186,34 @@ class Predictor(Protocol):
         Returns:
             Predictions (B, ...) (class indices, reconstructions, actions), and the next state.
         """
-        ...
 
 
 class Learner(Predictor, Protocol):
-    """Learns from experiences, one after the other."""
+    """Learns from experiences, one after the other. A class that derives from it need not say what has a default."""
+
+    position: Position
 
     @property
-    def position(self) -> Position: ...
+    def needs(self) -> frozenset[str]:
+        """The kinds of stream that it learns from; by default any that :meth:`prepare` does not refuse."""
+        return frozenset({"labelled", "regression", "unlabelled", "environment"})
 
     @property
     def resumable_within(self) -> bool:
-        """Whether its state can be saved within an experience, or only at a boundary."""
-        ...
+        """Whether its state can be saved within an experience; by default at a boundary alone."""
+        return False
 
+    @abstractmethod
     def prepare(self, setup: Setup) -> None:
-        """Builds what depends on the stream. Called once.
+        """Build what depends on the stream. Called once.
 
         Raises:
             UnsupportedError: the stream, the encoder or a method does not go with this learner.
         """
-        ...
 
+    @abstractmethod
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        """Learns from an experience, continuing where a loaded state stands within it.
+        """Learn from an experience, continuing where a loaded state stands within it.
 
         Yields:
             After every update or rollout: an event, or None between reports.
@@ -216,13 +222,14 @@ class Learner(Predictor, Protocol):
             ValueError: another experience is unfinished.
             DivergenceError: the loss is no longer finite.
         """
-        ...
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimizers, methods, memories, generators, encoder and position."""
-        ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
 
 
 @runtime_checkable

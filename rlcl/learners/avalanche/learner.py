@@ -74,6 +74,8 @@ class Avalanche:
     batch_size: int = option(32, ge=1, help="samples in a minibatch")
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
+    needs = frozenset({"labelled"})
+
     position: Position = field(init=False, factory=Position)
     host: AvalancheHost = field(init=False, default=None)  # what methods see
     _setup: Setup = field(init=False, default=None)

@@ -70,6 +70,8 @@ class ReinforcementLearner(ABC):
     _explored: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
     _updates_done: int = field(init=False, default=0)  # of the primary module
 
+    needs = frozenset({"environment"})
+
     # What a concrete learner says.
 
     @property

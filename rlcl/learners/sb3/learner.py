@@ -70,6 +70,8 @@ class StableBaselines3:
     )
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
+    needs = frozenset({"environment"})
+
     position: Position = field(init=False, factory=Position)
     model: BaseAlgorithm = field(init=False, default=None)
     host: Sb3Host = field(init=False, default=None)  # what methods and probes see

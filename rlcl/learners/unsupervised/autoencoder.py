@@ -10,7 +10,8 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.gradient import GradientLearner
+from rlcl.learners.objective import weighed
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Network, Setup
 
@@ -62,9 +63,7 @@ class Autoencoder(GradientLearner):
         labelled = self._setup is not None and self._setup.spec.kind == "labelled"
         return ("reconstruction_error", "linear_probe") if labelled else ("reconstruction_error",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled", "regression", "unlabelled"})
+    needs = frozenset({"labelled", "regression", "unlabelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
