@@ -37,7 +37,7 @@ class Odd:
             raise ValueError("it refuses")
 
     def learn(self, experience):
-        self.position.learning = True
+        self.position.begin(experience)
         tame = (HERE / "tame").exists()
         heavy = [name for name in ("avalanche", "stable_baselines3", "torchvision") if name in sys.modules]
         seen = {"heavy": heavy, "threads": torch.get_num_threads(), "omp": os.environ["OMP_NUM_THREADS"]}
@@ -53,9 +53,8 @@ class Odd:
                 yield None
         if self.does == "hang" and not tame:
             time.sleep(60)
-        self.position.step += 1
-        self.position.experience += 1
-        self.position.learning = False
+        self.position.advance()
+        self.position.end(experience)
         yield Event(self.position.step, {"loss": 0.5})
 
     def predict(self, x, task_id=None, state=None):

@@ -231,7 +231,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> list[str]:
 
 def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | None]:
     """What methods alone make of the gradients, at the present weights, which stay as they are."""
-    host = learner if hasattr(learner, "optimizers") else learner_host(learner)
+    host = learner_host(learner)
     optimizer = host.optimizers[key or host.primary]
     named = dict(host.modules[key or host.primary].named_parameters())
     seen: dict[str, Tensor | None] = {}
@@ -240,9 +240,11 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
         seen.update({n: None if p.grad is None else p.grad.detach().clone() for n, p in named.items()})
 
     optimizer.zero_grad()
-    if hasattr(learner, "_penalties"):  # those of the loss's own pass
-        learner._passes = [(learner.batch.inputs, learner.outputs(learner.batch.inputs, learner.batch.task_ids))]
-        for penalty in learner._penalties():
+    if hasattr(learner, "objective"):  # those of the loss's own pass
+        batch = learner.batch
+        learner.objective.start(batch)
+        learner.objective.passes.append((batch.inputs, learner.outputs(batch.inputs, batch.task_ids)))
+        for penalty in learner.objective.penalties():
             penalty.backward()
     before = cloned(optimizer.state_dict())
     kept = {n: p.detach().clone() for n, p in named.items()}
@@ -258,7 +260,7 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
 
 
 def learner_host(learner: Any) -> Any:
-    """What methods see of a library's learner."""
+    """What methods see of a learner."""
     return learner.host
 
 

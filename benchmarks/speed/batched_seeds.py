@@ -21,7 +21,7 @@ from interleaved import measure, ratio, report
 from reinforcement import dqn, ppo
 
 from rlcl.evaluation.plan import Plan
-from rlcl.learners.fast.batched_seeds import Lockstep
+from rlcl.learners.fast.batched_seeds import BatchedSeeds
 from rlcl.learners.reinforcement.ppo import Ppo
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
@@ -59,8 +59,8 @@ WORKS = {
 
 def trained(work: Work, seeds: int) -> None:
     """Trains so many seeds, the way a run does."""
-    lockstep, steps = Lockstep(), []
-    lockstep.paused = True
+    batched, steps = BatchedSeeds(), []
+    batched.paused = True
     with ExitStack() as joined:
         for seed in range(seeds):
             scenario = Environments(env="rlcl_envs/CartPole-v1", num_envs=work.num_envs, vectorization="native")
@@ -68,11 +68,11 @@ def trained(work: Work, seeds: int) -> None:
             plan = Plan(every="end", before=False, episodes=1)
             trainer = Trainer(learner, stream, plan, seed=seed, event_interval=2048)
             if seeds > 1:
-                joined.enter_context(lockstep.joined(learner))
+                joined.enter_context(batched.joined(learner))
             steps.append(learner.learn(trainer.stream[0]))
         while steps:
             steps = [one for one in steps if next(one, "ended") != "ended"]
-            lockstep.paused = False
+            batched.paused = False
 
 
 def main() -> None:

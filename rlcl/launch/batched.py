@@ -1,4 +1,4 @@
-"""Runs of several seeds at once in this process: each is as it is alone, and their updates are one computation."""
+"""Runs with batched seeds, in this process: each is as it is alone, and their updates are one computation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rlcl.experiment import Experiment
 from rlcl.launch.finished import Finished
 from rlcl.launch.running import running
 from rlcl.launch.stopping import Interrupted, Stop, catching_signals
-from rlcl.learners.fast.batched_seeds import Lockstep
+from rlcl.learners.fast.batched_seeds import BatchedSeeds
 
-__all__ = ["run_at_once"]
+__all__ = ["run_batched"]
 
 
-def run_at_once(experiment: Experiment, root: Path, console: Console) -> dict[int, Finished | DivergenceError]:
+def run_batched(experiment: Experiment, root: Path, console: Console) -> dict[int, Finished | DivergenceError]:
     """Runs all seeds of an experiment, a few steps of one after a few of another; see :func:`run_seed`.
 
     What a seed's run folder holds is what it holds when it is run alone, up to rounding. One that diverges
@@ -35,16 +35,16 @@ def run_at_once(experiment: Experiment, root: Path, console: Console) -> dict[in
         Interrupted: a signal came; all runs can be resumed.
         RlclError: anything that a person can mend, of the first run that it was found in.
     """
-    lockstep, told = Lockstep(), Stop()
+    batched, told = BatchedSeeds(), Stop()
     found: dict[int, Finished | DivergenceError] = {}
     interrupted: list[Interrupted] = []
     runs = {
-        seed: running(experiment, seed, root, console, told, lockstep.joined, bar=False) for seed in experiment.seeds
+        seed: running(experiment, seed, root, console, told, batched.joined, bar=False) for seed in experiment.seeds
     }
     with catching_signals() as stop, ExitStack() as opened:
         for run in runs.values():
             opened.callback(run.close)
-        lockstep.paused = True  # until all are there
+        batched.paused = True  # until all are there
         while runs:
             for seed, run in list(runs.items()):
                 try:
@@ -59,7 +59,7 @@ def run_at_once(experiment: Experiment, root: Path, console: Console) -> dict[in
                 del runs[seed]
             # All are told of a signal in the same round, so that they stop at the same place.
             told.signum = stop.signum
-            lockstep.paused = told.signum is not None
+            batched.paused = told.signum is not None
     if interrupted:
         raise interrupted[0]
     return {seed: found[seed] for seed in experiment.seeds}

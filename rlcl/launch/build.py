@@ -12,7 +12,7 @@ from rlcl.config import build
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import measure_named, reported
 from rlcl.experiment import Experiment
-from rlcl.learners.fast.batched_seeds import check_lockstep
+from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.training.trainer import Trainer
@@ -96,7 +96,7 @@ def make_trainer(experiment: Experiment, seed: int, stream: AnyStream | None = N
         ),
     )
     if experiment.batched_seeds:
-        check_lockstep(learner, experiment.boundary)
+        check_batched_seeds(learner, experiment.boundary)
     _named("", lambda: reported(learner.measures, experiment.evaluation.metrics))
     _check_criteria(experiment, learner.measures, len(stream.evaluated))
     return trainer

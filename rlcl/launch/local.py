@@ -1,4 +1,4 @@
-"""Runs in this process, one seed after the other, or all at once (:mod:`rlcl.launch.batched`)."""
+"""Runs in this process, one seed after the other, or batched (:mod:`rlcl.launch.batched`)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def run_experiment(experiment: Experiment, root: str | Path = "runs", console: C
     """
     console = Console() if console is None else console
     if experiment.batched_seeds:
-        from rlcl.launch.batched import run_at_once
+        from rlcl.launch.batched import run_batched
 
-        found = run_at_once(experiment, Path(root), console)
+        found = run_batched(experiment, Path(root), console)
     else:
         found = _run_in_turn(experiment, Path(root), console)
     finished = [outcome for outcome in found.values() if isinstance(outcome, Finished)]

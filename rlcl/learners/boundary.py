@@ -78,7 +78,7 @@ def check_boundary(policy: BoundaryPolicy, learner: Learner, encoder: Encoder, v
         elif not isinstance(learner, BoundaryLearner):
             reason = f"learner {name_of('learner', learner)} has no method refuses(key), and may not know of it"
         elif (refusal := learner.refuses(key)) is not None:
-            reason = f"learner {getattr(learner, 'name', None) or name_of('learner', learner)}: {refusal}"
+            reason = f"learner {name_of('learner', learner)}: {refusal}"
         elif key == "encoder" and not _holds(encoder.state_dict()):
             reason = f"encoder {name_of('encoder', encoder)} keeps nothing that it was fitted on"
         if reason is not None:

@@ -1,4 +1,4 @@
-"""What every learner that descends a loss over arrays shares: one loop, one state."""
+"""The base of learners that descend a loss over arrays: what each of them says, and the life cycle that they share."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners import growth
+from rlcl.learners.augmenting import Augmenting, try_augmentations
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
+from rlcl.learners.host import GradientHost
 from rlcl.learners.ledger import Ledger, trainable
 from rlcl.learners.minibatches import (
     ROWS_AT_ONCE,
     Loader,
-    Minibatches,
     budget_updates,
     epoch_updates,
     fitted_on,
 )
+from rlcl.learners.objective import LossMean, Objective, norm_of
 from rlcl.learners.optimizers import Sgd, built_optimizer
 from rlcl.learners.schedules import place_in
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Precision, Update, compiled
+from rlcl.learners.validation import check_validation, validation_loss
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.registry import name_of
-from rlcl.seeding import preserved_global_state
 from rlcl.state import cloned, tensor_bytes
 from rlcl.types import (
     Augmentation,
@@ -54,12 +56,9 @@ from rlcl.types import (
     Position,
     Schedule,
     Setup,
-    Stream,
 )
 
-__all__ = ["GradientLearner", "weighed"]
-
-VALIDATION_SEED = 0  # of codes and views drawn for the validation loss: the same ones at each check
+__all__ = ["GradientLearner"]
 
 
 @define(kw_only=True, eq=False)
@@ -106,18 +105,15 @@ class GradientLearner(Exportable, ABC):
     _update: Update = field(init=False, default=None)
     _watch: Watch = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
-    _encoder: Encoder = field(init=False, default=None)
+    host: GradientHost = field(init=False, default=None)  # what methods and probes see
+    objective: Objective = field(init=False, default=None)
+    changed: Augmenting = field(init=False, default=None)  # inputs (B, *encoded) changed at random, in training or not
     _fitting: EncoderFitting = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
-    _augmenting: torch.Generator = field(init=False, default=None)
     _loader: Loader = field(init=False, default=None)
     _validation: Loader = field(init=False, default=None)
-    _just_learned: Minibatches | None = field(init=False, default=None)
-    _passes: list[tuple[Tensor, Tensor]] = field(init=False, factory=list)
-    _updating: bool = field(init=False, default=False)
-    _loss_sum: Tensor = field(init=False, default=None)
-    _loss_count: int = field(init=False, default=0)
+    _loss: LossMean = field(init=False, default=None)
     _ledger: Ledger = field(init=False, default=None)
 
     # What a concrete learner says.
@@ -127,6 +123,10 @@ class GradientLearner(Exportable, ABC):
 
     def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
         """(S,) the first measure of examples one by one, by the outputs (B, K) of the training pass."""
+        raise NotImplementedError
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) the loss of each example alone; of a learner that ``weighs``."""
         raise NotImplementedError
 
     @property
@@ -161,40 +161,19 @@ class GradientLearner(Exportable, ABC):
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over a batch, a scalar."""
 
+    def targets(self, part: Experience, y: Tensor) -> Tensor:
+        """The targets (N, ...) that the loss is to see of a part's own (N, ...)."""
+        return y
+
     @abstractmethod
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
         """See :class:`rlcl.types.Predictor`."""
 
-    # What methods see (rlcl.types.Host).
+    # What it may use.
 
     @property
     def name(self) -> str:
         return name_of("learner", self)
-
-    @property
-    def provides(self) -> frozenset[str]:
-        """Everything but what the protocol hides."""
-        visibility = self._setup.stream.visibility
-        hidden = set() if self.weighs else {"weights", "pass"}
-        if self.accumulate > 1:
-            hidden.add("pass")
-        if not visibility.in_training:
-            hidden.add("task_id")
-        if visibility.task_ids != "visible":
-            hidden.add("task_id_everywhere")
-        if visibility.boundaries == "hidden":
-            hidden.add("boundaries")
-        shown = {"batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass"}
-        return frozenset(shown - hidden)
-
-    @property
-    def primary(self) -> str:
-        return "network"
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """See :class:`rlcl.types.NativeHost`."""
-        return self._encoder.shape(self._setup.spec.observation_shape)
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -205,118 +184,12 @@ class GradientLearner(Exportable, ABC):
         return {"network": self._optimizer}
 
     @property
-    def given(self) -> Tensor:
-        """See :class:`rlcl.types.WeighingHost`."""
-        assert self.batch is not None
-        return torch.cat([outputs.detach().float() for _, outputs in self._passes])[: len(self.batch.inputs)]
-
-    def with_memory(self, loss: Tensor, x: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-        """A loss with the distances to stored outputs that a batch asks for; notes the pass for methods.
-
-        Args:
-            loss: mean over the batch, a scalar.
-            x: (B, *encoded) as the network saw them, augmented.
-            outputs: (B, K), which it was computed from.
-            batch: with ``outputs`` and ``pulls`` where a method asks for it.
-        """
-        if self._updating:
-            self._passes.append((x, outputs))
-        if batch.outputs is None or batch.pulls is None:
-            return loss
-        distances = (outputs.float() - batch.outputs).square().flatten(1).mean(1)
-        return loss + (batch.pulls * distances).mean()
-
-    def _objective(self, batch: Batch) -> Tensor:
-        """The loss of an update: the learner's own, and what methods add in the same pass."""
-        self._updating = True
-        loss = self.loss(batch)
-        self._updating = False
-        for penalty in self._penalties():
-            loss = loss + penalty
-        return loss
-
-    def _penalties(self) -> Iterator[Tensor]:
-        assert self.batch is not None
-        for method in self._attached.penalizing if "pass" in self.provides else ():
-            x, outputs = (column[: len(self.batch.inputs)] for column in self._passes[0])
-            penalty = method.penalty(x, outputs)
-            if penalty is not None:
-                yield penalty
-
-    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, encoded, without replacement."""
-        if self._just_learned is None:
-            raise ValueError("no experience has been learned yet")
-        return self._just_learned.at(torch.from_numpy(rng.permutation(len(self._just_learned))[:n]))
-
-    def raw(self, batch: Batch) -> Tensor:
-        """See :class:`rlcl.types.RawHost`."""
-        assert self._just_learned is not None
-        assert batch.rows is not None
-        return self._just_learned.source.subset(batch.rows.cpu()).read()[0].to(self.device)
-
-    def encoded(self, x: Tensor) -> Tensor:
-        """See :class:`rlcl.types.RawHost`."""
-        return self._encoder.encode(x).to(self.device)
-
-    # The learner's life (rlcl.types.Learner).
-
-    @property
-    def resumable_within(self) -> bool:
-        return True
-
-    @property
     def encoder(self) -> Encoder:
-        return self._encoder
+        return self._setup.encoder
 
     @property
     def device(self) -> str:
         return self._setup.device
-
-    def prepare(self, setup: Setup) -> None:
-        if setup.spec.kind not in self.needs:
-            raise UnsupportedError(
-                f"learner {self.name} learns from {' or '.join(sorted(self.needs))} streams, and this one is "
-                f"{setup.spec.kind}"
-            )
-        self._setup = setup
-        self._encoder = setup.encoder
-        self._fitting = EncoderFitting.of(setup)
-        if setup.online and type(self).scores is GradientLearner.scores:
-            raise UnsupportedError(f"evaluation.online: learner {self.name} predicts nothing in training; leave it out")
-        for experience in setup.stream:
-            self.steps(experience)  # a budget in another unit is refused before training
-        self._watch = Watch(self.early_stopping)
-        if self.early_stopping is not None:
-            _check_validation(setup.stream)
-        self._loader, self._validation = (Loader(setup.encoder, setup.device) for _ in range(2))
-        shape = self.input_shape
-        self._try_augmentations(shape)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setup.seeds.child("weights").integer())
-            self.module = self.build_module(setup, shape).to(setup.device)
-        visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
-        if getattr(self.module, "takes_task_ids", False) and not visible:
-            raise UnsupportedError(
-                f"network {name_of('network', self.network)} chooses a head by the task id, which this stream hides; "
-                "set stream.visibility.task_ids: visible, or use another network"
-            )
-        self._optimizer = built_optimizer(self.optimizer, [p for p in self.module.parameters() if p.requires_grad])
-        self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
-        self._augmenting = setup.seeds.child("augment").torch()
-        self._loss_sum = torch.zeros((), device=setup.device)
-        self._ledger = Ledger(setup.device)
-        self._attached = attach((*self.methods, *self.own_methods), self, setup.seeds.child("methods"))
-        self._update = Update(
-            self._optimizer,
-            self.module,
-            self.accumulate,
-            self.clip_norm,
-            self.precision,
-            self.schedule,
-            self.ema,
-            setup.device,
-        )
 
     def built(
         self, network: Network, shape: tuple[int, ...], outputs: int, tasks: int = 1, heads: bool = False
@@ -333,20 +206,98 @@ class GradientLearner(Exportable, ABC):
         module = tried(network.build(shape, outputs, tasks), network, shape, outputs, heads)
         return compiled(module) if self.compile else module
 
-    def _try_augmentations(self, shape: tuple[int, ...]) -> None:
-        for index, augmentation in enumerate(self.augment):
-            name = f"learner.augment[{index}]: {name_of('augmentation', augmentation)}"
-            try:
-                changed = augmentation(torch.zeros(2, *shape), torch.Generator())
-            except (ValueError, IndexError, RuntimeError) as error:
-                raise UnsupportedError(
-                    f"{name} does not go with inputs of shape {shape}; leave out the flatten encoder, or the "
-                    "augmentation"
-                ) from error
-            if changed.shape != (2, *shape):
-                raise UnsupportedError(
-                    f"{name} must keep the shape (B, {', '.join(map(str, shape))}), and gave {tuple(changed.shape)}"
-                )
+    def augmented(self, x: Tensor) -> Tensor:
+        """Encoded inputs (B, *encoded): in training changed at random. Memories keep them unchanged."""
+        return self.changed(x) if self.module.training else x
+
+    def with_memory(self, loss: Tensor, x: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
+        """A loss with the distances to stored outputs that a batch asks for; notes the pass for methods.
+
+        Args:
+            loss: mean over the batch, a scalar.
+            x: (B, *encoded) as the network saw them, augmented.
+            outputs: (B, K), which it was computed from.
+            batch: with ``outputs`` and ``pulls`` where a method asks for it.
+        """
+        return self.objective.with_memory(loss, x, outputs, batch)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """(B, *encoded) of raw inputs (B, *observation), on the device."""
+        return self.encoder.encode(x).to(self.device)
+
+    def predicting(self, task_id: int | None) -> AbstractContextManager[Any]:
+        """The module in evaluation mode, without gradient, under the methods' masks."""
+        stack = ExitStack()
+        stack.enter_context(torch.no_grad())
+        if self._update.average is not None:
+            stack.callback(setattr, self, "module", self.module)
+            self.module = self._update.average.module
+        stack.callback(self.module.train, self.module.training)
+        self.module.eval()
+        for method in self._attached.predicting:
+            stack.enter_context(method.predicting(task_id))
+        return stack
+
+    def chunks(self, x: Any, task_id: int | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Encoded inputs on the device with their task ids, a bounded number of rows at a time."""
+        tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        # A graph of ONNX takes any number of rows, and cannot say into how many parts they fall.
+        for part in (tensor,) if torch.onnx.is_in_onnx_export() else torch.split(tensor, ROWS_AT_ONCE):
+            ids = None if task_id is None else torch.full((len(part),), task_id, device=self.device)
+            yield self.encoded(part), ids
+
+    # The learner's life (rlcl.types.Learner).
+
+    @property
+    def resumable_within(self) -> bool:
+        return True
+
+    def prepare(self, setup: Setup) -> None:
+        if setup.spec.kind not in self.needs:
+            raise UnsupportedError(
+                f"learner {self.name} learns from {' or '.join(sorted(self.needs))} streams, and this one is "
+                f"{setup.spec.kind}"
+            )
+        self._setup = setup
+        self.host = GradientHost(self, setup)
+        self._fitting = EncoderFitting.of(setup)
+        if setup.online and type(self).scores is GradientLearner.scores:
+            raise UnsupportedError(f"evaluation.online: learner {self.name} predicts nothing in training; leave it out")
+        for experience in setup.stream:
+            self.steps(experience)  # a budget in another unit is refused before training
+        self._watch = Watch(self.early_stopping)
+        if self.early_stopping is not None:
+            check_validation(setup.stream)
+        self._loader, self._validation = (Loader(setup.encoder, setup.device) for _ in range(2))
+        shape = self.host.input_shape
+        try_augmentations(self.augment, shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setup.seeds.child("weights").integer())
+            self.module = self.build_module(setup, shape).to(setup.device)
+        visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
+        if getattr(self.module, "takes_task_ids", False) and not visible:
+            raise UnsupportedError(
+                f"network {name_of('network', self.network)} chooses a head by the task id, which this stream hides; "
+                "set stream.visibility.task_ids: visible, or use another network"
+            )
+        self._optimizer = built_optimizer(self.optimizer, [p for p in self.module.parameters() if p.requires_grad])
+        self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
+        self.changed = Augmenting(self.augment, setup.seeds.child("augment").torch())
+        self._loss = LossMean(setup.device)
+        self._ledger = Ledger(setup.device)
+        self._attached = attach((*self.methods, *self.own_methods), self.host, setup.seeds.child("methods"))
+        penalizing = self._attached.penalizing if "pass" in self.host.provides else ()
+        self.objective = Objective(self.loss, penalizing)
+        self._update = Update(
+            self._optimizer,
+            self.module,
+            self.accumulate,
+            self.clip_norm,
+            self.precision,
+            self.schedule,
+            self.ema,
+            setup.device,
+        )
 
     def steps(self, experience: Experience) -> int:
         """How many updates an experience's budget comes to."""
@@ -356,18 +307,12 @@ class GradientLearner(Exportable, ABC):
         return budget_updates(part.budget, len(part.arrays), self.batch_size, self.drop_last)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning and position.experience != experience.index:
-            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
-        if not position.learning:
+        if self.position.begin(experience):
             if experience.index:
                 self._cross_boundary()
             with self._eager():
                 self._attached.begin(experience, self.steps(experience))
-            self.position = position = attrs.evolve(
-                position, experience=experience.index, segment=0, update=0, learning=True
-            )
-        for part in experience.parts[position.segment :]:
+        for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 
     def refuses(self, key: str) -> str | None:
@@ -391,11 +336,11 @@ class GradientLearner(Exportable, ABC):
         source, position, watch = part.arrays, self.position, self._watch
         if position.update == 0:
             if self._fitting.due(part):
-                self._encoder.fit(fitted_on(source))
+                self.encoder.fit(fitted_on(source))
             watch.start()
             self._ledger.start()
         targets = None if source.targets is None else self.targets(part, source.targets)
-        data = self._just_learned = self._loader.load(source, targets, part.task_id)
+        data = self.host.data = self._loader.load(source, targets, part.task_id)
         updates, epoch = self._updates(part), epoch_updates(len(source), self.batch_size, self.drop_last)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         before, planned = place_in(scope, part, self._updates)
@@ -403,45 +348,38 @@ class GradientLearner(Exportable, ABC):
         started, drawn = time.perf_counter(), 0
         for batch in data.batches(self._shuffle, self.batch_size, self.drop_last, updates - position.update):
             self.batch = batch
+            self.objective.start(batch)
             self._update.scheduled(before + position.update, planned)
             joined = self._attached.extra(batch)
-            self._passes.clear()
-            self._loss_sum += self._update(self._objective, joined)
-            self._loss_count += 1
+            self._loss.add(self._update(self.objective, joined))
             if self._setup.online:
-                self._ledger.score(self.scores(self.given, batch))
+                self._ledger.score(self.scores(self.objective.given, batch))
             self._ledger.samples += len(batch.inputs)
-            position.update += 1
-            position.step += 1
+            position.advance()
             drawn += len(batch.inputs)
             finished = position.update == updates
             if watch.due(position.update, epoch, finished):
-                finished = watch.observe(self._validation_loss(part), self._update.weights) or finished
+                finished = (
+                    watch.observe(validation_loss(self, self._validation, part), self._update.weights) or finished
+                )
             event = None
             if position.step % self._setup.event_interval == 0 or finished:
                 event = self._event(drawn / max(time.perf_counter() - started, 1e-9), part)
                 started, drawn = time.perf_counter(), 0
             if finished:
-                self._end_part(experience, part)
+                self._end_part(experience)
             yield event
             if finished:
                 return
 
-    def _end_part(self, experience: Experience, part: Experience) -> None:
+    def _end_part(self, experience: Experience) -> None:
         """Ends a part before its last update is told, so that the two are one moment."""
-        position = self.position
         self._shuffle.stop()
         self._watch.restore(self._update.weights)
-        position.segment += 1
-        position.update = 0
-        if part is not experience.parts[-1]:
-            return
-        position.learning = False
-        position.experience += 1
-        position.segment = 0
-        with self._eager():
-            self._attached.end(experience)
-        self._just_learned = None
+        if self.position.end(experience):
+            with self._eager():
+                self._attached.end(experience)
+            self.host.data = None
 
     def online(self) -> float | None:
         """See :class:`rlcl.types.Online`: in training mode, with augmentations and dropout as in the update."""
@@ -456,37 +394,10 @@ class GradientLearner(Exportable, ABC):
             samples=self._ledger.samples,
         )
 
-    def _validation_loss(self, part: Experience) -> float:
-        """Mean of the learner's own loss over a part's validation data, with the same randomness each time."""
-        source = part.validation
-        assert source is not None
-        assert source.kind == "arrays"
-        data = self._validation.load(source, source.targets, part.task_id)
-        total, augmenting = 0.0, self._augmenting
-        with preserved_global_state(), self.predicting(part.task_id):
-            torch.manual_seed(VALIDATION_SEED)
-            self._augmenting = torch.Generator().manual_seed(VALIDATION_SEED)
-            for rows in torch.split(torch.arange(len(data)), ROWS_AT_ONCE):
-                total += float(self.loss(data.at(rows))) * len(rows)
-        self._augmenting = augmenting
-        return total / len(data)
-
-    def augmented(self, x: Tensor) -> Tensor:
-        """Encoded inputs (B, *encoded): in training changed at random. Memories keep them unchanged."""
-        return self.changed(x) if self.module.training else x
-
-    def changed(self, x: Tensor) -> Tensor:
-        """Encoded inputs (B, *encoded), changed at random by every augmentation in turn."""
-        for augmentation in self.augment:
-            x = augmentation(x, self._augmenting)
-        return x
-
     def _event(self, rate: float, part: Experience) -> Event:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-        norms = [_norm(gradients), _norm([p.detach() for p in self.module.parameters()])]
-        loss, gradient_norm, weight_norm = torch.stack([self._loss_sum / self._loss_count, *norms]).tolist()
-        self._loss_sum.zero_()
-        self._loss_count = 0
+        norms = [norm_of(gradients), norm_of([p.detach() for p in self.module.parameters()])]
+        loss, gradient_norm, weight_norm = self._loss.read(*norms)
         for what, value in (("loss", loss), ("norm of the weights", weight_norm)):
             if not math.isfinite(value):
                 raise DivergenceError(
@@ -498,34 +409,6 @@ class GradientLearner(Exportable, ABC):
         values = {"loss": loss, "lr": float(lr), "gradient_norm": gradient_norm, "samples_per_second": rate}
         return Event(self.position.step, values)
 
-    def targets(self, part: Experience, y: Tensor) -> Tensor:
-        """The targets (N, ...) that the loss is to see of a part's own (N, ...)."""
-        return y
-
-    # Predicting.
-
-    def predicting(self, task_id: int | None) -> AbstractContextManager[Any]:
-        """The module in evaluation mode, without gradient, under the methods' masks."""
-        stack = ExitStack()
-        stack.enter_context(torch.no_grad())
-        if self._update.average is not None:
-            stack.callback(setattr, self, "module", self.module)
-            self.module = self._update.average.module
-        stack.callback(self.module.train, self.module.training)
-        self.module.eval()
-        for method in self._attached.predicting:
-            stack.enter_context(method.predicting(task_id))
-        return stack
-
-    def chunks(self, x: Any, task_id: int | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Encoded inputs on the device with their task ids, a bounded number of rows at a time."""
-        tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        # A graph of ONNX takes any number of rows, and cannot say into how many parts they fall.
-        for part in (tensor,) if torch.onnx.is_in_onnx_export() else torch.split(tensor, ROWS_AT_ONCE):
-            encoded = self._encoder.encode(part).to(self.device)
-            ids = None if task_id is None else torch.full((len(part),), task_id, device=self.device)
-            yield encoded, ids
-
     # State.
 
     def state_dict(self) -> dict[str, Any]:
@@ -534,7 +417,7 @@ class GradientLearner(Exportable, ABC):
         Raises:
             DivergenceError: a weight is not finite; a checkpoint of it could never go on.
         """
-        if not math.isfinite(float(_norm([p.detach() for p in self.module.parameters()]))):
+        if not math.isfinite(float(norm_of([p.detach() for p in self.module.parameters()]))):
             raise DivergenceError(
                 f"a weight of learner {self.name} is not finite by update {self.position.step}, in experience "
                 f"{self.position.experience}; lower learner.optimizer.lr or a method's strength"
@@ -544,11 +427,11 @@ class GradientLearner(Exportable, ABC):
                 "position": attrs.asdict(self.position),
                 "module": dict(self.module.state_dict()),
                 "update": self._update.state_dict(),
-                "encoder": self._encoder.state_dict(),
+                "encoder": self.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "shuffle": self._shuffle.state_dict(),
-                "augmenting": self._augmenting.get_state(),
-                "loss": [self._loss_sum, self._loss_count],
+                "augmenting": self.changed.generator.get_state(),
+                "loss": self._loss.state_dict(),
                 "ledger": self._ledger.state_dict(),
                 "watch": self._watch.state_dict(),
             }
@@ -566,40 +449,10 @@ class GradientLearner(Exportable, ABC):
         self.position = Position(**state["position"])
         self.module.load_state_dict(state["module"])
         self._update.load_state_dict(state["update"])
-        self._encoder.load_state_dict(state["encoder"])
+        self.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self._shuffle.load_state_dict(state["shuffle"])
-        self._augmenting.set_state(state["augmenting"])
-        self._loss_sum, self._loss_count = state["loss"][0].to(self.device), state["loss"][1]
+        self.changed.generator.set_state(state["augmenting"])
+        self._loss.load_state_dict(state["loss"])
         self._ledger.load_state_dict(state["ledger"])
         self._watch.load_state_dict(state["watch"])
-
-
-def weighed(errors: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean of errors (B, K), a scalar, each row times its weight (B,); None for 1."""
-    return errors.mean() if weights is None else (errors.mean(1) * weights).mean()
-
-
-def _norm(tensors: list[Tensor]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
-    return norm
-
-
-def _check_validation(stream: Stream) -> None:
-    """Every experience must have held something out, and its end must be known.
-
-    Raises:
-        UnsupportedError: one has not.
-    """
-    if stream.visibility.boundaries == "hidden":
-        raise UnsupportedError(
-            "learner.early_stopping: it ends an experience, and this stream hides where one ends "
-            "(stream.visibility.boundaries)"
-        )
-    for experience in stream:
-        for part in experience.parts:
-            if part.validation is None:
-                raise UnsupportedError(
-                    f"learner.early_stopping: experience {part.index} ({part.name}) has no validation data; set "
-                    f"validation, for example to 0.1, so that one at least of its {len(part.arrays)} rows is held out"
-                )

@@ -108,17 +108,11 @@ class OnePassLearner(Exportable, ABC):
         return sum(math.ceil(_rows(part) / self.batch_size) for part in experience.parts)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning and position.experience != experience.index:
-            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
-        if not position.learning:
-            self.position = position = attrs.evolve(
-                position, experience=experience.index, segment=0, update=0, learning=True
-            )
-        for part in experience.parts[position.segment :]:
-            yield from self._learn_part(part, part is experience.parts[-1])
+        self.position.begin(experience)
+        for part in experience.parts[self.position.segment :]:
+            yield from self._learn_part(experience, part)
 
-    def _learn_part(self, part: Experience, last: bool) -> Iterator[Event | None]:
+    def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
         source = part.arrays
         if position.update == 0 and self._fitting.due(part):
@@ -130,20 +124,14 @@ class OnePassLearner(Exportable, ABC):
             self._raw = x
             said = self.observe(self.features(x), y)
             self._samples += len(rows)
-            position.update += 1
-            position.step += 1
+            position.advance()
             finished = position.update == len(minibatches)
-            if finished and last:
+            if finished and position.end(experience):
                 said = {**said, **self.finish()}
             event = None
             if position.step % interval == 0 or finished:
                 rate = len(rows) / max(time.perf_counter() - began, 1e-9)
                 event = Event(position.step, {**said, "samples_per_second": rate})
-            if finished:
-                position.segment, position.update = position.segment + 1, 0
-                if last:
-                    position.segment, position.learning = 0, False
-                    position.experience += 1
             yield event
 
     def costs(self) -> Costs:

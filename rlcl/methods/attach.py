@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
     Args:
         methods: in any order; their phases decide.
         host: the learner.
-        seeds: of all methods; a child by each one's name.
+        seeds: of all methods; a child by each one's name, without the module or file that it stands in.
 
     Raises:
         UnsupportedError: a method needs what the host cannot show, or stands there twice.
@@ -106,8 +107,8 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
         if name in names[:index]:
             raise UnsupportedError(f"learner.methods[{index}]: {name} stands there twice; leave one out")
     order = sorted(range(len(methods)), key=lambda i: PHASES.index(methods[i].phase))
-    for index in order:
-        methods[index].attach(host, seeds.child(names[index]).numpy())
+    for index, name in zip(order, _seed_names([names[i] for i in order]), strict=True):
+        methods[index].attach(host, seeds.child(name).numpy())
     ordered = tuple(methods[i] for i in order)
     return Attached(
         ordered,
@@ -116,6 +117,15 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
         tuple(m for m in ordered if isinstance(m, PenalizingMethod)),
         tuple(m for m in ordered if isinstance(m, PredictingMethod)),
     )
+
+
+def _seed_names(names: Sequence[str]) -> Iterator[str]:
+    """Yield a name for each method's draws, which a class keeps that moves to another file or folder."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        own = name.rpartition(":")[2]
+        yield f"{own} {seen[own]}" if seen[own] else own
+        seen[own] += 1
 
 
 def refusal(method: Method, host: Host) -> str | None:

@@ -154,7 +154,7 @@ class Trainer:
             if ended:
                 raise UnsupportedError(
                     f"learner {name_of('learner', self.learner)}: learn goes on though its position said that "
-                    f"experience {experience.index} has ended; keep position.learning True until the last update"
+                    f"experience {experience.index} has ended; call position.end(experience) before the last yield"
                 )
             # What is due is known before the yield, for the run may be stopped and resumed there.
             position = self.learner.position
@@ -171,8 +171,8 @@ class Trainer:
         if not ended or found.experience != experience.index + 1:
             raise UnsupportedError(
                 f"learner {name_of('learner', self.learner)}: learn has ended, and its position says experience "
-                f"{found.experience}, learning {found.learning}; before the last yield set position.experience to "
-                f"{experience.index + 1} and position.learning to False"
+                f"{found.experience}, learning {found.learning}; call position.begin(experience) at its start and "
+                "position.end(experience) before the last yield"
             )
 
     def _fall_due(self, trained_on: int, ending: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -75,7 +76,10 @@ class Costs:
 
 @define
 class Position:
-    """Where in the stream a learner stands: the next update is this one. Changes as it learns.
+    """Where in the stream a learner stands: the next update is this one.
+
+    ``learn`` calls :meth:`begin` at its start, :meth:`advance` after each update, and :meth:`end` before it yields the
+    last one. Where boundaries are hidden an experience has several segments, its ``parts``, and each of them ends.
 
     Args:
         experience: index of the experience in progress, or of the next.
@@ -90,6 +94,46 @@ class Position:
     update: int = 0
     step: int = 0
     learning: bool = False
+
+    def begin(self, experience: Experience) -> bool:
+        """Begin an experience, or resume the one that a loaded state stands in.
+
+        Returns:
+            Whether it begins; False where it is resumed, after ``update`` updates of the part ``segment``.
+
+        Raises:
+            ValueError: another experience is unfinished.
+        """
+        if self.learning and self.experience != experience.index:
+            raise ValueError(f"experience {self.experience} is unfinished; finish it before {experience.index}")
+        begins = not self.learning
+        if begins:
+            self.experience, self.segment, self.update, self.learning = experience.index, 0, 0, True
+        return begins
+
+    def advance(self, steps: int = 1) -> None:
+        """Count an update, or so many env steps."""
+        self.update += steps
+        self.step += steps
+
+    def end(self, experience: Experience) -> bool:
+        """End the segment in progress, and with the last segment the experience.
+
+        Call it before the last update is yielded, so that the two are one moment.
+
+        Returns:
+            Whether the experience has ended.
+
+        Raises:
+            ValueError: it has not begun.
+        """
+        if not self.learning:
+            raise ValueError(f"experience {experience.index} has not begun; call position.begin(experience) first")
+        self.segment, self.update = self.segment + 1, 0
+        if self.segment < len(experience.parts):
+            return False
+        self.experience, self.segment, self.learning = self.experience + 1, 0, False
+        return True
 
 
 @frozen(kw_only=True)
@@ -122,10 +166,11 @@ class Predictor(Protocol):
     """All that evaluation and serving see of a learner; greedy and deterministic."""
 
     @property
+    @abstractmethod
     def measures(self) -> Sequence[str]:
         """Names of what it is measured by, the decisive one first; see ``rlcl.evaluation``."""
-        ...
 
+    @abstractmethod
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
         """Predicts for raw inputs.
 
@@ -140,30 +185,34 @@ class Predictor(Protocol):
         Returns:
             Predictions (B, ...) (class indices, reconstructions, actions), and the next state.
         """
-        ...
 
 
 class Learner(Predictor, Protocol):
-    """Learns from experiences, one after the other."""
+    """Learns from experiences, one after the other. A class that derives from it need not say what has a default."""
+
+    position: Position
 
     @property
-    def position(self) -> Position: ...
+    def needs(self) -> frozenset[str]:
+        """The kinds of stream that it learns from; by default any that :meth:`prepare` does not refuse."""
+        return frozenset({"labelled", "regression", "unlabelled", "environment"})
 
     @property
     def resumable_within(self) -> bool:
-        """Whether its state can be saved within an experience, or only at a boundary."""
-        ...
+        """Whether its state can be saved within an experience; by default at a boundary alone."""
+        return False
 
+    @abstractmethod
     def prepare(self, setup: Setup) -> None:
-        """Builds what depends on the stream. Called once.
+        """Build what depends on the stream. Called once.
 
         Raises:
             UnsupportedError: the stream, the encoder or a method does not go with this learner.
         """
-        ...
 
+    @abstractmethod
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        """Learns from an experience, continuing where a loaded state stands within it.
+        """Learn from an experience, continuing where a loaded state stands within it.
 
         Yields:
             After every update or rollout: an event, or None between reports.
@@ -172,13 +221,14 @@ class Learner(Predictor, Protocol):
             ValueError: another experience is unfinished.
             DivergenceError: the loss is no longer finite.
         """
-        ...
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimizers, methods, memories, generators, encoder and position."""
-        ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
 
 
 @runtime_checkable

@@ -200,7 +200,7 @@ def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, mon
         "        assert all(e.task_id is None for e in setup.stream)\n"
         "        assert () == setup.spec.task_classes\n\n"
         "    def learn(self, experience):\n        assert experience.test is None and experience.task_id is None\n"
-        "        self.position.experience += 1\n        yield None\n\n"
+        "        self.position.begin(experience)\n        self.position.end(experience)\n        yield None\n\n"
         "    def predict(self, x, task_id=None, state=None):\n        assert task_id is None\n"
         "        return torch.zeros(len(x), dtype=torch.int64), None\n\n"
         "    def state_dict(self):\n        return {}\n\n    def load_state_dict(self, state):\n        pass\n"

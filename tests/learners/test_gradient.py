@@ -193,20 +193,20 @@ class TestSample:
         learn_one(learner, stream)
         steps = learning(learner, stream)
         next(steps)
-        batch = learner.sample(1000, np.random.default_rng(0))
+        batch = learner.host.sample(1000, np.random.default_rng(0))
         x, y = stream[1].train.read()  # type: ignore[union-attr]
         assert y is not None
         assert batch.targets is not None
         assert sorted(y.tolist()) == sorted(batch.targets.tolist())
         assert sorted((x / 16).flatten(1).sum(1).tolist()) == sorted(batch.inputs.flatten(1).sum(1).tolist())
-        assert 5 == len(learner.sample(5, np.random.default_rng(0)).inputs)
+        assert 5 == len(learner.host.sample(5, np.random.default_rng(0)).inputs)
 
     def test_before_any_experience_there_is_none(self) -> None:
         import numpy as np
 
         learner = prepared(classifier(), digit_stream())
         with pytest.raises(ValueError, match="no experience has been learned"):
-            learner.sample(1, np.random.default_rng(0))
+            learner.host.sample(1, np.random.default_rng(0))
 
 
 class TestMultihead:

@@ -75,7 +75,7 @@ def test_a_grown_learner_answers_as_before_and_learns_on(name: str, optimizer: s
     x = torch.randn(50, 2)
     module: Any = small.learner
     with torch.no_grad():
-        encoded = module._encoder.encode(x)
+        encoded = module.encoder.encode(x)
         assert torch.equal(module.module(encoded), learner.module(encoded)[:, :3])
     last = names[-1]
     assert torch.equal(fresh[last][3:], learner.module.state_dict()[last][3:])

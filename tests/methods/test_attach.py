@@ -81,6 +81,21 @@ def test_each_method_has_a_generator_of_its_own_name_whatever_stands_beside_it()
     assert both == {**draws(("add",)), **draws(("edit",))}
 
 
+def test_a_method_draws_the_same_wherever_its_class_stands() -> None:
+    def first(module: str) -> float:
+        method: Any = type("Moved", (Dummy,), {"__module__": module})("add", [])
+        prepared(classifier(method), digit_stream(1))
+        return float(method._first)
+
+    assert first("here") == first("rlcl_file_there")
+
+
+def test_classes_of_one_name_draw_apart() -> None:
+    methods: list[Any] = [type("Same", (Dummy,), {"__module__": module})("add", []) for module in ("one", "other")]
+    prepared(classifier(*methods), digit_stream(1))
+    assert methods[0]._first != methods[1]._first
+
+
 def test_a_need_without_an_explanation_is_refused_all_the_same() -> None:
     odd = Dummy("add", [], requires=frozenset({"time travel"}))
     with pytest.raises(UnsupportedError, match="it needs time travel, and the host lacks it"):

@@ -67,16 +67,16 @@ class Dummy:
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
-        position.learning = True
+        position.begin(experience)
         for part in experience.parts[position.segment :]:
             for update in range(part.budget.amount):
                 self.tape.append(f"learn {part.index}")
                 self.drawn.append(self._draw())
-                position.update, position.step = position.update + 1, position.step + 1
+                position.advance()
                 if update == part.budget.amount - 1 and part is not experience.parts[-1]:
-                    position.segment, position.update = position.segment + 1, 0
+                    position.end(experience)
                 yield Event(position.step, {}) if position.step % 2 == 0 else None
-        self.position = Position(position.experience + 1, step=position.step)
+        position.end(experience)
         self.tape.append("end")
         yield None
 
@@ -449,19 +449,19 @@ class Restless(Dummy):
         self.end_at = end_at
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        self.position.learning = True
+        self.position.begin(experience)
         for update in range(3):
-            self.position.step += 1
+            self.position.advance()
             if update == self.end_at:
-                self.position = Position(self.position.experience + 1, step=self.position.step)
+                self.position.end(experience)
             yield None
 
 
 @pytest.mark.parametrize(
     ("end_at", "message"),
     [
-        (0, "learn goes on though its position said that experience 0 has ended; keep position.learning True"),
-        (9, "learn has ended, and its position says experience 0, learning True; before the last yield set"),
+        (0, "learn goes on though its position said that experience 0 has ended; call position.end"),
+        (9, "learn has ended, and its position says experience 0, learning True; call position.begin"),
     ],
 )
 def test_a_learner_whose_position_is_wrong_is_told_so(end_at: int, message: str) -> None:

@@ -86,6 +86,8 @@ class Avalanche(Exportable):
     batch_size: int = option(32, ge=1, help="samples in a minibatch")
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
+    needs = frozenset({"labelled"})
+
     position: Position = field(init=False, factory=Position)
     host: AvalancheHost = field(init=False, default=None)  # what methods see
     _setup: Setup = field(init=False, default=None)
@@ -208,26 +210,20 @@ class Avalanche(Exportable):
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
-        if position.learning:
-            raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
+        if not position.begin(experience):
+            raise ValueError(f"experience {experience.index} is unfinished; it is resumed at its start")
         self._live(experience.index)
-        self.position = position = attrs.evolve(
-            position, experience=experience.index, segment=0, update=0, learning=True
-        )
         watch, first, interval = self._watch, position.step - self._watch.updates, self._setup.event_interval
         started, reported = time.perf_counter(), position.step
         with closing(self._updates(experience)) as updates:
             for finished in updates:
-                position.update += first + watch.updates - position.step
-                position.step = first + watch.updates
+                position.advance(first + watch.updates - position.step)
                 event = None
                 if position.step // interval != reported // interval or finished:
                     event = self._event(watch.samples / max(time.perf_counter() - started, 1e-9), experience)
                     started, reported = time.perf_counter(), position.step
                 if finished:
-                    position.learning = False
-                    position.experience += 1
-                    position.update = 0
+                    position.end(experience)
                 yield event
 
     def _updates(self, experience: Experience) -> Generator[bool, None, None]:

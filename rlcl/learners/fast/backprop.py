@@ -8,7 +8,7 @@ graph, which takes longer than their arithmetic. Any other network is left to to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ __all__ = [
     "Affine",
     "Chain",
     "Passes",
+    "Passing",
     "Recorded",
     "Step",
     "activation",
@@ -51,6 +52,13 @@ class Passes(Protocol):
             The derivative by the inputs, of their shape, where it is wanted.
         """
         ...
+
+
+@runtime_checkable
+class Passing(Protocol):
+    """A module that knows its own passes."""
+
+    def passes(self) -> Passes: ...
 
 
 class Step(Protocol):
@@ -220,12 +228,11 @@ def activation(layer: nn.Module) -> Step | None:
 def passes_of(module: nn.Module) -> Passes:
     """The passes of a module, from (B, ...) to its outputs.
 
-    A module may know its own, as a method ``passes``. One on which somebody listens, by a hook, is run as it is, and so
+    A module may know its own (:class:`Passing`). One on which somebody listens, by a hook, is run as it is, and so
     are all but chains of linear layers with ``relu`` or ``tanh`` between them.
     """
-    own = getattr(module, "passes", None)
-    if own is not None:
-        return own()  # type: ignore[no-any-return]
+    if isinstance(module, Passing):
+        return module.passes()
     steps = steps_of(module)
     return Recorded(module) if steps is None else Chain(steps)
 

@@ -51,7 +51,7 @@ class Block:
     def passes(self, module: nn.Module) -> Chain:
         """Those of a chain of linear layers, of the first module, and its likes: from (S, B, *shape) to (S, B, out)."""
         steps = steps_of(module, self._affine, rows=2)
-        assert steps is not None, "chains alone are trained side by side"
+        assert steps is not None, "chains alone are batched"
         return Chain(steps)
 
     def forward(self, module: nn.Module) -> Forward:

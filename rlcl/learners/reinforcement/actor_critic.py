@@ -30,7 +30,7 @@ class ActorCritic(nn.Module):
 
     @property
     def side_by_side(self) -> tuple[nn.Module, ...]:
-        """The networks, each with a head of its own."""
+        """Each with a head of its own: the actor, and the critic where it is another."""
         return (self.actor,) if self.critic is None else (self.actor, self.critic)
 
     def forward(self, x: Tensor) -> Tensor:

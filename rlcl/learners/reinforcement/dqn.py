@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -16,23 +15,19 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.learners.fast.backprop import Passes, passes_of
-from rlcl.learners.fast.batched_environments import Generators
-from rlcl.learners.fast.batched_weights import Block, StepTogether
 from rlcl.learners.fast.forward import Forward, forward_of
 from rlcl.learners.fast.fused_adam import lay_out
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.actions import allowed, masked
+from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
-from rlcl.learners.reinforcement.replay import ReplayBuffer
 from rlcl.learners.reinforcement.values import (
     bootstrapped,
     chosen,
     dueling_gradient,
     dueling_values,
     following_values,
-    huber_gradient,
-    huber_loss,
     spread,
 )
 from rlcl.networks.mlp import Mlp
@@ -100,14 +95,14 @@ class Dqn(OffPolicyLearner):
     clip_norm: float | None = option(10.0, gt=0, help="greatest norm of the gradient; null for any")
 
     policy: nn.Module = field(init=False, default=None)
-    _target: nn.Module = field(init=False, default=None)
-    _optimizer: Any = field(init=False, default=None)
-    _acting: Forward = field(init=False, default=None)
+    target: nn.Module = field(init=False, default=None)
+    torch_optimizer: Any = field(init=False, default=None)
+    acting: Forward = field(init=False, default=None)
     _actions: int = field(init=False, default=0)
     _start: int = field(init=False, default=0)
-    _passes: Passes = field(init=False, default=None)
-    _target_passes: Passes = field(init=False, default=None)
-    _weights: list[Tensor] = field(init=False, factory=list)  # of the network, and of its target
+    passes: Passes = field(init=False, default=None)
+    target_passes: Passes = field(init=False, default=None)
+    weights: list[Tensor] = field(init=False, factory=list)  # of the network, and of its target
     _moves: int = field(init=False, default=0)  # of the target network that have been due
 
     @property
@@ -120,11 +115,11 @@ class Dqn(OffPolicyLearner):
 
     @property
     def optimizers(self) -> Mapping[str, Optimizer]:
-        return {"policy": self._optimizer}
+        return {"policy": self.torch_optimizer}
 
     @property
     def targets(self) -> Mapping[str, nn.Module]:
-        return {"policy": self._target}
+        return {"policy": self.target}
 
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         if not isinstance(actions, gym.spaces.Discrete):
@@ -135,46 +130,14 @@ class Dqn(OffPolicyLearner):
         self._actions, self._start = int(actions.n), int(actions.start)
         outputs = self._actions + self.dueling
         self.policy = tried(self.network.build(shape, outputs, 1), self.network, shape, outputs).to(self._setup.device)
-        self._target = frozen_copy(self.policy)
-        self._weights = [lay_out(module.parameters()) for module in (self.policy, self._target)]
-        self._optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
+        self.target = frozen_copy(self.policy)
+        self.weights = [lay_out(module.parameters()) for module in (self.policy, self.target)]
+        self.torch_optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
         self.keep(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
-        self._acting = forward_of(self.policy)
-        self._passes, self._target_passes = passes_of(self.policy), passes_of(self._target)
-
-    @property
-    def networks(self) -> Sequence[nn.Module]:
-        """Those that :meth:`beside` takes."""
-        return (self.policy,)
-
-    def beside(self, others: Sequence[Dqn]) -> Dqn:
-        """A learner of lessons side by side, from all of these at once; what it learns is theirs."""
-        all_of_them, joint = (self, *others), copy.copy(self)
-        block = Block([learner.policy.parameters() for learner in all_of_them])
-        target = Block([learner._target.parameters() for learner in all_of_them])
-        for i, learner in enumerate(all_of_them):
-            learner._weights = [block.weights[i], target.weights[i]]
-            learner.ready()  # its weights lie elsewhere now
-        joint._passes, joint._target_passes = block.passes(self.policy), target.passes(self._target)
-        joint._optimizer = StepTogether(
-            self.optimizer, block, [learner._optimizer for learner in all_of_them], self.clip_norm
-        )
-        joint.buffer = ReplayBuffer.joined([learner.buffer for learner in all_of_them])
-        joint._acting = block.forward(self.policy)
-        joint.rng = Generators([learner.rng for learner in all_of_them])  # type: ignore[assignment]
-        joint._logged = {}
-        return joint
-
-    @property
-    def collects_at_once(self) -> bool:
-        """Whether what :meth:`beside` gives can act for all: in NumPy, and priorities are of one's own memory."""
-        return self._setup.device == "cpu" and self.prioritised is None
-
-    def parted(self, collected: list[Array], count: int) -> list[list[Array]]:
-        """What as many learners side by side have collected, for each: all of it is in their memories."""
-        return [[]] * count
+        self.acting = forward_of(self.policy)
+        self.passes, self.target_passes = passes_of(self.policy), passes_of(self.target)
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs
@@ -187,7 +150,7 @@ class Dqn(OffPolicyLearner):
         return True
 
     def _best(self, observations: Array, masks: Array | None) -> Array:
-        outputs = self._acting(observations)
+        outputs = self.acting(observations)
         best: Array = masked(outputs[:, 1:] if self.dueling else outputs, masks).argmax(1)
         return best
 
@@ -219,26 +182,26 @@ class Dqn(OffPolicyLearner):
 
     def improve(self, lesson: Drawn) -> Tensor:
         # The target network rests within a round: one pass values what follows in all of its minibatches.
-        valued = allowed(self._values(self._target_passes.forward(lesson.following)), lesson.masks)
+        valued = allowed(self._values(self.target_passes.forward(lesson.following)), lesson.masks)
         following = torch.split(valued, self.batch_size, -2)
         for batch, values in zip(lesson.split(self.batch_size), following, strict=True):
             online = None
             if self.double:
-                online = allowed(self._values(self._passes.forward(batch.following)), batch.masks)
+                online = allowed(self._values(self.passes.forward(batch.following)), batch.masks)
             wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
             self.batch = Batch(batch.observations)
-            predicted = chosen(self._values(self._passes.forward(batch.observations)), batch.actions)
-            gradient = spread(huber_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
-            self._passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
-            self._optimizer.step()
+            predicted = chosen(self._values(self.passes.forward(batch.observations)), batch.actions)
+            gradient = spread(huber_loss_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
+            self.passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
+            self.torch_optimizer.step()
         self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean(-1))
         return predicted - wanted
 
     def begin_round(self) -> None:
         """Makes the moves of the target network that have come due; while nothing was learned it had nowhere to go."""
-        due = (self.position.step + self.steps_at_once) // self.target_interval
+        due = (self.position.step + self.steps_per_round) // self.target_interval
         if due > self._moves:
-            followed(self._weights[1], self._weights[0], 1 - (1 - self.tau) ** (due - self._moves))
+            followed(self.weights[1], self.weights[0], 1 - (1 - self.tau) ** (due - self._moves))
         self._moves = due
 
     def own_state(self) -> dict[str, Any]:

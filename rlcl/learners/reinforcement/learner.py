@@ -1,4 +1,4 @@
-"""What every reinforcement learner of our own shares: environments, one loop, one state."""
+"""The base of reinforcement learners: what each of them says, and the life cycle that they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 import gymnasium as gym
@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.data.sources import Environment
-from rlcl.encoders.compose import observations_and_norm
-from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
-from rlcl.learners.boundary import EncoderFitting, memory_refusal
-from rlcl.learners.fast.fused_adam import gradients_of
+from rlcl.learners.boundary import memory_refusal
 from rlcl.learners.ledger import trainable
+from rlcl.learners.reinforcement.advancing import Advance, by_itself
+from rlcl.learners.reinforcement.clipping import clip_gradients
 from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.reinforcement.host import ReinforcementHost
+from rlcl.learners.reinforcement.notes import Notes
+from rlcl.learners.reinforcement.opening import Opening, first_environment
 from rlcl.learners.schedules import place_in
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
@@ -32,8 +33,6 @@ from rlcl.state import cloned, tensor_bytes
 from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Position, Schedule, Setup
 
 __all__ = ["ReinforcementLearner"]
-
-FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
 
 
 @define(kw_only=True, eq=False)
@@ -62,16 +61,16 @@ class ReinforcementLearner(Exportable, ABC):
     batch: Batch | None = field(init=False, default=None)
     rng: np.random.Generator = field(init=False, default=None)
     collector: Collector | None = field(init=False, default=None)
-    lockstep: Lockstep | None = field(init=False, default=None)  # with learners under other seeds
+    notes: Notes = field(init=False, factory=Notes)
+    advance: Advance = field(init=False, default=by_itself)
+    host: ReinforcementHost = field(init=False, default=None)  # what methods and probes see
     _setup: Setup = field(init=False, default=None)
     _attached: Attached = field(init=False, default=None)
-    _fitting: EncoderFitting = field(init=False, default=None)
+    _opening: Opening = field(init=False, default=None)
     _explored: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
     _updates_done: int = field(init=False, default=0)  # of the primary module
-    _logged: dict[str, list[Any]] = field(init=False, factory=dict)
-    _restored: Mapping[str, Any] | None = field(init=False, default=None)
 
-    loss = None
+    needs = frozenset({"environment"})
 
     # What a concrete learner says.
 
@@ -97,17 +96,17 @@ class ReinforcementLearner(Exportable, ABC):
         Args:
             shape: of one encoded observation.
             actions: the space of one environment's actions.
-            num_envs: that run side by side.
+            num_envs: that run in parallel.
         """
 
     @property
     @abstractmethod
-    def steps_at_once(self) -> int:
-        """Env steps, over all environments, between two yields."""
+    def steps_per_round(self) -> int:
+        """Env steps, over all environments, between two yields: a round of acting and of learning."""
 
     @abstractmethod
     def collect(self, collector: Collector, progress: float) -> Any:
-        """Acts for ``steps_at_once`` env steps; what :meth:`lessons` is told of it.
+        """Acts for ``steps_per_round`` env steps; what :meth:`lessons` is told of it.
 
         Args:
             collector: the environments at work.
@@ -185,27 +184,11 @@ class ReinforcementLearner(Exportable, ABC):
     def forget_memory(self) -> None:
         """Empties a memory of its own."""
 
-    # What methods see (rlcl.types.Host).
+    # Its life (rlcl.types.Learner).
 
     @property
     def name(self) -> str:
         return name_of("learner", self)
-
-    @property
-    def provides(self) -> frozenset[str]:
-        announced = self._setup.stream.visibility.boundaries == "announced"
-        return frozenset({"batch", "native", "boundaries"} if announced else {"batch", "native"})
-
-    @property
-    def primary(self) -> str:
-        return next(iter(self.modules))
-
-    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` observations of the experience in progress; all that are kept for None."""
-        rows = self.recent()
-        return Batch(torch.from_numpy(rows[rng.permutation(len(rows))[:n]]).to(self._setup.device))
-
-    # The learner's life (rlcl.types.Learner).
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -220,19 +203,8 @@ class ReinforcementLearner(Exportable, ABC):
         return self._setup.encoder
 
     def prepare(self, setup: Setup) -> None:
-        if setup.spec.kind != "environment":
-            raise UnsupportedError(
-                f"learner {self.name} learns from environments, and this stream is {setup.spec.kind}"
-            )
+        source, observations, actions = first_environment(setup, self.name)
         self._setup = setup
-        source = setup.stream[0].train
-        assert isinstance(source, Environment)
-        observations, actions = source.spaces()
-        if not isinstance(observations, gym.spaces.Box):
-            raise UnsupportedError(
-                f"learner {self.name} takes observations that are arrays (Box), and these are {observations}; "
-                "set encoder: flatten"
-            )
         self.rng = setup.seeds.child("actions").numpy()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
@@ -242,11 +214,12 @@ class ReinforcementLearner(Exportable, ABC):
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
-        self._fitting = EncoderFitting.of(setup)
-        self._attached = attach(self.methods, self, setup.seeds.child("methods"))
+        self._opening = Opening(setup, self.takes_action_masks)
+        self.host = ReinforcementHost(self, setup)
+        self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
         for optimizer in self.optimizers.values():
             clip_gradients(optimizer, self.clip_norm)
-        self.optimizers[self.primary].register_step_post_hook(self._count)
+        self.optimizers[self.host.primary].register_step_post_hook(self._count)
         self._explored = [(p, o, p.detach().clone()) for p, o in self.explored]
         self.ready()
 
@@ -292,23 +265,19 @@ class ReinforcementLearner(Exportable, ABC):
             raise UnsupportedError(
                 f"budget.{part.budget.unit}: learner {self.name} counts env_steps; write {{env_steps: N}}"
             )
-        return math.ceil(budget / self.steps_at_once) * self.steps_at_once
+        return math.ceil(budget / self.steps_per_round) * self.steps_per_round
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning and position.experience != experience.index:
-            raise ValueError(f"experience {position.experience} is unfinished; finish it before {experience.index}")
-        if not position.learning:
+        if self.position.begin(experience):
             if experience.index:
                 self._cross_boundary()
             self._attached.begin(experience, None)
-            self.position = attrs.evolve(position, experience=experience.index, segment=0, update=0, learning=True)
         for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
-        collector = self._open(part)
+        collector = self.collector = self._opening.collector(part)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         budget, (before, planned) = self._env_steps(part), place_in(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step
@@ -316,59 +285,26 @@ class ReinforcementLearner(Exportable, ABC):
             while True:
                 progress = (before + position.update) / planned
                 self._scheduled(before + position.update, planned)
-                if self.lockstep is None:
-                    self.advance(collector, progress)
-                else:
-                    yield from self.lockstep.advance(self, collector, progress)
-                position.update += self.steps_at_once
-                position.step += self.steps_at_once
+                yield from self.advance(self, collector, progress)
+                position.advance(self.steps_per_round)
                 finished, event = position.update >= budget, None
                 if position.step // interval != reported // interval or finished:
                     rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
                     event = self._event(collector, rate, part)
                     started, reported = time.perf_counter(), position.step
                 if finished:
-                    self._end_part(experience, part)
+                    self._end_part(experience)
                 yield event
                 if finished:
                     return
         finally:
             collector.close()
 
-    def advance(self, collector: Collector, progress: float) -> None:
-        """Acts for ``steps_at_once`` env steps and learns from them."""
-        for lesson in self.lessons(self.collect(collector, progress), collector, progress):
-            self.learned(self.improve(lesson))
-        self.batch = None
-
-    def _open(self, part: Experience) -> Collector:
-        """The part's environments, new or where a loaded state left them."""
-        assert isinstance(part.train, Environment)
-        observations, _ = observations_and_norm(self._setup.encoder)
-        restored, self._restored = self._restored, None
-        adapting = part.index == 0 or self._setup.boundary.encoder != "freeze"
-        if restored is None and self._fitting.due(part) and not isinstance(observations, Identity):
-            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
-        encoder_state = None if restored is None else cloned(self._setup.encoder.state_dict())
-        self.collector = Collector(part.train, self._setup.encoder, self.takes_action_masks, adapting)
-        if restored is not None:
-            assert encoder_state is not None
-            self._setup.encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
-            self.collector.load_state_dict(restored)
-        return self.collector
-
-    def _end_part(self, experience: Experience, part: Experience) -> None:
+    def _end_part(self, experience: Experience) -> None:
         """Ends a part before its last update is told, so that the two are one moment."""
-        position = self.position
-        position.segment += 1
-        position.update = 0
         self.collector = None
-        if part is not experience.parts[-1]:
-            return
-        self._attached.end(experience)
-        position.learning = False
-        position.experience += 1
-        position.segment = 0
+        if self.position.end(experience):
+            self._attached.end(experience)
 
     def _scheduled(self, done: int, planned: int) -> None:
         if self.schedule is None:
@@ -379,22 +315,11 @@ class ReinforcementLearner(Exportable, ABC):
                 group["lr"] = group["initial_lr"] * factor
 
     def log(self, **values: Tensor | float) -> None:
-        """Notes numbers, or scalars without gradient, whose mean the next event tells."""
-        for name, value in values.items():
-            self._logged.setdefault(name, []).append(value)
-
-    def tell(self, learners: Sequence[ReinforcementLearner]) -> None:
-        """Hands what it has noted of several learners, (S,) or one number for all, on to them."""
-        for name, values in self._logged.items():
-            for value in values:
-                each = value.unbind() if isinstance(value, Tensor) else [value] * len(learners)
-                for learner, its in zip(learners, each, strict=True):
-                    learner.log(**{name: its})
-        self._logged.clear()
+        """Note numbers, or scalars without gradient, whose mean the next event reports."""
+        self.notes.add(**values)
 
     def _event(self, collector: Collector, rate: float, part: Experience) -> Event:
-        values = {name: float(np.mean([float(v) for v in found])) for name, found in self._logged.items()}
-        self._logged.clear()
+        values = self.notes.means()
         lr = next(iter(self.optimizers.values())).param_groups[0]["lr"]
         values |= {**collector.values(), "lr": float(lr)}
         collector.check()
@@ -420,7 +345,7 @@ class ReinforcementLearner(Exportable, ABC):
         collector = None
         if self.position.learning:
             # A state that was loaded, and whose environments are not made yet, is handed on.
-            collector = self._restored if self.collector is None else self.collector.state_dict()
+            collector = self._opening.restored if self.collector is None else self.collector.state_dict()
         state: dict[str, Any] = cloned(
             {
                 "position": attrs.asdict(self.position),
@@ -431,7 +356,7 @@ class ReinforcementLearner(Exportable, ABC):
                 "rng": self.rng.bit_generator.state,
                 "updates": self._updates_done,
                 "collector": collector,
-                "logged": {name: [float(v) for v in values] for name, values in self._logged.items()},
+                "logged": self.notes.state_dict(),
                 "learner": self.learner_state(),
             }
         )
@@ -448,28 +373,6 @@ class ReinforcementLearner(Exportable, ABC):
         self._attached.load_state_dict(state["methods"])
         self.rng.bit_generator.state = state["rng"]
         self._updates_done = state["updates"]
-        self._restored = state["collector"]
-        self._logged = {name: list(values) for name, values in state["logged"].items()}
+        self._opening.restored = state["collector"]
+        self.notes.load_state_dict(state["logged"])
         self.load_learner_state(state["learner"])
-
-
-class Lockstep(Protocol):
-    """Learners that advance together."""
-
-    def advance(self, learner: ReinforcementLearner, collector: Collector, progress: float) -> Iterator[None]:
-        """Yields until the others have come as far, and all have advanced."""
-        ...
-
-
-def clip_gradients(optimizer: Optimizer, norm: float | None) -> None:
-    """Clips the gradient of all of an optimizer's parameters before each step, with what methods added to it."""
-    if norm is None:
-        return
-
-    def clip(*_: Any) -> None:
-        # As nn.utils.clip_grad_norm_, in a third of its time for small networks.
-        gradients = gradients_of(optimizer)
-        total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        torch._foreach_mul_(gradients, (norm / (total + 1e-6)).clamp_(max=1.0))
-
-    optimizer.register_step_pre_hook(clip)

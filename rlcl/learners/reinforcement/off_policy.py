@@ -25,7 +25,7 @@ __all__ = ["Drawn", "OffPolicyLearner", "followed", "frozen_copy"]
 
 Array = np.ndarray[Any, Any]
 
-AT_ONCE = 2**22  # bytes of observations that the minibatches of several updates may take together
+DRAWN_BYTES = 2**22  # of observations, which one draw for several updates may take
 
 
 class Drawn(NamedTuple):
@@ -50,7 +50,7 @@ class Drawn(NamedTuple):
     masks: Tensor | None = None
 
     def split(self, rows: int) -> Iterator[Drawn]:
-        """Minibatches of so many rows, in order; of draws side by side, (S, B, ...), side by side."""
+        """Minibatches of so many rows, in order; (..., B) columns keep their leading dimensions."""
         if self.rewards.shape[-1] == rows:
             yield self
             return
@@ -91,7 +91,7 @@ class OffPolicyLearner(ReinforcementLearner):
     _priorities: Priorities | None = field(init=False, default=None)
     _errors: Tensor | None = field(init=False, default=None)  # of the last minibatch
     _num_envs: int = field(init=False, default=1)
-    _at_once: int = field(init=False, default=1)  # updates whose minibatches are drawn together
+    _updates_a_draw: int = field(init=False, default=1)  # updates whose minibatches are one draw
     _experienced: int = field(init=False, default=0)  # env steps of the experience in progress
     _allowed: Array | None = field(init=False, default=None)  # (N, K) bool, actions to choose from; None for all
 
@@ -124,7 +124,7 @@ class OffPolicyLearner(ReinforcementLearner):
         Args:
             shape: of one encoded observation.
             actions, dtype: shape and type of one action.
-            num_envs: that run side by side.
+            num_envs: that run in parallel.
         """
         source = self._setup.stream[0].train
         assert isinstance(source, Environment)
@@ -133,13 +133,13 @@ class OffPolicyLearner(ReinforcementLearner):
         self.buffer = ReplayBuffer(self.capacity, num_envs, space.shape, space.dtype, actions, dtype)
         self._num_envs = num_envs
         row = 8 * math.prod(shape)
-        self._at_once = max(AT_ONCE // (self.batch_size * row), 1)
+        self._updates_a_draw = max(DRAWN_BYTES // (self.batch_size * row), 1)
         if self.prioritised is not None:
             self._priorities = Priorities(self.buffer.rows, self.prioritised)
-            self._at_once = 1  # an update changes what the next one draws
+            self._updates_a_draw = 1  # an update changes what the next one draws
 
     @property
-    def steps_at_once(self) -> int:
+    def steps_per_round(self) -> int:
         return math.ceil(self.train_every / self._num_envs) * self._num_envs
 
     @property
@@ -169,7 +169,7 @@ class OffPolicyLearner(ReinforcementLearner):
             self.buffer.interrupt()
         done = self.position.step
         places = []
-        for _ in range(self.steps_at_once // self._num_envs):
+        for _ in range(self.steps_per_round // self._num_envs):
             places.append(self._step(collector, progress, at_random=done < self.learning_starts))
             done += self._num_envs
         return places
@@ -178,8 +178,8 @@ class OffPolicyLearner(ReinforcementLearner):
         if self._priorities is not None:
             self._priorities.add(np.concatenate(collected))
         started = self.position.update == 0 and self.position.segment == 0
-        self._experienced = self.steps_at_once + (0 if started else self._experienced)
-        if self.position.step + self.steps_at_once > self.learning_starts:
+        self._experienced = self.steps_per_round + (0 if started else self._experienced)
+        if self.position.step + self.steps_per_round > self.learning_starts:
             self.begin_round()
             yield from self._draws(collector, progress)
 
@@ -196,9 +196,9 @@ class OffPolicyLearner(ReinforcementLearner):
         )
 
     def _draws(self, collector: Collector, progress: float) -> Iterator[Drawn]:
-        left = self.steps_at_once if self.gradient_steps < 0 else self.gradient_steps
+        left = self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps
         while left:
-            count = min(left, self._at_once)
+            count = min(left, self._updates_a_draw)
             places, drawn = self._draw(collector, count * self.batch_size, progress)
             yield drawn
             if self._priorities is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,14 +58,14 @@ class ReplayBuffer:
     action_shape: tuple[int, ...]
     action_dtype: Any
     _rows: int = field(init=False)  # of one ring
-    _arrays: dict[str, Array] = field(init=False)
-    _written: Array = field(init=False)  # (N,) rows that each ring has written in all
+    arrays: dict[str, Array] = field(init=False)
+    written: Array = field(init=False)  # (N,) rows that each ring has written in all
 
     def __attrs_post_init__(self) -> None:
         # An episode of one step takes two rows, and the row behind it is free.
         self._rows = max(self.capacity // self.num_envs, 3)
         size = self._rows * self.num_envs
-        self._arrays = {
+        self.arrays = {
             "observations": np.zeros((size, *self.shape), self.dtype),
             "actions": np.zeros((size, *self.action_shape), self.action_dtype),
             "rewards": np.zeros(size, np.float32),
@@ -73,24 +73,11 @@ class ReplayBuffer:
             "ended": np.zeros(size, bool),
             "valid": np.zeros(size, bool),  # whether a row is a transition whose successor is there
         }
-        self._written = np.zeros(self.num_envs, np.int64)
-
-    @classmethod
-    def joined(cls, buffers: Sequence[ReplayBuffer]) -> ReplayBuffer:
-        """One of the rings of all of these, which are views of it from now on."""
-        first, states = buffers[0], [buffer.state_dict() for buffer in buffers]
-        size, count = first.rows, first.num_envs
-        kinds = first.shape, first.dtype, first.action_shape, first.action_dtype
-        whole = cls(size * len(buffers), count * len(buffers), *kinds)
-        for i, (buffer, state) in enumerate(zip(buffers, states, strict=True)):
-            buffer._arrays = {name: array[i * size : (i + 1) * size] for name, array in whole._arrays.items()}
-            buffer._written = whole._written[i * count : (i + 1) * count]
-            buffer.load_state_dict(state)
-        return whole
+        self.written = np.zeros(self.num_envs, np.int64)
 
     def __len__(self) -> int:
         """Transitions that may be drawn."""
-        return int(np.count_nonzero(self._arrays["valid"]))
+        return int(np.count_nonzero(self.arrays["valid"]))
 
     @property
     def rows(self) -> int:
@@ -100,17 +87,17 @@ class ReplayBuffer:
     @property
     def valid(self) -> Array:
         """(rows,) bool, whether a row is a transition that may be drawn."""
-        return self._arrays["valid"]
+        return self.arrays["valid"]
 
     @property
     def bytes(self) -> int:
         """What its arrays take, filled or not."""
-        return sum(array.nbytes for array in self._arrays.values()) + self._written.nbytes
+        return sum(array.nbytes for array in self.arrays.values()) + self.written.nbytes
 
     @property
     def unwritten_bytes(self) -> int:
         """How many of those the system has not had to give yet."""
-        filled = min(int(self._written.max()) + 1, self._rows)
+        filled = min(int(self.written.max()) + 1, self._rows)
         return int(self.bytes * (1 - filled / self._rows))
 
     def add(
@@ -137,9 +124,9 @@ class ReplayBuffer:
         Returns:
             (N,) int64 places where they were written.
         """
-        arrays, base = self._arrays, np.arange(self.num_envs) * self._rows
-        places: Array = base + self._written % self._rows
-        successors = base + (self._written + 1) % self._rows
+        arrays, base = self.arrays, np.arange(self.num_envs) * self._rows
+        places: Array = base + self.written % self._rows
+        successors = base + (self.written + 1) % self._rows
         arrays["observations"][places] = observations
         arrays["actions"][places] = actions
         arrays["rewards"][places] = rewards
@@ -153,23 +140,23 @@ class ReplayBuffer:
         if "masks" in arrays:
             arrays["masks"][successors] = True if masks is None else masks
         # After an episode's end its last state keeps its row, and the next episode begins behind it.
-        self._written += 1 + ended
-        arrays["valid"][base + self._written % self._rows] = False
+        self.written += 1 + ended
+        arrays["valid"][base + self.written % self._rows] = False
         return places
 
     def interrupt(self) -> None:
         """Cuts off the episodes in progress: what is added next begins others."""
         base = np.arange(self.num_envs) * self._rows
-        last = base + (self._written - 1) % self._rows
-        going = (self._written > 0) & self.valid[last]
-        self._arrays["ended"][last[going]] = True
-        self._written += going
-        self.valid[(base + self._written % self._rows)[going]] = False
+        last = base + (self.written - 1) % self._rows
+        going = (self.written > 0) & self.valid[last]
+        self.arrays["ended"][last[going]] = True
+        self.written += going
+        self.valid[(base + self.written % self._rows)[going]] = False
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """(count,) places of transitions, uniformly at random with replacement; there must be one."""
-        valid = self._arrays["valid"]
-        filled = min(int(self._written.max()), self._rows)
+        valid = self.arrays["valid"]
+        filled = min(int(self.written.max()), self._rows)
         places = self._random(count, filled, rng)
         missing = np.flatnonzero(~valid[places])
         while len(missing):
@@ -186,7 +173,7 @@ class ReplayBuffer:
 
         Source: Sutton 1988; Hessel et al. 2018, Rainbow, section 3, multi-step learning.
         """
-        arrays = self._arrays
+        arrays = self.arrays
         rewards, last, steps = arrays["rewards"][places], places, np.ones(len(places), np.float32)
         running = ~arrays["ended"][places]
         for i in range(1, n):
@@ -214,26 +201,26 @@ class ReplayBuffer:
 
     def newest(self, count: int) -> Array:
         """(M, *observation) of the last rows written, at most ``count``, the same number of each environment."""
-        each = int(min(max(count // self.num_envs, 1), self._written.min(), self._rows))
-        rows = (self._written[:, None] - 1 - np.arange(each)) % self._rows
+        each = int(min(max(count // self.num_envs, 1), self.written.min(), self._rows))
+        rows = (self.written[:, None] - 1 - np.arange(each)) % self._rows
         places = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
-        return self._arrays["observations"].take(places, 0)
+        return self.arrays["observations"].take(places, 0)
 
     def clear(self) -> None:
         """Drops everything."""
-        self._arrays["valid"][:] = False
-        self._written[:] = 0
+        self.arrays["valid"][:] = False
+        self.written[:] = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What has been written so far."""
-        filled = min(int(self._written.max()) + 1, self._rows)
-        rings = {name: array.reshape(self.num_envs, self._rows, -1)[:, :filled] for name, array in self._arrays.items()}
-        return {"written": self._written, "rings": rings}
+        filled = min(int(self.written.max()) + 1, self._rows)
+        rings = {name: array.reshape(self.num_envs, self._rows, -1)[:, :filled] for name, array in self.arrays.items()}
+        return {"written": self.written, "rings": rings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._written[:] = state["written"]
+        self.written[:] = state["written"]
         self.valid[:] = False
         for name, ring in state["rings"].items():
             if name == "masks":
-                self._arrays[name] = np.ones((len(self.valid), ring.shape[2]), bool)
-            self._arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring
+                self.arrays[name] = np.ones((len(self.valid), ring.shape[2]), bool)
+            self.arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring

@@ -54,30 +54,6 @@ class Rollout:
         following[self.places] = values[(steps + 1) * count :]
         return along[:-1], following
 
-    def parted(self, count: int) -> list[Rollout]:
-        """As many rollouts, each of as many of the environments that stand side by side."""
-        each = self.rewards.shape[1] // count
-        steps, environments = self.places
-        actions = self.actions.reshape(len(self.rewards), count * each, *self.actions.shape[1:])
-        found = []
-        for first in range(0, count * each, each):
-            its = slice(first, first + each)
-            mine = (environments >= first) & (environments < first + each)
-            found.append(
-                Rollout(
-                    self.observations[:, its],
-                    actions[:, its].reshape(-1, *self.actions.shape[1:]),
-                    None,
-                    self.rewards[:, its],
-                    self.terminated[:, its],
-                    self.ended[:, its],
-                    self.last[its],
-                    self.cut[mine],
-                    (steps[mine], environments[mine] - first),
-                )
-            )
-        return found
-
 
 def rolled_out(
     collector: Collector,

@@ -21,9 +21,16 @@ from rlcl.learners.fast.twins import Apart, Twins
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.bounded import LOG_STD, Bounded, bounded, squashed, squashed_gradient
 from rlcl.learners.reinforcement.critics import critics, rows
+from rlcl.learners.reinforcement.losses import (
+    soft_policy_loss,
+    soft_policy_loss_gradient,
+    temperature_loss_gradient,
+    twin_loss,
+    twin_loss_gradient,
+)
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
-from rlcl.learners.reinforcement.values import bootstrapped, twin_gradient, twin_loss
+from rlcl.learners.reinforcement.values import bootstrapped
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
@@ -171,20 +178,19 @@ class Sac(OffPolicyLearner):
         wanted = bootstrapped(batch.rewards, batch.discounts, values - temperature * next_log_probs)
         critic = self._passes["critic"]
         predicted = critic.forward(rows(batch.observations, batch.actions))
-        critic.backward(twin_gradient(predicted, wanted, batch.weights).mul_(0.5))
+        critic.backward(twin_loss_gradient(predicted, wanted, batch.weights).mul_(0.5))
         self._optimizers["critic"].step()
         both = critic.forward(rows(batch.observations, actions))
-        lesser, which = both.min(0)
-        by_values = torch.zeros_like(both).scatter_(0, which[None], -1 / len(lesser))
+        by_log_prob, by_values = soft_policy_loss_gradient(both, temperature)
         by_rows = critic.backward(by_values, weights=False, inputs=True)
         assert by_rows is not None
-        self._passes["actor"].backward(by_outputs(by_rows[:, -actions.shape[1] :], temperature / len(lesser)))
+        self._passes["actor"].backward(by_outputs(by_rows[:, -actions.shape[1] :], by_log_prob))
         self._optimizers["actor"].step()
         followed(self._weights["target"], self._weights["critic"], self.tau)
         return {
             "errors": (predicted - wanted).abs().mean(0),
             "critic_loss": 0.5 * twin_loss(predicted, wanted, batch.weights),
-            "actor_loss": (temperature * log_probs - lesser).mean(),
+            "actor_loss": soft_policy_loss(log_probs, both, temperature),
             "entropy": -log_probs.mean(),
             "temperature": temperature,
             "value": predicted.mean(),
@@ -206,10 +212,10 @@ class Sac(OffPolicyLearner):
         return actions, log_probs, by_outputs
 
     def _warm(self, log_probs: Tensor) -> None:
-        """One step of the temperature, down ``-log temperature * mean(log density + target entropy)``."""
+        """One step of the temperature down :func:`rlcl.learners.reinforcement.losses.temperature_loss`."""
         if self._temperature_optimizer is None:
             return
-        self._log_temperature.grad = -(log_probs.mean() + self._wanted_entropy)
+        self._log_temperature.grad = temperature_loss_gradient(log_probs, self._wanted_entropy)
         for group in self._temperature_optimizer.param_groups:
             group["lr"] = self._optimizers["actor"].param_groups[0]["lr"]
         self._temperature_optimizer.step()

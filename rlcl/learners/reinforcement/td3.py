@@ -20,9 +20,15 @@ from rlcl.learners.fast.twins import Apart, Twins
 from rlcl.learners.optimizers import Adam, built_optimizer
 from rlcl.learners.reinforcement.bounded import Bounded, bounded
 from rlcl.learners.reinforcement.critics import critics, rows
+from rlcl.learners.reinforcement.losses import (
+    deterministic_policy_loss,
+    deterministic_policy_loss_gradient,
+    twin_loss,
+    twin_loss_gradient,
+)
 from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
-from rlcl.learners.reinforcement.values import bootstrapped, twin_gradient, twin_loss
+from rlcl.learners.reinforcement.values import bootstrapped
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
@@ -155,7 +161,7 @@ class Td3(OffPolicyLearner):
         values = self._passes["target critic"].forward(rows(batch.following, next_actions)).amin(0)
         wanted = bootstrapped(batch.rewards, batch.discounts, values)
         predicted = self._passes["critic"].forward(rows(batch.observations, batch.actions))
-        self._passes["critic"].backward(twin_gradient(predicted, wanted, batch.weights))
+        self._passes["critic"].backward(twin_loss_gradient(predicted, wanted, batch.weights))
         self._optimizers["critic"].step()
         return predicted, wanted, twin_loss(predicted, wanted, batch.weights)
 
@@ -163,7 +169,7 @@ class Td3(OffPolicyLearner):
         actions = self._passes["actor"].forward(observations).tanh()
         values = self._passes["first critic"].forward(rows(observations, actions))
         by_rows = self._passes["first critic"].backward(
-            torch.full_like(values, -1 / len(values)), weights=False, inputs=True
+            deterministic_policy_loss_gradient(values), weights=False, inputs=True
         )
         assert by_rows is not None
         by_actions = by_rows[:, -actions.shape[1] :]
@@ -171,7 +177,7 @@ class Td3(OffPolicyLearner):
         self._optimizers["actor"].step()
         for key in self.modules:
             followed(self._weights[f"target {key}"], self._weights[key], self.tau)
-        return -values.mean()
+        return deterministic_policy_loss(values)
 
     def own_state(self) -> dict[str, Any]:
         return {"noise": self._noise.get_state(), "updated": self._updated}

@@ -1,12 +1,8 @@
-"""What learners of action values learn towards, and how far off they are, as functions of tensors.
-
-Those of one network take minibatches side by side too, (..., B), which know nothing of each other.
-"""
+"""Values of actions, and what they are learned towards, as functions of tensors (..., B)."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 __all__ = [
@@ -15,11 +11,7 @@ __all__ = [
     "dueling_gradient",
     "dueling_values",
     "following_values",
-    "huber_gradient",
-    "huber_loss",
     "spread",
-    "twin_gradient",
-    "twin_loss",
 ]
 
 
@@ -70,40 +62,3 @@ def bootstrapped(rewards: Tensor, discounts: Tensor, values: Tensor) -> Tensor:
         values: (B,) of the states n steps later.
     """
     return rewards + discounts * values
-
-
-def huber_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """A scalar: the mean of ``d^2 / 2`` where ``|d| < 1``, of ``|d| - 1/2`` elsewhere, d being the difference.
-
-    Args:
-        predicted, wanted: (B,).
-        weights: (B,) factors of each term; None for 1.
-    """
-    found = F.smooth_l1_loss(predicted, wanted, reduction="none")
-    return (found if weights is None else found * weights).mean(-1)
-
-
-def huber_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(B,) the derivative of :func:`huber_loss` by each prediction: the difference, cut to [-1, 1], over B."""
-    cut = (predicted - wanted).clamp_(-1, 1).div_(wanted.shape[-1])
-    return cut if weights is None else cut.mul_(weights)
-
-
-def twin_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """A scalar: the sum over two critics of their mean squared errors.
-
-    Args:
-        predicted: (2, B).
-        wanted: (B,), for both.
-        weights: (B,) factors of each transition; None for 1.
-
-    Source: Fujimoto et al. 2018, algorithm 1.
-    """
-    squared = (predicted - wanted).square()
-    return (squared if weights is None else squared * weights).sum() / len(wanted)
-
-
-def twin_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(2, B) the derivative of :func:`twin_loss` by each prediction: twice the difference, over B."""
-    found = (predicted - wanted).mul_(2 / len(wanted))
-    return found if weights is None else found.mul_(weights)

@@ -70,6 +70,8 @@ class StableBaselines3(Exportable):
     )
     methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
 
+    needs = frozenset({"environment"})
+
     position: Position = field(init=False, factory=Position)
     model: BaseAlgorithm = field(init=False, default=None)
     host: Sb3Host = field(init=False, default=None)  # what methods and probes see
@@ -146,26 +148,14 @@ class StableBaselines3(Exportable):
         return sum(self._env_steps(part) for part in experience.parts)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        position = self.position
-        if position.learning:
-            raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
+        if not self.position.begin(experience):
+            raise ValueError(f"experience {experience.index} is unfinished; it is resumed at its start")
         if experience.index:
             self._boundary.cross()
         self._attached.begin(experience, None)
-        self.position = position = attrs.evolve(
-            position, experience=experience.index, segment=0, update=0, learning=True
-        )
         self._start_schedule(self.steps(experience))
         for part in experience.parts:
             yield from self._learn_part(experience, part)
-
-    def _end(self, experience: Experience) -> None:
-        """Ends an experience before its last rollout is told, so that the two are one moment."""
-        self._attached.end(experience)
-        position = self.position
-        position.learning = False
-        position.experience += 1
-        position.segment = position.update = 0
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         from rlcl.learners.sb3.algorithms import cut_episodes, training
@@ -186,22 +176,19 @@ class StableBaselines3(Exportable):
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         started, reported = time.perf_counter(), position.step
-        first, budget = model.num_timesteps, self._env_steps(part)
+        budget = self._env_steps(part)
         try:
             for _ in training(model, budget):
-                position.update = self._lived = model.num_timesteps - first
-                position.step = model.num_timesteps
+                position.advance(model.num_timesteps - position.step)
+                self._lived = position.update
                 finished = position.update >= budget
                 event = None
                 if position.step // interval != reported // interval or finished:
                     rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
                     event = self._event(rate, part)
                     started, reported = time.perf_counter(), position.step
-                if finished and part is experience.parts[-1]:
-                    self._end(experience)
-                elif finished:
-                    position.segment += 1
-                    position.update = 0
+                if finished and position.end(experience):
+                    self._attached.end(experience)
                 yield event
         except (ValueError, RuntimeError) as error:
             if not any(words in str(error) for words in NOT_FINITE):

@@ -63,9 +63,7 @@ class Classifier(GradientLearner):
     def measures(self) -> tuple[str, ...]:
         return ("accuracy",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         spec = setup.spec

@@ -77,9 +77,7 @@ class GDumb(OnePassLearner):
     def measures(self) -> tuple[str, ...]:
         return ("accuracy",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     @property
     def memory(self) -> Memory:

@@ -133,9 +133,7 @@ class ICarl(GradientLearner):
     def measures(self) -> tuple[str, ...]:
         return ("accuracy",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     @property
     def memory(self) -> Memory:
@@ -182,7 +180,7 @@ class ICarl(GradientLearner):
                 labels = list(own)
                 return torch.tensor(labels)[scores[:, labels].argmax(1).cpu()], None
             means = self._class_means()[[self._exemplars.known.index(label) for label in labels]]
-            found = [torch.cdist(features(self, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)]
+            found = [torch.cdist(features(self.host, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)]
             return torch.tensor(labels)[torch.cat(found).cpu()], None
 
     def graph(self, tasks: int) -> Graph:
@@ -197,7 +195,7 @@ class ICarl(GradientLearner):
         weights = [(id(p), p._version) for p in self.module.parameters()]
         if self._means is None or self._means[0] != (self.position.step, weights):
             held = self._exemplars.examples.held()
-            all_features = features(self, held)
+            all_features = features(self.host, held)
             means = [all_features[held.targets == label].mean(0) for label in self._exemplars.known]
             self._means = ((self.position.step, weights), F.normalize(torch.stack(means)))
         return self._means[1]

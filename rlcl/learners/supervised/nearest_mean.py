@@ -35,9 +35,7 @@ class NearestMean(OnePassLearner):
     def measures(self) -> tuple[str, ...]:
         return ("accuracy",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     def start(self, setup: Setup, features: int) -> None:
         self._sums = torch.zeros(setup.spec.classes, features, dtype=torch.float64, device=setup.device)

@@ -8,8 +8,9 @@ import torch
 from attrs import define
 from torch import Tensor, nn
 
-from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import regressor_graph
+from rlcl.learners.objective import weighed
 from rlcl.types import Batch, Graph, Setup
 
 __all__ = ["Regressor"]
@@ -38,9 +39,7 @@ class Regressor(GradientLearner):
     def measures(self) -> tuple[str, ...]:
         return ("squared_error",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"regression"})
+    needs = frozenset({"regression"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         return self.built(self.network, shape, setup.spec.targets, max(len(setup.spec.task_classes), 1), heads=True)

@@ -40,9 +40,7 @@ class StreamingLda(OnePassLearner):
     def measures(self) -> tuple[str, ...]:
         return ("accuracy",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     def start(self, setup: Setup, features: int) -> None:
         kwargs: dict[str, Any] = {"dtype": torch.float64, "device": setup.device}

@@ -10,8 +10,9 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import autoencoder_graph
+from rlcl.learners.objective import weighed
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Graph, Network, Setup
 
@@ -63,9 +64,7 @@ class Autoencoder(GradientLearner):
         labelled = self._setup is not None and self._setup.spec.kind == "labelled"
         return ("reconstruction_error", "linear_probe") if labelled else ("reconstruction_error",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled", "regression", "unlabelled"})
+    needs = frozenset({"labelled", "regression", "unlabelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)

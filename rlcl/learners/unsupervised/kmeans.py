@@ -39,9 +39,7 @@ class KMeans(OnePassLearner):
         labelled = self._setup is not None and self._setup.spec.kind == "labelled"
         return ("adjusted_rand", "mutual_information", "inertia") if labelled else ("inertia",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled", "regression", "unlabelled"})
+    needs = frozenset({"labelled", "regression", "unlabelled"})
 
     def start(self, setup: Setup, features: int) -> None:
         self._centres = torch.zeros(0, features, device=setup.device)

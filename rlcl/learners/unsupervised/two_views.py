@@ -43,9 +43,7 @@ class TwoViewsLearner(GradientLearner):
     def measures(self) -> tuple[str, ...]:
         return ("linear_probe", "nearest_neighbours")
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled"})
+    needs = frozenset({"labelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         if not self.augment:

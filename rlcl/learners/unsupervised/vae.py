@@ -10,8 +10,9 @@ from attrs import define, field
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.gradient import GradientLearner, weighed
+from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import autoencoder_graph
+from rlcl.learners.objective import weighed
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.variational import Likelihood, VaeModule, check_range, negative_bound
 from rlcl.types import Batch, Graph, Network, Setup
@@ -56,9 +57,7 @@ class Vae(GradientLearner):
         labelled = self._setup is not None and self._setup.spec.kind == "labelled"
         return ("negative_bound", "linear_probe") if labelled else ("negative_bound",)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"labelled", "regression", "unlabelled"})
+    needs = frozenset({"labelled", "regression", "unlabelled"})
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)

@@ -11,7 +11,9 @@ from harness import differences
 from rlcl.data.sources import Environment
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
+from rlcl.learners.fast.batched_dqn import joined
 from rlcl.learners.fast.batched_environments import Collectors, Generators
+from rlcl.learners.fast.batched_ppo import parted
 from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.learners.reinforcement.replay import ReplayBuffer
 from rlcl.learners.reinforcement.rollout import rolled_out
@@ -94,7 +96,7 @@ def test_a_rollout_of_several_parts_into_those_of_each() -> None:
     whole = Collectors.of(parts)
     assert whole is not None
     with whole.at_work() as collectors:
-        found = act(collectors, 4).parted(2)
+        found = parted(act(collectors, 4), 2)
     for one, its in zip(expected, found, strict=True):
         assert 2 == len(one.cut)
         for name in ("observations", "actions", "rewards", "terminated", "ended", "last", "cut", "states"):
@@ -113,7 +115,7 @@ def test_joined_memories_are_views_of_one() -> None:
 
     added(buffers[1], 2, 7.0)
     before = buffers[1].state_dict()
-    whole = ReplayBuffer.joined(buffers)
+    whole = joined(buffers)
     assert [] == differences(before, buffers[1].state_dict())
     added(whole, 4, 8.0)
     assert [2, 4] == [len(buffer) for buffer in buffers]

@@ -13,7 +13,7 @@ from harness import cartpoles, differences, dqn, learn_all, learning, pendulums,
 from torch import Tensor, nn
 
 from rlcl.errors import DivergenceError, UnsupportedError
-from rlcl.learners.fast.batched_seeds import Lockstep, check_lockstep
+from rlcl.learners.fast.batched_seeds import BATCHED, BatchedSeeds, check_batched_seeds
 from rlcl.learners.fast.batched_weights import Block, StepTogether, clip_rows, stacked
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.reinforcement.priorities import Prioritised
@@ -53,14 +53,14 @@ CASES: dict[str, Case] = {
 }
 
 
-def together(learners: Sequence[Any], streams: Sequence[Stream]) -> list[list[Any]]:
-    """Each learns its stream to its end, in lockstep; the events of each."""
-    lockstep, events = Lockstep(), [[] for _ in learners]  # type: ignore[var-annotated]
-    lockstep.paused = True
+def trained_together(learners: Sequence[Any], streams: Sequence[Stream]) -> list[list[Any]]:
+    """Each learns its stream to its end, batched; the events of each."""
+    batched, events = BatchedSeeds(), [[] for _ in learners]  # type: ignore[var-annotated]
+    batched.paused = True
     steps = dict(enumerate(map(learning, learners, streams)))
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(lockstep.joined(learner))
+            joined.enter_context(batched.joined(learner))
         while steps:
             for i, one in list(steps.items()):
                 try:
@@ -70,7 +70,7 @@ def together(learners: Sequence[Any], streams: Sequence[Stream]) -> list[list[An
                     continue
                 if event is not None:
                     events[i].append(event)
-            lockstep.paused = False
+            batched.paused = False
     return events
 
 
@@ -89,7 +89,7 @@ def test_three_updates_on_a_fixed_rollout_are_those_of_each_alone(name: str) -> 
     lessons = [collected(learner, stream()) for learner in alone]
     first = [weights(learner) for learner in alone]
     assert largest(first[0], first[1]) > 1e-2  # another seed is another learner
-    joint = joined[0].beside(joined[1:])
+    joint = BATCHED[type(joined[0])](joined)
     for _ in range(3):
         for learner, lesson in zip(alone, lessons, strict=True):
             learner.improve(lesson)
@@ -126,11 +126,11 @@ def moments(learner: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_whole_stream_in_lockstep_is_what_it_is_alone(name: str) -> None:
+def test_a_whole_stream_in_a_batch_is_what_it_is_alone(name: str) -> None:
     make, stream = CASES[name]
     alone, joined = ([prepared(make(), stream(), seed=seed, event_interval=16) for seed in range(3)] for _ in range(2))
     expected = [learn_all(learner, stream()) for learner in alone]
-    actual = together(joined, [stream() for _ in joined])
+    actual = trained_together(joined, [stream() for _ in joined])
     for one, other, its, ours in zip(alone, joined, expected, actual, strict=True):
         for (step, values), (at, found) in zip(without_rates(its), without_rates(ours), strict=True):
             assert step == at
@@ -142,28 +142,28 @@ def test_a_whole_stream_in_lockstep_is_what_it_is_alone(name: str) -> None:
         assert left["updates"] == right["updates"] > 0
 
 
-def test_what_is_saved_in_the_middle_goes_on_alone_or_together() -> None:
+def test_what_is_saved_in_the_middle_goes_on_alone_or_trained_together() -> None:
     make, stream = CASES["dqn_double_dueling"]
     through = [prepared(make(), stream(), seed=seed) for seed in range(2)]
-    together(through, [stream() for _ in through])
+    trained_together(through, [stream() for _ in through])
     stopped = [prepared(make(), stream(), seed=seed) for seed in range(2)]
     states = part_of_the_way(stopped, stream, (12, 20))
     resumed = [prepared(make(), stream(), seed=seed) for seed in range(2)]
     for learner, state in zip(resumed, states, strict=True):
         learner.load_state_dict(state)
     assert [12, 20] == [learner.position.step for learner in resumed]
-    together(resumed, [stream() for _ in resumed])
+    trained_together(resumed, [stream() for _ in resumed])
     for expected, actual in zip(through, resumed, strict=True):
         assert largest(weights(expected), weights(actual)) < 1e-4
         assert [] == differences(expected.state_dict()["rng"], actual.state_dict()["rng"])
 
 
 def part_of_the_way(learners: Sequence[Any], stream: Callable[[], Stream], steps: Sequence[int]) -> list[Any]:
-    """The state of each as it was in lockstep after so many env steps of its own."""
-    lockstep, states = Lockstep(), {}
+    """The state of each as it was batched after so many env steps of its own."""
+    batched, states = BatchedSeeds(), {}
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(lockstep.joined(learner))
+            joined.enter_context(batched.joined(learner))
         running = [learning(learner, stream()) for learner in learners]
         while len(states) < len(learners):
             for i, (one, learner) in enumerate(zip(running, learners, strict=True)):
@@ -175,8 +175,8 @@ def part_of_the_way(learners: Sequence[Any], stream: Callable[[], Stream], steps
 
 def test_a_learner_that_waits_is_as_it_was() -> None:
     learners = [prepared(ppo(), on_cartpoles(), seed=seed) for seed in range(2)]
-    lockstep = Lockstep()
-    with lockstep.joined(learners[0]), lockstep.joined(learners[1]):
+    batched = BatchedSeeds()
+    with batched.joined(learners[0]), batched.joined(learners[1]):
         first, second = (learning(learner, on_cartpoles()) for learner in learners)
         next(first)
         before = learners[0].state_dict()
@@ -191,10 +191,10 @@ def test_a_learner_that_waits_is_as_it_was() -> None:
 
 def test_one_that_leaves_is_waited_for_no_longer() -> None:
     learners = [prepared(ppo(), on_cartpoles(), seed=seed) for seed in range(2)]
-    lockstep = Lockstep()
-    with lockstep.joined(learners[0]):
+    batched = BatchedSeeds()
+    with batched.joined(learners[0]):
         steps = learning(learners[0], on_cartpoles())
-        with lockstep.joined(learners[1]):
+        with batched.joined(learners[1]):
             assert next(steps) is None
             assert 0 == learners[0].position.step
         next(steps)
@@ -205,15 +205,15 @@ def test_one_that_leaves_is_waited_for_no_longer() -> None:
 @pytest.mark.parametrize("stream", [from_one_cartpole, on_cartpoles])
 def test_an_environment_that_gives_no_number_fails_its_own_learner_alone(stream: Callable[[], Stream]) -> None:
     learners = [prepared(ppo(), stream(), seed=seed) for seed in range(3)]
-    failed, lockstep = [], Lockstep()
-    lockstep.paused = True
+    failed, batched = [], BatchedSeeds()
+    batched.paused = True
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(lockstep.joined(learner))
+            joined.enter_context(batched.joined(learner))
         steps = dict(enumerate(learning(learner, stream()) for learner in learners))
         for one in steps.values():
             next(one)
-        lockstep.paused = False
+        batched.paused = False
         poison(learners[1].collector.vector)
         while steps:
             for i, one in list(steps.items()):
@@ -223,7 +223,7 @@ def test_an_environment_that_gives_no_number_fails_its_own_learner_alone(stream:
                     del steps[i]
                 except DivergenceError:
                     failed.append(i)
-                    lockstep._members.remove(learners[i])
+                    batched.leave(learners[i])
                     del steps[i]
     alone = prepared(ppo(), stream(), seed=2)
     learn_all(alone, stream())
@@ -257,7 +257,7 @@ class TestABlock:
         clip_rows(gradients, 1.0)
         assert torch.allclose(torch.tensor([[0.6, 0.8], [0.3, 0.4]]), gradients)
 
-    def test_optimizers_find_their_state_in_what_was_stepped_together(self) -> None:
+    def test_optimizers_find_their_state_in_what_was_stepped_trained_together(self) -> None:
         modules = [nn.Linear(2, 1, bias=False) for _ in range(2)]
         optimizers = [Adam(lr=0.1).build(list(module.parameters())) for module in modules]
         block = Block([module.parameters() for module in modules])
@@ -287,15 +287,15 @@ class TestRefusals:
     )
     def test_what_does_not_go_together_is_told_by_its_key(self, learner: Callable[[], Any], told: str) -> None:
         with pytest.raises(UnsupportedError, match=told):
-            check_lockstep(prepared(learner(), on_cartpoles()), BoundaryPolicy())
+            check_batched_seeds(prepared(learner(), on_cartpoles()), BoundaryPolicy())
 
     def test_exploration_that_is_reset(self) -> None:
         with pytest.raises(UnsupportedError, match=r"boundary.exploration: batched_seeds: true .* write keep"):
-            check_lockstep(prepared(ppo(), on_pendulums()), BoundaryPolicy(exploration="reset"))
+            check_batched_seeds(prepared(ppo(), on_pendulums()), BoundaryPolicy(exploration="reset"))
 
     def test_a_learner_that_has_no_such_updates(self) -> None:
         with pytest.raises(UnsupportedError, match=r"learner.type: batched_seeds: true .*; use ppo or dqn"):
-            check_lockstep(object(), BoundaryPolicy())
+            check_batched_seeds(object(), BoundaryPolicy())
 
 
 class Own:

@@ -224,7 +224,7 @@ def test_the_loss_of_the_actor_leaves_the_gradient_of_the_critic(make: Any) -> N
 def test_the_memory_keeps_actions_in_the_unit_range_and_the_environment_gets_its_own(make: Any) -> None:
     learner = prepared(make(capacity=1000), pendulums(40))
     learn_one(learner, pendulums(40))
-    kept = learner.buffer._arrays["actions"][learner.buffer.valid]
+    kept = learner.buffer.arrays["actions"][learner.buffer.valid]
     assert -1 <= kept.min() < 0 < kept.max() <= 1
     part = learner.buffer.at(np.flatnonzero(learner.buffer.valid), 0.99)
     # Pendulum: speed' = speed + (15 sin + 3 torque) 0.05, with a torque of twice what is kept.
@@ -237,7 +237,7 @@ def test_truncated_episodes_go_on_in_value(make: Any) -> None:
     learner = prepared(make(capacity=1000, learning_starts=1000), pendulums(210))
     for _ in learning(learner, pendulums(210, tasks=1)):
         pass
-    assert np.count_nonzero(learner.buffer._arrays["ended"]) == 1
+    assert np.count_nonzero(learner.buffer.arrays["ended"]) == 1
     assert learner.buffer.at(np.flatnonzero(learner.buffer.valid), 0.99).discounts.min() == np.float32(0.99)
 
 

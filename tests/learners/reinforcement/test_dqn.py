@@ -180,7 +180,7 @@ def test_the_first_actions_are_random_and_leave_the_weights_alone() -> None:
     for _ in range(15):
         next(steps)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(learner)[0], strict=True))
-    assert {0, 1} == set(learner.buffer._arrays["actions"][:30].tolist())
+    assert {0, 1} == set(learner.buffer.arrays["actions"][:30].tolist())
     next(steps)
     assert not all(torch.equal(a, b) for a, b in zip(before, weights(learner)[0], strict=True))
 

@@ -126,7 +126,7 @@ def test_it_learns_from_them_is_evaluated_on_them_and_resumes_within_an_episode(
     through, stream = made(name, kind)
     before = weights(through)
     steps = learning(through, stream)
-    for _ in range(32 // through.steps_at_once // 2):
+    for _ in range(32 // through.steps_per_round // 2):
         next(steps)
     middle = snapshot(through)
     expected = [event for event in steps if event is not None]

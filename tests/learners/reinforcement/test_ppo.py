@@ -207,7 +207,7 @@ def test_passes_end_where_the_policy_has_moved_far_enough() -> None:
     steps = []
     for kl in (1e-4, None):
         learner = prepared(ppo(**settings, target_kl=kl), stream)
-        learner._optimizer.register_step_post_hook(lambda *_: steps.append(1))
+        learner.torch_optimizer.register_step_post_hook(lambda *_: steps.append(1))
         steps.clear()
         learn_all(learner, stream)
         assert len(steps) == 50 if kl is None else 1 <= len(steps) < 20
@@ -241,7 +241,7 @@ def test_the_gradient_that_is_stepped_along_is_no_longer_than_the_norm() -> None
         squares = [p.grad.square().sum() for p in learner.policy.parameters() if p.grad is not None]
         norms.append(float(torch.stack(squares).sum().sqrt()))
 
-    learner._optimizer.register_step_pre_hook(note)
+    learner.torch_optimizer.register_step_pre_hook(note)
     learn_all(learner, stream)
     assert norms
     assert max(norms) <= 1e-3 * 1.001

@@ -159,14 +159,14 @@ def test_minibatches_are_whole_sequences() -> None:
     learner = prepared(ppo(recurrent=SMALL, batch_size=20), recall(num_envs=5))
     rows = torch.arange(40)
     columns = {"rows": rows, "starts": rows == 0, "memory": torch.arange(5.0).expand(2, 2, 5).unsqueeze(-1)}
-    parts = list(learner._recurrence.sequences(columns, 20, torch.Generator().manual_seed(0)))
+    parts = list(learner.recurrence.sequences(columns, 20, torch.Generator().manual_seed(0)))
     assert [16, 16, 8] == [len(part["rows"]) for part in parts]  # two environments of eight steps fit in 20 rows
     assert set(range(40)) == {int(row) for part in parts for row in part["rows"]}
     for part in parts:
         environments = part["memory"][0, 0, :, 0].long()
         expected = torch.arange(8)[:, None] * 5 + environments
         assert expected.flatten().tolist() == part["rows"].tolist()
-    (whole,) = learner._recurrence.sequences(columns, 40, torch.Generator())
+    (whole,) = learner.recurrence.sequences(columns, 40, torch.Generator())
     assert whole is columns
 
 

@@ -344,4 +344,4 @@ def test_a_budget_is_rounded_up_to_whole_updates(name: str) -> None:
     learner = prepared(LEARNERS[name].make(), stream)
     steps = list(steps_of(learner, stream))
     assert learner.steps(stream[0]) == steps[-1]
-    assert 17 <= steps[-1] < 17 + learner.steps_at_once
+    assert 17 <= steps[-1] < 17 + learner.steps_per_round

@@ -26,7 +26,7 @@ def filled(
 
 
 def found(buffer: ReplayBuffer) -> set[tuple[float, ...]]:
-    places = np.flatnonzero(buffer._arrays["valid"])
+    places = np.flatnonzero(buffer.arrays["valid"])
     part = buffer.at(places, 0.5)
     assert np.array_equal(part.observations[:, 0], part.rewards)
     assert np.array_equal(part.observations[:, 0].astype(int), part.actions)
@@ -68,7 +68,7 @@ def test_a_truncated_episode_goes_on_in_value() -> None:
 def test_draws_are_uniform_over_transitions() -> None:
     buffer, _ = filled(12, 2, 40, 2)
     drawn = buffer.draw(60_000, np.random.default_rng(0))
-    assert set(np.flatnonzero(buffer._arrays["valid"])) == set(drawn)
+    assert set(np.flatnonzero(buffer.arrays["valid"])) == set(drawn)
     counts = np.unique(drawn, return_counts=True)[1]
     expected = 60_000 / len(counts)
     assert float(np.abs(counts - expected).max()) < 5 * expected**0.5

@@ -1,8 +1,7 @@
-"""Targets and losses of action values, by hand."""
+"""Targets of action values, by hand."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from rlcl.learners.reinforcement.values import (
@@ -11,11 +10,7 @@ from rlcl.learners.reinforcement.values import (
     dueling_gradient,
     dueling_values,
     following_values,
-    huber_gradient,
-    huber_loss,
     spread,
-    twin_gradient,
-    twin_loss,
 )
 
 
@@ -38,30 +33,6 @@ def test_the_target_network_values_the_action_that_is_best_by_its_own_or_by_the_
 def test_targets_by_hand() -> None:
     found = bootstrapped(torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.5, 0.25, 0.0]), torch.tensor([8.0, 8.0, 8.0]))
     assert [5.0, 3.0, 1.0] == found.tolist()
-
-
-def test_huber_loss_by_hand() -> None:
-    predicted, wanted = torch.tensor([0.5, 3.0]), torch.zeros(2)
-    assert (0.125 + 2.5) / 2 == float(huber_loss(predicted, wanted))
-    assert (4 * 0.125 + 2.5) / 2 == float(huber_loss(predicted, wanted, torch.tensor([4.0, 1.0])))
-
-
-def test_twin_loss_by_hand() -> None:
-    predicted, wanted = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0])
-    # (1 + 1) / 2 for the first, (9 + 1) / 2 for the second.
-    assert float(twin_loss(predicted, wanted)) == pytest.approx(6.0)
-    assert float(twin_loss(predicted, wanted, torch.tensor([0.5, 1.0]))) == pytest.approx((0.5 + 1 + 4.5 + 1) / 2)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_gradients_of_the_losses_are_autograds(weighted: bool) -> None:
-    torch.manual_seed(0)
-    wanted, weights = torch.randn(6), torch.rand(6) if weighted else None
-    predicted, both = 3 * torch.randn(6), 3 * torch.randn(2, 6)
-    for loss, gradient, given in ((huber_loss, huber_gradient, predicted), (twin_loss, twin_gradient, both)):
-        of = given.clone().requires_grad_()
-        loss(of, wanted, weights).backward()
-        assert torch.allclose(of.grad, gradient(of.detach(), wanted, weights), atol=1e-6)  # type: ignore[arg-type]
 
 
 def test_the_gradient_of_dueling_values_is_autograds() -> None:

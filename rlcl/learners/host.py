@@ -1,0 +1,112 @@
+"""What methods see of a gradient learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rlcl.learners.minibatches import Minibatches
+from rlcl.types import Batch, Setup
+
+if TYPE_CHECKING:
+    from rlcl.learners.gradient import GradientLearner
+
+__all__ = ["GradientHost"]
+
+ALL = ("batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass")
+
+
+@define(eq=False)
+class GradientHost:
+    """A learner as a :class:`rlcl.types.Host`, with everything but what the protocol hides.
+
+    Args:
+        learner: prepared.
+        setup: what it was told.
+    """
+
+    learner: GradientLearner
+    setup: Setup
+    primary: str = "network"
+    data: Minibatches | None = field(init=False, default=None)  # of the part in progress, or just learned
+
+    @property
+    def name(self) -> str:
+        return self.learner.name
+
+    @property
+    def kind(self) -> str:
+        return self.learner.kind
+
+    @property
+    def provides(self) -> frozenset[str]:
+        visibility, learner = self.setup.stream.visibility, self.learner
+        hidden = set() if learner.weighs else {"weights", "pass"}
+        if learner.accumulate > 1:
+            hidden.add("pass")
+        if not visibility.in_training:
+            hidden.add("task_id")
+        if visibility.task_ids != "visible":
+            hidden.add("task_id_everywhere")
+        if visibility.boundaries == "hidden":
+            hidden.add("boundaries")
+        return frozenset(ALL) - hidden
+
+    @property
+    def ema(self) -> float | None:
+        """The decay of the average of the weights that predicts; None where the weights themselves do."""
+        return self.learner.ema
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """See :class:`rlcl.types.NativeHost`."""
+        return self.setup.encoder.shape(self.setup.spec.observation_shape)
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        return self.learner.modules
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        return self.learner.optimizers
+
+    @property
+    def batch(self) -> Batch | None:
+        return self.learner.batch
+
+    @property
+    def given(self) -> Tensor:
+        """See :class:`rlcl.types.WeighingHost`."""
+        return self.learner.objective.given
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        return self.learner.outputs(x, task_ids)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.learner.loss(batch)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """See :class:`rlcl.types.WeighingHost`."""
+        return self.learner.losses(batch)
+
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
+        """At most ``n`` items of the experience just learned, encoded, without replacement."""
+        if self.data is None:
+            raise ValueError("no experience has been learned yet")
+        return self.data.at(torch.from_numpy(rng.permutation(len(self.data))[:n]))
+
+    def raw(self, batch: Batch) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        assert self.data is not None
+        assert batch.rows is not None
+        return self.data.source.subset(batch.rows.cpu()).read()[0].to(self.setup.device)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """See :class:`rlcl.types.RawHost`."""
+        return self.learner.encoded(x)

@@ -1,0 +1,70 @@
+"""What methods see of a reinforcement learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rlcl.types import Batch, Setup
+
+if TYPE_CHECKING:
+    from rlcl.learners.reinforcement.learner import ReinforcementLearner
+
+__all__ = ["ReinforcementHost"]
+
+
+@frozen(eq=False)
+class ReinforcementHost:
+    """A learner as a :class:`rlcl.types.Host`: modules, outputs and observations, but neither targets nor a loss.
+
+    Args:
+        learner: prepared.
+        setup: what it was told.
+    """
+
+    learner: ReinforcementLearner
+    setup: Setup
+    loss: None = None
+
+    @property
+    def name(self) -> str:
+        return self.learner.name
+
+    @property
+    def kind(self) -> str:
+        return self.learner.kind
+
+    @property
+    def provides(self) -> frozenset[str]:
+        announced = self.setup.stream.visibility.boundaries == "announced"
+        return frozenset({"batch", "native", "boundaries"} if announced else {"batch", "native"})
+
+    @property
+    def primary(self) -> str:
+        return next(iter(self.learner.modules))
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        return self.learner.modules
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        return self.learner.optimizers
+
+    @property
+    def batch(self) -> Batch | None:
+        return self.learner.batch
+
+    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        return self.learner.outputs(x, task_ids)
+
+    def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
+        """At most ``n`` observations of the experience in progress; all that are kept for None."""
+        rows = self.learner.recent()
+        return Batch(torch.from_numpy(rows[rng.permutation(len(rows))[:n]]).to(self.setup.device))

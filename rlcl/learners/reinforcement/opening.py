@@ -1,0 +1,81 @@
+"""Training environments of one part of a stream: checked, opened, and put back to where a loaded state left them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import torch
+from attrs import define, field
+
+from rlcl.data.sources import Environment
+from rlcl.encoders.compose import observations_and_norm
+from rlcl.encoders.identity import Identity
+from rlcl.errors import UnsupportedError
+from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.state import cloned
+from rlcl.types import Experience, Setup
+
+__all__ = ["Opening", "first_environment"]
+
+FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
+
+
+@define(eq=False)
+class Opening:
+    """Opens the environments of each part in turn.
+
+    Args:
+        setup: of the learner.
+        masked: whether environments are asked which actions they allow.
+    """
+
+    setup: Setup
+    masked: bool
+    restored: Mapping[str, Any] | None = field(init=False, default=None)  # a loaded state of the part in progress
+    _fitting: EncoderFitting = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._fitting = EncoderFitting.of(self.setup)
+
+    def collector(self, part: Experience) -> Collector:
+        """The part's environments, new or where a loaded state left them."""
+        assert isinstance(part.train, Environment)
+        encoder = self.setup.encoder
+        observations, _ = observations_and_norm(encoder)
+        restored, self.restored = self.restored, None
+        adapting = part.index == 0 or self.setup.boundary.encoder != "freeze"
+        if restored is None and self._fitting.due(part) and not isinstance(observations, Identity):
+            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+        encoder_state = None if restored is None else cloned(encoder.state_dict())
+        collector = Collector(part.train, encoder, self.masked, adapting)
+        if restored is not None:
+            assert encoder_state is not None
+            encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
+            collector.load_state_dict(restored)
+        return collector
+
+
+def first_environment(setup: Setup, name: str) -> tuple[Environment, gym.spaces.Box, gym.Space[Any]]:
+    """The first environment of a stream, with its spaces of observations and of actions.
+
+    Args:
+        setup: of the learner.
+        name: the learner's, for messages.
+
+    Raises:
+        UnsupportedError: it is no stream of environments, or observations are not arrays.
+    """
+    if setup.spec.kind != "environment":
+        raise UnsupportedError(f"learner {name} learns from environments, and this stream is {setup.spec.kind}")
+    source = setup.stream[0].train
+    assert isinstance(source, Environment)
+    observations, actions = source.spaces()
+    if not isinstance(observations, gym.spaces.Box):
+        raise UnsupportedError(
+            f"learner {name} takes observations that are arrays (Box), and these are {observations}; "
+            "set encoder: flatten"
+        )
+    return source, observations, actions
