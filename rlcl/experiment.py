@@ -58,10 +58,10 @@ class Board:
         frames: of a filmed episode, every second env step one.
     """
 
-    moments: int = option(10, ge=0, help="boundaries at which pictures are made, the last among them")
-    images: int = option(8, ge=0, le=32, help="inputs of an experience beside their reconstructions")
-    points: int = option(300, ge=0, le=5000, help="test inputs in the projector")
-    frames: int = option(100, ge=0, le=1000, help="of a filmed episode, one every second env step")
+    moments: int = option(10, ge=0)
+    images: int = option(8, ge=0, le=32)
+    points: int = option(300, ge=0, le=5000)
+    frames: int = option(100, ge=0, le=1000)
 
 
 @frozen(kw_only=True)
@@ -70,41 +70,40 @@ class Experiment:
 
     Args:
         name: names the folder of its runs.
-        objective: why it exists.
+        objective: why it exists and when it has succeeded.
         seeds: one run each.
-        batched_seeds: whether they are trained at once, as one computation; see :mod:`rlcl.launch.batched`.
-        stream, encoder, learner: the components.
-        budget: training of each experience.
+        batched_seeds: whether they are trained at once, as one computation (ppo and dqn); see
+            :mod:`rlcl.launch.batched`.
+        stream: the experiences, in their order.
+        encoder: feature encoding; a list is applied in order.
+        learner: what learns, with its methods.
+        budget: training of each experience, in exactly one unit.
         boundary: what the learner keeps from one experience to the next.
         evaluation: when and what is evaluated.
         validation: fraction of each experience's training data that is held out.
-        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
-        threads: of torch; one is fastest for small networks.
+        device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
+        threads: threads of torch; one is fastest for small networks.
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         tensorboard: what TensorBoard shows beside curves.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
-    objective: Objective | None = option(None, help="why it exists and when it has succeeded")
-    seeds: tuple[int, ...] = option((0,), ge=0, help="one run each")
-    batched_seeds: bool = option(False, help="seeds are trained at once, as one computation (ppo and dqn)")
-    stream: Annotated[Component, Kind("stream")] = option(help="the experiences, in their order")
-    encoder: Annotated[Component, Kind("encoder")] = option(
-        factory=lambda: component("encoder", "identity"), help="feature encoding; a list is applied in order"
-    )
-    learner: Annotated[Component, Kind("learner")] = option(help="what learns, with its methods")
-    budget: Budget = option(help="training of each experience, in exactly one unit")
-    boundary: BoundaryPolicy = option(
-        factory=BoundaryPolicy, help="what the learner keeps from one experience to the next"
-    )
-    evaluation: Plan = option(factory=Plan, help="when and what is evaluated")
-    validation: float = option(0.0, ge=0, lt=1, help="fraction of each experience's training data held out")
-    device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"), help="torch device")
-    threads: int = option(1, ge=1, le=1024, help="threads of torch")
-    event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
-    checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
-    tensorboard: Board = option(factory=Board, help="what TensorBoard shows beside curves")
+    objective: Objective | None = option(None)
+    seeds: tuple[int, ...] = option((0,), ge=0)
+    batched_seeds: bool = option(False)
+    stream: Annotated[Component, Kind("stream")] = option()
+    encoder: Annotated[Component, Kind("encoder")] = option(factory=lambda: component("encoder", "identity"))
+    learner: Annotated[Component, Kind("learner")] = option()
+    budget: Budget = option()
+    boundary: BoundaryPolicy = option(factory=BoundaryPolicy)
+    evaluation: Plan = option(factory=Plan)
+    validation: float = option(0.0, ge=0, lt=1)
+    device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"))
+    threads: int = option(1, ge=1, le=1024)
+    event_interval: int = option(100, ge=1)
+    checkpoint_minutes: float = option(5.0, gt=0)
+    tensorboard: Board = option(factory=Board)
 
     def __attrs_post_init__(self) -> None:
         if not self.seeds:

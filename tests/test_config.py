@@ -42,8 +42,17 @@ class Visibility:
 
 @frozen(kw_only=True)
 class Split:
+    \"\"\"Classes, a few at a time.
+
+    Args:
+        experiences: how many,
+            counted from one.
+        nothing, visibility: what the ``protocol`` of :mod:`rlcl.streams` shows.
+
+    Source: none.
+    \"\"\"
     data: DataSet = option(factory=Digits)
-    experiences: int = option(5, ge=1, help="how many")
+    experiences: int = option(5, ge=1)
     visibility: Visibility = option(factory=Visibility)
 
 @frozen(kw_only=True)
@@ -92,7 +101,7 @@ class Ewc:
 class Classifier:
     network: Network = option(factory=Mlp)
     optimizer: OptimizerFactory = option(factory=lambda: Sgd(momentum=0.9))
-    batch_size: int = option(32, ge=1, help="minibatch size, in samples")
+    batch_size: int = option(32, ge=1)
     methods: Sequence[Method] = option(())
     _network: Any = field(init=False, default=None)
 
@@ -686,6 +695,38 @@ def test_the_schema_allows_components_from_elsewhere_and_partial_defaults() -> N
     text = changed("{type: mlp, hidden: [256, 256]}", "{type: 'own.py:Mlp', hidden: [3]}").replace("type: adam, ", "")
     load(text)
     jsonschema.validate(config.read_document("x.yaml").data, schema())
+
+
+def test_the_schema_describes_settings_as_the_docstring_does() -> None:
+    made = schema()["$defs"]["stream.class_incremental"]["properties"]
+    assert made["experiences"]["description"] == "how many, counted from one."
+    assert made["visibility"]["description"] == "what the protocol of rlcl.streams shows."
+    assert "description" not in made["data"]
+
+
+def test_descriptions_of_bases_and_constructors_are_found() -> None:
+    class Base:
+        """A base.
+
+        Args:
+            width: of the base.
+            depth (int): layers.
+        """
+
+    class Own(Base):
+        def __init__(self, width: int, depth: int, **more: int) -> None:
+            """Make one.
+
+            Args:
+                width: of its own: the one that counts.
+                **more: anything else.
+
+            Raises:
+                depth: no setting.
+            """
+
+    wanted = {"width": "of its own: the one that counts.", "depth": "layers.", "more": "anything else."}
+    assert wanted == config.descriptions(Own)
 
 
 def test_a_component_without_the_members_of_its_kind_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Experiment configs: YAML <-> frozen attrs classes; every problem names its key path."""
 
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
+from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
 from rlcl.config.files import Document, extended, find_file, merge, override, read_document, shipped_folder
 from rlcl.config.rules import Kind, Rule, kind_of, option
@@ -18,6 +19,7 @@ __all__ = [
     "build",
     "component",
     "describe",
+    "descriptions",
     "extended",
     "find_file",
     "json_schema",

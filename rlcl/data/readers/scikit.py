@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from rlcl.data.expect import Expectation, expectation
+from rlcl.config import option
+from rlcl.data.expect import Expectation
 from rlcl.data.readers.files import held_out
 from rlcl.data.sources import Data
 
@@ -22,10 +23,13 @@ class Digits:
 
     The test set is every fifth image of each class (355 images), always the same ones.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_digits
@@ -38,10 +42,13 @@ class Digits:
 class Iris:
     """150 flowers of 3 kinds by 4 measurements, in cm.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_iris
@@ -54,10 +61,13 @@ class Iris:
 class Wine:
     """178 wines of 3 growers by 13 chemical measurements.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Aeberhard & Forina 1992, UCI Wine.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_wine
@@ -70,10 +80,13 @@ class Wine:
 class BreastCancer:
     """569 tumours, malignant or benign, by 30 measurements.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_breast_cancer
@@ -86,10 +99,13 @@ class BreastCancer:
 class Diabetes:
     """442 patients by 10 standardised measurements; the target is the disease's progression (regression).
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Efron et al. 2004, Least angle regression.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_diabetes
