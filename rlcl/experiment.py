@@ -22,7 +22,6 @@ from rlcl.config import (
     component,
     json_schema,
     option,
-    read,
     read_document,
     unstructure,
 )
@@ -167,7 +166,7 @@ def structured(document: Document) -> Experiment:
         ConfigError: everything that is wrong, each with its file, line and key path.
     """
     try:
-        experiment: Experiment = read(document.data, Experiment)
+        experiment: Experiment = document.read(Experiment)
     except Faults as found:
         raise ConfigError(document.messages(found.faults)) from None
     return experiment

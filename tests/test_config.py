@@ -422,15 +422,90 @@ def test_a_default_that_a_config_cannot_express_is_left_out() -> None:
 def test_a_file_extends_another(folder: Path) -> None:
     (folder / "base").mkdir()
     (folder / "base" / "b.yaml").write_text("extends: ../good.yaml\nseeds: [7]\nlearner: {batch_size: 16}\n")
-    experiment = load("extends: base/b.yaml\nname: other\nlearner: {network: linear, optimizer: {lr: 0.5}}\n")
+    experiment = load(
+        "extends: base/b.yaml\nname: other\nlearner: {network: {type: linear, hidden: null}, optimizer: {lr: 0.5}}\n"
+    )
     learner = build(experiment.learner)
     assert (experiment.name, experiment.seeds, learner.batch_size, learner.optimizer.lr) == ("other", (7,), 16, 0.5)
     assert (type(learner.network).__name__, type(learner.optimizer).__name__) == ("Linear", "Adam")
 
 
-def test_another_type_replaces_the_options() -> None:
-    learner = load("extends: good.yaml\nlearner: {optimizer: {type: sgd}}\n").learner
-    assert learner.options.optimizer.options.lr == 0.01
+def extending(patch: str) -> str:
+    """A file that extends the good one, with one line more."""
+    return f"extends: good.yaml\n{patch}\n"
+
+
+SGD = [
+    (extending("learner: {optimizer: {type: sgd}}"), ()),
+    (extending("learner: {optimizer: sgd}"), ()),
+    (GOOD, ["learner.optimizer.type=sgd"]),
+    (GOOD, ["learner.optimizer=sgd"]),
+    (GOOD, ["learner.optimizer={type: sgd}"]),
+    (GOOD, ["learner={optimizer: {type: sgd}}"]),
+]
+
+
+@pytest.mark.parametrize(("text", "overrides"), SGD)
+def test_another_type_keeps_the_settings_that_it_has(text: str, overrides: list[str]) -> None:
+    optimizer = load(text, *overrides).learner.options.optimizer
+    assert ("sgd", 1e-3) == (optimizer.type, optimizer.options.lr)
+
+
+LACKING = (
+    "learner.network.type: linear has no setting hidden, which mlp was given; write hidden: null under "
+    "learner.network to leave it out, or extends: null there to take over nothing of mlp"
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "overrides"),
+    [
+        ("x.yaml:2", extending("learner: {network: {type: linear}}"), ()),
+        ("x.yaml:2", extending("learner: {network: linear}"), ()),
+        ("command line", GOOD, ["learner.network.type=linear"]),
+        ("command line", GOOD, ["learner.network=linear"]),
+        ("command line", GOOD, ["learner={network: linear}"]),
+    ],
+)
+def test_another_type_refuses_the_settings_that_it_lacks(place: str, text: str, overrides: list[str]) -> None:
+    assert [f"{place}: {LACKING}"] == problems(text, *overrides)
+
+
+def test_lacking_settings_of_a_component_are_one_message_and_a_typing_error_is_another() -> None:
+    base = changed("{type: mlp, hidden: [256, 256]}", "{type: odd, function: 1.0, width: 3}")
+    Path("odd.yaml").write_text(base)
+    found = problems("extends: odd.yaml\nlearner: {network: {type: linear, bais: true}}\n")
+    assert "x.yaml:2: learner.network.bais: unknown key; did you mean bias?" == found[0]
+    assert found[1].startswith("x.yaml:2: learner.network.type: linear has no setting function, width, which odd was")
+    assert 2 == len(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        (extending("learner: {network: {type: linear, hidden: null}}"), ()),
+        (extending("learner: {network: {extends: null, type: linear}}"), ()),
+        (extending("learner: {network: {type: linear}}"), ["learner.network.hidden=null"]),
+        (GOOD, ["learner.network={extends: null, type: linear}"]),
+        (GOOD, ["learner.network.type=linear", "learner.network.hidden=null"]),
+        (GOOD, ["learner.network.hidden=null", "learner.network.type=linear"]),
+    ],
+)
+def test_what_is_null_or_not_taken_over_is_left_out(text: str, overrides: list[str]) -> None:
+    assert component("network", "linear") == load(text, *overrides).learner.options.network
+
+
+def test_a_list_of_methods_is_replaced_and_one_of_them_changes_its_type() -> None:
+    methods = load(extending("learner: {methods: [{type: ewc, strength: 2}]}")).learner.options.methods
+    assert (component("method", {"type": "ewc", "strength": 2}),) == methods
+    (told,) = problems(GOOD, "learner.methods[0].type=ewc", "learner.methods[0].strength=2")
+    assert told.startswith("command line: learner.methods[0].type: ewc has no setting capacity, ")
+
+
+def test_null_is_no_way_to_misspell_a_key() -> None:
+    assert ["x.yaml:2: learner.network.hiden: unknown key; did you mean hidden?"] == problems(
+        extending("learner: {network: {hiden: null}}")
+    )
 
 
 def test_another_unit_replaces_the_budget() -> None:
@@ -501,8 +576,8 @@ def test_an_override_sets_one_value(path: str) -> None:
     assert load(GOOD, f"{path}=64").learner.options.methods[0].options.capacity == 64
 
 
-def test_overriding_the_type_drops_the_old_options_and_keeps_the_new() -> None:
-    experiment = load(GOOD, "learner.network.bias=false", "learner.network.type=linear")
+def test_overriding_the_type_leaves_out_what_is_set_to_null() -> None:
+    experiment = load(GOOD, "learner.network.bias=false", "learner.network.type=linear", "learner.network.hidden=null")
     assert component("network", {"type": "linear", "bias": False}) == experiment.learner.options.network
 
 

@@ -3,7 +3,7 @@
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
 from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
-from rlcl.config.files import Document, extended, find_file, merge, override, read_document, shipped_folder
+from rlcl.config.files import Document, extended, find_file, merge, override, put, read_document, shipped_folder
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
 from rlcl.config.structuring import component, read, structure
@@ -30,6 +30,7 @@ __all__ = [
     "options_class",
     "override",
     "parse_key_path",
+    "put",
     "read",
     "read_document",
     "settings",

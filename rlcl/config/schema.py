@@ -120,7 +120,7 @@ def _components(kind: str, definitions: Schema) -> Schema:
             made = _record(registry.find(kind, name), definitions, title=name)
         except Problem:  # it needs a package that is not installed here
             made = {"type": "object", "properties": {}, "title": name}
-        made["properties"] = {**made["properties"], "type": {"const": name}}
+        made["properties"] = {**made["properties"], "type": {"const": name}, "extends": {"type": "null"}}
         definitions[f"{kind}.{name}"] = made
         options.append({"allOf": [{"$ref": f"#/$defs/{kind}.{name}"}, {"required": ["type"]}]})
         if "required" not in made:
