@@ -20,6 +20,7 @@ from rlcl.config import (
     Faults,
     Kind,
     component,
+    decisive,
     json_schema,
     option,
     read_document,
@@ -113,11 +114,13 @@ class Experiment:
 
     @cached_property
     def hash(self) -> str:
-        """12 hexadecimal digits over what decides its records: not name, objective or seeds."""
-        resolved = unstructure(self)
-        decisive = _by_content({name: resolved[name] for name in DECISIVE})
-        decisive["evaluation"].pop("metrics")  # computed from the records, which they do not change
-        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        """12 hexadecimal digits over what decides its records: not name, objective or seeds, and no default."""
+        said = {name: value for name, value in decisive(self).items() if name in DECISIVE}
+        evaluation = said.pop("evaluation", {})
+        evaluation.pop("metrics", None)  # computed from the records, which they do not change
+        if evaluation:
+            said["evaluation"] = evaluation
+        text = json.dumps(_by_content(said), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

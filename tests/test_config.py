@@ -723,6 +723,81 @@ def test_the_hash_is_over_the_resolved_config() -> None:
     assert len(load(GOOD).hash) == 12
 
 
+@frozen(kw_only=True)
+class Before:
+    lr: float = option(0.1)
+    network: Network | None = option(None)
+
+
+@frozen(kw_only=True)
+class After:
+    lr: float = option(0.2)
+    network: Network | None = option(None)
+    added: tuple[int, ...] = option((1, 2))
+
+
+def hashes_of(cls: type, monkeypatch: pytest.MonkeyPatch, *learners: Any) -> list[str]:
+    """Hashes of experiments whose learner ``changing`` is a class."""
+    find = registry.find
+
+    def found(kind: str, name: str, relative_to: Path | None = None) -> Any:
+        return cls if name == "changing" else find(kind, name, relative_to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "find", found)
+        base = {"name": "x", "stream": "class_incremental", "budget": {"epochs": 1}}
+        return [experiment_from({**base, "learner": learner}).hash for learner in learners]
+
+
+SAID = {"type": "changing", "lr": 0.3}
+FIRST, SECOND = {"type": "changing", "lr": 0.1}, {"type": "changing", "lr": 0.2}
+
+
+def test_a_new_setting_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    nested = {**SAID, "network": {"type": "mlp", "hidden": [3]}}
+    before = hashes_of(Before, monkeypatch, SAID, nested)
+    assert before == hashes_of(After, monkeypatch, SAID, nested)
+    assert before[:1] != hashes_of(After, monkeypatch, {**SAID, "added": [3]})
+
+
+def test_a_changed_default_with_an_entry_changes_the_hashes_of_those_that_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rlcl.config.hashed.CHANGED_DEFAULTS", {"learner/changing/lr": 0.1})
+    before = hashes_of(Before, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
+    after = hashes_of(After, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
+    assert before[1:] == after[1:]
+    assert before[0] == after[1]  # the first default is the same experiment as ever
+    assert after[0] == after[2]  # and who leaves it out now means the second
+
+
+def test_a_default_that_is_written_out_is_not_in_the_hash() -> None:
+    written = [
+        "learner.network.bias=true",
+        "evaluation={every: experience, metrics: [accuracy.average]}",
+        "boundary.memory=keep",
+        "validation=0.0",
+        "encoder=identity",
+    ]
+    text = GOOD.replace("  network: {type: mlp, hidden: [256, 256]}\n", "  network: linear\n")
+    assert load(text).hash == load(text, *written).hash
+
+
+def test_the_order_of_keys_is_not_in_the_hash() -> None:
+    assert load(GOOD).hash == load("\n".join(reversed(blocks(GOOD)))).hash
+
+
+def blocks(text: str) -> list[str]:
+    """The top-level keys of a file, each with what is indented below it."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(" "):
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return found
+
+
 def test_criteria_are_parsed() -> None:
     objective = load(GOOD).objective
     assert objective is not None
