@@ -21,9 +21,9 @@ from rlcl.config import (
     Faults,
     Kind,
     component,
+    decisive,
     json_schema,
     option,
-    read,
     read_document,
     unstructure,
 )
@@ -53,43 +53,40 @@ class Experiment:
 
     Args:
         name: names the folder of its runs.
-        objective: why it exists.
+        objective: why it exists and when it has succeeded.
         seeds: one run each.
-        batched_seeds: whether they are trained at once, as one computation; see :mod:`rlcl.launch.batched`.
-        stream, encoder, learner: the components.
-        budget: training of each experience.
+        batched_seeds: whether they are trained at once, as one computation (ppo and dqn); see
+            :mod:`rlcl.launch.batched`.
+        stream: the experiences, in their order.
+        encoder: feature encoding; a list is applied in order.
+        learner: what learns, with its methods.
+        budget: training of each experience, in exactly one unit.
         boundary: what the learner keeps from one experience to the next.
         evaluation: when and what is evaluated.
         validation: fraction of each experience's training data that is held out.
-        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
-        threads: of torch; one is fastest for small networks.
+        device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
+        threads: threads of torch; one is fastest for small networks.
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         sinks: what takes its events and records, beside its folder.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
-    objective: Objective | None = option(None, help="why it exists and when it has succeeded")
-    seeds: tuple[int, ...] = option((0,), ge=0, help="one run each")
-    batched_seeds: bool = option(False, help="seeds are trained at once, as one computation (ppo and dqn)")
-    stream: Annotated[Component, Kind("stream")] = option(help="the experiences, in their order")
-    encoder: Annotated[Component, Kind("encoder")] = option(
-        factory=lambda: component("encoder", "identity"), help="feature encoding; a list is applied in order"
-    )
-    learner: Annotated[Component, Kind("learner")] = option(help="what learns, with its methods")
-    budget: Budget = option(help="training of each experience, in exactly one unit")
-    boundary: BoundaryPolicy = option(
-        factory=BoundaryPolicy, help="what the learner keeps from one experience to the next"
-    )
-    evaluation: Plan = option(factory=Plan, help="when and what is evaluated")
-    validation: float = option(0.0, ge=0, lt=1, help="fraction of each experience's training data held out")
-    device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"), help="torch device")
-    threads: int = option(1, ge=1, le=1024, help="threads of torch")
-    event_interval: int = option(100, ge=1, help="updates (env steps) between two events")
-    checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
-    sinks: tuple[Annotated[Component, Kind("sink")], ...] = option(
-        factory=lambda: (component("sink", "tensorboard"),), help="what takes its events and records"
-    )
+    objective: Objective | None = option(None)
+    seeds: tuple[int, ...] = option((0,), ge=0)
+    batched_seeds: bool = option(False)
+    stream: Annotated[Component, Kind("stream")] = option()
+    encoder: Annotated[Component, Kind("encoder")] = option(factory=lambda: component("encoder", "identity"))
+    learner: Annotated[Component, Kind("learner")] = option()
+    budget: Budget = option()
+    boundary: BoundaryPolicy = option(factory=BoundaryPolicy)
+    evaluation: Plan = option(factory=Plan)
+    validation: float = option(0.0, ge=0, lt=1)
+    device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"))
+    threads: int = option(1, ge=1, le=1024)
+    event_interval: int = option(100, ge=1)
+    checkpoint_minutes: float = option(5.0, gt=0)
+    sinks: tuple[Annotated[Component, Kind("sink")], ...] = option(factory=lambda: (component("sink", "tensorboard"),))
 
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
@@ -100,11 +97,13 @@ class Experiment:
 
     @cached_property
     def hash(self) -> str:
-        """12 hexadecimal digits over what decides its records: not name, objective or seeds."""
-        resolved = unstructure(self)
-        decisive = _by_content({name: resolved[name] for name in DECISIVE})
-        decisive["evaluation"].pop("metrics")  # computed from the records, which they do not change
-        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        """12 hexadecimal digits over what decides its records: not name, objective or seeds, and no default."""
+        said = {name: value for name, value in decisive(self).items() if name in DECISIVE}
+        evaluation = said.pop("evaluation", {})
+        evaluation.pop("metrics", None)  # computed from the records, which they do not change
+        if evaluation:
+            said["evaluation"] = evaluation
+        text = json.dumps(_by_content(said), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -153,7 +152,7 @@ def structured(document: Document) -> Experiment:
         ConfigError: everything that is wrong, each with its file, line and key path.
     """
     try:
-        experiment: Experiment = read(document.data, Experiment)
+        experiment: Experiment = document.read(Experiment)
     except Faults as found:
         raise ConfigError(document.messages(map(_with_remedy, found.faults))) from None
     return experiment

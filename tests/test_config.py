@@ -43,8 +43,17 @@ class Visibility:
 
 @frozen(kw_only=True)
 class Split:
+    \"\"\"Classes, a few at a time.
+
+    Args:
+        experiences: how many,
+            counted from one.
+        nothing, visibility: what the ``protocol`` of :mod:`rlcl.streams` shows.
+
+    Source: none.
+    \"\"\"
     data: DataSet = option(factory=Digits)
-    experiences: int = option(5, ge=1, help="how many")
+    experiences: int = option(5, ge=1)
     visibility: Visibility = option(factory=Visibility)
 
 @frozen(kw_only=True)
@@ -93,7 +102,7 @@ class Ewc:
 class Classifier:
     network: Network = option(factory=Mlp)
     optimizer: OptimizerFactory = option(factory=lambda: Sgd(momentum=0.9))
-    batch_size: int = option(32, ge=1, help="minibatch size, in samples")
+    batch_size: int = option(32, ge=1)
     methods: Sequence[Method] = option(())
     _network: Any = field(init=False, default=None)
 
@@ -419,15 +428,90 @@ def test_a_default_that_a_config_cannot_express_is_left_out() -> None:
 def test_a_file_extends_another(folder: Path) -> None:
     (folder / "base").mkdir()
     (folder / "base" / "b.yaml").write_text("extends: ../good.yaml\nseeds: [7]\nlearner: {batch_size: 16}\n")
-    experiment = load("extends: base/b.yaml\nname: other\nlearner: {network: linear, optimizer: {lr: 0.5}}\n")
+    experiment = load(
+        "extends: base/b.yaml\nname: other\nlearner: {network: {type: linear, hidden: null}, optimizer: {lr: 0.5}}\n"
+    )
     learner = build(experiment.learner)
     assert (experiment.name, experiment.seeds, learner.batch_size, learner.optimizer.lr) == ("other", (7,), 16, 0.5)
     assert (type(learner.network).__name__, type(learner.optimizer).__name__) == ("Linear", "Adam")
 
 
-def test_another_type_replaces_the_options() -> None:
-    learner = load("extends: good.yaml\nlearner: {optimizer: {type: sgd}}\n").learner
-    assert learner.options.optimizer.options.lr == 0.01
+def extending(patch: str) -> str:
+    """A file that extends the good one, with one line more."""
+    return f"extends: good.yaml\n{patch}\n"
+
+
+SGD = [
+    (extending("learner: {optimizer: {type: sgd}}"), ()),
+    (extending("learner: {optimizer: sgd}"), ()),
+    (GOOD, ["learner.optimizer.type=sgd"]),
+    (GOOD, ["learner.optimizer=sgd"]),
+    (GOOD, ["learner.optimizer={type: sgd}"]),
+    (GOOD, ["learner={optimizer: {type: sgd}}"]),
+]
+
+
+@pytest.mark.parametrize(("text", "overrides"), SGD)
+def test_another_type_keeps_the_settings_that_it_has(text: str, overrides: list[str]) -> None:
+    optimizer = load(text, *overrides).learner.options.optimizer
+    assert ("sgd", 1e-3) == (optimizer.type, optimizer.options.lr)
+
+
+LACKING = (
+    "learner.network.type: linear has no setting hidden, which mlp was given; write hidden: null under "
+    "learner.network to leave it out, or extends: null there to take over nothing of mlp"
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "overrides"),
+    [
+        ("x.yaml:2", extending("learner: {network: {type: linear}}"), ()),
+        ("x.yaml:2", extending("learner: {network: linear}"), ()),
+        ("command line", GOOD, ["learner.network.type=linear"]),
+        ("command line", GOOD, ["learner.network=linear"]),
+        ("command line", GOOD, ["learner={network: linear}"]),
+    ],
+)
+def test_another_type_refuses_the_settings_that_it_lacks(place: str, text: str, overrides: list[str]) -> None:
+    assert [f"{place}: {LACKING}"] == problems(text, *overrides)
+
+
+def test_lacking_settings_of_a_component_are_one_message_and_a_typing_error_is_another() -> None:
+    base = changed("{type: mlp, hidden: [256, 256]}", "{type: odd, function: 1.0, width: 3}")
+    Path("odd.yaml").write_text(base)
+    found = problems("extends: odd.yaml\nlearner: {network: {type: linear, bais: true}}\n")
+    assert "x.yaml:2: learner.network.bais: unknown key; did you mean bias?" == found[0]
+    assert found[1].startswith("x.yaml:2: learner.network.type: linear has no setting function, width, which odd was")
+    assert 2 == len(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        (extending("learner: {network: {type: linear, hidden: null}}"), ()),
+        (extending("learner: {network: {extends: null, type: linear}}"), ()),
+        (extending("learner: {network: {type: linear}}"), ["learner.network.hidden=null"]),
+        (GOOD, ["learner.network={extends: null, type: linear}"]),
+        (GOOD, ["learner.network.type=linear", "learner.network.hidden=null"]),
+        (GOOD, ["learner.network.hidden=null", "learner.network.type=linear"]),
+    ],
+)
+def test_what_is_null_or_not_taken_over_is_left_out(text: str, overrides: list[str]) -> None:
+    assert component("network", "linear") == load(text, *overrides).learner.options.network
+
+
+def test_a_list_of_methods_is_replaced_and_one_of_them_changes_its_type() -> None:
+    methods = load(extending("learner: {methods: [{type: ewc, strength: 2}]}")).learner.options.methods
+    assert (component("method", {"type": "ewc", "strength": 2}),) == methods
+    (told,) = problems(GOOD, "learner.methods[0].type=ewc", "learner.methods[0].strength=2")
+    assert told.startswith("command line: learner.methods[0].type: ewc has no setting capacity, ")
+
+
+def test_null_is_no_way_to_misspell_a_key() -> None:
+    assert ["x.yaml:2: learner.network.hiden: unknown key; did you mean hidden?"] == problems(
+        extending("learner: {network: {hiden: null}}")
+    )
 
 
 def test_another_unit_replaces_the_budget() -> None:
@@ -498,8 +582,8 @@ def test_an_override_sets_one_value(path: str) -> None:
     assert load(GOOD, f"{path}=64").learner.options.methods[0].options.capacity == 64
 
 
-def test_overriding_the_type_drops_the_old_options_and_keeps_the_new() -> None:
-    experiment = load(GOOD, "learner.network.bias=false", "learner.network.type=linear")
+def test_overriding_the_type_leaves_out_what_is_set_to_null() -> None:
+    experiment = load(GOOD, "learner.network.bias=false", "learner.network.type=linear", "learner.network.hidden=null")
     assert component("network", {"type": "linear", "bias": False}) == experiment.learner.options.network
 
 
@@ -663,6 +747,81 @@ def test_the_hash_is_over_the_resolved_config() -> None:
     assert len(load(GOOD).hash) == 12
 
 
+@frozen(kw_only=True)
+class Before:
+    lr: float = option(0.1)
+    network: Network | None = option(None)
+
+
+@frozen(kw_only=True)
+class After:
+    lr: float = option(0.2)
+    network: Network | None = option(None)
+    added: tuple[int, ...] = option((1, 2))
+
+
+def hashes_of(cls: type, monkeypatch: pytest.MonkeyPatch, *learners: Any) -> list[str]:
+    """Hashes of experiments whose learner ``changing`` is a class."""
+    find = registry.find
+
+    def found(kind: str, name: str, relative_to: Path | None = None) -> Any:
+        return cls if name == "changing" else find(kind, name, relative_to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "find", found)
+        base = {"name": "x", "stream": "class_incremental", "budget": {"epochs": 1}}
+        return [experiment_from({**base, "learner": learner}).hash for learner in learners]
+
+
+SAID = {"type": "changing", "lr": 0.3}
+FIRST, SECOND = {"type": "changing", "lr": 0.1}, {"type": "changing", "lr": 0.2}
+
+
+def test_a_new_setting_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    nested = {**SAID, "network": {"type": "mlp", "hidden": [3]}}
+    before = hashes_of(Before, monkeypatch, SAID, nested)
+    assert before == hashes_of(After, monkeypatch, SAID, nested)
+    assert before[:1] != hashes_of(After, monkeypatch, {**SAID, "added": [3]})
+
+
+def test_a_changed_default_with_an_entry_changes_the_hashes_of_those_that_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rlcl.config.hashed.CHANGED_DEFAULTS", {"learner/changing/lr": 0.1})
+    before = hashes_of(Before, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
+    after = hashes_of(After, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
+    assert before[1:] == after[1:]
+    assert before[0] == after[1]  # the first default is the same experiment as ever
+    assert after[0] == after[2]  # and who leaves it out now means the second
+
+
+def test_a_default_that_is_written_out_is_not_in_the_hash() -> None:
+    written = [
+        "learner.network.bias=true",
+        "evaluation={every: experience, metrics: [accuracy.average]}",
+        "boundary.memory=keep",
+        "validation=0.0",
+        "encoder=identity",
+    ]
+    text = GOOD.replace("  network: {type: mlp, hidden: [256, 256]}\n", "  network: linear\n")
+    assert load(text).hash == load(text, *written).hash
+
+
+def test_the_order_of_keys_is_not_in_the_hash() -> None:
+    assert load(GOOD).hash == load("\n".join(reversed(blocks(GOOD)))).hash
+
+
+def blocks(text: str) -> list[str]:
+    """The top-level keys of a file, each with what is indented below it."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(" "):
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return found
+
+
 def test_criteria_are_parsed() -> None:
     objective = load(GOOD).objective
     assert objective is not None
@@ -710,6 +869,38 @@ def test_the_schema_allows_components_from_elsewhere_and_partial_defaults() -> N
     text = changed("{type: mlp, hidden: [256, 256]}", "{type: 'own.py:Mlp', hidden: [3]}").replace("type: adam, ", "")
     load(text)
     jsonschema.validate(config.read_document("x.yaml").data, schema())
+
+
+def test_the_schema_describes_settings_as_the_docstring_does() -> None:
+    made = schema()["$defs"]["stream.class_incremental"]["properties"]
+    assert made["experiences"]["description"] == "how many, counted from one."
+    assert made["visibility"]["description"] == "what the protocol of rlcl.streams shows."
+    assert "description" not in made["data"]
+
+
+def test_descriptions_of_bases_and_constructors_are_found() -> None:
+    class Base:
+        """A base.
+
+        Args:
+            width: of the base.
+            depth (int): layers.
+        """
+
+    class Own(Base):
+        def __init__(self, width: int, depth: int, **more: int) -> None:
+            """Make one.
+
+            Args:
+                width: of its own: the one that counts.
+                **more: anything else.
+
+            Raises:
+                depth: no setting.
+            """
+
+    wanted = {"width": "of its own: the one that counts.", "depth": "layers.", "more": "anything else."}
+    assert wanted == config.descriptions(Own)
 
 
 def test_a_component_without_the_members_of_its_kind_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -71,7 +71,9 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert first.outcome.metrics == second[0].outcome.metrics
 
 
-def test_settings_that_another_type_leaves_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    load_experiment("quickstart", ["stream.type=single"])
-    told = "stream.type=single leaves out data, experiences of class_incremental; set beside it what is to stay"
-    assert told in caplog.text
+def test_another_type_of_stream_keeps_the_data_set(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text((shipped_folder() / "quickstart.yaml").read_text())
+    (tmp_path / "x.yaml").write_text("extends: base.yaml\nstream: {data: mnist, type: rotated}\n")
+    assert load_experiment(tmp_path / "x.yaml").stream.options.data.type == "mnist"
+    (tmp_path / "y.yaml").write_text("extends: x.yaml\nstream: {type: permuted}\n")
+    assert load_experiment(tmp_path / "y.yaml", ["stream.type=single"]).stream.options.data.type == "mnist"

@@ -60,7 +60,7 @@ def _settings_table(kind: str, name: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from rlcl.config import settings, unstructure
+    from rlcl.config import descriptions, settings, unstructure
     from rlcl.errors import Problem
     from rlcl.registry import find
 
@@ -71,10 +71,11 @@ def _settings_table(kind: str, name: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("key", "default", "what it is"):
         table.add_column(column, style="cyan" if column == "key" else "")
+    meanings = descriptions(cls)
     for setting in settings(cls):
         default = NOTHING if setting.default is None else setting.default()
         shown = "required" if setting.default is None else "" if default is NOTHING else str(unstructure(default))
-        table.add_row(setting.name, escape(shown), escape(setting.rule.help))
+        table.add_row(setting.name, escape(shown), escape(meanings.get(setting.name, "")))
     return table
 
 

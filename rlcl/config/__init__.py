@@ -1,8 +1,10 @@
 """Experiment configs: YAML <-> frozen attrs classes; every problem names its key path."""
 
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
+from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
-from rlcl.config.files import Document, extended, find_file, merge, override, read_document, shipped_folder
+from rlcl.config.files import Document, extended, find_file, merge, override, put, read_document, shipped_folder
+from rlcl.config.hashed import decisive
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
 from rlcl.config.structuring import component, read, structure
@@ -17,7 +19,9 @@ __all__ = [
     "Setting",
     "build",
     "component",
+    "decisive",
     "describe",
+    "descriptions",
     "extended",
     "find_file",
     "json_schema",
@@ -28,6 +32,7 @@ __all__ = [
     "options_class",
     "override",
     "parse_key_path",
+    "put",
     "read",
     "read_document",
     "settings",

@@ -123,7 +123,7 @@ def _default(default: Any, hint: Any) -> Callable[[], Any] | None:
 
 
 def _made(factory: Callable[[], Any], hint: Any) -> Callable[[], Any]:
-    return lambda: _as_config(factory(), hint)
+    return lambda: as_config(factory(), hint)
 
 
 def _unsaid() -> Any:
@@ -198,11 +198,11 @@ def describe(instance: object, kind: str) -> Component | None:
 
 def _options_of(instance: object) -> Any:
     cls: Any = type(instance)
-    values = {s.name: _as_config(getattr(instance, s.attribute), s.hint) for s in settings(cls)}
+    values = {s.name: as_config(getattr(instance, s.attribute), s.hint) for s in settings(cls)}
     return None if any(value is NOTHING for value in values.values()) else options_class(cls)(**values)
 
 
-def _as_config(value: Any, hint: Any) -> Any:
+def as_config(value: Any, hint: Any) -> Any:
     """A default as a config would give it: instances as components. NOTHING where it cannot."""
     allowed = arms(hint)
     if value is None or isinstance(value, str | bool | Path | enum.Enum | Component):
@@ -210,13 +210,13 @@ def _as_config(value: Any, hint: Any) -> Any:
     if isinstance(value, int | float):
         return float(value) if float in allowed and int not in allowed else value
     if isinstance(value, list | tuple | set | frozenset):
-        items = [_as_config(item, item_hint(hint, i)) for i, item in enumerate(value)]
+        items = [as_config(item, item_hint(hint, i)) for i, item in enumerate(value)]
         as_list = isinstance(value, list) and not any(
             is_sequence(a) and (get_origin(a) or a) is not list for a in allowed
         )
         return NOTHING if any(item is NOTHING for item in items) else items if as_list else tuple(items)
     if isinstance(value, Mapping):
-        pairs = {key: _as_config(item, value_hint(hint)) for key, item in value.items()}
+        pairs = {key: as_config(item, value_hint(hint)) for key, item in value.items()}
         return NOTHING if any(item is NOTHING for item in pairs.values()) else pairs
     if kinds := [kind for arm in allowed if (kind := kind_of(arm))]:
         return next((found for kind in kinds if (found := describe(value, kind)) is not None), NOTHING)
@@ -256,7 +256,7 @@ def unstructure(value: Any) -> Any:
         return sorted(unstructure(item) for item in value)
     cls: Any = type(value)
     if is_record(cls):
-        found = {s.name: _as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
+        found = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
         return {name: unstructure(item) for name, item in _said(cls, found).items() if item is not NOTHING}
     if isinstance(value, enum.Enum):
         return value.value

@@ -19,14 +19,21 @@ _STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")
 
 @frozen
 class Fault:
-    """One thing that is wrong, and where."""
+    """One thing that is wrong, and where.
+
+    Args:
+        path: where.
+        message: what.
+        unknown: whether it is that there is no such key.
+    """
 
     path: tuple[Key, ...]
     message: str
+    unknown: bool = False
 
     def under(self, *prefix: Key) -> Fault:
         """The same seen from further out."""
-        return Fault((*prefix, *self.path), self.message)
+        return Fault((*prefix, *self.path), self.message, self.unknown)
 
     def __str__(self) -> str:
         return f"{key_path(self.path)}: {self.message}" if self.path else self.message

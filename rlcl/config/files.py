@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +15,12 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 import rlcl
-from rlcl.config.faults import Fault, Key, key_path, parse_key_path
+from rlcl.config.faults import Fault, Faults, Key, key_path, parse_key_path
+from rlcl.config.retyped import Merged, Retyped, joined, nulled, told
+from rlcl.config.structuring import read
 from rlcl.errors import ConfigError, Problem, did_you_mean
-from rlcl.types import UNITS
 
-__all__ = ["Document", "extended", "find_file", "merge", "read_document", "shipped_folder"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Document", "extended", "find_file", "merge", "override", "put", "read_document", "shipped_folder"]
 
 _DEPTH = 40  # of nested values
 _SIZE = 100_000  # values; aliases of aliases multiply
@@ -49,11 +47,13 @@ class Document:
         name: the file that was asked for.
         data: mappings, lists and scalars.
         places: by key path.
+        retyped: by key path, the components whose type was changed.
     """
 
     name: str
     data: Any
     places: dict[tuple[Key, ...], Place] = field(factory=dict)
+    retyped: dict[tuple[Key, ...], Retyped] = field(factory=dict)
 
     def place(self, path: Sequence[Key]) -> Place:
         """Where a value, or else what it is missing from, was written."""
@@ -66,7 +66,24 @@ class Document:
         for key in path:
             node = node[key]
         size = len(path)
-        return Document(self.name, node, {p[size:]: at for p, at in self.places.items() if p[:size] == path})
+        places = {p[size:]: at for p, at in self.places.items() if p[:size] == path}
+        retyped = {p[size:]: change for p, change in self.retyped.items() if p[:size] == path}
+        return Document(self.name, node, places, retyped)
+
+    def read(self, cls: Any) -> Any:
+        """The data as a class of settings; those that are null and that a new type lacks are left out.
+
+        Raises:
+            Faults: everything that is wrong.
+        """
+        data = self.data
+        while True:
+            try:
+                return read(data, cls)
+            except Faults as found:
+                before, data = data, nulled(data, found.faults, self.retyped)
+                if data is before:
+                    raise Faults(told(found.faults, self.retyped)) from None
 
     def messages(self, faults: Iterable[Fault]) -> list[str]:
         """The faults as lines for people, in the order of the file."""
@@ -237,29 +254,15 @@ def _absolute(text: str, folder: Path) -> str:
 
 
 def merge(base: Document, over: Document) -> Document:
-    """A document as another changes it: mappings are merged, all else is replaced."""
-    replaced: list[tuple[Key, ...]] = []
-    data = _merge(base.data, over.data, (), replaced)
-    kept = {p: place for p, place in base.places.items() if not any(p[: len(r)] == r for r in replaced)}
-    return Document(over.name, data, kept | over.places)
+    """A document as another changes it: mappings are merged, all else is replaced.
 
-
-def _merge(base: Any, over: Any, path: tuple[Key, ...], replaced: list[tuple[Key, ...]]) -> Any:
-    """Mappings are merged, all else is replaced: lists, and components of another type."""
-    if isinstance(base, str) and isinstance(over, Mapping) and over and "type" not in over:
-        base = {"type": base}  # the shorthand of a component without options
-    if isinstance(base, Mapping) and isinstance(over, Mapping):
-        other_type = "type" in base and "type" in over and base["type"] != over["type"]
-        if not other_type and not (_is_amount(base) and _is_amount(over)):
-            both = {key: _merge(base[key], over[key], (*path, key), replaced) for key in base.keys() & over.keys()}
-            return {**base, **over, **both}
-    replaced.append(path)
-    return over
-
-
-def _is_amount(node: Mapping[Any, Any]) -> bool:
-    """Whether it is a budget, of which there can be but one unit: a new one replaces the old."""
-    return bool(node) and set(node) <= set(UNITS)
+    A component of another type keeps its other settings; see :mod:`rlcl.config.retyped`.
+    """
+    merged = Merged()
+    data = merged.merge(base.data, over.data, ())
+    kept = {p: place for p, place in base.places.items() if not merged.replaces(p)}
+    retyped = {p: change for p, change in base.retyped.items() if not merged.replaces(p)}
+    return Document(over.name, data, kept | over.places, joined(retyped, merged.retyped) | over.retyped)
 
 
 def _types_first(item: tuple[tuple[Key, ...], Any]) -> tuple[bool, int]:
@@ -277,36 +280,48 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
     Raises:
         ConfigError: one is malformed, or there is nothing to set.
     """
-    data, places, faults = document.data, dict(document.places), list[str]()
+    faults = list[str]()
     parsed: list[tuple[tuple[Key, ...], Any]] = []
     for text in overrides:
         try:
             parsed.append(_parse_override(text))
         except Problem as problem:
             faults.append(f"command line: {problem}")
-    # A new type drops the old options, so it comes before the options that are set beside it.
-    for written, value in sorted(parsed, key=_types_first):
-        before = data
+    # A component as a whole comes before what is set within it, and its type before its other settings.
+    for path, value in sorted(parsed, key=_types_first):
         try:
-            data, path = _put(data, written, value, ())
+            document = put(document, path, Document(document.name, value, _all_at(value, Place("command line"))))
         except Problem as problem:
             faults.append(f"command line: {problem}")
-            continue
-        made = [path, *(path[:n] for n in range(1, len(path)) if not _holds(before, path[:n]))]
-        places = {p: place for p, place in places.items() if p[: len(path)] != path}
-        places |= dict.fromkeys(made, Place("command line"))
     if faults:
         raise ConfigError(faults)
-    return Document(document.name, data, {p: place for p, place in places.items() if _holds(data, p)})
+    return document
 
 
-def _holds(node: Any, path: tuple[Key, ...]) -> bool:
-    """Whether there is still a value at a path."""
-    for key in path:
-        if not (key in node if isinstance(node, Mapping) else isinstance(node, list) and key in range(len(node))):
-            return False
-        node = node[key]
-    return True
+def put(document: Document, path: Sequence[Key], value: Document) -> Document:
+    """A document with one value in it, which changes what is there as a file does that extends another.
+
+    Args:
+        document: is left as it is.
+        path: of the value; keys on the way that are missing are made.
+        value: its places start at itself.
+
+    Raises:
+        Problem: there is no such item of a list, or something on the way has no keys.
+    """
+    merged = Merged()
+    data, at = merged.put(document.data, tuple(path), value.data)
+    kept = {p: place for p, place in document.places.items() if not merged.replaces(p)}
+    written = {(*at, *p): place for p, place in value.places.items()}
+    new = {at[:n]: written[at] for n in range(1, len(at))} if at in written else {}
+    retyped = {p: change for p, change in document.retyped.items() if not merged.replaces(p)}
+    return Document(document.name, data, new | kept | written, joined(retyped, merged.retyped))
+
+
+def _all_at(value: Any, place: Place, path: tuple[Key, ...] = ()) -> dict[tuple[Key, ...], Place]:
+    """One place for a value and for all within it."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    return {path: place} | {p: at for key, item in pairs for p, at in _all_at(item, place, (*path, key)).items()}
 
 
 def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
@@ -324,41 +339,3 @@ def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
     if faults:
         raise Problem(str(faults[0]), name)
     return path, made
-
-
-def _tell_dropped(old: Mapping[str, Any], key: str, value: Any, where: str) -> None:
-    """Says which settings another type does not take over: those of the file are another component's."""
-    dropped = [name for name in old if name != "type"]
-    if key == "type" and dropped:
-        logger.warning(
-            "%s=%s leaves out %s of %s; set beside it what is to stay",
-            where,
-            value,
-            ", ".join(dropped),
-            old.get("type", "the default"),
-        )
-
-
-def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...]) -> tuple[Any, tuple[Key, ...]]:
-    """The node with one value in it replaced, and the value's path with indices as integers."""
-    if not path:
-        return value, done
-    key, rest = path[0], path[1:]
-    where = key_path((*done, key))
-    if isinstance(node, list):
-        if not isinstance(key, int) or key >= len(node):
-            raise Problem(f"there is no such item; {key_path(done)} has {len(node)}, counted from 0", where)
-        item, at = _put(node[key], rest, value, (*done, key))
-        return [*node[:key], item, *node[key + 1 :]], at
-    if isinstance(node, str):
-        node = {"type": node}
-    elif node is not None and not isinstance(node, Mapping):
-        raise Problem(f"{key_path(done)} is {node!r}, which has no keys", where)
-    if isinstance(key, int) and not node:
-        raise Problem(f"{key_path(done)} has no items; give the whole list", where)
-    old, key = dict(node or {}), str(key)
-    if not rest and ((key == "type" and old.get("type") != value) or (key in UNITS and _is_amount(old))):
-        _tell_dropped(old, key, value, where)
-        return {key: value}, (*done, key)
-    old[key], at = _put(old.get(key), rest, value, (*done, key))
-    return old, at

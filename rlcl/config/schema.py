@@ -11,6 +11,7 @@ from attrs import NOTHING
 
 from rlcl import registry
 from rlcl.config.components import Component, Setting, is_record, settings, unstructure
+from rlcl.config.descriptions import descriptions
 from rlcl.config.rules import Rule, arms, fixed_length, is_mapping, is_sequence, item_hint, kind_of, value_hint
 from rlcl.errors import Problem
 
@@ -39,10 +40,10 @@ def json_schema(cls: Any) -> Schema:
 
 
 def _record(cls: Any, definitions: Schema, title: str = "") -> Schema:
-    fields = settings(cls)
+    fields, meanings = settings(cls), descriptions(cls)
     made: Schema = {
         "type": "object",
-        "properties": {s.name: _property(s, definitions) for s in fields if not s.extra},
+        "properties": {s.name: _property(s, meanings.get(s.name), definitions) for s in fields if not s.extra},
         "additionalProperties": any(s.extra for s in fields),
     }
     if required := [s.name for s in fields if s.default is None]:
@@ -52,7 +53,7 @@ def _record(cls: Any, definitions: Schema, title: str = "") -> Schema:
     return made
 
 
-def _property(setting: Setting, definitions: Schema) -> Schema:
+def _property(setting: Setting, meaning: str | None, definitions: Schema) -> Schema:
     made = _any_of(setting.hint, setting.rule, definitions)
     default = NOTHING if setting.default is None else setting.default()
     if isinstance(default, Component):  # options alone change the default component
@@ -61,7 +62,7 @@ def _property(setting: Setting, definitions: Schema) -> Schema:
             made = {"anyOf": [made, {"$ref": f"#/$defs/{name}"}]}
     if default is not NOTHING:
         made = {**made, "default": _finite(unstructure(default))}
-    return {**made, "description": setting.rule.help} if setting.rule.help else made
+    return {**made, "description": meaning} if meaning else made
 
 
 def _finite(value: Any) -> Any:
@@ -119,7 +120,7 @@ def _components(kind: str, definitions: Schema) -> Schema:
             made = _record(registry.find(kind, name), definitions, title=name)
         except Problem:  # it needs a package that is not installed here
             made = {"type": "object", "properties": {}, "title": name}
-        made["properties"] = {**made["properties"], "type": {"const": name}}
+        made["properties"] = {**made["properties"], "type": {"const": name}, "extends": {"type": "null"}}
         definitions[f"{kind}.{name}"] = made
         options.append({"allOf": [{"$ref": f"#/$defs/{kind}.{name}"}, {"required": ["type"]}]})
         if "required" not in made:

@@ -225,7 +225,7 @@ def _walk(error: cattrs.ClassValidationError, cls: Any, known: list[str]) -> Ite
     for inner in error.exceptions:
         if isinstance(inner, ForbiddenExtraKeysError):
             for key in sorted(inner.extra_fields, key=str):
-                yield Fault((key,), f"unknown key{_remedy(str(key), known)}")
+                yield Fault((key,), f"unknown key{_remedy(str(key), known)}", unknown=True)
             continue
         notes = [note for note in getattr(inner, "__notes__", ()) if isinstance(note, AttributeValidationNote)]
         name = notes[0].name

@@ -20,7 +20,7 @@ class Crop:
         padding: pixels on every side, so the greatest shift.
     """
 
-    padding: int = option(4, ge=1, help="pixels on every side, so the greatest shift")
+    padding: int = option(4, ge=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
@@ -41,7 +41,7 @@ class Flip:
         probability: of each image.
     """
 
-    probability: float = option(0.5, ge=0, le=1, help="of each image")
+    probability: float = option(0.5, ge=0, le=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
@@ -57,7 +57,7 @@ class Noise:
         deviation: standard deviation, in the encoder's scale.
     """
 
-    deviation: float = option(0.1, ge=0, help="standard deviation, in the encoder's scale")
+    deviation: float = option(0.1, ge=0)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, ...) to (B, ...)."""
@@ -72,7 +72,7 @@ class Erase:
         probability: of each feature.
     """
 
-    probability: float = option(0.1, ge=0, lt=1, help="of each feature")
+    probability: float = option(0.1, ge=0, lt=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, ...) to (B, ...)."""

@@ -16,7 +16,7 @@ from rlcl.errors import DataError, Problem, did_you_mean
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["ColumnExpectation", "Expectation", "check_expected", "expectation"]
+__all__ = ["ColumnExpectation", "Expectation", "check_expected"]
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 ROWS_AT_ONCE = 4096  # that are compared, so that those on disk are never all in memory
@@ -38,9 +38,9 @@ class ColumnExpectation:
         categories: the only texts allowed.
     """
 
-    range: tuple[float, float] | None = option(None, help="the least and the greatest number")
-    missing: float | None = option(None, ge=0, le=1, help="share of values that may be missing")
-    categories: tuple[str, ...] | None = option(None, help="the only texts allowed")
+    range: tuple[float, float] | None = option(None)
+    missing: float | None = option(None, ge=0, le=1)
+    categories: tuple[str, ...] | None = option(None)
 
     def __attrs_post_init__(self) -> None:
         _bounds(self.range)
@@ -60,21 +60,16 @@ class Expectation:
         columns: of a table, by name.
     """
 
-    shape: tuple[int, ...] | None = option(None, ge=1, help="of one input")
-    dtype: str | None = option(None, choices=(*DTYPES, None), help="of the inputs")
-    range: tuple[float, float] | None = option(None, help="the least and the greatest number of all inputs")
-    classes: int | tuple[str, ...] | None = option(None, ge=2, help="how many there are, or all their names")
-    missing: float | None = option(None, ge=0, le=1, help="share of a column's values that may be missing")
-    overlap: float | None = option(None, ge=0, le=1, help="share of test rows that may be copies of training rows")
-    columns: Mapping[str, ColumnExpectation] = option(factory=dict, help="of a table, by name")
+    shape: tuple[int, ...] | None = option(None, ge=1)
+    dtype: str | None = option(None, choices=(*DTYPES, None))
+    range: tuple[float, float] | None = option(None)
+    classes: int | tuple[str, ...] | None = option(None, ge=2)
+    missing: float | None = option(None, ge=0, le=1)
+    overlap: float | None = option(None, ge=0, le=1)
+    columns: Mapping[str, ColumnExpectation] = option(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         _bounds(self.range)
-
-
-def expectation() -> Any:
-    """The setting ``expect`` of a data set, the same for all."""
-    return option(None, later=True, help="what the data must be, checked when they are loaded")
 
 
 def check_expected(data: Data, expected: Expectation) -> None:

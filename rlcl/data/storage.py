@@ -7,12 +7,10 @@ from typing import Literal
 
 import psutil
 
-__all__ = ["STORAGE_HELP", "WORKERS_HELP", "Storage", "streams"]
+__all__ = ["Storage", "streams"]
 
 Storage = Literal["auto", "memory", "stream"]
 
-STORAGE_HELP = "in memory, as a stream from disk, or as its size decides"
-WORKERS_HELP = "processes that read a stream; 0 for none beside the run's own"
 
 SHARE = 0.5  # of the memory that is free now, that inputs may take
 ENCODED_BYTES = 4  # float32: the experience in progress is held encoded beside the raw inputs

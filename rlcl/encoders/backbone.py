@@ -48,13 +48,13 @@ class Backbone(Encoder):
             again; those not asked for longest leave first. 0 keeps none.
     """
 
-    model: str = option("resnet18", help="a classification model of torchvision.models")
-    weights: str = option(help="file of its state dict, .pth or .safetensors")
-    resize: int | None = option(None, ge=1, help="height and width that images are scaled to, in pixels")
-    mean: tuple[float, float, float] = option(IMAGENET_MEAN, converter=tuple, help="of each channel, in [0, 1]")
-    std: tuple[float, float, float] = option(IMAGENET_STD, gt=0, converter=tuple, help="of each channel")
-    batch_size: int = option(16, ge=1, help="images in a forward pass; the last one is filled up")
-    remember: int = option(50_000, ge=0, help="images whose features are kept in memory")
+    model: str = option("resnet18")
+    weights: str = option()
+    resize: int | None = option(None, ge=1)
+    mean: tuple[float, float, float] = option(IMAGENET_MEAN, converter=tuple)
+    std: tuple[float, float, float] = option(IMAGENET_STD, gt=0, converter=tuple)
+    batch_size: int = option(16, ge=1)
+    remember: int = option(50_000, ge=0)
     _network: nn.Module | None = field(init=False, default=None)
     _checksum: str = field(init=False, default="")
     _features: Remembered = field(init=False)

@@ -29,8 +29,8 @@ class Columns(Encoder):
         categorical: of columns of texts, which are the number of each text, or NaN.
     """
 
-    numeric: Encoder = option(factory=Identity, help="of columns of numbers")
-    categorical: Encoder = option(factory=Identity, help="of columns of texts, as the number of each text")
+    numeric: Encoder = option(factory=Identity)
+    categorical: Encoder = option(factory=Identity)
     _texts: tuple[int, ...] = field(init=False, default=())
 
     def adapt(self, stream: Stream) -> Stream:

@@ -38,7 +38,7 @@ class Compose(Encoder):
         encoders: in the order in which they are applied. In a config a list means the same.
     """
 
-    encoders: tuple[Encoder, ...] = option(converter=_arranged, help="in the order in which they are applied")
+    encoders: tuple[Encoder, ...] = option(converter=_arranged)
 
     def adapt(self, stream: Stream) -> Stream:
         """The stream as every encoder asks for it; see :meth:`rlcl.types.Encoder.adapt`.

@@ -28,15 +28,15 @@ class FrameStack(Encoder):
     encoder has no state. What stands before it in a list is applied to each frame.
 
     Args:
-        frames: how many.
+        frames: how many of the last observations.
         channels: the axis that they are joined along, ``last`` as in Gymnasium's images (and in vectors),
             or ``first``.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, methods.
     """
 
-    frames: int = option(4, ge=2, help="how many of the last observations")
-    channels: Literal["first", "last"] = option("last", help="the axis that frames are joined along")
+    frames: int = option(4, ge=2)
+    channels: Literal["first", "last"] = option("last")
 
     def adapt(self, stream: Stream) -> Stream:
         """The same environments, each observation being its last ones; see :meth:`rlcl.types.Encoder.adapt`.

@@ -30,13 +30,14 @@ class GreyScale(Encoder):
     Args:
         channels: the axis of the three channels, ``first`` or ``last`` of an image; by default the one that
             has the length 3 (data sets have it first, Gymnasium's images last).
-        resize: height and width afterwards, in pixels; each new pixel is the mean of those that it covers.
+        resize: height and width afterwards, in pixels, as they are by default; each new pixel is the
+            mean of those that it covers.
 
     Source: ITU-R Recommendation BT.601-7, section 2.5.1.
     """
 
-    channels: Literal["first", "last"] | None = option(None, help="axis of the three channels; found by default")
-    resize: int | None = option(None, ge=1, help="height and width afterwards, in pixels; as they are by default")
+    channels: Literal["first", "last"] | None = option(None)
+    resize: int | None = option(None, ge=1)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._axis(observation_shape)

@@ -21,15 +21,15 @@ class Impute(Encoder):
     """Puts a number in the place of each NaN, found for each feature in the first inputs that it is fitted on.
 
     Args:
-        strategy: the feature's ``mean``, ``median`` or ``most_frequent`` value (the least of several), or
-            ``constant``: ``value``.
+        strategy: what is put in: the feature's ``mean``, ``median`` or ``most_frequent`` value (the least of
+            several), or ``constant``: ``value``.
         value: of ``constant``, and of features that are missing in all inputs that it is fitted on.
         indicator: whether a 1 for each value that was missing, and a 0 for each other, is appended.
     """
 
-    strategy: Literal["mean", "median", "most_frequent", "constant"] = option("mean", help="what is put in")
-    value: float = option(0.0, help="of constant, and of features that are always missing")
-    indicator: bool = option(False, help="append a 1 for each value that was missing, a 0 for each other")
+    strategy: Literal["mean", "median", "most_frequent", "constant"] = option("mean")
+    value: float = option(0.0)
+    indicator: bool = option(False)
     _fill: Tensor | None = field(init=False, default=None)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ class OneHot(Encoder):
         classes: how many values there are; None for the categories of each column of a ``table``.
     """
 
-    classes: int | None = option(None, ge=2, help="how many values there are; by default a table's categories")
+    classes: int | None = option(None, ge=2)
     _widths: tuple[int, ...] = field(init=False, default=())
 
     def adapt(self, stream: Stream) -> Stream:

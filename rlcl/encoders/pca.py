@@ -28,8 +28,8 @@ class Pca(Encoder):
     Source: Pearson 1901; Hotelling 1933.
     """
 
-    components: int = option(32, ge=1, help="how many directions")
-    whiten: bool = option(False, help="scale each component to unit variance")
+    components: int = option(32, ge=1)
+    whiten: bool = option(False)
     _mean: Tensor | None = field(init=False, default=None)
     _directions: Tensor | None = field(init=False, default=None)
 

@@ -65,8 +65,8 @@ class Quantile(Encoder):
         quantiles: how many are kept, at most as many as there are inputs.
     """
 
-    output: Literal["uniform", "normal"] = option("uniform", help="in [0, 1], or normal")
-    quantiles: int = option(1000, ge=2, help="how many are kept, at most as many as there are inputs")
+    output: Literal["uniform", "normal"] = option("uniform")
+    quantiles: int = option(1000, ge=2)
     _quantiles: Tensor | None = field(init=False, default=None)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

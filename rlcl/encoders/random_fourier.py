@@ -28,9 +28,9 @@ class RandomFourier(Encoder):
     Source: Rahimi & Recht 2007, Random features for large-scale kernel machines, algorithm 1.
     """
 
-    features: int = option(512, ge=1, help="how many")
-    width: float = option(1.0, gt=0, help="of the kernel, in the inputs' own units")
-    seed: int = option(0, ge=0, help="of the random directions")
+    features: int = option(512, ge=1)
+    width: float = option(1.0, gt=0)
+    seed: int = option(0, ge=0)
     _weights: Tensor | None = field(init=False, default=None)
     _phases: Tensor | None = field(init=False, default=None)
 

@@ -25,13 +25,13 @@ class Robust(Encoder):
     scikit-learn's ``RobustScaler``.
 
     Args:
-        low, high: the quantiles, in [0, 1].
+        low, high: the lower and the upper quantile, in [0, 1].
         clip: encoded values are cut to [-clip, clip]; None for no cut.
     """
 
-    low: float = option(0.25, ge=0, lt=1, help="the lower quantile")
-    high: float = option(0.75, gt=0, le=1, help="the upper quantile")
-    clip: float | None = option(None, gt=0, help="encoded values are cut to [-clip, clip]")
+    low: float = option(0.25, ge=0, lt=1)
+    high: float = option(0.75, gt=0, le=1)
+    clip: float | None = option(None, gt=0)
     _median: Tensor | None = field(init=False, default=None)
     _distance: Tensor | None = field(init=False, default=None)
 

@@ -71,11 +71,11 @@ class RunningNorm(Encoder):
     Source: Engstrom et al. 2020, Implementation matters in deep policy gradients, section 3.
     """
 
-    observations: bool = option(True, help="normalise observations")
-    rewards: bool = option(True, help="normalise rewards, which environments alone have")
-    gamma: float = option(0.99, ge=0, le=1, help="discount of the return whose deviation divides rewards")
-    clip: float = option(10.0, gt=0, help="what is normalised is cut to [-clip, clip]")
-    epsilon: float = option(1e-8, gt=0, help="added to variances")
+    observations: bool = option(True)
+    rewards: bool = option(True)
+    gamma: float = option(0.99, ge=0, le=1)
+    clip: float = option(10.0, gt=0)
+    epsilon: float = option(1e-8, gt=0)
     observed: RunningMoments = field(init=False, factory=RunningMoments)
     returns: RunningMoments = field(init=False, factory=RunningMoments)
 

@@ -24,7 +24,7 @@ class Scale(Encoder):
             the largest magnitude of the first inputs that it is fitted on.
     """
 
-    maximum: float | None = option(None, gt=0, help="what to divide by; found from the data by default")
+    maximum: float | None = option(None, gt=0)
     _divisor: float | None = field(init=False, default=None)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -48,14 +48,14 @@ class Sklearn(Encoder):
     learned is kept as plain numbers, never as a pickle; a transformer that keeps objects of its own is refused.
 
     Args:
-        transformer: its class, for example ``QuantileTransformer``.
+        transformer: a class of scikit-learn, for example ``QuantileTransformer``.
         options: its own keyword arguments; lists become tuples, and ``random_state`` is 0 where it has one.
         features: how many numbers it makes of one input, where that depends on the data; found by a trial by default.
     """
 
-    transformer: str = option(help="a class of scikit-learn, for example QuantileTransformer")
-    options: Mapping[str, Any] = option(factory=dict, help="its own keyword arguments")
-    features: int | None = option(None, ge=1, help="numbers it makes of one input, where that depends on the data")
+    transformer: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
+    features: int | None = option(None, ge=1)
     _state: dict[str, Any] | None = field(init=False, default=None)
     _fitted: Any = field(init=False, default=None)
     _width: int = field(init=False, default=0)

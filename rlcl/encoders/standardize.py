@@ -26,9 +26,9 @@ class Standardize(Encoder):
         epsilon: added to the variance.
     """
 
-    fit_on: Literal["first", "running"] = option("first", help="the first experience alone, or everything so far")
-    clip: float | None = option(10.0, gt=0, help="encoded values are cut to [-clip, clip]")
-    epsilon: float = option(1e-8, gt=0, help="added to the variance")
+    fit_on: Literal["first", "running"] = option("first")
+    clip: float | None = option(10.0, gt=0)
+    epsilon: float = option(1e-8, gt=0)
     _count: float = field(init=False, default=0.0)
     _mean: Tensor = field(init=False, factory=lambda: torch.zeros(()))
     _variance: Tensor = field(init=False, factory=lambda: torch.ones(()))

@@ -21,8 +21,8 @@ class Interval:
         env_steps: between two evaluations; for environments, at the first rollout's end past it.
     """
 
-    updates: int | None = option(None, ge=1, help="between two evaluations; for arrays")
-    env_steps: int | None = option(None, ge=1, help="between two evaluations; for environments")
+    updates: int | None = option(None, ge=1)
+    env_steps: int | None = option(None, ge=1)
 
     def __attrs_post_init__(self) -> None:
         if (self.updates is None) == (self.env_steps is None):
@@ -58,13 +58,13 @@ class Plan:
         online: whether each minibatch is predicted before the update that it serves, and how well is recorded.
     """
 
-    every: Literal["experience", "end"] | Interval = option("experience", help="experience, end or an interval")
-    on: Literal["all", "seen", "current"] = option("all", help="which experiences")
-    before: bool = option(True, help="evaluate before any training")
-    split: Literal["test", "validation"] = option("test", help="test, or validation while tuning")
-    episodes: int = option(20, ge=1, help="whole episodes an environment is evaluated for")
-    episode_steps: int = option(10_000, ge=1, help="env steps after which an episode is cut off")
-    metrics: tuple[str, ...] = option((), help="names to compute at the end; all that apply by default")
-    probes: tuple[Probe, ...] = option((), converter=tuple, help="what is told of the network's inside")
-    probe_samples: int = option(512, ge=2, help="inputs that probes look at")
-    online: bool = option(False, help="record how well each minibatch was predicted before its update")
+    every: Literal["experience", "end"] | Interval = option("experience")
+    on: Literal["all", "seen", "current"] = option("all")
+    before: bool = option(True)
+    split: Literal["test", "validation"] = option("test")
+    episodes: int = option(20, ge=1)
+    episode_steps: int = option(10_000, ge=1)
+    metrics: tuple[str, ...] = option(())
+    probes: tuple[Probe, ...] = option((), converter=tuple)
+    probe_samples: int = option(512, ge=2)
+    online: bool = option(False)

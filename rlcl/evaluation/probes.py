@@ -23,7 +23,7 @@ class DormantRedo:
     Source: Sokar et al. 2023, The dormant neuron phenomenon in deep reinforcement learning, definition 3.1.
     """
 
-    threshold: float = option(0.1, ge=0, help="score up to which a unit is dormant")
+    threshold: float = option(0.1, ge=0)
 
     def __call__(self, network: Inside) -> float:
         return plasticity.dormant(network.magnitudes, self.threshold)
@@ -55,12 +55,12 @@ class StableRank:
     Not the stable rank of Rudelson & Vershynin 2007; see :func:`rlcl.evaluation.plasticity.stable_rank`.
 
     Args:
-        share: of the sum.
+        share: of the sum of the singular values.
 
     Source: Dohare et al. 2024, Loss of plasticity in deep continual learning; Kumar et al. 2021, section 3.
     """
 
-    share: float = option(0.99, gt=0, le=1, help="of the sum of the singular values")
+    share: float = option(0.99, gt=0, le=1)
 
     def __call__(self, network: Inside) -> float:
         return plasticity.stable_rank(network.features, self.share)

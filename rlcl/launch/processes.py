@@ -56,7 +56,7 @@ class Processes:
         processes: how many at once; as many as there are cores for by default, and never more.
     """
 
-    processes: int | None = option(None, ge=1, help="at once; as many as there are cores for, and never more")
+    processes: int | None = option(None, ge=1)
     _server: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _running: dict[str, int] = field(init=False, factory=dict)  # pids, 0 while unknown
     _buffer: bytes = field(init=False, default=b"")

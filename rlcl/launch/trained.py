@@ -44,7 +44,7 @@ class Trained(Encoder):
         run: the run's folder, ``runs/NAME/HASH/seedN``, or one above it that holds no other run.
     """
 
-    run: str = option(help="folder of the run, runs/NAME/HASH/seedN, or one above it that holds no other")
+    run: str = option()
     _learner: Any = field(init=False, default=None)
     _shape: tuple[int, ...] = field(init=False, default=())
     _checksum: str = field(init=False, default="")

@@ -28,10 +28,10 @@ class EarlyStopping:
     Source: Prechelt 1998, Early stopping - but when?
     """
 
-    patience: int | None = option(5, ge=1, help="checks without a lower validation loss; null never stops")
-    min_delta: float = option(0.0, ge=0, help="by how much a loss must be lower to count")
-    restore_best: bool = option(True, help="end with the weights of the lowest validation loss")
-    every: int | None = option(None, ge=1, help="updates between two checks; null for an epoch")
+    patience: int | None = option(5, ge=1)
+    min_delta: float = option(0.0, ge=0)
+    restore_best: bool = option(True)
+    every: int | None = option(None, ge=1)
 
 
 @define(eq=False)

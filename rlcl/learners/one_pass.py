@@ -33,7 +33,7 @@ class OnePassLearner(Exportable, ABC):
         batch_size: samples seen at a time; the result does not depend on it where the statistics are exact.
     """
 
-    batch_size: int = option(256, ge=1, help="samples seen at a time")
+    batch_size: int = option(256, ge=1)
 
     position: Position = field(init=False, factory=Position)
     _setup: Setup = field(init=False, default=None)

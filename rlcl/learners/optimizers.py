@@ -40,10 +40,10 @@ class Sgd:
         weight_decay: added to the gradient, times the weight.
     """
 
-    lr: float = option(0.01, gt=0, help="learning rate")
-    momentum: float = option(0.0, ge=0, lt=1, help="in [0, 1)")
-    nesterov: bool = option(False, help="Nesterov's momentum")
-    weight_decay: float = option(0.0, ge=0, help="added to the gradient, times the weight")
+    lr: float = option(0.01, gt=0)
+    momentum: float = option(0.0, ge=0, lt=1)
+    nesterov: bool = option(False)
+    weight_decay: float = option(0.0, ge=0)
 
     def __attrs_post_init__(self) -> None:
         if self.nesterov and not self.momentum:
@@ -70,10 +70,10 @@ class Adam:
         weight_decay: added to the gradient, times the weight.
     """
 
-    lr: float = option(1e-3, gt=0, help="learning rate")
-    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1, help="decay of the two moments")
-    epsilon: float = option(1e-8, gt=0, help="added to the root of the second moment")
-    weight_decay: float = option(0.0, ge=0, help="added to the gradient, times the weight")
+    lr: float = option(1e-3, gt=0)
+    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1)
+    epsilon: float = option(1e-8, gt=0)
+    weight_decay: float = option(0.0, ge=0)
 
     def build(self, parameters: Parameters) -> Optimizer:
         options: dict[str, Any] = {"lr": self.lr, "betas": self.betas, "eps": self.epsilon}
@@ -94,10 +94,10 @@ class AdamW:
         weight_decay: times the learning rate and the weight, taken off at each update.
     """
 
-    lr: float = option(1e-3, gt=0, help="learning rate")
-    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1, help="decay of the two moments")
-    epsilon: float = option(1e-8, gt=0, help="added to the root of the second moment")
-    weight_decay: float = option(0.01, ge=0, help="times the learning rate and the weight")
+    lr: float = option(1e-3, gt=0)
+    betas: tuple[float, float] = option((0.9, 0.999), ge=0, lt=1)
+    epsilon: float = option(1e-8, gt=0)
+    weight_decay: float = option(0.01, ge=0)
 
     def build(self, parameters: Parameters) -> Optimizer:
         return torch.optim.AdamW(
@@ -116,10 +116,10 @@ class RmsProp:
         momentum: in [0, 1).
     """
 
-    lr: float = option(1e-3, gt=0, help="learning rate")
-    alpha: float = option(0.99, ge=0, lt=1, help="decay of the squared gradient's average")
-    epsilon: float = option(1e-8, gt=0, help="added to its root")
-    momentum: float = option(0.0, ge=0, lt=1, help="in [0, 1)")
+    lr: float = option(1e-3, gt=0)
+    alpha: float = option(0.99, ge=0, lt=1)
+    epsilon: float = option(1e-8, gt=0)
+    momentum: float = option(0.0, ge=0, lt=1)
 
     def build(self, parameters: Parameters) -> Optimizer:
         return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.alpha, eps=self.epsilon, momentum=self.momentum)

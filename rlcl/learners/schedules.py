@@ -13,8 +13,6 @@ from rlcl.types import Experience
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps", "place_in"]
 
-WARMUP_HELP = "share of the updates over which the rate first rises linearly"
-
 
 @frozen(kw_only=True)
 class Constant:
@@ -24,7 +22,7 @@ class Constant:
         warmup: share of the updates over which the rate first rises linearly, in [0, 1).
     """
 
-    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+    warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
         return warmed(self.warmup, update, updates)[0]
@@ -39,8 +37,8 @@ class Linear:
         warmup: share of the updates over which the rate first rises linearly, in [0, 1).
     """
 
-    to: float = option(0.0, ge=0, le=1, help="the factor after the last update")
-    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+    to: float = option(0.0, ge=0, le=1)
+    warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
         rise, progress = warmed(self.warmup, update, updates)
@@ -58,8 +56,8 @@ class Cosine:
     Source: Loshchilov & Hutter 2017, SGDR, eq. 5, without restarts.
     """
 
-    to: float = option(0.0, ge=0, le=1, help="the factor after the last update")
-    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+    to: float = option(0.0, ge=0, le=1)
+    warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
         rise, progress = warmed(self.warmup, update, updates)
@@ -75,8 +73,8 @@ class Exponential:
         warmup: share of the updates over which the rate first rises linearly, in [0, 1).
     """
 
-    to: float = option(0.01, gt=0, le=1, help="the factor after the last update")
-    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+    to: float = option(0.01, gt=0, le=1)
+    warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
         rise, progress = warmed(self.warmup, update, updates)
@@ -93,9 +91,9 @@ class Steps:
         warmup: share of the updates over which the rate first rises linearly, in [0, 1).
     """
 
-    at: tuple[float, ...] = option((0.5, 0.75), gt=0, lt=1, help="shares of the updates, rising")
-    factor: float = option(0.1, gt=0, le=1, help="what the rate is multiplied by at each")
-    warmup: float = option(0.0, ge=0, lt=1, help=WARMUP_HELP)
+    at: tuple[float, ...] = option((0.5, 0.75), gt=0, lt=1)
+    factor: float = option(0.1, gt=0, le=1)
+    warmup: float = option(0.0, ge=0, lt=1)
 
     def __attrs_post_init__(self) -> None:
         if any(b <= a for a, b in pairwise(self.at)):

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import Problem
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory, WholeMemory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.parameters import device_of, named_parameters
@@ -42,12 +42,12 @@ class AGem(Method):
     Source: Chaudhry et al. 2019, Efficient lifelong learning with A-GEM, eq. 11 and algorithm 1.
     """
 
-    capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    per_experience: int | None = option(None, ge=1, help="examples kept of each experience")
-    stored: Stored = option("encoded", help=STORED)
-    batch_size: int = option(64, ge=0, help="examples drawn for each update")
-    fill: Literal["experience", "minibatches"] = option("experience", help="at the experience's end, or from each")
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    per_experience: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    batch_size: int = option(64, ge=0)
+    fill: Literal["experience", "minibatches"] = option("experience")
     _host: Host = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)
 

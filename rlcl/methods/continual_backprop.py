@@ -95,9 +95,9 @@ class ContinualBackprop(Method):
     for the mean and over incoming weights is that of Dohare, Sutton & Mahmood 2021, Continual backprop, section 4.
     """
 
-    replacement_rate: float = option(1e-4, ge=0, le=1, help="share of mature units replaced at each update")
-    maturity: int = option(100, ge=0, help="updates for which a fresh unit is left alone")
-    decay: float = option(0.99, ge=0, lt=1, help="of the running means")
+    replacement_rate: float = option(1e-4, ge=0, le=1)
+    maturity: int = option(100, ge=0)
+    decay: float = option(0.99, ge=0, lt=1)
     _rng: np.random.Generator = field(init=False, default=None)
     _layers: list[HiddenLayer] = field(init=False, factory=list)
     _utilities: dict[str, Utility] = field(init=False, factory=dict)

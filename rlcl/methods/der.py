@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.attach import joined
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.modes import evaluating
@@ -33,11 +33,11 @@ class DarkReplay(ABC):
     and the outputs come from a pass of their own, without dropout.
     """
 
-    alpha: float = option(0.5, ge=0, help="factor of the squared distance to the stored outputs")
-    capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    stored: Stored = option("encoded", help=STORED)
-    batch_size: int = option(32, ge=1, help="examples drawn for each update and term")
+    alpha: float = option(0.5, ge=0)
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    batch_size: int = option(32, ge=1)
     _host: Host = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)
     _outputs: Tensor | None = field(init=False, default=None)
@@ -172,7 +172,7 @@ class DerPlusPlus(DarkReplay):
     Source: Buzzega et al. 2020, Dark experience for general continual learning, eq. 7.
     """
 
-    beta: float = option(0.5, ge=0, help="factor of the loss on stored targets")
+    beta: float = option(0.5, ge=0)
 
     requires = frozenset({"batch", "targets", "loss"})
     null: ClassVar[Mapping[str, Any] | None] = {"alpha": 0.0, "beta": 0.0}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.modes import evaluating
@@ -31,8 +31,9 @@ class Distill(Method):
     needs neither targets nor the loss, so that it serves policies and value functions as well.
 
     Args:
-        strength: of the distance; 0 equals no method.
-        capacity: inputs kept, in all; a uniform sample of what the experiences offer. 1000 by default; or
+        strength: of the distance to the stored outputs; 0 equals no method.
+        capacity: inputs kept, in all; a uniform sample of what the experiences offer. 1000 by default,
+            where no bytes are given.
         capacity_bytes: what they and their outputs take at most, in bytes, as they are stored.
         stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         samples: inputs that each experience offers.
@@ -42,12 +43,12 @@ class Distill(Method):
     Rusu et al. 2016, Policy distillation, eqs. 2 and 3, and Rolnick et al. 2019 (CLEAR), eq. 1.
     """
 
-    strength: float = option(1.0, ge=0, help="of the distance to the stored outputs")
-    capacity: int | None = option(None, ge=1, help="inputs kept, in all; 1000 where no bytes are given")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    stored: Stored = option("encoded", help=STORED)
-    samples: int = option(500, ge=1, help="inputs that each experience offers")
-    batch_size: int = option(32, ge=1, help="stored inputs drawn for each update")
+    strength: float = option(1.0, ge=0)
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    samples: int = option(500, ge=1)
+    batch_size: int = option(32, ge=1)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)

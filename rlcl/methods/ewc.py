@@ -39,19 +39,19 @@ class Ewc(Method):
             Buzzega et al. 2020), or ``batch`` (the square of the gradient of a minibatch's mean loss:
             Avalanche, and no Fisher information).
         samples: of the experience just learned, that the Fisher is estimated on; null for all.
-        batch_size: samples in a minibatch of ``batch``.
+        batch_size: samples in a minibatch of ``fisher: batch``.
         online: one penalty towards the latest weights, with all Fishers accumulated.
         decay: what an older Fisher is multiplied by at each boundary, in ``online``.
 
     Source: Kirkpatrick et al. 2017, eq. 3; the online form is Schwarz et al. 2018, eq. 9.
     """
 
-    strength: float = option(100.0, ge=0, help="of the penalty")
-    fisher: FisherKind = option("exact", help="which labels the squared gradients are of")
-    samples: int | None = option(1000, ge=1, help="that the Fisher is estimated on; null for all")
-    batch_size: int = option(32, ge=1, help="samples in a minibatch of fisher: batch")
-    online: bool = option(False, help="one penalty towards the latest weights")
-    decay: float = option(1.0, ge=0, le=1, help="of older Fishers, in online")
+    strength: float = option(100.0, ge=0)
+    fisher: FisherKind = option("exact")
+    samples: int | None = option(1000, ge=1)
+    batch_size: int = option(32, ge=1)
+    online: bool = option(False)
+    decay: float = option(1.0, ge=0, le=1)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _anchor: Anchor = field(init=False, factory=Anchor)

@@ -11,7 +11,7 @@ from attrs import define, field
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memories.examples import STORED, Examples, Stored, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, raw_refusal
 from rlcl.methods.memories.memory import WholeMemory
 from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.parts.parameters import device_of, named_parameters
@@ -40,9 +40,9 @@ class Gem(Method):
     Avalanche's, add 0.001 to the diagonal of the program's matrix; here it is solved as it is.
     """
 
-    per_experience: int = option(256, ge=0, help="examples kept of each experience")
-    margin: float = option(0.5, ge=0, help="least weight of each memory's gradient in a projection")
-    stored: Stored = option("encoded", help=STORED)
+    per_experience: int = option(256, ge=0)
+    margin: float = option(0.5, ge=0)
+    stored: Stored = option("encoded")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _memories: list[Examples] = field(init=False, factory=list)

@@ -29,7 +29,7 @@ class L2(Method):
     Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; no half here.
     """
 
-    strength: float = option(1e-2, ge=0, help="of the penalty")
+    strength: float = option(1e-2, ge=0)
     _host: Host = field(init=False, default=None)
     _anchors: dict[str, Anchor] = field(init=False, factory=dict)
 

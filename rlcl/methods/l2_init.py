@@ -28,7 +28,7 @@ class L2Init(Method):
     regularization, eq. 1.
     """
 
-    strength: float = option(1e-4, ge=0, help="of the penalty")
+    strength: float = option(1e-4, ge=0)
     _host: Host = field(init=False, default=None)
     _anchors: dict[str, Anchor] = field(init=False, factory=dict)
 

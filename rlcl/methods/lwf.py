@@ -49,7 +49,7 @@ class Lwf(Method):
     There is no factor ``temperature^2`` (Hinton et al. 2015 recommend one): put it into ``strength``.
 
     Args:
-        strength: of the distance; 0 equals no method.
+        strength: of the distance to the teacher's outputs; 0 equals no method.
         temperature: that logits are divided by.
         units: over which of a head's classes: those ``seen`` by the last boundary, or ``all`` that are possible.
         weighting: ``heads`` sums the distances of the heads, ``mean`` averages them, ``experiences``
@@ -60,10 +60,10 @@ class Lwf(Method):
     in their domain-incremental protocol.
     """
 
-    strength: float = option(1.0, ge=0, help="of the distance to the teacher's outputs")
-    temperature: float = option(2.0, gt=0, help="that logits are divided by")
-    units: Literal["seen", "all"] = option("seen", help="the classes that were seen, or all that are possible")
-    weighting: Literal["heads", "mean", "experiences"] = option("heads", help="how the distances of heads are summed")
+    strength: float = option(1.0, ge=0)
+    temperature: float = option(2.0, gt=0)
+    units: Literal["seen", "all"] = option("seen")
+    weighting: Literal["heads", "mean", "experiences"] = option("heads")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _outputs: HeadsModule = field(init=False, default=None)

@@ -34,8 +34,8 @@ class Mas(Method):
     Source: Aljundi et al. 2018, Memory aware synapses, eqs. 2 and 3, with the squared length of outputs.
     """
 
-    strength: float = option(1.0, ge=0, help="of the penalty")
-    samples: int | None = option(1000, ge=1, help="inputs that importances are estimated on; null for all")
+    strength: float = option(1.0, ge=0)
+    samples: int | None = option(1000, ge=1)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _anchor: Anchor = field(init=False, factory=Anchor)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.modes import evaluating
@@ -40,11 +40,11 @@ class Mir(Method):
     with the score MI-1.
     """
 
-    capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    stored: Stored = option("encoded", help=STORED)
-    batch_size: int = option(10, ge=0, help="examples rehearsed in each update")
-    candidates: int = option(50, ge=1, help="examples of memory that they are chosen from")
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    batch_size: int = option(10, ge=0)
+    candidates: int = option(50, ge=1)
     _host: WeighingHost = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)
 

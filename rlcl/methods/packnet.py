@@ -98,8 +98,8 @@ class PackNet(Method):
     section 3; their 20 epochs before the pruning and 10 after it are ``retrain: 0.333``.
     """
 
-    prune: float = option(0.5, gt=0, lt=1, help="share of the weights that it trained which a task gives back")
-    retrain: float = option(1 / 3, ge=0, lt=1, help="share of an experience's updates that follow the pruning")
+    prune: float = option(0.5, gt=0, lt=1)
+    retrain: float = option(1 / 3, ge=0, lt=1)
     _host: Host = field(init=False, default=None)
     _packings: dict[str, Packing] = field(init=False, factory=dict)
     _numbers: dict[int, int] = field(init=False, factory=dict)

@@ -35,8 +35,8 @@ class Redo(Method):
     algorithm 1.
     """
 
-    threshold: float = option(0.1, ge=0, help="score up to which a unit is dormant")
-    every: int = option(1000, ge=1, help="updates between two looks")
+    threshold: float = option(0.1, ge=0)
+    every: int = option(1000, ge=1)
     _rng: np.random.Generator = field(init=False, default=None)
     _layers: list[HiddenLayer] = field(init=False, factory=list)
     _heard: dict[str, list[Tensor]] = field(init=False, factory=dict)

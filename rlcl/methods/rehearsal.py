@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.methods.memories.class_balanced import BalancedMemory
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size, raw_refusal
+from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.gss import GssMemory, gradients_of
 from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory
@@ -55,17 +55,15 @@ class Rehearsal(Method):
     ``weighted`` is van de Ven et al. 2022, Three types of incremental learning, Methods.
     """
 
-    capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    per_class: int | None = option(None, ge=1, help="examples kept of each class")
-    _memory: Literal["reservoir", "class_balanced", "ring", "herding", "gss"] = option(
-        "reservoir", help="which examples are kept"
-    )
-    stored: Stored = option("encoded", help=STORED)
-    compared: int = option(10, ge=1, help="examples that gss compares a new one with")
-    batch_size: int = option(32, ge=0, help="examples drawn for each update")
-    fill: Literal["minibatches", "experience"] = option("minibatches", help="from each, or at the experience's end")
-    mixing: Mixing = option("concat", help="how the losses mix")
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    per_class: int | None = option(None, ge=1)
+    _memory: Literal["reservoir", "class_balanced", "ring", "herding", "gss"] = option("reservoir")
+    stored: Stored = option("encoded")
+    compared: int = option(10, ge=1)
+    batch_size: int = option(32, ge=0)
+    fill: Literal["minibatches", "experience"] = option("minibatches")
+    mixing: Mixing = option("concat")
     _host: Host = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)
     _experiences: int = field(init=False, default=0)

@@ -43,7 +43,7 @@ class Reset(Method):
     Ash & Adams 2020 train all anew.
     """
 
-    layers: int | Literal["all"] = option(1, ge=0, help="of the last ones; 1 is the head")
+    layers: int | Literal["all"] = option(1, ge=0)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
 

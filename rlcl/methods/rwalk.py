@@ -127,17 +127,17 @@ class RWalk(Method):
 
     Args:
         strength: of the penalty (lambda); 0 equals no method.
-        decay: share of the newest squared gradient in F (alpha).
+        decay: share of the newest squared gradient in the running Fisher, F (alpha).
         interval: updates between two sums (delta t); what is left at an experience's end counts as one.
         epsilon: added to half the squared length.
 
     Source: Chaudhry et al. 2018, Riemannian walk for incremental learning, eqs. 6 to 8.
     """
 
-    strength: float = option(0.1, ge=0, help="of the penalty")
-    decay: float = option(0.9, gt=0, le=1, help="share of the newest squared gradient in the running Fisher")
-    interval: int = option(10, ge=1, help="updates between two sums of the score")
-    epsilon: float = option(1e-7, gt=0, help="added to half the squared length")
+    strength: float = option(0.1, ge=0)
+    decay: float = option(0.9, gt=0, le=1)
+    interval: int = option(10, ge=1)
+    epsilon: float = option(1e-7, gt=0)
     _host: Host = field(init=False, default=None)
     _walks: dict[str, Walk] = field(init=False, factory=dict)
 

@@ -34,9 +34,9 @@ class ShrinkAndPerturb(Method):
     noise, at boundaries); after each update in Dohare et al. 2024, Loss of plasticity in deep continual learning.
     """
 
-    decay: float = option(1e-3, ge=0, le=1, help="share of each weight that is taken off")
-    noise: float = option(1e-3, ge=0, help="standard deviation of what is added")
-    every: Literal["update", "boundary"] = option("update", help="after each update, or at each boundary")
+    decay: float = option(1e-3, ge=0, le=1)
+    noise: float = option(1e-3, ge=0)
+    every: Literal["update", "boundary"] = option("update")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _parameters: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)

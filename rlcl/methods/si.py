@@ -108,11 +108,11 @@ class Si(Method):
     whose authors' code has ``lowest: 0``. van de Ven et al. 2022 have ``gradient: penalized``.
     """
 
-    strength: float = option(1.0, ge=0, help="of the penalty")
-    epsilon: float = option(0.1, gt=0, help="added to the squared distance")
-    gradient: Literal["own", "penalized"] = option("own", help="with this method's penalty or without")
-    lowest: float | None = option(None, le=0, help="what a lesser importance is set to; null for no bound")
-    highest: float | None = option(None, gt=0, help="what a greater importance counts as; null for no bound")
+    strength: float = option(1.0, ge=0)
+    epsilon: float = option(0.1, gt=0)
+    gradient: Literal["own", "penalized"] = option("own")
+    lowest: float | None = option(None, le=0)
+    highest: float | None = option(None, gt=0)
     _host: Host = field(init=False, default=None)
     _parts: dict[str, Part] = field(init=False, factory=dict)
 

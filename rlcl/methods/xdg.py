@@ -77,7 +77,7 @@ class Xdg(Method):
     synaptic stabilization; 80 % of the units in their permuted MNIST.
     """
 
-    share: float = option(0.8, ge=0, lt=1, help="of a layer's units that is closed for a task")
+    share: float = option(0.8, ge=0, lt=1)
     _gates: Gates | None = field(init=False, default=None)
 
     requires = frozenset({"native", "task_id_everywhere"})

@@ -25,15 +25,16 @@ class AvalancheNetwork(Network):
     """A model of ``avalanche.models``; one whose heads grow (``MTSimpleMLP``) serves the learner ``avalanche`` alone.
 
     Args:
-        model: by name, for example ``SimpleMLP``, ``MTSimpleMLP``, ``IncrementalClassifier``, ``PNN``.
+        model: of ``avalanche.models`` by name, for example ``SimpleMLP``, ``MTSimpleMLP``,
+            ``IncrementalClassifier``, ``PNN``.
         options: its own keyword arguments, checked by name; sizes of inputs and outputs are filled in
             where they are not said. ``{type: NAME, ...}`` makes a module within a model.
 
     Source: Carta et al. 2023, Avalanche: a PyTorch library for deep continual learning.
     """
 
-    model: str = option(help="of avalanche.models by name")
-    options: Mapping[str, Any] = option(factory=dict, help="the model's own keyword arguments")
+    model: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         models = import_avalanche().models

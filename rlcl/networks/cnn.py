@@ -27,12 +27,12 @@ class Cnn(Network):
         initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
     """
 
-    channels: tuple[int, ...] = option((32, 64), ge=1, help="of each 3 x 3 convolution")
-    hidden: tuple[int, ...] = option((128,), ge=1, help="units of each fully connected layer after them")
-    activation: Activation = option("relu", help="after each layer")
-    layer_norm: bool = option(False, help="normalise each layer before its activation")
-    dropout: float = option(0.0, ge=0, lt=1, help="probability of dropping a fully connected unit in training")
-    initialization: Initialization = option("torch", help="of the weights")
+    channels: tuple[int, ...] = option((32, 64), ge=1)
+    hidden: tuple[int, ...] = option((128,), ge=1)
+    activation: Activation = option("relu")
+    layer_norm: bool = option(False)
+    dropout: float = option(0.0, ge=0, lt=1)
+    initialization: Initialization = option("torch")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         if len(shape) != 3:

@@ -79,11 +79,11 @@ class Mlp(Network):
             biases to zero.
     """
 
-    hidden: tuple[int, ...] = option((256, 256), ge=1, help="units of each hidden layer")
-    activation: Activation = option("relu", help="between the layers")
-    layer_norm: bool = option(False, help="normalise each hidden layer before its activation")
-    dropout: float = option(0.0, ge=0, lt=1, help="probability of dropping a hidden unit in training")
-    initialization: Initialization = option("torch", help="of the weights")
+    hidden: tuple[int, ...] = option((256, 256), ge=1)
+    activation: Activation = option("relu")
+    layer_norm: bool = option(False)
+    dropout: float = option(0.0, ge=0, lt=1)
+    initialization: Initialization = option("torch")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]

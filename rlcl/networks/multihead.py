@@ -18,14 +18,14 @@ class Multihead(Network):
     """A body shared by all tasks, and a linear head a task, chosen by the task id.
 
     Args:
-        body: the shared network; its last layer has ``features`` outputs.
+        body: the network that all tasks share; its last layer has ``features`` outputs.
         features: units that the heads read.
         activation: between body and heads.
     """
 
-    body: Network = option(factory=lambda: Mlp(hidden=(256,)), help="the network that all tasks share")
-    features: int = option(256, ge=1, help="units that the heads read")
-    activation: Activation = option("relu", help="between body and heads")
+    body: Network = option(factory=lambda: Mlp(hidden=(256,)))
+    features: int = option(256, ge=1)
+    activation: Activation = option("relu")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         body = nn.Sequential(self.body.build(shape, self.features, 1), ACTIVATIONS[self.activation]())

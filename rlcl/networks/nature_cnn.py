@@ -33,16 +33,16 @@ class NatureCnn(Network):
     It is given numbers of about 1: bytes are divided by 255 by the encoder ``scale``.
 
     Args:
-        channels: where images have them: ``first`` as in torch, or ``last`` as in Gymnasium's images.
+        channels: where images have their channels: ``first`` as in torch, or ``last`` as in Gymnasium's images.
         hidden: units of the fully connected layer.
         initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, methods.
     """
 
-    channels: Literal["first", "last"] = option("first", help="where images have their channels")
-    hidden: int = option(512, ge=1, help="units of the fully connected layer")
-    initialization: Initialization = option("orthogonal", help="of the weights")
+    channels: Literal["first", "last"] = option("first")
+    hidden: int = option(512, ge=1)
+    initialization: Initialization = option("orthogonal")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         last = self.channels == "last"

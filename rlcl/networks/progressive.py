@@ -35,10 +35,10 @@ class Progressive(Network):
     Source: Rusu et al. 2016, Progressive neural networks, eq. 1 and, with adapters, eq. 2.
     """
 
-    hidden: tuple[int, ...] = option((128, 128), ge=1, help="units of each hidden layer of a column")
-    activation: Activation = option("relu", help="between the layers")
-    adapters: bool = option(True, help="lateral connections through a hidden layer of their own")
-    scale: float = option(0.1, gt=0, help="greatest factor at first of what an adapter reads")
+    hidden: tuple[int, ...] = option((128, 128), ge=1)
+    activation: Activation = option("relu")
+    adapters: bool = option(True)
+    scale: float = option(0.1, gt=0)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         return ProgressiveModule([Column(self, math.prod(shape), outputs, task) for task in range(tasks)])

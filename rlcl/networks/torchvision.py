@@ -28,7 +28,7 @@ class ResNet18(Network):
     Source: He et al. 2016, Deep residual learning for image recognition, section 4.2 for the small stem.
     """
 
-    small_images: bool = option(True, help="the stem for images of 32 x 32")
+    small_images: bool = option(True)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         _needs_images("resnet18", shape)
@@ -50,8 +50,8 @@ class TorchvisionNetwork(Network):
         options: the model's own keyword arguments.
     """
 
-    name: str = option(help="for example mobilenet_v3_small")
-    options: Mapping[str, Any] = option(factory=dict, help="the model's own keyword arguments")
+    name: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         make = torchvision_model(self.name, "learner.network.name")

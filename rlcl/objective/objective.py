@@ -19,16 +19,16 @@ class Constraints:
     """What a run may cost at most; each holds for every seed by itself.
 
     Args:
-        minutes: on the wall, evaluations included.
-        memory_mib: of the process at its peak, in units of 2**20 bytes.
+        minutes: of a seed, on the wall, evaluations included.
+        memory_mib: of the process at its peak, in MiB (2**20 bytes).
         parameters: trainable numbers at the end.
-        latency_ms: of one prediction for one input, encoder included; the median of several.
+        latency_ms: of one prediction for one input, in milliseconds, encoder included; the median of several.
     """
 
-    minutes: float | None = option(None, gt=0, help="of a seed, on the wall")
-    memory_mib: float | None = option(None, gt=0, help="of the process at its peak, in MiB")
-    parameters: int | None = option(None, ge=1, help="trainable ones, at the end")
-    latency_ms: float | None = option(None, gt=0, help="of a prediction for one input, in milliseconds")
+    minutes: float | None = option(None, gt=0)
+    memory_mib: float | None = option(None, gt=0)
+    parameters: int | None = option(None, ge=1)
+    latency_ms: float | None = option(None, gt=0)
 
     @property
     def limits(self) -> Mapping[str, float]:
@@ -41,20 +41,20 @@ class Objective:
     """Stage 0: why an experiment exists and when it has succeeded.
 
     Args:
-        statement: in a sentence.
+        statement: why the experiment exists, in a sentence.
         success: conditions, see :class:`Criterion`; all must be met.
         obstacles: what stands in the way.
-        constraints: what a run may cost.
+        constraints: what a run may cost at most.
         intended_use: what the model is made for.
         out_of_scope: what it must not be used for.
     """
 
-    statement: str = option("", help="why the experiment exists, in a sentence")
-    success: tuple[str, ...] = option((), pattern=(CRITERION, FORMS), help="conditions that must all be met")
-    obstacles: tuple[str, ...] = option((), help="what stands in the way")
-    constraints: Constraints = option(factory=Constraints, help="what a run may cost at most")
-    intended_use: tuple[str, ...] = option((), help="what the model is made for")
-    out_of_scope: tuple[str, ...] = option((), help="what it must not be used for")
+    statement: str = option("")
+    success: tuple[str, ...] = option((), pattern=(CRITERION, FORMS))
+    obstacles: tuple[str, ...] = option(())
+    constraints: Constraints = option(factory=Constraints)
+    intended_use: tuple[str, ...] = option(())
+    out_of_scope: tuple[str, ...] = option(())
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:

@@ -11,7 +11,7 @@ import attrs
 from attrs import frozen
 
 import rlcl
-from rlcl.config import Document, Fault, Faults, read, read_document
+from rlcl.config import Document, Fault, Faults, read_document
 from rlcl.config.faults import Key
 from rlcl.config.files import merge
 from rlcl.errors import ConfigError, did_you_mean
@@ -97,7 +97,7 @@ def load_protocol(path: Path) -> Protocol:
     faults: list[Fault] = []
     kind, target = _target(document, faults)
     sides = _sides(document, kind, faults)
-    together = _read(document.data.get("together", False), bool, ("together",), faults)
+    together = _read(Document(document.name, document.data.get("together", False)), bool, ("together",), faults)
     if not faults:
         faults += target.check(sides)
         reasons = {name: refusal(experiment) for name, experiment in sides.items()} if together else {}
@@ -134,7 +134,7 @@ def _target(document: Document, faults: list[Fault]) -> tuple[type[Target], Any]
     if name not in TARGETS:
         allowed = f"expected one of {', '.join(TARGETS)}, got {name!r}{did_you_mean(name, TARGETS)}"
         raise ConfigError(document.messages([Fault(("target", "type"), allowed)]))
-    return TARGETS[name], _read(data, TARGETS[name], ("target",), faults)
+    return TARGETS[name], _read(Document(document.name, data), TARGETS[name], ("target",), faults)
 
 
 def _sides(document: Document, kind: type[Target], faults: list[Fault]) -> dict[str, Experiment]:
@@ -151,7 +151,7 @@ def _sides(document: Document, kind: type[Target], faults: list[Fault]) -> dict[
 def _side(own: Document, document: Document, path: tuple[Key, ...], allowed: Sequence[str], faults: list[Fault]) -> Any:
     """The file's own experiment, with what stands at a path in its place; None where it is faulty."""
     if not path:
-        return _read(own.data, Experiment, (), faults)
+        return _read(own, Experiment, (), faults)
     changes = document.part(path)
     if not isinstance(changes.data, Mapping):
         faults.append(Fault(path, f"expected the keys that differ, of {', '.join(allowed)}; got {changes.data!r}"))
@@ -164,7 +164,7 @@ def _side(own: Document, document: Document, path: tuple[Key, ...], allowed: Seq
     named = {"name": f"{own.data.get('name')}-{path[-1]}", **changes.data}
     whole = merge(own, attrs.evolve(changes, data=named))
     try:
-        return read(whole.data, Experiment)
+        return whole.read(Experiment)
     except Faults as found:
         faults += [f.under(*path) if _is_within(changes, whole, f.path) else f for f in found.faults]
         return None
@@ -176,9 +176,9 @@ def _is_within(changes: Document, whole: Document, path: tuple[Key, ...]) -> boo
     return next(written, None) in changes.places
 
 
-def _read(data: Any, cls: Any, place: tuple[str, ...], faults: list[Fault]) -> Any:
+def _read(document: Document, cls: Any, place: tuple[str, ...], faults: list[Fault]) -> Any:
     try:
-        return read(data, cls)
+        return document.read(cls)
     except Faults as found:
         faults += [fault.under(*place) for fault in found.faults]
         return None

@@ -20,10 +20,10 @@ class Log(Sink):
     """A line in the run's log.txt at each boundary, and now and then in between; every run has it.
 
     Args:
-        seconds: between two lines within an experience.
+        seconds: seconds between two lines within an experience.
     """
 
-    seconds: float = option(LINE_SECONDS, gt=0, help="seconds between two lines within an experience")
+    seconds: float = option(LINE_SECONDS, gt=0)
     _file: TextIO = field(init=False)
     _lines: Sink = field(init=False)
 

@@ -27,10 +27,10 @@ class Progress(Sink):
     """How far the run is, on the console: a bar on a terminal, lines elsewhere; every run has it.
 
     Args:
-        seconds: between two lines within an experience.
+        seconds: seconds between two lines within an experience.
     """
 
-    seconds: float = option(LINE_SECONDS, gt=0, help="seconds between two lines within an experience")
+    seconds: float = option(LINE_SECONDS, gt=0)
     _shown: Sink = field(init=False)
 
     def open(self, run: RunStart) -> None:
@@ -66,7 +66,7 @@ def progress_for(
         measures: the learner's, the decisive one first.
         steps: of the whole run; None where that is not known.
         bar: whether it may be a bar: a terminal has one at a time.
-        seconds: between two lines within an experience.
+        seconds: seconds between two lines within an experience.
     """
     if bar and console.is_terminal:
         return TerminalProgress(console, title, names, measures, steps)

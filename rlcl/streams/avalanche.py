@@ -25,15 +25,16 @@ class AvalancheStream:
     Args:
         benchmark: a function of ``avalanche.benchmarks.classic`` by name: ``SplitMNIST``,
             ``PermutedMNIST``, ``RotatedMNIST``, ``SplitFMNIST``, ``SplitCIFAR10``, ...
-        options: its own keyword arguments, checked by name; ``seed`` comes from the run's where it is not said.
+        options: the benchmark's own keyword arguments, checked by name; ``seed`` comes from the run's where it
+            is not said.
         visibility: what the protocol shows; task ids are the experiences' numbers.
 
     Source: Carta et al. 2023, Avalanche: a PyTorch library for deep continual learning.
     """
 
-    benchmark: str = option(help="of avalanche.benchmarks.classic by name")
-    options: Mapping[str, Any] = option(factory=dict, help="the benchmark's own keyword arguments")
-    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+    benchmark: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
+    visibility: Visibility = option(factory=Visibility)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         seed = seeds.child("avalanche").integer()

@@ -28,8 +28,8 @@ class Blurry:
     Source: Bang et al. 2021, Rainbow memory, blurry-M with M = 100 * share.
     """
 
-    of: Scenario = option(factory=ClassIncremental, help="the stream whose boundaries are blurred")
-    share: float = option(0.1, ge=0, lt=1, help="of each experience's training data that moves")
+    of: Scenario = option(factory=ClassIncremental)
+    share: float = option(0.1, ge=0, lt=1)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

@@ -23,7 +23,7 @@ class Cumulative:
         of: the stream whose experiences accumulate.
     """
 
-    of: Scenario = option(factory=ClassIncremental, help="the stream whose experiences accumulate")
+    of: Scenario = option(factory=ClassIncremental)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

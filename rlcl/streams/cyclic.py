@@ -24,8 +24,8 @@ class Cyclic:
     Source: Powers et al. 2022 (CORA), section 3.1: repeated cycles through the tasks.
     """
 
-    of: Scenario = option(factory=ClassIncremental, help="the stream that is repeated")
-    cycles: int = option(2, ge=1, help="how many times")
+    of: Scenario = option(factory=ClassIncremental)
+    cycles: int = option(2, ge=1)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

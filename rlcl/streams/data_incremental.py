@@ -28,9 +28,9 @@ class DataIncremental:
     Source: De Lange & Tuytelaars 2021, Continual prototype evolution, data-incremental learning.
     """
 
-    data: DataSet = option(factory=Digits, help="the data set")
-    experiences: int = option(5, ge=1, help="into how many equal shares the training data is divided")
-    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+    data: DataSet = option(factory=Digits)
+    experiences: int = option(5, ge=1)
+    visibility: Visibility = option(factory=Visibility)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)

@@ -31,10 +31,10 @@ class EnvironmentTask:
         name: for people.
     """
 
-    env: str | None = option(None, help="environment id; the stream's by default")
-    kwargs: Mapping[str, Any] = option(factory=dict, help="keyword arguments, on top of the stream's")
-    attributes: Mapping[str, Any] = option(factory=dict, help="attributes to set, on top of the stream's")
-    name: str = option("", help="for people")
+    env: str | None = option(None)
+    kwargs: Mapping[str, Any] = option(factory=dict)
+    attributes: Mapping[str, Any] = option(factory=dict)
+    name: str = option("")
 
 
 @frozen(kw_only=True)
@@ -52,13 +52,13 @@ class Environments:
         visibility: what the protocol shows.
     """
 
-    env: str = option(help="a Gymnasium id, module:Id or file.py:Class")
-    kwargs: Mapping[str, Any] = option(factory=dict, help="keyword arguments of every environment")
-    attributes: Mapping[str, Any] = option(factory=dict, help="attributes of every unwrapped environment")
-    tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),), help="what differs from task to task")
-    num_envs: int = option(1, ge=1, help="environments side by side in training")
-    vectorization: Vectorization = option("sync", help="sync, async (processes), or native where there is one")
-    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+    env: str = option()
+    kwargs: Mapping[str, Any] = option(factory=dict)
+    attributes: Mapping[str, Any] = option(factory=dict)
+    tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),))
+    num_envs: int = option(1, ge=1)
+    vectorization: Vectorization = option("sync")
+    visibility: Visibility = option(factory=Visibility)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         if not self.tasks:

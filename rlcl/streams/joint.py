@@ -26,7 +26,7 @@ class Joint:
         of: the stream whose upper bound this is.
     """
 
-    of: Scenario = option(factory=ClassIncremental, help="the stream whose upper bound this is")
+    of: Scenario = option(factory=ClassIncremental)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

@@ -27,7 +27,7 @@ class Online:
     Source: Aljundi et al. 2019, Task-free continual learning.
     """
 
-    of: Scenario = option(factory=ClassIncremental, help="the stream that is passed through once")
+    of: Scenario = option(factory=ClassIncremental)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

@@ -40,10 +40,10 @@ class Permuted:
     Source: Goodfellow et al. 2013; Kirkpatrick et al. 2017.
     """
 
-    data: DataSet = option(factory=Digits, help="the data set")
-    experiences: int = option(10, ge=1, help="how many permutations")
-    first_as_is: bool = option(False, help="whether the first experience keeps the original order")
-    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+    data: DataSet = option(factory=Digits)
+    experiences: int = option(10, ge=1)
+    first_as_is: bool = option(False)
+    visibility: Visibility = option(factory=Visibility)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)

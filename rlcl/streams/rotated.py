@@ -65,11 +65,11 @@ class Rotated:
     Source: Lopez-Paz & Ranzato 2017, section 5.1 (there 0 to 180 degrees, one uniform angle a task).
     """
 
-    data: DataSet = option(factory=Digits, help="images")
-    experiences: int = option(10, ge=1, help="how many angles")
-    degrees: tuple[float, float] = option((0.0, 180.0), help="least and greatest angle")
-    first_as_is: bool = option(False, help="whether the first experience is not turned")
-    visibility: Visibility = option(factory=Visibility, help="what the protocol shows")
+    data: DataSet = option(factory=Digits)
+    experiences: int = option(10, ge=1)
+    degrees: tuple[float, float] = option((0.0, 180.0))
+    first_as_is: bool = option(False)
+    visibility: Visibility = option(factory=Visibility)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)

@@ -22,7 +22,7 @@ class Single:
         data: the data set.
     """
 
-    data: DataSet = option(factory=Digits, help="the data set")
+    data: DataSet = option(factory=Digits)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)

@@ -46,14 +46,14 @@ class SlowlyChangingRegression:
     with the thresholds of their code; see :class:`Target`.
     """
 
-    examples: int = option(1_000_000, ge=1, help="in all; the budget is one pass")
-    period: int = option(10_000, ge=1, help="examples between two changes of the slow bits")
-    bits: int = option(20, ge=1, help="of an input")
-    slow_bits: int = option(15, ge=1, help="the first ones, that change slowly")
-    change: Literal["flipped", "redrawn"] = option("flipped", help="one slow bit is flipped, or all are redrawn")
-    target_units: int = option(100, ge=1, help="linear threshold units of the target")
-    threshold: float = option(0.7, ge=0, le=1, help="share of agreeing inputs at which a target's unit fires")
-    visibility: Visibility = option(factory=lambda: Visibility(boundaries="hidden"), help="what the protocol shows")
+    examples: int = option(1_000_000, ge=1)
+    period: int = option(10_000, ge=1)
+    bits: int = option(20, ge=1)
+    slow_bits: int = option(15, ge=1)
+    change: Literal["flipped", "redrawn"] = option("flipped")
+    target_units: int = option(100, ge=1)
+    threshold: float = option(0.7, ge=0, le=1)
+    visibility: Visibility = option(factory=lambda: Visibility(boundaries="hidden"))
 
     def __attrs_post_init__(self) -> None:
         if self.slow_bits > self.bits:

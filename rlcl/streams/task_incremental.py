@@ -30,12 +30,10 @@ class TaskIncremental:
     Source: van de Ven et al. 2022, Three types of incremental learning.
     """
 
-    data: DataSet = option(factory=Digits, help="a labelled data set")
-    experiences: int = option(5, ge=1, help="into how many the classes are divided")
-    class_order: Literal["ascending", "shuffled"] | tuple[int, ...] = option(
-        "ascending", help="ascending, shuffled by the seed, or a list of all classes"
-    )
-    visibility: Visibility = option(factory=lambda: Visibility(task_ids="visible"), help="what the protocol shows")
+    data: DataSet = option(factory=Digits)
+    experiences: int = option(5, ge=1)
+    class_order: Literal["ascending", "shuffled"] | tuple[int, ...] = option("ascending")
+    visibility: Visibility = option(factory=lambda: Visibility(task_ids="visible"))
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         data = loaded(self.data)

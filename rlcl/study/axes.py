@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from rlcl.config import Document, Fault, Faults, parse_key_path
+from rlcl.config import Document, Fault, Faults, parse_key_path, put
 from rlcl.config import merge as merged
 from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
@@ -54,26 +54,10 @@ class Axis:
         """
         if not self.path:
             return merged(experiment, choice.change)
-        data, size = _put(experiment.data, self.path, choice.change.data), len(self.path)
-        kept = {p: place for p, place in experiment.places.items() if p[:size] != self.path}
-        written = {(*self.path, *p): place for p, place in choice.change.places.items()}
-        new = {self.path[:n]: written[self.path] for n in range(1, size)}  # keys that only this axis names
-        return Document(experiment.name, data, new | kept | written)
-
-
-def _put(node: Any, path: tuple[Key, ...], value: Any, done: tuple[Key, ...] = ()) -> Any:
-    """The node with one value in it; unlike an override on the command line, ``type`` alone changes no other key."""
-    if not path:
-        return merged(Document("", node), Document("", value)).data
-    key, rest, here = path[0], path[1:], (*done, path[0])
-    if isinstance(node, list):
-        if not isinstance(key, int) or key >= len(node):
-            raise Faults.one(f"there is no such item: the list has {len(node)}, counted from 0", *here)
-        return [*node[:key], _put(node[key], rest, value, here), *node[key + 1 :]]
-    if isinstance(node, str) and path != ("type",):
-        node = {"type": node}
-    old = dict(node) if isinstance(node, Mapping) else {}
-    return {**old, str(key): _put(old.get(str(key)), rest, value, here)}
+        try:
+            return put(experiment, self.path, choice.change)
+        except Problem as problem:
+            raise Faults.one(problem.message, *parse_key_path(problem.where)) from None
 
 
 def read_axes(suite: Document) -> list[Axis]:

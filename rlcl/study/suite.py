@@ -26,7 +26,7 @@ class Definition:
 
     Args:
         name: names the folder of the suite, followed by the budget's name.
-        statement: what it is for.
+        statement: what it is for, in a sentence.
         base: an experiment, whole or with ``extends``.
         sweep: axes: key paths of the experiment, each with a list of values, or with values by label.
         seeds: how many, counted from 0, or which; the base's by default.
@@ -37,16 +37,14 @@ class Definition:
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
-    statement: str = option("", help="what it is for, in a sentence")
-    base: Mapping[str, Any] = option(help="an experiment, whole or with extends")
-    sweep: Mapping[str, Any] = option(factory=dict, help="axes: key paths with their values")
-    seeds: int | tuple[int, ...] | None = option(None, ge=0, help="how many, or which")
-    include: tuple[Mapping[str, Any], ...] = option((), help="partial matches that cells must meet one of")
-    exclude: tuple[Mapping[str, Any], ...] = option((), help="partial matches that leave cells out")
-    budgets: Mapping[str, Mapping[str, Any]] = option(factory=dict, help="changes of every cell, by name")
-    launcher: Annotated[Component, Kind("launcher")] = option(
-        factory=lambda: component("launcher", "local"), help="where the cells run"
-    )
+    statement: str = option("")
+    base: Mapping[str, Any] = option()
+    sweep: Mapping[str, Any] = option(factory=dict)
+    seeds: int | tuple[int, ...] | None = option(None, ge=0)
+    include: tuple[Mapping[str, Any], ...] = option(())
+    exclude: tuple[Mapping[str, Any], ...] = option(())
+    budgets: Mapping[str, Mapping[str, Any]] = option(factory=dict)
+    launcher: Annotated[Component, Kind("launcher")] = option(factory=lambda: component("launcher", "local"))
 
 
 @frozen

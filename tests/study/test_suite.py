@@ -70,12 +70,27 @@ def test_a_type_alone_leaves_the_other_keys_as_they_are(tmp_path: Path) -> None:
     assert [2, 2] == [cell.experiment.stream.options.experiences for cell in cells]
 
 
-def test_a_value_of_another_type_replaces_and_one_of_the_same_is_merged(tmp_path: Path) -> None:
+def test_a_value_of_another_type_keeps_what_it_has_as_well(tmp_path: Path) -> None:
     text = "sweep: {learner.optimizer: [{type: adam, epsilon: 1e-5}, sgd, {type: sgd, lr: 0.5}]}\n"
     cells = suite(tmp_path, text).cells
     assert ["adam", "sgd", "sgd(lr=0.5)"] == [cell.learner for cell in cells]
     optimizers = [cell.experiment.learner.options.optimizer for cell in cells]
-    assert [0.001, 0.01, 0.5] == [optimizer.options.lr for optimizer in optimizers]
+    assert [0.001, 0.001, 0.5] == [optimizer.options.lr for optimizer in optimizers]
+
+
+@pytest.mark.parametrize("axis", ["stream.type: [single]", "stream: [single]", "s: {a: {stream: {type: single}}}"])
+def test_a_setting_that_another_type_lacks_is_refused(axis: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        suite(tmp_path, f"sweep: {{{axis}}}\n")
+    told = "small.yaml:6: stream.type: single has no setting experiences, which class_incremental was given; "
+    (problem,) = caught.value.problems
+    assert told in problem
+
+
+def test_a_budget_may_leave_out_what_another_type_lacks(tmp_path: Path) -> None:
+    text = "budgets: {full: {stream: {type: single, experiences: null}}}\n"
+    (cell,) = suite(tmp_path, text).cells
+    assert ("single", "digits") == (cell.experiment.stream.type, cell.experiment.stream.options.data.type)
 
 
 def test_an_axis_may_change_several_keys(tmp_path: Path) -> None:
@@ -145,7 +160,7 @@ def test_the_command_line_changes_the_suite(tmp_path: Path) -> None:
         ),
         (
             "sweep: {learner.methods: [[{type: ewc}]], 'learner.methods[1].strength': [1]}",
-            "learner.methods[1]: there is no such item: the list has 1, counted from 0",
+            "learner.methods[1]: there is no such item; learner.methods has 1, counted from 0",
         ),
         ("sweep: {validation: []}", "small.yaml:6: sweep.validation: an axis needs at least one value"),
         ("sweep: {validation: 0.1}", "small.yaml:6: sweep.validation: expected a list of values, or values by label"),

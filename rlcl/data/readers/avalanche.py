@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options, import_avalanche, make, named
-from rlcl.data.expect import Expectation, expectation
+from rlcl.data.expect import Expectation
 from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data, LabelledArrays
 from rlcl.errors import DataError, Problem
@@ -36,7 +36,7 @@ def load_benchmark(name: str, options: Mapping[str, Any], seed: int, where: str)
 
     Args:
         name: a function of ``avalanche.benchmarks.classic``.
-        options: its own keyword arguments.
+        options: the benchmark's own keyword arguments.
         seed: its seed, where it has one and the options do not say it.
         where: the options' key path.
 
@@ -107,14 +107,15 @@ class AvalancheData(DataSet):
 
     Args:
         benchmark: a function of ``avalanche.benchmarks.classic`` by name, for example ``SplitMNIST``.
-        options: its own keyword arguments.
+        options: the benchmark's own keyword arguments.
+        expect: what the data must be, checked when they are loaded.
 
     Source: Carta et al. 2023, Avalanche: a PyTorch library for deep continual learning.
     """
 
-    benchmark: str = option(help="of avalanche.benchmarks.classic by name")
-    options: Mapping[str, Any] = option(factory=dict, help="the benchmark's own keyword arguments")
-    expect: Expectation | None = expectation()
+    benchmark: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         train, test = load_benchmark(self.benchmark, self.options, 0, "data.options")

@@ -15,10 +15,10 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.expect import Expectation, expectation
+from rlcl.data.expect import Expectation
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
-from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
+from rlcl.data.storage import Storage, streams
 from rlcl.errors import DataError
 from rlcl.types import Column, DataSet
 
@@ -35,14 +35,15 @@ class Csv(DataSet):
         regression: whether the target is a number to predict, not a class.
         test_fraction: of the rows, held out evenly from each class (each range of a number).
         delimiter: between two cells.
+        expect: what the data must be, checked when they are loaded.
     """
 
-    path: str = option(help="of the file, from the working directory or the data root")
-    target: str | None = option(None, help="name of the column to predict; none for unlabelled data")
-    regression: bool = option(False, help="the target is a number to predict, not a class")
-    test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out")
-    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"), help="between two cells")
-    expect: Expectation | None = expectation()
+    path: str = option()
+    target: str | None = option(None)
+    regression: bool = option(False)
+    test_fraction: float = option(0.2, gt=0, lt=1)
+    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"))
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -83,12 +84,13 @@ class Npz(DataSet):
         path: of the file, from the working directory or the data root.
         regression: whether y holds numbers to predict, not classes.
         test_fraction: of the rows, held out where the file has no test arrays.
+        expect: what the data must be, checked when they are loaded.
     """
 
-    path: str = option(help="of the file, from the working directory or the data root")
-    regression: bool = option(False, help="y holds numbers to predict, not classes")
-    test_fraction: float = option(0.2, gt=0, lt=1, help="held out where the file has no test arrays")
-    expect: Expectation | None = expectation()
+    path: str = option()
+    regression: bool = option(False)
+    test_fraction: float = option(0.2, gt=0, lt=1)
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -123,13 +125,14 @@ class Npy(DataSet):
         storage: ``memory``, ``stream``, or ``auto``: a stream where the inputs would take more than half
             of the memory that is free.
         workers: processes that read a stream; 0 for none beside the run's own.
+        expect: what the data must be, checked when they are loaded.
     """
 
-    path: str = option(help="of the folder, from the working directory or the data root")
-    regression: bool = option(False, help="y holds numbers to predict, not classes")
-    storage: Storage = option("auto", help=STORAGE_HELP)
-    workers: int = option(2, ge=0, help=WORKERS_HELP)
-    expect: Expectation | None = expectation()
+    path: str = option()
+    regression: bool = option(False)
+    storage: Storage = option("auto")
+    workers: int = option(2, ge=0)
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         place = find_data(self.path)

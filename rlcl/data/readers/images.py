@@ -12,11 +12,11 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.data.expect import Expectation, expectation
+from rlcl.data.expect import Expectation
 from rlcl.data.readers.files import held_out, natural
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
-from rlcl.data.storage import STORAGE_HELP, WORKERS_HELP, Storage, streams
+from rlcl.data.storage import Storage, streams
 from rlcl.errors import DataError
 from rlcl.types import DataSet
 
@@ -37,15 +37,16 @@ class ImageFolder(DataSet):
         storage: ``memory``, ``stream`` (decoded as they are needed), or ``auto``: a stream where they
             would take more than half of the memory that is free.
         workers: processes that decode a stream; 0 for none beside the run's own.
+        expect: what the data must be, checked when they are loaded.
     """
 
-    path: str = option(help="of the folder, from the working directory or the data root")
-    size: tuple[int, int] | None = option(None, ge=1, help="height and width to scale to; the first image's by default")
-    grey: bool = option(False, help="drop colours")
-    test_fraction: float = option(0.2, gt=0, lt=1, help="of each class, where there are no train and test folders")
-    storage: Storage = option("auto", help=STORAGE_HELP)
-    workers: int = option(2, ge=0, help=WORKERS_HELP)
-    expect: Expectation | None = expectation()
+    path: str = option()
+    size: tuple[int, int] | None = option(None, ge=1)
+    grey: bool = option(False)
+    test_fraction: float = option(0.2, gt=0, lt=1)
+    storage: Storage = option("auto")
+    workers: int = option(2, ge=0)
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         place = find_data(self.path)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from rlcl.data.expect import Expectation, expectation
+from rlcl.config import option
+from rlcl.data.expect import Expectation
 from rlcl.data.readers.files import held_out
 from rlcl.data.sources import Data
 from rlcl.types import DataSet
@@ -23,10 +24,13 @@ class Digits(DataSet):
 
     The test set is every fifth image of each class (355 images), always the same ones.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_digits
@@ -39,10 +43,13 @@ class Digits(DataSet):
 class Iris(DataSet):
     """150 flowers of 3 kinds by 4 measurements, in cm.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_iris
@@ -55,10 +62,13 @@ class Iris(DataSet):
 class Wine(DataSet):
     """178 wines of 3 growers by 13 chemical measurements.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Aeberhard & Forina 1992, UCI Wine.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_wine
@@ -71,10 +81,13 @@ class Wine(DataSet):
 class BreastCancer(DataSet):
     """569 tumours, malignant or benign, by 30 measurements.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_breast_cancer
@@ -87,10 +100,13 @@ class BreastCancer(DataSet):
 class Diabetes(DataSet):
     """442 patients by 10 standardised measurements; the target is the disease's progression (regression).
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Efron et al. 2004, Least angle regression.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         from sklearn.datasets import load_diabetes

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from rlcl.config import option
 from rlcl.data.columns import MISSING, Unknown
-from rlcl.data.expect import Expectation, expectation
+from rlcl.data.expect import Expectation
 from rlcl.data.readers.files import classes, held_out, natural, read_csv
 from rlcl.data.readers.parquet import read_parquet
 from rlcl.data.root import find_data
@@ -37,23 +37,24 @@ class Table(DataSet):
         target: name of the column to predict; none for unlabelled data.
         regression: whether the target is a number to predict, not a class.
         test_path: of another file that holds the test rows; by default some rows of ``path`` are held out.
-        test_fraction: of the rows, held out evenly from each class.
+        test_fraction: of the rows, held out evenly from each class, where there is no ``test_path``.
         categorical: columns that hold texts though all of them look like numbers, for example postcodes.
         drop: columns to leave out.
         missing: cells of a text file that stand for a missing value.
         delimiter: between two cells.
+        expect: what the data must be, checked when they are loaded.
     """
 
-    path: str = option(help="of the file, .parquet or text, from the working directory or the data root")
-    target: str | None = option(None, help="name of the column to predict; none for unlabelled data")
-    regression: bool = option(False, help="the target is a number to predict, not a class")
-    test_path: str | None = option(None, help="of another file with the test rows; by default some are held out")
-    test_fraction: float = option(0.2, gt=0, lt=1, help="of the rows, held out where there is no test_path")
-    categorical: tuple[str, ...] = option((), help="columns of texts though they look like numbers")
-    drop: tuple[str, ...] = option((), help="columns to leave out")
-    missing: tuple[str, ...] = option(MISSING, help="cells that stand for a missing value")
-    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"), help="between two cells")
-    expect: Expectation | None = expectation()
+    path: str = option()
+    target: str | None = option(None)
+    regression: bool = option(False)
+    test_path: str | None = option(None)
+    test_fraction: float = option(0.2, gt=0, lt=1)
+    categorical: tuple[str, ...] = option(())
+    drop: tuple[str, ...] = option(())
+    missing: tuple[str, ...] = option(MISSING)
+    delimiter: str = option(",", pattern=(r"[\s\S]", "one character"))
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         whole = self._read(self.path)

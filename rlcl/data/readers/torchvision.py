@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.expect import Expectation, expectation
+from rlcl.data.expect import Expectation
 from rlcl.data.root import data_root, root_origin
 from rlcl.data.sources import Data
 from rlcl.data.torchvision_import import torchvision_datasets
@@ -31,10 +31,13 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 class Mnist(DataSet):
     """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         return _idx("mnist", "MNIST", IDX_FILES)
@@ -44,10 +47,13 @@ class Mnist(DataSet):
 class FashionMnist(DataSet):
     """Pictures of clothes in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Xiao et al. 2017, Fashion-MNIST.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         return _idx("fashion_mnist", "FashionMNIST", IDX_FILES)
@@ -57,10 +63,13 @@ class FashionMnist(DataSet):
 class Kmnist(DataSet):
     """Cursive Japanese characters in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Clanuwat et al. 2018, Deep learning for classical Japanese literature.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         return _idx("kmnist", "KMNIST", IDX_FILES)
@@ -72,12 +81,13 @@ class Emnist(DataSet):
 
     Args:
         split: ``letters`` (26 classes), ``balanced`` (47), ``digits`` (10), ``byclass`` (62) or ``bymerge`` (47).
+        expect: what the data must be, checked when they are loaded.
 
     Source: Cohen et al. 2017, EMNIST.
     """
 
-    split: Literal["balanced", "letters", "digits", "byclass", "bymerge"] = option("balanced", help="which classes")
-    expect: Expectation | None = expectation()
+    split: Literal["balanced", "letters", "digits", "byclass", "bymerge"] = option("balanced")
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -100,10 +110,13 @@ class Emnist(DataSet):
 class Svhn(DataSet):
     """House numbers, 73,257 + 26,032 colour images of 32 x 32 in ten classes, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Netzer et al. 2011, Reading digits in natural images.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         def download(datasets: Any, root: str) -> None:
@@ -125,10 +138,13 @@ class Svhn(DataSet):
 class Cifar10(DataSet):
     """Photographs in ten classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         train = [f"data_batch_{i}" for i in range(1, 6)]
@@ -139,10 +155,13 @@ class Cifar10(DataSet):
 class Cifar100(DataSet):
     """Photographs in a hundred classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
 
+    Args:
+        expect: what the data must be, checked when they are loaded.
+
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
 
-    expect: Expectation | None = expectation()
+    expect: Expectation | None = option(None, later=True)
 
     def load(self) -> Data:
         return _cifar("cifar100", "CIFAR100", "cifar-100-python", ["train"], ["test"], "fine_labels")

@@ -78,13 +78,13 @@ class Avalanche(Exportable):
     Source: Carta et al. 2023, Avalanche: a PyTorch library for deep continual learning.
     """
 
-    strategy: str = option(help="a class of avalanche.training by name")
-    options: Mapping[str, Any] = option(factory=dict, help="the strategy's own keyword arguments")
-    plugins: tuple[Mapping[str, Any], ...] = option((), converter=tuple, help="of avalanche.training.plugins, by type")
-    network: Network = option(factory=Mlp, help="builds the torch module")
-    optimizer: OptimizerFactory = option(factory=Sgd, help="builds the torch optimizer")
-    batch_size: int = option(32, ge=1, help="samples in a minibatch")
-    methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
+    strategy: str = option()
+    options: Mapping[str, Any] = option(factory=dict)
+    plugins: tuple[Mapping[str, Any], ...] = option((), converter=tuple)
+    network: Network = option(factory=Mlp)
+    optimizer: OptimizerFactory = option(factory=Sgd)
+    batch_size: int = option(32, ge=1)
+    methods: tuple[Method, ...] = option((), converter=tuple)
 
     needs = frozenset({"labelled"})
 

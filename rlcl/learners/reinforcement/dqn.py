@@ -44,14 +44,14 @@ class Exploration:
     """The probability of a random action, falling linearly.
 
     Args:
-        start: at first.
-        end: from ``share`` on.
-        share: of what schedules run over, during which it falls.
+        start: probability of a random action at first.
+        end: probability of a random action from ``share`` on.
+        share: of what schedules run over (the budget of an experience, or of the stream), during which it falls.
     """
 
-    start: float = option(1.0, ge=0, le=1, help="probability of a random action at first")
-    end: float = option(0.05, ge=0, le=1, help="probability of a random action in the end")
-    share: float = option(0.1, gt=0, le=1, help="of the budget, during which it falls")
+    start: float = option(1.0, ge=0, le=1)
+    end: float = option(0.05, ge=0, le=1)
+    share: float = option(0.1, gt=0, le=1)
 
     def __call__(self, progress: float) -> float:
         return self.end + (self.start - self.end) * max(0.0, 1 - progress / self.share)
@@ -75,7 +75,7 @@ class Dqn(OffPolicyLearner):
         dueling: whether the network gives a state's value and the actions' advantages, both linear in what its
             last hidden layer gives.
         tau: share of the way that the target network goes towards the network that learns.
-        target_interval: env steps, over all environments, between two such moves.
+        target_interval: env steps, over all environments, between two moves of the target network.
         exploration: the probability of a random action.
         clip_norm: the greatest norm of the gradient; null for any.
 
@@ -83,16 +83,16 @@ class Dqn(OffPolicyLearner):
     et al. 2016; dueling: Wang et al. 2016; prioritised: Schaul et al. 2016; n steps: Hessel et al. 2018.
     """
 
-    network: Network = option(factory=lambda: Mlp(hidden=(64, 64)), help="from observations to values")
-    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=1e-4), help="of its weights")
-    batch_size: int = option(32, ge=1, help="transitions in a minibatch")
-    train_every: int = option(4, ge=1, help="env steps, over all environments, between two rounds of updates")
-    double: bool = option(False, help="the network that learns chooses what the target network values")
-    dueling: bool = option(False, help="a state's value and the actions' advantages")
-    tau: float = option(1.0, gt=0, le=1, help="share of the way that the target network goes")
-    target_interval: int = option(10_000, ge=1, help="env steps between two moves of the target network")
-    exploration: Exploration = option(factory=Exploration, help="the probability of a random action")
-    clip_norm: float | None = option(10.0, gt=0, help="greatest norm of the gradient; null for any")
+    network: Network = option(factory=lambda: Mlp(hidden=(64, 64)))
+    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=1e-4))
+    batch_size: int = option(32, ge=1)
+    train_every: int = option(4, ge=1)
+    double: bool = option(False)
+    dueling: bool = option(False)
+    tau: float = option(1.0, gt=0, le=1)
+    target_interval: int = option(10_000, ge=1)
+    exploration: Exploration = option(factory=Exploration)
+    clip_norm: float | None = option(10.0, gt=0)
 
     policy: nn.Module = field(init=False, default=None)
     target: nn.Module = field(init=False, default=None)

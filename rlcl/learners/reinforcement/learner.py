@@ -51,11 +51,11 @@ class ReinforcementLearner(Exportable, ABC):
         schedule_over: what schedules run over: each ``experience``, or the ``stream``.
     """
 
-    gamma: float = option(0.99, ge=0, le=1, help="discount")
-    clip_norm: float | None = option(None, gt=0, help="greatest norm of the gradient; null for any")
-    methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
-    schedule: Schedule | None = option(None, help="factor of the learning rate over the budget; constant by default")
-    schedule_over: Literal["experience", "stream"] = option("experience", help="what schedules run over")
+    gamma: float = option(0.99, ge=0, le=1)
+    clip_norm: float | None = option(None, gt=0)
+    methods: tuple[Method, ...] = option((), converter=tuple)
+    schedule: Schedule | None = option(None)
+    schedule_over: Literal["experience", "stream"] = option("experience")
 
     position: Position = field(init=False, factory=Position)
     batch: Batch | None = field(init=False, default=None)

@@ -79,13 +79,13 @@ class OffPolicyLearner(ReinforcementLearner):
     Source: Lin 1992; Mnih et al. 2015, algorithm 1; n steps: Hessel et al. 2018, Rainbow, section 3.
     """
 
-    capacity: int = option(1_000_000, ge=1, help="rows of the memory, over all environments")
-    batch_size: int = option(256, ge=1, help="transitions in a minibatch")
-    learning_starts: int = option(100, ge=0, help="env steps of random actions before the first update")
-    train_every: int = option(1, ge=1, help="env steps, over all environments, between two rounds of updates")
-    gradient_steps: int = option(1, ge=-1, help="updates in each round; -1 for as many as env steps")
-    n_step: int = option(1, ge=1, help="steps whose rewards are summed")
-    prioritised: Prioritised | None = option(None, help="draws transitions by their last error; null for uniformly")
+    capacity: int = option(1_000_000, ge=1)
+    batch_size: int = option(256, ge=1)
+    learning_starts: int = option(100, ge=0)
+    train_every: int = option(1, ge=1)
+    gradient_steps: int = option(1, ge=-1)
+    n_step: int = option(1, ge=1)
+    prioritised: Prioritised | None = option(None)
 
     buffer: ReplayBuffer = field(init=False, default=None)
     _priorities: Priorities | None = field(init=False, default=None)

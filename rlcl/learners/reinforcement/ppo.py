@@ -85,28 +85,23 @@ class Ppo(ReinforcementLearner):
     Huang et al. 2022, The 37 implementation details of proximal policy optimization.
     """
 
-    network: Network = option(
-        factory=lambda: Mlp(hidden=(64, 64), activation="tanh", initialization="orthogonal"),
-        help="of the actor, and of the critic",
-    )
-    shared: bool = option(False, help="one network serves both, with a head for each")
-    action_masks: bool = option(True, help="actions that an environment forbids are left out")
-    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=3e-4, epsilon=1e-5), help="of both networks")
-    n_steps: int = option(2048, ge=1, help="of each environment between two updates")
-    batch_size: int | None = option(64, ge=1, help="transitions in a minibatch; null for the whole rollout")
-    epochs: int = option(10, ge=1, help="passes over each rollout")
-    gae_lambda: float = option(0.95, ge=0, le=1, help="of generalized advantage estimation")
-    clip: float | None = option(0.2, gt=0, help="how far the ratio of probabilities counts; null for no bound")
-    clip_schedule: bool = option(False, help="clip falls linearly to 0")
-    normalize_advantages: bool = option(True, help="in each minibatch to mean 0 and deviation 1")
-    entropy_weight: float = option(0.0, help="of the entropy in the objective")
-    value_weight: float = option(0.5, ge=0, help="of the values' squared error")
-    clip_norm: float | None = option(0.5, gt=0, help="greatest norm of the gradient; null for any")
-    target_kl: float | None = option(
-        None, gt=0, help="ends the passes over a rollout at 1.5 times this; null for never"
-    )
-    log_std: float = option(0.0, help="initial log standard deviation of continuous actions")
-    recurrent: Recurrent | None = option(None, help="what is remembered of an episode; null for nothing")
+    network: Network = option(factory=lambda: Mlp(hidden=(64, 64), activation="tanh", initialization="orthogonal"))
+    shared: bool = option(False)
+    action_masks: bool = option(True)
+    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=3e-4, epsilon=1e-5))
+    n_steps: int = option(2048, ge=1)
+    batch_size: int | None = option(64, ge=1)
+    epochs: int = option(10, ge=1)
+    gae_lambda: float = option(0.95, ge=0, le=1)
+    clip: float | None = option(0.2, gt=0)
+    clip_schedule: bool = option(False)
+    normalize_advantages: bool = option(True)
+    entropy_weight: float = option(0.0)
+    value_weight: float = option(0.5, ge=0)
+    clip_norm: float | None = option(0.5, gt=0)
+    target_kl: float | None = option(None, gt=0)
+    log_std: float = option(0.0)
+    recurrent: Recurrent | None = option(None)
 
     policy: ActorCritic = field(init=False, default=None)
     torch_optimizer: Any = field(init=False, default=None)

@@ -23,14 +23,14 @@ class Prioritised:
     """Transitions are drawn in proportion to a power of their last error.
 
     Args:
-        alpha: the power; 0 draws uniformly.
+        alpha: the power of the error; 0 draws uniformly.
         beta: how far importance weights undo it at first, rising linearly to 1 over what schedules run over.
 
     Source: Schaul et al. 2016, Prioritized experience replay, section 3.3 and 3.4, the proportional variant.
     """
 
-    alpha: float = option(0.6, ge=0, le=1, help="power of the error; 0 draws uniformly")
-    beta: float = option(0.4, ge=0, le=1, help="of the importance weights at first, rising to 1")
+    alpha: float = option(0.6, ge=0, le=1)
+    beta: float = option(0.4, ge=0, le=1)
 
 
 @define(eq=False)

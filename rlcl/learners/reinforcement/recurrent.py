@@ -33,8 +33,8 @@ class Recurrent:
     Source: Hochreiter & Schmidhuber 1997, Long short-term memory; with forget gates, Gers et al. 2000.
     """
 
-    type: Literal["lstm"] = option("lstm", help="a long short-term memory of one layer")
-    size: int = option(64, ge=1, help="numbers that it remembers")
+    type: Literal["lstm"] = option("lstm")
+    size: int = option(64, ge=1)
 
 
 class Remembering(nn.Module):

@@ -60,14 +60,12 @@ class Sac(OffPolicyLearner):
     Source: Haarnoja et al. 2018, Soft actor-critic algorithms and applications, eqs. 5, 7 and 18, and algorithm 1.
     """
 
-    network: Network = option(factory=lambda: Mlp(hidden=(256, 256)), help="of the actor, and of each critic")
-    optimizer: OptimizerFactory = option(
-        factory=lambda: Adam(lr=3e-4), help="of the actor, of the critics, and of the temperature"
-    )
-    tau: float = option(0.005, gt=0, le=1, help="share of the way that the target critics go at each update")
-    entropy: float | Literal["auto"] = option("auto", ge=0, help="the temperature; auto to learn it")
-    target_entropy: float | None = option(None, help="in nats; null for minus the dimensions of an action")
-    temperature: float = option(1.0, gt=0, help="at first, where it is learned")
+    network: Network = option(factory=lambda: Mlp(hidden=(256, 256)))
+    optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=3e-4))
+    tau: float = option(0.005, gt=0, le=1)
+    entropy: float | Literal["auto"] = option("auto", ge=0)
+    target_entropy: float | None = option(None)
+    temperature: float = option(1.0, gt=0)
 
     actor: nn.Module = field(init=False, default=None)
     critic: Twins | Apart = field(init=False, default=None)

@@ -62,13 +62,13 @@ class Td3(OffPolicyLearner):
     algorithm 1.
     """
 
-    network: Network = option(factory=lambda: Mlp(hidden=(400, 300)), help="of the actor, and of each critic")
-    optimizer: OptimizerFactory = option(factory=Adam, help="of the actor, and of the critics")
-    tau: float = option(0.005, gt=0, le=1, help="share of the way that the targets go")
-    policy_delay: int = option(2, ge=1, help="updates of the critics for one of the actor")
-    noise: float = option(0.1, ge=0, help="deviation of the noise on actions, as a share of half their range")
-    smoothing: float = option(0.2, ge=0, help="deviation of the noise on the target actor's actions")
-    smoothing_clip: float = option(0.5, ge=0, help="what that noise is cut to")
+    network: Network = option(factory=lambda: Mlp(hidden=(400, 300)))
+    optimizer: OptimizerFactory = option(factory=Adam)
+    tau: float = option(0.005, gt=0, le=1)
+    policy_delay: int = option(2, ge=1)
+    noise: float = option(0.1, ge=0)
+    smoothing: float = option(0.2, ge=0)
+    smoothing_clip: float = option(0.5, ge=0)
 
     actor: nn.Module = field(init=False, default=None)
     critic: Twins | Apart = field(init=False, default=None)

@@ -52,7 +52,8 @@ class StableBaselines3(Exportable):
 
     Args:
         algorithm: a class of ``stable_baselines3`` or ``sb3_contrib`` by name.
-        policy: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ...; what fits the observations by default.
+        policy: a policy class by name: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ...;
+            what fits the observations by default.
         options: the algorithm's own keyword arguments, checked by name. A number written ``lin_3e-4``
             falls linearly to 0; ``action_noise: {normal: 0.1}`` or ``{ornstein_uhlenbeck: 0.1}``;
             ``activation_fn`` in ``policy_kwargs`` by the name of a ``torch.nn`` class.
@@ -62,13 +63,11 @@ class StableBaselines3(Exportable):
     Source: Raffin et al. 2021, Stable-Baselines3.
     """
 
-    algorithm: str = option(help="a class of stable_baselines3 or sb3_contrib by name")
-    policy: str | None = option(None, help="policy class by name; what fits the observations by default")
-    options: Mapping[str, Any] = option(factory=dict, help="the algorithm's own keyword arguments")
-    schedule_over: Literal["experience", "stream"] = option(
-        "experience", help="what learning rates and exploration fall over"
-    )
-    methods: tuple[Method, ...] = option((), converter=tuple, help="continual-learning methods")
+    algorithm: str = option()
+    policy: str | None = option(None)
+    options: Mapping[str, Any] = option(factory=dict)
+    schedule_over: Literal["experience", "stream"] = option("experience")
+    methods: tuple[Method, ...] = option((), converter=tuple)
 
     needs = frozenset({"environment"})
 

@@ -43,12 +43,10 @@ class Classifier(GradientLearner):
         unlabelled_weight: factor of the pseudo-labels' loss.
     """
 
-    class_weights: tuple[float, ...] | Literal["balanced"] | None = option(
-        None, ge=0, help="factor of each class's loss: balanced, or a list"
-    )
-    labelled: float = option(1.0, gt=0, le=1, help="share of each experience's labels that are shown")
-    confidence: float = option(0.95, ge=0, le=1, help="least probability of a pseudo-label that counts")
-    unlabelled_weight: float = option(1.0, ge=0, help="factor of the pseudo-labels' loss")
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = option(None, ge=0)
+    labelled: float = option(1.0, gt=0, le=1)
+    confidence: float = option(0.95, ge=0, le=1)
+    unlabelled_weight: float = option(1.0, ge=0)
 
     weighs = True
 

@@ -22,7 +22,7 @@ from rlcl.learners.optimizers import Sgd
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Update
 from rlcl.methods.memories.class_balanced import GreedyMemory
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
+from rlcl.methods.memories.examples import Examples, Stored, check_size
 from rlcl.methods.memories.memory import Memory
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.tried import tried
@@ -55,14 +55,14 @@ class GDumb(OnePassLearner):
     theirs also mixes images (CutMix).
     """
 
-    capacity: int | None = option(None, ge=1, help="examples kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    stored: Stored = option("encoded", help=STORED)
-    network: Network = option(factory=Mlp, help="builds the torch module")
-    optimizer: OptimizerFactory = option(factory=Sgd, help="builds the torch optimizer")
-    schedule: Schedule | None = option(None, help="factor of the learning rate over each training")
-    epochs: int = option(30, ge=1, help="passes over the memory in each training")
-    training_batch_size: int = option(16, ge=1, help="examples of memory in each update")
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    network: Network = option(factory=Mlp)
+    optimizer: OptimizerFactory = option(factory=Sgd)
+    schedule: Schedule | None = option(None)
+    epochs: int = option(30, ge=1)
+    training_batch_size: int = option(16, ge=1)
 
     module: nn.Module = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)

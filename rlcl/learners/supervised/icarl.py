@@ -15,7 +15,7 @@ from torch.func import functional_call
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
-from rlcl.methods.memories.examples import CAPACITY_BYTES, STORED, Examples, Stored, check_size
+from rlcl.methods.memories.examples import Examples, Stored, check_size
 from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.parts.features import features
@@ -113,10 +113,10 @@ class ICarl(GradientLearner):
     Source: Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning, algorithms 1 to 5.
     """
 
-    capacity: int | None = option(None, ge=1, help="exemplars kept, in all")
-    capacity_bytes: int | None = option(None, ge=1, help=CAPACITY_BYTES)
-    stored: Stored = option("encoded", help=STORED)
-    memory_batch_size: int = option(32, ge=1, help="exemplars that join each minibatch")
+    capacity: int | None = option(None, ge=1)
+    capacity_bytes: int | None = option(None, ge=1)
+    stored: Stored = option("encoded")
+    memory_batch_size: int = option(32, ge=1)
 
     _exemplars: Exemplars = field(init=False, default=None)
     _new: list[int] = field(init=False, factory=list)

@@ -31,7 +31,7 @@ class StreamingLda(OnePassLearner):
     Source: Hayes & Kanan 2020, Lifelong machine learning with deep streaming LDA, eqs. 1 to 4.
     """
 
-    shrinkage: float = option(1e-4, gt=0, le=1, help="epsilon in (1 - epsilon) covariance + epsilon identity")
+    shrinkage: float = option(1e-4, gt=0, le=1)
     _means: Tensor = field(init=False, default=None)
     _counts: Tensor = field(init=False, default=None)
     _scatter: Tensor = field(init=False, default=None)

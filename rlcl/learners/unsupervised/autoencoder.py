@@ -50,8 +50,8 @@ class Autoencoder(GradientLearner):
     Source: Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks.
     """
 
-    decoder: Network = option(factory=Mlp, help="builds the network from code to reconstruction")
-    code: int = option(32, ge=1, help="width of the code")
+    decoder: Network = option(factory=Mlp)
+    code: int = option(32, ge=1)
 
     weighs = True
 

@@ -38,8 +38,8 @@ class BarlowTwins(TwoViewsLearner):
     Source: Zbontar et al. 2021, Barlow Twins, eqs. 1 and 2.
     """
 
-    projector: Network = option(factory=lambda: Mlp(hidden=(256,)), help="from representation to projection")
-    redundancy: float = option(5e-3, ge=0, help="lambda, the weight of the off-diagonal terms")
+    projector: Network = option(factory=lambda: Mlp(hidden=(256,)))
+    redundancy: float = option(5e-3, ge=0)
 
     def more_networks(self) -> Mapping[str, tuple[Network, int, int]]:
         return {}

@@ -30,7 +30,7 @@ class KMeans(OnePassLearner):
     Source: MacQueen 1967 (online); Sculley 2010, Web-scale k-means clustering, algorithm 1 (minibatch).
     """
 
-    clusters: int = option(10, ge=1, help="how many")
+    clusters: int = option(10, ge=1)
     _centres: Tensor = field(init=False, default=None)
     _counts: Tensor = field(init=False, default=None)
 

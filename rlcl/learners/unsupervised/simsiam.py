@@ -38,12 +38,8 @@ class SimSiam(TwoViewsLearner):
     Source: Chen & He 2021, Exploring simple Siamese representation learning, eq. 2.
     """
 
-    projector: Network = option(
-        factory=lambda: Mlp(hidden=(256,), layer_norm=True), help="from representation to projection"
-    )
-    predictor: Network = option(
-        factory=lambda: Mlp(hidden=(64,), layer_norm=True), help="from projection to the other view's"
-    )
+    projector: Network = option(factory=lambda: Mlp(hidden=(256,), layer_norm=True))
+    predictor: Network = option(factory=lambda: Mlp(hidden=(64,), layer_norm=True))
 
     def more_networks(self) -> Mapping[str, tuple[Network, int, int]]:
         return {"predictor": (self.predictor, self.projection, self.projection)}

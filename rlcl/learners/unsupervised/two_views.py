@@ -28,8 +28,8 @@ class TwoViewsLearner(GradientLearner):
     """
 
     projector: Network
-    features: int = option(128, ge=2, help="width of the representation")
-    projection: int = option(256, ge=2, help="width of the projection")
+    features: int = option(128, ge=2)
+    projection: int = option(256, ge=2)
 
     @abstractmethod
     def more_networks(self) -> Mapping[str, tuple[Network, int, int]]:

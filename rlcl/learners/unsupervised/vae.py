@@ -40,9 +40,9 @@ class Vae(GradientLearner):
     Source: Kingma & Welling 2014, Auto-encoding variational Bayes, eq. 10.
     """
 
-    decoder: Network = option(factory=Mlp, help="builds the network from code to the likelihood's parameters")
-    code: int = option(20, ge=1, help="width of the code")
-    likelihood: Likelihood = option("bernoulli", help="bernoulli for inputs in [0, 1], or gaussian")
+    decoder: Network = option(factory=Mlp)
+    code: int = option(20, ge=1)
+    likelihood: Likelihood = option("bernoulli")
 
     weighs = True
 

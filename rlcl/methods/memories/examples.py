@@ -14,13 +14,11 @@ from rlcl.errors import Problem, UnsupportedError
 from rlcl.methods.memories.memory import Memory
 from rlcl.types import Batch, Host, RawHost
 
-__all__ = ["CAPACITY_BYTES", "STORED", "Examples", "Stored", "check_size", "raw_refusal"]
+__all__ = ["Examples", "Stored", "check_size", "raw_refusal"]
 
 Stored = Literal["encoded", "raw"]
 
 # Help of the settings that all who keep examples share.
-STORED = "inputs as they were encoded, or of the source's dtype"
-CAPACITY_BYTES = "what the examples take at most, in bytes"
 
 
 @frozen(eq=False)

@@ -38,15 +38,15 @@ class Mean:
         source: paper and table.
     """
 
-    metric: str = option("accuracy.average", help="as a run's summary names it")
-    value: float = option(help="the published mean, in the metric's unit")
-    error: float | None = option(None, ge=0, help="what is published behind the plus-minus sign")
-    error_is: Literal["deviation", "standard error"] = option("deviation", help="over runs, or of the mean")
-    runs: int | None = option(None, ge=1, help="how many the published mean is over")
-    tolerance: float = option(0.015, ge=0, help="a difference that always passes, in the metric's unit")
-    standard_errors: float = option(2.0, ge=0, help="of the difference, that pass where they are more")
-    decides: bool = option(True, help="whether there is a verdict")
-    source: str = option(pattern=(r".*\S.*", "a paper and a table"), help="paper and table")
+    metric: str = option("accuracy.average")
+    value: float = option()
+    error: float | None = option(None, ge=0)
+    error_is: Literal["deviation", "standard error"] = option("deviation")
+    runs: int | None = option(None, ge=1)
+    tolerance: float = option(0.015, ge=0)
+    standard_errors: float = option(2.0, ge=0)
+    decides: bool = option(True)
+    source: str = option(pattern=(r".*\S.*", "a paper and a table"))
 
     heading: ClassVar[str] = "Beside a published mean"
     rule: ClassVar[tuple[str, ...]] = (

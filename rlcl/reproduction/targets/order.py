@@ -47,15 +47,13 @@ class Order:
     """
 
     metric: str = option(
-        "squared_error.online",
-        pattern=(r"\w+\.online", "an online measure such as squared_error.online"),
-        help="the online measure, as its records name it",
+        "squared_error.online", pattern=(r"\w+\.online", "an online measure such as squared_error.online")
     )
-    order: tuple[tuple[str, ...], ...] = option(help="groups of sides, the best first")
-    worsens: tuple[str, ...] = option((), help="sides that end worse than they begin")
-    beginning: float = option(0.02, gt=0, le=1, help="share of the experiences that is the beginning")
-    end: float = option(0.1, gt=0, le=1, help="share of the experiences that is the end")
-    source: str = option(pattern=(r".*\S.*", "a paper and a figure"), help="paper and figure")
+    order: tuple[tuple[str, ...], ...] = option()
+    worsens: tuple[str, ...] = option(())
+    beginning: float = option(0.02, gt=0, le=1)
+    end: float = option(0.1, gt=0, le=1)
+    source: str = option(pattern=(r".*\S.*", "a paper and a figure"))
 
     heading: ClassVar[str] = "An order"
     rule: ClassVar[tuple[str, ...]] = (

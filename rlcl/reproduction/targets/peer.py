@@ -43,14 +43,10 @@ class Peer:
         source: where settings and floor come from.
     """
 
-    metric: str = option(
-        "return.average",
-        pattern=(r"\w+\.average", "an average such as return.average"),
-        help="of a measure, over experiences, at the end; higher is better",
-    )
-    floor: float = option(help="what our mean over seeds must reach, in the metric's unit")
-    least_seeds: int = option(10, ge=2, help="with fewer there is no verdict")
-    source: str = option(pattern=(r".*\S.*", "a paper and a table"), help="where settings and floor come from")
+    metric: str = option("return.average", pattern=(r"\w+\.average", "an average such as return.average"))
+    floor: float = option()
+    least_seeds: int = option(10, ge=2)
+    source: str = option(pattern=(r".*\S.*", "a paper and a table"))
 
     heading: ClassVar[str] = "Beside a peer"
     rule: ClassVar[tuple[str, ...]] = (

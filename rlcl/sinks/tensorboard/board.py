@@ -38,10 +38,10 @@ class TensorBoard(Sink):
         frames: of a filmed episode, every second env step one.
     """
 
-    moments: int = option(10, ge=0, help="boundaries at which pictures are made, the last among them")
-    images: int = option(8, ge=0, le=32, help="inputs of an experience beside their reconstructions")
-    points: int = option(300, ge=0, le=5000, help="test inputs in the projector")
-    frames: int = option(100, ge=0, le=1000, help="of a filmed episode, one every second env step")
+    moments: int = option(10, ge=0)
+    images: int = option(8, ge=0, le=32)
+    points: int = option(300, ge=0, le=5000)
+    frames: int = option(100, ge=0, le=1000)
     _run: RunStart = field(init=False)
     _folder: Path = field(init=False)
     _writer: Any = field(init=False)
