@@ -121,6 +121,9 @@ class GradientLearner(Exportable, ABC):
     # Whether its loss is a mean over examples, each times its weight, that ends with `with_memory`.
     weighs: ClassVar[bool] = False
 
+    # Whether the outputs that its loss sees are those of :meth:`outputs`, so that methods may use them.
+    shows_pass: ClassVar[bool] = True
+
     def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
         """(S,) the first measure of examples one by one, by the outputs (B, K) of the training pass."""
         raise NotImplementedError

@@ -48,7 +48,7 @@ class GradientHost:
     def provides(self) -> frozenset[str]:
         visibility, learner = self.setup.stream.visibility, self.learner
         hidden = set() if learner.weighs else {"weights", "pass"}
-        if learner.accumulate > 1:
+        if learner.accumulate > 1 or not learner.shows_pass:
             hidden.add("pass")
         if not visibility.in_training:
             hidden.add("task_id")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rlcl.learners.fast.batched_environments import Collectors, Generators
 from rlcl.learners.fast.batched_weights import Block, StepTogether
@@ -77,9 +77,9 @@ class BatchedPpo:
         """Whether :meth:`collect` can act for all: in NumPy."""
         return self._learners[0].host.setup.device == "cpu"
 
-    def improve(self, lesson: Lesson) -> Tensor | None:
+    def improve(self, lesson: Lesson) -> None:
         """Learns from lessons of all, stacked."""
-        return self._joint.improve(lesson)
+        self._joint.improve(lesson)
 
 
 class Orders:

@@ -58,6 +58,7 @@ class Vae(GradientLearner):
         return ("negative_bound", "linear_probe") if labelled else ("negative_bound",)
 
     needs = frozenset({"labelled", "regression", "unlabelled"})
+    shows_pass = False  # what the loss sees is decoded from a noisy code
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
@@ -66,11 +67,6 @@ class Vae(GradientLearner):
             self.built(self.decoder, (self.code,), features),
         )
         return VaeModule(encode, decode, self.code, self.likelihood)
-
-    @property
-    def provides(self) -> frozenset[str]:
-        """As any gradient learner, but for ``pass``: what the loss sees is decoded from a noisy code."""
-        return super().provides - {"pass"}
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, features): what the decoder says of each input's mean code."""
