@@ -137,7 +137,11 @@ def _without(node: Any, path: Path) -> Any:
     inner = _without(node[key], rest)
     if inner is node[key]:
         return node
-    return [*node[:key], inner, *node[key + 1 :]] if isinstance(node, list) else {**node, key: inner}
+    return (
+        [inner if place == key else item for place, item in enumerate(node)]
+        if isinstance(node, list)
+        else {**node, key: inner}
+    )
 
 
 def _is_whole(node: Any) -> bool:
