@@ -40,7 +40,7 @@ class Odd:
         self.position.begin(experience)
         tame = (HERE / "tame").exists()
         heavy = [name for name in ("avalanche", "stable_baselines3", "torchvision") if name in sys.modules]
-        seen = {"heavy": heavy, "threads": torch.get_num_threads(), "omp": os.environ["OMP_NUM_THREADS"]}
+        seen = {"heavy": heavy, "threads": torch.get_num_threads(), "omp": os.environ.get("OMP_NUM_THREADS")}
         (HERE / f"seen-{self.does}.json").write_text(json.dumps(seen))
         if self.does == "raise" and not tame:
             print("about to raise")

@@ -95,6 +95,7 @@ class Processes:
     def close(self) -> None:
         for name in self._running:
             self.stop(name, at_once=True)
+        self._running.clear()
         self._leave()
 
     def _heard(self, said: Mapping[str, Any]) -> Started | Ended:
