@@ -59,7 +59,7 @@ def host(network: Any, **settings: Any) -> Any:
 
 
 def inside(learner: Any, inputs: Tensor, task_ids: Tensor | None = None) -> Inside:
-    return Inside(learner, Batch(inputs, None, task_ids))
+    return Inside(learner_host(learner), Batch(inputs, None, task_ids))
 
 
 def pixels(*values: float) -> Tensor:
@@ -220,7 +220,7 @@ def test_the_seed_chooses_the_inputs_and_an_experience_keeps_its_own() -> None:
     trainers = [Trainer(classifier(), digit_stream(), PLAN, encoder=Scale(), seed=s) for s in (0, 0, 1)]
 
     def inputs(trainer: Trainer, experience: int) -> Tensor:
-        return trainer._probing.batch(trainer.learner, trainer._experiences[experience]).inputs  # type: ignore[arg-type]
+        return trainer._probing.batch(trainer.learner.host, trainer._experiences[experience]).inputs  # type: ignore[arg-type]
 
     first, again, other = (inputs(trainer, 0) for trainer in trainers)
     assert (20, 1, 8, 8) == tuple(first.shape)

@@ -72,7 +72,7 @@ def test_features_are_what_the_last_layer_reads() -> None:
     with torch.no_grad():
         expected = learner.module[:-1](x)
     learner.module.train()
-    found = features(learner, Batch(x))
+    found = features(learner.host, Batch(x))
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True).clamp(min=1e-12))
     assert learner.module.training
     assert not learner.module[1]._forward_pre_hooks
@@ -83,4 +83,4 @@ def test_a_network_without_a_linear_layer_has_none(monkeypatch: pytest.MonkeyPat
     learner: Host = prepared(classifier(), stream)
     monkeypatch.setattr(learner, "module", torch.nn.Flatten())
     with pytest.raises(UnsupportedError, match="its network has no linear layer"):
-        features(learner, Batch(torch.zeros(2, 1, 8, 8)))
+        features(learner.host, Batch(torch.zeros(2, 1, 8, 8)))
