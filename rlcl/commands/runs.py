@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("diff")(diff)
     group.command("rm")(remove)
+    group.command("migrate")(migrate)
     app.add_typer(group, name="runs")
 
 
@@ -238,6 +239,30 @@ def _tell_sinks(folder: Path) -> None:
             run_sinks(load_experiment(left[0]).sinks).seeds_changed(folder)
     except ConfigError as error:
         typer.echo(f"what sinks show of all seeds in {folder} still has the removed run: {error}", err=True)
+
+
+def migrate(
+    root: Annotated[Path, typer.Argument(help="Folder of all runs.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be moved, and change nothing.")] = False,
+) -> None:
+    """Move runs of an earlier rlcl to where today's hash of their experiment looks for them."""
+    from rlcl.errors import RlclError
+    from rlcl.tracking.migration import migrate as migrated
+
+    if not root.is_dir():
+        raise RlclError(f"{root} is no folder; name the folder of all runs: rlcl runs migrate ROOT")
+    moved, skipped = 0, 0
+    for move in migrated(root, dry_run):
+        if move.skipped:
+            typer.echo(f"skipped {move.folder}: {move.skipped}")
+            skipped += 1
+        else:
+            typer.echo(f"{'would move' if dry_run else 'moved'} {move.folder} to {move.target}")
+            moved += 1
+    if not moved and not skipped:
+        typer.echo(f"nothing to migrate in {root}: every run is under today's hash of its experiment")
+    if skipped:
+        raise typer.Exit(1)
 
 
 def _shortened(text: str, width: int = 60) -> str:

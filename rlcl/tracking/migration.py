@@ -1,0 +1,119 @@
+"""Runs under an experiment's hash of before, moved to where today's hash looks for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rlcl.errors import ConfigError
+from rlcl.experiment import experiment_from
+from rlcl.lock import Held, locked
+from rlcl.tracking.folder import disk_errors, read_json, write_atomically, write_json
+
+__all__ = ["Move", "migrate"]
+
+HASH = re.compile(r"[0-9a-f]{12}")
+NAMED_IN = ("*.json", "records.jsonl", "log.txt")  # that may name the hash or the folder
+
+
+@frozen
+class Move:
+    """What became of one experiment's folder.
+
+    Args:
+        folder: where it was.
+        target: where it belongs; None where that cannot be told.
+        skipped: why it was left; empty where it was moved.
+    """
+
+    folder: Path
+    target: Path | None
+    skipped: str = ""
+
+
+def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
+    """Moves every experiment's folder whose name is not its hash of today.
+
+    What names the hash within the folder and in its suite is rewritten first, so that an interrupted migration is
+    finished by the next one; the folder is renamed last, in one step.
+
+    Args:
+        root: of all runs: ``<root>/<name>/<hash>/seed<k>``.
+        dry_run: change nothing.
+
+    Raises:
+        RunFolderError: a folder cannot be written.
+    """
+    for folder in sorted(root.glob("*/*")):
+        if not HASH.fullmatch(folder.name) or not any(folder.glob("seed*/config.yaml")):
+            continue
+        try:
+            target = folder.with_name(_hash(folder))
+        except (ConfigError, YAMLError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            yield Move(folder, None, f"its config cannot be read: {reason}")
+            continue
+        if target != folder:
+            yield Move(folder, target, _moved(folder, target, dry_run))
+
+
+def _hash(folder: Path) -> str:
+    """Today's hash of an experiment's runs.
+
+    Raises:
+        ValueError: one is no mapping, or they do not agree.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    configs = {path: yaml.load(path.read_text()) for path in sorted(folder.glob("seed*/config.yaml"))}
+    if damaged := [path for path, config in configs.items() if not isinstance(config, Mapping)]:
+        raise ValueError(f"{damaged[0]} holds no mapping")
+    found = {experiment_from(config, str(path)).hash for path, config in configs.items()}
+    if len(found) > 1:
+        raise ValueError("its seeds are of different experiments")
+    return found.pop()
+
+
+def _moved(folder: Path, target: Path, dry_run: bool) -> str:
+    """Moves a folder; why it was left, else nothing."""
+    if target.exists():
+        return f"{target} is there already; remove one of the two"
+    with ExitStack() as held, disk_errors(folder):
+        for seed in sorted(folder.glob("seed*")):
+            try:
+                held.enter_context(locked(seed / "lock"))
+            except Held as error:
+                return f"{seed.name} is being worked on ({error.holder}); wait for it, or end it"
+        if not dry_run:
+            _rewrite(folder, target.name)
+            _rewrite_suite(folder.parent, folder.name, target.name)
+            folder.rename(target)
+    return ""
+
+
+def _rewrite(folder: Path, new: str) -> None:
+    """Puts the new hash, which is as long as the old one, in the place of the old one in all of a folder's texts."""
+    for path in sorted(path for pattern in NAMED_IN for path in folder.rglob(pattern)):
+        text = "" if "checkpoints" in path.parts else path.read_text()  # those are under a checksum, and never name it
+        if folder.name in text:
+            write_atomically(path, text.replace(folder.name, new))
+
+
+def _rewrite_suite(folder: Path, old: str, new: str) -> None:
+    """The same in the suite that the experiment is a cell of, where there is one."""
+    suite = read_json(folder / "suite.json")
+    if suite:
+        write_json(folder / "suite.json", {**suite, "cells": _renamed(suite.get("cells", []), old, new)})
+    for log in sorted(folder.glob(f"logs/{old}-seed*.txt")):
+        log.rename(log.with_name(log.name.replace(old, new)))
+
+
+def _renamed(cells: Any, old: str, new: str) -> Any:
+    return json.loads(json.dumps(cells).replace(old, new))

@@ -1,0 +1,98 @@
+"""Runs under a hash of before move to today's, with all that names the hash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlcl.commands import main
+from rlcl.experiment import dump, load_experiment
+from rlcl.lock import locked
+from rlcl.tracking.migration import Move, migrate
+
+OLD = "0123456789ab"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two seeds of a suite's cell, as an earlier rule named them."""
+    folder = tmp_path / "quickstart" / OLD
+    for seed in (0, 1):
+        run = folder / f"seed{seed}"
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(dump(load_experiment("quickstart")))
+        (run / "records.jsonl").write_text(json.dumps({"run": OLD, "seed": seed, "value": 0.5}) + "\n")
+        (run / "status.json").write_text(json.dumps({"state": "finished"}))
+        (run / "manifest.json").write_text(json.dumps({"command": f"rlcl report runs/quickstart/{OLD}"}))
+    cells = [{"name": "a/seed0", "hash": OLD, "run": f"{OLD}/seed0"}, {"hash": "f" * 12, "run": f"{'f' * 12}/seed0"}]
+    (folder.parent / "suite.json").write_text(json.dumps({"name": "quickstart", "cells": cells}))
+    (folder.parent / "logs").mkdir()
+    (folder.parent / "logs" / f"{OLD}-seed0.txt").write_text("done")
+    return folder
+
+
+@pytest.fixture
+def target(folder: Path) -> Path:
+    return folder.with_name(load_experiment("quickstart").hash)
+
+
+def status(root: Path, *options: str) -> int | str | None:
+    with pytest.raises(SystemExit) as left:
+        main(["runs", "migrate", str(root), *options])
+    return left.value.code
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_folder_moves_with_all_that_names_its_hash(tmp_path: Path, folder: Path, target: Path) -> None:
+    before = contents(tmp_path)
+    assert [Move(folder, target)] == list(migrate(tmp_path))
+    after = {path: text for path, text in contents(tmp_path).items() if not path.endswith("lock")}
+    wanted = {path.replace(OLD, target.name): text.replace(OLD, target.name) for path, text in before.items()}
+    suite = wanted.pop("quickstart/suite.json"), after.pop("quickstart/suite.json")
+    assert json.loads(suite[0]) == json.loads(suite[1])
+    assert wanted == after
+    assert [] == list(migrate(tmp_path))
+
+
+def test_a_dry_run_changes_nothing(
+    tmp_path: Path, folder: Path, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(tmp_path)
+    assert 0 == status(tmp_path, "--dry-run")
+    assert f"would move {folder} to {target}\n" == capsys.readouterr().out
+    assert before == {path: text for path, text in contents(tmp_path).items() if not path.endswith("lock")}
+
+
+def test_nothing_to_migrate_is_said(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == status(tmp_path)
+    capsys.readouterr()
+    assert 0 == status(tmp_path)
+    assert capsys.readouterr().out.startswith(f"nothing to migrate in {tmp_path}")
+
+
+def test_a_target_that_is_there_is_left(tmp_path: Path, folder: Path, target: Path) -> None:
+    target.mkdir()
+    before = contents(tmp_path)
+    (move,) = migrate(tmp_path)
+    assert move.skipped == f"{target} is there already; remove one of the two"
+    assert before == contents(tmp_path)
+
+
+def test_a_run_that_is_worked_on_is_left(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(folder / "seed1" / "lock"):
+        assert 1 == status(tmp_path)
+    assert f"skipped {folder}: seed1 is being worked on" in capsys.readouterr().out
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("text", ["name: [", "name: x\n", "- 1\n"])
+def test_a_config_that_cannot_be_read_is_told(tmp_path: Path, folder: Path, text: str) -> None:
+    (folder / "seed0" / "config.yaml").write_text(text)
+    (move,) = migrate(tmp_path)
+    assert move.skipped.startswith("its config cannot be read: ")
+    assert folder.is_dir()
