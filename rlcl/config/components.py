@@ -344,7 +344,9 @@ def _told(component: Component, missing: list[str]) -> str:
 
 def _members(kind: str) -> set[str]:
     """The public names that the protocol of a kind asks for."""
-    return {name for base in _protocol_of(kind).__mro__[:-1] for name in vars(base) if not name.startswith("_")}
+    bases = _protocol_of(kind).__mro__[:-1]
+    names = {name for base in bases for name in (*vars(base), *inspect.get_annotations(base))}
+    return {name for name in names if not name.startswith("_")}
 
 
 def _protocol_of(kind: str) -> Any:
