@@ -34,6 +34,7 @@ from rlcl.types import BoundaryPolicy, Budget
 __all__ = [
     "Board",
     "Experiment",
+    "decisive",
     "dump",
     "experiment_from",
     "load_experiment",
@@ -44,7 +45,18 @@ __all__ = [
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
-DECISIVE = ("stream", "encoder", "learner", "budget", "boundary", "evaluation", "validation", "device", "threads")
+DECISIVE = (
+    "stream",
+    "encoder",
+    "learner",
+    "budget",
+    "boundary",
+    "evaluation",
+    "validation",
+    "device",
+    "threads",
+    "continued_from",
+)
 
 
 @frozen(kw_only=True)
@@ -83,6 +95,7 @@ class Experiment:
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         tensorboard: what TensorBoard shows beside curves.
+        continued_from: hash of the experiment whose finished runs these continue (:mod:`rlcl.launch.continuing`).
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -106,6 +119,13 @@ class Experiment:
     checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
     tensorboard: Board = option(factory=Board, help="what TensorBoard shows beside curves")
 
+    continued_from: str | None = option(
+        None,
+        later=True,
+        pattern=(r"[0-9a-f]{12}", "12 hexadecimal digits"),
+        help="hash of the experiment whose runs these continue; written by rlcl run --continue-from",
+    )
+
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
             raise Problem("expected at least one seed, got none", "seeds")
@@ -116,11 +136,16 @@ class Experiment:
     @cached_property
     def hash(self) -> str:
         """12 hexadecimal digits over what decides its records: not name, objective or seeds."""
-        resolved = unstructure(self)
-        decisive = _by_content({name: resolved[name] for name in DECISIVE})
-        decisive["evaluation"].pop("metrics")  # computed from the records, which they do not change
-        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(decisive(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def decisive(experiment: Experiment) -> dict[str, Any]:
+    """What decides an experiment's records, as plain data; what came later and has its default is left out."""
+    resolved = unstructure(experiment)
+    found: dict[str, Any] = _by_content({name: resolved[name] for name in DECISIVE if name in resolved})
+    found["evaluation"].pop("metrics")  # computed from the records, which they do not change
+    return found
 
 
 def _by_content(value: Any) -> Any:

@@ -19,6 +19,7 @@ from rlcl.errors import RunFolderError
 from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
+from rlcl.launch.continuing.parents import check_planted
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.stopping import Interrupted, Stop
@@ -119,7 +120,7 @@ def _run(
     stop: Stop,
     lockstep: Lockstep | None,
 ) -> Iterator[None]:
-    clock = _resume(trainer, folder, console)
+    clock = _resume(experiment, trainer, folder, console)
     names = tuple(e.name for e in trainer.stream.evaluated)
     measures = tuple(trainer.learner.measures)
     with disk_errors(folder.path):
@@ -199,11 +200,12 @@ def _drain(
         yield
 
 
-def _resume(trainer: Trainer, folder: RunFolder, console: Console) -> Clock:
+def _resume(experiment: Experiment, trainer: Trainer, folder: RunFolder, console: Console) -> Clock:
     """Loads the newest whole checkpoint, if any, and cuts the files to what it vouches for; the time so far."""
     clock = Clock()
     found = checkpoint.load_newest(folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
     if found is None:
+        check_planted(experiment, folder.path)
         folder.open({})
         return clock
     _, state = found

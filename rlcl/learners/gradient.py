@@ -444,6 +444,16 @@ class GradientLearner(ABC):
             self._attached.end(experience)
         self._just_learned = None
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; a new epoch begins."""
+        experience = self.position.experience - 1
+        self.position = attrs.evolve(self.position, experience=experience, segment=0, update=update, learning=True)
+        self._watch.reopen(self._update.weights)
+
     def online(self) -> float | None:
         """See :class:`rlcl.types.Online`: in training mode, with augmentations and dropout as in the update."""
         return self._ledger.mean

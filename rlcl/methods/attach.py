@@ -21,6 +21,7 @@ from rlcl.types import (
     MixingMethod,
     PenalizingMethod,
     PredictingMethod,
+    ReopeningMethod,
 )
 
 __all__ = ["PHASES", "Attached", "attach", "refusal"]
@@ -68,6 +69,11 @@ class Attached:
     def remembering(self) -> tuple[Method, ...]:
         """Those with a memory of examples."""
         return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or hasattr(m, "memory"))
+
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        closing = [m for m in self.methods if not (isinstance(m, ReopeningMethod) and m.reopens)]
+        return f"method {name_of('method', closing[0])} has consolidated it" if closing else None
 
     def extra(self, batch: Batch) -> Batch:
         """The batch with the memories of all mixing methods joined to it."""

@@ -83,6 +83,11 @@ class Rehearsal:
             raise Problem("herding chooses from whole experiences; write fill: experience", "fill")
 
     @property
+    def reopens(self) -> bool:
+        """See :class:`rlcl.types.ReopeningMethod`."""
+        return self.fill != "experience"
+
+    @property
     def requires(self) -> frozenset[str]:
         boundaries = self.fill == "experience" or self.mixing == "weighted"
         needs = {

@@ -40,6 +40,7 @@ class Reset:
 
     requires = frozenset({"native", "boundaries"})
     phase = "edit"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"layers": 0}
 
     def refuses(self, host: Host) -> str | None:

@@ -13,6 +13,7 @@ from rlcl.types.learners import (
     Online,
     Position,
     Predictor,
+    Reopening,
     Setup,
     Spending,
 )
@@ -27,6 +28,7 @@ from rlcl.types.methods import (
     PenalizingMethod,
     PredictingMethod,
     RawHost,
+    ReopeningMethod,
     WeighingHost,
 )
 from rlcl.types.parts import AdaptingEncoder, Augmentation, Encoder, Network, OptimizerFactory, Schedule
@@ -66,6 +68,8 @@ __all__ = [
     "Probe",
     "RawHost",
     "Record",
+    "Reopening",
+    "ReopeningMethod",
     "Scenario",
     "Schedule",
     "Setup",

@@ -28,6 +28,7 @@ __all__ = [
     "Online",
     "Position",
     "Predictor",
+    "Reopening",
     "Setup",
     "Spending",
 ]
@@ -206,6 +207,27 @@ class Spending(Protocol):
 
     def costs(self) -> Costs:
         """All of it up to now."""
+        ...
+
+
+@runtime_checkable
+class Reopening(Protocol):
+    """A learner that can take up the last experience again after it has ended, to learn more of it."""
+
+    def closed_by(self) -> str | None:
+        """Why it cannot after all, for example a method that has consolidated the experience; None where it can."""
+        ...
+
+    def steps(self, experience: Experience) -> int:
+        """How many updates (env steps) an experience's budget comes to."""
+        ...
+
+    def reopen(self, update: int) -> None:
+        """Moves back into the experience that has just ended; the next call of ``learn`` continues it.
+
+        Args:
+            update: updates (env steps) done in it, fewer than its budget comes to.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "PenalizingMethod",
     "PredictingMethod",
     "RawHost",
+    "ReopeningMethod",
     "WeighingHost",
 ]
 
@@ -206,6 +207,16 @@ class PredictingMethod(Protocol):
     """A method that changes the network while predicting (masks, heads)."""
 
     def predicting(self, task_id: int | None) -> AbstractContextManager[None]: ...
+
+
+@runtime_checkable
+class ReopeningMethod(Protocol):
+    """A method that lets an experience be taken up again after its end; any other has consolidated it."""
+
+    @property
+    def reopens(self) -> bool:
+        """Whether ``end`` leaves its state as it is, by the settings that it has."""
+        ...
 
 
 @runtime_checkable

@@ -12,10 +12,8 @@ from rich.console import Console
 from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
+from rlcl.launch.growing import grown_for
 from rlcl.launch.restored import Restored
-from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.growth import grown
-from rlcl.learners.supervised.gdumb import GDumb
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, seed_globals
 from rlcl.sinks.progress import progress_for
@@ -64,11 +62,7 @@ def learned(
     state = dict(state)
     if len(state.get("methods", [])) != len(fresh.get("methods", [])):
         state["methods"] = fresh["methods"]  # changed for this update, they begin anew
-    if isinstance(learner, GradientLearner):
-        names = [name for name, p in learner.module.named_parameters() if p.requires_grad]
-        state = grown(state, fresh, names, _classes(state, fresh, trainer), stream.spec.classes)
-    elif isinstance(learner, GDumb):
-        state = learner.grown(state)
+    state = grown_for(learner, state, fresh, stream.spec.classes)
     _check_memories(state, fresh)
     state = _as_configured(state, fresh)
     try:
@@ -113,16 +107,6 @@ def _as_configured(state: Any, fresh: Any) -> Any:
     ):
         return {**state, "param_groups": fresh["param_groups"]}
     return {key: _as_configured(value, fresh.get(key)) for key, value in state.items()}
-
-
-def _classes(state: Mapping[str, Any], fresh: Mapping[str, Any], trainer: Trainer) -> int:
-    """How many classes the state's network tells apart: what the new network's last widened weight had."""
-    now = trainer.stream.spec.classes
-    for name, tensor in fresh["module"].items():
-        before = state["module"].get(name)
-        if before is not None and before.shape != tensor.shape and tensor.shape[0] == now:
-            return int(before.shape[0])
-    return now
 
 
 def _learn(trainer: Trainer, experience: Experience, console: Console) -> None:

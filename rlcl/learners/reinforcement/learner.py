@@ -28,10 +28,11 @@ from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.learners.schedules import place_in
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
+from rlcl.seeding import Seeds
 from rlcl.state import cloned, tensor_bytes
 from rlcl.types import Batch, Costs, Encoder, Event, Experience, Method, Position, Schedule, Setup
 
-__all__ = ["ReinforcementLearner"]
+__all__ = ["ReinforcementLearner", "reseeded"]
 
 FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
 
@@ -282,6 +283,15 @@ class ReinforcementLearner(ABC):
                 parameter.data.copy_(first)
                 optimizer.state.pop(parameter, None)
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        experience = self.position.experience - 1
+        self.position = attrs.evolve(self.position, experience=experience, segment=0, update=update, learning=True)
+
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to, rounded up to what is made at once."""
         return sum(map(self._env_steps, experience.parts))
@@ -346,11 +356,14 @@ class ReinforcementLearner(ABC):
         assert isinstance(part.train, Environment)
         observations, _ = observations_and_norm(self._setup.encoder)
         restored, self._restored = self._restored, None
+        done = self.position.update if restored is None else 0  # in an experience that is taken up again
+        source = part.train if not done else reseeded(part.train, self._setup.seeds, done)
         adapting = part.index == 0 or self._setup.boundary.encoder != "freeze"
-        if restored is None and self._fitting.due(part) and not isinstance(observations, Identity):
+        fitting = restored is None and not done and self._fitting.due(part)
+        if fitting and not isinstance(observations, Identity):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else cloned(self._setup.encoder.state_dict())
-        self.collector = Collector(part.train, self._setup.encoder, self.takes_action_masks, adapting)
+        self.collector = Collector(source, self._setup.encoder, self.takes_action_masks, adapting)
         if restored is not None:
             assert encoder_state is not None
             self._setup.encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
@@ -451,6 +464,11 @@ class ReinforcementLearner(ABC):
         self._restored = state["collector"]
         self._logged = {name: list(values) for name, values in state["logged"].items()}
         self.load_learner_state(state["learner"])
+
+
+def reseeded(source: Environment, seeds: Seeds, done: int) -> Environment:
+    """The environments of an experience that is taken up again after so many env steps, under seeds of their own."""
+    return attrs.evolve(source, seed=seeds.child(f"environments after {done}").integer())
 
 
 class Lockstep(Protocol):

@@ -20,6 +20,7 @@ from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.ledger import trainable
+from rlcl.learners.reinforcement.learner import reseeded
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
@@ -145,17 +146,27 @@ class StableBaselines3:
         """How many env steps an experience's budget comes to."""
         return sum(self._env_steps(part) for part in experience.parts)
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        self.position = attrs.evolve(self.position, experience=self.position.experience - 1, update=update)
+
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         position = self.position
         if position.learning:
             raise ValueError(f"experience {position.experience} is unfinished; it is resumed at its start")
-        if experience.index:
-            self._boundary.cross()
-        self._attached.begin(experience, None)
+        done = position.update  # in an experience that is taken up again
+        if not done:
+            if experience.index:
+                self._boundary.cross()
+            self._attached.begin(experience, None)
         self.position = position = attrs.evolve(
-            position, experience=experience.index, segment=0, update=0, learning=True
+            position, experience=experience.index, segment=0, update=done, learning=True
         )
-        self._start_schedule(self.steps(experience))
+        self._start_schedule(done, self.steps(experience))
         for part in experience.parts:
             yield from self._learn_part(experience, part)
 
@@ -174,10 +185,12 @@ class StableBaselines3:
         model, position, interval = self.model, self.position, self._setup.event_interval
         cut_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
-        fitting = self._fitting.due(part)
-        if fitting and not _is_identity(observations):
+        done = position.update
+        source = part.train if not done else reseeded(part.train, self._setup.seeds, done)
+        fitting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
+        if fitting and not done and not _is_identity(observations):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
-        env = self._environments(part.train, fitting)
+        env = self._environments(source, fitting)
         # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
         env.observation_space = self._observation_space
         if model.env is not None:
@@ -186,9 +199,9 @@ class StableBaselines3:
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         started, reported = time.perf_counter(), position.step
-        first, budget = model.num_timesteps, self._env_steps(part)
+        first, budget = model.num_timesteps - done, self._env_steps(part)
         try:
-            for _ in training(model, budget):
+            for _ in training(model, budget - done):
                 position.update = self._lived = model.num_timesteps - first
                 position.step = model.num_timesteps
                 finished = position.update >= budget
@@ -261,11 +274,11 @@ class StableBaselines3:
         rollout = n_steps * self.model.n_envs if isinstance(n_steps, int) else 1
         return math.ceil(budget / rollout) * rollout
 
-    def _start_schedule(self, steps: int) -> None:
+    def _start_schedule(self, done: int, steps: int) -> None:
         if self.schedule_over == "stream":
             self._schedule = (0, sum(map(self.steps, self._setup.stream)))
         else:
-            self._schedule = (self.model.num_timesteps, steps)
+            self._schedule = (self.model.num_timesteps - done, steps)
         self._progress(self.model.num_timesteps, 0)
         model: Any = self.model
         if hasattr(model, "exploration_schedule"):
