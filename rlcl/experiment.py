@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import attrs
 from attrs import frozen
 from ruamel.yaml import YAML
 
@@ -34,6 +35,7 @@ from rlcl.types import BoundaryPolicy, Budget
 __all__ = [
     "Board",
     "Experiment",
+    "Initial",
     "decisive",
     "dump",
     "experiment_from",
@@ -42,6 +44,7 @@ __all__ = [
     "structured",
 ]
 
+HASH = (r"[0-9a-f]{12}", "12 hexadecimal digits")
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
@@ -56,6 +59,7 @@ DECISIVE = (
     "device",
     "threads",
     "continued_from",
+    "initial",
 )
 
 
@@ -77,6 +81,58 @@ class Board:
 
 
 @frozen(kw_only=True)
+class Initial:
+    """A finished run whose learned weights an experiment begins with; optimizers, memories and counters are fresh.
+
+    Args:
+        run: folder of one run, or of all seeds of its experiment, ``runs/NAME/HASH``.
+        seed: of the run that is taken: the ``same`` for each seed, or a number for all of them.
+        parameters: patterns of the weights that are taken, ``NETWORK.NAME`` with ``*`` and ``?``; the others are drawn.
+        encoder: ``keep`` takes the run's fitted encoder along, which must have the same config; ``own`` does not.
+        of: hash of the run's experiment, by which it counts; found when a file without it is read.
+    """
+
+    run: str = option(help="folder of a finished run, or of all seeds of its experiment")
+    seed: int | Literal["same"] = option("same", ge=0, help="the same, or a number that all seeds begin with")
+    parameters: tuple[str, ...] = option(("*",), help="patterns of the weights that are taken, NETWORK.NAME")
+    encoder: Literal["keep", "own"] = option("keep", help="keep takes the run's fitted encoder along")
+    of: str | None = option(
+        None, pattern=HASH, help="hash of the run's experiment; found when a file without it is read"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.parameters:
+            raise Problem("expected at least one pattern, got none", "parameters")
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Of the runs that there are to choose from."""
+        place = Path(self.run).expanduser()
+        if (place / "config.yaml").is_file():
+            return [place]
+        return sorted(file.parent for file in place.glob("seed*/config.yaml"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all weights are taken."""
+        return "*" in self.parameters
+
+    def identified(self) -> Initial:
+        """With the hash of the run's experiment.
+
+        Raises:
+            ConfigError: there is no run, or its config cannot be read.
+        """
+        if self.of is not None:
+            return self
+        if not self.folders:
+            raise ConfigError(
+                [f"initial.run: no run in {self.run}; expected a folder such as runs/NAME/HASH or runs/NAME/HASH/seed0"]
+            )
+        return attrs.evolve(self, of=load_experiment(self.folders[0] / "config.yaml").hash)
+
+
+@frozen(kw_only=True)
 class Experiment:
     """A frozen, complete config.
 
@@ -95,6 +151,7 @@ class Experiment:
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         tensorboard: what TensorBoard shows beside curves.
+        initial: the run whose weights it begins with; None for fresh ones.
         continued_from: hash of the experiment whose finished runs these continue (:mod:`rlcl.launch.continuing`).
     """
 
@@ -119,10 +176,11 @@ class Experiment:
     checkpoint_minutes: float = option(5.0, gt=0, help="minutes between checkpoints within an experience")
     tensorboard: Board = option(factory=Board, help="what TensorBoard shows beside curves")
 
+    initial: Initial | None = option(None, later=True, help="the finished run whose weights it begins with")
     continued_from: str | None = option(
         None,
         later=True,
-        pattern=(r"[0-9a-f]{12}", "12 hexadecimal digits"),
+        pattern=HASH,
         help="hash of the experiment whose runs these continue; written by rlcl run --continue-from",
     )
 
@@ -145,6 +203,8 @@ def decisive(experiment: Experiment) -> dict[str, Any]:
     resolved = unstructure(experiment)
     found: dict[str, Any] = _by_content({name: resolved[name] for name in DECISIVE if name in resolved})
     found["evaluation"].pop("metrics")  # computed from the records, which they do not change
+    if "initial" in found:
+        found["initial"].pop("run")  # wherever it lies: its hash stands for it
     return found
 
 
@@ -196,6 +256,8 @@ def structured(document: Document) -> Experiment:
         experiment: Experiment = read(document.data, Experiment)
     except Faults as found:
         raise ConfigError(document.messages(found.faults)) from None
+    if experiment.initial is not None:
+        experiment = attrs.evolve(experiment, initial=experiment.initial.identified())
     return experiment
 
 

@@ -45,12 +45,13 @@ def check(
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
+        from rlcl.launch.initial import start_of
 
         stream = make_stream(experiment, experiment.seeds[0])
         _show_stream(stream, console)
         if draw:
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
-        trainer = make_trainer(experiment, experiment.seeds[0], stream)
+        trainer = make_trainer(experiment, experiment.seeds[0], stream, start_of(experiment, experiment.seeds[0]))
         found = estimate(trainer)
         replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"

@@ -20,6 +20,7 @@ from rlcl.evaluation import METRICS_VERSION
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.continuing.parents import check_planted
+from rlcl.launch.initial import start_of
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.launch.stopping import Interrupted, Stop
@@ -85,8 +86,10 @@ def running(
             write_atomically(path / "config.yaml", dump(experiment))
         with _status_of(folder):
             stream = make_stream(experiment, seed)
-            trainer = make_trainer(experiment, seed, stream)
-            _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device))
+            start = start_of(experiment, seed, folder.checkpoints)
+            trainer = make_trainer(experiment, seed, stream, start)
+            origin = {} if start is None else {"initial": dict(start.origin)}
+            _write_manifest(folder, manifest(stream, seed, experiment.threads, trainer.device) | origin)
             yield from _run(experiment, trainer, folder, console, stop, lockstep)
         with disk_errors(path):
             write_seeds(path.parent)

@@ -140,13 +140,14 @@ def work(order: Mapping[str, Any]) -> int:
     from rlcl.errors import Problem, RlclError
     from rlcl.experiment import experiment_from
     from rlcl.launch.build import make_trainer
+    from rlcl.launch.initial import start_of
     from rlcl.launch.local import run_seed
     from rlcl.state import unflatten
 
     try:
         experiment = experiment_from(unflatten(order["experiment"], {}))
         if order["work"] == "check":
-            make_trainer(experiment, order["seed"])
+            make_trainer(experiment, order["seed"], start=start_of(experiment, order["seed"]))
         else:
             run_seed(experiment, order["seed"], Path(order["root"]), Console(width=140))
         return 0

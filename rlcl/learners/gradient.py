@@ -21,6 +21,7 @@ from rlcl.data.sources import Environment
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import Ledger, trainable
 from rlcl.learners.minibatches import (
     ROWS_AT_ONCE,
@@ -294,6 +295,7 @@ class GradientLearner(ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.module = self.build_module(setup, shape).to(setup.device)
+        begin_with(setup.initial, self.modules)
         visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
         if getattr(self.module, "takes_task_ids", False) and not visible:
             raise UnsupportedError(
@@ -538,6 +540,10 @@ class GradientLearner(ABC):
             yield encoded, ids
 
     # State.
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """See :class:`rlcl.types.Starting`; an average of the weights (``ema``) begins at them."""
+        return {"network": state["module"]}
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`rlcl.types.Learner`.

@@ -9,6 +9,7 @@ from rlcl.types.learners import (
     BoundaryPolicy,
     Costs,
     Generating,
+    InitialWeights,
     Learner,
     Online,
     Position,
@@ -16,6 +17,7 @@ from rlcl.types.learners import (
     Reopening,
     Setup,
     Spending,
+    Starting,
 )
 from rlcl.types.methods import (
     IMPOSSIBLE,
@@ -53,6 +55,7 @@ __all__ = [
     "ForgettingMethod",
     "Generating",
     "Host",
+    "InitialWeights",
     "Learner",
     "Method",
     "Metric",
@@ -75,6 +78,7 @@ __all__ = [
     "Setup",
     "Sink",
     "Spending",
+    "Starting",
     "StreamSpec",
     "Visibility",
     "WeighingHost",

@@ -24,6 +24,7 @@ __all__ = [
     "BoundaryPolicy",
     "Costs",
     "Generating",
+    "InitialWeights",
     "Learner",
     "Online",
     "Position",
@@ -31,6 +32,7 @@ __all__ = [
     "Reopening",
     "Setup",
     "Spending",
+    "Starting",
 ]
 
 
@@ -94,6 +96,21 @@ class Position:
     learning: bool = False
 
 
+@frozen(kw_only=True, eq=False)
+class InitialWeights:
+    """What networks begin with in place of weights drawn at random.
+
+    Args:
+        networks: tensors by network and by name within it, as their state dicts hold them.
+        complete: whether they are all that there are of each network; else the others are drawn.
+        origin: where they come from, for messages.
+    """
+
+    networks: Mapping[str, Mapping[str, Tensor]]
+    complete: bool = True
+    origin: str = "the other run"
+
+
 @frozen(kw_only=True)
 class Setup:
     """What a learner is told once, before the first experience.
@@ -107,6 +124,7 @@ class Setup:
         event_interval: updates (env steps) between two events.
         boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
         online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
+        initial: what the networks of a :class:`Starting` learner begin with; None for fresh weights.
     """
 
     spec: StreamSpec
@@ -117,6 +135,7 @@ class Setup:
     event_interval: int = 100
     boundary: BoundaryPolicy = BoundaryPolicy()
     online: bool = False
+    initial: InitialWeights | None = None
 
 
 @runtime_checkable
@@ -227,6 +246,19 @@ class Reopening(Protocol):
 
         Args:
             update: updates (env steps) done in it, fewer than its budget comes to.
+        """
+        ...
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A learner whose networks can begin with the weights of another run, :attr:`Setup.initial`."""
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """The weights of its networks in what ``state_dict`` gave; asked of a learner that was not prepared.
+
+        Returns:
+            Tensors by network and by name within it.
         """
         ...
 

@@ -23,6 +23,7 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.fast.fused_adam import gradients_of
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import trainable
 from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.learners.schedules import place_in
@@ -172,6 +173,9 @@ class ReinforcementLearner(ABC):
         """As :meth:`act`, and the next state of one that remembers; ``state`` is None as episodes begin."""
         return self.act(observations, masks), None
 
+    def begun(self) -> None:  # noqa: B027, most have nothing that follows them
+        """Called when the weights of another run have been copied into the modules."""
+
     def ready(self) -> None:  # noqa: B027, most have nothing to do
         """Called once, when methods have hung on modules and optimizers what they hang there."""
 
@@ -238,6 +242,9 @@ class ReinforcementLearner(ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.build(setup.encoder.shape(observations.shape), actions, source.num_envs)
+        if setup.initial is not None:
+            begin_with(setup.initial, self.modules)
+            self.begun()
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         for optimizer in self.optimizers.values():
@@ -428,6 +435,11 @@ class ReinforcementLearner(ABC):
         return self.act_on(encoded, action_masks, state)
 
     # State.
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """See :class:`rlcl.types.Starting`."""
+        found: Mapping[str, Mapping[str, Tensor]] = state["modules"]
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         collector = None

@@ -19,6 +19,7 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import trainable
 from rlcl.learners.reinforcement.learner import reseeded
 from rlcl.methods.attach import Attached, attach
@@ -116,6 +117,7 @@ class StableBaselines3:
         self.model = build_model(
             algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
         )
+        begin_with(setup.initial, {"policy": self.model.policy})
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
@@ -296,6 +298,10 @@ class StableBaselines3:
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
         with torch.no_grad():
             return self.model.predict(x, state=state, episode_start=starts, deterministic=True)
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """See :class:`rlcl.types.Starting`: the policy holds all networks, targets among them."""
+        return {"policy": state["model"]["parameters"]["policy"]}
 
     def state_dict(self) -> dict[str, Any]:
         """The state at a boundary.
