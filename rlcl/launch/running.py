@@ -237,8 +237,13 @@ def _next_number(folder: RunFolder) -> Iterator[int]:
 
 def total_steps(trainer: Trainer) -> int | None:
     """Steps of the whole run, where the learner can tell."""
-    tell = getattr(trainer.learner, "steps", None)
-    return sum(tell(e) for e in trainer.stream) if tell else None
+    tell, position = getattr(trainer.learner, "steps", None), trainer.learner.position
+    if tell is None:
+        return None
+    if position.segment:
+        return sum(tell(e) for e in trainer.stream)
+    left = list(trainer.stream)[position.experience :]  # those before may have had another budget
+    return position.step - position.update + sum(tell(e) for e in left)
 
 
 def _is_whole(folder: RunFolder) -> bool:
