@@ -35,7 +35,7 @@ from rlcl.tracking.manifest import manifest
 from rlcl.tracking.runs import dotted
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
-from rlcl.types import Boundary, Record, Sink
+from rlcl.types import Boundary, Experience, Record, Sink
 
 __all__ = ["Finished", "run_folder", "running", "total_steps"]
 
@@ -237,7 +237,8 @@ def _next_number(folder: RunFolder) -> Iterator[int]:
 
 def total_steps(trainer: Trainer) -> int | None:
     """Steps of the whole run, where the learner can tell."""
-    tell, position = getattr(trainer.learner, "steps", None), trainer.learner.position
+    tell: Callable[[Experience], int] | None = getattr(trainer.learner, "steps", None)
+    position = trainer.learner.position
     if tell is None:
         return None
     if position.segment:
