@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import attrs
 from attrs import frozen
 from ruamel.yaml import YAML
 
@@ -34,6 +35,8 @@ from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = [
     "Experiment",
+    "Initial",
+    "deciding",
     "dump",
     "experiment_from",
     "load_experiment",
@@ -41,10 +44,73 @@ __all__ = [
     "structured",
 ]
 
+HASH = (r"[0-9a-f]{12}", "12 hexadecimal digits")
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 # What decides a run's records: its hash is over these.
-DECISIVE = ("stream", "encoder", "learner", "budget", "boundary", "evaluation", "validation", "device", "threads")
+DECISIVE = (
+    "stream",
+    "encoder",
+    "learner",
+    "budget",
+    "boundary",
+    "evaluation",
+    "validation",
+    "device",
+    "threads",
+    "initial",
+    "continued_from",
+)
+
+
+@frozen(kw_only=True)
+class Initial:
+    """A finished run whose learned weights an experiment begins with; optimizers, memories and counters are fresh.
+
+    Args:
+        run: folder of one run, or of all seeds of its experiment, ``runs/NAME/HASH``.
+        seed: of the run that is taken: the ``same`` for each seed, or a number for all of them.
+        parameters: patterns of the weights that are taken, ``NETWORK.NAME`` with ``*`` and ``?``; the others are drawn.
+        encoder: ``keep`` takes the run's fitted encoder along, which must have the same config; ``own`` does not.
+        of: hash of the run's experiment, by which it counts; found when a file without it is read.
+    """
+
+    run: str = option()
+    seed: int | Literal["same"] = option("same", ge=0)
+    parameters: tuple[str, ...] = option(("*",))
+    encoder: Literal["keep", "own"] = option("keep")
+    of: str | None = option(None, pattern=HASH)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.parameters:
+            raise Problem("expected at least one pattern, got none", "parameters")
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Of the runs that there are to choose from."""
+        place = Path(self.run).expanduser()
+        if (place / "config.yaml").is_file():
+            return [place]
+        return sorted(file.parent for file in place.glob("seed*/config.yaml"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all weights are taken."""
+        return "*" in self.parameters
+
+    def identified(self) -> Initial:
+        """With the hash of the run's experiment.
+
+        Raises:
+            ConfigError: there is no run, or its config cannot be read.
+        """
+        if self.of is not None:
+            return self
+        if not self.folders:
+            raise ConfigError(
+                [f"initial.run: no run in {self.run}; expected a folder such as runs/NAME/HASH or runs/NAME/HASH/seed0"]
+            )
+        return attrs.evolve(self, of=load_experiment(self.folders[0] / "config.yaml").hash)
 
 
 @frozen(kw_only=True)
@@ -69,6 +135,9 @@ class Experiment:
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         sinks: what takes its events and records, beside its folder.
+        initial: the finished run whose weights it begins with; fresh ones by default.
+        continued_from: hash of the experiment whose finished runs these continue; written by
+            ``rlcl run --continue-from``.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -87,6 +156,8 @@ class Experiment:
     event_interval: int = option(100, ge=1)
     checkpoint_minutes: float = option(5.0, gt=0)
     sinks: tuple[Annotated[Component, Kind("sink")], ...] = option(factory=lambda: (component("sink", "tensorboard"),))
+    initial: Initial | None = option(None)
+    continued_from: str | None = option(None, pattern=HASH)
 
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
@@ -98,13 +169,24 @@ class Experiment:
     @cached_property
     def hash(self) -> str:
         """12 hexadecimal digits over what decides its records: not name, objective or seeds, and no default."""
-        said = {name: value for name, value in decisive(self).items() if name in DECISIVE}
-        evaluation = said.pop("evaluation", {})
-        evaluation.pop("metrics", None)  # computed from the records, which they do not change
-        if evaluation:
-            said["evaluation"] = evaluation
-        text = json.dumps(_by_content(said), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(deciding(decisive(self)), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an experiment's config decides its records.
+
+    Args:
+        config: as plain data, with or without what equals its default.
+    """
+    said = {name: config[name] for name in DECISIVE if config.get(name) is not None}
+    # Metrics are computed from the records, which they do not change; for a run stands the hash of its experiment.
+    for group, key in (("evaluation", "metrics"), ("initial", "run")):
+        rest = {name: value for name, value in said.pop(group, {}).items() if name != key}
+        if rest:
+            said[group] = rest
+    found: dict[str, Any] = _by_content(said)
+    return found
 
 
 def _by_content(value: Any) -> Any:
@@ -155,6 +237,8 @@ def structured(document: Document) -> Experiment:
         experiment: Experiment = document.read(Experiment)
     except Faults as found:
         raise ConfigError(document.messages(map(_with_remedy, found.faults))) from None
+    if experiment.initial is not None:
+        experiment = attrs.evolve(experiment, initial=experiment.initial.identified())
     return experiment
 
 

@@ -45,6 +45,7 @@ def check(
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
+        from rlcl.launch.initial import start_of
         from rlcl.sinks.run_sinks import run_sinks
 
         run_sinks(experiment.sinks)
@@ -52,7 +53,8 @@ def check(
         _show_stream(stream, console)
         if draw:
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
-        trainer = make_trainer(experiment, experiment.seeds[0], stream)
+        seed = experiment.seeds[0]
+        trainer = make_trainer(experiment, seed, stream, start_of(experiment, seed))
         found = estimate(trainer)
         replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"

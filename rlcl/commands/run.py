@@ -30,6 +30,10 @@ def run(
         ),
     ],
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    continue_from: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Continue finished runs: a folder, a name, a pattern or a file."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
 ) -> None:
     """Run experiments; unfinished runs go on where they stopped, finished ones are only shown.
@@ -40,6 +44,11 @@ def run(
 
     A run is found again by the hash of what decides its records (stream, encoder, learner, budget,
     evaluation), so another seed adds a run and repeats nothing. Ctrl-C saves a checkpoint first.
+
+    With --continue-from RUN, each finished run of RUN goes on in a new one, with more budget for its last
+    experience or with more experiences:
+
+        rlcl run digits.yaml budget.epochs=20 --continue-from digits.yaml
     """
     from rlcl.commands.console import console as make_console
     from rlcl.experiment import load_experiment
@@ -47,6 +56,8 @@ def run(
     files, overrides = split_arguments(arguments)
     console = make_console(quiet)
     experiments = [load_experiment(file, overrides) for file in files]
+    if continue_from is not None:
+        experiments = [_continued(experiments, overrides, continue_from, root, console)]
     for experiment in experiments:
         _run(experiment, root, console)
 
@@ -57,6 +68,23 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     if not files:
         raise typer.BadParameter("expected an experiment file before the changes, for example: rlcl run quickstart")
     return files, [a for a in arguments if "=" in a]
+
+
+def _continued(
+    experiments: Sequence[Experiment], overrides: Sequence[str], place: str, root: Path, console: Console
+) -> Experiment:
+    """The experiment as it continues runs, whose states are in its folders from now on."""
+    from rlcl.comparison.places import runs_of
+    from rlcl.launch.continuing.parents import continuing
+    from rlcl.launch.continuing.planting import plant
+
+    if len(experiments) != 1:
+        raise typer.BadParameter(f"--continue-from: expected one experiment file, got {len(experiments)}")
+    seeds = experiments[0].seeds if any(change.startswith("seeds=") for change in overrides) else ()
+    experiment, runs = continuing(experiments[0], runs_of([place], root)[0], seeds)
+    for run in runs:
+        plant(experiment, run, root, console)
+    return experiment
 
 
 def _run(experiment: Experiment, root: Path, console: Console) -> None:

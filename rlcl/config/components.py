@@ -239,14 +239,13 @@ def arguments_of(options: Any) -> dict[str, Any]:
 
 
 def unstructure(value: Any) -> Any:
-    """A config as plain dictionaries, lists and scalars, with defaults written out but for settings that came later.
+    """A config as plain dictionaries, lists and scalars, with defaults written out.
 
     Args:
         value: a component, or an attrs class with components in its fields.
     """
     if isinstance(value, Component):
-        said = _said(type(value.options).target, arguments_of(value.options))
-        options = {key: unstructure(item) for key, item in said.items()}
+        options = {key: unstructure(item) for key, item in arguments_of(value.options).items()}
         return {"type": value.type} | options | {"type": value.type}
     if isinstance(value, Mapping):
         return {key: unstructure(item) for key, item in value.items()}
@@ -257,16 +256,10 @@ def unstructure(value: Any) -> Any:
     cls: Any = type(value)
     if is_record(cls):
         found = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
-        return {name: unstructure(item) for name, item in _said(cls, found).items() if item is not NOTHING}
+        return {name: unstructure(item) for name, item in found.items() if item is not NOTHING}
     if isinstance(value, enum.Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value
-
-
-def _said(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, without those that came later and have their default; see :attr:`Rule.later`."""
-    later = {s.name: s.default() for s in settings(cls) if s.rule.later and s.default is not None}
-    return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 def build(value: Any, path: tuple[Key, ...] | None = None) -> Any:

@@ -64,8 +64,6 @@ class Rule:
         ge, gt, le, lt: bounds of its numbers.
         choices: the only values allowed.
         pattern: what its texts match as a whole, as a regular expression and in words.
-        later: whether a config is written without it where it has its default: it came when there were runs
-            already, and a config that does not use it keeps its hash.
     """
 
     ge: float | None = None
@@ -74,7 +72,6 @@ class Rule:
     lt: float | None = None
     choices: tuple[Any, ...] | None = None
     pattern: tuple[str, str] | None = None
-    later: bool = False
 
     def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         """The attrs validator.
@@ -151,7 +148,6 @@ def option(
     lt: float | None = None,
     choices: Sequence[Any] | None = None,
     pattern: tuple[str, str] | None = None,
-    later: bool = False,
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
 ) -> Any:
@@ -162,12 +158,11 @@ def option(
         ge, gt, le, lt: bounds, of each item where it is a sequence.
         choices: the only values allowed; for strings a ``Literal`` annotation says the same.
         pattern: what texts match as a whole: a regular expression, and the same in words.
-        later: left out of a written config where it has its default; see :class:`Rule`.
         factory: makes the default; for components and other objects.
         converter: see :func:`attrs.field`.
     """
     allowed = None if choices is None else tuple(choices)
-    rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern, later=later)
+    rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern)
     made = attrs.Factory(factory) if factory is not None else default
     return attrs.field(default=made, validator=rule, converter=converter, metadata={"rule": rule})
 

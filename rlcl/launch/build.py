@@ -12,6 +12,7 @@ from rlcl.config import build
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import measure_named, reported
 from rlcl.experiment import Experiment
+from rlcl.launch.initial import Start
 from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
@@ -64,13 +65,17 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
     return made
 
 
-def make_trainer(experiment: Experiment, seed: int, stream: AnyStream | None = None) -> Trainer:
+def make_trainer(
+    experiment: Experiment, seed: int, stream: AnyStream | None = None, start: Start | None = None
+) -> Trainer:
     """Builds everything that one run is made of.
 
     Args:
         experiment: the config.
         seed: of the run.
         stream: as :func:`make_stream` gave it; made here by default.
+        start: what the learner begins with, as :func:`rlcl.launch.initial.start_of` gave it; None for fresh weights, or
+            where a state is loaded afterwards.
 
     Raises:
         RlclError: components that do not go together, by name and reason.
@@ -93,8 +98,11 @@ def make_trainer(experiment: Experiment, seed: int, stream: AnyStream | None = N
             device=resolve_device(experiment.device),
             event_interval=experiment.event_interval,
             run=experiment.hash,
+            initial=None if start is None else start.weights,
         ),
     )
+    if start is not None:
+        start.give_encoder(trainer.encoder, stream)
     if experiment.batched_seeds:
         check_batched_seeds(learner, experiment.boundary)
     _named("", lambda: reported(learner.measures, experiment.evaluation.metrics))

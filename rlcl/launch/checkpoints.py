@@ -34,8 +34,12 @@ class Checkpoints:
     _numbers: Iterator[int] = field(init=False)
     _saved: float = field(init=False, factory=time.monotonic)
 
-    def resume(self, console: Console) -> None:
-        """Load the newest whole checkpoint, if any, and cut the files to what it vouches for."""
+    def resume(self, console: Console) -> bool:
+        """Load the newest whole checkpoint, if any, and cut the files to what it vouches for.
+
+        Returns:
+            Whether there is one.
+        """
         folder = self.folder
         self._numbers = count(_newest(folder) + 1)
         found = checkpoint.load_newest(
@@ -50,6 +54,7 @@ class Checkpoints:
         if found is not None:
             self.clock.load_state_dict(state["clock"])
         self._saved = time.monotonic()
+        return found is not None
 
     @property
     def overdue(self) -> bool:

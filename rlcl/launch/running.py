@@ -14,14 +14,16 @@ from rlcl.errors import RunFolderError
 from rlcl.experiment import Experiment, dump
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.checkpoints import Checkpoints
+from rlcl.launch.continuing.parents import check_planted
 from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
+from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.sinks.run_sinks import run_sinks
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
-from rlcl.types import Boundary, Learner, Record, RunStart, Sink
+from rlcl.types import Boundary, Experience, Learner, Record, RunStart, Sink
 
 __all__ = ["run_folder", "running", "total_steps"]
 
@@ -61,7 +63,8 @@ def running(
             sinks = run_sinks(experiment.sinks)
             trainer = _made_trainer(experiment, seed, folder)
             checkpoints = Checkpoints(trainer, folder, experiment.checkpoint_minutes * 60)
-            checkpoints.resume(console)
+            if not checkpoints.resume(console):
+                check_planted(experiment, folder.path)
             with disk_errors(folder.path), closing(sinks):
                 sinks.open(_run_start(experiment, trainer, folder, console, bar))
                 with joined(trainer.learner):
@@ -111,8 +114,11 @@ def _made_trainer(experiment: Experiment, seed: int, folder: RunFolder) -> Train
         RlclError: components that do not go together.
     """
     stream = make_stream(experiment, seed)
-    trainer = make_trainer(experiment, seed, stream)
+    start = start_of(experiment, seed, folder.checkpoints)
+    trainer = make_trainer(experiment, seed, stream, start)
     found = manifest(stream, seed, experiment.threads, trainer.device)
+    if start is not None:
+        found["initial"] = dict(start.origin)
     before = read_json(folder.path / "manifest.json")
     if before and before.get("data") != found["data"]:
         raise RunFolderError(
@@ -145,8 +151,14 @@ def _run_start(experiment: Experiment, trainer: Trainer, folder: RunFolder, cons
 
 def total_steps(trainer: Trainer) -> int | None:
     """Steps of the whole run, where the learner can tell."""
-    tell = getattr(trainer.learner, "steps", None)
-    return sum(tell(e) for e in trainer.stream) if tell else None
+    tell: Callable[[Experience], int] | None = getattr(trainer.learner, "steps", None)
+    position = trainer.learner.position
+    if tell is None:
+        return None
+    if position.segment:
+        return sum(tell(e) for e in trainer.stream)
+    left = list(trainer.stream)[position.experience :]  # those before may have had another budget
+    return position.step - position.update + sum(tell(e) for e in left)
 
 
 def _drain(trainer: Trainer, folder: RunFolder, sinks: Sink, checkpoints: Checkpoints, stop: Stop) -> Iterator[None]:

@@ -68,13 +68,14 @@ def _perform(job: Job) -> None:
 
     from rlcl.experiment import experiment_from
     from rlcl.launch.build import make_trainer
+    from rlcl.launch.initial import start_of
     from rlcl.launch.local import run_seed
     from rlcl.sinks.run_sinks import run_sinks
 
     experiment = experiment_from(job.config)
     if job.work == "check":
         run_sinks(experiment.sinks)
-        make_trainer(experiment, job.seed)
+        make_trainer(experiment, job.seed, start=start_of(experiment, job.seed))
     else:
         run_seed(experiment, job.seed, job.root, Console(width=140))
 

@@ -72,6 +72,11 @@ class Watch:
             modules[name].load_state_dict(state)
         self.best = None
 
+    def reopen(self, modules: Mapping[str, nn.Module]) -> None:
+        """Takes up the checks of an experience that has ended: its weights are the best so far."""
+        if self.options is not None and self.options.restore_best:
+            self.best = cloned({name: dict(module.state_dict()) for name, module in modules.items()})
+
     def state_dict(self) -> dict[str, Any]:
         return {"least": self.least, "without": self.without, "best": self.best}
 

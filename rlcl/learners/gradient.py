@@ -23,6 +23,7 @@ from rlcl.learners.augmenting import Augmenting, try_augmentations
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
 from rlcl.learners.host import GradientHost
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import Ledger, trainable
 from rlcl.learners.minibatches import (
     ROWS_AT_ONCE,
@@ -115,6 +116,8 @@ class GradientLearner(Exportable, ABC):
     _validation: Loader = field(init=False, default=None)
     _loss: LossMean = field(init=False, default=None)
     _ledger: Ledger = field(init=False, default=None)
+
+    grows = True
 
     # What a concrete learner says.
 
@@ -277,6 +280,7 @@ class GradientLearner(Exportable, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.module = self.build_module(setup, shape).to(setup.device)
+        begin_with(setup.initial, self.modules)
         visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
         if getattr(self.module, "takes_task_ids", False) and not visible:
             raise UnsupportedError(
@@ -384,6 +388,15 @@ class GradientLearner(Exportable, ABC):
                 self._attached.end(experience)
             self.host.data = None
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; a new epoch begins."""
+        self.position.reopen(update)
+        self._watch.reopen(self._update.weights)
+
     def online(self) -> float | None:
         """See :class:`rlcl.types.Online`: in training mode, with augmentations and dropout as in the update."""
         return self._ledger.mean
@@ -413,6 +426,10 @@ class GradientLearner(Exportable, ABC):
         return Event(self.position.step, values)
 
     # State.
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """See :class:`rlcl.types.Starting`; an average of the weights (``ema``) begins at them."""
+        return {"network": state["module"]}
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`rlcl.types.Learner`.

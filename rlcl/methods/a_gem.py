@@ -60,6 +60,11 @@ class AGem(Method):
             raise Problem("minibatches do not say which experience they are of; write fill: experience", "fill")
 
     @property
+    def reopens(self) -> bool:
+        """See :class:`rlcl.types.Method`."""
+        return self.fill != "experience"
+
+    @property
     def requires(self) -> frozenset[str]:
         return frozenset({"loss", "boundaries" if self.fill == "experience" else "batch"})
 

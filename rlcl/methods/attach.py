@@ -70,6 +70,11 @@ class Attached:
         """Those with a memory of examples."""
         return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or m.memory is not None)
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        closing = [method for method in self.methods if not method.reopens]
+        return f"method {name_of('method', closing[0])} has consolidated it" if closing else None
+
     def extra(self, batch: Batch) -> Batch:
         """The batch with the memories of all mixing methods joined to it."""
         for method in self.mixing:

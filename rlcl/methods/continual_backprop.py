@@ -105,6 +105,7 @@ class ContinualBackprop(Method):
 
     requires = frozenset({"native"})
     phase = "edit"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"replacement_rate": 0.0}
 
     def refuses(self, host: Host) -> str | None:

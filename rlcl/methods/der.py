@@ -43,6 +43,7 @@ class DarkReplay(ABC):
     _outputs: Tensor | None = field(init=False, default=None)
 
     phase = "mix"
+    reopens = True
     kinds = frozenset({"categorical", "values", "reconstruction"})
     shares: ClassVar[tuple[float, float]] = (1.0, 1.0)
 

@@ -34,6 +34,7 @@ class L2Init(Method):
 
     requires = frozenset[str]()
     phase = "add"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:

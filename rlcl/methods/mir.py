@@ -50,6 +50,7 @@ class Mir(Method):
 
     requires = frozenset({"batch", "loss", "native", "weights"})
     phase = "mix"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
     shares: ClassVar[tuple[float, float]] = (1.0, 1.0)
 

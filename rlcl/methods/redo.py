@@ -44,6 +44,7 @@ class Redo(Method):
 
     requires = frozenset({"native"})
     phase = "edit"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = None
 
     def refuses(self, host: Host) -> str | None:

@@ -81,6 +81,11 @@ class Rehearsal(Method):
             raise Problem("herding chooses from whole experiences; write fill: experience", "fill")
 
     @property
+    def reopens(self) -> bool:
+        """See :class:`rlcl.types.Method`."""
+        return self.fill != "experience"
+
+    @property
     def requires(self) -> frozenset[str]:
         boundaries = self.fill == "experience" or self.mixing == "weighted"
         needs = {

@@ -49,6 +49,7 @@ class Reset(Method):
 
     requires = frozenset({"native", "boundaries"})
     phase = "edit"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"layers": 0}
 
     def refuses(self, host: Host) -> str | None:

@@ -42,6 +42,7 @@ class ShrinkAndPerturb(Method):
     _parameters: dict[str, list[nn.Parameter]] = field(init=False, factory=dict)
 
     phase = "edit"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"decay": 0.0, "noise": 0.0}
 
     @property

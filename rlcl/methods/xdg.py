@@ -83,6 +83,7 @@ class Xdg(Method):
     requires = frozenset({"native", "task_id_everywhere"})
     kinds = frozenset({"categorical", "values"})  # learners that show their networks task ids
     phase = "record"
+    reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"share": 0.0}
 
     def refuses(self, host: Host) -> str | None:

@@ -29,12 +29,14 @@ from rlcl.types import (
     Encoder,
     Event,
     Experience,
+    InitialWeights,
     Learner,
     Online,
     Record,
     Setup,
     Sink,
     Spending,
+    Starting,
     Stream,
 )
 
@@ -57,6 +59,7 @@ class Trainer:
         device: a torch device.
         event_interval: updates (env steps) between two events.
         run: names the records.
+        initial: what the learner's networks begin with; None for fresh weights.
 
     Raises:
         UnsupportedError: components that do not go together, by name and reason.
@@ -71,6 +74,7 @@ class Trainer:
     device: str = field(default="cpu", kw_only=True)
     event_interval: int = field(default=100, kw_only=True)
     run: str = field(default="", kw_only=True)
+    initial: InitialWeights | None = field(default=None, kw_only=True)
     _experiences: tuple[Experience, ...] = field(init=False)
     _trained: int = field(init=False, default=-1)  # the last experience that was trained on to its end
     _due: int | None = field(init=False, default=-1)  # trained on when what is evaluated next is evaluated
@@ -86,6 +90,11 @@ class Trainer:
         if isinstance(every, Interval) and every.unit != wanted:
             raise UnsupportedError(f"evaluation.every: this stream is counted in {wanted}; write {{{wanted}: N}}")
         self.stream = self.encoder.adapt(self.stream)
+        if self.initial is not None and not isinstance(self.learner, Starting):
+            raise UnsupportedError(
+                f"initial: learner {name_of('learner', self.learner)} has no networks that can begin with the weights "
+                "of another run; leave it out"
+            )
         seeds = Seeds(self.seed)
         seed_globals(seeds.child("globals"))
         shown = visible(self.stream)
@@ -100,6 +109,7 @@ class Trainer:
                 event_interval=self.event_interval,
                 boundary=self.boundary,
                 online=self.evaluation.online,
+                initial=self.initial,
             )
         )
         check_missing(self.stream, self.encoder)

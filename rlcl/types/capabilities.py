@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlcl.types.methods import Host, Method
+from rlcl.types.streams import Experience
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Hosted", "Masking", "Methodical", "Representing", "Reserving", "Warming", "masks_actions", "methods_of"]
+__all__ = [
+    "Hosted",
+    "Masking",
+    "Methodical",
+    "Reopening",
+    "Representing",
+    "Reserving",
+    "Starting",
+    "Warming",
+    "masks_actions",
+    "methods_of",
+]
 
 
 @runtime_checkable
@@ -40,6 +52,27 @@ class Methodical(Protocol):
 
 
 @runtime_checkable
+class Reopening(Protocol):
+    """A learner that can take up the last experience again after it has ended, to learn more of it."""
+
+    def closed_by(self) -> str | None:
+        """Why it cannot after all, for example a method that has consolidated the experience; None where it can."""
+        ...
+
+    def steps(self, experience: Experience) -> int:
+        """How many updates (env steps) an experience's budget comes to."""
+        ...
+
+    def reopen(self, update: int) -> None:
+        """Move back into the experience that has just ended; the next call of ``learn`` continues it.
+
+        Args:
+            update: updates (env steps) done in it, fewer than its budget comes to.
+        """
+        ...
+
+
+@runtime_checkable
 class Representing(Protocol):
     """A learner that learns a representation of inputs."""
 
@@ -55,6 +88,19 @@ class Reserving(Protocol):
     @property
     def reserved_bytes(self) -> tuple[int, int]:
         """Bytes of its memory of transitions, and those of them that the system has not given yet."""
+        ...
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A learner whose networks can begin with the weights of another run, :attr:`rlcl.types.Setup.initial`."""
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """The weights of its networks in what ``state_dict`` gave; asked of a learner that was not prepared.
+
+        Returns:
+            Tensors by network and by name within it.
+        """
         ...
 
 

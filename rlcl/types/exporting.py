@@ -89,6 +89,11 @@ class Exportable(Protocol):
             "it does not say what graph it predicts with; write its method graph (docs/how-to/add-a-learner.md)"
         )
 
+    @property
+    def grows(self) -> bool:
+        """Whether it can take more classes than it began with, see :meth:`grown`."""
+        return False
+
     def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """A state made to fit this learner, whose stream may have more classes or tasks than the state's had.
 

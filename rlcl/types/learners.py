@@ -24,6 +24,7 @@ __all__ = [
     "BoundaryPolicy",
     "Costs",
     "Generating",
+    "InitialWeights",
     "Learner",
     "Online",
     "Position",
@@ -86,7 +87,7 @@ class Position:
         segment: index of the segment within it, 0 where boundaries are announced.
         update: updates (env steps) done within the segment.
         step: updates (env steps) done over the whole stream.
-        learning: whether ``experience`` has begun and is unfinished.
+        learning: whether ``experience`` has begun and is unfinished; not yet after :meth:`reopen`.
     """
 
     experience: int = 0
@@ -96,7 +97,7 @@ class Position:
     learning: bool = False
 
     def begin(self, experience: Experience) -> bool:
-        """Begin an experience, or resume the one that a loaded state stands in.
+        """Begin an experience, or resume the one that a loaded state stands in, or that was reopened.
 
         Returns:
             Whether it begins; False where it is resumed, after ``update`` updates of the part ``segment``.
@@ -104,11 +105,12 @@ class Position:
         Raises:
             ValueError: another experience is unfinished.
         """
-        if self.learning and self.experience != experience.index:
+        begins = not self.learning and not self.update
+        if not begins and self.experience != experience.index:
             raise ValueError(f"experience {self.experience} is unfinished; finish it before {experience.index}")
-        begins = not self.learning
         if begins:
-            self.experience, self.segment, self.update, self.learning = experience.index, 0, 0, True
+            self.experience, self.segment = experience.index, 0
+        self.learning = True
         return begins
 
     def advance(self, steps: int = 1) -> None:
@@ -135,6 +137,29 @@ class Position:
         self.experience, self.segment, self.learning = self.experience + 1, 0, False
         return True
 
+    def reopen(self, update: int) -> None:
+        """Go back into the experience that has just ended, which :meth:`begin` then resumes.
+
+        Args:
+            update: updates (env steps) done in it, at least 1.
+        """
+        self.experience, self.segment, self.update = self.experience - 1, 0, update
+
+
+@frozen(kw_only=True, eq=False)
+class InitialWeights:
+    """What networks begin with in place of weights drawn at random.
+
+    Args:
+        networks: tensors by network and by name within it, as their state dicts hold them.
+        complete: whether they are all that there are of each network; else the others are drawn.
+        origin: where they come from, for messages.
+    """
+
+    networks: Mapping[str, Mapping[str, Tensor]]
+    complete: bool = True
+    origin: str = "the other run"
+
 
 @frozen(kw_only=True)
 class Setup:
@@ -149,6 +174,7 @@ class Setup:
         event_interval: updates (env steps) between two events.
         boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
         online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
+        initial: what the networks of a :class:`Starting` learner begin with; None for fresh weights.
     """
 
     spec: StreamSpec
@@ -159,6 +185,7 @@ class Setup:
     event_interval: int = 100
     boundary: BoundaryPolicy = BoundaryPolicy()
     online: bool = False
+    initial: InitialWeights | None = None
 
 
 @runtime_checkable

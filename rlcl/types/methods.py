@@ -159,8 +159,8 @@ class Method(Protocol):
     """A continual-learning method: attaches to optimizers, not to a learner.
 
     Written as an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory` and :meth:`refuses`. ``extra``, ``penalty``, ``predicting`` and
-    ``forget`` are of those methods alone that mix, penalize, predict or forget.
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens` and :meth:`refuses`. ``extra``, ``penalty``,
+    ``predicting`` and ``forget`` are of those methods alone that mix, penalize, predict or forget.
     """
 
     @property
@@ -195,6 +195,11 @@ class Method(Protocol):
     def memory(self) -> Any:
         """Its memory of examples, None where it has none."""
         return None
+
+    @property
+    def reopens(self) -> bool:
+        """Whether more can be learned of an experience after :meth:`end`, which leaves the method as it was."""
+        return False
 
     def refuses(self, host: Host) -> str | None:
         """Why it cannot serve a host that provides what it requires, with the remedy; None where it can."""

@@ -115,7 +115,7 @@ class AvalancheData(DataSet):
 
     benchmark: str = option()
     options: Mapping[str, Any] = option(factory=dict)
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         train, test = load_benchmark(self.benchmark, self.options, 0, "data.options")

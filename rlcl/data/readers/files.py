@@ -43,7 +43,7 @@ class Csv(DataSet):
     regression: bool = option(False)
     test_fraction: float = option(0.2, gt=0, lt=1)
     delimiter: str = option(",", pattern=(r"[\s\S]", "one character"))
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -90,7 +90,7 @@ class Npz(DataSet):
     path: str = option()
     regression: bool = option(False)
     test_fraction: float = option(0.2, gt=0, lt=1)
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         place = find_data(self.path)
@@ -132,7 +132,7 @@ class Npy(DataSet):
     regression: bool = option(False)
     storage: Storage = option("auto")
     workers: int = option(2, ge=0)
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         place = find_data(self.path)

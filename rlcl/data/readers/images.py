@@ -46,7 +46,7 @@ class ImageFolder(DataSet):
     test_fraction: float = option(0.2, gt=0, lt=1)
     storage: Storage = option("auto")
     workers: int = option(2, ge=0)
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         place = find_data(self.path)

@@ -30,7 +30,7 @@ class Digits(DataSet):
     Source: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         from sklearn.datasets import load_digits
@@ -49,7 +49,7 @@ class Iris(DataSet):
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         from sklearn.datasets import load_iris
@@ -68,7 +68,7 @@ class Wine(DataSet):
     Source: Aeberhard & Forina 1992, UCI Wine.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         from sklearn.datasets import load_wine
@@ -87,7 +87,7 @@ class BreastCancer(DataSet):
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         from sklearn.datasets import load_breast_cancer
@@ -106,7 +106,7 @@ class Diabetes(DataSet):
     Source: Efron et al. 2004, Least angle regression.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         from sklearn.datasets import load_diabetes

@@ -54,7 +54,7 @@ class Table(DataSet):
     drop: tuple[str, ...] = option(())
     missing: tuple[str, ...] = option(MISSING)
     delimiter: str = option(",", pattern=(r"[\s\S]", "one character"))
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         whole = self._read(self.path)

@@ -37,7 +37,7 @@ class Mnist(DataSet):
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         return _idx("mnist", "MNIST", IDX_FILES)
@@ -53,7 +53,7 @@ class FashionMnist(DataSet):
     Source: Xiao et al. 2017, Fashion-MNIST.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         return _idx("fashion_mnist", "FashionMNIST", IDX_FILES)
@@ -69,7 +69,7 @@ class Kmnist(DataSet):
     Source: Clanuwat et al. 2018, Deep learning for classical Japanese literature.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         return _idx("kmnist", "KMNIST", IDX_FILES)
@@ -87,7 +87,7 @@ class Emnist(DataSet):
     """
 
     split: Literal["balanced", "letters", "digits", "byclass", "bymerge"] = option("balanced")
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -116,7 +116,7 @@ class Svhn(DataSet):
     Source: Netzer et al. 2011, Reading digits in natural images.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         def download(datasets: Any, root: str) -> None:
@@ -144,7 +144,7 @@ class Cifar10(DataSet):
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         train = [f"data_batch_{i}" for i in range(1, 6)]
@@ -161,7 +161,7 @@ class Cifar100(DataSet):
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
 
-    expect: Expectation | None = option(None, later=True)
+    expect: Expectation | None = option(None)
 
     def load(self) -> Data:
         return _cifar("cifar100", "CIFAR100", "cifar-100-python", ["train"], ["test"], "fine_labels")

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import memory_refusal
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import trainable
 from rlcl.learners.reinforcement.advancing import Advance, by_itself
 from rlcl.learners.reinforcement.clipping import clip_gradients
@@ -170,6 +171,9 @@ class ReinforcementLearner(Exportable, ABC):
         """As :meth:`act`, and the next state of one that remembers; ``state`` is None as episodes begin."""
         return self.act(observations, masks), None
 
+    def begun(self) -> None:
+        """Called when the weights of another run have been copied into the modules."""
+
     def ready(self) -> None:
         """Called once, when methods have hung on modules and optimizers what they hang there."""
 
@@ -209,6 +213,9 @@ class ReinforcementLearner(Exportable, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.build(setup.encoder.shape(observations.shape), actions, source.num_envs)
+        if setup.initial is not None:
+            begin_with(setup.initial, self.modules)
+            self.begun()
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
         for optimizer in self.optimizers.values():
@@ -255,6 +262,14 @@ class ReinforcementLearner(Exportable, ABC):
                 parameter.data.copy_(first)
                 optimizer.state.pop(parameter, None)
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        self.position.reopen(update)
+
     def steps(self, experience: Experience) -> int:
         """How many env steps an experience's budget comes to, rounded up to what is made at once."""
         return sum(map(self._env_steps, experience.parts))
@@ -277,7 +292,7 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
-        collector = self.collector = self._opening.collector(part)
+        collector = self.collector = self._opening.collector(part, position.update)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         budget, (before, planned) = self._env_steps(part), place_in(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step
@@ -340,6 +355,11 @@ class ReinforcementLearner(Exportable, ABC):
         return self.act_on(encoded, action_masks, state)
 
     # State.
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
+        """See :class:`rlcl.types.Starting`."""
+        found: Mapping[str, Mapping[str, Tensor]] = state["modules"]
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         collector = None

@@ -113,6 +113,10 @@ class OffPolicyLearner(ReinforcementLearner):
     def improve(self, lesson: Drawn) -> Tensor:
         """One update for each ``batch_size`` rows; (B,) the errors of the last one, without gradient."""
 
+    def begun(self) -> None:
+        for name, target in self.targets.items():
+            target.load_state_dict(self.modules[name].state_dict())
+
     def begin_round(self) -> None:
         """Called before each round of updates."""
 

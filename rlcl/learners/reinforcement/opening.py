@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import gymnasium as gym
 import torch
 from attrs import define, field
@@ -15,10 +16,11 @@ from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.seeding import Seeds
 from rlcl.state import cloned
 from rlcl.types import Experience, Setup
 
-__all__ = ["Opening", "first_environment"]
+__all__ = ["Opening", "first_environment", "reseeded"]
 
 FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
 
@@ -40,22 +42,35 @@ class Opening:
     def __attrs_post_init__(self) -> None:
         self._fitting = EncoderFitting.of(self.setup)
 
-    def collector(self, part: Experience) -> Collector:
-        """The part's environments, new or where a loaded state left them."""
+    def collector(self, part: Experience, done: int = 0) -> Collector:
+        """The part's environments, new or where a loaded state left them.
+
+        Args:
+            part: that is learned from.
+            done: env steps that it has had; without a state of its environments, they begin anew under other seeds.
+        """
         assert isinstance(part.train, Environment)
         encoder = self.setup.encoder
         observations, _ = observations_and_norm(encoder)
         restored, self.restored = self.restored, None
         adapting = part.index == 0 or self.setup.boundary.encoder != "freeze"
-        if restored is None and self._fitting.due(part) and not isinstance(observations, Identity):
+        reopened = restored is None and done > 0
+        source = reseeded(part.train, self.setup.seeds, done) if reopened else part.train
+        fitting = restored is None and not reopened and self._fitting.due(part)
+        if fitting and not isinstance(observations, Identity):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else cloned(encoder.state_dict())
-        collector = Collector(part.train, encoder, self.masked, adapting)
+        collector = Collector(source, encoder, self.masked, adapting)
         if restored is not None:
             assert encoder_state is not None
             encoder.load_state_dict(encoder_state)  # a reset has updated running statistics
             collector.load_state_dict(restored)
         return collector
+
+
+def reseeded(source: Environment, seeds: Seeds, done: int) -> Environment:
+    """The environments of an experience that is taken up again after so many env steps, under seeds of their own."""
+    return attrs.evolve(source, seed=seeds.child(f"environments after {done}").integer())
 
 
 def first_environment(setup: Setup, name: str) -> tuple[Environment, gym.spaces.Box, gym.Space[Any]]:

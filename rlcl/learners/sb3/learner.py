@@ -19,7 +19,9 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import trainable
+from rlcl.learners.reinforcement.opening import reseeded
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
@@ -116,6 +118,7 @@ class StableBaselines3(Exportable):
         self.model = build_model(
             algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
         )
+        begin_with(setup.initial, {"policy": self.model.policy})
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
@@ -146,13 +149,22 @@ class StableBaselines3(Exportable):
         """How many env steps an experience's budget comes to."""
         return sum(self._env_steps(part) for part in experience.parts)
 
+    def closed_by(self) -> str | None:
+        """See :class:`rlcl.types.Reopening`."""
+        return self._attached.closed_by()
+
+    def reopen(self, update: int) -> None:
+        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        self.position.reopen(update)
+
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        if not self.position.begin(experience):
-            raise ValueError(f"experience {experience.index} is unfinished; it is resumed at its start")
-        if experience.index:
-            self._boundary.cross()
-        self._attached.begin(experience, None)
-        self._start_schedule(self.steps(experience))
+        if self.position.learning:
+            raise ValueError(f"experience {self.position.experience} is unfinished; it is resumed at its start")
+        if self.position.begin(experience):
+            if experience.index:
+                self._boundary.cross()
+            self._attached.begin(experience, None)
+        self._start_schedule(self.position.update, self.steps(experience))
         for part in experience.parts:
             yield from self._learn_part(experience, part)
 
@@ -163,10 +175,12 @@ class StableBaselines3(Exportable):
         model, position, interval = self.model, self.position, self._setup.event_interval
         cut_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
-        fitting = self._fitting.due(part)
-        if fitting and not _is_identity(observations):
+        done = position.update  # more than 0 in an experience that is taken up again
+        source = reseeded(part.train, self._setup.seeds, done) if done else part.train
+        adapting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
+        if adapting and not done and not _is_identity(observations):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
-        env = self._environments(part.train, fitting)
+        env = self._environments(source, adapting)
         # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
         env.observation_space = self._observation_space
         if model.env is not None:
@@ -177,7 +191,7 @@ class StableBaselines3(Exportable):
         started, reported = time.perf_counter(), position.step
         budget = self._env_steps(part)
         try:
-            for _ in training(model, budget):
+            for _ in training(model, budget - done):
                 position.advance(model.num_timesteps - position.step)
                 self._lived = position.update
                 finished = position.update >= budget
@@ -247,11 +261,11 @@ class StableBaselines3(Exportable):
         rollout = n_steps * self.model.n_envs if isinstance(n_steps, int) else 1
         return math.ceil(budget / rollout) * rollout
 
-    def _start_schedule(self, steps: int) -> None:
+    def _start_schedule(self, done: int, steps: int) -> None:
         if self.schedule_over == "stream":
             self._schedule = (0, sum(map(self.steps, self._setup.stream)))
         else:
-            self._schedule = (self.model.num_timesteps, steps)
+            self._schedule = (self.model.num_timesteps - done, steps)
         self._progress(self.model.num_timesteps, 0)
         model: Any = self.model
         if hasattr(model, "exploration_schedule"):
@@ -275,6 +289,10 @@ class StableBaselines3(Exportable):
         from rlcl.learners.sb3.graph import sb3_graph
 
         return sb3_graph(self.algorithm, self._setup.encoder, self.model.policy)
+
+    def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """See :class:`rlcl.types.Starting`: the policy holds all networks, targets among them."""
+        return {"policy": state["model"]["parameters"]["policy"]}
 
     def state_dict(self) -> dict[str, Any]:
         """The state at a boundary.

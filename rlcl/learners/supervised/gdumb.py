@@ -78,6 +78,7 @@ class GDumb(OnePassLearner):
         return ("accuracy",)
 
     needs = frozenset({"labelled"})
+    grows = True
 
     @property
     def memory(self) -> Memory:
