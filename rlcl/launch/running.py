@@ -30,7 +30,7 @@ from rlcl.sinks.tensorboard.seeds import write_seeds
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
-from rlcl.tracking.runs import dotted
+from rlcl.tracking.runs import dotted, trained_names
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Outcome, Trainer
 from rlcl.types import Boundary, Record, Sink
@@ -45,6 +45,7 @@ class Finished:
     Args:
         outcome: what it came to.
         names: of the experiences evaluated.
+        trained: names of the experiences trained on.
         path: its folder.
         repeated: whether it had been finished before.
         result: what an objective can ask of it.
@@ -52,6 +53,7 @@ class Finished:
 
     outcome: Outcome
     names: tuple[str, ...]
+    trained: tuple[str, ...]
     path: Path
     repeated: bool
     result: Result
@@ -148,6 +150,7 @@ def _run(
         "R": outcome.R.tolist(),
         "measures": list(measures),
         "experiences": list(names),
+        "trained": list(trained),
         "names": list(experiment.evaluation.metrics),
         "steps": trainer.learner.position.step,
         **attrs.asdict(spent),
@@ -238,7 +241,7 @@ def total_steps(trainer: Trainer) -> int | None:
 
 def _is_whole(folder: RunFolder) -> bool:
     """Whether a finished run's files are there; else its last checkpoint writes the summary again."""
-    return {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
+    return {"measures", "experiences", "trained"} <= read_json(folder.path / "summary.json").keys()
 
 
 def _write_manifest(folder: RunFolder, found: dict[str, Any]) -> None:
@@ -267,7 +270,8 @@ def _finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> Fini
             write_atomically(folder.path / "config.yaml", dump(experiment))
         folder.write_json("summary.json", now)
         write_verdict(folder.path.parent, experiment)
-    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated, result_of(outcome, now))
+    names, trained = tuple(summary["experiences"]), trained_names(summary)
+    return Finished(outcome, names, trained, folder.path, repeated, result_of(outcome, now))
 
 
 def _timed(experiment: Experiment, trainer: Trainer) -> dict[str, float]:

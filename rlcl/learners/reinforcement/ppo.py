@@ -61,7 +61,8 @@ class Ppo(ReinforcementLearner):
     then thrown away. With ``epochs: 1``, ``batch_size: null``, ``clip: null``, ``normalize_advantages: false``,
     ``gae_lambda: 1`` and ``n_steps: 5`` it is A2C (Huang et al. 2022, A2C is a special case of PPO).
 
-    Events tell, of the last pass over each rollout: ``policy_loss`` (the clipped surrogate, negated),
+    Events tell, of the last pass over each rollout: ``loss`` (:func:`rlcl.learners.reinforcement.losses.ppo_loss`, what
+    it descends) and its terms ``policy_loss`` (the clipped surrogate, negated),
     ``value_loss`` (mean squared error of returns), ``entropy`` (nats), ``approx_kl`` (mean of
     ``ratio - 1 - log ratio``, Schulman 2020), ``clip_fraction`` (share of ratios outside the clip); of the
     rollout ``explained_variance`` of returns by values.

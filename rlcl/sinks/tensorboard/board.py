@@ -82,14 +82,14 @@ class TensorBoard:
         from rlcl.report.markdown import r_markdown
         from rlcl.sinks.tensorboard.pictures import drawn
 
-        names = [experience.name for experience in self._evaluated]
+        names, trained = ([e.name for e in experiences] for experiences in (self._evaluated, self._stream))
         last = boundary.trained_on == len(self._stream) - 1
         for measure in self._measures if last else self._measures[:1]:
             matrix = Results(self._records, measure).R
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
-                self._shown.picture(tag, drawn(r_figure(matrix, names, measure)), boundary.step)
-                self._shown.table(tag, r_markdown(matrix, names, measure), boundary.step)
+                self._shown.picture(tag, drawn(r_figure(matrix, names, measure, trained=trained)), boundary.step)
+                self._shown.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
         try:
             self._show_learner(boundary)
         except Exception as error:  # a picture is not worth a run
