@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from attrs import define, field, frozen
 
@@ -22,6 +23,7 @@ Report = Callable[[str], None]
 HOMES = 3  # allowed combinations of each value to start from
 CONTEXTS = 6  # allowed combinations that a pair is tried in before it counts as refused
 DRAWS = 4  # attempts at a combination around one pair
+CANDIDATES = 8  # drawn for each, of which the one that covers most is taken
 
 
 @frozen
@@ -75,17 +77,24 @@ class Covering:
             self.wanted.add(each)
             self._mark_open(each)
 
-    def draw(self) -> None:
-        """Draws until every pair is covered or refused."""
+    def draw(self, most: int = 0) -> None:
+        """Draws until every pair is covered or refused.
+
+        Args:
+            most: combinations after which it ends early, which are those that cover most; 0 for no end.
+        """
         self._find_homes()
-        self._try_each_value()
-        self._cover()
-        self._try_what_is_left()
+        if not most:
+            self._try_each_value()
+        self._cover(most)
+        if not most:
+            self._try_what_is_left()
 
     # Asking.
 
     def _ask(self, rows: Sequence[dict[str, str]]) -> list[str]:
         new = [row for row in rows if frozenset(row.items()) not in self.known]
+        new = list({frozenset(row.items()): row for row in new}.values())
         for row, message in zip(new, self.judge(new), strict=True):
             self.known[frozenset(row.items())] = message
             if not message:
@@ -173,17 +182,18 @@ class Covering:
 
     # Drawing.
 
-    def _cover(self) -> None:
+    def _cover(self, most: int) -> None:
         seeds = sorted(self._open, key=sorted)  # the order of a set of texts differs from process to process
         self.rng.shuffle(seeds)
         tries: dict[Pair, int] = defaultdict(int)
-        while seeds:
+        while seeds and not (most and len(self.rows) >= most):
             seed = seeds.pop()
             if seed not in self._open or self._is_apart(seed):
                 continue
-            row = self._drawn(seed)
-            if row is None:
+            candidates = [row for _ in range(CANDIDATES) if (row := self._drawn(seed)) is not None]
+            if not candidates:
                 continue
+            row = max(candidates, key=lambda each: sum(p in self._open for p in self.space.covered(each)))
             if not self._is_refused(row):
                 new = self._take(row)
                 if len(self.rows) % 25 == 0:
@@ -255,9 +265,7 @@ class Covering:
         shared = row.items()
         return max(rows, key=lambda r: len(shared & r.items()), default=None)
 
-    def _due(
-        self, row: dict[str, str], beside: dict[str, str], guilty: frozenset[Chosen]
-    ) -> frozenset[Chosen] | None:
+    def _due(self, row: dict[str, str], beside: dict[str, str], guilty: frozenset[Chosen]) -> frozenset[Chosen] | None:
         """The values of a refused combination which, put into an allowed one, have it refused; by halving."""
         order = [chosen for chosen in row.items() if beside.get(chosen[0]) != chosen[1]]
         self.rng.shuffle(order)
@@ -279,9 +287,7 @@ class Covering:
             order = order[: high - 1]
         return frozenset(found)
 
-    def _put(
-        self, values: Iterable[Chosen], beside: dict[str, str], row: Mapping[str, str]
-    ) -> dict[str, str] | None:
+    def _put(self, values: Iterable[Chosen], beside: dict[str, str], row: Mapping[str, str]) -> dict[str, str] | None:
         """Some values of a combination in another one, which gives all else but what they need."""
         wanted = dict(values)
         needed = self.space.merged(wanted.items())
@@ -321,17 +327,10 @@ class Covering:
 
     def _contexts(self, each: Pair) -> Iterator[dict[str, str]]:
         """A few combinations with both values: allowed ones of the one, with the other put in."""
-        given = 0
         seen: set[frozenset[Chosen]] = set()
-        pools = [(a, b, self._with[a][:]) for a, b in (tuple(each), tuple(each)[::-1])]  # type: ignore[misc]
-        for _, _, pool in pools:
-            self.rng.shuffle(pool)
-        for place in range(CONTEXTS):
-            for _, other, pool in pools:
-                if place < len(pool) and given < CONTEXTS:
-                    row = self.space.around({**dict(each)}, pool[place])
-                    key = frozenset(row.items()) if row else frozenset()
-                    if row is not None and key not in seen:
-                        seen.add(key)
-                        given += 1
-                        yield row
+        pools = [self.rng.sample(rows, min(CONTEXTS, len(rows))) for rows in (self._with[chosen] for chosen in each)]
+        for beside in (row for rows in zip_longest(*pools) for row in rows if row is not None):
+            row = self.space.around(dict(each), beside)
+            if row is not None and frozenset(row.items()) not in seen and len(seen) < CONTEXTS:
+                seen.add(frozenset(row.items()))
+                yield row

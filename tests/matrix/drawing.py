@@ -9,6 +9,7 @@ from pathlib import Path
 from matrix.asking import Asker
 from matrix.covering import Covering
 from matrix.factors import Matrix
+from matrix.kept import Kept, key_of
 from matrix.space import Combination
 
 __all__ = ["drawn", "homes"]
@@ -36,22 +37,39 @@ def homes(matrix: Matrix) -> dict[str, list[Combination]]:
         learner: [
             {"learner": learner, "stream": stream, "source": source, "encoder": encoder, "budget": budget}
             for stream, source in STREAMS
-            if source in matrix.space.by_name["source"].values
+            if source in matrix.space.by_name["source"].values and stream in matrix.space.by_name["stream"].values
             for encoder in ("identity", "scale", "flatten")
             for budget in ("env_steps" if stream == "environments" else "updates", "epochs")
             if not (stream == "environments" and budget == "epochs")
         ]
-        for learner in matrix.components["learner"]
+        or [{"learner": learner}]
+        for learner in matrix.space.by_name["learner"].values
     }
 
 
-def drawn(matrix: Matrix, asker: Asker, folder: Path, seed: int, report: Callable[[str], None]) -> Covering:
-    """A covering set, drawn under what the project itself allows."""
+def drawn(
+    matrix: Matrix, asker: Asker, answers: Kept, folder: Path, seed: int, most: int, report: Callable[[str], None]
+) -> Covering:
+    """A covering set, drawn under what the project itself allows.
+
+    Args:
+        matrix: factors and values.
+        asker: asks the project.
+        answers: those that were given before.
+        folder: of the materials.
+        seed: of what is drawn.
+        most: see :meth:`matrix.covering.Covering.draw`.
+        report: told of progress.
+    """
 
     def judge(rows: Sequence[Combination]) -> list[str]:
-        answers = asker.ask("build", [matrix.config(row, folder) for row in rows])
-        return ["" if answer.allowed else answer.message for answer in answers]
+        configs = [matrix.config(row, folder) for row in rows]
+        keys = [key_of(config) for config in configs]
+        new = [place for place, key in enumerate(keys) if key not in answers.found]
+        for place, answer in zip(new, asker.ask("build", [configs[place] for place in new]), strict=True):
+            answers.add(keys[place], {"refused": "" if answer.allowed else answer.message or "no message"})
+        return [answers.found[key]["refused"] for key in keys]
 
     covering = Covering(matrix.space, judge, homes(matrix), "learner", random.Random(seed), report)
-    covering.draw()
+    covering.draw(most)
     return covering

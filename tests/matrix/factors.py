@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, MINIMAL, NOT_HERE, OMITTED
 from matrix.space import Combination, Factor, Needs, Space
@@ -17,6 +18,10 @@ __all__ = ["Matrix", "NeedsSettings"]
 DEFAULT = "default"
 SLOTS = ("network", "optimizer", "schedule", "augment", "methods")  # of a learner, filled by factors of their own
 GROUPS = {"evaluation": "group.Plan", "boundary": "group.BoundaryPolicy", "visibility": "group.Visibility"}
+KINDS = {
+    *("data", "stream", "encoder", "learner", "network", "method", "optimizer", "schedule", "augmentation"),
+    *("probe", "sink"),
+}
 INNER = ("method", "encoder", "network", "data", "wrapper")  # whose own options are paired with learners alone
 DECIDING = ("stream", "learner", "source", "wrapper", "encoder", "network", "method")
 
@@ -49,6 +54,11 @@ class Matrix:
                 filled = {"type", *settings, *SLOTS, "data", "of", "env"}
                 lacking += [f"{place}: {s}" for s in component.get("required", ()) if s not in filled]
                 self.components.setdefault(kind, {})[value] = {"type": name, **settings}
+        if unknown := self.components.keys() - KINDS:
+            raise NeedsSettings(
+                f"no factor takes components of the kinds {', '.join(sorted(unknown))}; add one to "
+                "tests/matrix/factors.py"
+            )
         if lacking:
             raise NeedsSettings(
                 "these registered components need settings that nothing gives; add them to MINIMAL in "
@@ -60,6 +70,28 @@ class Matrix:
         """The settings of a component, as the schema has them."""
         found: Mapping[str, Any] = self.schema["$defs"][f"{kind}.{self.components[kind][value]['type']}"]["properties"]
         return found
+
+    def only(self, wanted: Mapping[str, Sequence[str]]) -> Matrix:
+        """The same with some factors reduced to some values.
+
+        Raises:
+            ValueError: there is no such factor or value.
+        """
+        known = self.space.by_name
+        for name, values in wanted.items():
+            if name not in known:
+                raise ValueError(f"unknown factor {name!r}; there are {', '.join(known)}")
+            for value in values:
+                if value not in known[name].values:
+                    raise ValueError(f"unknown {name} {value!r}; there are {', '.join(known[name].values)}")
+        made = copy(self)
+        made.space = Space(
+            tuple(
+                evolve(f, values=tuple(v for v in f.values if v in wanted.get(f.name, f.values)))
+                for f in self.space.factors
+            )
+        )
+        return made
 
     # Factors.
 
@@ -87,9 +119,7 @@ class Matrix:
         ):
             having = frozenset(v for v in learners if slot in self.properties("learner", v))
             values = (*absent, *self.components[kind])
-            yield Factor(
-                kind, values, {v: {"learner": having} for v in values}, deciding=kind in DECIDING
-            )
+            yield Factor(kind, values, {v: {"learner": having} for v in values}, deciding=kind in DECIDING)
         yield Factor("probe", ("none", *self.components["probe"]))
         yield Factor("budget", tuple(u for u in self.schema["$defs"]["group.Budget"]["properties"] if u in BUDGETS))
         yield from self._shared_options()
@@ -108,7 +138,7 @@ class Matrix:
                 if setting in FIXED.get(name, {}):
                     continue
                 if values := self._values(f"{name}.{setting}", described):
-                    yield Factor(f"{name}.{setting}", values, {v: needs for v in values})
+                    yield Factor(f"{name}.{setting}", values, dict.fromkeys(values, needs))
         for setting, described in self.schema["properties"].items():
             if setting not in FIXED and (values := self._values(f"experiment.{setting}", described)):
                 yield Factor(f"experiment.{setting}", values)
@@ -181,7 +211,7 @@ class Matrix:
             evaluation["probes"] = [self._component("probe", row["probe"], row)]
         made = {
             "name": name,
-            **{key: value for key, value in FIXED.items() if key != "evaluation"},
+            **{key: value for key, value in FIXED.items() if key != "evaluation" and key in self.schema["properties"]},
             **self._chosen("experiment", row),
             "stream": self._stream(row),
             "encoder": self._component("encoder", row["encoder"], row),

@@ -122,28 +122,27 @@ def _followed(arguments: Sequence[str], folder: Path, seconds: float, enough: Ca
     pid = os.fork()
     if pid == 0:
         become(lambda: _main(arguments), log, folder)
-    until, late = time.monotonic() + seconds, False
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            break
-        late = time.monotonic() > until
-        if late or enough():
-            _kill(pid)
+    until, late, ended, status = time.monotonic() + seconds, False, 0, 0
+    try:
+        while not (ended or late or enough()):
+            time.sleep(POLL_SECONDS)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            late = not ended and time.monotonic() > until
+    finally:
+        _kill(pid, bool(ended))
+        if not ended:
             _, status = os.waitpid(pid, 0)
-            break
-        time.sleep(POLL_SECONDS)
-    with suppress(ProcessLookupError):  # environments in processes of their own
-        os.killpg(pid, signal.SIGKILL)
     text = log.read_text(errors="replace") if log.exists() else ""
     return Ended(tuple(arguments), os.waitstatus_to_exitcode(status), text, late)
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, ended: bool) -> None:
+    """Kills a command with the environments that it may have in processes of their own."""
     try:
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:  # just forked, and not the first of a group yet
-        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        if not ended:  # just forked, and not the first of a group yet
+            os.kill(pid, signal.SIGKILL)
 
 
 def _main(arguments: Sequence[str]) -> int:

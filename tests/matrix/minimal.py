@@ -165,7 +165,7 @@ OMITTED: Mapping[str, str] = {
     "experiment.device": "what another device gives differs in the last bits",
     "experiment.name": "named by the combination",
 }
-NOT_HERE: Mapping[str, str] = {
-    name: "its files are not generated in their true format"
-    for name in ("data.emnist", "data.svhn", "data.cifar10", "data.cifar100")
-}
+NOT_HERE: Mapping[str, str] = dict.fromkeys(
+    ("data.emnist", "data.svhn", "data.cifar10", "data.cifar100"),
+    "its files are not generated in their true format",
+)

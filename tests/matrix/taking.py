@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from attrs import asdict, define, field, frozen
 from matrix.asking import write_yaml
 from matrix.forking import Ended, command, killed
 
-__all__ = ["Taken", "take"]
+__all__ = ["STAGES", "Taken", "take"]
 
-SECONDS = 150.0  # for one command
+SECONDS = 300.0  # for one combination
 TRACEBACK = "Traceback (most recent call last)"
+STAGES = ("run", "killed", "resume", "second", "report", "compare", "export", "predict")
 WALL_CLOCK = ("time", "samples_per_second", "env_steps_per_second")
 
 
@@ -59,29 +60,42 @@ class _Course:
 
     config: Mapping[str, Any]
     folder: Path
+    wanted: frozenset[str]
     stage: str = ""
     exported: str = ""
     diverged: bool = False
     caught: bool = False
     file: str = field(init=False)
+    until: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.until = time.monotonic() + SECONDS
         self.file = str(write_yaml(self.config, self.folder / "combination.yaml"))
 
     def follow(self) -> None:
-        through = self._run("run", "through")
-        if through is None:
+        if self._run("run", "through") is None:
             return
-        self._kill_and_resume()
-        self._second()
-        self._must("report", "report", "killed/combination", "--root", "killed")
-        self._may("compare", "compare", "killed/combination", "--root", "killed")
-        self._export()
+        root = "through"
+        if self.wanted & {"killed", "resume"}:
+            root = "killed"
+            self._kill_and_resume()
+        if self.wanted & {"second", "report", "compare"}:
+            self._second(root)
+        if "report" in self.wanted:
+            self._must("report", "report", f"{root}/combination", "--root", root)
+        if "compare" in self.wanted:
+            self._may("compare", "compare", f"{root}/combination", "--root", root)
+        if self.wanted & {"export", "predict"}:
+            self._export()
+
+    def left(self) -> float:
+        """Seconds."""
+        return max(1.0, self.until - time.monotonic())
 
     def _run(self, stage: str, root: str, *changes: str) -> Ended | None:
         """A run to its end; None where it diverged, which is no fault of what is tested."""
         self.stage = stage
-        ended = command(["run", self.file, *changes, "--root", root], self.folder, SECONDS)
+        ended = command(["run", self.file, *changes, "--root", root], self.folder, self.left())
         _check(ended)
         if ended.status and "no longer finite" in ended.text:
             self.diverged = True
@@ -105,7 +119,7 @@ class _Course:
         (events,) = (self.folder / "through").glob("combination/*/seed0/events.jsonl")
         half = max(1, len(list(_lines(events))) // 2)
         pattern = "killed/combination/*/seed0/events.jsonl"
-        ended = killed(["run", self.file, "--root", "killed"], self.folder, SECONDS, pattern, half)
+        ended = killed(["run", self.file, "--root", "killed"], self.folder, self.left(), pattern, half)
         self.caught = ended.status < 0 and not ended.late
         if not self.caught:
             _check(ended)
@@ -115,18 +129,18 @@ class _Course:
                 other = self.folder / "killed" / path.relative_to(self.folder / "through")
                 _same(list(_lines(path)), list(_lines(other)), path.name)
 
-    def _second(self) -> None:
+    def _second(self, root: str) -> None:
         """Another learner on the same stream, for the comparison and a page of two."""
         self.stage = "second"
         learner = self.config["learner"]
         change = "learner.batch_size=7" if "batch_size" in learner else "learner.schedule_over=stream"
-        ended = command(["run", self.file, change, "--root", "killed"], self.folder, SECONDS)
+        ended = command(["run", self.file, change, "--root", root], self.folder, self.left())
         if TRACEBACK in ended.text or ended.late or ended.status < 0:
             _check(ended)
 
     def _must(self, stage: str, *arguments: str) -> None:
         self.stage = stage
-        ended = command(arguments, self.folder, SECONDS)
+        ended = command(arguments, self.folder, self.left())
         _check(ended)
         if ended.status:
             raise Failed("refusal", ended.text)
@@ -134,7 +148,7 @@ class _Course:
     def _may(self, stage: str, *arguments: str) -> Ended:
         """A command that may refuse with one message."""
         self.stage = stage
-        ended = command(arguments, self.folder, SECONDS)
+        ended = command(arguments, self.folder, self.left())
         _check(ended)
         if ended.status and not any(line.startswith("rlcl: ") for line in ended.text.splitlines()):
             raise Failed("no message", ended.text)
@@ -155,17 +169,18 @@ class _Course:
         self._must("predict", "predict", "bundle", file, "-o", "answers.csv", *ids)
 
 
-def take(config: Mapping[str, Any], folder: Path) -> Taken:
+def take(config: Mapping[str, Any], folder: Path, stages: Iterable[str] = STAGES) -> Taken:
     """Takes a combination through all stages.
 
     Args:
         config: of the experiment.
         folder: made, and removed at the end.
+        stages: those wanted; it is run in any case.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()
-    course = _Course(config, folder)
+    course = _Course(config, folder, frozenset(stages))
     failure = text = ""
     try:
         course.follow()
@@ -187,7 +202,7 @@ def _check(ended: Ended) -> None:
     if TRACEBACK in ended.text:
         raise Failed("traceback", ended.text)
     if ended.late:
-        raise Failed("time", f"no end after {SECONDS:.0f} s\n{ended.text}")
+        raise Failed("time", f"no end within {SECONDS:.0f} s\n{ended.text}")
     if ended.status < 0:
         raise Failed("died", f"of signal {-ended.status}\n{ended.text}")
 
