@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, MINIMAL, NOT_HERE, OMITTED
+from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, LARGE, MINIMAL, NOT_HERE, OMITTED
 from matrix.space import Combination, Factor, Needs, Space
 
 __all__ = ["Matrix", "NeedsSettings"]
@@ -109,6 +109,8 @@ class Matrix:
         wrapped: dict[str, Needs] = {w: {"wrapper": frozenset(wrappers)} for w in wrappers}
         yield Factor("wrapper", ("none", *wrappers), deciding=True)
         yield Factor("outer", ("none", *wrappers), wrapped)
+        units = tuple(u for u in self.schema["$defs"]["group.Budget"]["properties"] if u in BUDGETS)
+        yield Factor("budget", units, deciding=True)
         yield Factor("encoder", tuple(self.components["encoder"]), deciding=True)
         for kind, slot, absent in (
             ("network", "network", ()),
@@ -119,9 +121,13 @@ class Matrix:
         ):
             having = frozenset(v for v in learners if slot in self.properties("learner", v))
             values = (*absent, *self.components[kind])
-            yield Factor(kind, values, {v: {"learner": having} for v in values}, deciding=kind in DECIDING)
+            needs: dict[str, Needs] = {v: {"learner": having} for v in values}
+            if kind == "network":
+                needs |= {v: {"learner": having, "budget": frozenset(units) - {"epochs"}} for v in LARGE}
+            yield Factor(kind, values, needs, deciding=kind in DECIDING)
         yield Factor("probe", ("none", *self.components["probe"]))
-        yield Factor("budget", tuple(u for u in self.schema["$defs"]["group.Budget"]["properties"] if u in BUDGETS))
+        if "sinks" in self.schema["properties"]:
+            yield Factor("sink", tuple(self.components["sink"]))
         yield from self._shared_options()
         yield from self._inner_options(wrappers)
 
@@ -183,6 +189,7 @@ class Matrix:
                 group = self.schema["$defs"][arm["$ref"].removeprefix("#/$defs/")]
                 found += [{}] if "required" not in group else []
         others = {json.dumps(v) if isinstance(v, dict) else str(v): v for v in found if v != default}
+        others = {label: v for label, v in others.items() if f"{general}={label}" not in OMITTED}
         if not others:
             return ()
         self.options.setdefault(place, {}).update(others)
@@ -219,6 +226,8 @@ class Matrix:
             "budget": {row["budget"]: BUDGETS[row["budget"]]},
             "evaluation": evaluation,
         }
+        if "sink" in row:  # TensorBoard is what the pictures are for
+            made["sinks"] = [self._component("sink", name, row) for name in {"tensorboard": 1, row["sink"]: 1}]
         if boundary := self._chosen("boundary", row):
             made["boundary"] = boundary
         places = {"{folder}": str(folder), "{worlds}": str(Path(__file__).with_name("worlds.py"))}

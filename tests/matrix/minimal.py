@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["AMOUNTS", "BUDGETS", "ENVIRONMENTS", "FIXED", "MINIMAL", "NOT_HERE", "OMITTED"]
+__all__ = ["AMOUNTS", "BUDGETS", "ENVIRONMENTS", "FIXED", "LARGE", "MINIMAL", "NOT_HERE", "OMITTED"]
 
 Settings = Mapping[str, Any]
 
@@ -16,6 +16,7 @@ MLP = {"type": "mlp", "hidden": [8]}
 OFF_POLICY = {"capacity": 60, "batch_size": 8, "learning_starts": 8, "train_every": 8}
 SB3_OFF_POLICY = {"learning_starts": 8, "buffer_size": 60, "batch_size": 8, "train_freq": 8}
 TABLE = {"path": "{folder}/table.csv"}
+PICTURES = {"moments": 1, "images": 2, "points": 20, "frames": 5}
 
 # By component; an entry whose values are mappings of their own, by variant, where one entry is not enough.
 MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
@@ -65,7 +66,7 @@ MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
     "optimizer.adamw": {"lr": 0.0001},
     "optimizer.rmsprop": {"lr": 0.0001},
     "schedule.steps": {"at": [0.5]},
-    "learner.classifier": {"batch_size": 8},
+    "learner.classifier": {"batch_size": 16},
     "learner.regressor": {"batch_size": 8},
     "learner.nearest_mean": {"batch_size": 8},
     "learner.streaming_lda": {"batch_size": 8},
@@ -107,6 +108,7 @@ MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
         "": {"strategy": "Naive", "batch_size": 8},
         "Replay": {"strategy": "Replay", "options": {"mem_size": 20}, "batch_size": 8},
     },
+    "sink.tensorboard": PICTURES,
     "method.ewc": {"samples": 10},
     "method.mas": {"samples": 10},
     "method.distill": {"capacity": 12, "samples": 10, "batch_size": 4},
@@ -151,20 +153,22 @@ AMOUNTS: Mapping[str, tuple[Any, ...]] = {
 
 # What is the same in all combinations: small evaluations and often a checkpoint.
 FIXED: Settings = {
-    "checkpoint_minutes": 0.00001,
+    "checkpoint_minutes": 0.0003,
     "event_interval": 1,
     "evaluation": {"episodes": 1, "episode_steps": 20, "probe_samples": 16},
-    "tensorboard": {"moments": 1, "images": 2, "points": 20, "frames": 5},
+    "tensorboard": PICTURES,
 }
 BUDGETS: Settings = {"epochs": 1, "updates": 6, "samples": 50, "env_steps": 48, "episodes": 3}
 
 # Left out, and why.
 OMITTED: Mapping[str, str] = {
     "learner.compile": "half a minute for each network",
+    "learner.precision=float16": "seconds for each update of a convolution on a processor",
     "data.expect": "an empty expectation expects nothing",
     "experiment.device": "what another device gives differs in the last bits",
     "experiment.name": "named by the combination",
 }
+LARGE = ("resnet18", "torchvision")  # networks that whole epochs would take minutes of
 NOT_HERE: Mapping[str, str] = dict.fromkeys(
     ("data.emnist", "data.svhn", "data.cifar10", "data.cifar100"),
     "its files are not generated in their true format",
