@@ -84,8 +84,7 @@ class Covering:
             most: combinations after which it ends early, which are those that cover most; 0 for no end.
         """
         self._find_homes()
-        if not most:
-            self._try_each_value()
+        self._try_each_value([f for f in self.space.factors if f.deciding or not most], 1 if most else HOMES)
         self._cover(most)
         if not most:
             self._try_what_is_left()
@@ -140,13 +139,13 @@ class Covering:
                 self.hopeless[self.anchor, value] = self._ask([row])[0] if row else "needs what is not there"
             self.report(f"{self.anchor} {value}: {found or 'no'} combinations to start from")
 
-    def _try_each_value(self) -> None:
+    def _try_each_value(self, factors: Sequence[Factor], homes: int) -> None:
         """Each value in the homes of each value of the anchor, until it is allowed in one."""
-        for place in range(HOMES):
+        for place in range(homes):
             asked = []
             for value in self.homes:
                 home = self._with[self.anchor, value][place : place + 1]
-                for factor in self.space.factors if home else ():
+                for factor in factors if home else ():
                     for v in factor.values:
                         chosen = (factor.name, v)
                         if factor.name == self.anchor or self._together(((self.anchor, value), chosen)):
@@ -156,12 +155,12 @@ class Covering:
                             asked.append(row)
             self.report(f"asking about {len(asked)} single changes")
             self._ask(asked)
-        for factor in self.space.factors:
+        for factor in factors:
             for v in factor.values:
                 if not self._with[factor.name, v]:
                     self._look_for((factor.name, v))
         for value in self.homes:
-            for factor in self.space.factors:
+            for factor in factors:
                 for v in factor.values:
                     pair = frozenset(((self.anchor, value), (factor.name, v)))
                     if pair in self._open and not self._together(tuple(pair)):
