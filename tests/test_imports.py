@@ -14,7 +14,7 @@ import rlcl
 PACKAGE = Path(rlcl.__file__).parent
 # Top to bottom: a part may import what stands above it, for type checking too, and its neighbours on the same line.
 LAYERS = (
-    {"blame", "errors", "lock", "registry", "seeding", "state"},
+    {"blame", "errors", "formats", "lock", "registry", "seeding", "state"},
     {"statistics"},
     {"types"},
     {"config"},
