@@ -8,7 +8,7 @@ ifneq ($(wildcard ../shared/data),)
 export RLCL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help quickstart test lint types unit format benchmark clean
+.PHONY: help quickstart test lint types unit format matrix benchmark clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ unit: $(INSTALLED)  ## Run pytest
 format: $(INSTALLED)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+matrix: $(INSTALLED)  ## Run pairs of components end to end (40 minutes; ARGS=--help)
+	@PYTHONPATH=tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(BIN)/python -m matrix $(ARGS)
 
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/classifier.py

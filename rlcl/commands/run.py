@@ -111,7 +111,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)
-    console.print(r_table(outcomes, names), metrics_table(found, outcomes[0].meanings))
+    console.print(r_table(outcomes, names, finished[0].trained), metrics_table(found, outcomes[0].meanings))
     if (probes := probes_table(outcomes, names)) is not None:
         console.print(probes)
     verdict = verdict_over(experiment, [f.result for f in finished])
@@ -127,7 +127,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
         called = measure_named(measure).called
         seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
         title = f"{experiment.name}: {called}, {seeds}"
-        r_figure(matrix, names, measure, title).savefig(folder / "R.png", dpi=120)
+        r_figure(matrix, names, measure, title, finished[0].trained).savefig(folder / "R.png", dpi=120)
     spent = [read_json(f.path / "summary.json") for f in finished]
     console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
     console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)

@@ -128,6 +128,7 @@ def _show(run: Run, console: Console) -> None:
     from rlcl.objective import Result, stated, verdict
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.tracking.folder import read_records
+    from rlcl.tracking.runs import trained_names
 
     error = next(iter(run.values("error")), "")
     console.print(f"[bold]{run.path}[/]  {run.state}  {error}", highlight=False)
@@ -138,7 +139,8 @@ def _show(run: Run, console: Console) -> None:
     if run.finished:
         summary = run.summary
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
-        console.print(r_table([outcome], summary["experiences"]), metrics_table(summaries([outcome]), outcome.meanings))
+        table = r_table([outcome], summary["experiences"], trained_names(summary))
+        console.print(table, metrics_table(summaries([outcome]), outcome.meanings))
         if (probes := probes_table([outcome], summary["experiences"])) is not None:
             console.print(probes)
         if (objective := stated(run.config)).judged:

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 import rlcl
 from rlcl.config.faults import Fault, Faults, Key, key_path, parse_key_path
-from rlcl.config.retyped import Merged, Retyped, joined, nulled, told
+from rlcl.config.retyped import Merged, Retyped, joined, nulled, told, unmarked
 from rlcl.config.structuring import read
 from rlcl.errors import ConfigError, Problem, did_you_mean
 
@@ -76,7 +76,7 @@ class Document:
         Raises:
             Faults: everything that is wrong.
         """
-        data = self.data
+        data = unmarked(self.data)
         while True:
             try:
                 return read(data, cls)

@@ -17,7 +17,7 @@ from rlcl.config.faults import Fault, Key, key_path
 from rlcl.errors import Problem
 from rlcl.types import UNITS
 
-__all__ = ["Merged", "Retyped", "joined", "nulled", "told"]
+__all__ = ["Merged", "Retyped", "joined", "nulled", "told", "unmarked"]
 
 Path = tuple[Key, ...]
 
@@ -61,13 +61,12 @@ class Merged:
         mappings = isinstance(base, Mapping) and isinstance(over, Mapping)
         if not mappings or _is_whole(over) or (_is_amount(base) and _is_amount(over)):
             self.replaced.append(path)
-            return _unmarked(over)
+            return over
         if "type" in over and base and base.get("type") != over["type"]:
             old = str(base.get("type", "the default"))
             self.retyped[path] = Retyped(old, str(over["type"]), frozenset(base.keys() - {"type"}))
         both = {key: self.merge(base[key], over[key], (*path, key)) for key in base.keys() & over.keys()}
-        new = {key: _unmarked(over[key]) for key in over.keys() - base.keys()}
-        return {**base, **{key: both[key] if key in both else new[key] for key in over}}
+        return {**base, **over, **both}
 
     def put(self, node: Any, path: Path, value: Any, done: Path = ()) -> tuple[Any, Path]:
         """The node changed by one value within it, and the value's path with indices as integers."""
@@ -149,13 +148,13 @@ def _is_whole(node: Any) -> bool:
     return isinstance(node, Mapping) and "extends" in node and node["extends"] is None
 
 
-def _unmarked(node: Any) -> Any:
+def unmarked(node: Any) -> Any:
     """The node without marks that there is nothing to take over."""
     if isinstance(node, list):
-        return [_unmarked(item) for item in node]
+        return [unmarked(item) for item in node]
     if not isinstance(node, Mapping):
         return node
-    return {key: _unmarked(item) for key, item in node.items() if key != "extends" or item is not None}
+    return {key: unmarked(item) for key, item in node.items() if key != "extends" or item is not None}
 
 
 def _is_amount(node: Mapping[Any, Any]) -> bool:

@@ -16,6 +16,7 @@ from rlcl.launch.latency import latency_ms
 from rlcl.objective import Result
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.tracking.runs import trained_names
 from rlcl.training.trainer import Trainer
 
 __all__ = ["Finished", "is_finished", "read_finished", "summed_up"]
@@ -28,6 +29,7 @@ class Finished:
     Args:
         outcome: what it came to.
         names: of the experiences evaluated.
+        trained: names of the experiences trained on.
         path: its folder.
         repeated: whether it had been finished before.
         result: what an objective can ask of it.
@@ -35,6 +37,7 @@ class Finished:
 
     outcome: Outcome
     names: tuple[str, ...]
+    trained: tuple[str, ...]
     path: Path
     repeated: bool
     result: Result
@@ -42,7 +45,7 @@ class Finished:
 
 def is_finished(folder: RunFolder) -> bool:
     """Whether a run is finished and its files are there; else its last checkpoint writes the summary again."""
-    whole = {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
+    whole = {"measures", "experiences", "trained"} <= read_json(folder.path / "summary.json").keys()
     return whole and folder.status().get("state") == "finished"
 
 
@@ -63,6 +66,7 @@ def summed_up(experiment: Experiment, trainer: Trainer, folder: RunFolder, clock
         "R": outcome.R.tolist(),
         "measures": list(outcome.measures),
         "experiences": [experience.name for experience in trainer.stream.evaluated],
+        "trained": [experience.name for experience in trainer.stream],
         "steps": learner.position.step,
         **attrs.asdict(spent),
         "peak_memory_bytes": clock.peak,
@@ -96,4 +100,5 @@ def read_finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> 
             write_atomically(folder.path / "config.yaml", dump(experiment))
         folder.write_json("summary.json", now)
         write_verdict(folder.path.parent, experiment)
-    return Finished(outcome, tuple(summary["experiences"]), folder.path, repeated, result_of(outcome, now))
+    names, trained = tuple(summary["experiences"]), trained_names(summary)
+    return Finished(outcome, names, trained, folder.path, repeated, result_of(outcome, now))

@@ -21,14 +21,17 @@ R_CELLS = 400  # of R; more can be read from the colour alone, and take seconds 
 __all__ = ["r_figure", "stream_figure"]
 
 
-def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "") -> Figure:
+def r_figure(
+    matrix: Array, names: Sequence[str], measure: str, title: str = "", trained: Sequence[str] | None = None
+) -> Figure:
     """R as a heatmap: a row for what was trained on last, a column for what was evaluated.
 
     Args:
         matrix: (T, J), higher being better; NaN where absent, without the last columns where all of them are.
-        names: of the experiences, at least J.
+        names: of the experiences evaluated, at least J.
         measure: what R holds, for the caption; its losses are shown as such.
         title: above the picture.
+        trained: names of the experiences trained on, at least T; those evaluated by default.
     """
     from matplotlib.figure import Figure
 
@@ -51,7 +54,8 @@ def r_figure(matrix: Array, names: Sequence[str], measure: str, title: str = "")
         text = f"{shown[t, j]:.{digits}f}"
         axes.text(j, t, text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
     axes.set_xticks(range(columns), names, rotation=30, ha="right", fontsize=9)
-    axes.set_yticks(range(rows), [f"after {names[t]}" if rows > 1 else "joint" for t in range(rows)], fontsize=9)
+    trained = names if trained is None else trained
+    axes.set_yticks(range(rows), [f"after {trained[t]}" for t in range(rows)], fontsize=9)
     axes.set_xlabel("evaluated on")
     axes.set_title(title or found.called, fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)

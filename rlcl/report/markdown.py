@@ -11,20 +11,20 @@ from rlcl.report.tables import format_number
 __all__ = ["metrics_markdown", "r_markdown", "table_markdown"]
 
 
-def r_markdown(matrix: Array, names: Sequence[str], measure: str) -> str:
+def r_markdown(matrix: Array, names: Sequence[str], measure: str, trained: Sequence[str] | None = None) -> str:
     """R: a row for what was trained on last, a column for what was evaluated.
 
     Args:
         matrix: (T, J), higher being better; NaN where absent.
-        names: of the experiences, at least J.
+        names: of the experiences evaluated, at least J.
         measure: what R holds; its losses are shown as such.
+        trained: names of the experiences trained on, at least T; those evaluated by default.
     """
     shown = measure_named(measure).sign * matrix
     columns = [_cell(name) for name in names[: matrix.shape[1]]]
     lines = [f"| after | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
-    for t, row in enumerate(shown):
-        name = _cell(names[t]) if len(matrix) > 1 else "joint"
-        lines.append(f"| {name} | {' | '.join('' if math.isnan(v) else format_number(v) for v in row)} |")
+    for name, row in zip(names if trained is None else trained, shown, strict=False):
+        lines.append(f"| {_cell(name)} | {' | '.join('' if math.isnan(v) else format_number(v) for v in row)} |")
     return "\n".join(lines)
 
 

@@ -32,8 +32,14 @@ def format_number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def r_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table:
-    """R, mean over seeds: rows are what was trained on last, columns what was evaluated."""
+def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> Table:
+    """R, mean over seeds: rows are what was trained on last, columns what was evaluated.
+
+    Args:
+        outcomes: of the seeds.
+        names: of the experiences evaluated.
+        trained: names of the experiences trained on.
+    """
     measure = outcomes[0].measures[0]
     sign = measure_named(measure).sign
     matrices = [sign * Results(o.records, measure).R for o in outcomes]
@@ -44,10 +50,8 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table:
     table.add_column("trained on \\ evaluated on", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
-    rows = {"before training": np.mean(before, 0)}
-    mean = np.mean(matrices, 0)
-    rows |= {(names[t] if len(mean) == len(names) else "joint"): mean[t] for t in range(len(mean))}
-    for label, values in rows.items():
+    rows = [("before training", np.mean(before, 0)), *zip(trained, np.mean(matrices, 0), strict=False)]
+    for label, values in rows:
         if not np.isnan(values).all():
             table.add_row(label, *("" if np.isnan(v) else format_number(float(v)) for v in values))
     return table

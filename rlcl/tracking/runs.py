@@ -23,7 +23,7 @@ from rlcl.tracking.block_yaml import Unusual, read_block
 if TYPE_CHECKING:
     from rlcl.evaluation.meaning import Meaning
 
-__all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at"]
+__all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at", "trained_names"]
 
 DEEPEST = 6  # folders between a root and its runs
 RUN = re.compile(r"seed\d+")
@@ -305,3 +305,8 @@ def _any_yaml(text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError):
         return None
+
+
+def trained_names(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the experiences that a run was trained on: of the rows of R, as ``experiences`` are of its columns."""
+    return tuple(summary.get("trained", summary["experiences"]))

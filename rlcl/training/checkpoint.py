@@ -19,13 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rlcl.errors import CheckpointError
+from rlcl.errors import CheckpointError, Problem
+from rlcl.formats import Format
 from rlcl.state import flatten, unflatten
 
 __all__ = ["load", "load_newest", "save"]
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
-VERSION = 1
+FORMAT = Format("a checkpoint", 1, "Use the rlcl that wrote it, or remove the run with rlcl runs rm to start it anew")
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> Path:
@@ -55,7 +56,7 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     temporary.mkdir()
     try:
         _save_tensors(tensors, temporary / TENSORS)
-        (temporary / STATE).write_text(json.dumps({"version": VERSION, "state": structure}))
+        (temporary / STATE).write_text(json.dumps({"version": FORMAT.version, "state": structure}))
         sums = {name: _checksum(temporary / name) for name in (TENSORS, STATE)}
         (temporary / CHECKSUMS).write_text(json.dumps(sums))
         for name in (TENSORS, STATE, CHECKSUMS):
@@ -92,11 +93,9 @@ def load(path: Path) -> Any:
             if _checksum(path / name) != sums[name]:
                 raise CheckpointError(f"checkpoint {path}: {name} is damaged (its checksum differs)")
         document = json.loads((path / STATE).read_text())
-        if document["version"] != VERSION:
-            raise CheckpointError(
-                f"checkpoint {path} is of version {document['version']}, and this rlcl reads {VERSION}"
-            )
-        return unflatten(document["state"], load_file(path / TENSORS))
+        return FORMAT.read(document["version"], unflatten(document["state"], load_file(path / TENSORS)))
+    except Problem as problem:
+        raise CheckpointError(f"{path}: {problem}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
 

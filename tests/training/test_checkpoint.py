@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from rlcl.errors import CheckpointError
+from rlcl.formats import Format
 from rlcl.training import checkpoint
 
 FILES = ("checksums.json", "state.json", "tensors.safetensors")
@@ -146,9 +147,15 @@ def test_where_all_are_damaged_nothing_is_started_anew(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_version_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = checkpoint.save(tmp_path, 0, tree())
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
-    with pytest.raises(CheckpointError, match="is of version 1, and this rlcl reads 2"):
+    monkeypatch.setattr(checkpoint, "FORMAT", Format("a checkpoint", 2, "Start anew"))
+    with pytest.raises(CheckpointError, match=r"a checkpoint of version 1; this rlcl reads version 2. Start anew"):
         checkpoint.load(path)
+
+
+def test_a_checkpoint_of_the_version_before_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = checkpoint.save(tmp_path, 0, {"old": 3})
+    monkeypatch.setattr(checkpoint, "FORMAT", Format("a checkpoint", 2, "", {1: lambda state: {"new": state["old"]}}))
+    assert {"new": 3} == checkpoint.load(path)
 
 
 @pytest.mark.parametrize("where", ["save_file", "_checksum", "_flush"])

@@ -17,7 +17,7 @@ from rlcl.report.markdown import r_markdown, table_markdown
 from rlcl.report.tables import format_number
 from rlcl.statistics.intervals import Summary, summarize
 from rlcl.tracking.folder import read_json
-from rlcl.tracking.runs import Run, find_runs
+from rlcl.tracking.runs import Run, find_runs, trained_names
 
 __all__ = ["model_card"]
 
@@ -164,7 +164,7 @@ def _results(run: Run, seeds: Sequence[Run]) -> str:
     return _joined(
         [
             f"{measure_named(measure).name} on held-out data, after each experience ({over}):",
-            r_markdown(matrices.mean(0), names, measure),
+            r_markdown(matrices.mean(0), names, measure, trained_names(run.summary)),
             "At the end, experience by experience:",
             table_markdown(["experience", *columns], each),
             table_markdown(["metric", *columns], metrics),

@@ -31,6 +31,7 @@ def onnx_graph(module: nn.Module, example: Sequence[Tensor], inputs: Sequence[st
         UnsupportedError: it does something that ONNX cannot express.
     """
     buffer = io.BytesIO()
+    module.eval()  # the exporter puts back the mode that it finds, into all parts: dropout would be on afterwards
     with warnings.catch_warnings(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
         warnings.simplefilter("ignore")  # of constants, which they are; the parity check finds those that are none
         try:

@@ -107,13 +107,13 @@ class TensorBoard(Sink):
         from rlcl.sinks.tensorboard.pictures import drawn
 
         last = boundary.trained_on == len(self._stream) - 1
-        names, measures = self._run.evaluated, self._run.measures
+        names, trained, measures = self._run.evaluated, self._run.experiences, self._run.measures
         for measure in measures if last else measures[:1]:
             matrix = Results(self._records, measure).R
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
-                self._shown.picture(tag, drawn(r_figure(matrix, names, measure)), boundary.step)
-                self._shown.table(tag, r_markdown(matrix, names, measure), boundary.step)
+                self._shown.picture(tag, drawn(r_figure(matrix, names, measure, trained=trained)), boundary.step)
+                self._shown.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
         try:
             self._show_learner(boundary)
         except Exception as error:  # a picture is not worth a run

@@ -1,0 +1,144 @@
+"""Training speed of this checkout beside another one's, case by case, in turns on one core.
+
+    python benchmarks/speed/checkouts.py /path/to/other/checkout [pairs]
+
+Each checkout has a process of its own that stays alive, both pinned to one core; the processor time of a whole run
+without its folder is compared. Pairs are added until the interval of the median is narrower than .05, at most four
+times as many as asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+NARROW = 0.05
+FLOOR = 0.95
+
+DIGITS = {"type": "class_incremental", "data": {"type": "digits"}, "experiences": 5}
+CART = {"type": "environments", "env": "CartPole-v1", "num_envs": 8}
+NATIVE = {**CART, "env": "rlcl_envs/CartPole-v1", "vectorization": "native"}
+PENDULUM = {"type": "environments", "env": "Pendulum-v1", "num_envs": 1}
+ADAM = {"type": "adam", "lr": 1e-3}
+
+
+def digits(*methods: Mapping[str, Any], hidden: int = 64) -> dict[str, Any]:
+    """A classifier of digits with methods."""
+    network = {"type": "mlp", "hidden": [hidden, hidden]}
+    return {
+        "stream": DIGITS,
+        "encoder": {"type": "standardize"},
+        "learner": {"type": "classifier", "network": network, "optimizer": ADAM, "methods": list(methods)},
+        "budget": {"epochs": 20},
+    }
+
+
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "classifier, MLP 64-64": digits(),
+    "classifier, MLP 400-400": digits(hidden=400),
+    "ewc": digits({"type": "ewc", "strength": 100}),
+    "si": digits({"type": "si", "strength": 1}),
+    "lwf": digits({"type": "lwf"}),
+    "rehearsal": digits({"type": "rehearsal", "capacity": 200}),
+    "a_gem": digits({"type": "a_gem", "capacity": 200}),
+    "ppo, 8 environments": {"stream": CART, "learner": {"type": "ppo", "n_steps": 128}, "budget": {"env_steps": 8192}},
+    "ppo, native": {"stream": NATIVE, "learner": {"type": "ppo", "n_steps": 128}, "budget": {"env_steps": 16384}},
+    "dqn": {"stream": CART, "learner": {"type": "dqn", "learning_starts": 500}, "budget": {"env_steps": 8000}},
+    "sac": {"stream": PENDULUM, "learner": {"type": "sac", "learning_starts": 100}, "budget": {"env_steps": 900}},
+    "td3": {"stream": PENDULUM, "learner": {"type": "td3", "learning_starts": 100}, "budget": {"env_steps": 1200}},
+    "sb3 PPO": {
+        "stream": CART,
+        "learner": {"type": "sb3", "algorithm": "PPO", "options": {"n_steps": 128}},
+        "budget": {"env_steps": 8192},
+    },
+}
+
+
+class Checkout:
+    """A process that has imported the package of one checkout.
+
+    Args:
+        root: of the checkout.
+    """
+
+    def __init__(self, root: Path) -> None:
+        paths = os.pathsep.join(map(str, (root, root / "envs")))
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE), "--worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        assert Path(json.loads(self._line())["package"]).is_relative_to(root), f"not the package of {root}"
+
+    def seconds(self, case: str) -> float:
+        """Run a case, and return the processor time that it took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(case + "\n")
+        self._process.stdin.flush()
+        return float(json.loads(self._line())["seconds"])
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def work() -> None:
+    """Run the cases whose names come by standard input, on the last core that there is."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    import rlcl
+    from rlcl.experiment import experiment_from
+    from rlcl.launch.build import make_trainer
+
+    print(json.dumps({"package": rlcl.__file__}), flush=True)
+    for line in sys.stdin:
+        trainer = make_trainer(experiment_from({"name": "case", **CASES[line.strip()]}), 0)
+        started = time.process_time()
+        for _ in trainer.events():
+            pass
+        print(json.dumps({"seconds": time.process_time() - started}), flush=True)
+
+
+def main(other: Path, pairs: int) -> None:
+    """Measure every case, and keep the ratios."""
+    from interleaved import ratio, report
+
+    checkouts = {"ours": Checkout(HERE.parents[2]), "theirs": Checkout(other)}
+    rows = {}
+    for case in CASES:
+        seconds: dict[str, list[float]] = {name: [] for name in checkouts}
+        for checkout in checkouts.values():
+            checkout.seconds(case)  # warm
+        while True:
+            turn = len(seconds["ours"])
+            for name in checkouts if turn % 2 else reversed(checkouts):
+                seconds[name].append(checkouts[name].seconds(case))
+            if turn + 1 >= pairs:
+                rows[case] = ratio(seconds, "ours", "theirs")
+                if rows[case]["high"] - rows[case]["low"] < NARROW or turn + 1 >= 4 * pairs:
+                    break
+        print(f"{case:30} {rows[case]['median']:.3f} ({rows[case]['low']:.3f} to {rows[case]['high']:.3f})", flush=True)
+    for checkout in checkouts.values():
+        checkout.close()
+    report("speed_checkouts", rows, dict.fromkeys(rows, FLOOR), "python benchmarks/speed/checkouts.py OTHER")
+
+
+if __name__ == "__main__":
+    if "--worker" in sys.argv:
+        work()
+    else:
+        main(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 9)

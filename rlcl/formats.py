@@ -1,0 +1,54 @@
+"""Versions of what is stored, and how one that is older is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from rlcl.errors import Problem
+
+__all__ = ["Format"]
+
+
+@frozen
+class Format:
+    """A stored form, as it is written today.
+
+    Args:
+        name: of what is stored, for messages.
+        version: that is written.
+        remedy: what to do with another version.
+        migrations: by the version that they read: each makes the content one of the next version.
+    """
+
+    name: str
+    version: int
+    remedy: str
+    migrations: Mapping[int, Callable[[Any], Any]] = field(factory=dict)
+
+    @property
+    def readable(self) -> tuple[int, ...]:
+        """The versions that can be read, the oldest first."""
+        oldest = self.version
+        while oldest - 1 in self.migrations:
+            oldest -= 1
+        return tuple(range(oldest, self.version + 1))
+
+    def read(self, version: Any, content: Any) -> Any:
+        """The content as today's version has it.
+
+        Args:
+            version: that it was written in.
+            content: as it was written.
+
+        Raises:
+            Problem: that version cannot be read.
+        """
+        if type(version) is not int or version not in self.readable:
+            known = " and ".join(map(str, self.readable))
+            raise Problem(f"{self.name} of version {version!r}; this rlcl reads version {known}. {self.remedy}")
+        for step in range(version, self.version):
+            content = self.migrations[step](content)
+        return content

@@ -1,0 +1,290 @@
+"""``make matrix``: draws the combinations, takes each end to end, and says what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from attrs import define, field
+from ruamel.yaml import YAML
+
+from matrix.asking import Asker, write_yaml
+from matrix.drawing import drawn
+from matrix.factors import Matrix, NeedsSettings
+from matrix.forking import preload
+from matrix.kept import ROOT, Kept, fingerprint, key_of
+from matrix.materials import write_materials, write_trained
+from matrix.results import Failure, summary, write_results
+from matrix.running import Job, taken
+from matrix.shrinking import shrunk, sign
+from matrix.space import Combination
+from matrix.taking import Taken
+
+RESULTS = ROOT / "benchmarks" / "results" / "matrix.json"
+SAMPLE = Path(__file__).with_name("sample.json")
+COMPONENTS = ("stream", "learner", "source", "wrapper", "outer", "encoder", "network", "method")
+COMMAND = "PYTHONPATH=tests python -m matrix"
+
+
+@define
+class Session:
+    """One matrix, and the folder where it keeps what it has done.
+
+    Args:
+        folder: of materials, drawn combinations and results so far.
+        workers: processes at once.
+        fresh: whether to forget what has passed.
+    """
+
+    folder: Path
+    workers: int
+    fresh: bool
+    matrix: Matrix = field(init=False)
+    materials: Path = field(init=False)
+    code: str = field(init=False, factory=fingerprint)
+    began: float = field(init=False, factory=time.monotonic)
+
+    def __attrs_post_init__(self) -> None:
+        say(f"importing; what is done is kept in {self.folder}")
+        preload()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.materials = self.folder / "materials"
+        self._write_materials()
+        os.environ["RLCL_DATA"] = str(self.materials)
+        from rlcl.experiment import schema
+
+        self.matrix = Matrix(schema())
+        if self.fresh:
+            for path in self.folder.glob("*.json*"):
+                path.unlink()
+
+    def _write_materials(self) -> None:
+        done = self.materials / "trained.yaml"
+        if done.exists():
+            return
+        shutil.rmtree(self.materials, ignore_errors=True)
+        write_materials(self.materials)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                write_trained(self.materials)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+    def drawn(self, seed: int, only: Mapping[str, Sequence[str]], most: int) -> dict[str, Any]:
+        """The covering set; what was asked under the same code is not asked again."""
+        asker, answers = Asker(self.workers), Kept(self.folder / f"answers-{self.code}.jsonl")
+        try:
+            covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
+            refused = self._checked(covering.refused, asker)
+        finally:
+            asker.close()
+        return {
+            "rows": covering.rows,
+            "pairs": len(covering.wanted),
+            "refused": len(covering.refused),
+            "asked": len(covering.known),
+            "unclear": refused,
+            "never": [f"{name} {value}: {why}" for (name, value), why in covering.hopeless.items()],
+            "seconds": round(time.monotonic() - self.began),
+        }
+
+    def _checked(self, refused: Mapping[Any, Any], asker: Asker) -> list[dict[str, Any]]:
+        """Refused pairs, one by one, whose refusal by ``rlcl check`` is no clear message."""
+        tried = [(pair, refusal) for pair, refusal in refused.items() if refusal.contexts]
+        say(f"asking rlcl check about {len(tried)} refused pairs")
+        answers = asker.ask("check", [self.matrix.config(r.row, self.materials) for _, r in tried])
+        return [
+            {"pair": sorted(map(list, pair)), "row": refusal.row, "text": answer.message}
+            for (pair, refusal), answer in zip(tried, answers, strict=True)
+            if answer.allowed or not answer.clear
+        ]
+
+    def take(self, rows: Sequence[Combination]) -> list[tuple[Combination, Taken]]:
+        """Takes combinations, those left out that have passed on the same code."""
+        kept = Kept(self.folder / f"taken-{self.code}.jsonl")
+        configs = [self.matrix.config(row, self.materials) for row in rows]
+        by_key = {key_of(config): row for config, row in zip(configs, rows, strict=True)}
+        jobs = [
+            Job(key, config)
+            for key, config in zip(by_key, configs, strict=True)
+            if kept.found.get(key, {"failure": "not yet"})["failure"]
+        ]
+        say(f"{len(by_key)} combinations, of which {len(by_key) - len(jobs)} have passed before")
+        for count, (job, found) in enumerate(taken(jobs, self.workers, self.folder / "work"), 1):
+            kept.add(job.key, found.to_json())
+            told = f"FAILED at {found.stage}: {' '.join(sign(found))}" if found.failure else "passed"
+            say(f"{count}/{len(jobs)} {told} ({found.seconds:.0f} s) {_named(by_key[job.key])}")
+        return [(row, _of(kept.found[key])) for key, row in by_key.items()]
+
+    def failures(self, found: Sequence[tuple[Combination, Taken]]) -> list[Failure]:
+        """Failures by what they share, each with the smallest combination."""
+        groups: dict[tuple[str, str, str], list[tuple[Combination, Taken]]] = {}
+        for row, each in found:
+            if each.failure:
+                groups.setdefault(sign(each), []).append((row, each))
+        return [self._failure(signed, group) for signed, group in groups.items()]
+
+    def _failure(self, signed: tuple[str, str, str], group: Sequence[tuple[Combination, Taken]]) -> Failure:
+        row, one = min(group, key=lambda each: len([v for v in each[0].values() if v not in ("default", "none")]))
+        say(f"looking for the smallest combination of: {' '.join(signed)}")
+
+        def fails(made: Combination) -> bool:
+            job = Job("shrinking", self.matrix.config(made, self.materials), ("run", one.stage))
+            ((_, again),) = taken([job], 1, self.folder / "work")
+            return sign(again) == signed
+
+        smallest = shrunk(row, self.matrix.space, fails, COMPONENTS)
+        config = self.matrix.config(smallest, self.materials)
+        (self.folder / "failures").mkdir(exist_ok=True)
+        file = write_yaml(config, self.folder / "failures" / f"{abs(hash(signed)) % 10**8}.yaml")
+        repeat = f"{COMMAND} --repeat {file}"
+        return Failure(signed, one.stage, len(group), one.text, str(file), repeat, self.matrix.config(smallest, Path()))
+
+
+def main(
+    sample: Annotated[int, typer.Option(min=0, help="Only so many combinations, drawn by the seed; 0 for all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="FACTOR=VALUE", help="Only with this value, for example learner=ppo.")
+    ] = None,
+    fixed_sample: Annotated[bool, typer.Option("--fixed-sample", help="The sample that make test takes.")] = False,
+    write_sample: Annotated[bool, typer.Option("--write-sample", help="Draw that sample anew.")] = False,
+    repeat: Annotated[Path | None, typer.Option(help="Take the combination of one YAML file, and show all.")] = None,
+    factors: Annotated[bool, typer.Option("--factors", help="List factors and values, and end.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Repeat what has passed on the same code.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
+    folder: Annotated[Path, typer.Option(help="Of what is kept from one call to the next.")] = ROOT / ".matrix",
+    output: Annotated[
+        Path | None, typer.Option(help="A JSON file of the results; of a whole matrix by default.")
+    ] = None,
+) -> None:
+    """Run pairs of components and options end to end through the command line.
+
+    Draws combinations so that every pair of values (a stream and a method, an encoder and a clipped gradient, ...)
+    is in one that rlcl check allows, or is refused by it with one message. Each combination is run, killed, resumed
+    and compared bit for bit, reported, compared, exported and asked for predictions, at a tiny budget.
+
+    Interrupted, it goes on where it stopped; what has passed on the same code is not repeated.
+    """
+    try:
+        session = Session(folder.resolve(), workers, fresh)
+        wanted = _wanted(only or [])
+        session.matrix.only(wanted)
+    except (NeedsSettings, ValueError) as error:
+        say(str(error))
+        raise typer.Exit(2) from error
+    if factors:
+        for factor in session.matrix.space.factors:
+            say(f"{factor.name}: {', '.join(factor.values)}")
+        return
+    if repeat is not None:
+        raise typer.Exit(_repeated(session, repeat))
+    if fixed_sample:
+        found = session.take(json.loads(SAMPLE.read_text()))
+        if output is not None:
+            output.write_text(json.dumps([{"row": row, **each.to_json()} for row, each in found]))
+        raise typer.Exit(int(any(each.failure for _, each in found)))
+    raise typer.Exit(_whole(session, seed, wanted, sample, write_sample, output))
+
+
+def _whole(
+    session: Session,
+    seed: int,
+    only: Mapping[str, Sequence[str]],
+    sample: int,
+    write_sample: bool,
+    output: Path | None,
+) -> int:
+    content = session.drawn(seed, only, sample)
+    rows = content["rows"]
+    if write_sample:
+        SAMPLE.write_text(_lines(_each_value_once(rows)))
+        say(f"{SAMPLE}: {len(json.loads(SAMPLE.read_text()))} combinations")
+        return 0
+    found = session.take(rows)
+    failures = session.failures(found)
+    counts = _counts(session, content, found)
+    whole = not sample and not only
+    if output is not None or whole:
+        write_results(output or RESULTS, f"make matrix ({' '.join(sys.argv[1:]) or 'all'})", counts, failures)
+    say("\n" + summary(counts, failures))
+    return int(bool(failures or content["unclear"] or content["never"]))
+
+
+def _counts(session: Session, content: Mapping[str, Any], found: Sequence[tuple[Combination, Taken]]) -> dict[str, Any]:
+    factors = session.matrix.space.factors
+    exports = Counter("made" if each.exported == "yes" else "refused" for _, each in found if each.exported)
+    return {
+        "factors": len(factors),
+        "values": sum(len(factor.values) for factor in factors),
+        "pairs_allowed": content["pairs"] - content["refused"],
+        "pairs_refused": content["refused"],
+        "refusals_without_a_clear_message": content["unclear"],
+        "values_never_allowed": content["never"],
+        "combinations_drawn": len(content["rows"]),
+        "combinations_run": len(found),
+        "combinations_failed": sum(bool(each.failure) for _, each in found),
+        "caught_in_the_middle": sum(each.killed for _, each in found),
+        "diverged": sum(each.diverged for _, each in found),
+        "bundles": dict(exports),
+        "minutes_of_drawing": round(content["seconds"] / 60, 1),
+        "minutes_of_running": round(sum(each.seconds for _, each in found) / session.workers / 60, 1),
+    }
+
+
+def _repeated(session: Session, path: Path) -> int:
+    config = YAML(typ="safe", pure=True).load(path.read_text())
+    ((_, found),) = taken([Job("repeated", config)], 1, session.folder / "work")
+    say(found.text)
+    say(f"{found.failure} at {found.stage}" if found.failure else f"passed; bundle: {found.exported}")
+    return int(bool(found.failure))
+
+
+def _wanted(only: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for each in only:
+        name, _, value = each.partition("=")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _each_value_once(rows: Sequence[Combination]) -> list[Combination]:
+    """A few combinations with every value of the components in one."""
+    open_values = {chosen for row in rows for chosen in row.items() if chosen[0] in COMPONENTS}
+    found = []
+    while open_values:
+        best = max(rows, key=lambda row: len(open_values & row.items()))
+        found.append(best)
+        open_values -= best.items()
+    return found
+
+
+def _lines(rows: Sequence[Combination]) -> str:
+    return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+
+
+def _of(kept: Mapping[str, Any]) -> Taken:
+    return Taken(**{key: value for key, value in kept.items() if key != "key"})
+
+
+def _named(row: Combination) -> str:
+    return ", ".join(row[name] for name in COMPONENTS if row.get(name, "none") != "none")
+
+
+def say(text: str) -> None:
+    """Prints a line at once; a pipe would keep it."""
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    typer.run(main)

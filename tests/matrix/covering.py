@@ -1,0 +1,335 @@
+"""Draws combinations until every pair of values is in one that is allowed, or is refused wherever it was tried.
+
+Greedy, one combination at a time, as AETG does it (Cohen et al. 1997, The AETG system: an approach to testing based
+on combinatorial design). What is allowed is not known beforehand: each combination is put to a judge, and from a
+refusal the few values that it is due to are found by halving, and from then on kept apart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+
+from attrs import define, field, frozen
+
+from matrix.space import Chosen, Combination, Factor, Pair, Space
+
+__all__ = ["Covering", "Refusal"]
+
+Judge = Callable[[Sequence[Combination]], Sequence[str]]  # why each is refused, "" where it is allowed
+Report = Callable[[str], None]
+HOMES = 3  # allowed combinations of each value to start from
+CONTEXTS = 6  # allowed combinations that a pair is tried in before it counts as refused
+DRAWS = 4  # attempts at a combination around one pair
+CANDIDATES = 8  # drawn for each, of which the one that covers most is taken
+
+
+@frozen
+class Refusal:
+    """A pair that was refused wherever it was tried.
+
+    Args:
+        row: one of the combinations.
+        message: why.
+        contexts: in how many it was tried.
+    """
+
+    row: Combination
+    message: str
+    contexts: int
+
+
+@define
+class Covering:
+    """The combinations so far, and what is known of the rest.
+
+    Args:
+        space: factors and values.
+        judge: says what is allowed.
+        homes: combinations to begin with, by the value that they are for; tried in order.
+        anchor: the factor whose every value has homes of its own.
+        rng: for ties.
+        report: told of progress.
+    """
+
+    space: Space
+    judge: Judge
+    homes: Mapping[str, Sequence[Combination]]
+    anchor: str
+    rng: random.Random
+    report: Report = print
+    rows: list[dict[str, str]] = field(init=False, factory=list)
+    refused: dict[Pair, Refusal] = field(init=False, factory=dict)
+    hopeless: dict[Chosen, str] = field(init=False, factory=dict)  # values that were allowed nowhere
+    wanted: set[Pair] = field(init=False, factory=set)
+    known: dict[frozenset[Chosen], str] = field(init=False, factory=dict)  # what each combination came to
+    _open: set[Pair] = field(init=False, factory=set)
+    _near: dict[Chosen, set[Chosen]] = field(init=False)
+    _allowed: list[dict[str, str]] = field(init=False, factory=list)
+    _apart: dict[Chosen, list[frozenset[Chosen]]] = field(init=False)
+    _with: dict[Chosen, list[dict[str, str]]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._near, self._apart, self._with = defaultdict(set), defaultdict(list), defaultdict(list)
+        for each in self.space.pairs():
+            self.wanted.add(each)
+            self._mark_open(each)
+
+    def draw(self, most: int = 0) -> None:
+        """Draws until every pair is covered or refused.
+
+        Args:
+            most: combinations after which it ends early, which are those that cover most; 0 for no end.
+        """
+        self._find_homes()
+        self._try_each_value([f for f in self.space.factors if f.deciding or not most], 1 if most else HOMES)
+        self._cover(most)
+        if not most:
+            self._try_what_is_left()
+
+    # Asking.
+
+    def _ask(self, rows: Sequence[dict[str, str]]) -> list[str]:
+        new = [row for row in rows if frozenset(row.items()) not in self.known]
+        new = list({frozenset(row.items()): row for row in new}.values())
+        for row, message in zip(new, self.judge(new), strict=True):
+            self.known[frozenset(row.items())] = message
+            if not message:
+                self._allowed.append(row)
+                for chosen in row.items():
+                    self._with[chosen].append(row)
+        return [self.known[frozenset(row.items())] for row in rows]
+
+    def _is_refused(self, row: dict[str, str]) -> bool:
+        return bool(self._ask([row])[0])
+
+    def _mark_open(self, each: Pair) -> None:
+        a, b = each
+        self._open.add(each)
+        self._near[a].add(b)
+        self._near[b].add(a)
+
+    def _take(self, row: dict[str, str]) -> int:
+        """Adds a combination; gives how many pairs it is the first to cover."""
+        new = [each for each in self.space.covered(row) if each in self._open]
+        for each in new:
+            a, b = each
+            self._open.discard(each)
+            self._near[a].discard(b)
+            self._near[b].discard(a)
+        if new:
+            self.rows.append(row)
+        return len(new)
+
+    # What to start from.
+
+    def _find_homes(self) -> None:
+        for value, candidates in self.homes.items():
+            found = 0
+            for candidate in candidates:
+                row = self.space.around(candidate, {})
+                if row is not None and not self._is_refused(row):
+                    found += 1
+                if found == HOMES:
+                    break
+            if not found:
+                row = self.space.around(candidates[0], {})
+                self.hopeless[self.anchor, value] = self._ask([row])[0] if row else "needs what is not there"
+            self.report(f"{self.anchor} {value}: {found or 'no'} combinations to start from")
+
+    def _try_each_value(self, factors: Sequence[Factor], homes: int) -> None:
+        """Each value in the homes of each value of the anchor, until it is allowed in one."""
+        for place in range(homes):
+            asked = []
+            for value in self.homes:
+                home = self._with[self.anchor, value][place : place + 1]
+                for factor in factors if home else ():
+                    for v in factor.values:
+                        chosen = (factor.name, v)
+                        if factor.name == self.anchor or self._together(((self.anchor, value), chosen)):
+                            continue
+                        row = self.space.around({self.anchor: value, factor.name: v}, home[0])
+                        if row is not None:
+                            asked.append(row)
+            self.report(f"asking about {len(asked)} single changes")
+            self._ask(asked)
+        for factor in factors:
+            for v in factor.values:
+                if not self._with[factor.name, v]:
+                    self._look_for((factor.name, v))
+        for value in self.homes:
+            for factor in factors:
+                for v in factor.values:
+                    pair = frozenset(((self.anchor, value), (factor.name, v)))
+                    if pair in self._open and not self._together(tuple(pair)):
+                        self._keep_apart(pair)
+
+    def _look_for(self, chosen: Chosen) -> None:
+        """A value that no home takes: with the values that others are allowed with."""
+        for row in self.rng.sample(self._allowed, min(40, len(self._allowed))):
+            made = self.space.around(dict([chosen]), row)
+            if made is not None and not self._is_refused(made):
+                return
+        self.hopeless[chosen] = next((self.known[k] for k in self.known if chosen in k and self.known[k]), "")
+
+    def _together(self, chosen: Iterable[Chosen]) -> list[dict[str, str]]:
+        """Allowed combinations that have all of some values."""
+        first, *others = sorted(chosen, key=lambda each: len(self._with[each]))
+        return [row for row in self._with[first] if all(row.get(name) == value for name, value in others)]
+
+    # Drawing.
+
+    def _cover(self, most: int) -> None:
+        seeds = sorted(self._open, key=sorted)  # the order of a set of texts differs from process to process
+        self.rng.shuffle(seeds)
+        tries: dict[Pair, int] = defaultdict(int)
+        while seeds and not (most and len(self.rows) >= most):
+            seed = seeds.pop()
+            if seed not in self._open or self._is_apart(seed):
+                continue
+            candidates = [row for _ in range(CANDIDATES) if (row := self._drawn(seed)) is not None]
+            if not candidates:
+                continue
+            row = max(candidates, key=lambda each: sum(p in self._open for p in self.space.covered(each)))
+            if not self._is_refused(row):
+                new = self._take(row)
+                if len(self.rows) % 25 == 0:
+                    self.report(f"{len(self.rows)} combinations, the last with {new} pairs; {len(self._open)} are open")
+                continue
+            self._learn(row)
+            tries[seed] += 1
+            if tries[seed] < DRAWS:
+                seeds.append(seed)
+
+    def _drawn(self, seed: Pair) -> dict[str, str] | None:
+        """A combination around a pair that covers as many open pairs as go, one factor after the other."""
+        row = dict(seed)
+        deciding = [f for f in self.space.factors if f.deciding]
+        others = [f for f in self.space.factors if not f.deciding]
+        self.rng.shuffle(deciding)
+        self.rng.shuffle(others)
+        for factor in (*deciding, *others):
+            if factor.name in row:
+                continue
+            values = self._values(factor, row)
+            fitting = [v for v in values if not self._is_apart(row.items(), (factor.name, v))]
+            if values and not fitting:
+                return None
+            if fitting:
+                row[factor.name] = self._best(factor, fitting, row)
+        return {f.name: row[f.name] for f in self.space.factors if f.name in row}
+
+    def _values(self, factor: Factor, row: Mapping[str, str]) -> list[str]:
+        if not factor.deciding:
+            return list(self.space.applicable(factor, row))
+        return [v for v in factor.values if self.space.merged((*row.items(), (factor.name, v))) is not None]
+
+    def _best(self, factor: Factor, values: Sequence[str], row: Mapping[str, str]) -> str:
+        scores = [len(self._near[factor.name, v].intersection(row.items())) for v in values]
+        # Values that few open pairs are left of come second, so that all are used up at about the same time.
+        rest = [len(self._near[factor.name, v]) for v in values]
+        return max(zip(scores, rest, (self.rng.random() for _ in values), values, strict=True))[-1]
+
+    # Learning from refusals.
+
+    def _keep_apart(self, values: frozenset[Chosen]) -> None:
+        for each in values:
+            self._apart[each].append(values)
+
+    def _is_apart(self, row: Iterable[Chosen], new: Chosen | None = None) -> bool:
+        """Whether some values are known not to go together; with ``new``, whether it adds such a case."""
+        present = set(row) | ({new} if new else set())
+        return any(known <= present for each in ([new] if new else present) for known in self._apart[each])
+
+    def _learn(self, row: dict[str, str]) -> None:
+        """Finds what a refusal is due to: the few values that no allowed combination has together."""
+        guilty: frozenset[Chosen] = frozenset()
+        for _ in range(4):
+            beside = self._nearest(row, guilty)
+            if beside is None:
+                break
+            found = self._due(row, beside, guilty)
+            if found is None or not found - guilty:
+                return
+            guilty |= found
+            if not self._together(guilty):
+                break
+        if guilty:
+            self._keep_apart(guilty)
+
+    def _nearest(self, row: Mapping[str, str], guilty: frozenset[Chosen]) -> dict[str, str] | None:
+        rows = self._together(guilty) if guilty else self._with[self.anchor, row[self.anchor]] or self._allowed
+        shared = row.items()
+        return max(rows, key=lambda r: len(shared & r.items()), default=None)
+
+    def _due(self, row: dict[str, str], beside: dict[str, str], guilty: frozenset[Chosen]) -> frozenset[Chosen] | None:
+        """The values of a refused combination which, put into an allowed one, have it refused; by halving."""
+        order = [chosen for chosen in row.items() if beside.get(chosen[0]) != chosen[1]]
+        self.rng.shuffle(order)
+        found: list[Chosen] = []
+        while len(found) < 4:
+            if (made := self._put(found, beside, row)) is not None and self._is_refused(made):
+                return frozenset(found)
+            low, high = 0, len(order)  # with the first `low` it is allowed, with the first `high` refused
+            while high - low > 1:
+                middle = (low + high) // 2
+                made = self._put([*found, *order[:middle]], beside, row)
+                if made is not None and self._is_refused(made):
+                    high = middle
+                else:
+                    low = middle
+            if not high:
+                return None
+            found.append(order[high - 1])
+            order = order[: high - 1]
+        return frozenset(found)
+
+    def _put(self, values: Iterable[Chosen], beside: dict[str, str], row: Mapping[str, str]) -> dict[str, str] | None:
+        """Some values of a combination in another one, which gives all else but what they need."""
+        wanted = dict(values)
+        needed = self.space.merged(wanted.items())
+        if needed is None:
+            return None
+        for name, allowed in needed.items():
+            if name not in wanted and beside.get(name) not in allowed and row.get(name) in allowed:
+                wanted[name] = row[name]
+        return self.space.around(wanted, beside)
+
+    # Pairs that no drawing reached.
+
+    def _try_what_is_left(self) -> None:
+        left = sorted(self._open, key=sorted)
+        self.report(f"{len(left)} pairs are left, to be tried in up to {CONTEXTS} combinations each")
+        for count, each in enumerate(left):
+            if count % 500 == 0 and count:
+                self.report(f"{count} of {len(left)} tried, {len(self.refused)} refused")
+            if each not in self._open:
+                continue
+            if together := self._together(tuple(each)):
+                self._take(together[0])
+                continue
+            self._try_one(each)
+
+    def _try_one(self, each: Pair) -> None:
+        tried: list[dict[str, str]] = []
+        for row in self._contexts(each):
+            if not self._is_refused(row):
+                self._take(row)
+                return
+            tried.append(row)
+        if tried:
+            self.refused[each] = Refusal(tried[-1], self._ask(tried[-1:])[0], len(tried))
+        else:
+            self.refused[each] = Refusal(dict(each), "no combination has both", 0)
+
+    def _contexts(self, each: Pair) -> Iterator[dict[str, str]]:
+        """A few combinations with both values: allowed ones of the one, with the other put in."""
+        seen: set[frozenset[Chosen]] = set()
+        pools = [self.rng.sample(rows, min(CONTEXTS, len(rows))) for rows in (self._with[chosen] for chosen in each)]
+        for beside in (row for rows in zip_longest(*pools) for row in rows if row is not None):
+            row = self.space.around(dict(each), beside)
+            if row is not None and frozenset(row.items()) not in seen and len(seen) < CONTEXTS:
+                seen.add(frozenset(row.items()))
+                yield row

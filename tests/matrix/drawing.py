@@ -1,0 +1,75 @@
+"""From the registry to the combinations that are run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matrix.asking import Asker
+from matrix.covering import Covering
+from matrix.factors import Matrix
+from matrix.kept import Kept, key_of
+from matrix.space import Combination
+
+__all__ = ["drawn", "homes"]
+
+# Where a learner may be at home; the matrix does not know which learns from what, and tries them in this order.
+STREAMS = (
+    ("class_incremental", "digits"),
+    ("class_incremental", "npy"),
+    ("data_incremental", "diabetes"),
+    ("data_incremental", "digits"),
+    ("environments", "env: masked"),
+    ("environments", "env: cartpole"),
+    ("environments", "env: gymnasium's cartpole"),
+    ("environments", "env: pendulum"),
+    ("task_incremental", "npz"),
+    ("permuted", "table whole"),
+    ("single", "csv regression"),
+    ("single", "csv unlabelled"),
+)
+
+
+def homes(matrix: Matrix) -> dict[str, list[Combination]]:
+    """Combinations to start from, by learner."""
+    return {
+        learner: [
+            {"learner": learner, "stream": stream, "source": source, "encoder": encoder, "budget": budget}
+            for stream, source in STREAMS
+            if source in matrix.space.by_name["source"].values and stream in matrix.space.by_name["stream"].values
+            for encoder in ("identity", "scale", "flatten")
+            for budget in ("env_steps" if stream == "environments" else "updates", "epochs")
+            if not (stream == "environments" and budget == "epochs")
+        ]
+        or [{"learner": learner}]
+        for learner in matrix.space.by_name["learner"].values
+    }
+
+
+def drawn(
+    matrix: Matrix, asker: Asker, answers: Kept, folder: Path, seed: int, most: int, report: Callable[[str], None]
+) -> Covering:
+    """A covering set, drawn under what the project itself allows.
+
+    Args:
+        matrix: factors and values.
+        asker: asks the project.
+        answers: those that were given before.
+        folder: of the materials.
+        seed: of what is drawn.
+        most: see :meth:`matrix.covering.Covering.draw`.
+        report: told of progress.
+    """
+
+    def judge(rows: Sequence[Combination]) -> list[str]:
+        configs = [matrix.config(row, folder) for row in rows]
+        keys = [key_of(config) for config in configs]
+        new = [place for place, key in enumerate(keys) if key not in answers.found]
+        for place, answer in zip(new, asker.ask("build", [configs[place] for place in new]), strict=True):
+            answers.add(keys[place], {"refused": "" if answer.allowed else answer.message or "no message"})
+        return [answers.found[key]["refused"] for key in keys]
+
+    covering = Covering(matrix.space, judge, homes(matrix), "learner", random.Random(seed), report)
+    covering.draw(most)
+    return covering

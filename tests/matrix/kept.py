@@ -1,0 +1,55 @@
+"""What was found out under the present code, in files that survive an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+__all__ = ["ROOT", "Kept", "fingerprint", "key_of"]
+
+ROOT = Path(__file__).parents[2]
+DECISIVE = ("forking.py", "materials.py", "taking.py", "worlds.py")  # of this folder; the rest stands in the configs
+
+
+def fingerprint() -> str:
+    """Of the code that decides what becomes of a combination."""
+    found = hashlib.sha256()
+    files = [*(ROOT / "rlcl").rglob("*.py"), *(ROOT / "envs").rglob("*.py")]
+    for path in (*sorted(files), *(Path(__file__).with_name(name) for name in DECISIVE)):
+        found.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+@define
+class Kept:
+    """What became of combinations under the present code, in a file that survives an interruption.
+
+    Args:
+        path: of a file of JSON lines.
+    """
+
+    path: Path
+    found: dict[str, dict[str, Any]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            with suppress(ValueError):  # the last line of one that was killed
+                each = json.loads(line)
+                self.found[each["key"]] = each
+
+    def add(self, key: str, content: Mapping[str, Any]) -> None:
+        self.found[key] = {"key": key, **content}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(self.found[key]) + "\n")
+
+
+def key_of(config: Mapping[str, Any]) -> str:
+    """Of a config, by its content."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,175 @@
+"""The settings that components need to be built, and to be built small; every registered component may have an entry.
+
+``{folder}`` stands for the folder of :mod:`matrix.materials`. A component with several entries is several values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["AMOUNTS", "BUDGETS", "ENVIRONMENTS", "FIXED", "LARGE", "MINIMAL", "NOT_HERE", "OMITTED"]
+
+Settings = Mapping[str, Any]
+
+MLP = {"type": "mlp", "hidden": [8]}
+OFF_POLICY = {"capacity": 60, "batch_size": 8, "learning_starts": 8, "train_every": 8}
+SB3_OFF_POLICY = {"learning_starts": 8, "buffer_size": 60, "batch_size": 8, "train_freq": 8}
+TABLE = {"path": "{folder}/table.csv"}
+PICTURES = {"moments": 1, "images": 2, "points": 20, "frames": 5}
+
+# By component; an entry whose values are mappings of their own, by variant, where one entry is not enough.
+MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
+    "data.csv": {
+        "": {"path": "{folder}/plain.csv", "target": "kind"},
+        "unlabelled": {"path": "{folder}/unlabelled.csv"},
+        "regression": {"path": "{folder}/plain.csv", "target": "a", "regression": True},
+    },
+    "data.table": {
+        "": {**TABLE, "target": "kind"},
+        "whole": {"path": "{folder}/whole.csv", "target": "kind"},
+        "unlabelled": {**TABLE, "drop": ["kind"]},
+        "regression": {**TABLE, "target": "weight", "regression": True},
+    },
+    "data.npz": {"path": "{folder}/images.npz"},
+    "data.npy": {"path": "{folder}/arrays"},
+    "data.image_folder": {"path": "{folder}/pictures"},
+    "data.avalanche": {"benchmark": "SplitMNIST", "options": {"n_experiences": 5, "shuffle": False}},
+    "stream.class_incremental": {"experiences": 2},
+    "stream.task_incremental": {"experiences": 2},
+    "stream.domain_incremental": {"experiences": 2},
+    "stream.data_incremental": {"experiences": 2},
+    "stream.permuted": {"experiences": 2},
+    "stream.rotated": {"experiences": 2},
+    "stream.avalanche": {"benchmark": "SplitMNIST", "options": {"n_experiences": 5}},
+    "stream.slowly_changing_regression": {"examples": 96, "period": 32},
+    "stream.environments": {"tasks": [{"name": "once"}, {"name": "again"}]},
+    "encoder.sklearn": {"transformer": "QuantileTransformer", "options": {"n_quantiles": 10}},
+    "encoder.pca": {"components": 2},
+    "encoder.random_fourier": {"features": 8},
+    "encoder.quantile": {"quantiles": 10},
+    "encoder.frame_stack": {"frames": 2},
+    "encoder.grey_scale": {"resize": 8},
+    "encoder.backbone": {"model": "resnet18", "weights": "{folder}/resnet18.pth", "resize": 32},
+    "encoder.trained": {"run": "{folder}/runs/trained"},
+    "encoder.compose": {"encoders": [{"type": "standardize", "fit_on": "running"}, {"type": "flatten"}]},
+    "encoder.columns": {"numeric": [{"type": "impute"}, {"type": "standardize"}], "categorical": {"type": "one_hot"}},
+    "network.mlp": {"": {"hidden": [8]}, "dropout": {"hidden": [8], "dropout": 0.3, "layer_norm": True}},
+    "network.cnn": {"channels": [4], "hidden": [8]},
+    "network.nature_cnn": {"hidden": 8},
+    "network.torchvision": {"name": "squeezenet1_1"},
+    "network.avalanche": {"model": "SimpleMLP", "options": {"hidden_size": 8}},
+    "network.multihead": {"body": MLP, "features": 8},
+    "network.progressive": {"hidden": [8]},
+    "optimizer.sgd": {"lr": 0.0001, "momentum": 0.9},
+    "optimizer.adam": {"lr": 0.0001},
+    "optimizer.adamw": {"lr": 0.0001},
+    "optimizer.rmsprop": {"lr": 0.0001},
+    "schedule.steps": {"at": [0.5]},
+    "learner.classifier": {"batch_size": 16},
+    "learner.regressor": {"batch_size": 8},
+    "learner.nearest_mean": {"batch_size": 8},
+    "learner.streaming_lda": {"batch_size": 8},
+    "learner.icarl": {"batch_size": 8, "capacity": 20, "memory_batch_size": 4},
+    "learner.gdumb": {"batch_size": 8, "capacity": 20, "epochs": 2},
+    "learner.kmeans": {"batch_size": 8, "clusters": 3},
+    "learner.autoencoder": {"batch_size": 8, "decoder": MLP, "code": 3},
+    "learner.vae": {
+        "": {"batch_size": 8, "decoder": MLP, "code": 3, "likelihood": "gaussian"},
+        "bernoulli": {"batch_size": 8, "decoder": MLP, "code": 3, "likelihood": "bernoulli"},
+    },
+    "learner.barlow_twins": {
+        "batch_size": 8,
+        "projector": MLP,
+        "features": 8,
+        "projection": 8,
+        "augment": [{"type": "noise"}],
+    },
+    "learner.simsiam": {
+        "batch_size": 8,
+        "projector": MLP,
+        "predictor": MLP,
+        "features": 8,
+        "projection": 8,
+        "augment": [{"type": "noise"}],
+    },
+    "learner.ppo": {"n_steps": 8, "batch_size": 8, "epochs": 2},
+    "learner.dqn": OFF_POLICY,
+    "learner.sac": OFF_POLICY,
+    "learner.td3": OFF_POLICY,
+    "learner.sb3": {
+        "PPO": {"algorithm": "PPO", "options": {"n_steps": 8, "batch_size": 8, "n_epochs": 2}},
+        "A2C": {"algorithm": "A2C"},
+        "DQN": {"algorithm": "DQN", "options": SB3_OFF_POLICY},
+        "SAC": {"algorithm": "SAC", "options": SB3_OFF_POLICY},
+        "MaskablePPO": {"algorithm": "MaskablePPO", "options": {"n_steps": 8, "batch_size": 8, "n_epochs": 2}},
+    },
+    "learner.avalanche": {
+        "": {"strategy": "Naive", "batch_size": 8},
+        "Replay": {"strategy": "Replay", "options": {"mem_size": 20}, "batch_size": 8},
+    },
+    "sink.tensorboard": PICTURES,
+    "method.ewc": {"samples": 10},
+    "method.mas": {"samples": 10},
+    "method.distill": {"capacity": 12, "samples": 10, "batch_size": 4},
+    "method.rehearsal": {"capacity": 12, "batch_size": 4},
+    "method.a_gem": {"capacity": 12, "batch_size": 4},
+    "method.gem": {"per_experience": 8},
+    "method.der": {"capacity": 12, "batch_size": 4},
+    "method.der_plus_plus": {"capacity": 12, "batch_size": 4},
+    "method.mir": {"capacity": 12, "batch_size": 4, "candidates": 8},
+    "method.redo": {"every": 2},
+    "method.continual_backprop": {"replacement_rate": 0.1, "maturity": 1},
+    "method.generative_replay": {"batch_size": 4, "network": MLP, "decoder": MLP, "code": 3, "likelihood": "gaussian"},
+}
+
+# Environments of every kind, as settings of the stream; those of a file are in matrix.worlds.
+ENVIRONMENTS: Mapping[str, Settings] = {
+    "cartpole": {"env": "rlcl_envs/CartPole-v1"},
+    "gymnasium's cartpole": {"env": "CartPole-v1"},
+    "pendulum": {"env": "rlcl_envs/Pendulum-v1"},
+    "image": {"env": "{worlds}:Image"},
+    "dictionary": {"env": "{worlds}:Parts"},
+    "masked": {"env": "{worlds}:Masked"},
+    "choices": {"env": "{worlds}:Choices"},
+}
+
+# What an option may be beside its default, by place; enumerations and yes or no need no entry.
+AMOUNTS: Mapping[str, tuple[Any, ...]] = {
+    "learner.batch_size": (1, 500),
+    "learner.accumulate": (3,),
+    "learner.clip_norm": (0.5,),
+    "learner.ema": (0.9,),
+    "learner.labelled": (0.3,),
+    "learner.target_kl": (1e-6,),
+    "learner.n_step": (3,),
+    "learner.gradient_steps": (-1,),
+    "learner.train_every": (3,),
+    "evaluation.every": ({"updates": 3}, {"env_steps": 20}),
+    "experiment.validation": (0.25,),
+    "experiment.threads": (2,),
+    "stream.num_envs": (3,),
+}
+
+# What is the same in all combinations: small evaluations and often a checkpoint.
+FIXED: Settings = {
+    "checkpoint_minutes": 0.0003,
+    "event_interval": 1,
+    "evaluation": {"episodes": 1, "episode_steps": 20, "probe_samples": 16},
+    "tensorboard": PICTURES,
+}
+BUDGETS: Settings = {"epochs": 1, "updates": 6, "samples": 50, "env_steps": 48, "episodes": 3}
+
+# Left out, and why.
+OMITTED: Mapping[str, str] = {
+    "learner.compile": "half a minute for each network",
+    "learner.precision=float16": "seconds for each update of a convolution on a processor",
+    "data.expect": "an empty expectation expects nothing",
+    "experiment.device": "what another device gives differs in the last bits",
+    "experiment.name": "named by the combination",
+}
+LARGE = ("resnet18", "torchvision")  # networks that whole epochs would take minutes of
+NOT_HERE: Mapping[str, str] = dict.fromkeys(
+    ("data.emnist", "data.svhn", "data.cifar10", "data.cifar100"),
+    "its files are not generated in their true format",
+)

@@ -1,0 +1,111 @@
+"""Combinations cover every pair that is allowed, whatever is refused, and a new component joins by being registered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+
+from matrix.covering import Covering
+from matrix.factors import Matrix, NeedsSettings
+from matrix.shrinking import shrunk
+from matrix.space import Combination, Factor, Pair, Space, pair
+from rlcl.experiment import schema
+
+LETTERS = tuple("abcde")
+SPACE = Space(
+    (
+        Factor("kind", ("arrays", "worlds", "both"), deciding=True),
+        Factor("x", LETTERS, {letter: {"kind": frozenset({"arrays", "both"})} for letter in LETTERS}),
+        Factor("y", LETTERS, {letter: {"kind": frozenset({"worlds", "both"})} for letter in LETTERS}),
+        Factor("z", LETTERS),
+        Factor("w", ("no", "yes")),
+    )
+)
+REFUSED: tuple[Combination, ...] = (
+    {"x": "a", "z": "a"},
+    {"x": "b", "y": "c"},
+    {"kind": "worlds", "w": "yes"},
+    {"x": "c", "z": "d", "w": "yes"},
+)
+
+
+def judged(rows: Sequence[Combination]) -> list[str]:
+    return [next((str(r) for r in REFUSED if r.items() <= row.items()), "") for row in rows]
+
+
+def drawn(seed: int = 0, most: int = 0) -> Covering:
+    homes = {value: [{"kind": value, "z": z} for z in LETTERS] for value in ("arrays", "worlds", "both")}
+    covering = Covering(SPACE, judged, homes, "kind", random.Random(seed), lambda _: None)
+    covering.draw(most)
+    return covering
+
+
+def allowed_pairs() -> set[Pair]:
+    """By trying all combinations there are."""
+    found: set[Pair] = set()
+    for kind in SPACE.by_name["kind"].values:
+        for values in product(LETTERS, LETTERS, LETTERS, ("no", "yes")):
+            row = SPACE.around({"kind": kind}, dict(zip("xyzw", values, strict=True)))
+            assert row is not None
+            if not judged([row])[0]:
+                found |= set(SPACE.covered(row))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_allowed_pair_is_covered_and_every_other_refused(seed: int) -> None:
+    covering = drawn(seed)
+    covered = {each for row in covering.rows for each in SPACE.covered(row)}
+    assert allowed_pairs() == covered
+    assert covering.wanted - allowed_pairs() == covering.refused.keys()
+    assert not any(judged(covering.rows))
+
+
+def test_few_combinations_are_enough() -> None:
+    assert len(drawn().rows) <= 2 * len(LETTERS) ** 2
+
+
+def test_a_sample_ends_early() -> None:
+    assert 4 == len(drawn(most=4).rows)
+
+
+def test_values_that_need_another_exclude_what_does_not_have_it() -> None:
+    assert pair(("kind", "worlds"), ("x", "a")) not in set(SPACE.pairs())
+    assert pair(("x", "a"), ("y", "a")) in set(SPACE.pairs())
+    assert {"kind": "both", "x": "a", "y": "b", "z": "c", "w": "no"} == SPACE.around(
+        {"x": "a", "y": "b"}, {"kind": "arrays", "z": "c"}
+    )
+
+
+def test_a_failing_combination_is_reduced_to_what_fails() -> None:
+    row = {"kind": "both", "x": "c", "y": "d", "z": "e", "w": "yes"}
+    smallest = shrunk(row, SPACE, lambda made: {"x": "c", "w": "yes"}.items() <= made.items(), ("kind",))
+    assert {"kind": "arrays", "x": "c", "z": "a", "w": "yes"} == smallest
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    found = schema()
+    found["$defs"] = {**found["$defs"], **changes}
+    return found
+
+
+def test_a_registered_component_is_in_the_matrix() -> None:
+    method = {"properties": {"type": {"const": "fresh"}, "mode": {"enum": ["one", "two"], "default": "one"}}}
+    matrix = Matrix(described(**{"method.fresh": method}))
+    assert "fresh" in matrix.space.by_name["method"].values
+    assert ("default", "two") == matrix.space.by_name["method fresh.mode"].values
+
+
+def test_one_that_needs_settings_without_an_entry_is_told() -> None:
+    method = {"properties": {"type": {"const": "fresh"}, "rate": {"type": "number"}}, "required": ["rate"]}
+    with pytest.raises(NeedsSettings, match=r"add them to MINIMAL in tests/matrix/minimal.py: method.fresh: rate"):
+        Matrix(described(**{"method.fresh": method}))
+
+
+def test_components_of_a_kind_that_no_factor_takes_are_told() -> None:
+    with pytest.raises(NeedsSettings, match=r"no factor takes components of the kinds mystery"):
+        Matrix(described(**{"mystery.fresh": {"properties": {"type": {"const": "fresh"}}}}))
