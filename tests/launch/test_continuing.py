@@ -128,7 +128,7 @@ def test_more_heads_are_made_and_the_others_stay_as_they_were(tmp_path: Path) ->
     assert differences(last_state(whole)["learner"]["module"], last_state(parts)["learner"]["module"]) == []
 
 
-def test_more_classes_widen_the_network(tmp_path: Path) -> None:
+def test_more_classes_widen_the_network_and_other_learners_refuse_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random((80, 4), dtype=np.float32), np.arange(80) % 4
     for folder, rows in (("few", y < 2), ("many", y < 4)):
@@ -136,13 +136,18 @@ def test_more_classes_widen_the_network(tmp_path: Path) -> None:
         columns = {"x_train": x[rows], "y_train": y[rows], "x_test": x[rows], "y_test": y[rows]}
         np.savez(tmp_path / folder / "data.npz", **columns)
 
-    def over(folder: str, experiences: int) -> dict[str, Any]:
+    def over(folder: str, experiences: int, **changes: Any) -> dict[str, Any]:
         data = {"type": "npz", "path": str(tmp_path / folder / "data.npz")}
         stream = {"type": "class_incremental", "data": data, "experiences": experiences}
-        return changed(SINGLE, stream=stream, encoder="identity", learner__optimizer="adam")
+        return changed(SINGLE, stream=stream, encoder="identity", **changes)
 
-    parts = continued(over("many", 2), run(over("few", 1), tmp_path), tmp_path)
+    adam = {"learner__optimizer": "adam"}
+    parts = continued(over("many", 2, **adam), run(over("few", 1, **adam), tmp_path), tmp_path)
     assert {4} == {t.shape[0] for name, t in last_state(parts)["learner"]["module"].items() if name.startswith("3.")}
+    nearest = {"learner": {"type": "nearest_mean"}, "budget": {"epochs": 1}, "evaluation": {}}
+    parent = run(over("few", 1, **nearest), tmp_path)
+    with pytest.raises(RlclError, match="learner nearest_mean cannot take more classes"):
+        planted(over("many", 2, **nearest), parent, tmp_path)
 
 
 @pytest.mark.parametrize(
