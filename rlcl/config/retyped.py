@@ -136,7 +136,9 @@ def _without(node: Any, path: Path) -> Any:
     inner = _without(node[key], rest)
     if inner is node[key]:
         return node
-    return [*node[:key], inner, *node[key + 1 :]] if isinstance(node, list) else {**node, key: inner}
+    if isinstance(node, list):
+        return [inner if index == key else item for index, item in enumerate(node)]
+    return {**node, key: inner}
 
 
 def _is_whole(node: Any) -> bool:
