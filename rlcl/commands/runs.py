@@ -138,7 +138,9 @@ def _show(run: Run, console: Console) -> None:
     if run.finished:
         summary = run.summary
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
-        console.print(r_table([outcome], summary["experiences"], trained_names(summary)), metrics_table(summaries([outcome])))
+        console.print(
+            r_table([outcome], summary["experiences"], trained_names(summary)), metrics_table(summaries([outcome]))
+        )
         if (probes := probes_table([outcome], summary["experiences"])) is not None:
             console.print(probes)
         if (objective := stated(run.config)).judged:
