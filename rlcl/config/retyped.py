@@ -136,11 +136,9 @@ def _without(node: Any, path: Path) -> Any:
     inner = _without(node[key], rest)
     if inner is node[key]:
         return node
-    return (
-        [inner if place == key else item for place, item in enumerate(node)]
-        if isinstance(node, list)
-        else {**node, key: inner}
-    )
+    if isinstance(node, list):
+        return [inner if index == key else item for index, item in enumerate(node)]
+    return {**node, key: inner}
 
 
 def _is_whole(node: Any) -> bool:

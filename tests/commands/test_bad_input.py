@@ -141,8 +141,16 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("learner.methods=[{type: rehearsal, capacity: 0}]", 2, "learner.methods[0].capacity: expected a whole number"),
         ("learner.methods=[{type: a_gem, capacity: 0}]", 2, "capacity: expected a whole number of at least 1"),
         ("learner.methods=[{type: der, capacity: 9, capacity_bytes: 9}]", 2, "got capacity, capacity_bytes"),
-        ("learner={type: gdumb}", 2, "learner: expected exactly one of capacity, capacity_bytes; got none"),
-        ("learner={type: icarl, capacity: 9, stored: ra}", 2, "learner.stored: expected one of encoded, raw, got 'ra'"),
+        (
+            "learner={extends: null, type: gdumb}",
+            2,
+            "learner: expected exactly one of capacity, capacity_bytes;",
+        ),
+        (
+            "learner={extends: null, type: icarl, capacity: 9, stored: ra}",
+            2,
+            "stored: expected one of encoded, raw, got 'ra'",
+        ),
         ("learner.methods=[{type: si, strength: -1}]", 2, "learner.methods[0].strength: expected a number of at least"),
         ("boundary.optimiser=reset", 2, "boundary.optimiser: unknown key; did you mean optimizer?"),
         ("boundary.encoder=reset", 2, "boundary.encoder: expected one of keep, refit, freeze, got 'reset'"),
@@ -154,13 +162,17 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("evaluation.split=validation", 2, "set validation"),
         ("stream.experiences=11", 2, "expected at most 10"),
         ("device=cuda:7", 2, "is not there"),
-        ("learner.network={type: multihead}", 2, "visibility.task_ids: visible"),
-        ("stream={type: environments, env: CartPole-v1}", 2, "classifier learns from labelled streams"),
+        ("learner.network={extends: null, type: multihead}", 2, "visibility.task_ids: visible"),
+        ("stream={extends: null, type: environments, env: CartPole-v1}", 2, "classifier learns from labelled streams"),
         ("learner.optimizer.lr=1e30", 1, "in experience 0 (digits 0-4)"),
         ("nosuch.key=3", 2, "nosuch"),
-        ("learner.optimizer={type: sgd, nesterov: true}", 2, "learner.optimizer.nesterov: it needs a momentum"),
+        (
+            "learner.optimizer={extends: null, type: sgd, nesterov: true}",
+            2,
+            "optimizer.nesterov: it needs a momentum",
+        ),
         ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success[0]: no metric 'acuracy.average'"),
-        ("stream={type: environments, env: envs.py}", 2, "write envs.py:Class"),
+        ("stream={extends: null, type: environments, env: envs.py}", 2, "write envs.py:Class"),
     ],
 )
 def test_a_mistake_is_one_message(
@@ -260,12 +272,12 @@ class ByTask(L2):
             "boundary.optimizer: reset is not possible: this stream hides where an experience ends",
         ),
         (
-            ["stream.data={type: 'odd.py:OnlyInTest'}"],
+            ["stream.data={extends: null, type: 'odd.py:OnlyInTest'}"],
             1,
             "data 'odd', test set: classes [2] are not in the training set; remove them or add training data",
         ),
         (
-            ["stream={type: single, data: {type: 'odd.py:Rare'}}", "validation=0.3"],
+            ["stream={extends: null, type: single, data: {type: 'odd.py:Rare'}}", "validation=0.3"],
             1,
             "stream: the test set of experience 0 (rare) holds the classes [0, 4], and no training set of",
         ),
@@ -297,7 +309,7 @@ def test_nan_in_data_names_the_data_set_and_row(
         "class Holes(DataSet):\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
         "        return Data(x, [0, 1, 0, 1], x[:2], [0, 1], name='holes')\n"
     )
-    status, message = call(capsys, "check", good, "stream.data={type: 'holes.py:Holes'}")
+    status, message = call(capsys, "check", good, "stream.data={extends: null, type: 'holes.py:Holes'}")
     assert status == 1
     assert "data 'holes', train set: 1 of 4 inputs hold NaN or infinite values, the first at row 3" in message
 

@@ -81,7 +81,7 @@ def test_an_edited_component_is_another_experiment_and_a_moved_one_is_not(tmp_pa
     for folder, text in (("a", NETWORK), ("b", NETWORK), ("c", NETWORK.replace("64,", "64 * 1,"))):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "net.py").write_text(text)
-        network = f"learner.network={{type: '{tmp_path / folder}/net.py:Net'}}"
+        network = f"learner.network={{extends: null, type: '{tmp_path / folder}/net.py:Net'}}"
         hashes.append(small(tmp_path, network).hash)
     assert hashes[0] == hashes[1]
     assert hashes[0] != hashes[2]
@@ -205,7 +205,7 @@ def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, mon
         "        return torch.zeros(len(x), dtype=torch.int64), None\n\n"
         "    def state_dict(self):\n        return {}\n\n    def load_state_dict(self, state):\n        pass\n"
     )
-    experiment = small(tmp_path, "learner={type: 'peek.py:Peek'}", "validation=0.1")
+    experiment = small(tmp_path, "learner={extends: null, type: 'peek.py:Peek'}", "validation=0.1")
     (finished,) = run_experiment(experiment, tmp_path / "runs", QUIET)
     assert finished.outcome.metrics
 

@@ -91,6 +91,7 @@ class Session:
         return {
             "rows": covering.rows,
             "pairs": len(covering.wanted),
+            "covered": covering.covered,
             "refused": len(covering.refused),
             "asked": len(covering.known),
             "unclear": refused,
@@ -218,7 +219,7 @@ def _whole(
     if output is not None or whole:
         write_results(output or RESULTS, f"make matrix ({' '.join(sys.argv[1:]) or 'all'})", counts, failures)
     say("\n" + summary(counts, failures))
-    return int(bool(failures or content["unclear"] or content["never"]))
+    return int(bool(failures or content["unclear"] or (content["never"] and whole)))
 
 
 def _counts(session: Session, content: Mapping[str, Any], found: Sequence[tuple[Combination, Taken]]) -> dict[str, Any]:
@@ -227,7 +228,8 @@ def _counts(session: Session, content: Mapping[str, Any], found: Sequence[tuple[
     return {
         "factors": len(factors),
         "values": sum(len(factor.values) for factor in factors),
-        "pairs_allowed": content["pairs"] - content["refused"],
+        "pairs": content["pairs"],
+        "pairs_covered": content["covered"],
         "pairs_refused": content["refused"],
         "refusals_without_a_clear_message": content["unclear"],
         "values_never_allowed": content["never"],

@@ -49,13 +49,16 @@ def write_yaml(config: Mapping[str, Any], path: Path) -> Path:
 
 
 def built(config: Mapping[str, Any]) -> Answer:
-    """Builds all that a run is made of, as ``rlcl check`` does first."""
+    """Builds all that a run is made of, evaluates and makes a first update, as ``rlcl check`` does."""
     from rlcl.experiment import experiment_from
     from rlcl.launch.build import make_trainer
 
     try:
         experiment = experiment_from(config)
-        make_trainer(experiment, experiment.seeds[0])
+        trainer = make_trainer(experiment, experiment.seeds[0])
+        for _ in trainer.events():
+            if trainer.learner.position.step:
+                break
     except Exception as error:
         return refusal(error)
     return Answer(True)

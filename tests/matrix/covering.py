@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 HOMES = 3  # allowed combinations of each value to start from
 CONTEXTS = 6  # allowed combinations that a pair is tried in before it counts as refused
 DRAWS = 4  # attempts at a combination around one pair
-CANDIDATES = 8  # drawn for each, of which the one that covers most is taken
+CANDIDATES = 4  # drawn for each, of which the one that covers most is taken
 
 
 @frozen
@@ -88,6 +88,11 @@ class Covering:
         self._cover(most)
         if not most:
             self._try_what_is_left()
+
+    @property
+    def covered(self) -> int:
+        """How many of the wanted pairs are in a combination."""
+        return len(self.wanted) - len(self._open)
 
     # Asking.
 

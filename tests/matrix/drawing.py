@@ -67,7 +67,8 @@ def drawn(
         keys = [key_of(config) for config in configs]
         new = [place for place, key in enumerate(keys) if key not in answers.found]
         for place, answer in zip(new, asker.ask("build", [configs[place] for place in new]), strict=True):
-            answers.add(keys[place], {"refused": "" if answer.allowed else answer.message or "no message"})
+            # A traceback is no refusal: the combination is run, and fails.
+            answers.add(keys[place], {"refused": "" if answer.allowed or not answer.clear else answer.message})
         return [answers.found[key]["refused"] for key in keys]
 
     covering = Covering(matrix.space, judge, homes(matrix), "learner", random.Random(seed), report)
