@@ -36,7 +36,8 @@ class Probing:
         seeds: of the run; they choose the inputs.
 
     Raises:
-        UnsupportedError: the learner shows no network, or a probe stands there twice.
+        UnsupportedError: the learner shows no network, or one of more than an observation, or a probe stands there
+            twice.
     """
 
     learner: Any
@@ -50,8 +51,13 @@ class Probing:
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise UnsupportedError(f"evaluation.probes[{index}]: {name} stands there twice; leave one out")
-        if names:
-            host_of(self.learner)
+        if not names:
+            return
+        host = host_of(self.learner)
+        if host.kind == "other" and isinstance(self.parts[0].train, Environment):
+            raise UnsupportedError(
+                f"evaluation.probes: what learner {host.name} gives is no function of one observation; leave them out"
+            )
 
     def look(self, trained_on: int) -> dict[str, float]:
         """Each probe's number by its name, without those that there are not yet.
@@ -76,10 +82,6 @@ class Probing:
         """Inputs of an experience, the same ones at each call; of an environment what the learner has met lately."""
         rng, source = self.seeds.child(str(part.index)).numpy(), part.train
         if source.kind == "environment":
-            if host.kind == "other":
-                raise UnsupportedError(
-                    f"evaluation.probes: what learner {host.name} gives is no function of one observation"
-                )
             return host.sample(self.plan.probe_samples, rng)
         rows = torch.from_numpy(rng.permutation(len(source))[: self.plan.probe_samples]).sort().values
         chosen = source.subset(rows)

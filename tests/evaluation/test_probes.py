@@ -13,11 +13,13 @@ from harness import (
     HOSTS,
     FewDigits,
     autoencoder,
+    cartpoles,
     classifier,
     differences,
     digit_stream,
     heads_by_task,
     learner_host,
+    ppo,
     prepared,
 )
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probes import DeadUnits, DormantRedo, EffectiveRank, GradientNorm, StableRank, WeightMagnitude
 from rlcl.evaluation.results import Results, metrics
 from rlcl.experiment import experiment_from
+from rlcl.learners.reinforcement.recurrent import Recurrent
 from rlcl.learners.supervised.nearest_mean import NearestMean
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
@@ -321,6 +324,11 @@ def test_a_probe_of_ones_own_is_told_by_its_own_name(tmp_path: Any) -> None:
 def test_a_learner_without_a_network_is_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"evaluation.probes look into a network, and this learner shows none"):
         Trainer(NearestMean(), digit_stream(budget=Budget(epochs=1)), PLAN)
+
+
+def test_a_policy_that_remembers_is_refused_before_training() -> None:
+    with pytest.raises(UnsupportedError, match="what learner ppo gives is no function of one observation"):
+        Trainer(ppo(recurrent=Recurrent()), cartpoles(32), PLAN)
 
 
 def test_a_network_without_hidden_units_is_refused() -> None:

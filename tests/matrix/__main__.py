@@ -29,7 +29,7 @@ from matrix.space import Combination
 from matrix.taking import Taken
 
 RESULTS = ROOT / "benchmarks" / "results" / "matrix.json"
-SAMPLE = Path(__file__).with_name("sample.json")
+SAMPLE = Path(__file__).with_name("sample.yaml")
 COMPONENTS = ("stream", "learner", "source", "wrapper", "outer", "encoder", "network", "method")
 COMMAND = "PYTHONPATH=tests python -m matrix"
 
@@ -110,6 +110,20 @@ class Session:
             if answer.allowed or not answer.clear
         ]
 
+    def sample(self) -> list[Combination]:
+        """The combinations of ``sample.yaml``, completed.
+
+        Raises:
+            ValueError: its values do not go together.
+        """
+        rows = []
+        for wanted in YAML(typ="safe", pure=True).load(SAMPLE.read_text()):
+            row = self.matrix.space.around(wanted, {})
+            if row is None:
+                raise ValueError(f"{SAMPLE}: these do not go together: {wanted}")
+            rows.append(row)
+        return rows
+
     def take(self, rows: Sequence[Combination]) -> list[tuple[Combination, Taken]]:
         """Takes combinations, those left out that have passed on the same code."""
         kept = Kept(self.folder / f"taken-{self.code}.jsonl")
@@ -122,7 +136,7 @@ class Session:
         ]
         say(f"{len(by_key)} combinations, of which {len(by_key) - len(jobs)} have passed before")
         for count, (job, found) in enumerate(taken(jobs, self.workers, self.folder / "work"), 1):
-            kept.add(job.key, found.to_json())
+            kept.add(job.key, {**found.to_json(), "row": by_key[job.key]})
             told = f"FAILED at {found.stage}: {' '.join(sign(found))}" if found.failure else "passed"
             say(f"{count}/{len(jobs)} {told} ({found.seconds:.0f} s) {_named(by_key[job.key])}")
         return [(row, _of(kept.found[key])) for key, row in by_key.items()]
@@ -159,7 +173,6 @@ def main(
         list[str] | None, typer.Option(metavar="FACTOR=VALUE", help="Only with this value, for example learner=ppo.")
     ] = None,
     fixed_sample: Annotated[bool, typer.Option("--fixed-sample", help="The sample that make test takes.")] = False,
-    write_sample: Annotated[bool, typer.Option("--write-sample", help="Draw that sample anew.")] = False,
     repeat: Annotated[Path | None, typer.Option(help="Take the combination of one YAML file, and show all.")] = None,
     factors: Annotated[bool, typer.Option("--factors", help="List factors and values, and end.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Repeat what has passed on the same code.")] = False,
@@ -191,11 +204,11 @@ def main(
     if repeat is not None:
         raise typer.Exit(_repeated(session, repeat))
     if fixed_sample:
-        found = session.take(json.loads(SAMPLE.read_text()))
+        found = session.take(session.sample())
         if output is not None:
             output.write_text(json.dumps([{"row": row, **each.to_json()} for row, each in found]))
         raise typer.Exit(int(any(each.failure for _, each in found)))
-    raise typer.Exit(_whole(session, seed, wanted, sample, write_sample, output))
+    raise typer.Exit(_whole(session, seed, wanted, sample, output))
 
 
 def _whole(
@@ -203,15 +216,10 @@ def _whole(
     seed: int,
     only: Mapping[str, Sequence[str]],
     sample: int,
-    write_sample: bool,
     output: Path | None,
 ) -> int:
     content = session.drawn(seed, only, sample)
     rows = content["rows"]
-    if write_sample:
-        SAMPLE.write_text(_lines(_each_value_once(rows)))
-        say(f"{SAMPLE}: {len(json.loads(SAMPLE.read_text()))} combinations")
-        return 0
     found = session.take(rows)
     failures = session.failures(found)
     counts = _counts(session, content, found)
@@ -260,23 +268,8 @@ def _wanted(only: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _each_value_once(rows: Sequence[Combination]) -> list[Combination]:
-    """A few combinations with every value of the components in one."""
-    open_values = {chosen for row in rows for chosen in row.items() if chosen[0] in COMPONENTS}
-    found = []
-    while open_values:
-        best = max(rows, key=lambda row: len(open_values & row.items()))
-        found.append(best)
-        open_values -= best.items()
-    return found
-
-
-def _lines(rows: Sequence[Combination]) -> str:
-    return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-
-
 def _of(kept: Mapping[str, Any]) -> Taken:
-    return Taken(**{key: value for key, value in kept.items() if key != "key"})
+    return Taken(**{key: value for key, value in kept.items() if key not in ("key", "row")})
 
 
 def _named(row: Combination) -> str:

@@ -1,7 +1,4 @@
-"""A fixed sample of the matrix: every value of the components in a combination that is taken end to end.
-
-The whole of it is ``make matrix``. The sample is drawn anew by ``make matrix ARGS=--write-sample``.
-"""
+"""A fixed sample of the matrix, ``sample.yaml``, is taken end to end; the whole of it is ``make matrix``."""
 
 from __future__ import annotations
 
@@ -13,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
-SAMPLE = json.loads(Path(__file__).with_name("sample.json").read_text())
+SAMPLE = YAML(typ="safe", pure=True).load(Path(__file__).with_name("sample.yaml").read_text())
 TESTS = Path(__file__).parents[1]
 
 
@@ -36,5 +34,5 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("index", range(len(SAMPLE)))
 def test_a_combination_goes_end_to_end(index: int, outcomes: list[dict[str, Any]]) -> None:
     found = outcomes[index]
-    assert SAMPLE[index] == found["row"]
+    assert SAMPLE[index].items() <= found["row"].items()
     assert not found["failure"], f"{found['failure']} at {found['stage']}\n{found['text']}"
