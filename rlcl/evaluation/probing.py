@@ -54,7 +54,7 @@ class Probing:
         if not names:
             return
         host = host_of(self.learner)
-        if host.kind == "other" and isinstance(self.parts[0].train, Environment):
+        if host.kind == "other" and self.parts[0].train.kind == "environment":
             raise UnsupportedError(
                 f"evaluation.probes: what learner {host.name} gives is no function of one observation; leave them out"
             )
