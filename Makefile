@@ -40,7 +40,7 @@ format: $(INSTALLED)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-matrix: $(INSTALLED)  ## Run pairs of components end to end (40 minutes; ARGS=--help)
+matrix: $(INSTALLED)  ## Run pairs of components end to end (long; ARGS=--help)
 	@PYTHONPATH=tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(BIN)/python -m matrix $(ARGS)
 
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)

@@ -161,7 +161,7 @@ class Session:
         smallest = shrunk(row, self.matrix.space, fails, COMPONENTS)
         config = self.matrix.config(smallest, self.materials)
         (self.folder / "failures").mkdir(exist_ok=True)
-        file = write_yaml(config, self.folder / "failures" / f"{abs(hash(signed)) % 10**8}.yaml")
+        file = write_yaml(config, self.folder / "failures" / f"{key_of({'sign': signed})[:8]}.yaml")
         repeat = f"{COMMAND} --repeat {file}"
         return Failure(signed, one.stage, len(group), one.text, str(file), repeat, self.matrix.config(smallest, Path()))
 
