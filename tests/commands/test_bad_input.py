@@ -144,12 +144,12 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         (
             "learner={extends: null, type: gdumb}",
             2,
-            "learner: expected exactly one of capacity, capacity_bytes;",
+            "learner: expected exactly one of capacity, capacity_bytes; got none",
         ),
         (
             "learner={extends: null, type: icarl, capacity: 9, stored: ra}",
             2,
-            "stored: expected one of encoded, raw, got 'ra'",
+            "learner.stored: expected one of encoded, raw, got 'ra'",
         ),
         ("learner.methods=[{type: si, strength: -1}]", 2, "learner.methods[0].strength: expected a number of at least"),
         ("boundary.optimiser=reset", 2, "boundary.optimiser: unknown key; did you mean optimizer?"),
@@ -169,7 +169,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         (
             "learner.optimizer={extends: null, type: sgd, nesterov: true}",
             2,
-            "optimizer.nesterov: it needs a momentum",
+            "learner.optimizer.nesterov: it needs a momentum",
         ),
         ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success[0]: no metric 'acuracy.average'"),
         ("stream={extends: null, type: environments, env: envs.py}", 2, "write envs.py:Class"),
@@ -234,15 +234,14 @@ ODD = """
 import numpy as np
 from rlcl.data.sources import Data
 from rlcl.methods.l2 import L2
-from rlcl.types import DataSet
 
 x = np.ones((6, 2), np.float32)
 
-class OnlyInTest(DataSet):
+class OnlyInTest:
     def load(self):
         return Data(x, [0, 1, 0, 1, 0, 1], x, [0, 1, 2, 0, 1, 0], name="odd")
 
-class Rare(DataSet):
+class Rare:
     def load(self):
         return Data(x, [0, 1, 2, 3, 4, 5], x, [0, 1, 2, 3, 4, 5], name="rare")
 
@@ -305,8 +304,8 @@ def test_nan_in_data_names_the_data_set_and_row(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "holes.py").write_text(
-        "import numpy as np\nfrom rlcl.data.sources import Data\nfrom rlcl.types import DataSet\n"
-        "class Holes(DataSet):\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
+        "import numpy as np\nfrom rlcl.data.sources import Data\n"
+        "class Holes:\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
         "        return Data(x, [0, 1, 0, 1], x[:2], [0, 1], name='holes')\n"
     )
     status, message = call(capsys, "check", good, "stream.data={extends: null, type: 'holes.py:Holes'}")
