@@ -82,10 +82,15 @@ def identify(run: Run, within: bool, by: Sequence[str] = (), cell: Labelled | No
         stream = {"label": cell.stream} if cell.stream else stream
         by = cell.varied
     return Identity(
-        learner,
-        {k: v for k, v in stream.items() if k not in training and not _named(k, by)},
-        {k: v for k, v in protocol.items() if v is not None and not _named(k, by)},
+        _without_null(learner),
+        _without_null({k: v for k, v in stream.items() if k not in training and not _named(k, by)}),
+        _without_null({k: v for k, v in protocol.items() if not _named(k, by)}),
     )
+
+
+def _without_null(part: Flat) -> Flat:
+    """The keys that say something: a run of before an option was there, off by default, does not have its key."""
+    return {key: value for key, value in part.items() if value is not None}
 
 
 def labels(parts: Sequence[Flat], roots: Sequence[str]) -> list[str]:
