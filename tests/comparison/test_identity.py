@@ -14,7 +14,7 @@ def test_an_option_that_is_off_is_as_one_that_was_not_there_yet(tmp_path: Path) 
     before = write_seed(tmp_path, "a", 0, {})
     off = write_seed(tmp_path, "a", 1, {}, learner={"ema": None}, config={"stream": stream(expect=None)})
     on = write_seed(tmp_path, "a", 2, {}, learner={"ema": 0.9})
-    first, second, third = (identify(Run(path), within=False) for path in (before, off, on))
+    first, second, third = (identify(Run(path, path.name), within=False) for path in (before, off, on))
     assert first == second
     assert first.stream_key == third.stream_key
     assert first.learner_key != third.learner_key
