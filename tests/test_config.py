@@ -596,6 +596,15 @@ def test_an_override_of_another_unit_replaces_the_budget() -> None:
     assert Budget(updates=10) == load(GOOD, "budget.updates=10").budget
 
 
+@pytest.mark.parametrize("override", ["evaluation.every={updates: 15}", "evaluation={every: {updates: 15}}"])
+def test_an_interval_replaces_the_word_that_the_file_says(override: str) -> None:
+    assert 15 == load(GOOD, "evaluation.every=experience", override).evaluation.every.updates
+
+
+def test_a_word_replaces_an_interval() -> None:
+    assert "end" == load(GOOD, "evaluation.every={updates: 15}", "evaluation.every=end").evaluation.every
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

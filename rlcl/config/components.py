@@ -331,7 +331,7 @@ def _told(component: Component, missing: list[str]) -> str:
     told = f"{component.type} lacks {', '.join(needed or missing)}, which every {component.kind} has"
     if needed == missing:
         return f"{told}; see rlcl.types"
-    defaults = "defaults for the rest" if needed else "a default"
+    defaults = "defaults for the rest" if needed else "a default" if len(missing) == 1 else "defaults"
     return f"{told}; derive the class from rlcl.types.{protocol.__name__}, which has {defaults}"
 
 

@@ -20,6 +20,7 @@ from rlcl.types import UNITS
 __all__ = ["Merged", "Retyped", "joined", "nulled", "told", "unmarked"]
 
 Path = tuple[Key, ...]
+_EVERY = ("evaluation", "every")  # a word or an interval, and no component
 
 
 @frozen
@@ -54,7 +55,7 @@ class Merged:
 
     def merge(self, base: Any, over: Any, path: Path) -> Any:
         """Mappings are merged, all else is replaced."""
-        if isinstance(base, str) and isinstance(over, Mapping) and over:
+        if isinstance(base, str) and isinstance(over, Mapping) and over and path[-2:] != _EVERY:
             base = {"type": base}  # the shorthand of a component without options
         if isinstance(base, Mapping) and isinstance(over, str) and base and not _is_amount(base):
             over = {"type": over}
