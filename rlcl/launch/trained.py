@@ -26,7 +26,7 @@ from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
 from rlcl.tracking.folder import read_json
 from rlcl.training import checkpoint
-from rlcl.types import Encoder, Host, Representing
+from rlcl.types import Encoder, Host, Hosted, Representing
 
 __all__ = ["Trained"]
 
@@ -70,8 +70,9 @@ class Trained(Encoder):
         self._learner, self._shape = _built(experiment)
         state = found[1]["trainer"]["learner"]
         self._learner.load_state_dict(state)
-        if isinstance(self._learner, Host):
-            for module in self._learner.modules.values():
+        host = self._learner.host if isinstance(self._learner, Hosted) else self._learner
+        if isinstance(host, Host):
+            for module in host.modules.values():
                 module.requires_grad_(False)
         self._checksum = _checksum(state)
 

@@ -189,7 +189,7 @@ def batched(learners: Sequence[Any]) -> Lines | Networks:
     edits = [_edit([learner.methods[place] for learner in learners], learners) for place in range(len(first.methods))]
     if isinstance(first.network, Linear):
         return Lines(theta=theta, edits=edits, **rates)
-    return Networks(theta=theta, inputs=first.input_shape[0], edits=edits, **rates)
+    return Networks(theta=theta, inputs=first.host.input_shape[0], edits=edits, **rates)
 
 
 def _edit(methods: Sequence[Any], learners: Sequence[Any]) -> Edit:

@@ -18,12 +18,14 @@ from rlcl.data.augmentations import Noise
 from rlcl.data.readers.scikit import Digits
 from rlcl.encoders.scale import Scale
 from rlcl.errors import UnsupportedError
+from rlcl.learners import gradient
 from rlcl.learners.early_stopping import EarlyStopping
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.schedules import Constant, Cosine, Exponential, Linear, Steps
 from rlcl.learners.supervised.classifier import balanced_weights
 from rlcl.learners.supervised.semi_supervised import hidden_labels, pseudo_label_loss
 from rlcl.learners.update import split
+from rlcl.learners.validation import validation_loss
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init
 from rlcl.methods.rehearsal import Rehearsal
@@ -32,7 +34,7 @@ from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
-from rlcl.types import Batch, Budget, Experience
+from rlcl.types import Batch, Budget
 
 WHOLE_BATCH = 1000
 SGD = Sgd(lr=0.1)
@@ -232,7 +234,7 @@ class Falling:
     def __init__(self, *losses: float) -> None:
         self.losses = iter(losses)
 
-    def __call__(self, part: Experience) -> float:
+    def __call__(self, *_: Any) -> float:
         return next(self.losses)
 
 
@@ -240,7 +242,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, *losses: float, **options: Any) -> 
     """Updates made, the check whose weights were kept, and the learner."""
     stream = validated(budget=Budget(updates=6))
     learner = prepared(classifier(early_stopping=EarlyStopping(every=1, **options)), stream)
-    monkeypatch.setattr(type(learner), "_validation_loss", Falling(*losses))
+    monkeypatch.setattr(gradient, "validation_loss", Falling(*losses))
     seen, state = [], {}
     observe = learner._watch.observe
 
@@ -274,7 +276,7 @@ def test_the_last_weights_are_kept_where_asked(monkeypatch: pytest.MonkeyPatch) 
 def test_the_next_experience_is_learned_after_an_early_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = validated(2, Budget(updates=4))
     learner = prepared(classifier(early_stopping=EarlyStopping(every=1, patience=1)), stream)
-    monkeypatch.setattr(type(learner), "_validation_loss", Falling(1, 2, 9, 8, 7, 6))
+    monkeypatch.setattr(gradient, "validation_loss", Falling(1, 2, 9, 8, 7, 6))
     learn_all(learner, stream)
     assert (2, 2 + 4) == (learner.position.experience, learner.position.step)
 
@@ -283,7 +285,7 @@ def test_it_looks_at_the_validation_data_after_every_epoch(monkeypatch: pytest.M
     stream = validated(budget=Budget(epochs=3))
     losses = Falling(3, 2, 1)
     learner = prepared(classifier(early_stopping=EarlyStopping()), stream)
-    monkeypatch.setattr(type(learner), "_validation_loss", losses)
+    monkeypatch.setattr(gradient, "validation_loss", losses)
     learn_all(learner, stream)
     assert [] == list(losses.losses)
 
@@ -296,7 +298,7 @@ def test_the_validation_loss_is_the_learners_own_on_held_out_data(make: Callable
     x, y = stream[0].validation.read()  # type: ignore[union-attr]
     with torch.no_grad():
         expected = learner.loss(Batch(x / 16, y))
-    assert pytest.approx(float(expected), rel=1e-5) == learner._validation_loss(stream[0])
+    assert pytest.approx(float(expected), rel=1e-5) == validation_loss(learner, learner._validation, stream[0])
 
 
 def test_looking_at_the_validation_data_changes_no_training() -> None:
@@ -311,15 +313,15 @@ def test_looking_at_the_validation_data_changes_no_training() -> None:
 def test_the_average_that_predicts_is_restored_with_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = validated(budget=Budget(updates=4))
     learner = prepared(classifier(ema=0.5, early_stopping=EarlyStopping(every=1, patience=None)), stream)
-    real, losses = type(learner)._validation_loss, []
+    losses: list[float] = []
 
-    def look(self: Any, part: Experience) -> float:
-        losses.append(real(self, part))
+    def look(*told: Any) -> float:
+        losses.append(validation_loss(*told))
         return -1.0 if len(losses) == 2 else losses[-1]
 
-    monkeypatch.setattr(type(learner), "_validation_loss", look)
+    monkeypatch.setattr(gradient, "validation_loss", look)
     learn_all(learner, stream)
-    assert pytest.approx(losses[1]) == real(learner, stream[0])
+    assert pytest.approx(losses[1]) == validation_loss(learner, learner._validation, stream[0])
     assert losses[1] != losses[3]
     assert learner._watch.best is None  # nothing of it is left in later checkpoints
 
@@ -507,7 +509,7 @@ def test_an_augmentation_that_changes_the_shape_is_refused() -> None:
 
 def test_a_loss_that_is_no_single_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = prepared(classifier(), one())
-    monkeypatch.setattr(type(learner), "loss", lambda self, batch: self.outputs(batch.inputs))
+    monkeypatch.setattr(learner.objective, "loss", lambda batch: learner.outputs(batch.inputs))
     with pytest.raises(UnsupportedError, match=r"the loss must be one number, the mean over the batch; got shape"):
         learn_all(learner, one())
 

@@ -73,4 +73,4 @@ def test_each_output_is_pulled_by_its_weight(case: tuple[Any, Batch]) -> None:
 
 
 def test_it_says_so(case: tuple[Any, Batch]) -> None:
-    assert "weights" in case[0].provides
+    assert "weights" in case[0].host.provides

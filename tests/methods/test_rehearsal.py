@@ -30,7 +30,6 @@ from rlcl.data.augmentations import Noise
 from rlcl.data.sources import UnlabelledArrays
 from rlcl.encoders.scale import Scale
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.learners.supervised.classifier import Classifier
 from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
 from rlcl.learners.update import split
 from rlcl.methods.rehearsal import Rehearsal
@@ -56,15 +55,16 @@ def taped(monkeypatch: pytest.MonkeyPatch) -> Taped:
         stream = digit_stream(2, budget=Budget(updates=updates), task_ids=task_ids)
         learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
         tape = Tape()
-        loss = Classifier.loss
+        loss = learner.objective.loss
 
-        def taping(self: Classifier, batch: Batch) -> Tensor:
+        def taping(batch: Batch) -> Tensor:
             tape.batches.append(batch)
             tape.seen.append(method.memory.seen)
-            return loss(self, batch)
+            taken: Tensor = loss(batch)
+            return taken
 
         with monkeypatch.context() as patch:
-            patch.setattr(Classifier, "loss", taping)
+            patch.setattr(learner.objective, "loss", taping)
             learn_all(learner, stream)
         return learner, tape
 

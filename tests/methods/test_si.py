@@ -83,7 +83,7 @@ class Ways:
         self.named = dict(learner.module.named_parameters())
         self.total: dict[str, Tensor] = {}
         learner._optimizer.register_step_post_hook(self.after)
-        backward = learner.loss
+        backward = learner.objective.loss
 
         def loss(batch: Any) -> Tensor:
             self.before = {n: p.detach().clone() for n, p in self.named.items()}
@@ -92,7 +92,7 @@ class Ways:
             self.gradients = dict(zip(self.named, gradients, strict=True))
             return value
 
-        learner.loss = loss
+        learner.objective.loss = loss
 
     def after(self, *_: Any) -> None:
         for name, p in self.named.items():

@@ -71,7 +71,7 @@ def test_it_predicts_the_nearest_mean_of_exemplars() -> None:
     learn_all(learner, stream)
     x = stream[0].test.read()[0]  # type: ignore[union-attr]
     held = learner.memory.held()
-    stored, queries = features(learner.host, Batch(held["inputs"])), features(learner, Batch(x / 16))
+    stored, queries = features(learner.host, Batch(held["inputs"])), features(learner.host, Batch(x / 16))
     means = torch.stack([F.normalize(stored[held["targets"] == k].mean(0), dim=0) for k in range(4)])
     nearest = (queries[:, None] - means[None]).square().sum(2).argmin(1)
     assert torch.equal(nearest, learner.predict(x)[0])

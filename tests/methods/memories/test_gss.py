@@ -67,7 +67,7 @@ def test_gradients_are_those_of_examples_one_by_one() -> None:
     stream = digit_stream(2)
     learner = prepared(classifier(), stream, encoder=Scale(maximum=16.0))
     x, y = (part[::9] for part in stream[0].train.read())  # type: ignore[union-attr]
-    found = gradients_of(learner, Batch(x / 16, y))
+    found = gradients_of(learner.host, Batch(x / 16, y))
     loss = learner.loss(Batch(x / 16, y))
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(learner.module.parameters()))])
     assert len(y) == len(found)
