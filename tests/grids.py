@@ -20,12 +20,12 @@ from pathlib import Path
 import attrs
 import torch
 
-from rlcl.types import Event, Position
+from rlcl.types import Event, Learner, Position
 
 HERE = Path(__file__).parent
 
 
-class Odd:
+class Odd(Learner):
     measures = ("accuracy",)
     resumable_within = False
 

@@ -458,8 +458,8 @@ def test_another_type_keeps_the_settings_that_it_has(text: str, overrides: list[
 
 
 LACKING = (
-    "learner.network.type: linear has no setting hidden, which mlp was given; write hidden: null under "
-    "learner.network to leave it out, or extends: null there to take over nothing of mlp"
+    "learner.network.type: linear has no setting hidden, which mlp was given; write "
+    "{type: linear, hidden: null} to leave it out, or {extends: null, type: linear} to take over nothing of mlp"
 )
 
 

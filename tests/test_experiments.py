@@ -76,4 +76,7 @@ def test_another_type_of_stream_keeps_the_data_set(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("extends: base.yaml\nstream: {data: mnist, type: rotated}\n")
     assert load_experiment(tmp_path / "x.yaml").stream.options.data.type == "mnist"
     (tmp_path / "y.yaml").write_text("extends: x.yaml\nstream: {type: permuted}\n")
-    assert load_experiment(tmp_path / "y.yaml", ["stream.type=single"]).stream.options.data.type == "mnist"
+    assert (
+        load_experiment(tmp_path / "y.yaml", ["stream.type=single", "stream.experiences=null"]).stream.options.data.type
+        == "mnist"
+    )

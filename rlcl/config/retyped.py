@@ -20,6 +20,7 @@ from rlcl.types import UNITS
 __all__ = ["Merged", "Retyped", "joined", "nulled", "told", "unmarked"]
 
 Path = tuple[Key, ...]
+_NAMED = 3  # settings that a new type lacks, in a message
 
 
 @frozen
@@ -73,6 +74,8 @@ class Merged:
         if not path:
             return self.merge(node, value, done), done
         key, rest, where = path[0], path[1:], key_path((*done, path[0]))
+        if not rest and key == "extends" and value is None:
+            raise Problem(f"it stands beside the type; write {key_path(done) or 'key'}={{extends: null, ...}}", where)
         if isinstance(node, list):
             if not isinstance(key, int) or key >= len(node):
                 raise Problem(f"there is no such item; {key_path(done)} has {len(node)}, counted from 0", where)
@@ -107,13 +110,19 @@ def told(faults: Iterable[Fault], retyped: Mapping[Path, Retyped]) -> Iterator[F
         else:
             yield fault
     for path, keys in lacking.items():
-        nulls = ", ".join(f"{key}: null" for key in keys)
-        yield Fault(
-            (*path, "type"),
-            f"{retyped[path].new} has no setting {', '.join(keys)}, which {retyped[path].old} was given; "
-            f"write {nulls} under {key_path(path)} to leave {'it' if len(keys) == 1 else 'them'} out, "
-            f"or extends: null there to take over nothing of {retyped[path].old}",
-        )
+        yield Fault((*path, "type"), _lacks(retyped[path], keys))
+
+
+def _lacks(change: Retyped, keys: list[str]) -> str:
+    """What is wrong and what to write; of many keys, such as those of a resolved config, the first ones alone."""
+    more = len(keys) - _NAMED
+    named = ", ".join(keys) if more <= 0 else f"{', '.join(keys[:_NAMED])} and {more} more"
+    nulls = "".join(f", {key}: null" for key in keys)
+    left_out = f"{{type: {change.new}{nulls}}} to leave {'it' if len(keys) == 1 else 'them'} out, or "
+    return (
+        f"{change.new} has no setting {named}, which {change.old} was given; write {left_out if more <= 0 else ''}"
+        f"{{extends: null, type: {change.new}}} to take over nothing of {change.old}"
+    )
 
 
 def nulled(data: Any, faults: Iterable[Fault], retyped: Mapping[Path, Retyped]) -> Any:

@@ -72,7 +72,7 @@ class Graph:
 
 @runtime_checkable
 class Exportable(Protocol):
-    """A learner that can be deployed; one that derives from it says what differs from the defaults."""
+    """What deployment asks of a learner; one that derives from :class:`Learner` says what differs from the defaults."""
 
     __slots__ = ()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import attrs
 from attrs import define, frozen
 
+from rlcl.types.exporting import Exportable
 from rlcl.types.parts import Encoder
 from rlcl.types.records import Event
 from rlcl.types.streams import Experience, Stream, StreamSpec
@@ -214,7 +215,7 @@ class Predictor(Protocol):
         """
 
 
-class Learner(Predictor, Protocol):
+class Learner(Predictor, Exportable, Protocol):
     """Learns from experiences, one after the other. A class that derives from it need not say what has a default."""
 
     position: Position

@@ -171,7 +171,7 @@ def test_a_component_of_ones_own_that_fails_is_told_by_place(
     small(tmp_path)
     (tmp_path / "broken.py").write_text(code)
     with pytest.raises(SystemExit) as ended:
-        main(["run", "small.yaml", f"{key}={{type: 'broken.py:Broken'}}", "-q"])
+        main(["run", "small.yaml", f"{key}={{extends: null, type: 'broken.py:Broken'}}", "-q"])
     assert ended.value.code in (1, 2)
     assert said in capsys.readouterr().err
 
@@ -192,8 +192,8 @@ def test_a_bug_of_rlcls_own_keeps_its_traceback(tmp_path: Path, monkeypatch: pyt
 def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peek.py").write_text(
-        "import torch\nfrom rlcl.types import Position\n\n\n"
-        "class Peek:\n    measures = ('accuracy',)\n    resumable_within = False\n\n"
+        "import torch\nfrom rlcl.types import Learner, Position\n\n\n"
+        "class Peek(Learner):\n    measures = ('accuracy',)\n    resumable_within = False\n\n"
         "    def __init__(self):\n        self.position = Position()\n\n"
         "    def prepare(self, setup):\n"
         "        assert all(e.test is None and len(e.validation) > 0 for e in setup.stream)\n"

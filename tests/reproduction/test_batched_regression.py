@@ -121,7 +121,7 @@ def test_seeds_that_are_there_are_not_repeated(tmp_path: Path) -> None:
 REFUSED = {
     "learner is another": "learner={type: classifier}",
     "learner.network is another": "learner.network={type: cnn}",
-    "learner.optimizer is another": "learner.optimizer={type: adam}",
+    "learner.optimizer is another": "learner.optimizer={extends: null, type: adam}",
     "learner.methods is another": "learner.methods=[si]",
     "encoder is another": "encoder=standardize",
     "learner.batch_size: expected 1, got 2": "learner.batch_size=2",
@@ -156,7 +156,7 @@ def test_the_published_protocol_is_served() -> None:
 
 def test_any_pass_over_vectors_with_a_number_will_do(tmp_path: Path) -> None:
     (tmp_path / "slow.yaml").write_text(dump(CASES["backprop"]))
-    stream = "stream={type: data_incremental, data: {type: diabetes}, experiences: 3}"
+    stream = "stream={extends: null, type: data_incremental, data: {type: diabetes}, experiences: 3}"
     chosen = load_experiment(tmp_path / "slow.yaml", [stream, "learner.optimizer.lr=1e-5"])
     (expected, *_), (actual, *_) = run_experiment(chosen, tmp_path, QUIET), run_together(chosen, tmp_path, QUIET).runs
     assert told(expected.outcome.records) == pytest.approx(told(actual.outcome.records), rel=1e-4)

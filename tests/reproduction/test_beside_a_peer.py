@@ -29,7 +29,7 @@ evaluation: {every: {env_steps: 32}, episodes: 2}
 learner: {type: dqn, network: {type: mlp, hidden: [8]}, learning_starts: 16, train_every: 16}
 peer:
   name: theirs
-  learner: {type: sb3, algorithm: DQN, options: {learning_starts: 16, train_freq: 16}}
+  learner: {extends: null, type: sb3, algorithm: DQN, options: {learning_starts: 16, train_freq: 16}}
 target: {type: peer, floor: 5, least_seeds: 2, source: "nobody, table 0"}
 """
 EXPERIMENT = load_experiment("quickstart")
@@ -171,7 +171,9 @@ BAD = {
         ["small.yaml:4: budget.env_steps: expected a whole number of at least 1"],
     ),
     "the same twice": (
-        SMALL.replace("{type: sb3, algorithm: DQN, options: {learning_starts: 16, train_freq: 16}}", "{}"),
+        SMALL.replace(
+            "{extends: null, type: sb3, algorithm: DQN, options: {learning_starts: 16, train_freq: 16}}", "{}"
+        ),
         ["small.yaml:7: peer: both sides are the same; set at least learner"],
     ),
     "no average": (

@@ -108,7 +108,7 @@ def _said(learner: Any, tasks: int) -> Graph:
     if not isinstance(learner, Exportable):
         raise _refused(
             learner,
-            "it does not say what graph it predicts with; derive its class from rlcl.types.Exportable and write its "
+            "it does not say what graph it predicts with; derive its class from rlcl.types.Learner and write its "
             "method graph (docs/how-to/add-a-learner.md)",
         )
     try:

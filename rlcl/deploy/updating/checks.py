@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlcl.config import unstructure
+from rlcl.config import read_document, unstructure
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.held_out import digests
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
-from rlcl.experiment import Experiment, load_experiment
+from rlcl.experiment import Experiment, load_experiment, structured
 from rlcl.types import Stream
 
 __all__ = ["changed_experiment", "check_held_out", "check_origin"]
+
+REMEDY = "leave the change out, or run a new experiment with it"
 
 
 def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
@@ -28,20 +30,21 @@ def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
         BundleError: no state of the bundle's could go on with it.
     """
     path = bundle.path / "experiment.yaml"
-    changed = load_experiment(path, changes)
-    if changes:
-        kept = load_experiment(path)
-        remedy = "leave the change out, or run a new experiment with it"
-        if changed.learner.type != kept.learner.type:
-            raise BundleError(
-                f"command line: learner.type: an update goes on with the bundle's learner, which is "
-                f"{kept.learner.type}, and cannot with {changed.learner.type}; {remedy}"
-            )
-        if unstructure(changed)["encoder"] != unstructure(kept)["encoder"]:
-            raise BundleError(
-                "command line: encoder: what the bundle's network has learned to read is what its own encoder gives; "
-                f"{remedy}"
-            )
+    kept, document = load_experiment(path), read_document(path, changes)
+    learner = document.data["learner"]
+    asked = learner.get("type", kept.learner.type) if isinstance(learner, Mapping) else kept.learner.type
+    if asked != kept.learner.type:
+        raise BundleError(
+            f"command line: learner.type: an update goes on with the bundle's learner, which is "
+            f"{kept.learner.type}, and cannot with {asked}; {REMEDY}"
+        )
+    # Settings that another encoder lacks are no matter: there can be no other encoder.
+    changed = None if ("encoder",) in document.retyped else structured(document)
+    if changed is None or unstructure(changed)["encoder"] != unstructure(kept)["encoder"]:
+        raise BundleError(
+            "command line: encoder: what the bundle's network has learned to read is what its own encoder gives; "
+            f"{REMEDY}"
+        )
     return changed
 
 

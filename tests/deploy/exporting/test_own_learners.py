@@ -33,7 +33,7 @@ import torch.nn.functional as F
 
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import classifier_graph
-from rlcl.types import Event, Exportable, Graph, Position
+from rlcl.types import Event, Graph, Learner, Position
 
 
 class Hinge(GradientLearner):
@@ -56,7 +56,7 @@ class Hinge(GradientLearner):
         return classifier_graph(self)
 
 
-class Means(Exportable):
+class Means(Learner):
     """Sums of each class; the nearest mean is predicted."""
 
     measures, resumable_within = ("accuracy",), False
