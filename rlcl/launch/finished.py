@@ -45,7 +45,7 @@ class Finished:
 
 def is_finished(folder: RunFolder) -> bool:
     """Whether a run is finished and its files are there; else its last checkpoint writes the summary again."""
-    whole = {"measures", "experiences", "trained"} <= read_json(folder.path / "summary.json").keys()
+    whole = {"measures", "experiences"} <= read_json(folder.path / "summary.json").keys()
     return whole and folder.status().get("state") == "finished"
 
 

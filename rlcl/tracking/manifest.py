@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import rlcl
+from rlcl.tracking.versions import RUN_FOLDER
 from rlcl.types import Stream
 
 __all__ = ["data_hash", "manifest"]
@@ -24,6 +25,7 @@ PACKAGES = ("rlcl", "torch", "numpy", "gymnasium", "stable-baselines3", "avalanc
 def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, Any]:
     """Everything outside the config that a run's numbers may depend on."""
     return {
+        "format": RUN_FOLDER.version,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         "seed": seed,

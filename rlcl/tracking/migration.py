@@ -13,10 +13,11 @@ from attrs import frozen
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from rlcl.errors import ConfigError
-from rlcl.experiment import experiment_from
+from rlcl.errors import RlclError
+from rlcl.experiment import Experiment, dump, experiment_from
 from rlcl.lock import Held, locked
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically, write_json
+from rlcl.tracking.versions import RUN_FOLDER, todays_config
 
 __all__ = ["Move", "migrate"]
 
@@ -56,32 +57,33 @@ def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
         if not HASH.fullmatch(folder.name) or not any(folder.glob("seed*/config.yaml")):
             continue
         try:
-            target = folder.with_name(_hash(folder))
-        except (ConfigError, YAMLError, OSError, ValueError) as error:
+            experiments = _experiments(folder)
+        except (RlclError, YAMLError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             yield Move(folder, None, f"its config cannot be read: {reason}")
             continue
+        target = folder.with_name(next(iter(experiments.values())).hash)
         if target != folder:
-            yield Move(folder, target, _moved(folder, target, dry_run))
+            yield Move(folder, target, _moved(folder, target, experiments, dry_run))
 
 
-def _hash(folder: Path) -> str:
-    """Today's hash of an experiment's runs.
+def _experiments(folder: Path) -> Mapping[Path, Experiment]:
+    """The experiment of each seed's folder, which is the same but for what its hash leaves out.
 
     Raises:
         ValueError: one is no mapping, or they do not agree.
     """
     yaml = YAML(typ="safe", pure=True)
-    configs = {path: yaml.load(path.read_text()) for path in sorted(folder.glob("seed*/config.yaml"))}
+    configs = {path.parent: yaml.load(path.read_text()) for path in sorted(folder.glob("seed*/config.yaml"))}
     if damaged := [path for path, config in configs.items() if not isinstance(config, Mapping)]:
-        raise ValueError(f"{damaged[0]} holds no mapping")
-    found = {experiment_from(config, str(path)).hash for path, config in configs.items()}
-    if len(found) > 1:
+        raise ValueError(f"{damaged[0] / 'config.yaml'} holds no mapping")
+    found = {path: experiment_from(todays_config(path, config), str(path)) for path, config in configs.items()}
+    if len({experiment.hash for experiment in found.values()}) > 1:
         raise ValueError("its seeds are of different experiments")
-    return found.pop()
+    return found
 
 
-def _moved(folder: Path, target: Path, dry_run: bool) -> str:
+def _moved(folder: Path, target: Path, experiments: Mapping[Path, Experiment], dry_run: bool) -> str:
     """Moves a folder; why it was left, else nothing."""
     if target.exists():
         return f"{target} is there already; remove one of the two"
@@ -92,6 +94,9 @@ def _moved(folder: Path, target: Path, dry_run: bool) -> str:
             except Held as error:
                 return f"{seed.name} is being worked on ({error.holder}); wait for it, or end it"
         if not dry_run:
+            for seed, experiment in experiments.items():
+                write_atomically(seed / "config.yaml", dump(experiment))
+                write_json(seed / "manifest.json", {**read_json(seed / "manifest.json"), "format": RUN_FOLDER.version})
             _rewrite(folder, target.name)
             _rewrite_suite(folder.parent, folder.name, target.name)
             folder.rename(target)

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from rlcl.commands import main
+from rlcl.config import unstructure
 from rlcl.experiment import dump, load_experiment
 from rlcl.lock import locked
 from rlcl.tracking.migration import Move, migrate
 
 OLD = "0123456789ab"
+SHOWN = {"moments": 3, "images": 8, "points": 300, "frames": 100}
 
 
 @pytest.fixture
@@ -53,6 +56,9 @@ def test_a_folder_moves_with_all_that_names_its_hash(tmp_path: Path, folder: Pat
     assert [Move(folder, target)] == list(migrate(tmp_path))
     after = {path: text for path, text in contents(tmp_path).items() if not path.endswith("lock")}
     wanted = {path.replace(OLD, target.name): text.replace(OLD, target.name) for path, text in before.items()}
+    for seed in (0, 1):
+        manifest = f"quickstart/{target.name}/seed{seed}/manifest.json"
+        assert {**json.loads(wanted.pop(manifest)), "format": 2} == json.loads(after.pop(manifest))
     suite = wanted.pop("quickstart/suite.json"), after.pop("quickstart/suite.json")
     assert json.loads(suite[0]) == json.loads(suite[1])
     assert wanted == after
@@ -96,3 +102,21 @@ def test_a_config_that_cannot_be_read_is_told(tmp_path: Path, folder: Path, text
     (move,) = migrate(tmp_path)
     assert move.skipped.startswith("its config cannot be read: ")
     assert folder.is_dir()
+
+
+def test_a_config_of_the_version_before_says_what_tensorboard_shows_by_its_sink(folder: Path, target: Path) -> None:
+    for path in folder.glob("seed*/config.yaml"):
+        config = YAML(typ="safe", pure=True).load(path.read_text())
+        del config["sinks"]
+        path.write_text(json.dumps({**config, "tensorboard": SHOWN}))
+    assert [Move(folder, target)] == list(migrate(folder.parents[1]))
+    found = load_experiment(target / "seed1" / "config.yaml")
+    assert [{"type": "tensorboard", **SHOWN}] == unstructure(found)["sinks"]
+    assert found.hash == target.name
+
+
+def test_a_folder_of_a_later_version_is_left_with_both_versions(folder: Path) -> None:
+    (folder / "seed0" / "manifest.json").write_text(json.dumps({"format": 3}))
+    (move,) = migrate(folder.parents[1])
+    assert move.target is None
+    assert "a run folder of version 3; this rlcl reads version 1 and 2." in move.skipped
