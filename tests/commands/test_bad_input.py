@@ -234,14 +234,15 @@ ODD = """
 import numpy as np
 from rlcl.data.sources import Data
 from rlcl.methods.l2 import L2
+from rlcl.types import DataSet
 
 x = np.ones((6, 2), np.float32)
 
-class OnlyInTest:
+class OnlyInTest(DataSet):
     def load(self):
         return Data(x, [0, 1, 0, 1, 0, 1], x, [0, 1, 2, 0, 1, 0], name="odd")
 
-class Rare:
+class Rare(DataSet):
     def load(self):
         return Data(x, [0, 1, 2, 3, 4, 5], x, [0, 1, 2, 3, 4, 5], name="rare")
 
@@ -304,8 +305,8 @@ def test_nan_in_data_names_the_data_set_and_row(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "holes.py").write_text(
-        "import numpy as np\nfrom rlcl.data.sources import Data\n"
-        "class Holes:\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
+        "import numpy as np\nfrom rlcl.data.sources import Data\nfrom rlcl.types import DataSet\n"
+        "class Holes(DataSet):\n    def load(self):\n        x = np.ones((4, 2), np.float32); x[3, 1] = np.nan\n"
         "        return Data(x, [0, 1, 0, 1], x[:2], [0, 1], name='holes')\n"
     )
     status, message = call(capsys, "check", good, "stream.data={extends: null, type: 'holes.py:Holes'}")
