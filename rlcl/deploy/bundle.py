@@ -16,11 +16,12 @@ from typing import Any
 from attrs import define
 
 from rlcl.deploy.signature import Signature
-from rlcl.errors import BundleError
+from rlcl.errors import BundleError, Problem
+from rlcl.formats import Format
 
 __all__ = ["FORMAT", "SUMS", "UPDATE", "Bundle", "no_bundle", "seal", "verify"]
 
-FORMAT = 1
+FORMAT = Format("a bundle", 1, "Use the rlcl that wrote it, or export the run again")  # of its manifest
 SUMS, UPDATE = "SHA256SUMS", "update"
 LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
@@ -40,25 +41,26 @@ class Bundle:
         """Opens a bundle after checking every file that serving uses.
 
         Raises:
-            BundleError: a file is missing, changed, unknown or outside of the folder, or of another format.
+            BundleError: a file is missing, changed, unknown or outside of the folder, or of another version.
         """
         folder = Path(path)
         if not (folder / SUMS).is_file():
             raise no_bundle(folder)
         verify(folder)
         bundle = cls(folder)
-        if bundle.manifest.get("format") != FORMAT:
-            found = bundle.manifest.get("format")
-            raise BundleError(f"{folder} is of format {found}, and this rlcl reads {FORMAT}; export the run again")
+        _ = bundle.manifest  # of another version, it is refused
         return bundle
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """Where the bundle comes from: lineage, data, dependencies, held-out sets."""
+        """Where the bundle comes from, as today's version has it: lineage, data, dependencies, held-out sets."""
         try:
-            data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
-            if not isinstance(data, dict):
+            written = json.loads((self.path / "manifest.json").read_text())
+            if not isinstance(written, dict):
                 raise ValueError("no mapping")
+            data: dict[str, Any] = FORMAT.read(written.get("format"), written)
+        except Problem as problem:
+            raise BundleError(f"{self.path}: {problem}") from None
         except (OSError, ValueError) as error:
             raise BundleError(f"{self.path / 'manifest.json'} cannot be read: {error}; export the run again") from error
         return data

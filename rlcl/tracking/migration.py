@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from rlcl.errors import ConfigError
-from rlcl.experiment import experiment_from
+from rlcl.errors import ConfigError, RunFolderError
+from rlcl.experiment import load_experiment
 from rlcl.lock import Held, locked
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically, write_json
 
@@ -57,7 +55,7 @@ def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
             continue
         try:
             target = folder.with_name(_hash(folder))
-        except (ConfigError, YAMLError, OSError, ValueError) as error:
+        except (ConfigError, RunFolderError, ValueError) as error:
             reason = str(error).splitlines()[0]
             yield Move(folder, None, f"its config cannot be read: {reason}")
             continue
@@ -69,13 +67,11 @@ def _hash(folder: Path) -> str:
     """Today's hash of an experiment's runs.
 
     Raises:
-        ValueError: one is no mapping, or they do not agree.
+        ConfigError: one cannot be read.
+        RunFolderError: one is of a version that cannot be read.
+        ValueError: they do not agree.
     """
-    yaml = YAML(typ="safe", pure=True)
-    configs = {path: yaml.load(path.read_text()) for path in sorted(folder.glob("seed*/config.yaml"))}
-    if damaged := [path for path, config in configs.items() if not isinstance(config, Mapping)]:
-        raise ValueError(f"{damaged[0]} holds no mapping")
-    found = {experiment_from(config, str(path)).hash for path, config in configs.items()}
+    found = {load_experiment(path).hash for path in sorted(folder.glob("seed*/config.yaml"))}
     if len(found) > 1:
         raise ValueError("its seeds are of different experiments")
     return found.pop()

@@ -9,11 +9,13 @@ import attrs
 import numpy as np
 import pytest
 
+from rlcl.deploy import bundle
 from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError, Problem
+from rlcl.formats import Format
 from rlcl.types import Column
 
 NAN = float("nan")
@@ -35,9 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_bundle_opens(folder: Path) -> None:
-    bundle = Bundle.open(folder)
-    assert SIGNATURE.to_json() == bundle.signature.to_json()
-    assert 64 == len(bundle.digest)
+    opened = Bundle.open(folder)
+    assert SIGNATURE.to_json() == opened.signature.to_json()
+    assert 64 == len(opened.digest)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "signature.json", "more/weights.bin"])
@@ -76,10 +78,18 @@ def test_a_link_is_refused(folder: Path) -> None:
 def test_a_format_of_the_future_and_no_bundle_are_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "manifest.json").write_text('{"format": 2}')
     seal(folder)
-    with pytest.raises(BundleError, match="is of format 2, and this rlcl reads 1"):
+    with pytest.raises(
+        BundleError, match=r"a bundle of version 2; this rlcl reads version 1\. Use the rlcl that wrote"
+    ):
         Bundle.open(folder)
     with pytest.raises(BundleError, match="is no bundle"):
         Bundle.open(tmp_path)
+
+
+def test_a_bundle_of_the_version_before_is_migrated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = Format("a bundle", 2, "", {1: lambda manifest: {"format": 2, "was": manifest["format"]}})
+    monkeypatch.setattr(bundle, "FORMAT", second)
+    assert {"format": 2, "was": 1} == Bundle.open(folder).manifest
 
 
 def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> None:
