@@ -25,12 +25,14 @@ from rlcl.config import (
     decisive,
     json_schema,
     option,
+    override,
     read_document,
     unstructure,
 )
 from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
 from rlcl.objective import Objective
+from rlcl.run_format import CONFIG, todays_config
 from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = [
@@ -202,7 +204,7 @@ def _by_content(value: Any) -> Any:
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads an experiment file.
+    """Reads an experiment file; a run's ``config.yaml``, of whatever version, as today's has it.
 
     Args:
         path: a YAML file, or the bare name of a shipped experiment.
@@ -210,8 +212,12 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
 
     Raises:
         ConfigError: everything that is wrong, each with its file, line and key path.
+        RunFolderError: it is of a run whose version cannot be read.
     """
-    return structured(read_document(path, overrides))
+    document = read_document(path)
+    if Path(path).name == CONFIG:
+        document = attrs.evolve(document, data=todays_config(Path(path).parent, document.data))
+    return structured(override(document, overrides))
 
 
 def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment:

@@ -46,9 +46,15 @@ class Format:
         Raises:
             Problem: that version cannot be read.
         """
-        if type(version) is not int or version not in self.readable:
-            known = " and ".join(map(str, self.readable))
-            raise Problem(f"{self.name} of version {version!r}; this rlcl reads version {known}. {self.remedy}")
+        if refused := self.refusal(version):
+            raise Problem(refused)
         for step in range(version, self.version):
             content = self.migrations[step](content)
         return content
+
+    def refusal(self, version: Any) -> str:
+        """Why a version cannot be read; empty where it can."""
+        if type(version) is int and version in self.readable:
+            return ""
+        known = " and ".join(map(str, self.readable))
+        return f"{self.name} of version {version!r}; this rlcl reads version {known}. {self.remedy}"

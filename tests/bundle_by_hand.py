@@ -62,7 +62,7 @@ def answers(x: Array) -> dict[str, Array]:
 def make_bundle(folder: Path, *, encoded: bool = True, rows: int = 600, wrong: float = 0.05) -> Bundle:
     """A sealed bundle whose held-out accuracy is 1 - wrong."""
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text('{"format": 1}')
+    (folder / "manifest.json").write_text('{"format": 2}')
     (folder / "signature.json").write_text(json.dumps(SIGNATURE.to_json()))
     (folder / "model.onnx").write_bytes(graph(encoded))
     x = draw(np.random.default_rng(7), rows)

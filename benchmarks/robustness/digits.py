@@ -63,7 +63,7 @@ def write_bundle(folder: Path) -> Path:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
     )
     (folder / "signature.json").write_text(json.dumps(signature.to_json()))
-    (folder / "manifest.json").write_text('{"format": 1}')
+    (folder / "manifest.json").write_text('{"format": 2}')
     seal(folder)
     _add_reference(folder)
     return folder

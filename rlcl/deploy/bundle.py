@@ -9,18 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import define
 
+from rlcl.config import Document, override, read_document
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
+from rlcl.formats import Format
+from rlcl.run_format import with_sinks
 
 __all__ = ["FORMAT", "SUMS", "UPDATE", "Bundle", "no_bundle", "seal", "verify"]
 
-FORMAT = 1
+FORMAT = Format("a bundle", 2, "Use the rlcl that wrote it, or export the run again.", {1: with_sinks})
 SUMS, UPDATE = "SHA256SUMS", "update"
 LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
@@ -40,17 +45,29 @@ class Bundle:
         """Opens a bundle after checking every file that serving uses.
 
         Raises:
-            BundleError: a file is missing, changed, unknown or outside of the folder, or of another format.
+            BundleError: a file is missing, changed, unknown or outside of the folder, or of another version.
         """
         folder = Path(path)
         if not (folder / SUMS).is_file():
             raise no_bundle(folder)
         verify(folder)
         bundle = cls(folder)
-        if bundle.manifest.get("format") != FORMAT:
-            found = bundle.manifest.get("format")
-            raise BundleError(f"{folder} is of format {found}, and this rlcl reads {FORMAT}; export the run again")
+        if refused := FORMAT.refusal(bundle.manifest.get("format")):
+            raise BundleError(f"{folder}: {refused}")
         return bundle
+
+    def experiment(self, changes: Sequence[str] = ()) -> Document:
+        """The config of the run that was exported, as today's version has it.
+
+        Args:
+            changes: ``key.path=value``.
+
+        Raises:
+            ConfigError: it cannot be read, or does not take a change.
+        """
+        document = read_document(self.path / "experiment.yaml")
+        data = FORMAT.read(self.manifest["format"], document.data)
+        return override(attrs.evolve(document, data=data), changes)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

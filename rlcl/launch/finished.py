@@ -10,12 +10,13 @@ from attrs import frozen
 
 from rlcl.evaluation import METRICS_VERSION
 from rlcl.evaluation.outcome import Outcome
-from rlcl.experiment import Experiment, dump
+from rlcl.experiment import Experiment
 from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.objective import Result
 from rlcl.tracking.clock import Clock
-from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.tracking.folder import RunFolder, disk_errors, read_json
+from rlcl.tracking.migration import rewrite_config
 from rlcl.tracking.runs import trained_names
 from rlcl.training.trainer import Trainer
 
@@ -97,7 +98,7 @@ def read_finished(folder: RunFolder, experiment: Experiment, repeated: bool) -> 
     now = judged(experiment, outcome, asked)
     if now != summary:
         with disk_errors(folder.path):
-            write_atomically(folder.path / "config.yaml", dump(experiment))
+            rewrite_config(folder.path, experiment)
         folder.write_json("summary.json", now)
         write_verdict(folder.path.parent, experiment)
     names, trained = tuple(summary["experiences"]), trained_names(summary)

@@ -19,6 +19,7 @@ from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
 from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
 from rlcl.launch.stopping import Interrupted, Stop
+from rlcl.run_format import RUN_FOLDER, check_version
 from rlcl.sinks.run_sinks import run_sinks
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
@@ -56,6 +57,7 @@ def running(
     """
     folder = RunFolder(run_folder(root, experiment, seed))
     try:
+        check_version(folder.path)
         if is_finished(folder):
             return read_finished(folder, experiment, repeated=True)
         _begin(folder, experiment, console)
@@ -126,7 +128,7 @@ def _made_trainer(experiment: Experiment, seed: int, folder: RunFolder) -> Train
         )
     session = {key: found[key] for key in ("started", "command", "git", "packages")}
     sessions = [*before.get("sessions", []), session]
-    folder.write_json("manifest.json", {**found, **before, "sessions": sessions})
+    folder.write_json("manifest.json", {**found, **before, "format": RUN_FOLDER.version, "sessions": sessions})
     return trainer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import rlcl
-from rlcl.tracking.versions import RUN_FOLDER
+from rlcl.run_format import RUN_FOLDER
 from rlcl.types import Stream
 
 __all__ = ["data_hash", "manifest"]

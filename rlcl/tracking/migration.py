@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from rlcl.errors import RlclError
-from rlcl.experiment import Experiment, dump, experiment_from
+from rlcl.experiment import Experiment, dump, load_experiment
 from rlcl.lock import Held, locked
+from rlcl.run_format import CONFIG, RUN_FOLDER
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically, write_json
-from rlcl.tracking.versions import RUN_FOLDER, todays_config
 
-__all__ = ["Move", "migrate"]
+__all__ = ["Move", "migrate", "rewrite_config"]
 
 HASH = re.compile(r"[0-9a-f]{12}")
 NAMED_IN = ("*.json", "records.jsonl", "log.txt")  # that may name the hash or the folder
@@ -58,7 +56,7 @@ def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
             continue
         try:
             experiments = _experiments(folder)
-        except (RlclError, YAMLError, OSError, ValueError) as error:
+        except (RlclError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             yield Move(folder, None, f"its config cannot be read: {reason}")
             continue
@@ -71,13 +69,11 @@ def _experiments(folder: Path) -> Mapping[Path, Experiment]:
     """The experiment of each seed's folder, which is the same but for what its hash leaves out.
 
     Raises:
-        ValueError: one is no mapping, or they do not agree.
+        ConfigError: one cannot be read.
+        RunFolderError: one is of a version that cannot be read.
+        ValueError: they do not agree.
     """
-    yaml = YAML(typ="safe", pure=True)
-    configs = {path.parent: yaml.load(path.read_text()) for path in sorted(folder.glob("seed*/config.yaml"))}
-    if damaged := [path for path, config in configs.items() if not isinstance(config, Mapping)]:
-        raise ValueError(f"{damaged[0] / 'config.yaml'} holds no mapping")
-    found = {path: experiment_from(todays_config(path, config), str(path)) for path, config in configs.items()}
+    found = {path.parent: load_experiment(path) for path in sorted(folder.glob(f"seed*/{CONFIG}"))}
     if len({experiment.hash for experiment in found.values()}) > 1:
         raise ValueError("its seeds are of different experiments")
     return found
@@ -95,12 +91,17 @@ def _moved(folder: Path, target: Path, experiments: Mapping[Path, Experiment], d
                 return f"{seed.name} is being worked on ({error.holder}); wait for it, or end it"
         if not dry_run:
             for seed, experiment in experiments.items():
-                write_atomically(seed / "config.yaml", dump(experiment))
-                write_json(seed / "manifest.json", {**read_json(seed / "manifest.json"), "format": RUN_FOLDER.version})
+                rewrite_config(seed, experiment)
             _rewrite(folder, target.name)
             _rewrite_suite(folder.parent, folder.name, target.name)
             folder.rename(target)
     return ""
+
+
+def rewrite_config(run: Path, experiment: Experiment) -> None:
+    """Writes the config of a run that is there already, and that it is of today's version."""
+    write_atomically(run / CONFIG, dump(experiment))
+    write_json(run / "manifest.json", {**read_json(run / "manifest.json"), "format": RUN_FOLDER.version})
 
 
 def _rewrite(folder: Path, new: str) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from rlcl.errors import Problem, RunFolderError, did_you_mean
+from rlcl.run_format import RUN_FOLDER, todays_config
 from rlcl.tracking.block_yaml import Unusual, read_block
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ class Run:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The resolved config as plain data, the same for all seeds; empty where it cannot be read."""
+        """The resolved config as plain data of today, the same for all seeds; empty where it cannot be read."""
         if self.group not in self._shared:
             content = _yaml(self.path / "config.yaml")
-            if not content:
+            if not content or self.unreadable:
                 return {}
-            self._shared[self.group] = content
+            self._shared[self.group] = todays_config(self.path, content)
         return self._shared[self.group]
 
     @cached_property
@@ -121,6 +122,8 @@ class Run:
         status, fault = _json(self.path / "status.json")
         if fault == "no status.json":
             return f"{fault}: it has only just begun, or ended before anything was saved"
+        if self.unreadable:
+            return self.unreadable
         if not fault and not isinstance(status.get("state"), str):
             fault = "status.json names no state"
         if not fault and status["state"] == "finished":
@@ -128,6 +131,11 @@ class Run:
             if not fault and not {"metrics", "measures", "experiences"} <= summary.keys():
                 fault = "summary.json is not complete"
         return fault
+
+    @cached_property
+    def unreadable(self) -> str:
+        """Why its version cannot be read; empty where it can."""
+        return RUN_FOLDER.refusal(self.manifest.get("format", 1))
 
     @property
     def finished(self) -> bool:

@@ -35,9 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_bundle_opens(folder: Path) -> None:
-    bundle = Bundle.open(folder)
-    assert SIGNATURE.to_json() == bundle.signature.to_json()
-    assert 64 == len(bundle.digest)
+    opened = Bundle.open(folder)
+    assert SIGNATURE.to_json() == opened.signature.to_json()
+    assert 64 == len(opened.digest)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "signature.json", "more/weights.bin"])
@@ -74,12 +74,22 @@ def test_a_link_is_refused(folder: Path) -> None:
 
 
 def test_a_format_of_the_future_and_no_bundle_are_refused(folder: Path, tmp_path: Path) -> None:
-    (folder / "manifest.json").write_text('{"format": 2}')
+    (folder / "manifest.json").write_text('{"format": 3}')
     seal(folder)
-    with pytest.raises(BundleError, match="is of format 2, and this rlcl reads 1"):
+    with pytest.raises(
+        BundleError, match=r"a bundle of version 3; this rlcl reads version 1 and 2\. Use the rlcl that wrote"
+    ):
         Bundle.open(folder)
     with pytest.raises(BundleError, match="is no bundle"):
         Bundle.open(tmp_path)
+
+
+def test_the_experiment_of_a_bundle_of_the_version_before_is_migrated(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"format": 1}')
+    (folder / "experiment.yaml").write_text("name: a\ntensorboard: {points: 3}\n")
+    seal(folder)
+    found = Bundle.open(folder).experiment(["name=b"]).data
+    assert {"name": "b", "sinks": [{"type": "tensorboard", "points": 3}]} == found
 
 
 def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> None:

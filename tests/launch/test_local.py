@@ -116,7 +116,9 @@ def test_each_start_stands_in_the_manifest(tmp_path: Path) -> None:
     (finished,) = run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
     (finished.path / "summary.json").unlink()
     run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
-    assert 2 == len(json.loads((finished.path / "manifest.json").read_text())["sessions"])
+    manifest = json.loads((finished.path / "manifest.json").read_text())
+    assert 2 == len(manifest["sessions"])
+    assert 2 == manifest["format"]
 
 
 BROKEN = {

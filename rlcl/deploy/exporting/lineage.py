@@ -37,7 +37,7 @@ def lineage(run: Run, restored: Restored, parity: Mapping[str, Any]) -> dict[str
     experiment, trainer = restored.experiment, restored.trainer
     here = manifest(trainer.stream, run.seed, experiment.threads, "cpu")
     return {
-        "format": FORMAT,
+        "format": FORMAT.version,
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "run": {"name": experiment.name, "hash": experiment.hash, "seed": run.seed},
         "data": data_hash(trainer.stream),

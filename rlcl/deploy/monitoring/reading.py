@@ -19,11 +19,12 @@ from rlcl.deploy.log import Log
 from rlcl.deploy.monitoring.monitor import BLOCK, Line, Monitor, Settings
 from rlcl.deploy.monitoring.reference import Reference
 from rlcl.errors import BundleError
+from rlcl.formats import Format
 from rlcl.tracking.folder import write_atomically
 
 __all__ = ["Reading", "read_lines", "reference_of"]
 
-FORMAT = 1
+FORMAT = Format("a monitor's state", 1, "Read it with the rlcl that wrote it.")
 AT_ONCE = 50  # lines, which are on the disk before the next ones are computed
 
 
@@ -133,7 +134,7 @@ class Reading:
                 self.on_alarm(line)
         self._bytes = file.tell()
         state = {
-            "format": FORMAT,
+            "format": FORMAT.version,
             "settings": attrs.asdict(self.settings),
             "bytes": self._bytes,
             "log": self._log,
@@ -146,8 +147,8 @@ class Reading:
         remedy = f"move it and {self.deployment.drift.name} away to begin anew"
         try:
             state: dict[str, Any] = json.loads(self.state.read_text())
-            if state["format"] != FORMAT:
-                raise ValueError(f"format {state['format']}")
+            if refused := FORMAT.refusal(state["format"]):
+                raise ValueError(refused)
             begun = Settings(**state["settings"])
             self._bytes, self._feedback = int(state["bytes"]), int(state["feedback"])
             self._log = str(state.get("log", ""))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlcl.config import read_document, unstructure
+from rlcl.config import unstructure
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.held_out import digests
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
-from rlcl.experiment import Experiment, load_experiment, structured
+from rlcl.experiment import Experiment, structured
 from rlcl.types import Stream
 
 __all__ = ["changed_experiment", "check_held_out", "check_origin"]
@@ -29,8 +29,7 @@ def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
         ConfigError: the experiment does not take a change.
         BundleError: no state of the bundle's could go on with it.
     """
-    path = bundle.path / "experiment.yaml"
-    kept, document = load_experiment(path), read_document(path, changes)
+    kept, document = structured(bundle.experiment()), bundle.experiment(changes)
     learner = document.data["learner"]
     asked = learner.get("type", kept.learner.type) if isinstance(learner, Mapping) else kept.learner.type
     if asked != kept.learner.type:

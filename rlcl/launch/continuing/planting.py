@@ -23,6 +23,7 @@ from rlcl.launch.continuing.streams import check_beginning
 from rlcl.launch.continuing.taking_up import Past, taken_up
 from rlcl.launch.running import run_folder
 from rlcl.registry import name_of
+from rlcl.run_format import RUN_FOLDER
 from rlcl.seeding import preserved_global_state
 from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import RunFolder, disk_errors
@@ -57,7 +58,7 @@ def plant(experiment: Experiment, run: Run, root: Path, console: Console) -> Non
             state = trainer.state_dict()
         lengths = _carry_over(past, experiment, run, folder)
         parent = {"path": str(run.path), "hash": experiment.continued_from, "seed": run.seed, "step": past.step}
-        folder.write_json("manifest.json", {"data": data_hash(stream), "parent": parent})
+        folder.write_json("manifest.json", {"format": RUN_FOLDER.version, "data": data_hash(stream), "parent": parent})
         checkpoint.save(folder.checkpoints, 0, {"trainer": state, "lengths": lengths, "clock": past.clock})
         console.print(f"continuing {run.path} at step {past.step:,}: {said}", highlight=False, soft_wrap=True)
     finally:

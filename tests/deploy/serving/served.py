@@ -38,7 +38,7 @@ def write(folder: Path, signature: Signature, model: onnx.ModelProto) -> Path:
     folder.mkdir(parents=True)
     onnx.save(model, folder / "model.onnx")
     (folder / "signature.json").write_text(json.dumps(signature.to_json()))
-    (folder / "manifest.json").write_text('{"format": 1}')
+    (folder / "manifest.json").write_text('{"format": 2}')
     seal(folder)
     return folder
 
