@@ -24,7 +24,7 @@ from rlcl.sinks.run_sinks import run_sinks
 from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
-from rlcl.types import Boundary, Experience, Learner, Record, RunStart, Sink
+from rlcl.types import Boundary, Budgeted, Learner, Record, RunStart, Sink
 
 __all__ = ["run_folder", "running", "total_steps"]
 
@@ -153,14 +153,13 @@ def _run_start(experiment: Experiment, trainer: Trainer, folder: RunFolder, cons
 
 def total_steps(trainer: Trainer) -> int | None:
     """Steps of the whole run, where the learner can tell."""
-    tell: Callable[[Experience], int] | None = getattr(trainer.learner, "steps", None)
-    position = trainer.learner.position
-    if tell is None:
+    learner, position = trainer.learner, trainer.learner.position
+    if not isinstance(learner, Budgeted):
         return None
     if position.segment:
-        return sum(tell(e) for e in trainer.stream)
+        return sum(map(learner.steps, trainer.stream))
     left = list(trainer.stream)[position.experience :]  # those before may have had another budget
-    return position.step - position.update + sum(tell(e) for e in left)
+    return position.step - position.update + sum(map(learner.steps, left))
 
 
 def _drain(trainer: Trainer, folder: RunFolder, sinks: Sink, checkpoints: Checkpoints, stop: Stop) -> Iterator[None]:

@@ -40,6 +40,7 @@ from rlcl.learners.update import Precision, Update, compiled
 from rlcl.learners.validation import check_validation, validation_loss
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.networks.tried import tried
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
@@ -282,7 +283,7 @@ class GradientLearner(Exportable, ABC):
             self.module = self.build_module(setup, shape).to(setup.device)
         begin_with(setup.initial, self.modules)
         visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
-        if getattr(self.module, "takes_task_ids", False) and not visible:
+        if takes_task_ids(self.module) and not visible:
             raise UnsupportedError(
                 f"network {name_of('network', self.network)} chooses a head by the task id, which this stream hides; "
                 "set stream.visibility.task_ids: visible, or use another network"

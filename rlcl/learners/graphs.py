@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Graph, GraphKind, PredictingMethod
 
 if TYPE_CHECKING:
@@ -106,5 +107,5 @@ def class_outputs(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def depends_on_task(learner: GradientLearner, tasks: int) -> int:
     """``tasks`` where a network with heads or a method's masks tell them apart, else 0."""
-    heads = getattr(learner.module, "takes_task_ids", False)
+    heads = takes_task_ids(learner.module)
     return tasks if heads or any(isinstance(method, PredictingMethod) for method in learner.methods) else 0

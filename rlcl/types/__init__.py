@@ -5,6 +5,7 @@ Evaluation writes **records**. Every number that is reported is a pure function 
 """
 
 from rlcl.types.capabilities import (
+    Budgeted,
     Hosted,
     Masking,
     Methodical,
@@ -62,6 +63,7 @@ __all__ = [
     "BoundaryLearner",
     "BoundaryPolicy",
     "Budget",
+    "Budgeted",
     "Capacity",
     "Column",
     "Costs",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Budgeted",
     "Hosted",
     "Masking",
     "Methodical",
@@ -23,6 +24,15 @@ __all__ = [
     "masks_actions",
     "methods_of",
 ]
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A learner that knows the length of its training beforehand."""
+
+    def steps(self, experience: Experience) -> int:
+        """How many updates (env steps) an experience's budget comes to."""
+        ...
 
 
 @runtime_checkable
@@ -52,15 +62,11 @@ class Methodical(Protocol):
 
 
 @runtime_checkable
-class Reopening(Protocol):
+class Reopening(Budgeted, Protocol):
     """A learner that can take up the last experience again after it has ended, to learn more of it."""
 
     def closed_by(self) -> str | None:
         """Why it cannot after all, for example a method that has consolidated the experience; None where it can."""
-        ...
-
-    def steps(self, experience: Experience) -> int:
-        """How many updates (env steps) an experience's budget comes to."""
         ...
 
     def reopen(self, update: int) -> None:

@@ -18,6 +18,7 @@ from rlcl.report.tables import format_number
 from rlcl.statistics.intervals import Summary, summarize
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run, find_runs, trained_names
+from rlcl.types import methods_of
 
 __all__ = ["model_card"]
 
@@ -104,8 +105,8 @@ def _use(experiment: Experiment, signature: Signature) -> str:
     call = "model.predict(observation)" if signature.kind == "policy" else "model.predict(inputs)"
     return _joined(
         [
-            _list("Intended", getattr(objective, "intended_use", ())),
-            _list("Out of scope", getattr(objective, "out_of_scope", ())),
+            _list("Intended", objective.intended_use if objective else ()),
+            _list("Out of scope", objective.out_of_scope if objective else ()),
             f"```python\nimport rlcl.deploy\n\nmodel = rlcl.deploy.load(BUNDLE)\nanswers = {call}\n```",
             "Raw inputs, as the training data had them; other values are refused:\n\n"
             + table_markdown(["input", "shape", "dtype", "bounds"], [*rows, *task]),
@@ -197,7 +198,7 @@ def _limits(signature: Signature, seeds: Sequence[Run]) -> str:
 
 def _made(restored: Restored, manifest: Mapping[str, Any]) -> str:
     learner, parity, costs = restored.trainer.learner, manifest["parity"], manifest["costs"]
-    methods = [name_of("method", method) for method in getattr(learner, "methods", ())]
+    methods = [name_of("method", method) for method in methods_of(learner)]
     spent = {key: value for key, value in costs.items() if value is not None}
     trained = manifest["versions"]["trained"]
     code = (manifest["code"]["trained"] or {}).get("revision", "unknown")

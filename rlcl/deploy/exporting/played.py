@@ -17,7 +17,7 @@ from rlcl.deploy.signature import Field
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.measures import source_of
 from rlcl.training.trainer import Trainer
-from rlcl.types import Graph
+from rlcl.types import Graph, masks_actions
 
 __all__ = ["Observed", "observed", "played"]
 
@@ -71,7 +71,7 @@ def observed(trainer: Trainer) -> Observed:
     """
     source = trainer.stream[0].train
     assert isinstance(source, Environment)
-    if getattr(trainer.learner, "takes_action_masks", False) and _masks(source):
+    if masks_actions(trainer.learner) and _masks(source):
         raise UnsupportedError(
             f"environment {source.name} tells which actions it allows, and a bundle is told observations alone: it "
             "would act otherwise than it was evaluated; learn without them (ppo has action_masks: false)"

@@ -18,7 +18,7 @@ from rlcl.seeding import Seeds, seed_globals
 from rlcl.sinks.progress import progress_for
 from rlcl.streams.visible import visible
 from rlcl.training.trainer import Trainer
-from rlcl.types import Experience, Exportable, Stream
+from rlcl.types import Budgeted, Experience, Exportable, Stream
 
 __all__ = ["Candidate", "learned"]
 
@@ -110,9 +110,8 @@ def _as_configured(state: Any, fresh: Any) -> Any:
 
 
 def _learn(trainer: Trainer, experience: Experience, console: Console) -> None:
-    learner: Any = trainer.learner
-    tell = getattr(learner, "steps", None)
-    steps = None if tell is None else tell(experience)
+    learner = trainer.learner
+    steps = learner.steps(experience) if isinstance(learner, Budgeted) else None
     start = learner.position.step
     progress = progress_for(console, "update", [experience.name], list(learner.measures), steps)
     try:

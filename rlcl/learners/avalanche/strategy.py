@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rlcl.data.avalanche_import import check_options, import_avalanche, make, make_object, named
 from rlcl.errors import Problem, UnsupportedError
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.registry import name_of
 from rlcl.types import Network, OptimizerFactory
 
@@ -121,7 +122,7 @@ def build_module(
     name, module = f"network {name_of('network', network)}", network.build(shape, width, 1)
     if not isinstance(module, nn.Module):
         raise UnsupportedError(f"{name}: build must return a torch.nn.Module, got {type(module).__name__}")
-    if getattr(module, "takes_task_ids", False):
+    if takes_task_ids(module):
         raise UnsupportedError(
             f"{name} chooses a head by rlcl's task ids, and Avalanche has its own; use {{type: avalanche, model: "
             "MTSimpleMLP}"

@@ -15,6 +15,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import classifier_graph
 from rlcl.learners.supervised.semi_supervised import HIDDEN, hidden_labels, pseudo_label_loss
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import IMPOSSIBLE, Batch, Experience, Graph, Setup
 
 __all__ = ["Classifier", "balanced_weights"]
@@ -86,7 +87,7 @@ class Classifier(GradientLearner):
         if task_ids is None:
             logits = self.module(x)
             return logits
-        logits = self.module(x, task_ids) if getattr(self.module, "takes_task_ids", False) else self.module(x)
+        logits = self.module(x, task_ids) if takes_task_ids(self.module) else self.module(x)
         # In float32, for -1e9 is too much for float16.
         return logits.float().masked_fill(self._impossible.index_select(0, task_ids), IMPOSSIBLE)
 

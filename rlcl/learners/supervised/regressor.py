@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.graphs import regressor_graph
 from rlcl.learners.objective import weighed
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Setup
 
 __all__ = ["Regressor"]
@@ -46,8 +47,7 @@ class Regressor(GradientLearner):
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, K) predictions for (B, *encoded) inputs."""
-        heads = getattr(self.module, "takes_task_ids", False)
-        predictions: Tensor = self.module(x, task_ids) if heads else self.module(x)
+        predictions: Tensor = self.module(x, task_ids) if takes_task_ids(self.module) else self.module(x)
         return predictions
 
     def loss(self, batch: Batch) -> Tensor:

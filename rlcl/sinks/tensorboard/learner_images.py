@@ -17,7 +17,7 @@ from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.sinks.tensorboard.pictures import Array, Picture, animated, image_shape, pixels, tiled
 from rlcl.training.trainer import Trainer
-from rlcl.types import ArraySource, Batch, Experience, Generating
+from rlcl.types import ArraySource, Batch, Experience, Generating, Representing, methods_of
 
 __all__ = ["Embedding", "Exhibition", "called", "spread"]
 
@@ -134,7 +134,7 @@ class Exhibition:
     def _generated(self) -> Iterator[tuple[str, Picture]]:
         learner: Any = self.trainer.learner
         shape, columns = self._shape, self.images
-        makers = [maker for maker in (learner, *getattr(learner, "methods", ())) if isinstance(maker, Generating)]
+        makers = [maker for maker in (learner, *methods_of(learner)) if isinstance(maker, Generating)]
         if shape is None or not makers:
             return
         low, high = _range([original for _, _, original in self._originals(columns)])
@@ -192,7 +192,7 @@ class Exhibition:
     def _representation(self, x: Tensor, task_id: int | None) -> Tensor | None:
         """(N, K) of raw inputs: the learner's own, or the last hidden layer of a network that classifies."""
         learner: Any = self.trainer.learner
-        if hasattr(learner, "represent"):
+        if isinstance(learner, Representing):
             return torch.as_tensor(learner.represent(x, task_id)).float().flatten(1).cpu()
         try:
             host = host_of(learner)
