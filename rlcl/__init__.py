@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlcl.encoders.standardize import Standardize
     from rlcl.evaluation.plan import Interval, Plan
     from rlcl.experiment import Experiment, load_experiment
-    from rlcl.launch.local import run_experiment
+    from rlcl.launch.seeds import run_experiment
     from rlcl.learners.optimizers import Adam, Sgd
     from rlcl.learners.sb3.learner import StableBaselines3
     from rlcl.learners.supervised.classifier import Classifier
@@ -59,7 +59,7 @@ PLACES = {
     "Trainer": "rlcl.training.trainer",
     "Visibility": "rlcl.types",
     "load_experiment": "rlcl.experiment",
-    "run_experiment": "rlcl.launch.local",
+    "run_experiment": "rlcl.launch.seeds",
 }
 
 __all__ = [

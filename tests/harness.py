@@ -356,7 +356,7 @@ def autoencoder_run(
 ) -> Path:
     """A finished run of an autoencoder with three codes over 20 random inputs, in ``folder/runs``."""
     from rlcl.experiment import experiment_from
-    from rlcl.launch.local import run_experiment
+    from rlcl.launch.seeds import run_experiment
 
     rng = np.random.default_rng(0)
     np.savez(folder / "inputs.npz", x=rng.random((20, *shape), dtype=np.float32), y=np.arange(20) % 2)

@@ -11,7 +11,7 @@ from rlcl.config import shipped_folder
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.root import data_root
 from rlcl.experiment import dump, experiment_from, load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.folder import read_json
 
 EXPERIMENTS = sorted(shipped_folder().rglob("*.yaml"))

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from rlcl.errors import ConfigError, RunFolderError
 from rlcl.experiment import dump, load_experiment
-from rlcl.launch.local import run_seed
+from rlcl.launch.seeds import run_seed
 from rlcl.tracking.migration import Move, migrate
 from rlcl.tracking.runs import Run
 

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.statistics.aggregates import bootstrap, difference, interquartile_mean, mean
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_batched_seeds.json"

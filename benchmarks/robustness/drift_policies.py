@@ -31,7 +31,7 @@ from rlcl.deploy.model import Model
 from rlcl.deploy.monitoring.monitor import Monitor, Settings
 from rlcl.deploy.monitoring.reference import Reference
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import find_runs
 
 RESULTS = Path(__file__).parents[1] / "results" / "drift_policies.json"

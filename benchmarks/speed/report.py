@@ -23,7 +23,7 @@ from interleaved import RESULTS
 from rich.console import Console
 
 from rlcl.experiment import load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 
 TIMES = 3
 SEEDS = 5

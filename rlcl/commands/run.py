@@ -88,7 +88,7 @@ def _continued(
 
 
 def _run(experiment: Experiment, root: Path, console: Console) -> None:
-    from rlcl.launch.local import SeedsDiverged, run_experiment
+    from rlcl.launch.seeds import SeedsDiverged, run_experiment
 
     if experiment.objective and experiment.objective.statement:
         console.print(f"[bold]{experiment.name}[/]: {experiment.objective.statement}", highlight=False)

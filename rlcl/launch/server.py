@@ -32,7 +32,7 @@ PRELOADED = (
     "torch.utils.tensorboard",
     "sklearn.datasets",
     "matplotlib.figure",
-    "rlcl.launch.local",
+    "rlcl.launch.seeds",
     "rlcl.learners.gradient",
 )
 POLL_SECONDS = 0.02  # how soon the end of a job is noticed

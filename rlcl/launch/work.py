@@ -69,7 +69,7 @@ def _perform(job: Job) -> None:
     from rlcl.experiment import experiment_from
     from rlcl.launch.build import make_trainer
     from rlcl.launch.initial import start_of
-    from rlcl.launch.local import run_seed
+    from rlcl.launch.seeds import run_seed
     from rlcl.sinks.run_sinks import run_sinks
 
     experiment = experiment_from(job.config)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rlcl.errors import Problem, RlclError
 from rlcl.experiment import Experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.reproduction.batched_regression import run_together
 from rlcl.reproduction.published import Protocol
 from rlcl.reproduction.sides import Drawn, Row, Run, Side, Target

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rlcl.commands import main
 from rlcl.errors import RunFolderError
-from rlcl.launch.local import run_seed
+from rlcl.launch.seeds import run_seed
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
 from rlcl.tracking.folder import read_json

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rlcl.deploy.exporting.export import export
 from rlcl.experiment import load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import Run, find_runs
 
 PUZZLE = '''

@@ -13,7 +13,7 @@ import pytest
 
 from rlcl.commands import main
 from rlcl.experiment import load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.registry import entries
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch.local import SeedsDiverged, run_experiment
+from rlcl.launch.seeds import SeedsDiverged, run_experiment
 from rlcl.launch.stopping import Interrupted
 from rlcl.learners.reinforcement.dqn import Dqn
 from rlcl.learners.reinforcement.ppo import Ppo

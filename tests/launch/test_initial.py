@@ -20,8 +20,8 @@ from rlcl.experiment import dump, experiment_from, load_experiment
 from rlcl.launch.build import make_trainer
 from rlcl.launch.finished import Finished
 from rlcl.launch.initial import start_of
-from rlcl.launch.local import run_experiment
 from rlcl.launch.restored import restore
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import find_runs
 from rlcl.training import checkpoint

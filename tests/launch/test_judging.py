@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rlcl.commands import main
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.objective import stated
 from rlcl.tracking.runs import find_runs
 

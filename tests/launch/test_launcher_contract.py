@@ -13,7 +13,7 @@ from guides import shown_file
 from rich.console import Console
 
 from rlcl.config import build, component, unstructure
-from rlcl.launch.local import run_seed
+from rlcl.launch.seeds import run_seed
 from rlcl.registry import entries
 from rlcl.study.suite import Cell, load_suite
 from rlcl.tracking.folder import read_json

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from rlcl.commands import main
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.launch.local import run_seed
 from rlcl.launch.running import running
+from rlcl.launch.seeds import run_seed
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.types import Boundary, Event, Record, RunStart, Sink
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rlcl.errors import CheckpointError, RunFolderError, UnsupportedError
 from rlcl.experiment import Experiment, experiment_from, load_experiment
 from rlcl.launch.build import make_trainer
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.launch.trained import Trained
 from rlcl.seeding import global_state
 

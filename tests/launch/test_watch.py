@@ -11,7 +11,7 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.launch.watch import load_policy
 from rlcl.tracking.runs import Run, find_runs
 

@@ -32,7 +32,7 @@ PRELOADED = (
     "stable_baselines3",
     "sb3_contrib",
     "rlcl.commands",
-    "rlcl.launch.local",
+    "rlcl.launch.seeds",
     "rlcl.learners.gradient",
     "rlcl.report.page.build",
 )

@@ -15,7 +15,7 @@ from rich.console import Console
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.experiment import Experiment, dump, experiment_from, load_experiment
 from rlcl.launch.build import make_trainer
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.reproduction.batched_regression import batched, refusal, run_together
 from rlcl.reproduction.online_regression import Networks, Replacing
 from rlcl.reproduction.published import load_protocol, published_folder

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from rlcl.config import build, component
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.launch.local import run_seed
 from rlcl.launch.running import run_folder, running
+from rlcl.launch.seeds import run_seed
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.registry import entries
 from rlcl.training import checkpoint

@@ -13,7 +13,7 @@ from attrs import asdict
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import Problem
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.seeding import Seeds
 from rlcl.streams.slowly_changing_regression import SlowlyChangingRegression, Target
 from rlcl.types import Budget

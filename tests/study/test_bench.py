@@ -13,8 +13,8 @@ from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import ConfigError
-from rlcl.launch.local import run_seed
 from rlcl.launch.processes import Processes, slots_for
+from rlcl.launch.seeds import run_seed
 from rlcl.study import bench
 from rlcl.study.bench import run_suite
 from rlcl.study.grid import Grid

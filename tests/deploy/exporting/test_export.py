@@ -27,8 +27,8 @@ from rlcl.deploy.exporting.export import export
 from rlcl.deploy.model import Model, Policy
 from rlcl.errors import BundleError, RunFolderError, UnsupportedError
 from rlcl.experiment import load_experiment
-from rlcl.launch.local import run_experiment
 from rlcl.launch.restored import restore
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import Run, find_runs
 from rlcl.training import checkpoint
 

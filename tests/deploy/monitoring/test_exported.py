@@ -15,7 +15,7 @@ from rlcl.deploy.monitoring.monitor import Settings
 from rlcl.deploy.monitoring.reading import Reading
 from rlcl.deploy.monitoring.reference import Reference
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import find_runs
 
 DIGITS = {

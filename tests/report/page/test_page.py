@@ -17,7 +17,7 @@ from rich.console import Console
 
 from rlcl.errors import RunFolderError
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.report.page import build, parts
 from rlcl.report.page.build import make_page
 from rlcl.tracking.runs import find_runs

@@ -12,7 +12,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 from rlcl.commands import main
 from rlcl.experiment import experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.sinks.tensorboard.layout import seeds_layout
 from rlcl.sinks.tensorboard.seeds import over_seeds, write_seeds
 

@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from rlcl.config import component, unstructure
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.launch.local import run_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.sinks.tensorboard.learner_images import Exhibition
 from rlcl.training import checkpoint
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rlcl.commands import main
 from rlcl.errors import DivergenceError, RunFolderError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.launch import local
-from rlcl.launch.local import SeedsDiverged, run_experiment
+from rlcl.launch import seeds
+from rlcl.launch.seeds import SeedsDiverged, run_experiment
 
 QUIET = Console(quiet=True)
 
@@ -213,14 +213,14 @@ def test_a_learner_sees_neither_test_data_nor_what_is_hidden(tmp_path: Path, mon
 
 
 def test_a_seed_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = local.run_seed
+    real = seeds.run_seed
 
     def run_seed(experiment: Any, seed: int, root: Path, console: Any) -> Any:
         if seed == 1:
             raise DivergenceError("the loss is nan")
         return real(experiment, seed, root, console)
 
-    monkeypatch.setattr(local, "run_seed", run_seed)
+    monkeypatch.setattr(seeds, "run_seed", run_seed)
     with pytest.raises(SeedsDiverged, match=r"1 of 3 seeds diverged\nseed 1: the loss is nan") as raised:
         run_experiment(small(tmp_path, "seeds=[0, 1, 2]"), tmp_path / "runs", QUIET)
     assert ["seed0", "seed2"] == [f.path.name for f in raised.value.finished]
