@@ -44,6 +44,11 @@ class ReinforcementLearner(Exportable, ABC):
     memories are kept. The state can be saved after every update, with that of the environments
     where they allow it (see :mod:`rlcl.data.environments.state`).
 
+    A concrete learner overrides what is abstract; what it may override has a default that does nothing. It is exported
+    if it also overrides ``graph``, and an off-policy one derives from
+    :class:`~rlcl.learners.reinforcement.off_policy.OffPolicyLearner`, which keeps the memory. Several seeds at once
+    (:mod:`rlcl.learners.fast`) are for the learners that are listed there; any other runs seed after seed.
+
     Args:
         gamma: discount.
         clip_norm: the greatest norm of each optimizer's gradient, with what methods add to it; null for any.
@@ -120,7 +125,14 @@ class ReinforcementLearner(Exportable, ABC):
 
     @abstractmethod
     def improve(self, lesson: Any) -> Tensor | None:
-        """Learns from one lesson; what :meth:`learned` is told of it."""
+        """Learns from one lesson: one step of each optimizer.
+
+        It sets :attr:`batch` to what the loss sees (of encoded observations) before the step, for methods read it
+        while they add to the gradient.
+
+        Returns:
+            What :meth:`learned` is told: errors (B,) of the lesson's transitions where they are prioritised, or None.
+        """
 
     @abstractmethod
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:

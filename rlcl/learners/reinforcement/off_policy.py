@@ -123,7 +123,7 @@ class OffPolicyLearner(ReinforcementLearner):
     # What it says itself.
 
     def keep(self, shape: tuple[int, ...], actions: tuple[int, ...], dtype: Any, num_envs: int) -> None:
-        """Makes the memory.
+        """Makes the memory; :meth:`build` calls it.
 
         Args:
             shape: of one encoded observation.
