@@ -114,10 +114,13 @@ def average(results: Results) -> float | None:
     return _mean(matrix[-1]) if len(matrix) and not np.isnan(matrix[-1]).any() else None
 
 
-def incremental(results: Results) -> float | None:
-    """Mean over t of mean_{j<=t} R[t, j]: over experiences; Rebuffi et al. 2017 weigh by samples.
+AVERAGE = Metric("average", average, range="performance", scope="measure")
 
-    Not defined where a boundary was not evaluated at all.
+
+def incremental(results: Results) -> float | None:
+    """Mean over t of mean_{j<=t} R[t, j]; not defined where a boundary was not evaluated at all.
+
+    Source: Rebuffi et al. 2017, average incremental accuracy; they weigh experiences by samples, here all count alike.
     """
     matrix = _square(results)
     return (
@@ -127,10 +130,16 @@ def incremental(results: Results) -> float | None:
     )
 
 
+INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
+
+
 def learning(results: Results) -> float | None:
     """mean_j R[j, j]; not defined where a boundary was not evaluated at all. Source: Riemer et al. 2019, LA."""
     matrix = _square(results)
     return None if matrix is None or np.isnan(matrix).all(1).any() else _mean(np.diag(matrix))
+
+
+LEARNING = Metric("learning", learning, range="performance", scope="measure")
 
 
 def backward_transfer(results: Results) -> float | None:
@@ -139,10 +148,16 @@ def backward_transfer(results: Results) -> float | None:
     return None if matrix is None else _mean((matrix[-1] - np.diag(matrix))[:-1])
 
 
+BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change", topic="transfer")
+
+
 def forward_transfer_gem(results: Results) -> float | None:
     """mean_{j>0} (R[j-1, j] - before[j]). Source: Lopez-Paz & Ranzato 2017, FWT."""
     matrix = _square(results, least=2)
     return None if matrix is None else _mean(np.diag(matrix, 1) - results.before[1:])
+
+
+FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
 
 
 def forgetting_chaudhry(results: Results) -> float | None:
@@ -153,6 +168,11 @@ def forgetting_chaudhry(results: Results) -> float | None:
     earlier = matrix[:-1, :-1]
     measured = ~np.isnan(earlier).all(0)
     return _mean(np.nanmax(earlier[:, measured], 0) - matrix[-1, :-1][measured])
+
+
+FORGETTING_CHAUDHRY = Metric(
+    "forgetting.chaudhry", forgetting_chaudhry, better="lower", range="change", topic="forgetting"
+)
 
 
 def forgetting_cw(results: Results) -> float | None:
@@ -167,16 +187,25 @@ def forgetting_cw(results: Results) -> float | None:
     return None if np.isnan(lost[:-1]).all() else _mean(lost)  # the last one's 0 alone says nothing
 
 
+FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
+
+
 def forgetting_cora(results: Results) -> float | None:
     """Mean over i < j of (r_i before j - r_i after j) / max |r_i|. Source: Powers et al. 2022, eq. 1."""
     change = _changes(results)
     return None if change is None else _mean(change[np.triu_indices(len(change), 1)])
 
 
+FORGETTING_CORA = Metric("forgetting.cora", forgetting_cora, better="lower", range=(-2.0, 2.0), topic="forgetting")
+
+
 def forward_transfer_cora(results: Results) -> float | None:
     """Mean over i > j of (r_i after j - r_i before j) / max |r_i|. Source: Powers et al. 2022, eq. 2."""
     change = _changes(results)
     return None if change is None else _mean(-change[np.tril_indices(len(change), -1)])
+
+
+FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, range=(-2.0, 2.0), topic="transfer")
 
 
 def minimum(results: Results) -> float | None:
@@ -195,12 +224,18 @@ def minimum(results: Results) -> float | None:
     return _mean([np.fmin.reduce(low) for low in lows if len(low)])
 
 
+MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
+
+
 def worst_case(results: Results) -> float | None:
     """R[T-1, T-1] / T + (1 - 1 / T) min-ACC. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
     matrix, low = _square(results, least=2), minimum(results)
     if matrix is None or low is None:
         return None
     return float(matrix[-1, -1] / len(matrix) + (1 - 1 / len(matrix)) * low)
+
+
+WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
 
 
 def online(results: Results) -> float | None:
@@ -215,6 +250,9 @@ def online(results: Results) -> float | None:
     weights = {t: samples.get(t, 1.0) for t in values}
     total = sum(weights.values())
     return results.sign * sum(weights[t] * values[t] for t in values) / total if total else None
+
+
+ONLINE = Metric("online", online, range="performance", scope="measure")
 
 
 def _changes(results: Results) -> Array | None:
@@ -238,19 +276,3 @@ def _square(results: Results, least: int = 1) -> Array | None:
 def _mean(values: Any) -> float | None:
     known = np.array([v for v in np.ravel(np.asarray(values, dtype=np.float64)) if not np.isnan(v)])
     return float(known.mean()) if len(known) else None
-
-
-AVERAGE = Metric("average", average, range="performance", scope="measure")
-INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
-LEARNING = Metric("learning", learning, range="performance", scope="measure")
-MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
-WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
-ONLINE = Metric("online", online, range="performance", scope="measure")
-BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change", topic="transfer")
-FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
-FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, range=(-2.0, 2.0), topic="transfer")
-FORGETTING_CHAUDHRY = Metric(
-    "forgetting.chaudhry", forgetting_chaudhry, better="lower", range="change", topic="forgetting"
-)
-FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
-FORGETTING_CORA = Metric("forgetting.cora", forgetting_cora, better="lower", range=(-2.0, 2.0), topic="forgetting")
