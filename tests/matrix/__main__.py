@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from attrs import define, field
+from attrs import asdict, define, field
 from ruamel.yaml import YAML
 
 from matrix.asking import Asker, write_yaml
@@ -31,6 +31,7 @@ from matrix.taking import Taken
 RESULTS = ROOT / "benchmarks" / "results" / "matrix.json"
 SAMPLE = Path(__file__).with_name("sample.yaml")
 COMPONENTS = ("stream", "learner", "source", "wrapper", "outer", "encoder", "network", "method")
+BLOCK = 200  # questions between two lines of progress
 COMMAND = "PYTHONPATH=tests python -m matrix"
 
 
@@ -85,7 +86,7 @@ class Session:
         asker, answers = Asker(self.workers), Kept(self.folder / f"answers-{self.code}.jsonl")
         try:
             covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
-            refused = self._checked(covering.refused, asker)
+            refused = self._checked(covering.refused, asker, Kept(self.folder / f"checks-{self.code}.jsonl"))
         finally:
             asker.close()
         return {
@@ -99,16 +100,25 @@ class Session:
             "seconds": round(time.monotonic() - self.began),
         }
 
-    def _checked(self, refused: Mapping[Any, Any], asker: Asker) -> list[dict[str, Any]]:
+    def _checked(self, refused: Mapping[Any, Any], asker: Asker, kept: Kept) -> list[dict[str, Any]]:
         """Refused pairs, one by one, whose refusal by ``rlcl check`` is no clear message."""
         tried = [(pair, refusal) for pair, refusal in refused.items() if refusal.contexts]
-        say(f"asking rlcl check about {len(tried)} refused pairs")
-        answers = asker.ask("check", [self.matrix.config(r.row, self.materials) for _, r in tried])
-        return [
-            {"pair": sorted(map(list, pair)), "row": refusal.row, "text": answer.message}
-            for (pair, refusal), answer in zip(tried, answers, strict=True)
-            if answer.allowed or not answer.clear
-        ]
+        configs = {key_of(config): config for config in (self.matrix.config(r.row, self.materials) for _, r in tried)}
+        new = [key for key in configs if key not in kept.found]
+        say(
+            f"asking rlcl check about {len(tried)} refused pairs in {len(configs)} combinations, {len(new)} of them new"
+        )
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            for key, answer in zip(block, asker.ask("check", [configs[key] for key in block]), strict=True):
+                kept.add(key, asdict(answer))
+            say(f"{min(start + BLOCK, len(new))} of {len(new)} asked")
+        found = []
+        for pair, refusal in tried:
+            answer = kept.found[key_of(self.matrix.config(refusal.row, self.materials))]
+            if answer["allowed"] or not answer["clear"]:
+                found.append({"pair": sorted(map(list, pair)), "row": refusal.row, "text": answer["message"]})
+        return found
 
     def sample(self) -> list[Combination]:
         """The combinations of ``sample.yaml``, completed.
@@ -127,11 +137,14 @@ class Session:
     def take(self, rows: Sequence[Combination]) -> list[tuple[Combination, Taken]]:
         """Takes combinations, those left out that have passed on the same code."""
         kept = Kept(self.folder / f"taken-{self.code}.jsonl")
-        configs = [self.matrix.config(row, self.materials) for row in rows]
-        by_key = {key_of(config): row for config, row in zip(configs, rows, strict=True)}
+        configs = {}  # rows that differ only in what the settings do not say are one combination
+        by_key = {}
+        for row in rows:
+            config = self.matrix.config(row, self.materials)
+            configs[key_of(config)], by_key[key_of(config)] = config, row
         jobs = [
             Job(key, config)
-            for key, config in zip(by_key, configs, strict=True)
+            for key, config in configs.items()
             if kept.found.get(key, {"failure": "not yet"})["failure"]
         ]
         say(f"{len(by_key)} combinations, of which {len(by_key) - len(jobs)} have passed before")
