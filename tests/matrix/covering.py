@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from heapq import heapify, heappop, heappush
 from itertools import zip_longest
 
 from attrs import define, field, frozen
@@ -20,10 +21,12 @@ __all__ = ["Covering", "Refusal"]
 
 Judge = Callable[[Sequence[Combination]], Sequence[str]]  # why each is refused, "" where it is allowed
 Report = Callable[[str], None]
+Picked = tuple[dict[str, str], frozenset[Pair]]  # a combination, and the pairs that it is there for
 HOMES = 3  # allowed combinations of each value to start from
 CONTEXTS = 6  # allowed combinations that a pair is tried in before it counts as refused
 DRAWS = 4  # attempts at a combination around one pair
 CANDIDATES = 4  # drawn for each, of which the one that covers most is taken
+ROUNDS = 12  # in which two combinations each are tried to be made one
 
 
 @frozen
@@ -310,18 +313,15 @@ class Covering:
         for count, each in enumerate(left):
             if count % 500 == 0 and count:
                 self.report(f"{count} of {len(left)} tried, {len(self.refused)} refused")
-            if each not in self._open:
-                continue
-            if together := self._together(tuple(each)):
-                self._take(together[0])
-                continue
-            self._try_one(each)
+            if not self._together(tuple(each)):
+                self._try_one(each)
+        for row, _ in self._joined(few(self._open, self._allowed, self.space)):
+            self._take(row)
 
     def _try_one(self, each: Pair) -> None:
         tried: list[dict[str, str]] = []
         for row in self._contexts(each):
             if not self._is_refused(row):
-                self._take(row)
                 return
             tried.append(row)
         if tried:
@@ -338,3 +338,48 @@ class Covering:
             if row is not None and frozenset(row.items()) not in seen and len(seen) < CONTEXTS:
                 seen.add(frozenset(row.items()))
                 yield row
+
+    def _joined(self, picked: Sequence[Picked]) -> Sequence[Picked]:
+        """Fewer combinations that cover the same pairs: two made one, wherever that is allowed."""
+        found = list(picked)
+        for _ in range(ROUNDS):
+            self.rng.shuffle(found)
+            found.sort(key=lambda each: each[0][self.anchor])
+            couples = list(zip(found[::2], found[1::2], strict=False))
+            made = [self._both(*couple) for couple in couples]
+            self._ask([row for row in made if row is not None])
+            single = found[2 * len(couples) :]
+            found = list(single)
+            for row, (one, other) in zip(made, couples, strict=True):
+                joined = row is not None and not self._is_refused(row)
+                found += [(row, one[1] | other[1])] if joined and row is not None else [one, other]
+            self.report(f"{len(picked)} combinations for what was left, joined to {len(found)}")
+        return found
+
+    def _both(self, one: Picked, other: Picked) -> dict[str, str] | None:
+        """One combination with the pairs of two; None where they exclude each other."""
+        values = {chosen for each in one[1] for chosen in each}
+        row = self._put(values, other[0], one[0])
+        if row is None or self._is_apart(row.items()):
+            return None
+        return row if one[1] | other[1] <= set(self.space.covered(row)) else None
+
+
+def few(wanted: Set[Pair], rows: Sequence[dict[str, str]], space: Space) -> list[Picked]:
+    """Few of some combinations that cover what they can of some pairs, each with those that it is there for.
+
+    Greedy: always the one that covers most of what is left (Chvatal 1979).
+    """
+    covers = [frozenset(each for each in space.covered(row) if each in wanted) for row in rows]
+    queue = [(-len(covered), place) for place, covered in enumerate(covers) if covered]
+    heapify(queue)
+    left, found = set(wanted), []
+    while queue:
+        count, place = heappop(queue)
+        new = covers[place] & left
+        if new and len(new) < -count:  # counted before others were taken
+            heappush(queue, (-len(new), place))
+        elif new:
+            left -= new
+            found.append((rows[place], new))
+    return found

@@ -65,6 +65,17 @@ def test_every_allowed_pair_is_covered_and_every_other_refused(seed: int) -> Non
     assert not any(judged(covering.rows))
 
 
+def test_what_no_drawing_reached_is_joined_to_few_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Covering, "_cover", lambda *_: None)
+    covering = drawn()
+    covered = {each for row in covering.rows for each in SPACE.covered(row)}
+    assert allowed_pairs() == covered
+    assert not any(judged(covering.rows))
+    assert len(covering.rows) <= 3 * len(LETTERS) ** 2
+    monkeypatch.setattr(Covering, "_joined", lambda _, picked: picked)
+    assert len(covering.rows) < len(drawn().rows)
+
+
 def test_few_combinations_are_enough() -> None:
     assert len(drawn().rows) <= 2 * len(LETTERS) ** 2
 
