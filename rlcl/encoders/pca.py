@@ -43,6 +43,10 @@ class Pca(Encoder):
         if self._directions is not None:
             return
         values = x.flatten(1).double()
+        if not bool(values.isfinite().all()):
+            raise UnsupportedError(
+                "encoder pca: values are missing or infinite in the inputs that it is fitted on; put impute before it"
+            )
         self._mean = values.mean(0)
         variances, directions = torch.linalg.eigh(torch.cov(values.T, correction=0).view(values.shape[1], -1))
         chosen = directions[:, -self.components :].flip(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.networks.mlp import ACTIVATIONS, CRelu
-from rlcl.networks.task_ids import take_task_ids, takes_task_ids
+from rlcl.networks.task_ids import divides_batches, take_task_ids, takes_task_ids
 from rlcl.types import Experience, Host, Method
 
 __all__ = ["Gates", "Xdg"]
@@ -90,6 +90,8 @@ class Xdg(Method):
         modules = list(host.modules[host.primary].modules())
         if not any(isinstance(m, HIDDEN) for m in modules):
             return "it closes units behind activations, and the network has none that is a module; use mlp, cnn, ..."
+        if any(map(divides_batches, modules)):
+            return "the network gives each task layers of its own already; use mlp, cnn, multihead or resnet18"
         if any(m._compiled_call_impl is not None for m in modules):
             return "it closes units of layers, which compiled ones do not allow; set learner.compile: false"
         return None

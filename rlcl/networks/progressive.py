@@ -116,6 +116,7 @@ class ProgressiveModule(nn.Module):
     """See :class:`Progressive`."""
 
     takes_task_ids = True
+    divides_batches = True
 
     def __init__(self, columns: list[Column]) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["take_task_ids", "takes_task_ids"]
+__all__ = ["divides_batches", "take_task_ids", "takes_task_ids"]
 
 
 def takes_task_ids(module: nn.Module) -> bool:
@@ -14,6 +14,12 @@ def takes_task_ids(module: nn.Module) -> bool:
     names of its parameters.
     """
     found: bool = getattr(module, "takes_task_ids", False)
+    return found
+
+
+def divides_batches(module: nn.Module) -> bool:
+    """Whether a module passes the rows of each task through layers of their own; it says so as for task ids."""
+    found: bool = getattr(module, "divides_batches", False)
     return found
 
 

@@ -40,14 +40,20 @@ def joined(experiences: Sequence[Experience], budget: Budget) -> Experience:
     return Experience(
         index=0,
         name="joint",
-        train=_concatenate([e.arrays for e in experiences]),
-        test=_concatenate([e.test for e in experiences if e.test is not None and e.test.kind == "arrays"]),
+        train=_concatenate([(_task(e), e.arrays) for e in experiences]),
+        test=_concatenate([(_task(e), e.test) for e in experiences if e.test is not None and e.test.kind == "arrays"]),
         budget=budget,
     )
 
 
-def _concatenate(sources: Sequence[ArraySource]) -> ArraySource:
-    of_each = torch.cat([torch.full((len(source),), task) for task, source in enumerate(sources)])
+def _task(experience: Experience) -> int:
+    """The number of its task, which experiences that come back share."""
+    return experience.index if experience.task_id is None else experience.task_id
+
+
+def _concatenate(of_tasks: Sequence[tuple[int, ArraySource]]) -> ArraySource:
+    of_each = torch.cat([torch.full((len(source),), task) for task, source in of_tasks])
+    sources = [source for _, source in of_tasks]
     rows = _shared_rows(sources)
     if rows is not None:
         tasks = torch.zeros(len(sources[0].inputs), dtype=torch.int64)

@@ -301,6 +301,13 @@ def test_principal_components_are_those_of_scikit_learn(whiten: bool) -> None:
     torch.testing.assert_close(ours, expected * signs, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_principal_components_of_missing_values_are_refused(value: float) -> None:
+    x = torch.randn(20, 5).index_fill(0, torch.tensor([3]), value)
+    with pytest.raises(UnsupportedError, match=r"encoder pca: values are missing or infinite .*; put impute before it"):
+        Pca(components=2).fit(x)
+
+
 def test_random_features_approach_the_gaussian_kernel() -> None:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn((6, 3), generator=generator)

@@ -21,6 +21,7 @@ from rlcl.methods.xdg import Gates, Xdg
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
+from rlcl.networks.progressive import Progressive
 from rlcl.networks.torchvision import ResNet18
 from rlcl.seeding import Seeds
 from rlcl.streams.permuted import Permuted
@@ -165,6 +166,11 @@ def test_gates_and_a_penalty_together_keep_more_than_either() -> None:
 def test_a_network_without_hidden_activations_is_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"xdg cannot serve .* the network has none that is a module; use mlp"):
         gated(Xdg(), network=Linear())
+
+
+def test_a_network_with_layers_of_each_task_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"xdg cannot serve .* gives each task layers of its own already"):
+        gated(Xdg(), network=Progressive(hidden=(5,)))
 
 
 def test_a_learner_that_shows_its_network_no_task_ids_is_told() -> None:

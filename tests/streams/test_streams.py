@@ -303,6 +303,16 @@ def test_joint_rows_keep_their_tasks() -> None:
     assert (source.targets // 2).tolist() == source.task_ids.tolist()
 
 
+@pytest.mark.parametrize("scenario", [Joint, Cumulative])
+def test_rows_of_experiences_that_come_back_keep_their_tasks(scenario: Any) -> None:
+    stream = make(scenario(of=Cyclic(of=ClassIncremental(data=Small(), experiences=3))))
+    source = stream[len(stream) - 1].train
+    assert isinstance(source, LabelledArrays)
+    assert source.task_ids is not None
+    assert (source.targets // 2).tolist() == source.task_ids.tolist()
+    assert {0, 1, 2} == set(source.task_ids.tolist())
+
+
 def test_joint_hides_task_ids_as_the_stream_that_it_joins() -> None:
     (hidden,) = visible(make(Joint(of=ClassIncremental(data=Small(), experiences=3))))
     (shown,) = visible(make(Joint(of=TaskIncremental(data=Small(), experiences=3))))
