@@ -27,6 +27,8 @@ def import_avalanche() -> ModuleType:
     with warnings.catch_warnings():
         # GEM alone needs a solver, and says so itself when it is used.
         warnings.filterwarnings("ignore", message="no QP solver found", category=UserWarning)
+        # On Python 3.12 and later its solver comes with jaxopt, which says that it is no longer maintained.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         import avalanche
         import avalanche.benchmarks.classic
         import avalanche.models
