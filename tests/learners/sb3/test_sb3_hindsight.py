@@ -130,7 +130,7 @@ def test_what_it_cannot_do_is_refused_before_training(
 
 
 def test_other_environments_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="refuses these options or spaces|takes observations of the parts"):
+    with pytest.raises(UnsupportedError, match=r"refuses these options or spaces|takes observations of the parts"):
         prepared(hindsight(), environment_stream(Environment("CartPole-v1", name="pole"), budget=8))
 
 

@@ -146,7 +146,7 @@ class TestMasks:
         assert 0.0 == shot.returns[-1]
 
     def test_without_masks_the_algorithm_is_refused_by_name_with_the_remedy(self) -> None:
-        with pytest.raises(UnsupportedError, match="MaskablePPO learns from the actions .* action_masks.* or use PPO"):
+        with pytest.raises(UnsupportedError, match=r"MaskablePPO learns from the actions .* action_masks.* or use PPO"):
             learned(one_allowed(told="not at all"))
 
     def test_an_algorithm_without_masks_is_evaluated_as_it_learns(self) -> None:
