@@ -166,8 +166,8 @@ class ICarl(GradientLearner):
         if self.capacity is None:
             key, given, needed = ("capacity_bytes", self.capacity_bytes, classes * each)
         raise UnsupportedError(
-            f"learner.{key}: expected at least {needed:,}, an exemplar of each of the {classes} classes of this stream, "
-            f"by which icarl predicts, got {given:,}"
+            f"learner.{key}: expected at least {needed:,}, an exemplar of each of the {classes} classes of this "
+            f"stream, by which icarl predicts, got {given:,}"
         )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:

@@ -95,13 +95,15 @@ def test_a_replaced_units_outgoing_weights_move_by_at_most_a_learning_rate_at_fi
     used = ContinualBackprop(replacement_rate=1 / 3, maturity=8)
     network = Mlp(hidden=(3,), activation="tanh")
     learner = prepared(classifier(used, network=network, optimizer=Adam(lr=LR), batch_size=4), stream)
-    moved, before = [], None
+    moved: list[float] = []
+    unit: list[int] = []
+    before = torch.zeros(0)
     for _ in learning(learner, stream):
         now = learner.module[-1].weight.detach().clone()
-        if before is not None:
+        if unit:
             moved.append(float((now - before)[:, unit].abs().max()))
         fresh = (used.state_dict()["utilities"]["1"]["age"] == 0).nonzero().flatten().tolist()
-        before, unit = (now, fresh) if fresh else (None, [])
+        before, unit = now, fresh
     assert len(moved) > 3
     assert LR * 1.001 > max(moved)
     assert LR * 0.9 < max(moved)
