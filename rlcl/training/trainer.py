@@ -209,9 +209,10 @@ class Trainer:
     def _check_components(self) -> None:
         check_component(self.learner, "learner", "learner")
         check_component(self.encoder, "encoder", "encoder")
-        if not isinstance(self.stream, Stream):
-            name = type(self.stream).__name__
-            unmade = no_component(self.stream, "stream") is None
+        stream: object = self.stream
+        if not isinstance(stream, Stream):
+            name = type(stream).__name__
+            unmade = no_component(stream, "stream") is None
             remedy = "; make it: stream.make(Seeds(0), Budget(epochs=1))" if unmade else ""
             raise Problem(f"expected a stream that is made, got an instance of {name}{remedy}", "stream")
 

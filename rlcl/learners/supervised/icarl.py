@@ -155,16 +155,18 @@ class ICarl(GradientLearner):
 
     def _check_capacity(self, setup: Setup, shape: tuple[int, ...]) -> None:
         """Raises UnsupportedError where some class would have no exemplar, and so no mean to be predicted by."""
-        classes, capacity = setup.spec.classes, self.capacity
-        each = _stored_bytes(setup, shape, self.stored)
-        if capacity is None:
+        classes = setup.spec.classes
+        if self.capacity is not None:
+            key, given, needed = "capacity", self.capacity, classes
+        else:
             assert self.capacity_bytes is not None
-            capacity = self.capacity_bytes // each
-        if capacity >= classes:
+            key, given, needed = (
+                "capacity_bytes",
+                self.capacity_bytes,
+                classes * _stored_bytes(setup, shape, self.stored),
+            )
+        if given >= needed:
             return
-        key, given, needed = ("capacity", capacity, classes)
-        if self.capacity is None:
-            key, given, needed = ("capacity_bytes", self.capacity_bytes, classes * each)
         raise UnsupportedError(
             f"learner.{key}: expected at least {needed:,}, an exemplar of each of the {classes} classes of this "
             f"stream, by which icarl predicts, got {given:,}"
