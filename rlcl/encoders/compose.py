@@ -19,7 +19,7 @@ from rlcl.types import Encoder, Stream
 __all__ = ["Compose", "observations_and_norm"]
 
 
-def _arranged(encoders: Iterable[Encoder]) -> Any:
+def _arranged(encoders: Any) -> Any:
     """The encoders, those before a frame stack applied to each frame; what is no list is for the rule to refuse."""
     if not isinstance(encoders, Iterable) or isinstance(encoders, str):
         return encoders

@@ -129,7 +129,8 @@ class StableBaselines3(Exportable):
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
             for part in experience.parts:
-                check_demands(self.model, part.environment)
+                assert isinstance(part.train, Environment)
+                check_demands(self.model, part.train)
         self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
         if self.host.optimizers:
             self.host.optimizers[self.host.primary].register_step_post_hook(self._count)

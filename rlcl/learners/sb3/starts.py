@@ -20,7 +20,7 @@ def from_zero(space: gym.Space[Any]) -> gym.Space[Any]:
     if isinstance(space, gym.spaces.Dict):
         return gym.spaces.Dict({name: from_zero(part) for name, part in space.spaces.items()})
     if isinstance(space, gym.spaces.MultiDiscrete):
-        return gym.spaces.MultiDiscrete(space.nvec, dtype=space.dtype)  # type: ignore[arg-type]
+        return gym.spaces.MultiDiscrete(space.nvec, dtype=space.dtype)
     assert isinstance(space, gym.spaces.Discrete)
     return gym.spaces.Discrete(int(space.n))
 
