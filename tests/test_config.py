@@ -162,7 +162,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own.py").write_text(PARTS)
     (tmp_path / "good.yaml").write_text(GOOD)
     # The classes above have settings and nothing else: what a protocol asks for has a test of its own.
-    monkeypatch.setattr("rlcl.config.components.missing_members", lambda component, kind: [])
+    monkeypatch.setattr("rlcl.config.protocols._members", lambda kind: set())
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     tables = {k: f"{name}:{reference.rpartition(':')[2]}" for k, reference in registry.KINDS.items()}

@@ -5,6 +5,7 @@ from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
 from rlcl.config.files import Document, extended, find_file, merge, override, put, read_document, shipped_folder
 from rlcl.config.hashed import decisive
+from rlcl.config.protocols import check_component, no_component
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
 from rlcl.config.structuring import component, read, structure
@@ -18,6 +19,7 @@ __all__ = [
     "Rule",
     "Setting",
     "build",
+    "check_component",
     "component",
     "decisive",
     "describe",
@@ -28,6 +30,7 @@ __all__ = [
     "key_path",
     "kind_of",
     "merge",
+    "no_component",
     "option",
     "options_class",
     "override",

@@ -8,15 +8,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, get_origin
+from typing import Any, get_origin
 
 import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Fault, Faults, Key, fault_of
+from rlcl.config.protocols import lacks, missing_members, undefined_members
 from rlcl.config.rules import (
     NO_RULE,
-    PROTOCOLS,
     Rule,
     arms,
     hints_of,
@@ -286,7 +286,7 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
         target, before = type(value.options).target, len(faults)
         undefined = undefined_members(target, value.kind)
         if undefined:
-            faults.append(Fault(path, _told(value, undefined)))
+            faults.append(Fault(path, f"{value.type} {lacks(value.kind, undefined)}"))
             return None
         arguments = {k: _build(v, (*path, k), faults) for k, v in arguments_of(value.options).items()}
         if len(faults) > before:
@@ -298,7 +298,7 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
             return None
         missing = missing_members(made, value.kind)
         if missing:
-            faults.append(Fault(path, _told(value, missing)))
+            faults.append(Fault(path, f"{value.type} {lacks(value.kind, missing)}"))
         return made
     if isinstance(value, list | tuple):
         items = (_build(item, (*path, index), faults) for index, item in enumerate(value))
@@ -309,41 +309,6 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
     if is_record(cls) and any(_mentions_component(s.hint) for s in settings(cls)):
         return cls(**{s.name: _build(getattr(value, s.attribute), (*path, s.name), faults) for s in settings(cls)})
     return value
-
-
-def undefined_members(target: Any, kind: str) -> list[str]:
-    """What a class that derives from its kind's protocol leaves undefined, so that it cannot be constructed."""
-    undefined: frozenset[str] = target.__abstractmethods__ if inspect.isabstract(target) else frozenset()
-    return sorted(undefined & _members(kind))
-
-
-def missing_members(component: object, kind: str) -> list[str]:
-    """What the protocol of a kind asks for and a component lacks, by name."""
-    has = set(dir(type(component))) | set(getattr(component, "__dict__", ()))
-    return sorted(_members(kind) - has)
-
-
-def _told(component: Component, missing: list[str]) -> str:
-    """What is missing, and the remedy: to define it, or to derive from the protocol, which has defaults."""
-    protocol = _protocol_of(component.kind)
-    required = protocol.__abstractmethods__ or missing
-    needed = [name for name in missing if name in required]
-    told = f"{component.type} lacks {', '.join(needed or missing)}, which every {component.kind} has"
-    if needed == missing:
-        return f"{told}; see rlcl.types"
-    defaults = "defaults for the rest" if needed else "a default" if len(missing) == 1 else "defaults"
-    return f"{told}; derive the class from rlcl.types.{protocol.__name__}, which has {defaults}"
-
-
-def _members(kind: str) -> set[str]:
-    """The public names that the protocol of a kind asks for."""
-    bases = _protocol_of(kind).__mro__[:-1]
-    names = {name for base in bases for name in (*vars(base), *inspect.get_annotations(base))}
-    return {name for name in names if not name.startswith("_")}
-
-
-def _protocol_of(kind: str) -> Any:
-    return next((protocol for protocol, k in PROTOCOLS.items() if k == kind), Protocol)
 
 
 def _is_protocol(cls: type) -> bool:

@@ -19,27 +19,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 from attrs import NOTHING, frozen
 
-import rlcl.types
 from rlcl.config.faults import Key, key_path
+from rlcl.config.protocols import PROTOCOLS, expected_kind, no_component
 from rlcl.errors import Problem, did_you_mean
 
 __all__ = ["Kind", "Rule", "arms", "expected", "hints_of", "item_hint", "kind_of", "option"]
-
-PROTOCOLS: Mapping[Any, str] = {
-    rlcl.types.DataSet: "data",
-    rlcl.types.Scenario: "stream",
-    rlcl.types.Encoder: "encoder",
-    rlcl.types.Augmentation: "augmentation",
-    rlcl.types.Network: "network",
-    rlcl.types.OptimizerFactory: "optimizer",
-    rlcl.types.Schedule: "schedule",
-    rlcl.types.Learner: "learner",
-    rlcl.types.Method: "method",
-    rlcl.types.Metric: "metric",
-    rlcl.types.Probe: "probe",
-    rlcl.types.Sink: "sink",
-    rlcl.types.Launcher: "launcher",
-}
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
     "ge": (operator.ge, "of at least"),
@@ -92,8 +76,8 @@ class Rule:
     def faults(self, value: Any, hint: Any) -> Iterator[tuple[tuple[Key, ...], str]]:
         """What is wrong with a value, each with its path within the value.
 
-        Numbers, literals and choices are checked; other types are the type checker's business in
-        Python, and :func:`rlcl.config.structure`'s in a config.
+        Numbers, literals, choices, lists and components are checked; other types are the type checker's business
+        in Python, and :func:`rlcl.config.structure`'s in a config.
         """
         if isinstance(value, list | tuple) and any(is_sequence(arm) or arm is Any for arm in arms(hint)):
             for index, item in enumerate(value):
@@ -109,6 +93,8 @@ class Rule:
     def fault(self, value: Any, hint: Any) -> str | None:
         """What is wrong with one value that is no sequence, None if nothing."""
         allowed = arms(hint)
+        if (reason := _no_component(value, allowed)) is not None:
+            return f"expected {expected(hint, self)}, got {reason}"
         if Any in allowed and not isinstance(value, numbers.Real):
             return None
         return None if self._fits(value, allowed) else self.refusal(value, hint)
@@ -136,7 +122,25 @@ class Rule:
             compared = all(BOUNDS[name][0](value, bound) for name, bound in self.bounds.items())
             numeric = any(arm in (int, float, Any) or not _is_plain(arm) for arm in allowed)
             return whole and compared and numeric and not math.isnan(value)
+        if all(is_sequence(arm) or arm is types.NoneType for arm in allowed):
+            return isinstance(value, collections.abc.Iterable) and not isinstance(value, str)
         return not all(arm in (int, float, types.NoneType) or get_origin(arm) is Literal for arm in allowed)
+
+
+def _no_component(value: Any, allowed: tuple[Any, ...]) -> str | None:
+    """What a value is that should be a component, where nothing else is allowed; None where it is one."""
+    kinds = [kind for arm in allowed if arm is not types.NoneType and (kind := _protocol_kind(arm))]
+    if not kinds or len(kinds) < sum(arm is not types.NoneType for arm in allowed):
+        return None
+    if value is None and types.NoneType in allowed:
+        return None
+    reasons = [no_component(value, kind) for kind in kinds]
+    return None if None in reasons else reasons[0]
+
+
+def _listed(values: Any) -> Any:
+    """A tuple of what can be listed; anything else is left for the rule to refuse, which knows its name."""
+    return tuple(values) if isinstance(values, collections.abc.Iterable) and not isinstance(values, str) else values
 
 
 def option(
@@ -159,12 +163,14 @@ def option(
         choices: the only values allowed; for strings a ``Literal`` annotation says the same.
         pattern: what texts match as a whole: a regular expression, and the same in words.
         factory: makes the default; for components and other objects.
-        converter: see :func:`attrs.field`.
+        converter: see :func:`attrs.field`; of ``tuple`` the rule refuses what cannot be listed.
     """
     allowed = None if choices is None else tuple(choices)
     rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern)
     made = attrs.Factory(factory) if factory is not None else default
-    return attrs.field(default=made, validator=rule, converter=converter, metadata={"rule": rule})
+    return attrs.field(
+        default=made, validator=rule, converter=_listed if converter is tuple else converter, metadata={"rule": rule}
+    )
 
 
 NO_RULE = Rule()
@@ -198,16 +204,15 @@ def _expected_arm(hint: Any, rule: Rule) -> str:
     return words.get(hint, "a mapping")
 
 
-def expected_kind(kind: str) -> str:
-    """A kind of component with its article."""
-    return {"data": "a data set"}.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
-
-
 def kind_of(hint: Any) -> str | None:
     """The kind of component that an annotation asks for, None if for none."""
     if get_origin(hint) is Annotated:
         marks = [mark.name for mark in hint.__metadata__ if isinstance(mark, Kind)]
         return marks[0] if marks else kind_of(hint.__origin__)
+    return _protocol_kind(hint)
+
+
+def _protocol_kind(hint: Any) -> str | None:
     try:
         return PROTOCOLS.get(hint)
     except TypeError:  # an annotation that cannot be hashed

@@ -17,12 +17,12 @@ from cattrs.gen import make_dict_structure_fn, override
 from rlcl import registry
 from rlcl.config.components import Component, arguments_of, construct, is_record, options_class, unstructure
 from rlcl.config.faults import Fault, Faults, Key
+from rlcl.config.protocols import expected_kind
 from rlcl.config.rules import (
     NO_RULE,
     Rule,
     arms,
     expected,
-    expected_kind,
     fixed_length,
     is_mapping,
     is_sequence,

@@ -19,8 +19,10 @@ from rlcl.types import Encoder, Stream
 __all__ = ["Compose", "observations_and_norm"]
 
 
-def _arranged(encoders: Iterable[Encoder]) -> tuple[Encoder, ...]:
-    """The encoders, those before a frame stack applied to each frame."""
+def _arranged(encoders: Any) -> Any:
+    """The encoders, those before a frame stack applied to each frame; what is no list is for the rule to refuse."""
+    if not isinstance(encoders, Iterable) or isinstance(encoders, str):
+        return encoders
     found = tuple(each for encoder in encoders for each in _flat(encoder))
     stacks = [place for place, encoder in enumerate(found) if isinstance(encoder, FrameStack)]
     if len(stacks) > 1:

@@ -62,16 +62,19 @@ def effective_rank(h: Tensor) -> float:
 def stable_rank(h: Tensor, share: float = 0.99) -> float:
     """How many singular values of h (N, U), the largest first, add up to a share of their sum; 0 where h is 0.
 
+    ``min {k : sum_{i<=k} sigma_i / sum_i sigma_i >= share}``, which is at most the smaller of N and U.
+
     Dohare et al. call this the stable rank, and Kumar et al. srank. Rudelson & Vershynin 2007, whose word it is,
     mean another number by it: the squared Frobenius norm over the squared greatest singular value.
 
     Source: Kumar et al. 2021, Implicit under-parameterization inhibits data-efficient deep reinforcement learning,
     section 3 (delta = 1 - share); Dohare et al. 2024, Loss of plasticity in deep continual learning.
     """
-    values = torch.linalg.svdvals(h.double())
-    if not values.any():
+    sums = torch.linalg.svdvals(h.double()).cumsum(0)
+    if not sums.any():
         return 0.0
-    return float((values.cumsum(0) / values.sum() < share).sum() + 1)
+    # By the last sum, for another way to add them up may round to a little more than all of them.
+    return float((sums / sums[-1] < share).sum() + 1)
 
 
 def weight_magnitude(weights: Iterable[Tensor]) -> float:

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from rlcl.errors import DivergenceError
 from rlcl.experiment import Experiment
-from rlcl.launch.finished import Finished
-from rlcl.launch.running import running
+from rlcl.launch.finished import Finished, is_finished
+from rlcl.launch.moments import Due, Moment, common_moment
+from rlcl.launch.running import run_folder, running
 from rlcl.launch.stopping import Interrupted, Stop, catching_signals
 from rlcl.learners.fast.batched_seeds import BatchedSeeds
+from rlcl.tracking.folder import RunFolder
 
 __all__ = ["run_batched"]
 
@@ -21,7 +23,8 @@ def run_batched(experiment: Experiment, root: Path, console: Console) -> dict[in
     """Runs all seeds of an experiment, a few steps of one after a few of another; see :func:`run_seed`.
 
     What a seed's run folder holds is what it holds when it is run alone, up to rounding. One that diverges
-    leaves the others to go on; those that were finished, or are further than others, wait.
+    leaves the others to go on. Runs that were killed are resumed from one moment, the last that all have a
+    checkpoint of; those that were finished, or are further than others, wait.
 
     Args:
         experiment: the config.
@@ -35,11 +38,13 @@ def run_batched(experiment: Experiment, root: Path, console: Console) -> dict[in
         Interrupted: a signal came; all runs can be resumed.
         RlclError: anything that a person can mend, of the first run that it was found in.
     """
-    batched, told = BatchedSeeds(), Stop()
+    batched, told, due = BatchedSeeds(), Stop(), Due(experiment.checkpoint_minutes * 60)
+    moment = _moment(experiment, root)
     found: dict[int, Finished | DivergenceError] = {}
     interrupted: list[Interrupted] = []
     runs = {
-        seed: running(experiment, seed, root, console, told, batched.joined, bar=False) for seed in experiment.seeds
+        seed: running(experiment, seed, root, console, told, batched.joined, bar=False, due=due, moment=moment)
+        for seed in experiment.seeds
     }
     with catching_signals() as stop, ExitStack() as opened:
         for run in runs.values():
@@ -63,3 +68,13 @@ def run_batched(experiment: Experiment, root: Path, console: Console) -> dict[in
     if interrupted:
         raise interrupted[0]
     return {seed: found[seed] for seed in experiment.seeds}
+
+
+def _moment(experiment: Experiment, root: Path) -> Moment | None:
+    """The last moment from which all unfinished runs can be resumed, or else all that have not failed."""
+    folders = [RunFolder(run_folder(root, experiment, seed)) for seed in experiment.seeds]
+    left = [folder for folder in folders if not is_finished(folder)]
+    found = common_moment([folder.checkpoints for folder in left])
+    if found is None:
+        found = common_moment([each.checkpoints for each in left if each.status().get("state") != "failed"])
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 from attrs import define, field
 from rich.console import Console
 
+from rlcl.launch.moments import Due, Moment, moment_of
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder
 from rlcl.training import checkpoint
@@ -24,27 +25,27 @@ class Checkpoints:
     Args:
         trainer: of the run.
         folder: of the run.
-        interval: seconds between two checkpoints within an experience.
+        due: when they are saved within an experience; shared by runs that advance together.
+        wanted: the moment to resume from, where there is a checkpoint of it.
     """
 
     trainer: Trainer
     folder: RunFolder
-    interval: float
+    due: Due
+    wanted: Moment | None = None
     clock: Clock = field(init=False, factory=Clock)
     _numbers: Iterator[int] = field(init=False)
-    _saved: float = field(init=False, factory=time.monotonic)
+    _step: int = field(init=False, default=-1)  # of the last one
 
     def resume(self, console: Console) -> bool:
-        """Load the newest whole checkpoint, if any, and cut the files to what it vouches for.
+        """Load the newest whole checkpoint, or that of the moment wanted, and cut the files to what it vouches for.
 
         Returns:
             Whether there is one.
         """
         folder = self.folder
+        found = self._found(console)
         self._numbers = count(_newest(folder) + 1)
-        found = checkpoint.load_newest(
-            folder.checkpoints, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True)
-        )
         _, state = found or (0, {"lengths": {}})
         if found is not None:
             self.trainer.load_state_dict(state["trainer"])
@@ -53,13 +54,25 @@ class Checkpoints:
             console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
         if found is not None:
             self.clock.load_state_dict(state["clock"])
-        self._saved = time.monotonic()
+        self._step = self.trainer.learner.position.step
+        self.due.saved()
         return found is not None
+
+    def _found(self, console: Console) -> tuple[int, Any] | None:
+        """The checkpoint to resume from, with its number; those after it are removed."""
+        folder = self.folder.checkpoints
+        if self.wanted is not None:
+            for number, state in checkpoint.whole(folder):
+                if moment_of(state) == self.wanted:
+                    checkpoint.remove_after(folder, number)
+                    return number, state
+        return checkpoint.load_newest(folder, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
 
     @property
     def overdue(self) -> bool:
         """Whether the last one was saved too long ago."""
-        return time.monotonic() - self._saved > self.interval
+        step = self.trainer.learner.position.step
+        return step > self._step and self.due(step)
 
     def save(self) -> None:
         """Save one, unless the learner cannot be resumed within an experience and is within one."""
@@ -73,8 +86,9 @@ class Checkpoints:
             "clock": self.clock.state_dict(),
         }
         checkpoint.save(folder.checkpoints, next(self._numbers), state)
+        self._step = position.step
         folder.write_status("running", step=position.step, experience=position.experience, of=len(self.trainer.stream))
-        self._saved = time.monotonic()
+        self.due.saved()
 
 
 def _newest(folder: RunFolder) -> int:

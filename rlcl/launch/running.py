@@ -18,6 +18,7 @@ from rlcl.launch.continuing.parents import check_planted
 from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
 from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
+from rlcl.launch.moments import Due, Moment
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.run_format import RUN_FOLDER, check_version
 from rlcl.sinks.run_sinks import run_sinks
@@ -46,6 +47,8 @@ def running(
     stop: Stop,
     joined: Callable[[Learner], AbstractContextManager[None]] = _alone,
     bar: bool = True,
+    due: Due | None = None,
+    moment: Moment | None = None,
 ) -> Generator[None, None, Finished]:
     """What :func:`run_seed` does, with a yield after every event or record, and wherever the learner yields.
 
@@ -54,6 +57,8 @@ def running(
         stop: which signal came.
         joined: has the learner, whose state is loaded, among those of other seeds while it trains.
         bar: whether a bar may be drawn on the console: a terminal has one at a time.
+        due: when checkpoints are saved within an experience; by its own time by default.
+        moment: to resume from, where there is a checkpoint of it; the newest one by default.
     """
     folder = RunFolder(run_folder(root, experiment, seed))
     try:
@@ -64,7 +69,7 @@ def running(
         with _status_of(folder):
             sinks = run_sinks(experiment.sinks)
             trainer = _made_trainer(experiment, seed, folder)
-            checkpoints = Checkpoints(trainer, folder, experiment.checkpoint_minutes * 60)
+            checkpoints = Checkpoints(trainer, folder, due or Due(experiment.checkpoint_minutes * 60), moment)
             if not checkpoints.resume(console):
                 check_planted(experiment, folder.path)
             with disk_errors(folder.path), closing(sinks):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ __all__ = ["Adam", "AdamW", "RmsProp", "Sgd", "built_optimizer"]
 
 logger = logging.getLogger(__name__)
 
-Parameters = Sequence[torch.nn.Parameter]
+Parameters = Iterable[torch.nn.Parameter]
 
 
 @frozen(kw_only=True)
@@ -78,6 +78,7 @@ class Adam:
     def build(self, parameters: Parameters) -> Optimizer:
         options: dict[str, Any] = {"lr": self.lr, "betas": self.betas, "eps": self.epsilon}
         options["weight_decay"] = self.weight_decay
+        parameters = list(parameters)  # module.parameters() can be read once
         if all(p.device.type == "cpu" for p in parameters):
             return FusedAdam(parameters, **options)
         return torch.optim.Adam(parameters, fused=True, **options)
@@ -125,7 +126,7 @@ class RmsProp:
         return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.alpha, eps=self.epsilon, momentum=self.momentum)
 
 
-def built_optimizer(factory: OptimizerFactory, parameters: Parameters) -> Optimizer:
+def built_optimizer(factory: OptimizerFactory, parameters: Sequence[torch.nn.Parameter]) -> Optimizer:
     """The optimizer that a factory builds, which must be one that a learner can step.
 
     Args:

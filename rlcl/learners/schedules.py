@@ -1,4 +1,8 @@
-"""How the learning rate changes over a budget: each schedule is a factor of the optimizer's own rate."""
+"""How the learning rate changes over a budget: each schedule is a factor of the optimizer's own rate.
+
+The n updates of a warm-up have the factors 1/n, 2/n, ..., 1. An update is what :class:`rlcl.types.Schedule` says: of a
+reinforcement learner a round, with all that is learned from a rollout.
+"""
 
 from __future__ import annotations
 

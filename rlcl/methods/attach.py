@@ -18,13 +18,14 @@ from rlcl.types import (
     Experience,
     ForgettingMethod,
     Host,
+    LackingHost,
     Method,
     MixingMethod,
     PenalizingMethod,
     PredictingMethod,
 )
 
-__all__ = ["PHASES", "Attached", "attach", "refusal"]
+__all__ = ["NO_TASKS", "PHASES", "Attached", "attach", "refusal"]
 
 # The order in which hooks run. Up to clip they run before the optimizer's step, then after it.
 PHASES = ("record", "mix", "add", "project", "clip", "edit", "restore")
@@ -40,6 +41,11 @@ REASONS: Mapping[str, str] = {
     "native": "its network and prediction belong to another library",
     "weights": "its loss cannot weigh one example more than another",
 }
+
+# Of learners that act, whatever their stream shows.
+NO_TASKS: Mapping[str, str] = dict.fromkeys(
+    ("task_id", "task_id_everywhere"), "learners that act show their networks no task ids; leave the method out"
+)
 
 
 @frozen(eq=False)
@@ -139,7 +145,8 @@ def refusal(method: Method, host: Host) -> str | None:
         return "it attaches to an optimizer, and this learner changes its weights without one"
     missing = sorted(method.requires - host.provides)
     if missing:
-        return "; ".join(f"it needs {need}, and {REASONS.get(need, 'the host lacks it')}" for need in missing)
+        reasons = {**REASONS, **host.lacking} if isinstance(host, LackingHost) else REASONS
+        return "; ".join(f"it needs {need}, and {reasons.get(need, 'the host lacks it')}" for need in missing)
     if method.kinds is not None and host.kind not in method.kinds:
         return f"it works on outputs that are {' or '.join(sorted(method.kinds))}, and these are {host.kind}"
     return method.refuses(host)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
+from rlcl.methods.parts.weight_steps import WeightSteps
 from rlcl.types import Experience, Host, Method
 
 __all__ = ["ContinualBackprop", "Utility"]
@@ -83,7 +84,8 @@ class ContinualBackprop(Method):
     A unit's utility is the running mean of the magnitude of its contribution, the deviation of its
     activation from its own mean times its outgoing weights, over the mean magnitude of its incoming
     weights. A replaced unit gets incoming weights as at first and outgoing ones of zero; what it
-    contributed on average goes into the next layer's bias, and the optimizer forgets its moments.
+    contributed on average goes into the next layer's bias; the optimizer forgets its moments, and Adam counts its steps
+    anew.
 
     Args:
         replacement_rate: share of a layer's mature units that is replaced at each update; fractions
@@ -93,6 +95,7 @@ class ContinualBackprop(Method):
 
     Source: Dohare et al. 2024, Loss of plasticity in deep continual learning, algorithm 1; the utility corrected
     for the mean and over incoming weights is that of Dohare, Sutton & Mahmood 2021, Continual backprop, section 4.
+    Steps of each weight are counted as in the authors' code (shibhansh/loss-of-plasticity, AdamGnT).
     """
 
     replacement_rate: float = option(1e-4, ge=0, le=1)
@@ -102,6 +105,8 @@ class ContinualBackprop(Method):
     _layers: list[HiddenLayer] = field(init=False, factory=list)
     _utilities: dict[str, Utility] = field(init=False, factory=dict)
     _heard: dict[str, list[Tensor]] = field(init=False, factory=dict)
+    _parameters: dict[str, Tensor] = field(init=False, factory=dict)
+    _steps: WeightSteps = field(init=False, factory=WeightSteps)
 
     requires = frozenset({"native"})
     phase = "edit"
@@ -116,6 +121,7 @@ class ContinualBackprop(Method):
         if not self.replacement_rate:
             return
         self._layers = hidden_layers(host.modules[host.primary])
+        self._parameters = dict(host.modules[host.primary].named_parameters())
         self._utilities = {layer.name: Utility.fresh(layer) for layer in self._layers}
         self._heard = listen(self._layers, lambda: True)
         host.optimizers[host.primary].register_step_post_hook(self._replace)
@@ -128,6 +134,7 @@ class ContinualBackprop(Method):
 
     @torch.no_grad()
     def _replace(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._steps.correct(optimizer, self._parameters)
         for layer in self._layers:
             heard, utility = self._heard.pop(layer.name, None), self._utilities[layer.name]
             if heard is None:  # no forward pass for this step
@@ -138,7 +145,13 @@ class ContinualBackprop(Method):
             if units is not None:
                 self._transfer(layer, units)
                 layer.replace(units, optimizer, torch.Generator().manual_seed(int(self._rng.integers(2**62))))
+                self._restart(layer, units, optimizer)
                 utility.forget(units)
+
+    def _restart(self, layer: HiddenLayer, units: Tensor, optimizer: Optimizer) -> None:
+        names = {id(parameter): name for name, parameter in self._parameters.items()}
+        replaced = {names[id(parameter)]: (parameter, mask) for parameter, mask in layer.replaced(units)}
+        self._steps.restart(optimizer, replaced)
 
     def _transfer(self, layer: HiddenLayer, units: Tensor) -> None:
         """Leaves the outputs as they are on average: the bias takes over the units' mean contribution."""
@@ -149,10 +162,11 @@ class ContinualBackprop(Method):
 
     def state_dict(self) -> dict[str, Any]:
         kept = {n: {"age": u.age, "mean": u.mean, "value": u.value, "owed": u.owed} for n, u in self._utilities.items()}
-        return {"rng": self._rng.bit_generator.state, "utilities": kept}
+        return {"rng": self._rng.bit_generator.state, "utilities": kept, "steps": self._steps.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
+        self._steps.load_state_dict(state.get("steps", {}), self._parameters)  # not in those from before it counted
         for name, kept in state["utilities"].items():
             device = self._utilities[name].age.device
             age, mean, value = (kept[key].to(device, copy=True) for key in ("age", "mean", "value"))

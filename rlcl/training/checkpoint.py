@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rlcl.errors import CheckpointError, Problem
 from rlcl.formats import Format
 from rlcl.state import flatten, unflatten
 
-__all__ = ["load", "load_newest", "save"]
+__all__ = ["load", "load_newest", "remove_after", "save", "whole"]
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
 FORMAT = Format("a checkpoint", 1, "Use the rlcl that wrote it, or remove the run with rlcl runs rm to start it anew")
@@ -121,6 +121,22 @@ def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[int, Any] | 
                 ) from error
             warn(f"{error}; the one before it is used")
     return None
+
+
+def whole(folder: Path) -> Iterator[tuple[int, Any]]:
+    """All checkpoints that are whole, with their numbers, the newest first."""
+    for path in _all(folder):
+        try:
+            yield int(path.name), load(path)
+        except CheckpointError:
+            continue
+
+
+def remove_after(folder: Path, number: int) -> None:
+    """Removes the checkpoints that are newer than one from which a run is resumed."""
+    for path in _all(folder):
+        if int(path.name) > number:
+            shutil.rmtree(path)
 
 
 def _all(folder: Path) -> list[Path]:

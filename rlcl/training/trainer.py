@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 from attrs import define, field
 
+from rlcl.config import check_component, no_component
 from rlcl.encoders.identity import Identity
-from rlcl.errors import UnseenTaskError, UnsupportedError
+from rlcl.errors import Problem, UnseenTaskError, UnsupportedError
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
@@ -62,6 +63,7 @@ class Trainer:
         initial: what the learner's networks begin with; None for fresh weights.
 
     Raises:
+        Problem: something else than a component, or a stream that is not made.
         UnsupportedError: components that do not go together, by name and reason.
     """
 
@@ -85,6 +87,7 @@ class Trainer:
     _globals: dict[str, Any] | None = field(init=False, default=None)  # to start from, whatever else has drawn since
 
     def __attrs_post_init__(self) -> None:
+        self._check_components()
         every = self.evaluation.every
         wanted = "env_steps" if self.stream.spec.kind == "environment" else "updates"
         if isinstance(every, Interval) and every.unit != wanted:
@@ -202,6 +205,16 @@ class Trainer:
         (updates, samples), self._spent = self._spent, (costs.updates, costs.samples)
         spent = attrs.evolve(costs, updates=costs.updates - updates, samples=costs.samples - samples)
         return {name: float(value) for name, value in attrs.asdict(spent).items()}
+
+    def _check_components(self) -> None:
+        check_component(self.learner, "learner", "learner")
+        check_component(self.encoder, "encoder", "encoder")
+        stream: object = self.stream
+        if not isinstance(stream, Stream):
+            name = type(stream).__name__
+            unmade = no_component(stream, "stream") is None
+            remedy = "; make it: stream.make(Seeds(0), Budget(epochs=1))" if unmade else ""
+            raise Problem(f"expected a stream that is made, got an instance of {name}{remedy}", "stream")
 
     def _planned(self, trained_on: int, ending: bool) -> bool:
         if not ending:

@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "ForgettingMethod",
     "Host",
+    "LackingHost",
     "Method",
     "MixingMethod",
     "NativeHost",
@@ -152,6 +153,16 @@ class AveragingHost(Protocol):
     @property
     def ema(self) -> float | None:
         """The decay of the average, None where it predicts with the weights themselves."""
+        ...
+
+
+@runtime_checkable
+class LackingHost(Protocol):
+    """A host that lacks something whatever the stream shows, and says why."""
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """By what a method needs, see :attr:`Host.provides`: the reason, with the remedy."""
         ...
 
 

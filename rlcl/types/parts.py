@@ -111,7 +111,11 @@ class OptimizerFactory(Protocol):
 
 
 class Schedule(Protocol):
-    """How the learning rate changes over a budget."""
+    """How the learning rate changes over a budget, from update to update.
+
+    Of a reinforcement learner an update is a round: the env steps that it makes at once (ppo's rollout) and all that it
+    learns from them, at one rate.
+    """
 
     def __call__(self, update: int, updates: int) -> float:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
 import attrs
 from attrs import frozen
@@ -174,6 +174,7 @@ class StreamSpec:
     missing: bool = False
 
 
+@runtime_checkable
 class Stream(Protocol):
     """An indexable sequence of experiences; a slice of it is a stream, numbered from 0 again."""
 

@@ -59,6 +59,13 @@ def test_the_stable_rank_counts_singular_values_up_to_a_share_of_their_sum() -> 
     assert 0.0 == stable_rank(torch.zeros(2, 2))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_stable_rank_of_all_is_at_most_the_number_of_units(seed: int) -> None:
+    h = torch.randn(200, 30, generator=torch.Generator().manual_seed(seed))
+    assert 30.0 == stable_rank(h, 1.0)
+    assert 30.0 >= stable_rank(h, 1 - 1e-15)
+
+
 def test_the_stable_rank_is_not_that_of_rudelson_and_vershynin() -> None:
     # Theirs is (9 + 1) / 9 = 1.11; of the sum of 4 the first value is 0.75.
     assert 2.0 == stable_rank(torch.diag(torch.tensor([3.0, 1.0])))

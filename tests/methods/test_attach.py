@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
 from attrs import define, field
-from harness import classifier, digit_stream, learn_all, prepared
+from harness import cartpoles, classifier, digit_stream, dqn, learn_all, ppo, prepared, sb3
 from torch import Tensor
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES, joined
-from rlcl.types import Batch, Budget, Experience, Host, Method
+from rlcl.methods.packnet import PackNet
+from rlcl.methods.xdg import Xdg
+from rlcl.types import Batch, Budget, Experience, Host, Method, Visibility
 
 
 @define(eq=False)
@@ -156,3 +159,12 @@ def test_pulls_are_weighed_alike_and_blank_where_nothing_is_stored() -> None:
     assert pytest.approx(0.5 * 3) == float((both.pulls * torch.tensor([9.0, 9.0, 2.0, 3.0, 4.0])).mean())
     assert [[0.0] * 4] * 2 + [[1.0] * 4] * 3 == both.outputs.tolist()
     assert joined(a, b._replace(pulls=None), (1.0, 1.0)).outputs is None
+
+
+@pytest.mark.parametrize("method", [PackNet(), Xdg()])
+@pytest.mark.parametrize("learner", [ppo, dqn, lambda method: sb3("PPO", method)])
+def test_what_is_set_already_is_not_advised(method: Any, learner: Callable[[Any], Any]) -> None:
+    stream = attrs.evolve(cartpoles(64), visibility=Visibility(task_ids="visible"))
+    with pytest.raises(UnsupportedError, match="show their networks no task ids; leave the method out") as raised:
+        prepared(learner(method), stream)
+    assert "visibility" not in str(raised.value)

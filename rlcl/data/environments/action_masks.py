@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,10 @@ from gymnasium.vector import VectorEnv
 
 from rlcl.errors import EnvironmentApiError
 
-__all__ = ["TellsMasks", "action_masks", "masks_that_followed"]
+if TYPE_CHECKING:
+    from rlcl.data.environments.environment import Environment
+
+__all__ = ["AnswersMasks", "TellsMasks", "action_masks", "masks_that_followed", "tells_masks"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +35,42 @@ class TellsMasks(gym.Wrapper[Any, Any, Any, Any]):
 
     def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
         return {"action_mask": np.asarray(self.env.get_wrapper_attr("action_masks")()), **info}
+
+
+class AnswersMasks(gym.Wrapper[Any, Any, Any, Any]):
+    """Answers ``action_masks()`` by the last ``info["action_mask"]`` of an environment that has no such method."""
+
+    _mask: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._mask = info.get("action_mask")
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._mask = info.get("action_mask")
+        return observation, reward, terminated, truncated, info
+
+    def action_masks(self) -> Array:
+        """(K,) bool, which of K choices are allowed now.
+
+        Raises:
+            EnvironmentApiError: the environment did not say after its last step or reset.
+        """
+        if self._mask is None:
+            raise EnvironmentApiError('info["action_mask"] is missing; it must come with every step and every reset')
+        mask: Array = np.asarray(self._mask).astype(bool)
+        return mask
+
+
+def tells_masks(source: Environment) -> bool:
+    """Whether the environments of a source tell which actions they allow."""
+    env = source.make()
+    try:
+        return env.has_wrapper_attr("action_masks") or "action_mask" in env.reset(seed=source.seed)[1]
+    finally:
+        env.close()
 
 
 def action_masks(vector: VectorEnv[Any], info: Mapping[str, Any]) -> Array | None:

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from attrs import field, frozen
 
+from rlcl.data.environments.action_masks import tells_masks
 from rlcl.data.sources import Environment
 from rlcl.deploy.exporting.fields import space_fields
 from rlcl.deploy.exporting.held_out import ROWS, Reference, shown_task
@@ -71,10 +72,11 @@ def observed(trainer: Trainer) -> Observed:
     """
     source = trainer.stream[0].train
     assert isinstance(source, Environment)
-    if masks_actions(trainer.learner) and _masks(source):
+    if masks_actions(trainer.learner) and tells_masks(source):
         raise UnsupportedError(
             f"environment {source.name} tells which actions it allows, and a bundle is told observations alone: it "
-            "would act otherwise than it was evaluated; learn without them (ppo has action_masks: false)"
+            "would act otherwise than it was evaluated; learn without them (ppo has action_masks: false, sb3 the "
+            "algorithm PPO)"
         )
     space, actions = source.spaces()
     if source.flat and source.frames == 1:
@@ -84,14 +86,6 @@ def observed(trainer: Trainer) -> Observed:
         except UnsupportedError:  # parts within parts: a client flattens them
             pass
     return Observed(space, space_fields(space), actions, False)
-
-
-def _masks(source: Environment) -> bool:
-    env = source.make()
-    try:
-        return env.has_wrapper_attr("action_masks") or "action_mask" in env.reset(seed=source.seed)[1]
-    finally:
-        env.close()
 
 
 @frozen(eq=False)

@@ -11,6 +11,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rlcl.methods.attach import NO_TASKS
 from rlcl.types import Batch, Setup
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ReinforcementHost:
     learner: ReinforcementLearner
     setup: Setup
     loss: None = None
+    lacking = NO_TASKS
 
     @property
     def name(self) -> str:

@@ -53,7 +53,7 @@ class ReinforcementLearner(Exportable, ABC):
         gamma: discount.
         clip_norm: the greatest norm of each optimizer's gradient, with what methods add to it; null for any.
         methods: continual-learning methods; they run in the order of their phases.
-        schedule: factor of the learning rate over the budget; constant by default.
+        schedule: factor of the learning rate over the budget, from round to round; constant by default.
         schedule_over: what schedules run over: each ``experience``, or the ``stream``.
     """
 
@@ -311,7 +311,7 @@ class ReinforcementLearner(Exportable, ABC):
         try:
             while True:
                 progress = (before + position.update) / planned
-                self._scheduled(before + position.update, planned)
+                self._scheduled((before + position.update) // self.steps_per_round, planned // self.steps_per_round)
                 yield from self.advance(self, collector, progress)
                 position.advance(self.steps_per_round)
                 finished, event = position.update >= budget, None
@@ -334,6 +334,7 @@ class ReinforcementLearner(Exportable, ABC):
             self._attached.end(experience)
 
     def _scheduled(self, done: int, planned: int) -> None:
+        """Sets the learning rate of the round that begins, of ``planned`` rounds with ``done`` behind it."""
         if self.schedule is None:
             return
         factor = self.schedule(done, planned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,18 +13,23 @@ import numpy as np
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
-__all__ = ["algorithms", "build_model", "cut_episodes", "find_algorithm", "training"]
+__all__ = ["algorithms", "build_model", "cut_episodes", "find_algorithm", "give_environments", "training"]
 
 POSITIVE = frozenset({"n_steps", "n_epochs", "batch_size", "buffer_size"})
+
+# Classes that replay_buffer_class names.
+BUFFERS = {each.__name__: each for each in (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer, HerReplayBuffer)}
 
 # Set by rlcl itself, from the config's own keys.
 RESERVED = frozenset({"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"})
@@ -85,7 +91,9 @@ def build_model(
     given = {key: value for key, value in {"seed": seed, "device": device}.items() if key in parameters}
     try:
         model = algorithm(chosen, env, **arguments, **given)  # type: ignore[arg-type]
-    except (AssertionError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except KeyError as error:  # a part of observations, or a strategy of hindsight by name
+        raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: there is no {error}") from error
+    except (AssertionError, ValueError, TypeError, AttributeError, ArithmeticError, NotImplementedError) as error:
         raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: {error}") from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
@@ -144,6 +152,10 @@ def _value(key: str, value: Any, env: VecEnv) -> Any:
             raise Problem(f"unknown noise {kind!r}{did_you_mean(kind, noises)}", "learner.options.action_noise")
         size = env.action_space.shape or ()
         return noises[kind](np.zeros(size), np.full(size, float(sigma)))
+    if key == "replay_buffer_class" and value is not None:
+        if not isinstance(value, str) or value not in BUFFERS:
+            raise Problem(f"unknown class {value!r}{did_you_mean(str(value), BUFFERS)}", f"learner.options.{key}")
+        return BUFFERS[value]
     if key == "policy_kwargs" and isinstance(value, Mapping) and isinstance(value.get("activation_fn"), str):
         activation = getattr(torch.nn, value["activation_fn"], None)
         if activation is None:
@@ -191,11 +203,22 @@ def cut_episodes(model: Any) -> None:
     if buffer is None or not buffer.size():
         return
     newest = buffer.pos - 1
-    if buffer.optimize_memory_usage:
+    if isinstance(buffer, HerReplayBuffer):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of what is wanted here
+            buffer.truncate_last_trajectory()
+    elif buffer.optimize_memory_usage:
         buffer.dones[newest] = 1
     elif hasattr(buffer, "timeouts"):
         # A timeout without an end changes nothing in a sample of one step: its next value counts as before.
         buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1 - buffer.dones[newest])
+
+
+def give_environments(model: Any, env: VecEnv) -> None:
+    """Gives a model other environments, and a hindsight buffer too: it asks them for the rewards of other goals."""
+    model.set_env(env)
+    if isinstance(getattr(model, "replay_buffer", None), HerReplayBuffer):
+        model.replay_buffer.env = model.env
 
 
 def _on_policy(model: OnPolicyAlgorithm, total: int, callback: BaseCallback) -> Iterator[None]:

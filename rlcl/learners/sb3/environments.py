@@ -14,34 +14,44 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rlcl.data.environments.action_masks import AnswersMasks, action_masks
 from rlcl.data.environments.environment import Environment
 from rlcl.data.environments.workers import Workers
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningMoments, RunningNorm
+from rlcl.learners.sb3.starts import FromZero, starting_at_zero
 from rlcl.types import Encoder
 
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
 
 
-def make_environments(source: Environment, encoder: Encoder, fitting: bool = True) -> VecEnv:
+def make_environments(source: Environment, encoder: Encoder, fitting: bool = True, masked: bool = False) -> VecEnv:
     """Training environments, seeded, whose observations are encoded and rewards normalised.
 
     Args:
         source: makes them.
         encoder: of the run.
         fitting: whether it goes on to be fitted on what they give.
+        masked: whether they are asked which actions they allow.
     """
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
     if source.vectorization == "sync":
-        env = DummyVecEnv([lambda: Monitor(source.make())] * source.num_envs)
+        env = DummyVecEnv([lambda: Monitor(_answering(source.make()) if masked else source.make())] * source.num_envs)
     else:
-        env = NativeVecEnv(source)
+        env = NativeVecEnv(source, masked)
     env.seed(source.seed)
+    if not (starting_at_zero(env.observation_space) and starting_at_zero(env.action_space)):
+        env = FromZero(env)
     if not isinstance(observations, Identity):
         env = EncodedVecEnv(env, observations, fitting)
     return env if norm is None else _normalized(env, norm, fitting)
+
+
+def _answering(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """The environment with ``action_masks()``, by which Stable-Baselines3 asks."""
+    return env if env.has_wrapper_attr("action_masks") else AnswersMasks(env)
 
 
 def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:
@@ -81,8 +91,10 @@ class _Statistics(RunningMeanStd):
 class NativeVecEnv(VecEnv):
     """A Gymnasium vector environment that autoresets in the same step, as Stable-Baselines3 expects."""
 
-    def __init__(self, source: Environment) -> None:
+    def __init__(self, source: Environment, masked: bool = False) -> None:
         self.vector = source.make_vector()
+        self._masked = masked
+        self._masks: np.ndarray[Any, Any] | None = None  # (N, K) bool, the actions allowed now
         self.render_mode = None
         super().__init__(self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space)
         self._actions: Any = None
@@ -91,7 +103,8 @@ class NativeVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         seed = self._seeds[0]
-        observations, _ = self.vector.reset(seed=seed)
+        observations, info = self.vector.reset(seed=seed)
+        self._note_masks(info)
         self._reset_seeds()
         self._returns[:] = 0
         self._lengths[:] = 0
@@ -102,6 +115,7 @@ class NativeVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, info = self.vector.step(self._actions)
+        self._note_masks(info)
         dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
@@ -114,10 +128,17 @@ class NativeVecEnv(VecEnv):
             }
             self._returns[i] = self._lengths[i] = 0
         # Copied, for a native environment may write its next observations into the same array.
-        return observations.copy(), rewards.astype(np.float32), dones, infos
+        return _copied(observations), rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
         self.vector.close()
+
+    def _note_masks(self, info: dict[str, Any]) -> None:
+        if self._masked:
+            self._masks = action_masks(self.vector, info)
+
+    def has_attr(self, attr_name: str) -> bool:
+        return self._masks is not None if attr_name == "action_masks" else super().has_attr(attr_name)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         value: Any = getattr(self.vector.unwrapped, attr_name, None)
@@ -136,6 +157,8 @@ class NativeVecEnv(VecEnv):
         return isinstance(value, np.ndarray) and value.shape == (self.num_envs,)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        if method_name == "action_masks" and self._masks is not None:
+            return [self._masks[i] for i in self._get_indices(indices)]
         if isinstance(self.vector, Workers):
             results = self.vector.call(method_name, *args, **kwargs)
             return [results[i] for i in self._get_indices(indices)]
@@ -146,6 +169,13 @@ class NativeVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         return [None] * self.num_envs
+
+
+def _copied(observations: Any) -> Any:
+    """A copy in the order of rows, on which sums depend."""
+    if isinstance(observations, dict):
+        return {name: part.copy() for name, part in observations.items()}
+    return observations.copy()
 
 
 class EncodedVecEnv(VecEnvWrapper):

@@ -11,6 +11,7 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from torch import Tensor, nn
 
 from rlcl.errors import UnsupportedError
+from rlcl.learners.sb3.starts import shifted
 from rlcl.types import Encoder, Graph
 
 __all__ = ["sb3_graph"]
@@ -22,19 +23,21 @@ class Sb3Module(nn.Module):
     Args:
         encoder: fitted.
         policy: of a trained model.
+        spaces: of observations and of actions, as the environment has them.
     """
 
-    def __init__(self, encoder: Encoder, policy: Any) -> None:
+    def __init__(self, encoder: Encoder, policy: Any, spaces: tuple[gym.Space[Any], gym.Space[Any]]) -> None:
         super().__init__()
         self.policy = copy.deepcopy(policy).eval()
         self._encoder = encoder
+        self._observations, self._actions = spaces
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         """Of observations, one array for each part, the action."""
         actions, space = self.policy._predict(self._seen(arrays), deterministic=True), self.policy.action_space
         actions = actions.reshape(-1, *space.shape)
         if not isinstance(space, gym.spaces.Box):
-            return (actions,)
+            return (shifted(actions, self._actions, 1),)
         low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
         if self.policy.squash_output:
             return (low + 0.5 * (actions + 1.0) * (high - low),)
@@ -64,18 +67,20 @@ class Sb3Module(nn.Module):
         """As ``obs_to_tensor`` gives it: encoded, images channels first."""
         space = self.policy.observation_space
         if isinstance(space, gym.spaces.Dict):
-            parts = zip(space.spaces.items(), arrays, strict=True)
-            return {name: _channels_first(array, part) for (name, part), array in parts}
-        return _channels_first(self._encoder.encode(arrays[0]) if space.shape else arrays[0], space)
+            given = shifted(dict(zip(space.spaces, arrays, strict=True)), self._observations, -1)
+            return {name: _channels_first(given[name], part) for name, part in space.spaces.items()}
+        x = shifted(arrays[0], self._observations, -1)
+        return _channels_first(self._encoder.encode(x) if space.shape else x, space)
 
 
-def sb3_graph(algorithm: str, encoder: Encoder, policy: Any) -> Graph:
+def sb3_graph(algorithm: str, encoder: Encoder, policy: Any, spaces: tuple[gym.Space[Any], gym.Space[Any]]) -> Graph:
     """The graph of a policy.
 
     Args:
         algorithm: its name, for the message.
         encoder: fitted.
         policy: of a trained model.
+        spaces: of observations and of actions, as the environment has them.
 
     Raises:
         UnsupportedError: it remembers.
@@ -84,7 +89,7 @@ def sb3_graph(algorithm: str, encoder: Encoder, policy: Any) -> Graph:
         raise UnsupportedError(
             f"the policy of {algorithm} remembers in a form of its own; use learner ppo with recurrent"
         )
-    module, scores = Sb3Module(encoder, policy), None
+    module, scores = Sb3Module(encoder, policy, spaces), None
     if isinstance(policy.action_space, gym.spaces.Discrete) and hasattr(policy, "get_distribution"):
         scores = module.logits
     elif hasattr(policy, "q_net"):

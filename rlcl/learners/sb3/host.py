@@ -15,6 +15,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rlcl.methods.attach import NO_TASKS
 from rlcl.types import Batch, Visibility
 
 __all__ = ["Sb3Host", "host_of"]
@@ -44,6 +45,7 @@ class Sb3Host:
     lived: Callable[[], int]
     batch: None = None
     loss: None = None
+    lacking = NO_TASKS
 
     @property
     def name(self) -> str:

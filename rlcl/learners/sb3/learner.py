@@ -37,6 +37,7 @@ __all__ = ["StableBaselines3"]
 
 # Torch's words for NaN parameters of a distribution; the second where torch.compile has switched off its checks.
 NOT_FINITE = ("invalid values", "probability tensor contains")
+NO_EPISODE = "Unable to sample before the end of the first episode"  # of HerReplayBuffer
 FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
 
 
@@ -58,7 +59,9 @@ class StableBaselines3(Exportable):
             what fits the observations by default.
         options: the algorithm's own keyword arguments, checked by name. A number written ``lin_3e-4``
             falls linearly to 0; ``action_noise: {normal: 0.1}`` or ``{ornstein_uhlenbeck: 0.1}``;
-            ``activation_fn`` in ``policy_kwargs`` by the name of a ``torch.nn`` class.
+            ``activation_fn`` in ``policy_kwargs`` by the name of a ``torch.nn`` class; ``replay_buffer_class`` by
+            the name of a class of Stable-Baselines3, of which ``HerReplayBuffer`` asks the environment of the
+            experience in progress for the rewards of other goals.
         schedule_over: what learning rates and exploration fall over: each ``experience``, or the ``stream``.
         methods: continual-learning methods; they run in the order of their phases.
 
@@ -80,7 +83,8 @@ class StableBaselines3(Exportable):
     _attached: Attached = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
     _boundary: Sb3Boundary = field(init=False, default=None)
-    _observation_space: gym.Space[Any] = field(init=False, default=None)
+    _observation_space: gym.Space[Any] = field(init=False, default=None)  # as the model sees it
+    _spaces: tuple[gym.Space[Any], gym.Space[Any]] = field(init=False, default=None)  # as environments have them
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
     _updates: int = field(init=False, default=0)  # of the network that predicts
     _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
@@ -100,6 +104,7 @@ class StableBaselines3(Exportable):
     def prepare(self, setup: Setup) -> None:
         from rlcl.learners.sb3.algorithms import build_model, find_algorithm
         from rlcl.learners.sb3.boundary import Sb3Boundary
+        from rlcl.learners.sb3.demands import check_demands
         from rlcl.learners.sb3.host import host_of
 
         algorithm = find_algorithm(self.algorithm)
@@ -113,6 +118,7 @@ class StableBaselines3(Exportable):
                 f"encoder {name_of('encoder', setup.encoder)} encodes arrays, and these observations are none; leave "
                 "it out"
             )
+        self._spaces = source.spaces()
         env = self._environments(source)
         self._observation_space = env.observation_space
         self.model = build_model(
@@ -122,6 +128,9 @@ class StableBaselines3(Exportable):
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
             self.steps(experience)  # a budget in another unit is refused before training
+            for part in experience.parts:
+                assert isinstance(part.train, Environment)
+                check_demands(self.model, part.train)
         self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
         if self.host.optimizers:
             self.host.optimizers[self.host.primary].register_step_post_hook(self._count)
@@ -169,7 +178,7 @@ class StableBaselines3(Exportable):
             yield from self._learn_part(experience, part)
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
-        from rlcl.learners.sb3.algorithms import cut_episodes, training
+        from rlcl.learners.sb3.algorithms import cut_episodes, give_environments, training
 
         assert isinstance(part.train, Environment)
         model, position, interval = self.model, self.position, self._setup.event_interval
@@ -185,7 +194,7 @@ class StableBaselines3(Exportable):
         env.observation_space = self._observation_space
         if model.env is not None:
             model.env.close()
-        model.set_env(env)
+        give_environments(model, env)
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         started, reported = time.perf_counter(), position.step
@@ -204,6 +213,12 @@ class StableBaselines3(Exportable):
                     self._attached.end(experience)
                 yield event
         except (ValueError, RuntimeError) as error:
+            if NO_EPISODE in str(error):
+                raise UnsupportedError(
+                    "learner.options.learning_starts: HerReplayBuffer learns from whole episodes, and at env step "
+                    f"{model.num_timesteps:,} it holds none; set it to more than the steps of an episode, and "
+                    "buffer_size too"
+                ) from error
             if not any(words in str(error) for words in NOT_FINITE):
                 raise
             raise self._diverged("policy", "NaN", part) from error
@@ -247,9 +262,11 @@ class StableBaselines3(Exportable):
         )
 
     def _environments(self, source: Environment, fitting: bool = True) -> Any:
+        from rlcl.learners.sb3.algorithms import find_algorithm
+        from rlcl.learners.sb3.demands import takes_masks
         from rlcl.learners.sb3.environments import make_environments
 
-        return make_environments(source, self._setup.encoder, fitting)
+        return make_environments(source, self._setup.encoder, fitting, takes_masks(find_algorithm(self.algorithm)))
 
     def _env_steps(self, part: Experience) -> int:
         """The budget, rounded up to whole rollouts: past it a linear schedule would go below 0."""
@@ -276,19 +293,33 @@ class StableBaselines3(Exportable):
         start, length = self._schedule
         self.model._current_progress_remaining = max(0.0, 1.0 - float(num_timesteps - start) / float(length))
 
-    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
-        """Greedy actions (B, *action) for raw observations (B, *observation)."""
+    @property
+    def takes_action_masks(self) -> bool:
+        """See :class:`rlcl.types.Masking`."""
+        from rlcl.learners.sb3.demands import takes_masks
+
+        return takes_masks(type(self.model))
+
+    def predict(
+        self, x: Any, task_id: int | None = None, state: Any = None, action_masks: Any = None
+    ) -> tuple[Any, Any]:
+        """Greedy actions (B, *action) for raw observations (B, *observation), of those allowed (B, K)."""
+        from rlcl.learners.sb3.starts import shifted
+
+        x = shifted(x, self._spaces[0], -1)
         if not _is_identity(self._setup.encoder):
             x = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
+        allowed = {} if action_masks is None else {"action_masks": action_masks}
         with torch.no_grad():
-            return self.model.predict(x, state=state, episode_start=starts, deterministic=True)
+            found, state = self.model.predict(x, state=state, episode_start=starts, deterministic=True, **allowed)
+        return shifted(found, self._spaces[1], 1), state
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
         from rlcl.learners.sb3.graph import sb3_graph
 
-        return sb3_graph(self.algorithm, self._setup.encoder, self.model.policy)
+        return sb3_graph(self.algorithm, self._setup.encoder, self.model.policy, self._spaces)
 
     def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, torch.Tensor]]:
         """See :class:`rlcl.types.Starting`: the policy holds all networks, targets among them."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 __all__ = ["first_not_finite", "load_model_state", "model_state"]
 
@@ -23,6 +24,7 @@ COUNTERS = (
     "_current_progress_remaining",
 )
 BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+EPISODES = ("ep_start", "ep_length")  # of HerReplayBuffer, beside them; for each row that episode's
 
 
 def model_state(model: BaseAlgorithm) -> dict[str, Any]:
@@ -42,6 +44,12 @@ def model_state(model: BaseAlgorithm) -> dict[str, Any]:
             "full": buffer.full,
             "arrays": {name: _part(getattr(buffer, name), rows) for name in BUFFER_ARRAYS if hasattr(buffer, name)},
         }
+        if isinstance(buffer, HerReplayBuffer):
+            state["hindsight"] = {
+                "arrays": {name: _part(getattr(buffer, name), rows) for name in EPISODES},
+                "begun": buffer._current_ep_start,
+                "infos": [list(map(dict, row)) for row in buffer.infos[:rows]] if buffer.copy_info_dict else [],
+            }
     return state
 
 
@@ -58,6 +66,13 @@ def load_model_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         buffer.pos, buffer.full = state["buffer"]["pos"], state["buffer"]["full"]
         for name, value in state["buffer"]["arrays"].items():
             _fill(getattr(buffer, name), value)
+    if isinstance(buffer, HerReplayBuffer):
+        hindsight = state["hindsight"]
+        for name, value in hindsight["arrays"].items():
+            _fill(getattr(buffer, name), value)
+        buffer._current_ep_start = np.array(hindsight["begun"])
+        for row, infos in enumerate(hindsight["infos"]):
+            buffer.infos[row] = infos
 
 
 def first_not_finite(model: BaseAlgorithm) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ from rlcl.state import tensor_bytes
 from rlcl.types import Batch, Costs, Graph, Network, OptimizerFactory, Schedule, Setup
 
 __all__ = ["GDumb"]
+
+logger = logging.getLogger(__name__)
 
 
 @define(kw_only=True, eq=False)
@@ -90,6 +93,12 @@ class GDumb(OnePassLearner):
         memory = GreedyMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
         self._examples = Examples(self, memory, self.stored)
         self._known = torch.zeros(setup.spec.classes, dtype=torch.bool, device=setup.device)
+        if self.capacity is not None and self.capacity < setup.spec.classes:
+            logger.warning(
+                "learner.capacity: %d examples for %d classes: those without an example are not predicted",
+                self.capacity,
+                setup.spec.classes,
+            )
         self.module = self._new(setup.seeds)
         tried(self.module, self.network, self._shape, setup.spec.classes, False)
 
@@ -117,6 +126,8 @@ class GDumb(OnePassLearner):
         size = len(self._examples)
         updates = self.epochs * -(-size // self.training_batch_size)
         self._updates += updates
+        self._known.zero_()
+        self._known[self._examples.held().targets] = True
         order = Shuffle(seeds.child("order").torch())
         loss = torch.zeros(())
         with torch.random.fork_rng(devices=[]):  # dropout

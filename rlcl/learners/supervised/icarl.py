@@ -99,7 +99,7 @@ class ICarl(GradientLearner):
     the first boundary the greatest output decides.
 
     Args:
-        capacity: exemplars kept, in all, shared by the classes seen so far; or
+        capacity: exemplars kept, in all, shared by the classes seen so far, at least one for each; or
         capacity_bytes: what they take at most, in bytes, as they are stored.
         stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
         memory_batch_size: exemplars that join each minibatch.
@@ -144,6 +144,7 @@ class ICarl(GradientLearner):
         return (self._exemplars,)
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
+        self._check_capacity(setup, shape)
         self._exemplars = Exemplars(
             capacity=self.capacity,
             capacity_bytes=self.capacity_bytes,
@@ -151,6 +152,25 @@ class ICarl(GradientLearner):
             batch_size=self.memory_batch_size,
         )
         return self.built(self.network, shape, setup.spec.classes)
+
+    def _check_capacity(self, setup: Setup, shape: tuple[int, ...]) -> None:
+        """Raises UnsupportedError where some class would have no exemplar, and so no mean to be predicted by."""
+        classes = setup.spec.classes
+        if self.capacity is not None:
+            key, given, needed = "capacity", self.capacity, classes
+        else:
+            assert self.capacity_bytes is not None
+            key, given, needed = (
+                "capacity_bytes",
+                self.capacity_bytes,
+                classes * _stored_bytes(setup, shape, self.stored),
+            )
+        if given >= needed:
+            return
+        raise UnsupportedError(
+            f"learner.{key}: expected at least {needed:,}, an exemplar of each of the {classes} classes of this "
+            f"stream, by which icarl predicts, got {given:,}"
+        )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """(B, classes) logits, each class's own, for (B, *encoded) inputs."""
@@ -164,22 +184,24 @@ class ICarl(GradientLearner):
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None
         old, teacher = self._exemplars.known, None
-        logits = self.outputs(self.augmented(batch.inputs))
-        if old:
+        x = self.augmented(batch.inputs)
+        logits = self.outputs(x)
+        if old:  # what the former network says of the very inputs that this one sees
             with evaluating(self.module):
-                teacher = functional_call(self.module, self._exemplars.teacher, (batch.inputs,))
+                teacher = functional_call(self.module, self._exemplars.teacher, (x,))
         return icarl_loss(logits, teacher, batch.targets, old, self._new)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """(B,) int64 classes for raw inputs (B, *observation); of one task where its id is shown."""
         own = self._setup.spec.task_classes[task_id] if task_id is not None else range(self._setup.spec.classes)
         with self.predicting(task_id):
-            labels = [label for label in self._exemplars.known if label in own]
+            held = self._labels()
+            labels = [label for label in held if label in own]
             if not labels:
                 scores = torch.cat([self.outputs(part) for part, _ in self.chunks(x, None)])
                 labels = list(own)
                 return torch.tensor(labels)[scores[:, labels].argmax(1).cpu()], None
-            means = self._class_means()[[self._exemplars.known.index(label) for label in labels]]
+            means = self._class_means()[[held.index(label) for label in labels]]
             found = [torch.cdist(features(self.host, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)]
             return torch.tensor(labels)[torch.cat(found).cpu()], None
 
@@ -189,16 +211,29 @@ class ICarl(GradientLearner):
             "it predicts by the means of its exemplars, which serving would have to hold; use classifier with rehearsal"
         )
 
+    def _labels(self) -> list[int]:
+        """The classes that have exemplars, which may be deleted from what it remembers."""
+        columns = self.memory.held()
+        return sorted(set(columns["targets"].tolist())) if columns else []
+
     def _class_means(self) -> Tensor:
-        """(known, D) mean features of each class's exemplars, at length 1, by the present weights."""
+        """(labels, D) mean features of each class's exemplars, at length 1, by the present weights."""
         # A weight's version counts a loaded state, but not the steps of torch's fused optimizers.
         weights = [(id(p), p._version) for p in self.module.parameters()]
         if self._means is None or self._means[0] != (self.position.step, weights):
             held = self._exemplars.examples.held()
             all_features = features(self.host, held)
-            means = [all_features[held.targets == label].mean(0) for label in self._exemplars.known]
+            means = [all_features[held.targets == label].mean(0) for label in self._labels()]
             self._means = ((self.position.step, weights), F.normalize(torch.stack(means)))
         return self._means[1]
+
+
+def _stored_bytes(setup: Setup, shape: tuple[int, ...], stored: Stored) -> int:
+    """What one exemplar with its class takes."""
+    inputs = torch.zeros(shape)
+    if stored == "raw":
+        inputs = setup.stream[0].arrays.subset(torch.zeros(1, dtype=torch.int64)).read()[0]
+    return inputs.numel() * inputs.element_size() + torch.int64.itemsize
 
 
 def icarl_loss(logits: Tensor, teacher: Tensor | None, targets: Tensor, old: list[int], new: list[int]) -> Tensor:

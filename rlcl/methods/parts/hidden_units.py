@@ -53,7 +53,8 @@ class HiddenLayer:
     def replace(self, units: Tensor, optimizer: Optimizer, generator: torch.Generator) -> None:
         """Draws incoming weights anew, sets outgoing ones to zero, and forgets the optimizer's moments of both.
 
-        The step count that Adam corrects its moments by belongs to a whole parameter, and stays.
+        The step count that Adam corrects its moments by belongs to a whole parameter, and stays
+        (:mod:`rlcl.methods.parts.weight_steps` counts for each weight).
 
         Args:
             units: (R,) int64, which.
@@ -72,6 +73,17 @@ class HiddenLayer:
         self.weights[:, :, units] = 0
         for moment in moments(optimizer, self.outgoing.weight):
             moment.view(self.weights.shape)[:, :, units] = 0
+
+    def replaced(self, units: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each parameter that :meth:`replace` changes, and a mask of its shape of what it changes."""
+        for module in (self.incoming, self.norm):
+            for parameter in () if module is None else module.parameters():
+                mask = torch.zeros_like(parameter, dtype=torch.bool)
+                mask[units] = True
+                yield parameter, mask
+        mask = torch.zeros_like(self.outgoing.weight, dtype=torch.bool)
+        mask.view(self.weights.shape)[:, :, units] = True
+        yield self.outgoing.weight, mask
 
 
 def moments(optimizer: Optimizer, parameter: Tensor) -> Iterator[Tensor]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from harness import cartpoles, learn_all, prepared
 from torch import nn
 
+from rlcl.learners.optimizers import Adam
+from rlcl.learners.reinforcement.dqn import Dqn
 from rlcl.learners.reinforcement.learner import clip_gradients
+from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.schedules import Constant
 from rlcl.networks.mlp import Mlp
 
 
@@ -27,3 +34,21 @@ def test_gradients_are_clipped_as_torch_does_bit_for_bit(norm: float) -> None:
         assert ours.grad is not None
         assert theirs.grad is not None
         assert torch.equal(theirs.grad, ours.grad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "warmup", "expected"),
+    [
+        # Four rounds of 16 env steps, of which two rise, or three.
+        (Ppo, {"n_steps": 16, "batch_size": 8, "epochs": 2}, 0.5, [0.5, 1, 1, 1]),
+        (Ppo, {"n_steps": 16, "batch_size": 8, "epochs": 2}, 0.75, [1 / 3, 2 / 3, 1, 1]),
+        (Dqn, {"train_every": 16, "learning_starts": 1, "batch_size": 8}, 0.5, [0.5, 1, 1, 1]),
+    ],
+)
+def test_a_warm_up_rises_from_round_to_round(
+    kind: Any, settings: dict[str, Any], warmup: float, expected: list[float]
+) -> None:
+    stream = cartpoles(64, tasks=1)
+    learner = kind(schedule=Constant(warmup=warmup), optimizer=Adam(lr=0.01), **settings)
+    events = learn_all(prepared(learner, stream, event_interval=16), stream)
+    assert pytest.approx([0.01 * factor for factor in expected]) == [event.values["lr"] for event in events]

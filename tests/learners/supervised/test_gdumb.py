@@ -116,3 +116,14 @@ def test_images_keep_their_shape() -> None:
     learn_all(learner, stream)
     assert (1, 8, 8) == tuple(learner.memory.held()["inputs"].shape[1:])
     assert [20 // 2, 20 // 2] == [len(learner.predict(e.test.read()[0])[0]) for e in stream]  # type: ignore[union-attr]
+
+
+def test_a_class_that_has_lost_all_its_examples_is_not_predicted() -> None:
+    stream = digit_stream(4, data=FewDigits(classes=8), budget=ONE)
+    learner = gdumb(stream, capacity=5)
+    learn_all(learner, stream)
+    held = set(learner.memory.held()["targets"].tolist())
+    assert 5 == len(held)
+    predicted = torch.cat([learner.predict(e.test.read()[0])[0] for e in stream])
+    assert held >= set(predicted.tolist())
+    assert held == set(learner._known.nonzero().flatten().tolist())

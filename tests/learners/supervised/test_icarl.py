@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from harness import digit_stream, learn_all, learn_one, learning, prepared
+from harness import FewDigits, digit_stream, learn_all, learn_one, learning, prepared
+from torch import Tensor
 
 from rlcl.encoders.scale import Scale
 from rlcl.errors import UnsupportedError
@@ -111,3 +112,48 @@ def test_exemplars_join_the_minibatch_from_the_second_experience_on() -> None:
 def test_hidden_boundaries_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="this stream hides where an experience ends"):
         icarl(digit_stream(2, boundaries="hidden"))
+
+
+class Shifting:
+    """Adds one random number to all inputs of a minibatch."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x + torch.rand((), generator=generator)
+
+
+def test_the_teacher_sees_the_very_inputs_that_the_student_sees() -> None:
+    stream = digit_stream(2, budget=Budget(updates=3))
+    learner = icarl(stream, augment=[Shifting()])
+    learn_one(learner, stream)
+    seen: list[Tensor] = []
+    learner.module.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
+    steps = learning(learner, stream)
+    next(steps)
+    student, teacher = seen
+    assert torch.equal(student, teacher)
+    assert not torch.equal(learner.batch.inputs, student[: len(learner.batch.inputs)])
+
+
+@pytest.mark.parametrize("stored", ["encoded", "raw"])
+def test_fewer_exemplars_than_classes_are_refused_with_how_many_are_needed(stored: Any) -> None:
+    stream = digit_stream(2, data=FewDigits(classes=8))
+    with pytest.raises(UnsupportedError, match=r"learner\.capacity: expected at least 8, .* the 8 classes .*, got 5"):
+        icarl(stream, capacity=5, stored=stored)
+    each = 64 * 4 + 8  # bytes of an image of 64 float32, and of its class
+    with pytest.raises(UnsupportedError, match=r"learner\.capacity_bytes: expected at least 2,112, .* got 2,111"):
+        icarl(stream, capacity=None, capacity_bytes=8 * each - 1, stored=stored)
+    icarl(stream, capacity=8, stored=stored)
+    icarl(stream, capacity=None, capacity_bytes=8 * each, stored=stored)
+
+
+def test_a_class_whose_exemplars_were_deleted_is_not_predicted() -> None:
+    stream = digit_stream(2, budget=EPOCHS)
+    learner = icarl(stream)
+    learn_all(learner, stream)
+    memory = learner.memory
+    kept = memory._columns["targets"] != 1
+    memory._columns = {name: column[kept] for name, column in memory._columns.items()}
+    learner._means = None
+    first, second = accuracy(learner, stream)
+    assert 0.4 <= first <= 0.5  # of classes 0 and 1 one is left
+    assert second >= 0.8
