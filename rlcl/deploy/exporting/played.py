@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from attrs import field, frozen
 
+from rlcl.data.environments.action_masks import random_action
 from rlcl.data.sources import Environment
 from rlcl.deploy.exporting.fields import space_fields
 from rlcl.deploy.exporting.held_out import ROWS, Reference, shown_task
@@ -22,6 +23,7 @@ from rlcl.types import Graph, masks_actions
 __all__ = ["Observed", "observed", "played"]
 
 Array = np.ndarray[Any, Any]
+TRIED = 100  # env steps that are asked for masks
 RANDOM = 500  # env steps that are enough to compare by
 
 
@@ -87,9 +89,18 @@ def observed(trainer: Trainer) -> Observed:
 
 
 def _masks(source: Environment) -> bool:
+    """Whether any of the first states says which actions it allows."""
     env = source.make()
+    env.action_space.seed(source.seed)
     try:
-        return env.has_wrapper_attr("action_masks") or "action_mask" in env.reset(seed=source.seed)[1]
+        _, info = env.reset(seed=source.seed)
+        for _ in range(TRIED):
+            if "action_mask" in info:
+                return True
+            _, _, terminated, truncated, info = env.step(env.action_space.sample())
+            if terminated or truncated:
+                _, info = env.reset()
+        return "action_mask" in info
     finally:
         env.close()
 
@@ -148,11 +159,11 @@ def _play(
     env = how.source(source).make()
     env.action_space.seed(source.seed)
     try:
-        observation, state = None, None
+        observation, state, info = None, None, dict[str, Any]()
         seed: int | None = source.seed
         for _ in range(max(count, 1)):
             if observation is None:
-                (observation, _), state = env.reset(seed=seed), None
+                (observation, info), state = env.reset(seed=seed), None
                 seed = None
             action, following = learner.predict(how.seen(observation), task, state)
             _append(steps.inputs, how.rows(observation))
@@ -160,8 +171,9 @@ def _play(
             _append(steps.following, _named(graph, following))
             steps.predicted.append(np.asarray(action))
             yield
-            chosen = env.action_space.sample() if at_random else np.asarray(action)[0]
-            observation, _, terminated, truncated, _ = env.step(chosen)
+            allowed = info.get("action_mask")
+            chosen = random_action(env.action_space, allowed) if at_random else np.asarray(action)[0]
+            observation, _, terminated, truncated, info = env.step(chosen)
             state = following
             if terminated or truncated:
                 observation = None
