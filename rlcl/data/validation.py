@@ -21,7 +21,7 @@ from rlcl.types import Rows
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["check_arrays", "check_environment", "check_spaces", "warn_of"]
+__all__ = ["check_arrays", "check_environment", "check_spaces", "warn_of", "warn_of_seed"]
 
 NAMED = 5  # columns that a warning names
 
@@ -122,6 +122,14 @@ def warn_of(data: Data, overlap: bool = True) -> None:
 @cache
 def _tell(text: str) -> None:
     logger.warning("%s", text)
+
+
+def warn_of_seed(name: str) -> None:
+    """Says, once a process, that an environment does not repeat itself under a seed."""
+    _tell(
+        f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; call "
+        "super().reset(seed=seed) in reset, and draw from self.np_random alone"
+    )
 
 
 def check_environment(env: gym.Env[Any, Any], name: str, steps: int = 20) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from rlcl.errors import Problem
 
-__all__ = ["after_reset", "after_step", "described", "fitted", "ours"]
+__all__ = ["after_reset", "after_step", "described", "fitted", "ours", "shortened"]
 
 Array = np.ndarray[Any, Any]
+ARRAYS = (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 LONGEST = 120  # characters of a value or of a space in a message
 
 
@@ -34,9 +35,7 @@ def after_step(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         Problem: a part is missing or of another type.
     """
     if not isinstance(result, tuple) or len(result) != 5:
-        raise Problem(
-            f"step must return (observation, reward, terminated, truncated, info), got {described(result)}"
-        )
+        raise Problem(f"step must return (observation, reward, terminated, truncated, info), got {described(result)}")
     observation, reward, terminated, truncated, info = result
     if type(reward) is not float:
         array = np.asarray(reward)
@@ -62,7 +61,7 @@ def ours(space: gym.Space[Any], observation: Any, place: str = "") -> Any:
     Raises:
         Problem: it is of another shape, or lacks a part.
     """
-    if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+    if isinstance(space, ARRAYS):
         array = np.array(observation)
         if array.shape != space.shape:
             raise Problem(f"an observation of another shape{place}: its shape is {array.shape}, expected {space.shape}")
@@ -118,7 +117,7 @@ def _fitted_box(space: gym.spaces.Box, observation: Any, message: str) -> None:
 
 
 def _outside(space: gym.Space[Any], place: str) -> str:
-    return f"an observation outside its observation_space {_short(str(space))}{place}: "
+    return f"an observation outside its observation_space {shortened(space)}{place}: "
 
 
 def _check_keys(space: gym.spaces.Dict, observation: Any, place: str) -> None:
@@ -147,14 +146,16 @@ def described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, tuple):
-        return f"a tuple of {len(value)} ({_short(', '.join(type(v).__name__ for v in value))})"
+        return f"a tuple of {len(value)} ({shortened(', '.join(type(v).__name__ for v in value))})"
     if isinstance(value, Mapping):
-        return f"a dict of {_short(', '.join(map(repr, value)) or 'nothing')}"
+        return f"a dict of {shortened(', '.join(map(repr, value)) or 'nothing')}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"{type(value).__name__} {_short(repr(value))}"
+    return f"{type(value).__name__} {shortened(repr(value))}"
 
 
-def _short(text: str) -> str:
+def shortened(value: Any) -> str:
+    """A value in one line of at most 120 characters."""
+    text = str(value)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -14,8 +14,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlcl.data.environments.action_masks import random_action
 from rlcl.data.environments.guard import Guard, Merged
+from rlcl.data.environments.seeded import ignores_seed
 from rlcl.data.environments.workers import Workers
-from rlcl.data.validation import check_environment, check_spaces
+from rlcl.data.validation import check_environment, check_spaces, warn_of_seed
 from rlcl.errors import DataError, EnvironmentApiError, Problem, RecipeError, did_you_mean
 from rlcl.types import EnvironmentSource
 
@@ -93,6 +94,8 @@ class Environment(EnvironmentSource):
         env = self._given(checker=False)  # whose faults are told here, and in one line
         try:
             check_environment(env, self.name)
+            if ignores_seed(lambda: self._given(checker=False), env):
+                warn_of_seed(self.name)
         finally:
             env.close()
         if self.vectorization == "native":
@@ -200,7 +203,9 @@ class Environment(EnvironmentSource):
         except (AssertionError, AttributeError) as error:  # Gymnasium's own checks of a registered environment
             raise EnvironmentApiError(f"environment {self.name!r} cannot be made: {error}") from error
         except (TypeError, ValueError) as error:
-            raise RecipeError(f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}") from error
+            raise RecipeError(
+                f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}"
+            ) from error
 
 
 def _ours(env: str | Callable[..., AnyEnv]) -> str:

@@ -92,4 +92,8 @@ def _of_one_form(info: dict[str, Any]) -> dict[str, Any]:
 
 def _numbers(values: dict[Any, Any]) -> dict[str, Any]:
     """Those that are numbers, by names."""
-    return {str(key): float(value) for key, value in values.items() if isinstance(value, bool | int | float | np.number | np.bool_)}
+    return {
+        str(key): float(value)
+        for key, value in values.items()
+        if isinstance(value, bool | int | float | np.number | np.bool_)
+    }

@@ -316,7 +316,9 @@ def test_an_environment_without_spaces_is_refused_when_registered_too() -> None:
 
     gym.register("RlclTestBare-v0", Bare)
     try:
-        with pytest.raises(EnvironmentApiError, match=r"mine: observation_space is not a gymnasium.Space; set it in __init__"):
+        with pytest.raises(
+            EnvironmentApiError, match=r"mine: observation_space is not a gymnasium.Space; set it in __init__"
+        ):
             recipe("RlclTestBare-v0").check()
     finally:
         del gym.registry["RlclTestBare-v0"]
