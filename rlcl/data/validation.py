@@ -127,8 +127,8 @@ def _tell(text: str) -> None:
 def warn_of_seed(name: str) -> None:
     """Says, once a process, that an environment does not repeat itself under a seed."""
     _tell(
-        f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; call "
-        "super().reset(seed=seed) in reset, and draw from self.np_random alone"
+        f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; "
+        "call super().reset(seed=seed) in reset, and draw from self.np_random alone"
     )
 
 

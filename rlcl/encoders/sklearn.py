@@ -121,7 +121,9 @@ class Sklearn(Encoder):
         step = np.maximum(1.0, np.abs(centre) / 1000)  # centre + step keeps the digits of a step
         origin = _transform(self._fitted, centre[None], self.transformer)
         moved = centre + (step[None] if scales else np.diag(step))
-        factors = (_transform(self._fitted, moved, self.transformer) - origin) / (step[None] if scales else step[:, None])
+        factors = (_transform(self._fitted, moved, self.transformer) - origin) / (
+            step[None] if scales else step[:, None]
+        )
         values = x.flatten(1).double() - torch.from_numpy(centre)
         product = values * torch.from_numpy(factors) if scales else values @ torch.from_numpy(factors)
         return (product + torch.from_numpy(origin)).to(torch.float32)

@@ -15,7 +15,7 @@ from rlcl.types import Encoder
 
 __all__ = ["Standardize", "merge_moments"]
 
-SHARE = 1e-6  # of a variance, which changes no digit that float32 keeps of what is scaled
+SHARE = 2e-5  # of a variance, which changes what is scaled by a hundred-thousandth
 
 
 @define(kw_only=True)
@@ -29,7 +29,7 @@ class Standardize(Encoder):
         fit_on: ``first`` experience alone, so that what was learned keeps its meaning, or
             ``running``, over everything seen so far.
         clip: encoded values are cut to [-clip, clip]; None for no cut.
-        epsilon: added to the variance; up to 1e-6 it is at most that share of the variance, so that small features
+        epsilon: added to the variance; up to 2e-5 it is at most that share of the variance, so that small features
             are scaled like the others.
     """
 

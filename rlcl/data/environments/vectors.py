@@ -25,7 +25,7 @@ def remedy_for(space: gym.Space[Any]) -> str:
     """
     parts = _without_vector(space)
     if not parts:
-        return "set encoder: flatten"
+        return "set encoder: flatten, before any other encoder"
     place, part = parts[0]
     kind = next((each.__name__ for each in KNOWN if isinstance(part, each)), type(part).__name__)
     if not place:
