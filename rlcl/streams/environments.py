@@ -106,8 +106,8 @@ def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
         for label, ours, theirs, same in zip(("observation", "action"), spaces, first, alike, strict=True):
             if not same:
                 raise DataError(
-                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space "
-                    f"{shortened(ours)} differs from the first task's, {shortened(theirs)}; a stream's environments share their spaces"
+                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {shortened(ours)} "
+                    f"differs from the first task's, {shortened(theirs)}; a stream's environments share their spaces"
                 )
     assert first is not None
     observations = first[0]

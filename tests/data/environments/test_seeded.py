@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import gymnasium as gym
@@ -29,14 +30,14 @@ class Own(gym.Env[Any, Any]):
 
 
 class Later(Own):
-    """Resets as it should, and draws by NumPy's global generator afterwards."""
+    """Resets as it should, and draws by Python's global generator afterwards."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return self.np_random.random(1, np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return np.zeros(1, np.float32), np.random.random(), False, False, {}
+        return np.zeros(1, np.float32), random.random(), False, False, {}
 
 
 def normalized() -> gym.Env[Any, Any]:
