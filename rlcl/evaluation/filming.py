@@ -129,7 +129,8 @@ class _Filmed(gym.Wrapper[Any, Any, Any, Any]):
 def _filmed(source: EnvironmentSource, owner: int) -> gym.Env[Any, Any]:
     """The environment as its process makes it, in the way in which it can be drawn; the owner's is never drawn."""
     why = ""
-    for kwargs in ({}, {"render_mode": "rgb_array"}) if os.getpid() != owner else ():
+    ways: tuple[dict[str, str], ...] = ({}, {"render_mode": "rgb_array"}) if os.getpid() != owner else ()
+    for kwargs in ways:
         try:
             env = source.alone(**kwargs).make()
         except (DataError, EnvironmentApiError):  # no render_mode among its settings

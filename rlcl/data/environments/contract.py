@@ -25,7 +25,8 @@ def after_reset(result: Any) -> tuple[Any, dict[str, Any]]:
     """
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         raise Problem(f"reset must return (observation, info) with info a dict, got {described(result)}")
-    return result
+    observation, info = result
+    return observation, info
 
 
 def after_step(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

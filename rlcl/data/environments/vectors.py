@@ -33,7 +33,7 @@ def remedy_for(space: gym.Space[Any]) -> str:
             f"{kind} has no vector of one length; wrap the environment in one that makes a Box of it "
             "(gymnasium.wrappers.TransformObservation), in a function of your own, and set env: file.py:function"
         )
-    rest = []
+    rest: list[str] = []
     if isinstance(space, gym.spaces.Dict):
         rest = [key for key, each in space.spaces.items() if not _without_vector(each)]
     keep = f"gymnasium.wrappers.FilterObservation(env, {rest})" if rest else "gymnasium.wrappers.TransformObservation"
