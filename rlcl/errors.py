@@ -13,6 +13,7 @@ __all__ = [
     "DivergenceError",
     "EnvironmentApiError",
     "Problem",
+    "RecipeError",
     "RlclError",
     "RunFolderError",
     "UnseenTaskError",
@@ -55,6 +56,12 @@ class ConfigError(RlclError):
 
 class DataError(RlclError):
     """Data that is missing, malformed or not finite."""
+
+
+class RecipeError(DataError):
+    """An environment that cannot be made as the config says: its name, arguments or attributes."""
+
+    exit_status = 2
 
 
 class EnvironmentApiError(RlclError):

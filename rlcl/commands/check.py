@@ -46,6 +46,8 @@ def check(
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
         from rlcl.launch.initial import start_of
+        from rlcl.launch.remarks import remark
+        from rlcl.launch.running import total_steps
         from rlcl.sinks.run_sinks import run_sinks
 
         run_sinks(experiment.sinks)
@@ -55,6 +57,7 @@ def check(
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         seed = experiment.seeds[0]
         trainer = make_trainer(experiment, seed, stream, start_of(experiment, seed))
+        remark(trainer, total_steps(trainer))
         found = estimate(trainer)
         replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"

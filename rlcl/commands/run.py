@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,12 +103,10 @@ def _run(experiment: Experiment, root: Path, console: Console) -> None:
 
 
 def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
-    from rlcl.evaluation.results import measure_named
     from rlcl.launch.judging import verdict_over
-    from rlcl.report.figures import r_figure
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.sinks.run_sinks import run_sinks
-    from rlcl.tracking.folder import disk_errors, read_json
+    from rlcl.tracking.folder import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)
@@ -121,16 +120,31 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     if again:
         console.print(f"{again} of {len(finished)} runs had been finished before; they were not repeated.")
     folder = finished[0].path.parent
-    matrix = sum(o.R for o in outcomes) / len(outcomes)
-    with disk_errors(folder):
-        measure = outcomes[0].measures[0]
-        called = measure_named(measure).called
-        seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-        title = f"{experiment.name}: {called}, {seeds}"
-        r_figure(matrix, names, measure, title, finished[0].trained).savefig(folder / "R.png", dpi=120)
+    drawn = _draw_r(experiment, finished, folder)
     spent = [read_json(f.path / "summary.json") for f in finished]
     console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
-    console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
+    if drawn:
+        console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
     for place in run_sinks(experiment.sinks).look(folder).splitlines():
         console.print(f"curves:        {place}", highlight=False, soft_wrap=True)
     console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)
+
+
+def _draw_r(experiment: Experiment, finished: Sequence[Finished], folder: Path) -> bool:
+    """Draws R as R.png; False, with a warning, where that fails: the runs are finished and recorded."""
+    from rlcl.evaluation.results import measure_named
+    from rlcl.report.figures import r_figure
+    from rlcl.tracking.folder import disk_errors
+
+    outcomes, names = [f.outcome for f in finished], finished[0].names
+    measure = outcomes[0].measures[0]
+    seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
+    title = f"{experiment.name}: {measure_named(measure).called}, {seeds}"
+    try:
+        with disk_errors(folder):
+            figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, finished[0].trained)
+            figure.savefig(folder / "R.png", dpi=120)
+    except Exception as error:
+        warnings.warn(f"the picture of R is missing ({type(error).__name__}: {error})", stacklevel=2)
+        return False
+    return True

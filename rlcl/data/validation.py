@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlcl.data.environments.action_masks import random_action, told_mask
+from rlcl.data.environments.contract import after_reset, after_step, fitted
 from rlcl.data.overlap import copies
-from rlcl.errors import DataError, EnvironmentApiError
+from rlcl.errors import DataError, EnvironmentApiError, Problem
 from rlcl.types import Rows
 
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["check_arrays", "check_environment", "warn_of"]
+__all__ = ["check_arrays", "check_environment", "check_spaces", "warn_of", "warn_of_seed"]
 
 NAMED = 5  # columns that a warning names
 
@@ -121,48 +124,64 @@ def _tell(text: str) -> None:
     logger.warning("%s", text)
 
 
+def warn_of_seed(name: str) -> None:
+    """Says, once a process, that an environment does not repeat itself under a seed."""
+    _tell(
+        f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; "
+        "call super().reset(seed=seed) in reset, and draw from self.np_random alone"
+    )
+
+
 def check_environment(env: gym.Env[Any, Any], name: str, steps: int = 20) -> None:
     """Plays a few random steps and raises EnvironmentApiError for what breaks the Gymnasium API.
 
     Args:
-        env: one environment, not vectorised.
+        env: one environment, not vectorised, under the wrappers that its user gave it.
         name: as the config names it, for the message.
-        steps: env steps to play.
+        steps: env steps to play, of actions that are allowed.
     """
+    check_spaces(env, name)
+    env.action_space.seed(0)
+    try:
+        mask = _after_reset(env, name)
+        for _ in range(steps):
+            action = random_action(env.action_space, mask)
+            result = _call(name, "step", lambda action=action: env.step(action))
+            observation, reward, terminated, truncated, info = after_step(result)
+            _fitted(env, "step", observation)
+            if not math.isfinite(reward):
+                raise Problem(f"the reward is {reward}; it must be finite")
+            mask = _after_reset(env, name) if terminated or truncated else _mask(env, info)
+    except Problem as error:
+        raise EnvironmentApiError(f"environment {name}: {error}") from error
+
+
+def check_spaces(env: gym.Env[Any, Any], name: str) -> None:
+    """Raises EnvironmentApiError where an environment has no spaces."""
     for label in ("observation_space", "action_space"):
         if not isinstance(getattr(env, label, None), gym.Space):
             raise EnvironmentApiError(f"environment {name}: {label} is not a gymnasium.Space; set it in __init__")
-    env.action_space.seed(0)
-    _check_observation(env, name, "reset", _reset(env, name))
-    for _ in range(steps):
-        result = _call(name, "step", lambda: env.step(env.action_space.sample()))
-        if not isinstance(result, tuple) or len(result) != 5:
-            raise EnvironmentApiError(
-                f"environment {name}: step must return (observation, reward, terminated, truncated, info), "
-                f"got {_describe(result)}"
-            )
-        observation, reward, terminated, truncated, info = result
-        _check_observation(env, name, "step", observation)
-        if np.asarray(reward).ndim != 0 or np.asarray(reward).dtype.kind not in "fiub":
-            raise EnvironmentApiError(f"environment {name}: the reward must be one number, got {_describe(reward)}")
-        if not np.isfinite(float(reward)):
-            raise EnvironmentApiError(f"environment {name}: the reward is {reward}; it must be finite")
-        for label, flag in (("terminated", terminated), ("truncated", truncated)):
-            if not isinstance(flag, bool | np.bool_):
-                raise EnvironmentApiError(f"environment {name}: {label} must be a bool, got {_describe(flag)}")
-        if not isinstance(info, dict):
-            raise EnvironmentApiError(f"environment {name}: info must be a dict, got {_describe(info)}")
-        if terminated or truncated:
-            _check_observation(env, name, "reset", _reset(env, name))
 
 
-def _reset(env: gym.Env[Any, Any], name: str) -> Any:
-    result = _call(name, "reset", lambda: env.reset(seed=0))
-    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
-        raise EnvironmentApiError(
-            f"environment {name}: reset must return (observation, info) with info a dict, got {_describe(result)}"
-        )
-    return result[0]
+def _after_reset(env: gym.Env[Any, Any], name: str) -> Any:
+    """The mask of the first state."""
+    observation, info = after_reset(_call(name, "reset", lambda: env.reset(seed=0)))
+    _fitted(env, "reset", observation)
+    return _mask(env, info)
+
+
+def _mask(env: gym.Env[Any, Any], info: Any) -> Any:
+    mask = told_mask(env, info, env.has_wrapper_attr("action_masks"))
+    if mask is not None and not mask.any():
+        raise Problem('info["action_mask"] allows no action at all; it must allow one after every step and reset')
+    return mask
+
+
+def _fitted(env: gym.Env[Any, Any], method: str, observation: Any) -> None:
+    try:
+        fitted(env.observation_space, observation)
+    except Problem as error:
+        raise Problem(f"{method} gave {error}") from error
 
 
 def _call(name: str, method: str, call: Any) -> Any:
@@ -179,34 +198,3 @@ def _call(name: str, method: str, call: Any) -> Any:
         raise EnvironmentApiError(f"environment {name}: {method} raised TypeError: {error}") from error
     except Exception as error:
         raise EnvironmentApiError(f"environment {name}: {method} raised {type(error).__name__}: {error}") from error
-
-
-def _check_observation(env: gym.Env[Any, Any], name: str, method: str, observation: Any) -> None:
-    space = env.observation_space
-    if space.contains(observation):
-        return
-    message = f"environment {name}: {method} gave an observation outside its observation_space {space}: "
-    if not isinstance(space, gym.spaces.Box):
-        raise EnvironmentApiError(f"{message}got {_describe(observation)}")
-    array = np.asarray(observation)
-    if array.shape != space.shape:
-        raise EnvironmentApiError(f"{message}its shape is {array.shape}, expected {space.shape}")
-    if not isinstance(observation, np.ndarray) or not np.can_cast(array.dtype, space.dtype):
-        raise EnvironmentApiError(
-            f"{message}it is {_describe(observation)}, expected a NumPy array of {space.dtype}; "
-            f"return np.asarray(observation, dtype=np.{space.dtype})"
-        )
-    outside = ~((array >= space.low) & (array <= space.high))
-    place = tuple(int(i) for i in np.argwhere(outside)[0])
-    raise EnvironmentApiError(
-        f"{message}element {list(place)} is {array[place]}, allowed is "
-        f"[{space.low[place]}, {space.high[place]}]; widen the space or clip the observation"
-    )
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)} ({', '.join(type(v).__name__ for v in value)})"
-    return f"{type(value).__name__} {value!r}"

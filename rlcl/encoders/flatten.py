@@ -10,6 +10,8 @@ import torch
 from attrs import define
 from torch import Tensor
 
+from rlcl.data.environments.vectors import can_be_flat, remedy_for
+from rlcl.errors import UnsupportedError
 from rlcl.types import Encoder, Stream
 
 __all__ = ["Flatten"]
@@ -24,9 +26,19 @@ class Flatten(Encoder):
     """
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, whose observations are arrays; see :meth:`rlcl.types.Encoder.adapt`."""
+        """The same environments, whose observations are arrays; see :meth:`rlcl.types.Encoder.adapt`.
+
+        Raises:
+            UnsupportedError: a part of their observations is no array of one length.
+        """
         if stream.spec.kind != "environment" or stream.spec.encodable:
             return stream
+        observations = stream[0].environment.spaces()[0]
+        if not can_be_flat(observations):
+            raise UnsupportedError(
+                f"encoder flatten: the observations of environment {stream[0].environment.name} cannot be made a "
+                f"vector: {remedy_for(observations)}"
+            )
         space, _ = stream[0].environment.flattened().spaces()
         return stream.with_environments(lambda each: each.flattened(), tuple(space.shape or ()))
 

@@ -42,12 +42,17 @@ class FrameStack(Encoder):
         """The same environments, each observation being its last ones; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: a stream of arrays.
+            UnsupportedError: a stream of arrays, or observations that are none.
         """
         if stream.spec.kind != "environment":
             raise UnsupportedError(
                 f"encoder frame_stack joins successive observations of an environment, and this stream is "
                 f"{stream.spec.kind}; leave it out"
+            )
+        if not stream.spec.encodable:
+            raise UnsupportedError(
+                "encoder frame_stack stacks observations that are arrays, and these have several parts or are single "
+                "things; put flatten before it: encoder: [{type: flatten}, {type: frame_stack}]"
             )
         shape = (self.frames, *stream.spec.observation_shape)
         return stream.with_environments(lambda source: source.stacked(self.frames), shape)

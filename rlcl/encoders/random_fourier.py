@@ -15,10 +15,15 @@ from rlcl.types import Encoder
 
 __all__ = ["RandomFourier"]
 
+LARGE = 200.0  # radians; of larger ones float32 leaves errors of more than 1e-5
+FEW = 256  # inputs whose angles are looked at
+
 
 @define(kw_only=True)
 class RandomFourier(Encoder):
     """sqrt(2 / features) cos(W x + b): inner products approach exp(-|x - y|^2 / (2 width^2)).
+
+    Where the first inputs that it is fitted on give angles beyond 200, it computes them in float64.
 
     Args:
         features: how many.
@@ -33,23 +38,35 @@ class RandomFourier(Encoder):
     seed: int = option(0, ge=0)
     _weights: Tensor | None = field(init=False, default=None)
     _phases: Tensor | None = field(init=False, default=None)
+    _exact: bool | None = field(init=False, default=None)  # whether angles need float64; None before any were seen
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.features,)
 
     def fit(self, x: Tensor) -> None:
-        pass
+        if self._exact is None:
+            weights, phases = self._drawn(x[:1].flatten(1).shape[1])
+            few = x[:FEW].flatten(1).to(torch.float32)
+            self._exact = bool((few @ weights.to(few) + phases.to(few)).abs().max() > LARGE)
 
     def encode(self, x: Tensor) -> Tensor:
-        values = x.flatten(1).to(torch.float32)
+        values = x.flatten(1).to(torch.float64 if self._exact else torch.float32)
+        weights, phases = self._drawn(values.shape[1])
+        angles = values @ weights.to(values) + phases.to(values)
+        if self._exact:  # in [0, 2 pi) before float32, whose digits a large angle would use up
+            angles = (angles - 2 * math.pi * torch.floor(angles / (2 * math.pi))).to(torch.float32)
+        return math.sqrt(2 / self.features) * torch.cos(angles)
+
+    def _drawn(self, width: int) -> tuple[Tensor, Tensor]:
         if self._weights is None or self._phases is None:
             generator = torch.Generator().manual_seed(self.seed)
-            self._weights = torch.randn(values.shape[1], self.features, generator=generator) / self.width
+            self._weights = torch.randn(width, self.features, generator=generator) / self.width
             self._phases = 2 * math.pi * torch.rand(self.features, generator=generator)
-        return math.sqrt(2 / self.features) * torch.cos(values @ self._weights.to(values) + self._phases.to(values))
+        return self._weights, self._phases
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weights": self._weights, "phases": self._phases}
+        return {"weights": self._weights, "phases": self._phases, "exact": self._exact}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._weights, self._phases = state["weights"], state["phases"]
+        self._exact = state.get("exact", False)  # states from before were made without

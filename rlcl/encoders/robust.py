@@ -10,6 +10,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.encoders.centred import centred, is_far
 from rlcl.encoders.quantile import quantiles
 from rlcl.errors import Problem
 from rlcl.types import Encoder
@@ -34,6 +35,7 @@ class Robust(Encoder):
     clip: float | None = option(None, gt=0)
     _median: Tensor | None = field(init=False, default=None)
     _distance: Tensor | None = field(init=False, default=None)
+    _far: Tensor | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if self.low >= self.high:
@@ -47,11 +49,17 @@ class Robust(Encoder):
             low, median, high = quantiles(x, [self.low, 0.5, self.high])
             self._median = median.clone()
             self._distance = torch.where(high > low, high - low, 1.0)
+            self._look()
+
+    def _look(self) -> None:
+        if self._median is not None and self._distance is not None:
+            far = is_far(self._median, self._distance)
+            self._far = far if bool(far.any()) else None
 
     def encode(self, x: Tensor) -> Tensor:
         y = x.to(torch.float32)
         if self._median is not None and self._distance is not None:
-            y = (y - self._median.to(y)) / self._distance.to(y)
+            y = centred(x, self._median, self._far) / self._distance.to(y)
         return y if self.clip is None else y.clamp(-self.clip, self.clip)
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,3 +67,4 @@ class Robust(Encoder):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._median, self._distance = state["median"], state["distance"]
+        self._look()

@@ -78,6 +78,7 @@ class RunningNorm(Encoder):
     epsilon: float = option(1e-8, gt=0)
     observed: RunningMoments = field(init=False, factory=RunningMoments)
     returns: RunningMoments = field(init=False, factory=RunningMoments)
+    _over_arrays: bool = field(init=False, default=False)
 
     def adapt(self, stream: Stream) -> Stream:
         """The stream as it is; see :meth:`rlcl.types.Encoder.adapt`.
@@ -85,7 +86,8 @@ class RunningNorm(Encoder):
         Raises:
             UnsupportedError: rewards of a stream that has none.
         """
-        if self.rewards and stream.spec.kind != "environment":
+        self._over_arrays = stream.spec.kind != "environment"
+        if self.rewards and self._over_arrays:
             raise UnsupportedError(
                 f"encoder running_norm: rewards: true normalises an environment's rewards, and this stream is "
                 f"{stream.spec.kind}; set rewards: false, or use standardize with fit_on: running"
@@ -97,7 +99,9 @@ class RunningNorm(Encoder):
 
     def fit(self, x: Tensor) -> None:
         if self.observations:
-            self.observed.update(x.cpu().numpy())
+            values = x.cpu().numpy()
+            # Of a few environments float32 sums are those of Stable-Baselines3; of a data set they lose digits.
+            self.observed.update(values.astype(np.float64) if self._over_arrays else values)
 
     def encode(self, x: Tensor) -> Tensor:
         if not self.observations:

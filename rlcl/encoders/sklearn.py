@@ -35,6 +35,13 @@ PLACES = (
 # What multiplies and adds alone, each feature by itself or all together, and can be written as a graph therefore.
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 PROJECTIONS = ("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA", "FactorAnalysis", "GaussianRandomProjection")
+# Under which name each keeps where its inputs lie.
+CENTRES = {
+    "StandardScaler": "mean_",
+    "MinMaxScaler": "data_min_",
+    "RobustScaler": "center_",
+    **dict.fromkeys(("PCA", "IncrementalPCA", "FastICA", "FactorAnalysis"), "mean_"),
+}
 TRIED_ROWS = 1024  # of random inputs, on which it is tried before anything is trained
 
 Array = np.ndarray[Any, Any]
@@ -97,7 +104,9 @@ class Sklearn(Encoder):
         return torch.from_numpy(np.ascontiguousarray(found, np.float32)).to(x.device)
 
     def _traced(self, x: Tensor) -> Tensor:
-        """The same by torch, of what multiplies and adds alone: its answers to 0 and to ones say by what.
+        """The same by torch, of what multiplies and adds alone: its answers near the inputs' centre say by what.
+
+        About 0 instead, all digits of features would be lost whose mean is far larger than their deviation.
 
         Raises:
             UnsupportedError: it does something else.
@@ -108,12 +117,23 @@ class Sklearn(Encoder):
                 f"hold it; {', '.join((*SCALERS, *PROJECTIONS))} without clip can be exported, and rlcl's own impute, "
                 "robust, quantile, standardize and pca"
             )
-        features, scales = self._fitted.n_features_in_, self.transformer in SCALERS
-        origin = _transform(self._fitted, np.zeros((1, features)), self.transformer)
-        ones = np.ones((1, features)) if scales else np.eye(features)
-        factors = torch.from_numpy(_transform(self._fitted, ones, self.transformer) - origin)
-        values = x.flatten(1).double()
-        return ((values * factors if scales else values @ factors) + torch.from_numpy(origin)).to(torch.float32)
+        centre, scales = self._centre(), self.transformer in SCALERS
+        step = np.maximum(1.0, np.abs(centre) / 1000)  # centre + step keeps the digits of a step
+        origin = _transform(self._fitted, centre[None], self.transformer)
+        moved = centre + (step[None] if scales else np.diag(step))
+        factors = (_transform(self._fitted, moved, self.transformer) - origin) / (
+            step[None] if scales else step[:, None]
+        )
+        values = x.flatten(1).double() - torch.from_numpy(centre)
+        product = values * torch.from_numpy(factors) if scales else values @ torch.from_numpy(factors)
+        return (product + torch.from_numpy(origin)).to(torch.float32)
+
+    def _centre(self) -> Array:
+        """(features,) float64 where inputs lie; 0 where the transformer does not know."""
+        found = vars(self._fitted).get(CENTRES.get(self.transformer, ""))
+        if found is None:
+            return np.zeros(self._fitted.n_features_in_)
+        return np.nan_to_num(np.asarray(found, np.float64))
 
     def _fit(self, rows: Array) -> Any:
         made = self._made()

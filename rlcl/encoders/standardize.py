@@ -10,20 +10,27 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.encoders.centred import centred, is_far
 from rlcl.types import Encoder
 
 __all__ = ["Standardize", "merge_moments"]
 
+SHARE = 2e-5  # of a variance, which changes what is scaled by a hundred-thousandth
+
 
 @define(kw_only=True)
 class Standardize(Encoder):
-    """Subtracts the mean and divides by the standard deviation of each feature.
+    """Subtracts the mean and divides by the standard deviation of each feature, whatever its scale.
+
+    A feature counts as constant, and is only centred, where its variance is within the error of computing it. This is
+    the arithmetic of scikit-learn's ``StandardScaler``.
 
     Args:
         fit_on: ``first`` experience alone, so that what was learned keeps its meaning, or
             ``running``, over everything seen so far.
         clip: encoded values are cut to [-clip, clip]; None for no cut.
-        epsilon: added to the variance.
+        epsilon: added to the variance; up to 2e-5 it is at most that share of the variance, so that small features
+            are scaled like the others.
     """
 
     fit_on: Literal["first", "running"] = option("first")
@@ -33,6 +40,7 @@ class Standardize(Encoder):
     _mean: Tensor = field(init=False, factory=lambda: torch.zeros(()))
     _variance: Tensor = field(init=False, factory=lambda: torch.ones(()))
     _scale: Tensor = field(init=False, factory=lambda: torch.ones(()))
+    _far: Tensor | None = field(init=False, default=None)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return observation_shape
@@ -45,14 +53,21 @@ class Standardize(Encoder):
         self._count, self._mean, self._variance = merge_moments(
             (self._count, self._mean, self._variance), (float(len(x)), mean, variance)
         )
-        # A constant feature carries nothing: left at zero instead of blown up by 1 / sqrt(epsilon).
-        scale = (self._variance + self.epsilon).rsqrt()
-        self._scale = torch.where(self._variance > self.epsilon, scale, torch.ones_like(scale))
+        added = torch.full_like(self._variance, self.epsilon)
+        if self.epsilon <= SHARE:
+            added = torch.minimum(added, SHARE * self._variance)
+        # A constant feature carries nothing: left at zero instead of blown up.
+        constant = self._variance <= _rounding(self._count, self._mean, self._variance)
+        scale = (self._variance + added).rsqrt()
+        self._scale = torch.where(constant | scale.isnan(), torch.ones_like(scale), scale)
+        self._look()
+
+    def _look(self) -> None:
+        far = is_far(self._mean, 1 / self._scale)
+        self._far = far if bool(far.any()) else None
 
     def encode(self, x: Tensor) -> Tensor:
-        mean = self._mean.to(device=x.device, dtype=torch.float32)
-        scale = self._scale.to(device=x.device, dtype=torch.float32)
-        y = (x.to(torch.float32) - mean) * scale
+        y = centred(x, self._mean, self._far) * self._scale.to(device=x.device, dtype=torch.float32)
         return y if self.clip is None else y.clamp_(-self.clip, self.clip)
 
     def state_dict(self) -> dict[str, Any]:
@@ -61,6 +76,16 @@ class Standardize(Encoder):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._count, self._mean = state["count"], state["mean"]
         self._variance, self._scale = state["variance"], state["scale"]
+        self._look()
+
+
+def _rounding(count: float, mean: Tensor, variance: Tensor) -> Tensor:
+    """(*shape) the variance that rounding alone may give ``count`` values in float64.
+
+    Source: scikit-learn, ``sklearn.preprocessing._data._is_constant_feature``, after Chan et al. 1983.
+    """
+    unit = torch.finfo(torch.float64).eps
+    return count * unit * variance + (count * mean * unit) ** 2
 
 
 Moments = tuple[float, Tensor, Tensor]

@@ -24,6 +24,9 @@ def probe_name(probe: Probe) -> str:
     return name_of("probe", probe).rpartition(":")[2]
 
 
+TRIED = 4  # random inputs
+
+
 @define(eq=False)
 class Probing:
     """The probes of a plan on one learner.
@@ -58,6 +61,25 @@ class Probing:
             raise UnsupportedError(
                 f"evaluation.probes: what learner {host.name} gives is no function of one observation; leave them out"
             )
+        if self.parts[0].train.kind == "environment":
+            self._try(host)
+
+    def _try(self, host: Host) -> None:
+        """Raises UnsupportedError where a probe finds nothing to look at: the inputs of environments come later."""
+        shape = self.encoder.shape(self.parts[0].environment.spaces()[0].shape or ())
+        generator = self.seeds.child("tried").torch()
+        inputs = torch.randn(TRIED, *shape, generator=generator).to(
+            next(host.modules[host.primary].parameters()).device
+        )
+        network = Inside(host, Batch(inputs))
+        for probe in self.plan.probes:
+            try:
+                with preserved_global_state():
+                    probe(network)
+            except UnsupportedError:
+                raise
+            except Exception:  # of these inputs, which it will never see
+                continue
 
     def look(self, trained_on: int) -> dict[str, float]:
         """Each probe's number by its name, without those that there are not yet.

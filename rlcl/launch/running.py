@@ -19,6 +19,7 @@ from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
 from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
 from rlcl.launch.moments import Due, Moment
+from rlcl.launch.remarks import remark
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.run_format import RUN_FOLDER, check_version
 from rlcl.sinks.run_sinks import run_sinks
@@ -69,6 +70,7 @@ def running(
         with _status_of(folder):
             sinks = run_sinks(experiment.sinks)
             trainer = _made_trainer(experiment, seed, folder)
+            remark(trainer, total_steps(trainer))
             checkpoints = Checkpoints(trainer, folder, due or Due(experiment.checkpoint_minutes * 60), moment)
             if not checkpoints.resume(console):
                 check_planted(experiment, folder.path)

@@ -11,6 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
+from rlcl.data.environments.contract import shortened
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
@@ -105,15 +106,15 @@ def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
         for label, ours, theirs, same in zip(("observation", "action"), spaces, first, alike, strict=True):
             if not same:
                 raise DataError(
-                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {ours} differs from "
-                    f"the first task's, {theirs}; a stream's environments share their spaces"
+                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {shortened(ours)} "
+                    f"differs from the first task's, {shortened(theirs)}; a stream's environments share their spaces"
                 )
     assert first is not None
     observations = first[0]
     return StreamSpec(
         kind="environment",
         observation_shape=tuple(observations.shape or ()),
-        encodable=isinstance(observations, gym.spaces.Box),
+        encodable=isinstance(observations, gym.spaces.Box) and bool(observations.shape),
     )
 
 

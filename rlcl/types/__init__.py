@@ -6,6 +6,7 @@ Evaluation writes **records**. Every number that is reported is a pure function 
 
 from rlcl.types.capabilities import (
     Budgeted,
+    Cautious,
     Hosted,
     Masking,
     Methodical,
@@ -66,6 +67,7 @@ __all__ = [
     "Budget",
     "Budgeted",
     "Capacity",
+    "Cautious",
     "Column",
     "Costs",
     "Data",

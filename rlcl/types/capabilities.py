@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budgeted",
+    "Cautious",
     "Hosted",
     "Masking",
     "Methodical",
@@ -32,6 +33,15 @@ class Budgeted(Protocol):
 
     def steps(self, experience: Experience) -> int:
         """How many updates (env steps) an experience's budget comes to."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A learner that sees, once prepared, what in its settings or spaces is hardly meant."""
+
+    def cautions(self) -> Sequence[str]:
+        """One line each, with the remedy."""
         ...
 
 

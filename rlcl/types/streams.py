@@ -158,7 +158,7 @@ class StreamSpec:
         task_classes: the classes of each task, in the order of the stream.
         class_names: for people.
         targets: numbers to predict for each input, in regression.
-        encodable: whether observations are arrays (boxes), which an encoder takes.
+        encodable: whether observations are arrays (boxes of one dimension or more), which an encoder takes.
         columns: of inputs that are rows of a table.
         missing: whether NaN in inputs stands for a value that is not known.
     """

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness import autoencoder_run, save_weights
+from harness import autoencoder_run, digit_stream, save_weights
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from rlcl.deploy.exporting.parity import answers
 from rlcl.deploy.exporting.traced import onnx_graph
@@ -19,7 +20,9 @@ from rlcl.encoders.identity import Identity
 from rlcl.encoders.one_hot import OneHot
 from rlcl.encoders.pca import Pca
 from rlcl.encoders.random_fourier import RandomFourier
+from rlcl.encoders.running_norm import RunningMoments, RunningNorm
 from rlcl.encoders.scale import Scale
+from rlcl.encoders.sklearn import Sklearn
 from rlcl.encoders.standardize import Standardize, merge_moments
 from rlcl.errors import DataError, UnsupportedError
 from rlcl.registry import entries, find
@@ -314,3 +317,43 @@ def test_random_features_approach_the_gaussian_kernel() -> None:
     encoded = RandomFourier(features=20_000, width=1.5).encode(x)
     expected = (-torch.cdist(x, x).square() / (2 * 1.5**2)).exp()
     torch.testing.assert_close(encoded @ encoded.T, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 1e-4), (0, 1e-12), (5, 1e-6), (1e6, 0.1), (0.1, 0), (1e8, 0)])
+@pytest.mark.parametrize("fit_on", ["first", "running"])
+def test_standardize_equals_scikit_learns_at_every_scale(mean: float, deviation: float, fit_on: Any) -> None:
+    values = mean + deviation * np.random.default_rng(0).standard_normal((300, 2))
+    encoder = Standardize(fit_on=fit_on, clip=None)
+    encoder.fit(torch.from_numpy(values))
+    expected = StandardScaler().fit_transform(values)
+    actual = encoder.encode(torch.from_numpy(values))
+    torch.testing.assert_close(torch.from_numpy(expected).float(), actual, rtol=1e-4, atol=1e-4)
+
+
+def test_large_angles_keep_their_digits() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 64))).to(torch.uint8)
+    encoder = RandomFourier(features=32)
+    encoder.fit(x)
+    state = encoder.state_dict()
+    angles = x.double() @ state["weights"].double() + state["phases"].double()
+    torch.testing.assert_close((0.25 * angles.cos()).float(), encoder.encode(x), rtol=0, atol=1e-6)
+
+
+def test_running_statistics_over_arrays_are_summed_in_float64() -> None:
+    values = torch.from_numpy(1e4 + np.random.default_rng(0).standard_normal((200_000, 1))).float()
+    encoder, expected = RunningNorm(rewards=False), RunningMoments()
+    encoder.adapt(digit_stream())
+    encoder.fit(values)
+    expected.update(values.double().numpy())
+    assert (expected.mean, expected.var) == (encoder.observed.mean, encoder.observed.var)
+
+
+def test_the_graph_of_a_scaler_keeps_the_digits_of_features_far_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.from_numpy(1e6 + 1e-4 * np.random.default_rng(0).standard_normal((50, 2)))
+    for transformer in ("StandardScaler", "RobustScaler", "PCA"):
+        encoder = Sklearn(transformer=transformer)
+        encoder.fit(x)
+        expected = encoder.encode(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+            torch.testing.assert_close(expected, encoder.encode(x), rtol=1e-4, atol=1e-4)

@@ -10,6 +10,7 @@ import pytest
 from harness import digit_stream, environment_stream, learn_all, ppo, prepared, restore, sb3, snapshot
 
 from rlcl.data.environments.state import environment_state
+from rlcl.data.environments.vectors import can_be_flat, remedy_for
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
@@ -116,3 +117,19 @@ def test_a_native_vector_is_refused() -> None:
     source = Environment("rlcl_envs/CartPole-v1", vectorization="native", name="cartpole", flat=True)
     with pytest.raises(DataError, match="observations are flattened in each environment alone"):
         source.make_vector()
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        (gym.spaces.Text(5), "Text"),
+        (gym.spaces.Sequence(gym.spaces.Discrete(2)), "Sequence"),
+        (gym.spaces.Graph(gym.spaces.Box(0, 1, (2,)), None), "Graph"),
+    ],
+)
+def test_a_part_without_a_vector_is_named_with_the_wrapper_that_leaves_it_out(part: Any, kind: str) -> None:
+    space = gym.spaces.Dict(seen=gym.spaces.Box(0, 1, (2,)), said=part)
+    assert not can_be_flat(space)
+    assert f"its part ['said'] is {kind}" in remedy_for(space)
+    assert "FilterObservation(env, ['seen'])" in remedy_for(space)
+    assert "set encoder: flatten, before any other encoder" == remedy_for(space["seen"])

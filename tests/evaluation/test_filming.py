@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from rlcl.data.environments.environment import Environment
+from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.filming import film
 
@@ -70,3 +72,21 @@ def test_what_cannot_be_drawn_is_not_filmed() -> None:
 
     assert film(Leaning(), Environment(Blind, name="blind"), None, frames=2) is None
     assert film(Leaning(), Environment("CliffWalking-v1", name="needs pygame"), None, frames=2) is None
+
+
+def test_a_drawing_that_ends_its_process_ends_no_other() -> None:
+    class Aborting(Counting):
+        def render(self) -> Any:
+            os.abort()
+
+    with pytest.raises(UnsupportedError, match=r"environment aborting cannot be filmed: .*MUJOCO_GL"):
+        film(Leaning(), Environment(Aborting, name="aborting"), None, frames=2)
+
+
+def test_why_an_environment_is_not_filmed_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Undrawn(Counting):
+        def render(self) -> Any:
+            raise OSError("no display")
+
+    assert film(Leaning(), Environment(Undrawn, name="undrawn"), None, frames=2) is None
+    assert "environment undrawn is not filmed, for it cannot be drawn: OSError: no display" in caplog.text

@@ -12,10 +12,12 @@ import rlcl_envs  # noqa: F401  its import registers our environments
 from attrs import frozen
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from rlcl.data.environments.action_masks import TellsMasks
+from rlcl.data.environments.action_masks import random_action
+from rlcl.data.environments.guard import Guard, Merged
+from rlcl.data.environments.seeded import ignores_seed
 from rlcl.data.environments.workers import Workers
-from rlcl.data.validation import check_environment
-from rlcl.errors import DataError, EnvironmentApiError, Problem, did_you_mean
+from rlcl.data.validation import check_environment, check_spaces, warn_of_seed
+from rlcl.errors import DataError, EnvironmentApiError, Problem, RecipeError, did_you_mean
 from rlcl.types import EnvironmentSource
 
 __all__ = ["Environment", "Vectorization"]
@@ -56,17 +58,12 @@ class Environment(EnvironmentSource):
     flat: bool = False
 
     def make(self) -> AnyEnv:
-        """One environment, with its attributes set.
+        """One environment, with its attributes set, behind a :class:`~rlcl.data.environments.guard.Guard`.
 
         Raises:
-            DataError: no environment of that name, or an attribute that it lacks.
+            RecipeError: no environment of that name, or an attribute that it lacks.
         """
-        env = self._call(lambda: gym.make(self.env, **self.kwargs) if isinstance(self.env, str) else self._wrapped())
-        if not isinstance(env, gym.Env):
-            raise EnvironmentApiError(
-                f"environment {self.name}: {type(env).__name__} is not a subclass of gymnasium.Env"
-            )
-        _set_attributes(env.unwrapped, self.attributes, self.name)
+        env: AnyEnv = Guard(self._given(), self.name)
         if self.flat:
             env = gym.wrappers.FlattenObservation(env)
         return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
@@ -89,14 +86,16 @@ class Environment(EnvironmentSource):
                 )
             return self._native(count, mode)
         if self.vectorization == "async":
-            return Workers(self._telling, count, mode, self.name)
-        return SyncVectorEnv([self._telling] * count, autoreset_mode=mode)
+            return Workers(self._merged, count, mode, self.name)
+        return SyncVectorEnv([self._merged] * count, autoreset_mode=mode)
 
     def check(self) -> None:
         """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""
-        env = self.make()
+        env = self._given(checker=False)  # whose faults are told here, and in one line
         try:
-            check_environment(env.unwrapped, self.name)
+            check_environment(env, self.name)
+            if ignores_seed(lambda: self._given(checker=False), env):
+                warn_of_seed(self.name)
         finally:
             env.close()
         if self.vectorization == "native":
@@ -111,16 +110,17 @@ class Environment(EnvironmentSource):
             env.close()
 
     def random_observations(self, count: int) -> np.ndarray[Any, Any]:
-        """(count, *observation) observations under uniformly random actions, the same ones always."""
+        """(count, *observation) observations under random actions among those allowed, the same ones always."""
         env = self.make()
         env.action_space.seed(self.seed)
-        observation, _ = env.reset(seed=self.seed)
+        observation, info = env.reset(seed=self.seed)
         seen = []
         for _ in range(count):
             seen.append(observation)
-            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            action = random_action(env.action_space, info.get("action_mask"))
+            observation, _, terminated, truncated, info = env.step(action)
             if terminated or truncated:
-                observation, _ = env.reset()
+                observation, info = env.reset()
         env.close()
         return np.stack(seen)
 
@@ -139,20 +139,35 @@ class Environment(EnvironmentSource):
     def without_task_ids(self) -> Environment:
         return self
 
-    def _telling(self) -> AnyEnv:
-        env = self.make()
-        return TellsMasks(env) if env.has_wrapper_attr("action_masks") else env
+    def _merged(self) -> AnyEnv:
+        return Merged(self.make())
 
-    def _wrapped(self) -> AnyEnv:
-        assert not isinstance(self.env, str)
-        return self.env(**self.kwargs)
+    def _given(self, checker: bool = True) -> AnyEnv:
+        """The environment as its user gave it, with its attributes set.
+
+        Args:
+            checker: whether Gymnasium's own checker is around a registered one, as by default.
+        """
+        env = self._call(lambda: self._made(checker))
+        if not isinstance(env, gym.Env):
+            raise EnvironmentApiError(
+                f"environment {self.name}: {type(env).__name__} is not a subclass of gymnasium.Env"
+            )
+        check_spaces(env, self.name)
+        _set_attributes(env.unwrapped, self.attributes, self.name)
+        return env
+
+    def _made(self, checker: bool) -> Any:
+        if not isinstance(self.env, str):
+            return self.env(**self.kwargs)
+        return gym.make(self.env, **{**self.kwargs, **({} if checker else {"disable_env_checker": True})})
 
     def _native(self, count: int, mode: AutoresetMode) -> VectorEnv[Any]:
         if not isinstance(self.env, str):
-            raise DataError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
+            raise RecipeError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
         spec = self._call(lambda: gym.spec(self.env))  # type: ignore[arg-type]
         if spec.vector_entry_point is None:
-            raise DataError(
+            raise RecipeError(
                 f"environment {self.name} has no native vector version; use vectorization: sync{_ours(self.env)}"
             )
         vector = self._call(
@@ -177,18 +192,20 @@ class Environment(EnvironmentSource):
             return make()
         except gym.error.Error as error:
             reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
-            raise DataError(
+            raise RecipeError(
                 f"environment {self.name!r} cannot be made: {reason}"
                 f"{did_you_mean(str(self.env), gym.registry) if str(self.env) not in gym.registry else ''}"
             ) from error
         except ModuleNotFoundError as error:
-            raise DataError(
+            raise RecipeError(
                 f"environment {self.name!r} needs a package: {str(error).split('. ')[0]}; install it"
             ) from error
         except (AssertionError, AttributeError) as error:  # Gymnasium's own checks of a registered environment
             raise EnvironmentApiError(f"environment {self.name!r} cannot be made: {error}") from error
         except (TypeError, ValueError) as error:
-            raise DataError(f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}") from error
+            raise RecipeError(
+                f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}"
+            ) from error
 
 
 def _ours(env: str | Callable[..., AnyEnv]) -> str:
@@ -198,14 +215,14 @@ def _ours(env: str | Callable[..., AnyEnv]) -> str:
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
     for key, value in attributes.items():
         if not hasattr(env, key):
-            raise DataError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
+            raise RecipeError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
         if not isinstance(value, type(getattr(env, key))) and not isinstance(value, int | float):
-            raise DataError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
+            raise RecipeError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
         try:
             # Physics of rlcl_envs by name, which refuses a mass of 0.
             env.set_physics(**{key: value}) if key in getattr(env, "physics", ()) else setattr(env, key, value)
         except ValueError as error:
-            raise DataError(f"environment {name}: attribute {error}") from error
+            raise RecipeError(f"environment {name}: attribute {error}") from error
     # CartPole stores these instead of deriving them: without this, a new length or mass is half applied.
     if attributes and hasattr(env, "polemass_length") and hasattr(env, "total_mass"):
         env.total_mass = env.masspole + env.masscart

@@ -23,7 +23,7 @@ from gymnasium.envs.classic_control import (
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from rlcl.data.environments.action_masks import TellsMasks
+from rlcl.data.environments.guard import Guard, Merged
 from rlcl.errors import DataError
 
 __all__ = ["environment_of_state", "environment_state", "restore_environment", "state_of_environment"]
@@ -39,7 +39,6 @@ WRAPPERS: Mapping[type, tuple[str, ...]] = {
     FrameStackObservation: ("obs_queue", "padding_value"),
     OrderEnforcing: ("_has_reset",),
     PassiveEnvChecker: (),
-    TellsMasks: (),
     TimeLimit: ("_elapsed_steps",),
 }
 SYNC = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
@@ -122,9 +121,10 @@ def _saves_itself(env: Any) -> bool:
 
 
 def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
-    """The wrappers from the outside in, and then the environment itself."""
+    """The wrappers from the outside in, but for ours, which remember nothing; and then the environment itself."""
     while isinstance(env, gym.Wrapper):
-        yield env
+        if not isinstance(env, Guard | Merged):
+            yield env
         env = env.env
     yield env
 

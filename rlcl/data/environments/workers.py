@@ -106,6 +106,10 @@ class Workers(AsyncVectorEnv):
         with self._watching():
             return super().step(actions)
 
+    def call_wait(self, timeout: float | None = None) -> tuple[Any, ...]:
+        with self._watching():
+            return super().call_wait(timeout)
+
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         # After an error, or an interrupt within a step, some have answered and others have not: to wait for all hangs.
         if self._broken or self._state is not AsyncState.DEFAULT:

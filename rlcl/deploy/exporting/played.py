@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from attrs import field, frozen
 
-from rlcl.data.environments.action_masks import tells_masks
+from rlcl.data.environments.action_masks import random_action, tells_masks
 from rlcl.data.sources import Environment
 from rlcl.deploy.exporting.fields import space_fields
 from rlcl.deploy.exporting.held_out import ROWS, Reference, shown_task
@@ -142,11 +142,11 @@ def _play(
     env = how.source(source).make()
     env.action_space.seed(source.seed)
     try:
-        observation, state = None, None
+        observation, state, info = None, None, dict[str, Any]()
         seed: int | None = source.seed
         for _ in range(max(count, 1)):
             if observation is None:
-                (observation, _), state = env.reset(seed=seed), None
+                (observation, info), state = env.reset(seed=seed), None
                 seed = None
             action, following = learner.predict(how.seen(observation), task, state)
             _append(steps.inputs, how.rows(observation))
@@ -154,8 +154,9 @@ def _play(
             _append(steps.following, _named(graph, following))
             steps.predicted.append(np.asarray(action))
             yield
-            chosen = env.action_space.sample() if at_random else np.asarray(action)[0]
-            observation, _, terminated, truncated, _ = env.step(chosen)
+            allowed = info.get("action_mask")
+            chosen = random_action(env.action_space, allowed) if at_random else np.asarray(action)[0]
+            observation, _, terminated, truncated, info = env.step(chosen)
             state = following
             if terminated or truncated:
                 observation = None

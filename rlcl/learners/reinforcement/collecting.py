@@ -12,7 +12,7 @@ import torch
 from attrs import define, field, frozen
 from gymnasium.vector import VectorEnv
 
-from rlcl.data.environments.action_masks import action_masks, masks_that_followed
+from rlcl.data.environments.action_masks import action_masks, choices, masks_that_followed
 from rlcl.data.environments.environment import Environment
 from rlcl.data.environments.state import environment_state, restore_environment
 from rlcl.encoders.compose import observations_and_norm
@@ -96,7 +96,7 @@ class Collector:
     def _reset(self) -> None:
         observations, info = self.vector.reset(seed=self.source.seed)
         self.observations = np.array(observations)
-        self.masks = action_masks(self.vector, info) if self.masked else None
+        self.masks = self._allowed(info)
         self._returns[:] = 0
         self._lengths[:] = 0
         self._discounted[:] = 0
@@ -138,10 +138,20 @@ class Collector:
             self._lengths[ended] = 0
             self._discounted[ended] = 0
         self.observations = observations
-        if self.masked:
-            self.masks = action_masks(self.vector, info)
+        self.masks = self._allowed(info)
         masks = None if self.masks is None else masks_that_followed(self.masks, ended, info)
         return Step(following, given, terminated, ended, masks)
+
+    def _allowed(self, info: Mapping[str, Any]) -> Array | None:
+        """(N, K) bool of what a reset or step told; None as long as nothing has been told of any state."""
+        if not self.masked:
+            return None
+        masks = action_masks(self.vector, info)
+        told = self.masks is not None or "action_mask" in info.get("final_info", ())
+        if masks is None and told:
+            sizes = choices(self.vector.single_action_space)
+            return np.ones((len(self), sum(sizes)), bool) if sizes else None
+        return masks
 
     def encode(self, observations: Array) -> Array:
         """(N, *observation) raw to (N, *encoded) float32, by the present statistics."""

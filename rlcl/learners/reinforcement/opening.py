@@ -10,6 +10,8 @@ import gymnasium as gym
 import torch
 from attrs import define, field
 
+from rlcl.data.environments.contract import shortened
+from rlcl.data.environments.vectors import remedy_for
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
@@ -88,9 +90,12 @@ def first_environment(setup: Setup, name: str) -> tuple[Environment, gym.spaces.
     source = setup.stream[0].train
     assert isinstance(source, Environment)
     observations, actions = source.spaces()
-    if not isinstance(observations, gym.spaces.Box):
+    if not isinstance(observations, gym.spaces.Box) or not observations.shape:
+        what = (
+            "single numbers (Box of shape ())" if isinstance(observations, gym.spaces.Box) else shortened(observations)
+        )
         raise UnsupportedError(
-            f"learner {name} takes observations that are arrays (Box), and these are {observations}; "
-            "set encoder: flatten"
+            f"learner {name} takes observations that are arrays (Box), and those of environment {source.name} are "
+            f"{what}; {remedy_for(observations)}"
         )
     return source, observations, actions

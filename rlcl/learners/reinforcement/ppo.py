@@ -26,6 +26,7 @@ from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.losses import ppo_loss, ppo_loss_gradient
 from rlcl.learners.reinforcement.order import Columns, Order
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
+from rlcl.learners.reinforcement.reach import out_of_reach
 from rlcl.learners.reinforcement.recurrent import Recurrence, Recurrent, Remembering
 from rlcl.learners.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.learners.reinforcement.rollout import Rollout, rolled_out
@@ -177,6 +178,12 @@ class Ppo(ReinforcementLearner):
     def action_outputs(self, found: Array, masks: Array | None) -> Array:
         """(N, K) for actions, of what the actor's network gave."""
         return masked(found[:, :-1] if self.shared else found, masks)
+
+    def cautions(self) -> Sequence[str]:
+        """See :class:`rlcl.types.Cautious`."""
+        space = self._setup.stream[0].environment.spaces()[1]
+        said = out_of_reach(space, self.log_std) if isinstance(space, gym.spaces.Box) else None
+        return () if said is None else (f"learner {self.name}: {said}",)
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""

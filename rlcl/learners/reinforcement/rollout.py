@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,7 @@ def rolled_out(
         drawn = draw(observations[t], allowed)
         step = collector.step(for_environment(drawn))
         actions.append(drawn)
-        if allowed is not None:
-            masks.append(allowed)
+        masks.append(allowed)
         rewards[t], terminated[t], ended[t] = step.rewards, step.terminated, step.ended
         off = np.flatnonzero(step.ended & ~step.terminated)
         if len(off):  # encoded now, by the statistics of now
@@ -89,7 +88,7 @@ def rolled_out(
     return Rollout(
         observations,
         np.concatenate(actions),
-        np.concatenate(masks) if masks else None,
+        _joined(masks),
         rewards,
         terminated,
         ended,
@@ -97,3 +96,9 @@ def rolled_out(
         np.concatenate(cut),
         tuple(np.concatenate([p[i] for p in places]) if places else np.empty(0, np.int64) for i in (0, 1)),  # type: ignore[arg-type]
     )
+
+
+def _joined(masks: Sequence[Array | None]) -> Array | None:
+    """(T * N, K) bool; all True of the states before the first of which something was told, None without one."""
+    told = next((mask for mask in masks if mask is not None), None)
+    return None if told is None else np.concatenate([np.ones_like(told) if mask is None else mask for mask in masks])

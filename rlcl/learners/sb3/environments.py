@@ -38,7 +38,7 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
     if source.vectorization == "sync":
-        env = DummyVecEnv([lambda: Monitor(_answering(source.make()) if masked else source.make())] * source.num_envs)
+        env = DummyVecEnv([lambda: Monitor(AnswersMasks(source.make()) if masked else source.make())] * source.num_envs)
     else:
         env = NativeVecEnv(source, masked)
     env.seed(source.seed)
@@ -47,11 +47,6 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
     if not isinstance(observations, Identity):
         env = EncodedVecEnv(env, observations, fitting)
     return env if norm is None else _normalized(env, norm, fitting)
-
-
-def _answering(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """The environment with ``action_masks()``, by which Stable-Baselines3 asks."""
-    return env if env.has_wrapper_attr("action_masks") else AnswersMasks(env)
 
 
 def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from attrs import field, frozen
 
+from rlcl.data.environments.action_masks import random_action
 from rlcl.evaluation.results import Array
 from rlcl.types import EnvironmentSource, Stream
 
@@ -43,7 +44,6 @@ class Played:
 def play(source: EnvironmentSource, steps: int) -> Played:
     """Plays env steps in one environment, actions drawn evenly among those that are allowed, the same ones always."""
     env = source.make()
-    masked = env.has_wrapper_attr("action_masks") and isinstance(env.action_space, gym.spaces.Discrete)
     space = env.observation_space
     count = int(np.prod(space.shape)) if isinstance(space, gym.spaces.Box) else 0
     places = np.unique(np.linspace(0, count - 1, min(count, KEPT)).astype(np.int64))
@@ -51,18 +51,18 @@ def play(source: EnvironmentSource, steps: int) -> Played:
     try:
         env.action_space.seed(source.seed)
         begun = time.perf_counter()
-        observation, _ = env.reset(seed=source.seed)
+        observation, info = env.reset(seed=source.seed)
         start = 0
         for step in range(steps):
-            mask = np.asarray(env.get_wrapper_attr("action_masks")(), np.int8) if masked else None
             seen.append(np.ravel(observation)[places] if count else np.empty(0))
-            observation, reward, terminated, truncated, _ = env.step(env.action_space.sample(mask))
+            action = random_action(env.action_space, info.get("action_mask"))
+            observation, reward, terminated, truncated, info = env.step(action)
             rewards.append(float(reward))
             if terminated or truncated:
                 returns.append(sum(rewards[start:]))
                 lengths.append(step + 1 - start)
                 terminations, start = terminations + bool(terminated), step + 1
-                observation, _ = env.reset()
+                observation, info = env.reset()
         seconds = time.perf_counter() - begun
     finally:
         env.close()

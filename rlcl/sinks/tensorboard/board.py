@@ -102,6 +102,17 @@ class TensorBoard(Sink):
         self._writer._get_file_writer().add_summary(summary)
 
     def _show(self, boundary: Boundary) -> None:
+        for what, show in (
+            ("the picture of R", self._show_r),
+            ("what the learner shows of itself", self._show_learner),
+        ):
+            try:
+                show(boundary)
+            except Exception as error:  # a picture is not worth a run
+                said = f"{type(error).__name__}: {error}"
+                warnings.warn(f"TensorBoard: {what} is missing ({said})", stacklevel=2)
+
+    def _show_r(self, boundary: Boundary) -> None:
         from rlcl.report.figures import r_figure
         from rlcl.report.markdown import r_markdown
         from rlcl.sinks.tensorboard.pictures import drawn
@@ -114,11 +125,6 @@ class TensorBoard(Sink):
                 tag = f"R/{measure_named(measure).name}"
                 self._shown.picture(tag, drawn(r_figure(matrix, names, measure, trained=trained)), boundary.step)
                 self._shown.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
-        try:
-            self._show_learner(boundary)
-        except Exception as error:  # a picture is not worth a run
-            said = f"{type(error).__name__}: {error}"
-            warnings.warn(f"TensorBoard: what the learner shows of itself is missing ({said})", stacklevel=2)
 
     def _show_learner(self, boundary: Boundary) -> None:
         from rlcl.sinks.tensorboard.projector import write_embedding

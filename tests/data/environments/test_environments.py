@@ -114,7 +114,7 @@ def test_a_class_in_a_file_is_an_environment(tmp_path: Path, monkeypatch: pytest
     source = recipe(environment_class("own_env.py:Own"), kwargs={"push": 3.0})
     source.check()
     env: Any = source.make()
-    assert 3.0 == env.force_mag
+    assert 3.0 == env.unwrapped.force_mag
 
 
 def test_what_a_file_names_must_be_callable(tmp_path: Path) -> None:
@@ -316,7 +316,9 @@ def test_an_environment_without_spaces_is_refused_when_registered_too() -> None:
 
     gym.register("RlclTestBare-v0", Bare)
     try:
-        with pytest.raises(EnvironmentApiError, match="must specify an action space"):
+        with pytest.raises(
+            EnvironmentApiError, match=r"mine: observation_space is not a gymnasium.Space; set it in __init__"
+        ):
             recipe("RlclTestBare-v0").check()
     finally:
         del gym.registry["RlclTestBare-v0"]

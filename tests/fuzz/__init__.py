@@ -1,0 +1,1 @@
+"""Inputs drawn at random, as users may give them."""

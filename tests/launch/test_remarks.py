@@ -1,0 +1,67 @@
+"""What is remarked before a run, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from rlcl.errors import UnsupportedError
+from rlcl.experiment import experiment_from
+from rlcl.launch.build import make_trainer
+from rlcl.launch.remarks import remark
+from rlcl.launch.running import total_steps
+from rlcl.learners.reinforcement.reach import out_of_reach
+
+
+def remarked(caplog: pytest.LogCaptureFixture, learner: dict[str, Any], env: str = "CartPole-v1") -> str:
+    config = {
+        "name": "remarked",
+        "stream": {"type": "environments", "env": env},
+        "learner": learner,
+        "budget": {"env_steps": 200},
+    }
+    trainer = make_trainer(experiment_from(config), 0)
+    remark(trainer, total_steps(trainer))
+    return caplog.text
+
+
+@pytest.mark.parametrize(("starts", "expected"), [(200, True), (100, False)])
+def test_a_start_of_learning_beyond_the_budget(caplog: pytest.LogCaptureFixture, starts: int, expected: bool) -> None:
+    found = remarked(caplog, {"type": "dqn", "learning_starts": starts, "capacity": 100})
+    assert expected == (f"learner.learning_starts: {starts} env steps" in found)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0"])
+def test_nothing_is_said_of_good_environments(caplog: pytest.LogCaptureFixture, env: str) -> None:
+    assert "" == remarked(caplog, {"type": "ppo"}, env)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log_std", "expected"),
+    [
+        (-1e6, 1e6, 0.0, True),
+        (0, 1e-4, 0.0, True),
+        (1000, 1001, 0.0, True),
+        (-1e6, 1e6, 13.0, False),
+        (-2, 2, 0.0, False),
+        (0, 1, 0.0, False),
+        (-np.inf, np.inf, 0.0, False),
+    ],
+)
+def test_bounds_far_from_a_normal_distribution(low: float, high: float, log_std: float, expected: bool) -> None:
+    assert expected == (out_of_reach(gym.spaces.Box(low, high, (2,), np.float64), log_std) is not None)
+
+
+def test_probes_of_hidden_units_are_refused_before_a_run_where_there_are_none() -> None:
+    config = {
+        "name": "probed",
+        "stream": {"type": "environments", "env": "Pendulum-v1"},
+        "learner": {"type": "sac", "network": {"type": "linear"}, "capacity": 100},
+        "budget": {"env_steps": 200},
+        "evaluation": {"probes": [{"type": "dead_units"}]},
+    }
+    with pytest.raises(UnsupportedError, match="has no hidden units to look at"):
+        make_trainer(experiment_from(config), 0)
