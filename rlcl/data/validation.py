@@ -18,7 +18,7 @@ from rlcl.types import Rows
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["check_arrays", "check_environment", "warn_of"]
+__all__ = ["check_arrays", "check_environment", "tell", "warn_of"]
 
 NAMED = 5  # columns that a warning names
 
@@ -100,7 +100,7 @@ def warn_of(data: Data, overlap: bool = True) -> None:
     pairs = copies(train, test) if overlap else np.empty((0, 2), np.int64)
     if len(pairs):
         copy, original = pairs[0].tolist()
-        _tell(
+        tell(
             f"data {data.name!r}: {len(pairs)} of {len(test)} test rows are copies of training rows; the first is "
             f"{data.place('test', copy)}, a copy of {data.place('train', original)}; data.expect.overlap says which "
             "share is allowed"
@@ -110,14 +110,15 @@ def warn_of(data: Data, overlap: bool = True) -> None:
         if constant:
             names = [data.columns[i].name if data.columns else str(i) for i in constant[:NAMED]]
             more = f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
-            _tell(
+            tell(
                 f"data {data.name!r}: {len(constant)} of {train.shape[1]} features are the same in all training rows: "
                 f"{', '.join(names)}{more}; nothing can be learned from them"
             )
 
 
 @cache
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Warns of something, once a process."""
     logger.warning("%s", text)
 
 

@@ -228,6 +228,7 @@ def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
         targets=targets.shape[1] if data.regression and targets is not None else 0,
         columns=data.columns,
         missing=data.missing,
+        reading=data.reading,
     )
 
 

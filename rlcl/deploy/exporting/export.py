@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from rlcl.state import flatten
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
-from rlcl.types import Graph, Stream
+from rlcl.types import ArraySource, Graph, Stream
 
 __all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
 
@@ -164,9 +164,9 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
     stream = trainer.stream
     if stream.spec.kind != "environment":
         graph = array_graph(trainer.learner, stream)
-        own = list(stream)[: len(stream) - len(added)]  # of the others there is what was noted when they were learned
         ranges = [(each.taught.low, each.taught.high) for each in added]
-        field = array_field((experience.arrays for experience in own), ranges, incomplete(stream), stream.spec.columns)
+        columns, reading = stream.spec.columns, stream.spec.reading
+        field = array_field(_seen(stream, len(added)), ranges, incomplete(stream), columns, reading)
         reference = array_reference(trainer, graph.tasks, field.dtype)
         if not field.missing:
             return graph, (field,), [reference]
@@ -176,6 +176,16 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
     how = observed(trainer)
     graph = policy_graph(trainer.learner, how.space if how.flat else None)
     return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
+
+
+def _seen(stream: Stream, added: int) -> Iterator[ArraySource]:
+    """What the inputs' bounds are of; of a table what is held out as well, for a column's range is soon left."""
+    if stream.spec.columns:
+        sources = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
+        yield from (source for source in sources if source.kind == "arrays")
+        return
+    # Of what was added there is what was noted when it was learned.
+    yield from (experience.arrays for experience in list(stream)[: len(stream) - added])
 
 
 def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
