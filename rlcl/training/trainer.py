@@ -11,6 +11,7 @@ from attrs import define, field
 
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnseenTaskError, UnsupportedError
+from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
@@ -230,6 +231,9 @@ class Trainer:
             if trained_on == -1:
                 self._told = self._probing.look(trained_on)
             for experience in self._evaluated(trained_on):
+                source = source_of(experience, plan)
+                if source.kind == "arrays" and not len(source):
+                    continue  # an absent cell: of no rows there is nothing to say
                 for name in self.learner.measures:
                     task_id = experience.task_id if shown else None
                     try:

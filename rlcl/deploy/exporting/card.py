@@ -127,9 +127,9 @@ def _bounds(field: Field) -> str:
 
 def _columns(field: Field) -> str:
     """What the values of a row of a table are, in their order."""
-    ends = zip(
-        *(end if isinstance(end, np.ndarray) else [end] * len(field.columns) for end in _ends(field)), strict=True
-    )
+    if not field.columns:
+        return ""
+    ends = zip(*(np.broadcast_to(end, field.shape) for end in _ends(field)), strict=True)
     told = [
         f"`{column.name}` ({_numbered(column.categories) if column.categorical else f'{low:g} to {high:g}'})"
         for column, (low, high) in zip(field.columns, ends, strict=True)

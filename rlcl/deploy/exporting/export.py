@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
 from rlcl.report.profile.build import make_profile
 from rlcl.state import flatten
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
@@ -147,8 +147,8 @@ def write_bundle(
             _write(temporary, restored, graph, signature, written)
             kept = _watched(restored.trainer, temporary, reference, every[0])
             (temporary / "reference.safetensors").write_bytes(save(kept))
-            (temporary / "manifest.json").write_text(json.dumps(description.manifest, indent=2) + "\n")
-            (temporary / "profile.json").write_text(json.dumps(description.profile, indent=1, allow_nan=False) + "\n")
+            (temporary / "manifest.json").write_text(json_text(description.manifest, indent=2) + "\n")
+            (temporary / "profile.json").write_text(json_text(description.profile, indent=1) + "\n")
             (temporary / "MODEL_CARD.md").write_text(description.card)
             if update:
                 write_part(temporary / UPDATE, restored.state, added)
@@ -222,7 +222,7 @@ def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature,
     tensors = {name.lstrip("/"): t.numpy() for name, t in flatten(weights)[1].items()}
     (folder / "weights.safetensors").write_bytes(save(tensors))
     (folder / "model.onnx").write_bytes(written)
-    (folder / "signature.json").write_text(json.dumps(signature.to_json()) + "\n")
+    (folder / "signature.json").write_text(json_text(signature.to_json()) + "\n")
     (folder / "experiment.yaml").write_text(dump(restored.experiment))
 
 

@@ -34,6 +34,7 @@ from rlcl.evaluation.measures import arrays_of
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.streams.stream import Stream
+from rlcl.strict_json import json_text
 from rlcl.training import checkpoint
 from rlcl.types import Experience
 
@@ -139,7 +140,7 @@ def update(
     write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
     judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate, console)
     verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
-    deployment.verdict(name).write_text(json.dumps(verdict, indent=2) + "\n")
+    deployment.verdict(name).write_text(json_text(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
     return judgement
 
