@@ -33,6 +33,7 @@ from rlcl.errors import BundleError
 from rlcl.evaluation.measures import arrays_of
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
+from rlcl.launch.located import located
 from rlcl.streams.stream import Stream
 from rlcl.strict_json import json_text
 from rlcl.training import checkpoint
@@ -119,13 +120,14 @@ def update(
     experiment = changed_experiment(current, changes)
     check_origin(origin, current.signature, gate.gain)
     seed, added = int(current.manifest["run"]["seed"]), added_to(part)
+    files = current.manifest.get("files", {})
     if isinstance(origin, Mapping):
         wider = _with_task(experiment, origin)
-        check_held_out(current, make_stream(experiment, seed), experiment, changes)
-        experiment, stream = wider, make_stream(wider, seed)
+        check_held_out(current, make_stream(located(experiment, files), seed), experiment, changes)
+        experiment, stream = wider, make_stream(located(wider, files), seed)
     else:
         incoming = _incoming(origin, deployment, current, added, gate)
-        base = make_stream(experiment, seed)
+        base = make_stream(located(experiment, files), seed)
         check_held_out(current, base, experiment, changes)
         added.append(_unjudged(incoming, grown_stream(base, added, experiment, seed), experiment, console))
         stream = grown_stream(base, added, experiment, seed)
@@ -134,7 +136,7 @@ def update(
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
     begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
     deployment.audit("update", begun)
-    candidate = learned(experiment, seed, stream, state, len(added) if added else 0, console)
+    candidate = learned(experiment, seed, stream, state, len(added), console, files)
     path = deployment.place(name)
     console.print(f"exporting candidate {name}", **PLAIN)
     write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
