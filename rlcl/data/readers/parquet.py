@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def read_parquet(
         file = parquet.ParquetFile(place)
         schema = file.schema_arrow
         index, categorical = _pandas(schema.metadata)
+        categorical |= _dictionaries(file.metadata.metadata)
         left_out = {*drop, *(index - set(kept))}
         table = file.read(columns=[name for name in schema.names if name not in left_out])
     except (OSError, pyarrow.ArrowException) as error:
@@ -72,6 +74,16 @@ def _pandas(metadata: Mapping[bytes, bytes] | None) -> tuple[set[str], set[str]]
         return index, {each["field_name"] for each in noted["columns"] if each["pandas_type"] == "categorical"}
     except (KeyError, TypeError, ValueError):
         return set(), set()
+
+
+def _dictionaries(metadata: Mapping[bytes, bytes] | None) -> set[str]:
+    """Names of the columns that were dictionaries when the file was written: of numbers, pyarrow gives the numbers."""
+    from pyarrow import BufferReader, ipc, types
+
+    noted = (metadata or {}).get(b"ARROW:schema")
+    if noted is None:
+        return set()
+    return {field.name for field in ipc.read_schema(BufferReader(b64decode(noted))) if types.is_dictionary(field.type)}
 
 
 def _is_text(kind: Any) -> bool:
