@@ -30,7 +30,7 @@ from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
 from rlcl.deploy.updating.held_out import latency, scores
 from rlcl.deploy.updating.incoming import Incoming, from_log, without
 from rlcl.errors import BundleError
-from rlcl.evaluation.measures import arrays_of
+from rlcl.evaluation.measures import arrays_of, source_of
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.launch.located import located
@@ -247,7 +247,8 @@ def _judged(
 ) -> Judgement:
     kind = Policy if made.signature.kind == "policy" else Model
     before, after = kind(current), kind(made)
-    *former, new = stream.evaluated
+    *before_it, new = stream.evaluated
+    former = [e for e in before_it if (source := source_of(e, experiment.evaluation)).kind != "arrays" or len(source)]
     asked = [(f"gain on {new.name}", new, gate.gain)]
     asked += [(f"forgetting on {experience.name}", experience, -gate.forgetting) for experience in former]
     conditions = []
