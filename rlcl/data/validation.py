@@ -58,7 +58,12 @@ def check_arrays(
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise DataError(f"{where}: expected {len(inputs)} labels of shape (N,), got shape {tuple(labels.shape)}")
     if labels.is_floating_point() or int(labels.min()) < 0:
-        raise DataError(f"{where}: labels must be whole numbers from 0; the least is {labels.min().item()}")
+        wrong = (labels < 0) | ((labels != labels.round()) if labels.is_floating_point() else False)
+        row = int(wrong.nonzero()[0])
+        raise DataError(
+            f"{where}: labels must be whole numbers from 0; that of row {row} is {labels[row].item()}; number them by "
+            "numpy.unique(labels, return_inverse=True), and remove rows without one"
+        )
     if train_labels is not None:
         unseen = sorted(set(labels.tolist()) - set(train_labels.tolist()))
         if unseen:

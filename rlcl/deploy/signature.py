@@ -95,21 +95,21 @@ class Field:
 
     def _of_columns(self, cast: Array, array: Array) -> Array:
         """With NaN for numbers that stand for a missing value, after looking at the numbers of texts."""
-        for place, column in enumerate(self.columns):
-            values = cast[:, place]
-            if column.categorical:
-                count = len(column.categories)
-                wrong = np.zeros(cast.shape, bool)
-                wrong[:, place] = (values < 0) | (values >= count) | (values != np.round(values))
-                wrong[:, place] &= ~np.isnan(values)
-                self._refuse(wrong, array, f"expected a whole number from 0 to {count - 1}, the place of a text")
-            elif (absent := np.isin(values, np.array(self._absent, cast.dtype))).any():
-                wrong = np.zeros(cast.shape, bool)
-                wrong[:, place] = absent
-                if not self.missing:
-                    self._refuse(wrong, array, "expected a value that is there, as in all of the training data")
-                cast = np.where(wrong, np.array(np.nan, cast.dtype), cast)
-        return cast
+        texts = self._texts > 0
+        outside = (cast < 0) | (cast >= self._texts) | (cast != np.round(cast))
+        told = "expected a whole number from 0 to {}, the place of a text"
+        self._refuse(texts & outside & ~np.isnan(cast), array, told, self._texts - 1)
+        if not self._absent:
+            return cast
+        absent = ~texts & np.isin(cast, np.array(self._absent, cast.dtype))
+        if not self.missing:
+            self._refuse(absent, array, "expected a value that is there, as in all of the training data")
+        return np.where(absent, np.array(np.nan, cast.dtype), cast)
+
+    @cached_property
+    def _texts(self) -> Array:
+        """(F,) how many texts each column has, 0 of numbers."""
+        return np.array([len(column.categories) for column in self.columns])
 
     @cached_property
     def _absent(self) -> tuple[float, ...]:
