@@ -17,6 +17,8 @@ from rlcl.types import Data, EnvironmentSource, Experience, Source, StreamSpec, 
 
 __all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "split_off"]
 
+NAMED = 3  # experiences that a message names
+
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
 
@@ -202,7 +204,8 @@ def _test(experience: Experience) -> Source | None:
 
 
 def _listed(experiences: Sequence[Experience]) -> str:
-    return ", ".join(f"{e.index} ({e.name})" for e in experiences)
+    more = f" and {len(experiences) - NAMED} more" if len(experiences) > NAMED else ""
+    return ", ".join(f"{e.index} ({e.name})" for e in experiences[:NAMED]) + more
 
 
 def _absent_classes(stream: Stream) -> str:
