@@ -118,7 +118,7 @@ class Table(DataSet):
             raise DataError(f"data {place}: expected at least one row, got none")
         target = [] if self.target is None else [self.target]
         texts = {*self.categorical, *texts, *([] if self.regression else target)} - set(target * self.regression)
-        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else like.kinds
+        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else dict(like.kinds)
         if self.regression:
             kinds |= dict.fromkeys(target, True)
         absent = absent_numbers(None if is_parquet(place) else self._reading)
