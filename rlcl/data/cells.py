@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from rlcl.types import Reading
 
-__all__ = ["absent_numbers", "natural", "notation", "number", "text_of"]
+__all__ = ["DATES", "absent_numbers", "natural", "notation", "number", "text_of"]
 
 DIGITS = r"\d{1,3}(?:([ '.,\u00a0\u202f])\d{3})(?:\1\d{3})*"  # with a separator after each three
 MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -18,6 +18,7 @@ DATE = rf"(?:{ISO_DATE}|\d{{1,2}}[-/.](?:\d{{1,2}}|{MONTHS})[-/.]\d{{2,4}}|\d{{1
 TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]m)?(?:z| ?[+-]\d{2}:?\d{2})?"
 CURRENCY = r"(?:[$€£¥₹]|usd|eur|gbp|chf|jpy)"
 AMOUNT = r"[+-]?\d[\d.,' ]*"
+DATES = "dates or times"
 
 # What the texts of a whole column look like, and what to do; the first that fits all of them is named.
 NOTATIONS = {
@@ -28,7 +29,7 @@ NOTATIONS = {
         "write them without separators",
     ),
     "numbers with a decimal comma": (r"[+-]?\d*,?\d+(?:e[+-]?\d+)?", "write them with a decimal point"),
-    "dates or times": (rf"{DATE}(?:[t ]{TIME})?|{TIME}", "write them as numbers, such as days since the first"),
+    DATES: (rf"{DATE}(?:[t ]{TIME})?|{TIME}", "write them as numbers, such as days since the first"),
 }  # fmt: skip
 PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in NOTATIONS.items()}
 
@@ -62,16 +63,15 @@ def absent_numbers(reading: Reading | None) -> tuple[float, ...]:
     return tuple(value for value in found if value is not None)
 
 
-def notation(texts: Collection[str], but: Iterable[str] = ()) -> tuple[str, str] | None:
+def notation(texts: Collection[str]) -> tuple[str, str] | None:
     """What all of some texts look like that are no numbers here, such as ``percentages``, and the remedy.
 
     Args:
         texts: the distinct ones of a column.
-        but: names of what is not looked for.
     """
     if not texts or all(number(text) is not None for text in texts):
         return None
     for name, pattern in PATTERNS.items():
-        if name not in but and all(pattern.fullmatch(text) for text in texts):
+        if all(pattern.fullmatch(text) for text in texts):
             return name, NOTATIONS[name][1]
     return None

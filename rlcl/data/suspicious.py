@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.data.cells import notation
+from rlcl.data.cells import DATES, notation
 from rlcl.data.validation import tell
 from rlcl.types import Column
 
@@ -92,12 +92,13 @@ def warn_of_texts(
     known, tested = [text for text in train if text is not None], [text for text in test if text is not None]
     texts = set(known)
     new = sum(text not in texts for text in tested)
-    found = None if meant else notation(texts, but=("dates or times",))
+    found = None if meant else notation(texts)
+    many = len(texts) > (FEW if found is not None and found[0] == DATES else 2)  # of dates a few may be categories
     if len(known) >= FEW and len(texts) >= DISTINCT * len(known):
         told = f"{len(texts):,} of {len(known):,} training rows with a text have one of their own"
     elif len(tested) >= FEW // 2 and new > UNKNOWN * len(tested):
         told = f"{new:,} of {len(tested):,} texts of test rows are in no training row, so missing"
-    elif found is not None and len(texts) > 2:
+    elif found is not None and many:
         told = f"{len(texts):,} texts become categories without order"
     else:
         return

@@ -40,7 +40,9 @@ def text_lines(place: Path, delimiter: str) -> list[tuple[int, list[str]]]:
             reader = csv.reader(file, delimiter=delimiter)
             numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"data {place} is no table that can be read as UTF-8: {error}") from error
+        raise DataError(
+            f"data {place} is no table that can be read as UTF-8: {error}; save it as plain text"
+        ) from error
     wide = bool(numbered) and len(numbered[0][1]) > 1
     return [(line, row) for line, row in numbered if not wide or row != [""]]  # a line of blanks is empty, too
 
