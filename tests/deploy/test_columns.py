@@ -121,7 +121,7 @@ def test_predict_follows_the_alias_and_says_so(
     np.save(tmp_path / "x.npy", np.zeros((1, 1, 8, 8)))
     deployment = Deployment(tmp_path / "digits")
     arguments = ["predict", str(tmp_path / "digits"), str(tmp_path / "x.npy")]
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main(arguments)
     assert "answers" not in capsys.readouterr().err
     shutil.copytree(bundle("regressor"), deployment.place("0001"))
