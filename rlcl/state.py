@@ -82,6 +82,8 @@ def unflatten(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tensors[content].clone()
     if tag == "array":
         return tensors[content].numpy().copy()
+    if tag == "float":  # one that is not finite
+        return float(content)
     if tag == "dict":
         return {key: unflatten(value, tensors) for key, value in content}
     values = [unflatten(value, tensors) for value in content]

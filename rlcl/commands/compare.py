@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlcl.strict_json import json_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -102,7 +104,6 @@ def _one_of(option: str, value: str, allowed: Mapping[str, Any] | Sequence[str])
 
 
 def _json(report: Report, left_out: Sequence[tuple[str, str]]) -> str:
-    import json
 
     from rlcl.comparison.tables import TABLES
 
@@ -114,7 +115,7 @@ def _json(report: Report, left_out: Sequence[tuple[str, str]]) -> str:
         "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
         "remarks": list(report.remarks),
     }
-    return json.dumps(content, indent=2)
+    return json_text(content, indent=2)
 
 
 def _caption(report: Report, table: str) -> str:

@@ -19,15 +19,18 @@ def add_to(app: typer.Typer) -> None:
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    file: Annotated[Path, typer.Argument(help="Raw inputs: .npy, .npz (several inputs by name) or .csv.")],
+    file: Annotated[
+        Path, typer.Argument(help="Raw inputs: .npy, .npz (several inputs by name), .csv; of a table its own format.")
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .npy or .csv file; CSV on the standard output by default.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows at a time.")] = 256,
     task_id: Annotated[int | None, typer.Option(min=0, help="Of all rows, where the model tells tasks apart.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime.")] = 1,
+    live: Annotated[Path | None, typer.Option(help="Folder of the alias; BUNDLE.live by default.")] = None,
 ) -> None:
-    """Predict for every row of a file.
+    """Predict for every row of a file, by the bundle that answers: the promoted one where there is any.
 
     rlcl predict bundles/digits images.npy -o classes.csv
 
@@ -35,9 +38,14 @@ def predict(
     """
     import rlcl.deploy
     from rlcl.deploy.batches import check_output, in_batches, read_inputs, write_array, write_table
+    from rlcl.deploy.deployment import Deployment
 
     check_output(output)
-    model = rlcl.deploy.load(bundle, threads)
+    deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
+    name = deployment.names()[0]
+    model = rlcl.deploy.load(bundle if name == "." else deployment.place(name), threads)
+    if name != ".":
+        typer.echo(f"{model.bundle.path} answers ({model.bundle.digest[:12]}), as {deployment.alias} says", err=True)
     inputs = read_inputs(file, model.signature)
     batches = _shown(in_batches(model, inputs, batch_size, task_id), -(-len(inputs) // batch_size))
     if output is None:

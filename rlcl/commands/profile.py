@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rlcl.strict_json import json_text
 
 __all__ = ["add_to"]
 
@@ -42,6 +43,6 @@ def profile(
     page = profile_page(found, experiment)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "profile.json", json.dumps(found.facts, indent=1, allow_nan=False) + "\n")
+        write_atomically(folder / "profile.json", json_text(found.facts, indent=1) + "\n")
         write_atomically(folder / "profile.html", page)
     typer.echo(f"{folder / 'profile.html'} ({len(page.encode()) / 1e6:.2f} MB)\n{folder / 'profile.json'}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rlcl.strict_json import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +71,7 @@ def list_runs(
     chosen = selected(every, where or [])
     chosen = ordered(chosen, sort, reverse) if sort and chosen else chosen
     if as_json:
-        typer.echo(json.dumps([_as_json(run, wanted) for run in chosen], indent=2))
+        typer.echo(json_text([_as_json(run, wanted) for run in chosen], indent=2))
         return
     if not chosen:
         typer.echo(f"none of {len(every)} runs in {root} meets {' and '.join(where or [])}")
@@ -167,7 +168,7 @@ def diff(
     pair = named_runs(a, root), named_runs(b, root)
     found = difference(*pair)
     if as_json:
-        typer.echo(json.dumps(attrs.asdict(found), indent=2))
+        typer.echo(json_text(attrs.asdict(found), indent=2))
         return
     console = make_console()
     names = [str(runs[0].path if len(runs) == 1 else runs[0].group) for runs in pair]

@@ -21,7 +21,7 @@ from rlcl.evaluation.metrics import PERFORMANCE, Topic
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.tracking.folder import read_records
+from rlcl.tracking.folder import read_events, read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import Run, dotted
 from rlcl.types import Record
@@ -62,7 +62,7 @@ class Seed:
         """Steps and values of everything that the learner said, by name; nothing where the file is damaged."""
         found: dict[str, tuple[list[float], list[float]]] = {}
         try:
-            for row in read_lines(self.run.path / "events.jsonl"):
+            for row in read_events(self.run.path):
                 step = row.pop("step")
                 row.pop("time", None)
                 for name, value in row.items():

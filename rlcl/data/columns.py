@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["MISSING", "Unknown"]
-
-MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that stand for a missing value, unless told otherwise
+__all__ = ["Unknown"]
 
 
 @frozen

@@ -19,7 +19,7 @@ def row_hashes(inputs: Tensor) -> Array:
 
     Rows that differ seldom agree; :func:`copies` compares them, so that none is told wrongly.
     """
-    rows = np.ascontiguousarray(inputs.numpy()).reshape(len(inputs), -1).view(np.uint8)
+    rows = np.ascontiguousarray(inputs.numpy()).reshape(len(inputs), inputs.shape[1:].numel()).view(np.uint8)
     width = -(-rows.shape[1] // 8)
     keys = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
     found = np.empty(len(rows), np.uint64)

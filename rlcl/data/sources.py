@@ -20,7 +20,7 @@ from rlcl.data.environments.environment import Environment
 from rlcl.data.expect import check_expected
 from rlcl.data.validation import check_arrays, warn_of
 from rlcl.errors import DataError
-from rlcl.types import ArraySource, Column, DataSet, Rows
+from rlcl.types import ArraySource, Column, DataSet, Reading, Rows
 
 __all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded", "pieces"]
 
@@ -215,6 +215,7 @@ class Data:
         lines: of its file, that each training and each test row stands in, for messages.
         missing: whether NaN in inputs stands for a value that is not known; else it is refused.
         unknown: texts of test rows that are missing for no training row has them, for ``expect``.
+        reading: how the file of a table was read.
 
     Raises:
         DataError: shapes that do not agree, a value that is not finite, labels that are not whole
@@ -232,6 +233,7 @@ class Data:
     lines: tuple[Sequence[int], Sequence[int]] | None = None
     missing: bool = False
     unknown: tuple[Unknown, ...] = ()
+    reading: Reading | None = None
 
     def __attrs_post_init__(self) -> None:
         for half, labels in (("train_labels", self.train_labels), ("test_labels", self.test_labels)):

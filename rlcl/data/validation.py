@@ -21,7 +21,7 @@ from rlcl.types import Rows
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["check_arrays", "check_environment", "check_spaces", "warn_of", "warn_of_seed"]
+__all__ = ["check_arrays", "check_environment", "check_spaces", "tell", "warn_of", "warn_of_seed"]
 
 NAMED = 5  # columns that a warning names
 
@@ -61,7 +61,12 @@ def check_arrays(
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise DataError(f"{where}: expected {len(inputs)} labels of shape (N,), got shape {tuple(labels.shape)}")
     if labels.is_floating_point() or int(labels.min()) < 0:
-        raise DataError(f"{where}: labels must be whole numbers from 0; the least is {labels.min().item()}")
+        wrong = (labels < 0) | ((labels != labels.round()) if labels.is_floating_point() else False)
+        row = int(wrong.nonzero()[0])
+        raise DataError(
+            f"{where}: labels must be whole numbers from 0; that of row {row} is {labels[row].item()}; number them by "
+            "numpy.unique(labels, return_inverse=True), and remove rows without one"
+        )
     if train_labels is not None:
         unseen = sorted(set(labels.tolist()) - set(train_labels.tolist()))
         if unseen:
@@ -103,7 +108,7 @@ def warn_of(data: Data, overlap: bool = True) -> None:
     pairs = copies(train, test) if overlap else np.empty((0, 2), np.int64)
     if len(pairs):
         copy, original = pairs[0].tolist()
-        _tell(
+        tell(
             f"data {data.name!r}: {len(pairs)} of {len(test)} test rows are copies of training rows; the first is "
             f"{data.place('test', copy)}, a copy of {data.place('train', original)}; data.expect.overlap says which "
             "share is allowed"
@@ -113,14 +118,15 @@ def warn_of(data: Data, overlap: bool = True) -> None:
         if constant:
             names = [data.columns[i].name if data.columns else str(i) for i in constant[:NAMED]]
             more = f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
-            _tell(
+            tell(
                 f"data {data.name!r}: {len(constant)} of {train.shape[1]} features are the same in all training rows: "
                 f"{', '.join(names)}{more}; nothing can be learned from them"
             )
 
 
 @cache
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Warns of something, once a process."""
     logger.warning("%s", text)
 
 

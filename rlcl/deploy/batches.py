@@ -51,6 +51,8 @@ class Inputs:
         if not error.place:
             return Problem(error.message, f"{self.file}: {error.name}")
         row, *place = error.place
+        if self.lines and error.message.startswith("column "):  # of a table, whose columns have names
+            return Problem(error.message, f"{self.file}:{self.lines[row + start]}")
         if self.lines:
             column = int(np.ravel_multi_index(place, self.arrays[error.name].shape[1:])) if place else 0
             return Problem(error.message, f"{self.file}:{self.lines[row + start]}: column {column + 1}")
@@ -62,14 +64,16 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
 
     Args:
         file: ``.npy`` with the one input; ``.npz`` with an array an input, by name; or ``.csv``, one row an input,
-            see :func:`rlcl.deploy.rows.read_rows`.
+            see :func:`rlcl.deploy.rows.read_rows`. Where the model learned from a table any other text file is one too,
+            and so is Parquet.
         signature: what is expected.
 
     Raises:
         DataError: the file is missing, of another kind, or cannot be read.
     """
     fields = [field.name for field in signature.inputs]
-    if file.suffix not in INPUTS:
+    table = file.suffix == ".csv" or (file.suffix not in MAGIC and bool(signature.inputs[0].columns))
+    if file.suffix not in INPUTS and not table:
         raise DataError(f"{file}: expected a file that ends in {', '.join(INPUTS)}")
     if file.suffix != ".npz" and len(fields) > 1:
         raise DataError(f"{file}: the bundle takes {', '.join(fields)}; give a .npz file with an array of each name")
@@ -78,9 +82,9 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
         if magic and _begins(file, len(magic)) != magic:
             saver = "numpy.save" if file.suffix == ".npy" else "numpy.savez"
             raise DataError(f"{file} is no {file.suffix} file of NumPy's; write it with {saver}")
-        if file.suffix == ".csv":
-            lines, table = read_rows(file, signature.inputs[0])
-            return Inputs(file, {fields[0]: table}, lines)
+        if table:
+            lines, rows = read_rows(file, signature.inputs[0])
+            return Inputs(file, {fields[0]: rows}, lines)
         found = np.load(file, mmap_mode="r", allow_pickle=False)
         if file.suffix == ".npy":
             return Inputs(file, {fields[0]: found})

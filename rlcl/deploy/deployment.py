@@ -22,6 +22,7 @@ from attrs import define, field
 from rlcl.deploy.bundle import SUMS, Bundle, no_bundle
 from rlcl.errors import BundleError
 from rlcl.lock import Held, locked
+from rlcl.strict_json import json_text
 
 __all__ = ["Deployment"]
 
@@ -165,6 +166,6 @@ class Deployment:
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"when": when, "who": getpass.getuser(), "what": what, **details, "before": before}
         with path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json_text(line) + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from attrs import define, frozen
 
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
+from rlcl.strict_json import json_text
 
 __all__ = ["Answer", "Feedback", "Log", "Page", "packed", "packed_rows"]
 
@@ -190,7 +191,7 @@ class Log:
 
     def register(self, digest: str, signature: Signature) -> None:
         """Notes how the answers of a bundle are to be read; before its first."""
-        row = (digest, json.dumps(signature.to_json()))
+        row = (digest, json_text(signature.to_json()))
         self.connection.execute("insert or ignore into bundles values (?, ?)", row)
 
     def write(self, answers: Sequence[Answer], feedback: Sequence[Feedback]) -> list[bool]:

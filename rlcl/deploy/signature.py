@@ -6,6 +6,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,9 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from rlcl.data.cells import absent_numbers
 from rlcl.errors import BundleError, Problem
-from rlcl.types import Column
+from rlcl.types import Column, Reading
 
 __all__ = ["Field", "Misplaced", "Signature"]
 
@@ -51,6 +53,7 @@ class Field:
         low, high: smallest and largest value allowed, a number for all or an array of ``shape``; None for no bound.
         missing: whether NaN is allowed, for a value that is not known; None means the same in lists.
         columns: of a table what each value of a row is, and the texts that its numbers from 0 stand for; else none.
+        reading: how the file of that table was read; None where it is not known.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Field:
     high: float | Array | None = None
     missing: bool = False
     columns: tuple[Column, ...] = ()
+    reading: Reading | None = None
 
     def rows(self, value: Any) -> Array:
         """A batch (B, *shape) of the field's dtype out of an array or nested lists.
@@ -74,6 +78,8 @@ class Field:
         array = self._array(value)
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is refused below
             cast = array.astype(self.dtype, copy=False)
+        if self.columns and cast.dtype.kind == "f":
+            cast = self._of_columns(cast, array)
         if cast.dtype.kind == "f" and self._bounded(cast):
             return cast
         if cast.dtype.kind != "f":
@@ -82,10 +88,33 @@ class Field:
             wrong = np.isinf(cast) if self.missing else ~np.isfinite(cast)
             self._refuse(wrong, array, "expected a finite number")
         if self.low is not None:
-            self._refuse(cast < _bound(self.low, cast), array, f"expected at least {_shown(self.low)}")
+            self._refuse(cast < _bound(self.low, cast), array, "expected at least {}", self.low)
         if self.high is not None:
-            self._refuse(cast > _bound(self.high, cast), array, f"expected at most {_shown(self.high)}")
+            self._refuse(cast > _bound(self.high, cast), array, "expected at most {}", self.high)
         return cast
+
+    def _of_columns(self, cast: Array, array: Array) -> Array:
+        """With NaN for numbers that stand for a missing value, after looking at the numbers of texts."""
+        texts = self._texts > 0
+        outside = (cast < 0) | (cast >= self._texts) | (cast != np.round(cast))
+        told = "expected a whole number from 0 to {}, the place of a text"
+        self._refuse(texts & outside & ~np.isnan(cast), array, told, self._texts - 1)
+        if not self._absent:
+            return cast
+        absent = ~texts & np.isin(cast, np.array(self._absent, cast.dtype))
+        if not self.missing:
+            self._refuse(absent, array, "expected a value that is there, as in all of the training data")
+        return np.where(absent, np.array(np.nan, cast.dtype), cast)
+
+    @cached_property
+    def _texts(self) -> Array:
+        """(F,) how many texts each column has, 0 of numbers."""
+        return np.array([len(column.categories) for column in self.columns])
+
+    @cached_property
+    def _absent(self) -> tuple[float, ...]:
+        """Numbers that stand for a missing value."""
+        return absent_numbers(self.reading)
 
     def _bounded(self, array: Array) -> bool:
         """Whether all is well, at the price of two passes; where this is not sure, the place is looked for.
@@ -137,24 +166,32 @@ class Field:
                 if item is None and self.missing:
                     continue
                 if not _is_number(item) or (isinstance(item, bool) and self.dtype != "bool"):
-                    return Misplaced(f"expected a number, got {_said(item)}", self.name, here, item)
+                    return Misplaced(f"{self._column(here)}expected a number, got {_said(item)}", self.name, here, item)
             elif not isinstance(item, list | tuple | np.ndarray) or len(item) != sizes[0]:
                 return Misplaced(f"expected a list of {sizes[0]}, got {_said(item)}", self.name, here, item)
             elif (found := self._fault(item, here)).place:
                 return found
         return Misplaced("expected numbers", self.name)
 
-    def _refuse(self, wrong: Array, array: Array, message: str) -> None:
+    def _refuse(self, wrong: Array, array: Array, message: str, bound: float | Array = 0.0) -> None:
         if wrong.any():
             place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))
             value = array[place].item()
-            raise Misplaced(f"{message}, got {value}", self.name, place, value)
+            limit = float(bound[place[1:]]) if isinstance(bound, np.ndarray) else bound
+            raise Misplaced(
+                f"{self._column(place)}{message.format(f'{limit:g}')}, got {value}", self.name, place, value
+            )
+
+    def _column(self, place: Sequence[int]) -> str:
+        """The name of the column of a place, for messages."""
+        return f"column {self.columns[place[1]].name}: " if self.columns and len(place) == 2 else ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         made = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.asdict(self).items()}
         columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
-        return {**made, "shape": list(self.shape), "columns": columns}
+        reading = self.reading and {"delimiter": self.reading.delimiter, "missing": list(self.reading.missing)}
+        return {**made, "shape": list(self.shape), "columns": columns, "reading": reading}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Field:
@@ -173,11 +210,22 @@ class Field:
         columns = tuple(Column(str(c["name"]), tuple(map(str, c["categories"]))) for c in data.get("columns", ()))
         if columns and shape != (len(columns),):
             raise ValueError(f"{len(columns)} columns of {name}, of the shape {shape}")
-        return cls(name=name, shape=shape, dtype=data["dtype"], low=low, high=high, missing=missing, columns=columns)
+        said = data.get("reading")
+        return cls(
+            name=name,
+            shape=shape,
+            dtype=data["dtype"],
+            low=low,
+            high=high,
+            missing=missing,
+            columns=columns,
+            reading=None if said is None else Reading(str(said["delimiter"]), tuple(map(str, said["missing"]))),
+        )
 
-
-def _shown(bound: float | Array) -> str:
-    return f"{bound:g}" if isinstance(bound, float | int) else "the bound at its place"
+    def same_rows(self, other: Field) -> bool:
+        """Whether rows of the one mean the same in the other, whatever values these allow."""
+        ours, theirs = ((f.name, f.shape, f.dtype, f.columns) for f in (self, other))
+        return ours == theirs
 
 
 def _bound(bound: float | Array, array: Array) -> float | Array:
@@ -251,12 +299,15 @@ class Signature:
         return made
 
     def changes(self, other: Signature) -> list[str]:
-        """How another signature differs, one line each; nothing where a client notices nothing."""
+        """How another signature differs, one line each; nothing where a client notices nothing.
+
+        No client notices wider bounds, or how files are read.
+        """
         ours, theirs = (dict(_leaves(signature.to_json())) for signature in (self, other))
         return [
             f"{place}: {_brief(ours.get(place))} becomes {_brief(theirs.get(place))}"
             for place in (*ours, *(theirs.keys() - ours.keys()))
-            if ours.get(place) != theirs.get(place)
+            if ours.get(place) != theirs.get(place) and not _unnoticed(place, ours.get(place), theirs.get(place))
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -298,6 +349,15 @@ def _leaves(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
+
+
+def _unnoticed(place: str, before: Any, after: Any) -> bool:
+    """Whether a change at a place lets every request pass that passed before."""
+    key = place.rpartition(".")[2]
+    if place.startswith("inputs.") and key in ("low", "high"):
+        sign = 1 if key == "high" else -1
+        return after is None or (before is not None and bool(np.all(sign * np.subtract(after, before) >= 0)))
+    return ".reading" in place
 
 
 def _brief(value: Any) -> str:

@@ -37,12 +37,17 @@ class Columns(Encoder):
         """Learns from the stream which columns are texts; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: its inputs are no table.
+            UnsupportedError: its inputs are no table, or it holds no texts though an encoder for them is named.
         """
         spec = stream.spec
         if not spec.columns:
             raise UnsupportedError("encoder columns: the stream's inputs are no table with named columns; leave it out")
         self._texts = tuple(place for place, column in enumerate(spec.columns) if column.categorical)
+        if not self._texts and not isinstance(self.categorical, Identity):
+            raise UnsupportedError(
+                "encoder columns: categorical covers no column, for all of them hold numbers; name columns under "
+                "data.categorical, or leave it out"
+            )
         for encoder, places in self._parts(len(spec.columns)):
             if places:
                 part = attrs.evolve(

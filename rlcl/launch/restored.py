@@ -12,6 +12,7 @@ from attrs import frozen
 from rlcl.errors import CheckpointError, RunFolderError
 from rlcl.experiment import Experiment, load_experiment
 from rlcl.launch.build import make_stream, make_trainer
+from rlcl.launch.located import located
 from rlcl.tracking.runs import Run
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
@@ -45,7 +46,7 @@ def restore(run: Run) -> Restored:
     if not file.is_file():
         raise RunFolderError(f"{run.path}: no config.yaml, so that its learner cannot be built; run it anew")
     experiment = load_experiment(file, ["sinks=[]"])  # which nothing here writes to, and may not be installed
-    here = attrs.evolve(experiment, device="cpu")
+    here = attrs.evolve(located(experiment, run.manifest.get("files", {})), device="cpu")
     trainer = make_trainer(here, run.seed, make_stream(here, run.seed))
     found = checkpoint.load_newest(run.path / "checkpoints", lambda text: warnings.warn(text, stacklevel=2))
     if found is None:

@@ -18,6 +18,7 @@ from rlcl.launch.continuing.parents import check_planted
 from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
 from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
+from rlcl.launch.located import file_places
 from rlcl.launch.moments import Due, Moment
 from rlcl.launch.remarks import remark
 from rlcl.launch.stopping import Interrupted, Stop
@@ -126,6 +127,7 @@ def _made_trainer(experiment: Experiment, seed: int, folder: RunFolder) -> Train
     start = start_of(experiment, seed, folder.checkpoints)
     trainer = make_trainer(experiment, seed, stream, start)
     found = manifest(stream, seed, experiment.threads, trainer.device)
+    found["files"] = file_places(experiment)
     if start is not None:
         found["initial"] = dict(start.origin)
     before = read_json(folder.path / "manifest.json")

@@ -21,6 +21,7 @@ from rlcl.config import build, option
 from rlcl.errors import CheckpointError, RunFolderError, UnsupportedError
 from rlcl.experiment import Experiment, load_experiment
 from rlcl.launch.build import make_trainer
+from rlcl.launch.located import located
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
@@ -57,7 +58,9 @@ class Trained(Encoder):
         return self._learner
 
     def _load(self, folder: Path) -> None:
-        experiment = attrs.evolve(load_experiment(folder / "config.yaml", ["sinks=[]"]), device="cpu")
+        files = read_json(folder / "manifest.json").get("files", {})
+        experiment = located(load_experiment(folder / "config.yaml", ["sinks=[]"]), files)
+        experiment = attrs.evolve(experiment, device="cpu")
         learner = build(experiment.learner)
         if not isinstance(learner, Representing):
             raise UnsupportedError(

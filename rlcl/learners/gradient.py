@@ -20,6 +20,7 @@ from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners import growth
 from rlcl.learners.augmenting import Augmenting, try_augmentations
+from rlcl.learners.batch_norm import check_single, single_examples_told
 from rlcl.learners.boundary import EncoderFitting, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, Watch
 from rlcl.learners.host import GradientHost
@@ -294,6 +295,8 @@ class GradientLearner(Exportable, ABC):
         self._loss = LossMean(setup.device)
         self._ledger = Ledger(setup.device)
         self._attached = attach((*self.methods, *self.own_methods), self.host, setup.seeds.child("methods"))
+        parts, joined = [part for e in setup.stream for part in e.parts], bool(self.methods or self.own_methods)
+        check_single(self.module, parts, self.batch_size, self.drop_last, joined=joined)
         penalizing = self._attached.penalizing if "pass" in self.host.provides else ()
         self.objective = Objective(self.loss, penalizing)
         self._update = Update(
@@ -320,8 +323,9 @@ class GradientLearner(Exportable, ABC):
                 self._cross_boundary()
             with self._eager():
                 self._attached.begin(experience, self.steps(experience))
-        for part in experience.parts[self.position.segment :]:
-            yield from self._learn_part(experience, part)
+        with single_examples_told(self.name):
+            for part in experience.parts[self.position.segment :]:
+                yield from self._learn_part(experience, part)
 
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""

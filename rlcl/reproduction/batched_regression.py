@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from rlcl.reproduction.online_regression import Array, Edit, Lines, Networks, Pe
 from rlcl.reproduction.sides import Run, Side
 from rlcl.seeding import Seeds
 from rlcl.streams.visible import visible
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
@@ -66,7 +66,7 @@ def run_together(experiment: Experiment, root: Path, console: Console) -> Side:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for seed, found in _run(experiment, missing, console).items():
-                write_atomically(files[seed], json.dumps(found) + "\n")
+                write_atomically(files[seed], json_text(found) + "\n")
     kept = {file: read_json(file) for file in files.values()}
     runs = [
         Run(outcome=Outcome(_records(found), (MEASURE,)), path=file, seconds=found["seconds"])

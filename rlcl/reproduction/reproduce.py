@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from rlcl.reproduction.batched_regression import run_together
 from rlcl.reproduction.published import Protocol
 from rlcl.reproduction.sides import Drawn, Row, Run, Side, Target
 from rlcl.reproduction.targets import TARGETS
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import read_json, write_atomically
 
 __all__ = ["kind_of_row", "markdown", "read_results", "reproduce", "write_results"]
@@ -102,7 +102,7 @@ def _write_figure(path: Path, name: str, row: Row) -> None:
 
 def compact(content: Any) -> str:
     """JSON with a line for each list of numbers."""
-    text = json.dumps(content, indent=2)
+    text = json_text(content, indent=2)
     return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 

@@ -80,7 +80,7 @@ def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
         return ""
     largest = max((abs(value) for value in matrix[trained_on] if not math.isnan(value)), default=0)
     digits = 2 if largest < 10 else 0
-    return " ".join(f"{value:.{digits}f}" for value in matrix[trained_on])
+    return " ".join("-" if math.isnan(value) else f"{value:.{digits}f}" for value in matrix[trained_on])
 
 
 class PlainProgress(Sink):

@@ -10,11 +10,14 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from rlcl.data.validation import tell
 from rlcl.errors import DataError
 from rlcl.seeding import Seeds
 from rlcl.types import Data, EnvironmentSource, Experience, Source, StreamSpec, Visibility
 
 __all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "split_off"]
+
+NAMED = 3  # experiences that a message names
 
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
@@ -156,8 +159,9 @@ def check_sources(stream: Stream) -> None:
     Most streams are made of :class:`rlcl.data.sources.Data`, which were looked at; others are of the user's making.
 
     Raises:
-        DataError: by experience and row.
+        DataError: by experience and row; or an experience has nothing to learn from.
     """
+    _check_filled(stream)
     seen: set[int] = set()
     for experience in (*stream, *stream.evaluated):
         for split, source in experience.splits:
@@ -170,6 +174,50 @@ def check_sources(stream: Stream) -> None:
                     _check_finite(where, array, stream.spec.missing and array is source.inputs)
             if stream.spec.kind == "labelled" and source.targets is not None:
                 _check_labels(where, source.targets, stream.spec.classes)
+
+
+def _check_filled(stream: Stream) -> None:
+    """Refuses experiences without training rows, and names those without test rows."""
+    unlearned, untested = (
+        [e for e in experiences if (source := chosen(e)) is not None and source.kind == "arrays" and not len(source)]
+        for experiences, chosen in ((stream, _training), (stream.evaluated, _test))
+    )
+    if unlearned:
+        raise DataError(
+            f"stream: experience {_listed(unlearned)} has nothing to learn from{_absent_classes(stream)}; number "
+            "classes from 0 without gaps, or ask for fewer experiences"
+        )
+    if untested:
+        tell(
+            f"stream: experience {_listed(untested)} has no test rows, so that nothing is known of how it is learned: "
+            "R has no value there, and metrics that need one, such as average, are left out; add rows, or hold out "
+            "more of them (test_fraction)"
+        )
+
+
+def _training(experience: Experience) -> Source | None:
+    return experience.train
+
+
+def _test(experience: Experience) -> Source | None:
+    return experience.test
+
+
+def _listed(experiences: Sequence[Experience]) -> str:
+    more = f" and {len(experiences) - NAMED} more" if len(experiences) > NAMED else ""
+    return ", ".join(f"{e.index} ({e.name})" for e in experiences[:NAMED]) + more
+
+
+def _absent_classes(stream: Stream) -> str:
+    """The classes that no training row has, as ranges of numbers."""
+    if stream.spec.kind != "labelled":
+        return ""
+    taught = {label for experience in stream for label in _labels(experience.train)}
+    absent = [c for c in range(stream.spec.classes) if c not in taught]
+    starts = [c for c in absent if c - 1 not in absent]
+    ends = [c for c in absent if c + 1 not in absent]
+    told = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+    return f": no training rows for the classes {told}" if told else ""
 
 
 def _check_finite(where: str, array: Tensor, missing: bool) -> None:
@@ -228,6 +276,7 @@ def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
         targets=targets.shape[1] if data.regression and targets is not None else 0,
         columns=data.columns,
         missing=data.missing,
+        reading=data.reading,
     )
 
 

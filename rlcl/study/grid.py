@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from attrs import define, field
 
 from rlcl.errors import RunFolderError
 from rlcl.lock import Held, locked
+from rlcl.strict_json import json_text
 from rlcl.study.suite import Cell, Suite
 from rlcl.tracking.folder import disk_errors, read_json, write_atomically
 
@@ -118,7 +118,7 @@ class Grid:
             "definition": suite.definition,
         }
         with disk_errors(self.folder):
-            write_atomically(self.folder / "suite.json", json.dumps(content, indent=1) + "\n")
+            write_atomically(self.folder / "suite.json", json_text(content, indent=1) + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

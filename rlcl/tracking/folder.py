@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import errno
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -22,11 +23,12 @@ from attrs import define, field
 
 from rlcl.errors import RunFolderError
 from rlcl.lock import Held, locked
+from rlcl.strict_json import json_text
 from rlcl.tracking.clock import Time
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
-__all__ = ["RunFolder", "disk_errors", "read_json", "read_records", "write_atomically", "write_json"]
+__all__ = ["RunFolder", "disk_errors", "read_events", "read_json", "read_records", "write_atomically", "write_json"]
 
 LINES = ("records", "events", "costs")
 
@@ -72,7 +74,7 @@ def write_atomically(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replaces a JSON file whole."""
     with disk_errors(path.parent):
-        write_atomically(path, json.dumps(content, indent=2) + "\n")
+        write_atomically(path, json_text(content, indent=2) + "\n")
 
 
 @define(eq=False)
@@ -176,5 +178,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
-    """The records in a run's folder."""
-    return tuple(Record(**row) for row in read_lines(path / "records.jsonl"))
+    """The records in a run's folder; a value that is no number in its file was not finite."""
+    rows = read_lines(path / "records.jsonl")
+    return tuple(Record(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events in a run's folder, with step and time; a value that is no number in its file was not finite."""
+    for row in read_lines(path / "events.jsonl"):
+        yield {name: math.nan if value is None else value for name, value in row.items()}

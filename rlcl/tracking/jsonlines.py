@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlcl.errors import RunFolderError
+from rlcl.strict_json import json_text
 
 __all__ = ["JsonLines", "read_lines"]
 
@@ -27,7 +28,7 @@ class JsonLines:
         self._file.seek(0, os.SEEK_END)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        self._file.write(json_text(row, separators=(",", ":")).encode() + b"\n")
 
     def length(self) -> int:
         """Bytes written so far, all of them on the disk."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -56,7 +57,8 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     temporary.mkdir()
     try:
         _save_tensors(tensors, temporary / TENSORS)
-        (temporary / STATE).write_text(json.dumps({"version": FORMAT.version, "state": structure}))
+        document = {"version": FORMAT.version, "state": _tagged(structure)}
+        (temporary / STATE).write_text(json.dumps(document, allow_nan=False))
         sums = {name: _checksum(temporary / name) for name in (TENSORS, STATE)}
         (temporary / CHECKSUMS).write_text(json.dumps(sums))
         for name in (TENSORS, STATE, CHECKSUMS):
@@ -69,6 +71,15 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
     for old in _all(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _tagged(structure: Any) -> Any:
+    """With numbers that JSON does not have as ``{"float": "inf"}``, which :func:`rlcl.state.unflatten` reads."""
+    if isinstance(structure, float) and not math.isfinite(structure):
+        return {"float": str(structure)}
+    if isinstance(structure, dict):
+        return {key: _tagged(value) for key, value in structure.items()}
+    return [_tagged(value) for value in structure] if isinstance(structure, list) else structure
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

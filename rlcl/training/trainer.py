@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from attrs import define, field
 from rlcl.config import check_component, no_component
 from rlcl.encoders.identity import Identity
 from rlcl.errors import Problem, UnseenTaskError, UnsupportedError
+from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import Interval, Plan
 from rlcl.evaluation.probing import Probing
@@ -236,22 +238,28 @@ class Trainer:
             yield Boundary(self.learner.position.step, trained_on)
 
     def _evaluate(self, trained_on: int) -> Iterator[Record]:
-        plan = self.evaluation
         shown = self.stream.visibility.at_evaluation
         records = []
         with preserved_global_state(), self._fitted(trained_on):
             if trained_on == -1:
                 self._told = self._probing.look(trained_on)
             for experience in self._evaluated(trained_on):
+                task_id = experience.task_id if shown else None
                 for name in self.learner.measures:
-                    task_id = experience.task_id if shown else None
-                    try:
-                        value = measure_named(name).function(self.learner, experience, task_id, plan)
-                    except UnseenTaskError:  # a head that is not there yet
-                        value = None
+                    value = self._measured(name, experience, task_id)
                     if value is not None:
                         records.append(self._record(trained_on, experience.index, name, value))
         yield from records
+
+    def _measured(self, name: str, experience: Experience, task_id: int | None) -> float | None:
+        """NaN where there are no rows to tell by, so that R has the column; None where there is no cell yet."""
+        source = source_of(experience, self.evaluation)
+        if source.kind == "arrays" and not len(source):
+            return math.nan
+        try:
+            return measure_named(name).function(self.learner, experience, task_id, self.evaluation)
+        except UnseenTaskError:  # a head that is not there yet
+            return None
 
     def _record(self, trained_on: int, evaluated_on: int, metric: str, value: float) -> Record:
         return Record(self.run, self.seed, self.learner.position.step, trained_on, evaluated_on, metric, value)

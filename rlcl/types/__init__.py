@@ -51,11 +51,12 @@ from rlcl.types.methods import (
 from rlcl.types.parts import Augmentation, Encoder, Network, OptimizerFactory, Schedule
 from rlcl.types.records import Boundary, Event, Metric, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
-from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Rows, Source
+from rlcl.types.sources import MISSING, ArraySource, Column, Data, EnvironmentSource, Reading, Rows, Source
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
 
 __all__ = [
     "IMPOSSIBLE",
+    "MISSING",
     "UNITS",
     "ArraySource",
     "Augmentation",
@@ -104,6 +105,7 @@ __all__ = [
     "Predictor",
     "Probe",
     "RawHost",
+    "Reading",
     "Record",
     "Reopening",
     "Representing",

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
     from torch import Tensor
 
-__all__ = ["ArraySource", "Column", "Data", "EnvironmentSource", "Rows", "Source"]
+__all__ = ["MISSING", "ArraySource", "Column", "Data", "EnvironmentSource", "Reading", "Rows", "Source"]
+
+MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that stand for a missing value, unless told otherwise
 
 
 @frozen
@@ -33,6 +35,19 @@ class Column:
     @property
     def categorical(self) -> bool:
         return bool(self.categories)
+
+
+@frozen
+class Reading:
+    """How the text file of a table was read, so that later files are read in the same way.
+
+    Args:
+        delimiter: between two cells.
+        missing: cells that stand for a missing value; in a column of numbers all cells of the same number.
+    """
+
+    delimiter: str = ","
+    missing: tuple[str, ...] = MISSING
 
 
 @runtime_checkable
@@ -281,4 +296,9 @@ class Data(Protocol):
     @property
     def missing(self) -> bool:
         """Whether NaN in inputs stands for a value that is not known."""
+        ...
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the file of a table was read; None for other inputs."""
         ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_chec
 import attrs
 from attrs import frozen
 
-from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Source
+from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Reading, Source
 
 if TYPE_CHECKING:
     from rlcl.seeding import Seeds
@@ -161,6 +161,7 @@ class StreamSpec:
         encodable: whether observations are arrays (boxes of one dimension or more), which an encoder takes.
         columns: of inputs that are rows of a table.
         missing: whether NaN in inputs stands for a value that is not known.
+        reading: how the file of a table was read.
     """
 
     kind: Literal["labelled", "regression", "unlabelled", "environment"]
@@ -172,6 +173,7 @@ class StreamSpec:
     encodable: bool = True
     columns: tuple[Column, ...] = ()
     missing: bool = False
+    reading: Reading | None = None
 
 
 @runtime_checkable

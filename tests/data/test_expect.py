@@ -30,7 +30,7 @@ PETS = "width,kind,height\n1.5,cat,2\n\n2,dog,3\n3,cat,4\n4,dog,5\n5,cat,6\n6,do
 @pytest.fixture(autouse=True)
 def untold() -> None:
     """Warnings are told once a process, and here once a test."""
-    validation._tell.cache_clear()
+    validation.tell.cache_clear()
 
 
 @pytest.fixture

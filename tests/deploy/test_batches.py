@@ -124,7 +124,7 @@ def test_a_table_is_read_by_its_columns_texts_and_missing_cells_too(content: str
         ("age,city,pay\n30,Rome,5\nold,Rome,500\n", "x.csv:3: column age: expected a number, got 'old'"),
         ("age,city,pay\n", "x.csv: no rows; expected 3 values a line"),
         ("30,Rome\n", "x.csv:1: expected 3 numbers, of the shape (3,), got 2"),
-        ("30,Rome,inf\n", "x.csv:1: column 3: expected a finite number, got inf"),
+        ("30,Rome,inf\n", "x.csv:1: column pay: expected a finite number, got inf"),
     ],
 )
 def test_a_mistake_in_a_table_is_told_by_line_and_column(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from collections.abc import Callable
@@ -242,3 +243,13 @@ def test_a_state_that_makes_no_sense_is_damaged(tmp_path: Path, state: Any) -> N
     checksummed(path)
     with pytest.raises(CheckpointError, match="is damaged"):
         checkpoint.load(path)
+
+
+def test_numbers_that_json_does_not_have_come_back(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, 0, {"best": math.inf, "seen": [-math.inf, (math.nan, 1.5)]})
+    text = (path / "state.json").read_text()
+    assert "Infinity" not in text
+    assert "NaN" not in text
+    state = checkpoint.load(path)
+    assert (math.inf, -math.inf, 1.5) == (state["best"], state["seen"][0], state["seen"][1][1])
+    assert math.isnan(state["seen"][1][0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,14 +14,17 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.data.cells import notation, number
 from rlcl.data.expect import Expectation
+from rlcl.data.readers.text import check_header, check_labels, classes, read_csv
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import Storage, streams
+from rlcl.data.suspicious import warn_of_index, warn_of_merging
 from rlcl.errors import DataError
-from rlcl.types import Column, DataSet
+from rlcl.types import MISSING, Column, DataSet, Reading
 
-__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out", "natural"]
+__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out"]
 
 
 @frozen(kw_only=True)
@@ -48,8 +50,7 @@ class Csv(DataSet):
     def load(self) -> Data:
         place = find_data(self.path)
         header, lines, rows = read_csv(place, self.delimiter)
-        if self.target is not None and self.target not in header:
-            raise DataError(f"data {place}: no column {self.target!r}; the header has {', '.join(header)}")
+        check_header(place, header, () if self.target is None else (self.target,), rows)
         features = [i for i, name in enumerate(header) if name != self.target]
         numbered = list(zip(lines, rows, strict=True))
         x = np.array([[_number(row[i], place, line, header[i]) for i in features] for line, row in numbered])
@@ -60,9 +61,13 @@ class Csv(DataSet):
             if self.regression:
                 y = np.array([_number(row[at], place, line, self.target) for line, row in numbered])
             else:
+                check_labels(place, lines, [None if row[at] in MISSING else row[at] for row in rows], self.target)
                 y, names = classes([row[at] for row in rows])
                 test = held_out(y, self.test_fraction)
         labels = (None, None) if y is None else (y[~test], y[test])
+        columns = tuple(Column(header[i]) for i in features)
+        warn_of_index(place, columns, x)
+        warn_of_merging(place, x, columns)
         return Data(
             x[~test],
             labels[0],
@@ -71,8 +76,9 @@ class Csv(DataSet):
             name=place.stem,
             class_names=names,
             regression=self.regression and y is not None,
-            columns=tuple(Column(header[i]) for i in features) if x.ndim == 2 else (),
+            columns=columns,
             lines=split_lines(lines, test),
+            reading=Reading(self.delimiter, ()),
         )
 
 
@@ -110,6 +116,7 @@ class Npz(DataSet):
             train, test = (x[~rows], None if y is None else y[~rows]), (x[rows], None if y is None else y[rows])
         else:
             raise DataError(f"data {place}: expected arrays x_train and x_test, or x; got {', '.join(arrays)}")
+        warn_of_merging(place, train[0])
         return Data(*train, *test, name=place.stem, regression=self.regression)
 
 
@@ -203,32 +210,6 @@ class ArrayRows:
         return torch.from_numpy(read.astype(np.float32) if read.dtype == np.float64 else read)
 
 
-def read_csv(place: Path, delimiter: str) -> tuple[list[str], list[int], list[list[str]]]:
-    """The header of a table, and the number of each line that is not empty with its cells.
-
-    Raises:
-        DataError: it cannot be read, or a line has more or fewer cells than the header.
-    """
-    try:
-        with place.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            numbered = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"data {place} is no table that can be read as UTF-8: {error}") from error
-    header = numbered[0][1] if numbered else []
-    for line, row in numbered[1:]:
-        if len(row) != len(header):
-            raise DataError(f"data {place}:{line}: expected {len(header)} cells, got {len(row)}")
-    return header, [line for line, _ in numbered[1:]], [row for _, row in numbered[1:]]
-
-
-def classes(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
-    """(N,) int64 classes of as many texts, and the names of the classes, in their natural order."""
-    names = tuple(sorted(set(texts), key=natural))
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([numbers[text] for text in texts], np.int64), names
-
-
 def split_lines(lines: Sequence[int], test: np.ndarray[Any, Any]) -> tuple[list[int], list[int]]:
     """Line numbers of the training and of the test rows."""
     return [n for n, t in zip(lines, test, strict=True) if not t], [n for n, t in zip(lines, test, strict=True) if t]
@@ -251,16 +232,21 @@ def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
 
 
 def _number(cell: str, place: Path, line: int, column: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        found = "an empty cell" if not cell.strip() else repr(cell)
-        raise DataError(
-            f"data {place}:{line}: column {column}: expected a number, got {found} (the column to predict is named by "
-            "target)"
-        ) from None
+    value = np.nan if cell.lower() == "nan" else number(cell)
+    where = f"data {place}:{line}: column {column}"
+    if value is None and cell in MISSING:
+        found = "an empty cell" if not cell else repr(cell)
+        raise DataError(f"{where}: expected a number, got {found}; the data set table takes missing values")
+    if value is None:
+        told = notation([cell])
+        remedy = (
+            "the column to predict is named by target, and the data set table takes columns of texts"
+            if told is None
+            else f"it looks like one of {told[0]}: {told[1]}"
+        )
+        raise DataError(f"{where}: expected a number, got {cell!r}; {remedy}")
     if not np.isfinite(value):
-        raise DataError(f"data {place}:{line}: column {column}: expected a finite number, got {cell}")
+        raise DataError(f"{where}: expected a finite number, got {cell}; the data set table takes missing values")
     return value
 
 
@@ -274,11 +260,3 @@ def numeric(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
         raise DataError(f"data {where}: expected numbers, got {array.dtype}")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native.astype(np.float32) if native.dtype == np.longdouble else native
-
-
-def natural(text: str) -> tuple[int, float, str]:
-    """A key that sorts numbers by value, before text."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)

@@ -12,8 +12,9 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.data.cells import natural
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import held_out, natural
+from rlcl.data.readers.files import held_out
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import Storage, streams

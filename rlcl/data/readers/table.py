@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.config import option
-from rlcl.data.columns import MISSING, Unknown
+from rlcl.data.cells import absent_numbers, natural, notation, number, text_of
+from rlcl.data.columns import Unknown
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import classes, held_out, natural, read_csv
-from rlcl.data.readers.parquet import read_parquet
+from rlcl.data.readers.files import held_out
+from rlcl.data.readers.parquet import is_parquet, read_parquet
+from rlcl.data.readers.text import check_header, check_labels, classes, read_csv
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
+from rlcl.data.suspicious import warn_of_classes, warn_of_index, warn_of_merging, warn_of_texts
 from rlcl.errors import DataError, did_you_mean
-from rlcl.types import Column, DataSet
+from rlcl.types import MISSING, Column, DataSet, Reading
 
 __all__ = ["Table"]
 
@@ -38,9 +41,10 @@ class Table(DataSet):
         regression: whether the target is a number to predict, not a class.
         test_path: of another file that holds the test rows; by default some rows of ``path`` are held out.
         test_fraction: of the rows, held out evenly from each class, where there is no ``test_path``.
-        categorical: columns that hold texts though all of them look like numbers, for example postcodes.
+        categorical: columns that hold texts though all of them look like numbers, for example postcodes. Texts and
+            categories of a Parquet file are texts anyhow.
         drop: columns to leave out.
-        missing: cells of a text file that stand for a missing value.
+        missing: cells of a text file that stand for a missing value; in a column of numbers all of the same number.
         delimiter: between two cells.
         expect: what the data must be, checked when they are loaded.
     """
@@ -64,8 +68,9 @@ class Table(DataSet):
         else:
             train, test = whole, self._read(self.test_path, whole)
         features = [name for name in whole.columns if name != self.target]
-        x, x_test, columns = _encoded(train, test, features)
         y, y_test, names = self._targets(train, test)
+        x, x_test, columns = _encoded(train, test, features)
+        self._warn(whole, train, test, columns)
         return Data(
             x,
             y,
@@ -78,12 +83,31 @@ class Table(DataSet):
             lines=(train.lines, test.lines),
             missing=bool(np.isnan(x).any() or np.isnan(x_test).any()),
             unknown=tuple(_unknown(test, columns)),
+            reading=self._reading,
         )
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(self.delimiter, self.missing)
+
+    def _warn(self, whole: _Rows, train: _Rows, test: _Rows, columns: Sequence[Column]) -> None:
+        """Says what is suspicious in the columns."""
+        numbers = [column for column in columns if whole.kinds[column.name]]
+        if numbers:
+            values = np.stack([np.array(whole.columns[column.name], np.float64) for column in numbers], 1)
+            warn_of_index(whole.place, numbers, values)
+            warn_of_merging(whole.place, values, numbers)
+        for column in columns:
+            if not whole.kinds[column.name]:
+                name, meant = column.name, column.name in self.categorical
+                warn_of_texts(whole.place, name, train.columns[name], test.columns[name], meant=meant)
+        if self.target is not None and not self.regression:
+            warn_of_classes(whole.place, self.target, whole.columns[self.target])
 
     def _read(self, path: str, like: _Rows | None = None) -> _Rows:
         """All rows of a file, its columns of the kinds that they have in another one where that is given."""
         place = find_data(path)
-        lines, cells = self._cells(place)
+        lines, cells, texts = self._cells(place)
         for name in (*self.categorical, *([self.target] if self.target is not None else [])):
             if name not in cells:
                 raise DataError(f"data {place}: no column {name!r}{did_you_mean(name, cells)}")
@@ -92,25 +116,29 @@ class Table(DataSet):
             raise DataError(f"data {place}: its columns are not those of {like.place}: {', '.join(odd)}")
         if not lines:
             raise DataError(f"data {place}: expected at least one row, got none")
-        texts = {*self.categorical, *([self.target] if self.target is not None and not self.regression else [])}
-        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else like.kinds
-        return _Rows(place, lines, {n: _typed(place, lines, n, v, kinds[n]) for n, v in cells.items()}, kinds)
+        target = [] if self.target is None else [self.target]
+        texts = {*self.categorical, *texts, *([] if self.regression else target)} - set(target * self.regression)
+        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else dict(like.kinds)
+        if self.regression:
+            kinds |= dict.fromkeys(target, True)
+        absent = absent_numbers(None if is_parquet(place) else self._reading)
+        return _Rows(place, lines, {n: _typed(place, lines, n, v, kinds[n], absent) for n, v in cells.items()}, kinds)
 
-    def _cells(self, place: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]]]:
-        """The line of each row, and the cells of each column: numbers, texts, or None where one is missing."""
-        if place.suffix == ".parquet":
-            columns = read_parquet(place, self.drop)
-            return range(1, len(next(iter(columns.values()), ())) + 1), columns
+    def _cells(self, place: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]], Collection[str]]:
+        """The line of each row, the cells of each column (numbers, texts, or None), and which columns hold texts."""
+        if is_parquet(place):
+            named = {*self.categorical, *([] if self.target is None else [self.target])}
+            columns, texts = read_parquet(place, self.drop, named)
+            return range(1, len(next(iter(columns.values()), ())) + 1), columns, texts
         header, lines, rows = read_csv(place, self.delimiter)
-        twice = sorted({name for name in header if header.count(name) > 1})
-        if twice:
-            raise DataError(f"data {place}: the column {twice[0]!r} is there more than once; rename one")
+        wanted = (*self.categorical, *([] if self.target is None else [self.target]))
+        check_header(place, header, wanted, rows)
         unknown = [name for name in self.drop if name not in header]
         if unknown:
             raise DataError(f"data {place}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], header)}")
         absent, kept = frozenset(self.missing), [name for name in header if name not in self.drop]
-        stripped = {name: [row[header.index(name)].strip() for row in rows] for name in kept}
-        return lines, {n: [None if cell in absent else cell for cell in v] for n, v in stripped.items()}
+        found = {name: [row[header.index(name)] for row in rows] for name in kept}
+        return lines, {n: [None if cell in absent else cell for cell in v] for n, v in found.items()}, ()
 
     def _strata(self, rows: _Rows) -> Array:
         if self.target is None or self.regression:
@@ -121,9 +149,7 @@ class Table(DataSet):
         if self.target is None:
             return None, None, ()
         for rows in (train, test):
-            for line, value in zip(rows.lines, rows.columns[self.target], strict=True):
-                if value is None or value != value:  # noqa: PLR0124 (NaN)
-                    raise DataError(f"data {rows.place}:{line}: column {self.target}: the value to predict is missing")
+            check_labels(rows.place, rows.lines, rows.columns[self.target], self.target)
         if self.regression:
             return np.array(train.columns[self.target]), np.array(test.columns[self.target]), ()
         y, names = classes(train.columns[self.target])
@@ -168,27 +194,27 @@ def _numeric(cells: Sequence[Any]) -> bool:
 
 
 def _is_number(cell: Any) -> bool:
-    return cell is not None and (not isinstance(cell, str) or natural(cell)[0] == 0)
+    return cell is not None and (not isinstance(cell, str) or number(cell) is not None)
 
 
-def _typed(place: Path, lines: Sequence[int], name: str, cells: Sequence[Any], numeric: bool) -> list[Any]:
-    """Cells as numbers, or as texts."""
+def _typed(
+    place: Path, lines: Sequence[int], name: str, cells: Sequence[Any], numeric: bool, absent: Sequence[float]
+) -> list[Any]:
+    """Cells as numbers, NaN for those that are absent, or as texts."""
     if not numeric:
-        return [None if cell is None else _text(cell) for cell in cells]
+        return [None if cell is None else text_of(cell) for cell in cells]
     found = []
     for line, cell in zip(lines, cells, strict=True):
-        try:
-            found.append(np.nan if cell is None else float(cell))
-        except ValueError:
+        value = cell if not isinstance(cell, str) else np.nan if cell.lower() == "nan" else number(cell)
+        if value is None and cell is not None:
+            told = notation([cell])
+            rewrite = "" if told is None else f"it looks like one of {told[0]}: {told[1]}; else "
             raise DataError(
-                f"data {place}:{line}: column {name}: expected a number, as in other rows, got {cell!r}; name the "
-                "column under categorical, or the text under missing"
-            ) from None
+                f"data {place}:{line}: column {name}: expected a number, as in other rows, got {cell!r}; {rewrite}name "
+                "the column under categorical, or the text under missing"
+            )
+        found.append(np.nan if value is None or value in absent else float(value))
     return found
-
-
-def _text(cell: Any) -> str:
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def _encoded(train: _Rows, test: _Rows, names: Sequence[str]) -> tuple[Array, Array, tuple[Column, ...]]:

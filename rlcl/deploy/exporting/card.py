@@ -118,6 +118,8 @@ def _use(experiment: Experiment, signature: Signature) -> str:
 
 
 def _bounds(field: Field) -> str:
+    if field.columns:
+        return "of each column" + (", or missing (NaN, null)" if field.missing else "")
     ends = ["" if end is None else f"{np.min(end) if i == 0 else np.max(end):g}" for i, end in enumerate(_ends(field))]
     missing = ", or missing (NaN, null)" if field.missing else ""
     return ("none" if ends == ["", ""] else f"{ends[0] or '-inf'} to {ends[1] or 'inf'}") + missing
@@ -125,8 +127,14 @@ def _bounds(field: Field) -> str:
 
 def _columns(field: Field) -> str:
     """What the values of a row of a table are, in their order."""
-    told = [f"`{c.name}`" + (f" ({_numbered(c.categories)})" if c.categorical else "") for c in field.columns]
-    return f"Columns of `{field.name}`, in this order: {', '.join(told)}." if told else ""
+    if not field.columns:
+        return ""
+    ends = zip(*(np.broadcast_to(end, field.shape) for end in _ends(field)), strict=True)
+    told = [
+        f"`{column.name}` ({_numbered(column.categories) if column.categorical else f'{low:g} to {high:g}'})"
+        for column, (low, high) in zip(field.columns, ends, strict=True)
+    ]
+    return f"Columns of `{field.name}`, in this order: {', '.join(told)}."
 
 
 def _numbered(texts: Sequence[str]) -> str:

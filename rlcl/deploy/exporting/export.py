@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,11 @@ from rlcl.experiment import dump
 from rlcl.launch.restored import Restored, restore
 from rlcl.report.profile.build import make_profile
 from rlcl.state import flatten
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import disk_errors
 from rlcl.tracking.runs import Run
 from rlcl.training.trainer import Trainer
-from rlcl.types import Graph, Stream
+from rlcl.types import ArraySource, Graph, Stream
 
 __all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
 
@@ -147,8 +147,8 @@ def write_bundle(
             _write(temporary, restored, graph, signature, written)
             kept = _watched(restored.trainer, temporary, reference, every[0])
             (temporary / "reference.safetensors").write_bytes(save(kept))
-            (temporary / "manifest.json").write_text(json.dumps(description.manifest, indent=2) + "\n")
-            (temporary / "profile.json").write_text(json.dumps(description.profile, indent=1, allow_nan=False) + "\n")
+            (temporary / "manifest.json").write_text(json_text(description.manifest, indent=2) + "\n")
+            (temporary / "profile.json").write_text(json_text(description.profile, indent=1) + "\n")
             (temporary / "MODEL_CARD.md").write_text(description.card)
             if update:
                 write_part(temporary / UPDATE, restored.state, added)
@@ -164,9 +164,9 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
     stream = trainer.stream
     if stream.spec.kind != "environment":
         graph = array_graph(trainer.learner, stream)
-        own = list(stream)[: len(stream) - len(added)]  # of the others there is what was noted when they were learned
         ranges = [(each.taught.low, each.taught.high) for each in added]
-        field = array_field((experience.arrays for experience in own), ranges, incomplete(stream), stream.spec.columns)
+        columns, reading = stream.spec.columns, stream.spec.reading
+        field = array_field(_seen(stream, len(added)), ranges, incomplete(stream), columns, reading)
         reference = array_reference(trainer, graph.tasks, field.dtype)
         if not field.missing:
             return graph, (field,), [reference]
@@ -176,6 +176,16 @@ def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple
     how = observed(trainer)
     graph = policy_graph(trainer.learner, how.space if how.flat else None)
     return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
+
+
+def _seen(stream: Stream, added: int) -> Iterator[ArraySource]:
+    """What the inputs' bounds are of; of a table what is held out as well, for a column's range is soon left."""
+    if stream.spec.columns:
+        sources = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
+        yield from (source for source in sources if source.kind == "arrays")
+        return
+    # Of what was added there is what was noted when it was learned.
+    yield from (experience.arrays for experience in list(stream)[: len(stream) - added])
 
 
 def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
@@ -212,7 +222,7 @@ def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature,
     tensors = {name.lstrip("/"): t.numpy() for name, t in flatten(weights)[1].items()}
     (folder / "weights.safetensors").write_bytes(save(tensors))
     (folder / "model.onnx").write_bytes(written)
-    (folder / "signature.json").write_text(json.dumps(signature.to_json()) + "\n")
+    (folder / "signature.json").write_text(json_text(signature.to_json()) + "\n")
     (folder / "experiment.yaml").write_text(dump(restored.experiment))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +11,7 @@ import numpy as np
 from rlcl.data.sources import pieces
 from rlcl.deploy.signature import DTYPES, Field
 from rlcl.errors import UnsupportedError
-from rlcl.types import ArraySource, Column, Stream
+from rlcl.types import ArraySource, Column, Reading, Stream
 
 __all__ = ["array_field", "incomplete", "narrowed", "space_fields"]
 
@@ -21,37 +21,64 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def array_field(
     sources: Iterable[ArraySource],
-    ranges: Iterable[tuple[float, float]] = (),
+    ranges: Iterable[tuple[Sequence[float], Sequence[float]]] = (),
     missing: bool = False,
     columns: tuple[Column, ...] = (),
+    reading: Reading | None = None,
 ) -> Field:
     """The one input of what learned from arrays.
 
     Whole numbers are held to the range of their dtype. Others may lie outside of all that was trained on by its
     whole width on either side: a sensor's outlier passes, a wrong unit does not. What is missing has no part in it.
+    Of a table this holds column by column.
 
     Args:
-        sources: the training data of all experiences.
-        ranges: smallest and greatest value of what was trained on beside them, and is not there any more.
+        sources: the training data of all experiences; of a table what is held out, too.
+        ranges: smallest and greatest values of what was trained on beside them, and is not there any more; one of
+            all, or one a column.
         missing: whether values may be missing, see :func:`incomplete`.
         columns: of a table.
+        reading: how its file was read.
     """
-    low, high, shape, dtype = np.inf, -np.inf, (), np.dtype(np.float32)
-    for ends in ranges:
-        low, high = min(low, ends[0]), max(high, ends[1])
+    axis, size = (0, (len(columns),)) if columns else (None, ())
+    low, high, shape, dtype = np.full(size, np.inf), np.full(size, -np.inf), (), np.dtype(np.float32)
+    for least, most in ranges:
+        low, high = np.minimum(low, least if columns else min(least)), np.maximum(high, most if columns else max(most))
     for source in sources:
         for x, _ in pieces(source):
             array = x.numpy()
             shape, dtype = array.shape[1:], array.dtype
             if dtype.kind == "f" and array.size:
-                low = min(low, float(np.fmin.reduce(array, None, initial=np.inf)))
-                high = max(high, float(np.fmax.reduce(array, None, initial=-np.inf)))
+                low = np.minimum(low, np.fmin.reduce(array, axis, initial=np.inf))
+                high = np.maximum(high, np.fmax.reduce(array, axis, initial=-np.inf))
     name = narrowed(dtype)
-    if dtype.kind != "f":
-        least, most = _range(np.dtype(name))
-    else:  # without bounds where nothing is there
-        least, most = (None, None) if low > high else (2 * low - high, 2 * high - low)
-    return Field(name="input", shape=shape, dtype=name, low=least, high=most, missing=missing, columns=columns)
+    bounds = _range(np.dtype(name)) if dtype.kind != "f" else _widened(low, high, columns)
+    return Field(
+        name="input",
+        shape=shape,
+        dtype=name,
+        low=bounds[0],
+        high=bounds[1],
+        missing=missing,
+        columns=columns,
+        reading=reading,
+    )
+
+
+def _widened(low: Any, high: Any, columns: Sequence[Column]) -> tuple[Any, Any]:
+    """Bounds of fractions around what was there: of all, where that is anything, or of each column."""
+    if not columns:
+        low, high = float(low), float(high)
+        return (None, None) if low > high else (2 * low - high, 2 * high - low)
+    with np.errstate(invalid="ignore"):
+        # A column that is the same everywhere says nothing of how far it may move.
+        width = np.where(high > low, high - low, np.maximum(np.abs(high), 1))
+        known = low <= high
+        least, most = np.where(known, low - width, -LARGEST), np.where(known, high + width, LARGEST)
+    for place, column in enumerate(columns):
+        if column.categorical:
+            least[place], most[place] = 0, len(column.categories) - 1
+    return np.clip(least, -LARGEST, LARGEST), np.clip(most, -LARGEST, LARGEST)
 
 
 def incomplete(stream: Stream) -> bool:

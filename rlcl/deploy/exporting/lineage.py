@@ -41,6 +41,7 @@ def lineage(run: Run, restored: Restored, parity: Mapping[str, Any]) -> dict[str
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "run": {"name": experiment.name, "hash": experiment.hash, "seed": run.seed},
         "data": data_hash(trainer.stream),
+        "files": run.manifest.get("files", {}),
         "code": {"trained": run.manifest.get("git"), "exported": here["git"]},
         "versions": {
             "trained": run.manifest.get("packages", {}),

@@ -20,6 +20,7 @@ from rlcl.deploy.monitoring.monitor import BLOCK, Line, Monitor, Settings
 from rlcl.deploy.monitoring.reference import Reference
 from rlcl.errors import BundleError
 from rlcl.formats import Format
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import write_atomically
 
 __all__ = ["Reading", "read_lines", "reference_of"]
@@ -126,7 +127,7 @@ class Reading:
             yield [line for page in block for line in self._monitor.judge(page)]
 
     def _write(self, file: IO[str], lines: list[Line]) -> None:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
+        file.write("".join(json_text(line) + "\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
         for line in lines:
@@ -141,7 +142,7 @@ class Reading:
             "feedback": self._feedback,
             **self._monitor.state_dict(),
         }
-        write_atomically(self.state, json.dumps(state) + "\n")
+        write_atomically(self.state, json_text(state) + "\n")
 
     def _load(self) -> None:
         remedy = f"move it and {self.deployment.drift.name} away to begin anew"

@@ -211,6 +211,8 @@ def _example(each: Field) -> Any:
         row = np.where(np.isfinite(middle), middle, row)
     row = row if low is None else np.maximum(row, low)
     row = row if high is None else np.minimum(row, high)
+    texts = [column.categorical for column in each.columns]
+    row = np.where(texts, np.floor(row), row) if any(texts) else row
     return row.tolist() if np.dtype(each.dtype).kind == "f" else np.floor(row).astype(int).tolist()
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
+from rlcl.launch.located import located
 from rlcl.launch.restored import Restored
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, seed_globals
@@ -37,7 +38,13 @@ class Candidate:
 
 
 def learned(
-    experiment: Experiment, seed: int, stream: Stream, state: Mapping[str, Any], number: int, console: Console
+    experiment: Experiment,
+    seed: int,
+    stream: Stream,
+    state: Mapping[str, Any],
+    number: int,
+    console: Console,
+    files: Mapping[str, str] | None = None,
 ) -> Candidate:
     """Loads a state into a learner of a stream that has grown, and trains it on the last experience.
 
@@ -50,12 +57,13 @@ def learned(
         state: of the learner, before.
         number: how many updates there have been, with this one.
         console: progress goes there.
+        files: where those that the config names are, see :func:`rlcl.launch.located.file_places`.
 
     Raises:
         CheckpointError: the state does not fit the learner of the config.
         UnsupportedError: its network does not grow, or a memory was to be of another size.
     """
-    trainer = make_trainer(attrs.evolve(experiment, device="cpu"), seed, stream)
+    trainer = make_trainer(attrs.evolve(located(experiment, files or {}), device="cpu"), seed, stream)
     learner: Any = trainer.learner
     fresh = learner.state_dict()
     state = dict(state)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 from safetensors.torch import load_file, save_file
@@ -41,7 +43,7 @@ def save_added(part: Path, added: Sequence[Incoming]) -> None:
             "classes": list(incoming.classes),
             "log": incoming.log,
             "last": incoming.last,
-            "taught": attrs.asdict(incoming.taught),
+            "taught": _noted(incoming.taught),
         }
         (folder / f"{number:04d}.json").write_text(json.dumps(about) + "\n")
 
@@ -72,11 +74,18 @@ def added_to(part: Path) -> list[Incoming]:
     return found
 
 
-def _taught(about: dict[str, object]) -> Taught:
-    classes, low, high = about["classes"], about["low"], about["high"]
-    if not isinstance(classes, list) or not isinstance(low, float) or not isinstance(high, float):
-        raise TypeError(f"taught {about}")
-    return Taught(classes=tuple(map(int, classes)), low=low, high=high)
+def _noted(taught: Taught) -> dict[str, object]:
+    """As plain data; JSON has no infinity."""
+    low, high = ([v if math.isfinite(v) else None for v in ends] for ends in (taught.low, taught.high))
+    return {"classes": list(taught.classes), "low": low, "high": high}
+
+
+def _taught(about: Mapping[str, Any]) -> Taught:
+    def ends(key: str, absent: float) -> tuple[float, ...]:
+        found = about[key] if isinstance(about[key], list) else [about[key]]  # an earlier version had one of all
+        return tuple(absent if value is None else float(value) for value in found)
+
+    return Taught(classes=tuple(map(int, about["classes"])), low=ends("low", math.inf), high=ends("high", -math.inf))
 
 
 def grown_stream(stream: Stream, added: Sequence[Incoming], experiment: Experiment, seed: int) -> Stream:

@@ -11,7 +11,8 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from rlcl.data.readers.files import held_out, natural
+from rlcl.data.cells import natural
+from rlcl.data.readers.files import held_out
 from rlcl.deploy.log import Log
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError, DataError
@@ -29,20 +30,22 @@ class Taught:
 
     Args:
         classes: numbers of their classes, in order.
-        low, high: the smallest and the greatest value of their inputs.
+        low, high: the smallest and the greatest value of their inputs; of vectors one a feature. Infinite where all
+            are missing.
     """
 
     classes: tuple[int, ...]
-    low: float
-    high: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
     @classmethod
     def of(cls, inputs: Tensor, labels: Tensor | None) -> Taught:
         """Of rows (N, *shape), and their class numbers (N,) or other labels, or none."""
         classes = () if labels is None or labels.is_floating_point() else tuple(torch.unique(labels).tolist())
-        known = inputs[~inputs.isnan()]
-        low, high = (float(known.min()), float(known.max())) if len(known) else (math.inf, -math.inf)
-        return cls(classes=classes, low=low, high=high)
+        values = inputs.reshape(len(inputs), -1) if inputs.ndim == 2 else inputs.reshape(-1, 1)
+        low = values.nan_to_num(math.inf).amin(0) if values.is_floating_point() else values.amin(0)
+        high = values.nan_to_num(-math.inf).amax(0) if values.is_floating_point() else values.amax(0)
+        return cls(classes=classes, low=tuple(map(float, low)), high=tuple(map(float, high)))
 
 
 @frozen(kw_only=True, eq=False)
@@ -90,7 +93,7 @@ def from_log(log: Log, signature: Signature, added: Sequence[Incoming], fraction
     inputs, labels, last = [], [], log.last_feedback if wants_labels else after
     pages = log.pages(fed_after=after) if wants_labels else log.pages(after)
     for page in pages:
-        if [f.to_json() for f in page.signature.inputs] != [f.to_json() for f in signature.inputs]:
+        if not _alike(page.signature, signature):
             continue  # asked of a model whose inputs were others
         inputs.append(next(iter(page.inputs.values())))
         labels += page.feedback
@@ -106,6 +109,11 @@ def from_log(log: Log, signature: Signature, added: Sequence[Incoming], fraction
         y = _numbers(labels, signature)
     made = split(f"log {after + 1}-{last}", np.concatenate(inputs), y, signature, fraction)
     return evolve(made, last=last, log=log.id)
+
+
+def _alike(before: Signature, signature: Signature) -> bool:
+    pairs = zip(before.inputs, signature.inputs, strict=False)
+    return len(before.inputs) == len(signature.inputs) and all(ours.same_rows(theirs) for ours, theirs in pairs)
 
 
 def split(name: str, x: Array, labels: Any, signature: Signature, fraction: float) -> Incoming:

@@ -30,10 +30,12 @@ from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
 from rlcl.deploy.updating.held_out import latency, scores
 from rlcl.deploy.updating.incoming import Incoming, from_log, without
 from rlcl.errors import BundleError
-from rlcl.evaluation.measures import arrays_of
+from rlcl.evaluation.measures import arrays_of, source_of
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
+from rlcl.launch.located import located
 from rlcl.streams.stream import Stream
+from rlcl.strict_json import json_text
 from rlcl.training import checkpoint
 from rlcl.types import Experience
 
@@ -118,13 +120,14 @@ def update(
     experiment = changed_experiment(current, changes)
     check_origin(origin, current.signature, gate.gain)
     seed, added = int(current.manifest["run"]["seed"]), added_to(part)
+    files = current.manifest.get("files", {})
     if isinstance(origin, Mapping):
         wider = _with_task(experiment, origin)
-        check_held_out(current, make_stream(experiment, seed), experiment, changes)
-        experiment, stream = wider, make_stream(wider, seed)
+        check_held_out(current, make_stream(located(experiment, files), seed), experiment, changes)
+        experiment, stream = wider, make_stream(located(wider, files), seed)
     else:
         incoming = _incoming(origin, deployment, current, added, gate)
-        base = make_stream(experiment, seed)
+        base = make_stream(located(experiment, files), seed)
         check_held_out(current, base, experiment, changes)
         added.append(_unjudged(incoming, grown_stream(base, added, experiment, seed), experiment, console))
         stream = grown_stream(base, added, experiment, seed)
@@ -133,13 +136,13 @@ def update(
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
     begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
     deployment.audit("update", begun)
-    candidate = learned(experiment, seed, stream, state, len(added) if added else 0, console)
+    candidate = learned(experiment, seed, stream, state, len(added), console, files)
     path = deployment.place(name)
     console.print(f"exporting candidate {name}", **PLAIN)
     write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
     judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate, console)
     verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
-    deployment.verdict(name).write_text(json.dumps(verdict, indent=2) + "\n")
+    deployment.verdict(name).write_text(json_text(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
     return judgement
 
@@ -244,7 +247,8 @@ def _judged(
 ) -> Judgement:
     kind = Policy if made.signature.kind == "policy" else Model
     before, after = kind(current), kind(made)
-    *former, new = stream.evaluated
+    *before_it, new = stream.evaluated
+    former = [e for e in before_it if (source := source_of(e, experiment.evaluation)).kind != "arrays" or len(source)]
     asked = [(f"gain on {new.name}", new, gate.gain)]
     asked += [(f"forgetting on {experience.name}", experience, -gate.forgetting) for experience in former]
     conditions = []

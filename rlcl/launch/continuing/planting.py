@@ -5,7 +5,6 @@ All else is as with any run that is resumed: what is killed goes on, what is fin
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from rlcl.registry import name_of
 from rlcl.run_format import RUN_FOLDER
 from rlcl.seeding import preserved_global_state
 from rlcl.streams.stream import Stream
+from rlcl.strict_json import json_text
 from rlcl.tracking.folder import RunFolder, disk_errors
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.manifest import data_hash
@@ -120,7 +120,7 @@ def _carry_over(past: Past, experiment: Experiment, run: Run, folder: RunFolder)
     with disk_errors(folder.path):
         for name, rows in lines.items():
             file = folder.path / f"{name}.jsonl"
-            file.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+            file.write_text("".join(json_text(row, separators=(",", ":")) + "\n" for row in rows))
             lengths[name] = file.stat().st_size
         for shown in ("shown", "projector"):
             if (run.path / "tensorboard" / shown).is_dir():

@@ -14,7 +14,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rlcl.data.environments.action_masks import AnswersMasks, action_masks
+from rlcl.data.environments.action_masks import AnswersMasks, action_masks, choices
 from rlcl.data.environments.environment import Environment
 from rlcl.data.environments.workers import Workers
 from rlcl.encoders.compose import observations_and_norm
@@ -130,7 +130,9 @@ class NativeVecEnv(VecEnv):
 
     def _note_masks(self, info: dict[str, Any]) -> None:
         if self._masked:
-            self._masks = action_masks(self.vector, info)
+            masks = action_masks(self.vector, info)
+            every = (self.num_envs, sum(choices(self.vector.single_action_space)))
+            self._masks = np.ones(every, bool) if masks is None else masks
 
     def has_attr(self, attr_name: str) -> bool:
         return self._masks is not None if attr_name == "action_masks" else super().has_attr(attr_name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +15,7 @@ from markupsafe import Markup
 
 from rlcl.comparison.bands import Band
 from rlcl.report.tables import format_number
+from rlcl.strict_json import json_text
 
 __all__ = ["Cell", "Data", "Figure", "Panel", "Section", "Table", "band_rows", "heat", "interval_text", "number"]
 
@@ -54,7 +54,7 @@ class Data:
     def json(self) -> str:
         """A ``data:`` address of the same as JSON: columns and rows."""
         content = {"columns": self.columns, "rows": self.rows}
-        return "data:application/json;charset=utf-8," + _address(json.dumps(content, separators=(",", ":")))
+        return "data:application/json;charset=utf-8," + _address(json_text(content, separators=(",", ":")))
 
     @property
     def shown(self) -> tuple[tuple[Value, ...], ...]:

@@ -85,7 +85,7 @@ def pictured(source: ArraySource, spec: StreamSpec) -> Pictured | None:
 
 def _split(source: Any, spec: StreamSpec) -> dict[str, Any]:
     x = sample(source, STATISTICS_ROWS)
-    constant = int(((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(0).sum())
+    constant = int(((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(0).sum()) if len(x) else 0
     found: dict[str, Any] = {
         "rows": len(source),
         "duplicates": _duplicates(source),

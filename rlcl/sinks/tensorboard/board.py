@@ -18,8 +18,7 @@ from rlcl.sinks.tensorboard.learner_images import Exhibition, called, spread
 from rlcl.sinks.tensorboard.seeds import FOLDER, write_seeds
 from rlcl.sinks.tensorboard.shown import Shown
 from rlcl.streams.stream import Stream
-from rlcl.tracking.folder import read_records
-from rlcl.tracking.jsonlines import read_lines
+from rlcl.tracking.folder import read_events, read_records
 from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
 __all__ = ["TensorBoard"]
@@ -74,7 +73,7 @@ class TensorBoard(Sink):
 
     def _repeat(self) -> None:
         """Writes the events and records of a run that is resumed anew."""
-        for row in read_lines(self._run.folder / "events.jsonl"):
+        for row in read_events(self._run.folder):
             step, time = row.pop("step"), row.pop("time")
             self._scalars(step, row, time)
         for record in read_records(self._run.folder):

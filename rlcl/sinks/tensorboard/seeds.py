@@ -16,8 +16,7 @@ from rlcl.lock import locked
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
 from rlcl.sinks.tensorboard.learner_images import NAME, spread
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.tracking.folder import read_json, read_records
-from rlcl.tracking.jsonlines import read_lines
+from rlcl.tracking.folder import read_events, read_json, read_records
 from rlcl.types import Costs
 
 __all__ = ["Curves", "curves", "over_seeds", "write_seeds"]
@@ -68,7 +67,7 @@ def curves(run: Path) -> Curves:
             found[f"{name}/{place:02d} {names[place][:NAME]}"][record.step] = record.value
         elif record.metric not in COSTS:
             found[f"learner/{record.metric}"][record.step] = record.value
-    for row in read_lines(run / "events.jsonl"):
+    for row in read_events(run):
         for name, value in row.items():
             if EVENTS.fullmatch(name):
                 found[f"train/{name}"][row["step"]] = value

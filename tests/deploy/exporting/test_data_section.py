@@ -47,8 +47,11 @@ def test_a_table_is_told_feature_by_feature(bundle: Made) -> None:
 
 def test_the_card_says_how_a_row_of_a_table_is_made(bundle: Made) -> None:
     text = card(bundle("people"))
-    assert "| input | (B, 3) | float32 | -970 to 1940, or missing (NaN, null) |" in text
-    assert "Columns of `input`, in this order: `age`, `city` (0 for Bern, 1 for Oslo, 2 for Rome), `pay`." in text
+    assert "| input | (B, 3) | float32 | of each column, or missing (NaN, null) |" in text
+    assert (
+        "Columns of `input`, in this order: `age` (-97 to 197), `city` (0 for Bern, 1 for Oslo, 2 for Rome), "
+        "`pay` (-990 to 1980)." in text
+    )
 
 
 def test_images_are_summarised(bundle: Made) -> None:

@@ -41,8 +41,9 @@ def test_bounds_are_of_the_values_that_are_there() -> None:
 
 def test_the_signature_says_what_may_be_missing(bundle: Made) -> None:
     (field,) = Bundle.open(bundle("people")).signature.inputs
-    # Numbers of the training rows lie in 0 to 970; the row whose pay is 990 is held out.
-    assert (-970.0, 1940.0, True) == (field.low, field.high, field.missing)
+    # Each column lies within its own bounds; the row whose pay is 990 is held out, and counts as well.
+    assert ([-97, 0, -990], [197, 2, 1980]) == (list(field.low), list(field.high))
+    assert field.missing
     assert [("age", ()), ("city", ("Bern", "Oslo", "Rome")), ("pay", ())] == [
         (column.name, column.categories) for column in field.columns
     ]

@@ -108,7 +108,7 @@ def test_a_second_update_changes_no_bounds(
     deployment.point(["0001", "."])
     (kept,) = added_to(deployment.current().update)
     assert 25 == float(kept.test[0].max())
-    assert (16.0, 16.0) == (kept.taught.high, float(kept.train[0][:, 1:].max()))
+    assert (16.0, 16.0) == (max(kept.taught.high), float(kept.train[0][:, 1:].max()))
     np.savez(tmp_path / "more.npz", x=digits(2, 3)[0] * 0.9, y=y)
     _, out, _ = told(["update", str(bundle), "--from", str(tmp_path / "more.npz"), "budget.epochs=1"], capsys)
     assert "signature" not in out
@@ -130,7 +130,7 @@ def test_rows_that_stand_for_others_bring_their_classes_and_validation_data(tmp_
     first = Incoming(name="first", train=(x[:16], y[:16]), test=(x[16:17], y[16:17]), classes=("a", "b", "c", "d"))
     save_added(tmp_path, [first])
     (former,) = added_to(tmp_path)
-    assert Taught(classes=(0, 1, 2, 3), low=0, high=31) == former.taught
+    assert Taught(classes=(0, 1, 2, 3), low=(0, 1), high=(30, 31)) == former.taught
     second = Incoming(name="second", train=(x, y), test=(x[:2], y[:2]), classes=(*first.classes, "e"))
     base = make_stream(experiment, 3)
     stream = grown_stream(base, [former, second], experiment, 3)
@@ -140,7 +140,7 @@ def test_rows_that_stand_for_others_bring_their_classes_and_validation_data(tmp_
     assert [None, None] == [e.validation for e in stream.evaluated[5:]]  # it is judged on what was held out of all
     (tmp_path / "added" / "0000.json").write_text('{"name": "first", "classes": ["a"], "last": 0}')
     (old,) = added_to(tmp_path)  # of a version that noted less
-    assert ("", Taught(classes=(0,), low=32, high=33)) == (old.log, old.taught)
+    assert ("", Taught(classes=(0,), low=(32, 33), high=(32, 33))) == (old.log, old.taught)
 
 
 STOPPING = """

@@ -1,0 +1,52 @@
+"""Batch normalisation and minibatches of one example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlcl.errors import UnsupportedError
+from rlcl.experiment import experiment_from
+from rlcl.launch.build import make_trainer
+
+NETWORK = """
+from torch import nn
+from attrs import frozen
+
+@frozen(kw_only=True)
+class Normed:
+    def build(self, shape, outputs, tasks):
+        return nn.Sequential(nn.Linear(shape[0], 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs))
+"""
+
+
+def trainer(folder: Path, rows: int, **learner: Any) -> Any:
+    (folder / "normed.py").write_text(NETWORK)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(rows, 3)), np.arange(rows) % 2
+    np.savez(folder / "x.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    made = {"type": "classifier", "batch_size": 8, "network": {"type": f"{folder / 'normed.py'}:Normed"}, **learner}
+    stream = {"type": "single", "data": {"type": "npz", "path": str(folder / "x.npz")}}
+    return make_trainer(
+        experiment_from({"name": "n", "stream": stream, "learner": made, "budget": {"epochs": 2}, "sinks": []}), 0
+    )
+
+
+def test_a_last_minibatch_of_one_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"has 17 training rows, .* holds one, .*; set learner\.drop_last: true"):
+        trainer(tmp_path, 17)
+    with pytest.raises(UnsupportedError, match=r"learner\.batch_size: 1, and the network has batch normalisation"):
+        trainer(tmp_path, 16, batch_size=1)
+
+
+@pytest.mark.parametrize(("rows", "settings"), [(17, {"drop_last": True}), (16, {}), (18, {})])
+def test_what_leaves_no_example_alone_is_learned(rows: int, settings: dict[str, Any], tmp_path: Path) -> None:
+    trainer(tmp_path, rows, **settings).fit()
+
+
+def test_a_single_example_within_training_is_told_as_well(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="a minibatch of one example, which batch normalisation cannot learn fr"):
+        trainer(tmp_path, 17, methods=[{"type": "ewc"}]).fit()
