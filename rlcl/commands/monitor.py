@@ -140,8 +140,8 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
         slow = [line[kind]["undecided"] for line in windows if line.get(kind, {}).get("undecided")]
         if slow:
             told = (
-                f"undecided: up to {max(slow)} of {kind} in {len(slow)} of {len(windows)} windows, whose requests resemble "
-                "each other for too long; make windows longer with --window"
+                f"undecided: up to {max(slow)} of {kind} in {len(slow)} of {len(windows)} windows, whose requests "
+                "resemble each other for too long; make windows longer with --window"
             )
             console.print(told, highlight=False, soft_wrap=True)
     for line in lines:

@@ -17,6 +17,7 @@ from attrs import define, frozen
 
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
+from rlcl.formats import parsed
 
 __all__ = ["Answer", "Feedback", "Log", "Page", "packed", "packed_rows"]
 
@@ -277,7 +278,7 @@ class Log:
 
     def _page(self, bundle: str, rows: list[Any]) -> Page:
         (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
-        signature = Signature.from_json(json.loads(text))
+        signature = Signature.from_json(parsed(text))
         numbers, times, _, task_ids, inputs, outputs, episodes, values = zip(*rows, strict=True)
         return Page(
             numbers=np.array(numbers, np.int64),
@@ -287,6 +288,6 @@ class Log:
             task_ids=list(task_ids),
             inputs=_unpacked(signature.inputs, inputs),
             outputs=_unpacked(signature.outputs, outputs),
-            feedback=[None if v is None else json.loads(v) for v in values],
+            feedback=[None if v is None else parsed(v) for v in values],
             episodes=list(episodes),
         )

@@ -15,6 +15,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.errors import BundleError, Problem
+from rlcl.formats import parsed
 from rlcl.types import Column
 
 __all__ = ["Field", "Misplaced", "Signature"]
@@ -284,7 +285,7 @@ class Signature:
             BundleError: the file is missing or is no signature.
         """
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(parsed(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path} is no signature: {error}; export the run again") from error
 

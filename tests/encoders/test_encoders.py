@@ -52,7 +52,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "trained": [{"run": "runs"}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
-SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8), "columns": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "grey_scale": (3, 4, 5),
+    "channels_first": (4, 5, 3),
+    "backbone": (1, 8, 8),
+    "columns": (5,),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

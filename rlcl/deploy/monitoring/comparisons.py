@@ -187,8 +187,8 @@ class Projections:
 class Shares:
     """Compares how often each class is predicted, by Fisher's exact test with Bonferroni's correction.
 
-    All classes count for the rows divided by the longest correlation time of any of them: of a class that a window shows
-    in one run, or not at all, its own rows do not tell how long runs last.
+    All classes count for the rows divided by the longest correlation time of any of them: of a class that a window
+    shows in one run, or not at all, its own rows do not tell how long runs last.
 
     Args:
         classes: names by number; of others the number is the name.

@@ -9,6 +9,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from rlcl.deploy.monitoring.runs import Runs
+from rlcl.errors import UnsupportedError
 
 __all__ = ["DELTA", "Change", "Performance"]
 
@@ -117,7 +118,12 @@ class Performance:
         return Change(low + before * (high - low), newest, worse)
 
     def _begin(self, losses: Sequence[float]) -> None:
-        from river.drift import ADWIN
+        try:
+            from river.drift import ADWIN
+        except ImportError as error:
+            raise UnsupportedError(
+                f"monitoring needs {error.name}; install it with pip install 'rlcl[serve]'"
+            ) from error
 
         made: Any = ADWIN  # river has no types
         self._adwin = made(delta=self.delta)

@@ -19,7 +19,7 @@ from rlcl.deploy.log import Log
 from rlcl.deploy.monitoring.monitor import BLOCK, Line, Monitor, Settings
 from rlcl.deploy.monitoring.reference import Reference
 from rlcl.errors import BundleError
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 from rlcl.tracking.folder import write_atomically
 
 __all__ = ["Reading", "read_lines", "reference_of"]
@@ -146,7 +146,7 @@ class Reading:
     def _load(self) -> None:
         remedy = f"move it and {self.deployment.drift.name} away to begin anew"
         try:
-            state: dict[str, Any] = json.loads(self.state.read_text())
+            state: dict[str, Any] = parsed(self.state.read_text())
             if refused := FORMAT.refusal(state["format"]):
                 raise ValueError(refused)
             begun = Settings(**state["settings"])
@@ -185,7 +185,7 @@ def read_lines(deployment: Deployment) -> list[Line]:
     lines: list[Line] = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parsed(text)
             if not isinstance(line, dict) or line.get("line") not in ("window", "feedback", "alarm", "log"):
                 raise ValueError("no line of a monitor")
         except ValueError as error:

@@ -13,6 +13,7 @@ from rlcl.data.sources import arrays
 from rlcl.deploy.updating.incoming import Incoming, Taught
 from rlcl.errors import BundleError
 from rlcl.experiment import Experiment
+from rlcl.formats import parsed
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, split_off
 from rlcl.types import Experience
@@ -55,7 +56,7 @@ def added_to(part: Path) -> list[Incoming]:
     found = []
     for file in sorted((part / ADDED).glob("*.json")):
         try:
-            about, tensors = json.loads(file.read_text()), load_file(file.with_suffix(".safetensors"))
+            about, tensors = parsed(file.read_text()), load_file(file.with_suffix(".safetensors"))
             rows = (tensors["x"], tensors.get("y"))
             incoming = Incoming(
                 name=str(about["name"]),

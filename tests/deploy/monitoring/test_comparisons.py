@@ -272,7 +272,7 @@ def test_a_feature_that_is_too_slow_is_undecided_and_hides_no_other() -> None:
     features = Features(["clock", "a", "b", "c"], table[rng.permutation(2_000)])
     quiet = features.of(table[2_500:], 1e-3)
     assert (0, 1) == (quiet.count, quiet.undecided)
-    moved = table[2_500:] + [0, 0, 1, 0]
+    moved = table[2_500:] + np.array([0, 0, 1, 0])
     found = features.of(moved, 1e-3)
     assert (["b"], 1) == ([each.what for each in found.moved], found.undecided)
     alone = Features(["clock"], clock[:2_000, None]).of(clock[2_500:, None], 1e-3)
