@@ -32,6 +32,7 @@ def export(
     first is exported.
     """
     from rlcl.errors import RunFolderError, UnsupportedError
+    from rlcl.tracking.folder import read_json
     from rlcl.tracking.runs import named_runs
 
     if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -53,4 +54,8 @@ def export(
         f"parity   {parity['rows']:,} held-out rows, {parity['ties']} ties, greatest difference "
         f"{parity['greatest_relative_difference']:.1e}"
     )
+    judged = read_json(chosen.group / "verdict.json")
+    if judged.get("said") in ("not met", "undecided"):
+        which = ", ".join(j["condition"] for j in judged.get("judgements", []) if j["said"] == judged["said"])
+        typer.echo(f"objective {judged['said']}: {which}")
     typer.echo(f"bundle   {target} ({made.signature.kind}, {size / 1e6:.2f} MB)")

@@ -96,7 +96,7 @@ def load(path: Path) -> Any:
         return FORMAT.read(document["version"], unflatten(document["state"], load_file(path / TENSORS)))
     except Problem as problem:
         raise CheckpointError(f"{path}: {problem}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
 
 

@@ -67,7 +67,7 @@ def added_to(part: Path) -> list[Incoming]:
                 log=str(about.get("log", "")),  # a bundle of an earlier version names neither, and its rows stand in
                 former=_taught(about["taught"]) if "taught" in about else Taught.of(*rows),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise BundleError(f"{file} cannot be read: {error}; restore the bundle") from error
         found.append(incoming)
     return found

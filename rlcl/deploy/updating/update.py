@@ -23,7 +23,7 @@ from rlcl.deploy.model import Model
 from rlcl.deploy.signature import Signature
 from rlcl.deploy.updating.agreement import agreement
 from rlcl.deploy.updating.candidate import Candidate, learned
-from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin
+from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin, seed_of
 from rlcl.deploy.updating.file import from_file, trusted_rows
 from rlcl.deploy.updating.gate import Condition
 from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
@@ -79,7 +79,7 @@ def update(
     part = current.update
     experiment = changed_experiment(current, changes)
     check_origin(origin, current.signature, gate.gain)
-    seed, added = int(current.manifest["run"]["seed"]), added_to(part)
+    seed, added = seed_of(current), added_to(part)
     if isinstance(origin, Mapping):
         wider = _with_task(experiment, origin)
         check_held_out(current, make_stream(experiment, seed), experiment, changes)
@@ -194,7 +194,7 @@ def _descriptions(
                       "steps": trainer.learner.position.step},
             "updates": [*before.get("updates", []), {**begun, "experience": learned_on, "at": now}],
         }  # fmt: skip
-        facts = _grown(current, profiled(candidate.restored, _alone(candidate), int(before["run"]["seed"])))
+        facts = _grown(current, profiled(candidate.restored, _alone(candidate), seed_of(current)))
         card = updated_card(candidate.restored, signature, manifest, facts, judgement.conditions)
         return Description(manifest, card, facts)
 
@@ -234,8 +234,11 @@ def _alone(candidate: Candidate) -> Stream:
 def _grown(current: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The profile that a bundle came with, and the experiences of another one behind its own."""
     path = current.path / "profile.json"
-    before = parsed(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
-    own = [_with_classes(each, len(facts["classes"])) for each in before["experiences"]]
+    try:
+        before = parsed(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
+        own = [_with_classes(each, len(facts["classes"])) for each in before["experiences"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged ({error}); export the run again") from error
     return {**before, "classes": facts["classes"], "experiences": [*own, *facts["experiences"]]}
 
 
