@@ -31,6 +31,7 @@ from rlcl.deploy.updating.incoming import Incoming, check_classes, from_log, wit
 from rlcl.deploy.updating.judging import DEFAULT, PLAIN, Gate, Judgement, judge
 from rlcl.errors import BundleError
 from rlcl.evaluation.measures import arrays_of
+from rlcl.evaluation.results import measure_named
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.formats import parsed
 from rlcl.launch.build import make_stream
@@ -81,6 +82,8 @@ def update(
     check_origin(origin, current.signature, gate.gain)
     seed, added = seed_of(current), added_to(part)
     if isinstance(origin, Mapping):
+        if trusted is not None:
+            raise BundleError("--trusted: a policy is judged in its environments; leave it out")
         wider = _with_task(experiment, origin)
         check_held_out(current, make_stream(experiment, seed), experiment, changes)
         experiment, stream = wider, make_stream(wider, seed)
@@ -206,8 +209,9 @@ def _held_out(
 ) -> list[dict[str, Any]]:
     """What the manifest has of each held-out set: where it is from, and the candidate's score on it."""
     known = {entry["index"]: entry for entry in before}
-    scores = {condition.experience: condition.after for condition in judgement.conditions}
     measure = candidate.restored.trainer.learner.measures[0]
+    sign = measure_named(measure).sign
+    scores = {c.experience: sign * c.after for c in judgement.conditions if c.after is not None}
     entries = []
     for entry in digests(stream, candidate.restored.experiment.evaluation):
         load = known.get(entry["index"], {"load": {"update": f"{UPDATE}/{ADDED}"}})["load"]

@@ -428,9 +428,15 @@ def test_a_browser_draws_the_page(
 
 
 @pytest.mark.parametrize(
-    "line", ["[" * 100_000 + "]" * 100_000, '{"line": "window"}', '{"line": "alarm", "requests": [1, 2], "times": "x"}',
-             '{"line": "window", "requests": [1, 2], "times": [0, 0], "inputs": 3}', '{"line": "feedback", "requests": 5}']
-)  # fmt: skip
+    "line",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"line": "window"}',
+        '{"line": "alarm", "requests": [1, 2], "times": "x"}',
+        '{"line": "window", "requests": [1, 2], "times": [0, 0], "inputs": 3}',
+        '{"line": "feedback", "requests": 5}',
+    ],
+)
 def test_a_line_of_another_form_is_one_error(deployment: Deployment, line: str) -> None:
     deployment.folder.mkdir(exist_ok=True)
     deployment.drift.write_text(line + "\n")
@@ -441,7 +447,8 @@ def test_a_line_of_another_form_is_one_error(deployment: Deployment, line: str) 
 def test_windows_whose_requests_resemble_each_other_are_undecided(
     bundle: Bundle, deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask(deployment, bundle, traffic(1)[np.zeros(100, int)] + np.linspace(0, 0.1, 100, dtype=np.float32)[:, None])
+    slow = np.linspace(0, 0.1, 100, dtype=np.float32)[:, None]
+    ask(deployment, bundle, traffic(1)[np.zeros(100, int)] + slow)
     run(str(bundle.path), *WINDOW)
     (line,) = kinds(read_lines(deployment), "window")
     assert 0 < line["inputs"]["undecided"]
