@@ -45,6 +45,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "pca": [{"components": 5}, {"components": 3, "whiten": True}],
     "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
+    "channels_first": [{}],
     "grey_scale": [{}, {"channels": "first"}, {"resize": 2}],
     "frame_stack": [{"frames": 2}, {"frames": 2, "channels": "first"}],
     "running_norm": [{}, {"clip": 0.5}, {"observations": False}],

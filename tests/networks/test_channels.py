@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rlcl.deploy.exporting.traced import onnx_graph
 from rlcl.encoders.channels_first import ChannelsFirst
 from rlcl.errors import UnsupportedError
 from rlcl.networks.cnn import Cnn
@@ -36,3 +37,16 @@ def test_the_encoder_moves_the_channels_and_nothing_else() -> None:
     assert torch.equal(found, torch.stack([x[..., c] for c in range(3)], 1).float())
     with pytest.raises(UnsupportedError, match=r"expected images of shape \(height, width, channels\), got \(5,\)"):
         encoder.shape((5,))
+
+
+def test_the_encoder_is_written_as_a_graph() -> None:
+    import onnxruntime
+
+    class Encoded(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (ChannelsFirst().encode(x),)
+
+    x = torch.arange(3 * 2 * 4 * 3, dtype=torch.uint8).reshape(3, 2, 4, 3)
+    graph = onnx_graph(Encoded(), [x], ["x"], ["y"])
+    (found,) = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"x": x[:2].numpy()})
+    assert torch.equal(ChannelsFirst().encode(x[:2]), torch.from_numpy(found))
