@@ -4,7 +4,8 @@ A thousand lives a row, of six windows of 500 requests in which nothing changes,
 exceeds in one of forty such measurements (Clopper & Pearson 1934):
 
 - classes of a Markov chain: ten, alike frequent, of which each request keeps the last one's with the probability
-  ``stay`` or draws a new one; 20 Gaussian features around a middle of the class;
+  ``stay`` or draws a new one;
+- features of such classes: 20 Gaussian ones around a middle of the class, one by one and projected;
 - digits in the order in which people wrote them: pieces of 250 successive images of scikit-learn's file, of which the
   reference is a random half;
 - losses that come in runs, 5,000 of them, a share of 5 or 20 % being wrong.
@@ -13,7 +14,7 @@ Of what alpha allows over an endless life, six windows spend six sevenths.
 
 Beside them, of each chain, how often the first window of a changed class balance (one class from 10 to 25 %) is found.
 
-    python benchmarks/robustness/drift_lives.py [lives] [classes|digits|losses]
+    python benchmarks/robustness/drift_lives.py [lives] [classes|features|digits|losses]
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def upper(found: int, lives: int) -> float:
     return 1.0 if found == lives else float(beta.ppf(0.975, found + 1, lives - found))
 
 
-def classes(stay: float) -> Case:
+def features(stay: float) -> Case:
     middles = 1.5 * np.random.default_rng(0).standard_normal((CLASSES, 20))
 
     def independent(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -66,7 +67,7 @@ def classes(stay: float) -> Case:
         return (middles[labels] + 2 * rng.standard_normal((count, 20))).astype(np.float32), labels
 
     fixed = np.random.default_rng(1)
-    return Case("classes", independent(fixed, 4_000), independent(fixed, 2_000), draw)
+    return Case("features", independent(fixed, 4_000), independent(fixed, 2_000), draw)
 
 
 def written() -> Case:
@@ -95,6 +96,18 @@ def lived(case: Case, lives: int) -> dict[str, Any]:
     return {"false_alarms": kinds["any"], "of": told, "upper": round(upper(kinds["any"], lives), 5)}
 
 
+def predicted(stay: float, lives: int) -> dict[str, Any]:
+    """In how many lives the shares of classes are told of, where they do not change."""
+    alike, found = np.full(CLASSES, 1 / CLASSES), 0
+    for seed in range(lives):
+        rng = np.random.default_rng([seed, 6])
+        shares = Shares(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
+        windows = chain(rng, alike, WINDOW * WINDOWS, stay).reshape(WINDOWS, WINDOW)
+        levels = [spent(number, Settings().alpha) / len(KINDS) for number in range(1, WINDOWS + 1)]
+        found += any(shares.of(window, level).count for window, level in zip(windows, levels, strict=True))
+    return {"false_alarms": found, "upper": round(upper(found, lives), 5)}
+
+
 def found_shift(stay: float, lives: int) -> float:
     """Share of lives in which the second window is found, where one class's share has become 25 % then."""
     alike, shifted = np.full(CLASSES, 0.1), np.array([0.25, *[0.75 / 9] * 9])
@@ -118,8 +131,10 @@ def losses(stay: float, share: float, lives: int) -> dict[str, Any]:
 
 def rows(lives: int, part: str) -> Iterator[dict[str, Any]]:
     for stay in STAYS if part == "classes" else ():
-        row = {"case": "classes", "stay": stay, "lives": lives, **lived(classes(stay), lives)}
+        row = {"case": "classes", "stay": stay, "lives": lives, **predicted(stay, lives)}
         yield {**row, "shift_found": found_shift(stay, lives)}
+    for stay in STAYS if part == "features" else ():
+        yield {"case": "features", "stay": stay, "lives": lives, **lived(features(stay), lives)}
     if part == "digits":
         yield {"case": "digits", "lives": lives, **lived(written(), lives)}
     for stay in (0.5, 0.8, 0.0) if part == "losses" else ():
@@ -144,4 +159,4 @@ def main(lives: int, parts: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000, sys.argv[2:] or ("classes", "digits", "losses"))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000, sys.argv[2:] or ("classes", "features", "digits", "losses"))

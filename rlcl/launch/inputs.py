@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from rlcl.config import unstructure
-from rlcl.data.sources import Environment, pieces
+from rlcl.data.sources import pieces
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.identity import Identity
 from rlcl.experiment import Experiment
@@ -20,7 +17,6 @@ __all__ = ["remark_on_inputs"]
 
 LARGE = 20.0  # root of the mean square, from which on inputs are far from 1; bytes of images have 50 to 150
 ROWS, ENV_STEPS = 512, 64
-Array = np.ndarray[Any, Any]
 
 
 def remark_on_inputs(experiment: Experiment, trainer: Trainer) -> str:
@@ -66,18 +62,5 @@ def _sample(trainer: Trainer) -> Tensor | None:
     """Raw inputs (B, *observation) of the first experience."""
     experience = trainer.stream[0]
     if experience.train.kind == "environment":
-        return _observed(experience.train)
+        return torch.from_numpy(experience.train.random_observations(ENV_STEPS))
     return next((x[:ROWS] for x, _ in pieces(experience.arrays)), None)
-
-
-def _observed(source: Environment) -> Tensor:
-    """What an environment shows under random actions."""
-    vector = source.make_vector(1)
-    try:
-        vector.action_space.seed(0)
-        found = [vector.reset(seed=source.seed)[0]]
-        for _ in range(ENV_STEPS):
-            found.append(vector.step(vector.action_space.sample())[0])
-    finally:
-        vector.close()
-    return torch.from_numpy(np.concatenate(found))
