@@ -1,7 +1,8 @@
-"""Versions of what is stored, and how one that is older is read."""
+"""What is stored: JSON as it is parsed, versions, and how one that is older is read."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,19 @@ from attrs import field, frozen
 
 from rlcl.errors import Problem
 
-__all__ = ["Format"]
+__all__ = ["Format", "parsed"]
+
+
+def parsed(text: str | bytes) -> Any:
+    """The content of a text in JSON.
+
+    Raises:
+        ValueError: it is no JSON, no UTF-8, or nested more deeply than anything that is written here.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 @frozen

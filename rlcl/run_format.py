@@ -6,13 +6,12 @@ what an earlier one lacks is computed from the records when ``rlcl run`` meets t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlcl.errors import RunFolderError
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 
 __all__ = ["CONFIG", "RUN_FOLDER", "check_version", "todays_config", "with_sinks"]
 
@@ -63,7 +62,7 @@ def check_version(run: Path) -> None:
 def _version_of(run: Path) -> Any:
     """The version that a run's folder was written in; 1 where its manifest names none, or cannot be read."""
     try:
-        manifest = json.loads((run / "manifest.json").read_bytes())
+        manifest = parsed((run / "manifest.json").read_bytes())
     except (OSError, ValueError):
         return 1
     return manifest.get("format", 1) if isinstance(manifest, dict) else 1

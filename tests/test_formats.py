@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlcl.errors import Problem
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 
 THIRD = Format("a box", 3, "Pack it anew", {1: lambda content: [*content, "a"], 2: lambda content: [*content, "b"]})
 
@@ -22,3 +22,11 @@ def test_other_versions_are_refused(version: Any) -> None:
     with pytest.raises(Problem) as caught:
         THIRD.read(version, [])
     assert f"a box of version {version!r}; this rlcl reads version 1 and 2 and 3. Pack it anew" == str(caught.value)
+
+
+def test_what_is_nested_too_deeply_is_a_value_error_as_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parsed("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ValueError):
+        parsed("{")
+    assert {"a": [1]} == parsed(b'{"a": [1]}')

@@ -66,13 +66,14 @@ class Case:
             y[wrong] = (y[wrong] + 1) % len(self.model.classes_)
         return x, y, begins
 
-    def alarms(self, x: Array, y: Array) -> tuple[list[tuple[str, int]], float]:
+    def alarms(self, x: Array, y: Array, feedback: bool = True) -> tuple[list[tuple[str, int]], float]:
         """Kind and last request of every alarm, and the seconds of a processor that the monitor took."""
         monitor, predicted = Monitor(lambda _: self.reference, Settings()), self.model.predict(x)
         found, spent = [], 0.0
         for start in range(0, len(x), PAGE):
             page = self._page(x, y, predicted, start, start + PAGE)
-            blocks = [self._page(x, y, predicted, at, at + BLOCK) for at in range(start, start + PAGE, BLOCK)]
+            places = range(start, start + PAGE, BLOCK) if feedback else ()
+            blocks = [self._page(x, y, predicted, at, at + BLOCK) for at in places]
             started = time.process_time()
             lines = [*monitor.observe(page), *(line for block in blocks for line in monitor.judge(block))]
             spent += time.process_time() - started

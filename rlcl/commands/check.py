@@ -46,6 +46,7 @@ def check(
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
         from rlcl.launch.initial import start_of
+        from rlcl.launch.inputs import remark_on_inputs
         from rlcl.launch.remarks import remark
         from rlcl.launch.running import total_steps
         from rlcl.sinks.run_sinks import run_sinks
@@ -71,6 +72,8 @@ def check(
         )
         if experiment.objective is not None and experiment.objective.judged:
             _show_objective(forecasts(experiment, trainer, found), console)
+        if told := remark_on_inputs(experiment, trainer):
+            console.print(f"inputs    {told}", style="yellow", highlight=False, soft_wrap=True, markup=False)
         console.print("[green]ready to run[/]")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 __all__ = ["add_to"]
+
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,9 +31,13 @@ def export(
     The ONNX graph must answer as the learner does on held-out inputs. Of a name that stands for several seeds the
     first is exported.
     """
-    from rlcl.deploy.exporting.export import export as write
-    from rlcl.errors import RunFolderError
+    from rlcl.errors import RunFolderError, UnsupportedError
+    from rlcl.tracking.folder import read_json
     from rlcl.tracking.runs import named_runs
+
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UnsupportedError(f"exporting needs {', '.join(missing)}; install it with pip install 'rlcl[deploy]'")
+    from rlcl.deploy.exporting.export import export as write
 
     found = named_runs(run, root)
     groups = list(dict.fromkeys(each.group for each in found))
@@ -47,4 +54,8 @@ def export(
         f"parity   {parity['rows']:,} held-out rows, {parity['ties']} ties, greatest difference "
         f"{parity['greatest_relative_difference']:.1e}"
     )
+    judged = read_json(chosen.group / "verdict.json")
+    if judged.get("said") in ("not met", "undecided"):
+        which = ", ".join(j["condition"] for j in judged.get("judgements", []) if j["said"] == judged["said"])
+        typer.echo(f"objective {judged['said']}: {which}")
     typer.echo(f"bundle   {target} ({made.signature.kind}, {size / 1e6:.2f} MB)")

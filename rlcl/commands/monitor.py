@@ -136,6 +136,14 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
             "resemble each other; send their episodes to /act to find changes sooner"
         )
         console.print(told, highlight=False, soft_wrap=True)
+    for kind in ORDER:
+        slow = [line[kind]["undecided"] for line in windows if line.get(kind, {}).get("undecided")]
+        if slow:
+            told = (
+                f"undecided: up to {max(slow)} of {kind} in {len(slow)} of {len(windows)} windows, whose requests "
+                "resemble each other for too long; make windows longer with --window"
+            )
+            console.print(told, highlight=False, soft_wrap=True)
     for line in lines:
         if line["line"] == "alarm":
             console.print(Text(_alarm(line), style="bold red"), soft_wrap=True)

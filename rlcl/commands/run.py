@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "split_arguments"]
 
+NOT_MET = 4  # the exit status
+
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb to the command line."""
@@ -50,6 +52,8 @@ def run(
     experience or with more experiences:
 
         rlcl run digits.yaml budget.epochs=20 --continue-from digits.yaml
+
+    The exit status is 4 where all ran and an objective was not met.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.experiment import load_experiment
@@ -59,8 +63,9 @@ def run(
     experiments = [load_experiment(file, overrides) for file in files]
     if continue_from is not None:
         experiments = [_continued(experiments, overrides, continue_from, root, console)]
-    for experiment in experiments:
-        _run(experiment, root, console)
+    said = [_run(experiment, root, console) for experiment in experiments]
+    if "not met" in said:
+        raise typer.Exit(NOT_MET)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -88,7 +93,8 @@ def _continued(
     return experiment
 
 
-def _run(experiment: Experiment, root: Path, console: Console) -> None:
+def _run(experiment: Experiment, root: Path, console: Console) -> str:
+    """What became of its objective: ``met``, ``not met`` or ``undecided``; empty where it has none."""
     from rlcl.launch.seeds import SeedsDiverged, run_experiment
 
     if experiment.objective and experiment.objective.statement:
@@ -99,10 +105,10 @@ def _run(experiment: Experiment, root: Path, console: Console) -> None:
         if error.finished:
             _show(experiment, error.finished, console)
         raise
-    _show(experiment, finished, console)
+    return _show(experiment, finished, console)
 
 
-def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> None:
+def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> str:
     from rlcl.launch.judging import verdict_over
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.sinks.run_sinks import run_sinks
@@ -128,6 +134,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     for place in run_sinks(experiment.sinks).look(folder).splitlines():
         console.print(f"curves:        {place}", highlight=False, soft_wrap=True)
     console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)
+    return "" if verdict is None else verdict.said
 
 
 def _draw_r(experiment: Experiment, finished: Sequence[Finished], folder: Path) -> bool:

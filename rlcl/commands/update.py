@@ -10,11 +10,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rlcl.deploy.updating.update import Judgement
+    from rlcl.deploy.updating.judging import Judgement
 
 __all__ = ["add_to"]
 
-STATUS = {"passed": 0, "rejected": 4, "undecided": 5}
+STATUS = {"passed": 0, "rejected": 4, "undecided": 5, "labels disagree": 6}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,6 +41,13 @@ def update(
     forgetting: Annotated[float, typer.Option(min=0, help="On each former experience, at most.")] = 0.05,
     slower: Annotated[float, typer.Option(min=1, help="How many times as long a prediction may take.")] = 1.5,
     held_out: Annotated[float, typer.Option(min=0.05, max=0.9, help="Share of the new rows that is judged on.")] = 0.3,
+    trusted: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="x and y whose labels are sure: the gain is judged on them alone."),
+    ] = None,
+    accept_labels: Annotated[
+        bool, typer.Option("--accept-labels", help="Learn from labels that the deployed model contradicts.")
+    ] = False,
     live: Annotated[Path | None, typer.Option(help="The deployment's folder; BUNDLE.live by default.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
 ) -> None:
@@ -50,11 +57,13 @@ def update(
 
     The run's own learner, methods and memory go on with one more experience. The candidate passes if it gains on
     the new data and forgets nothing else, by the worse end of a paired 95 % interval on held-out samples; what
-    answers stays as it is until rlcl promote. Exit status: 0 passed, 4 rejected, 5 too few samples to decide.
+    answers stays as it is until rlcl promote. Labels that the deployed model contradicts far more often than its
+    held-out labels are not learned from before a person has decided: wrong labels and a real change look alike.
+    Exit status: 0 passed, 4 rejected, 5 too few samples to decide, 6 labels disagree.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.deploy.deployment import Deployment
-    from rlcl.deploy.updating.update import Gate
+    from rlcl.deploy.updating.judging import Gate
     from rlcl.deploy.updating.update import update as make
 
     for text in changes or []:
@@ -63,7 +72,9 @@ def update(
     console = make_console(quiet)
     deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
     gate = Gate(gain=gain, forgetting=forgetting, slower=slower, held_out=held_out)
-    judgement = make(deployment, _origin(origin), changes or [], gate, console)
+    judgement = make(
+        deployment, _origin(origin), changes or [], gate, console, trusted=trusted, accept_labels=accept_labels
+    )
     where = "" if live is None else f" --live {live}"
     _show(judgement, f"{bundle} {judgement.name}{where}", console)
     raise typer.Exit(STATUS[judgement.verdict])
@@ -96,8 +107,9 @@ def _show(judgement: Judgement, named: str, console: Console) -> None:
 
     from rich.table import Table
 
-    colours = {"passed": "green", "rejected": "red", "undecided": "yellow"}
-    table = Table(title=f"candidate {judgement.name}", title_justify="left")
+    colours = {"passed": "green", "rejected": "red", "undecided": "yellow", "labels disagree": "red"}
+    title = f"candidate {judgement.name}" if judgement.name else "no candidate: nothing was trained"
+    table = Table(title=title, title_justify="left")
     for name in ("condition", "verdict", "found"):
         table.add_column(name, overflow="fold")
     for condition in judgement.conditions:

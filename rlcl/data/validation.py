@@ -132,7 +132,7 @@ def tell(text: str) -> None:
 
 def warn_of_seed(name: str) -> None:
     """Says, once a process, that an environment does not repeat itself under a seed."""
-    _tell(
+    tell(
         f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; "
         "call super().reset(seed=seed) in reset, and draw from self.np_random alone"
     )

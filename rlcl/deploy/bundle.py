@@ -7,7 +7,6 @@ reads it, and its rows can be deleted. Opening a bundle reads data alone and exe
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,7 +19,7 @@ from attrs import define
 from rlcl.config import Document, override, read_document
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 from rlcl.run_format import with_sinks
 
 __all__ = ["FORMAT", "SUMS", "UPDATE", "Bundle", "no_bundle", "seal", "verify"]
@@ -73,7 +72,7 @@ class Bundle:
     def manifest(self) -> dict[str, Any]:
         """Where the bundle comes from: lineage, data, dependencies, held-out sets."""
         try:
-            data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+            data: dict[str, Any] = parsed((self.path / "manifest.json").read_text())
             if not isinstance(data, dict):
                 raise ValueError("no mapping")
         except (OSError, ValueError) as error:

@@ -195,7 +195,7 @@ class Client:
         self._idle.append(connection)
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # nested too deeply
             answer = {"detail": text.decode(errors="replace")}
         return response.status, answer, float(wait) if wait.isdigit() else 0.0
 

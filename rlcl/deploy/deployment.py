@@ -21,6 +21,7 @@ from attrs import define, field
 
 from rlcl.deploy.bundle import SUMS, Bundle, no_bundle
 from rlcl.errors import BundleError
+from rlcl.formats import parsed
 from rlcl.lock import Held, locked
 from rlcl.strict_json import json_text
 
@@ -120,7 +121,7 @@ class Deployment:
         if not self.alias.is_file():
             return ["."]
         try:
-            data = json.loads(self.alias.read_text())
+            data = parsed(self.alias.read_text())
             names = [data["current"], *data["before"]]
             if not all(isinstance(n, str) and (n == "." or NAME.fullmatch(n)) for n in names):
                 raise ValueError(f"names {names}")

@@ -17,6 +17,7 @@ from attrs import define, frozen
 
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
+from rlcl.formats import parsed
 from rlcl.strict_json import json_text
 
 __all__ = ["Answer", "Feedback", "Log", "Page", "packed", "packed_rows"]
@@ -278,8 +279,14 @@ class Log:
 
     def _page(self, bundle: str, rows: list[Any]) -> Page:
         (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
-        signature = Signature.from_json(json.loads(text))
-        numbers, times, _, task_ids, inputs, outputs, episodes, values = zip(*rows, strict=True)
+        try:
+            signature = Signature.from_json(parsed(text))
+            feedback = [None if row[-1] is None else parsed(row[-1]) for row in rows]
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise BundleError(
+                f"the log holds a signature or feedback that cannot be read ({error}); move it away"
+            ) from error
+        numbers, times, _, task_ids, inputs, outputs, episodes, _ = zip(*rows, strict=True)
         return Page(
             numbers=np.array(numbers, np.int64),
             times=np.array(times),
@@ -288,6 +295,6 @@ class Log:
             task_ids=list(task_ids),
             inputs=_unpacked(signature.inputs, inputs),
             outputs=_unpacked(signature.outputs, outputs),
-            feedback=[None if v is None else json.loads(v) for v in values],
+            feedback=feedback,
             episodes=list(episodes),
         )

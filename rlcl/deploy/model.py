@@ -10,7 +10,7 @@ from attrs import define, field
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.signature import Signature
-from rlcl.errors import BundleError
+from rlcl.errors import BundleError, UnsupportedError
 
 __all__ = ["ENCODED", "Model", "Policy"]
 
@@ -36,7 +36,12 @@ class Model:
     _names: list[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UnsupportedError(
+                f"answering needs {error.name}; install it with pip install 'rlcl[deploy]'"
+            ) from error
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = self.threads

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.errors import BundleError
+from rlcl.formats import parsed
 
 __all__ = ["promote", "rollback"]
 
@@ -96,7 +96,7 @@ def _passed(deployment: Deployment, name: str) -> str | None:
     """Why a candidate must not be promoted; None where it passed its gate."""
     path: Path = deployment.verdict(name)
     try:
-        data = json.loads(path.read_text())
+        data = parsed(path.read_text())
     except FileNotFoundError:
         return f"{path} is missing: nobody has judged candidate {name}"
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from rlcl.data.cells import absent_numbers
 from rlcl.errors import BundleError, Problem
+from rlcl.formats import parsed
 from rlcl.types import Column, Reading
 
 __all__ = ["Field", "Misplaced", "Signature"]
@@ -202,6 +203,8 @@ class Field:
         if data["dtype"] not in DTYPES:
             raise ValueError(f"dtype {data['dtype']!r}; allowed: {', '.join(DTYPES)}")
         shape = tuple(int(n) for n in data["shape"])
+        if any(n < 0 for n in shape):
+            raise ValueError(f"shape {list(shape)}; lengths are not negative")
         bounds = (None if data[k] is None else np.asarray(data[k], np.float64) for k in ("low", "high"))
         low, high = (float(b) if b is not None and b.ndim == 0 else b for b in bounds)
         name, missing = str(data["name"]), data.get("missing", False)  # those from before there was any have neither
@@ -244,6 +247,8 @@ def _said(value: Any) -> str:
     """What was found, briefly."""
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
+    if isinstance(value, Mapping):
+        return f"an object of {len(value)} keys"
     text = json.dumps(value) if value is None or isinstance(value, str | bool) else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -325,6 +330,8 @@ class Signature:
         if kind not in ("classifier", "regressor", "autoencoder", "policy"):
             raise ValueError(f"kind {kind!r}")
         inputs, outputs, state = (tuple(map(Field.from_json, data[key])) for key in ("inputs", "outputs", "state"))
+        if not isinstance(data["classes"], list):
+            raise ValueError(f"classes: expected a list, got {_said(data['classes'])}")
         classes = tuple(map(str, data["classes"]))
         return cls(kind=kind, inputs=inputs, outputs=outputs, classes=classes, tasks=int(data["tasks"]), state=state)
 
@@ -335,8 +342,8 @@ class Signature:
             BundleError: the file is missing or is no signature.
         """
         try:
-            return cls.from_json(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls.from_json(parsed(path.read_text()))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise BundleError(f"{path} is no signature: {error}; export the run again") from error
 
 

@@ -74,9 +74,10 @@ class Backbone(Encoder):
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(observation_shape) != 3 or observation_shape[0] not in (1, 3):
+            last = len(observation_shape) == 3 and observation_shape[2] in (1, 3)
+            remedy = "put channels_first before it" if last else "leave out what flattens them"
             raise UnsupportedError(
-                f"encoder backbone: expected images of shape (1 or 3, height, width), got {observation_shape}; leave "
-                "out what flattens them"
+                f"encoder backbone: expected images of shape (1 or 3, height, width), got {observation_shape}; {remedy}"
             )
         network = self.network
         try:

@@ -7,7 +7,7 @@ from attrs import frozen
 from torch import nn
 
 from rlcl.config import option
-from rlcl.errors import UnsupportedError
+from rlcl.networks.images import check_images
 from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, activated, initialize
 from rlcl.types import Network
 
@@ -35,11 +35,7 @@ class Cnn(Network):
     initialization: Initialization = option("torch")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
-        if len(shape) != 3:
-            raise UnsupportedError(
-                f"network cnn needs inputs of shape (channels, height, width), got {shape}; "
-                "leave out the flatten encoder, or use mlp"
-            )
+        check_images("cnn", shape)
         layers: list[nn.Module] = []
         channels, side = shape[0], min(shape[1:])
         for width in self.channels:

@@ -51,7 +51,8 @@ class NatureCnn(Network):
             order = "(height, width, channels)" if last else "(channels, height, width)"
             raise UnsupportedError(
                 f"network nature_cnn needs inputs of shape {order} of at least {LEAST} x {LEAST} pixels, got {shape}; "
-                f"set channels: {'first' if last else 'last'} where they stand there, or use cnn"
+                f"set channels: {'first' if last else 'last'} where they stand there, add the encoder channels_first, "
+                "or use cnn"
             )
         layers: list[nn.Module] = [ChannelsFirst()] if last else []
         channels = shape[-1] if last else shape[0]

@@ -12,6 +12,7 @@ from torch import nn
 from rlcl.config import option
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
+from rlcl.networks.images import check_images
 from rlcl.types import Network
 
 __all__ = ["ResNet18", "TorchvisionNetwork", "torchvision_model"]
@@ -31,7 +32,7 @@ class ResNet18(Network):
     small_images: bool = option(True)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
-        _needs_images("resnet18", shape)
+        check_images("resnet18", shape)
         network: nn.Module = import_torchvision().models.resnet18(num_classes=outputs)
         if self.small_images:
             network.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
@@ -55,7 +56,7 @@ class TorchvisionNetwork(Network):
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         make = torchvision_model(self.name, "learner.network.name")
-        _needs_images(self.name, shape)
+        check_images(self.name, shape)
         try:
             return make(num_classes=outputs, **self.options)
         except (TypeError, ValueError) as error:
@@ -77,11 +78,3 @@ def torchvision_model(name: str, where: str) -> Callable[..., nn.Module]:
     if name not in known:
         raise Problem(f"unknown model {name!r}{did_you_mean(name, known)}", where)
     return partial(models.get_model, name)
-
-
-def _needs_images(name: str, shape: tuple[int, ...]) -> None:
-    if len(shape) != 3:
-        raise UnsupportedError(
-            f"network {name} needs inputs of shape (channels, height, width), got {shape}; leave out the flatten "
-            "encoder, or use mlp"
-        )

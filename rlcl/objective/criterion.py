@@ -15,7 +15,8 @@ from rlcl.statistics.intervals import Summary
 __all__ = ["CRITERION", "FORMS", "Criterion"]
 
 COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+DIGITS = r"\d[\d_]*"  # as YAML 1.1 reads them: 1_000_000 is a million
+NUMBER = rf"[-+]?(?:{DIGITS}\.?(?:{DIGITS})?|\.{DIGITS})(?:[eE][-+]?\d+)?"
 # An interval has no one end that == could be judged by.
 CRITERION = (
     r"\s*([A-Za-z_]\w*(?:\.\w+)*)(?:\[(\d+|each)\])?\s*(?!==.*interval)(>=|<=|==|>|<)"
@@ -56,7 +57,7 @@ class Criterion:
         experience: int | Literal["each"] | None = None
         if place:
             experience = "each" if place == "each" else int(place)
-        return cls(metric, comparison, float(number), experience, interval is not None)
+        return cls(metric, comparison, float(number.replace("_", "")), experience, interval is not None)
 
     def met(self, value: float) -> bool:
         """Whether a value satisfies it."""
@@ -79,4 +80,4 @@ class Criterion:
         return self.metric if self.experience is None else f"{self.metric}[{self.experience}]"
 
     def __str__(self) -> str:
-        return f"{self.subject} {self.comparison} {self.number:g}{' (interval)' if self.interval else ''}"
+        return f"{self.subject} {self.comparison} {self.number:.15g}{' (interval)' if self.interval else ''}"

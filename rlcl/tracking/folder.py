@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import json
 import math
 import os
 import time
@@ -22,6 +21,7 @@ import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
+from rlcl.formats import parsed
 from rlcl.lock import Held, locked
 from rlcl.strict_json import json_text
 from rlcl.tracking.clock import Time
@@ -171,7 +171,7 @@ class RunFolder:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; empty where there is none or it is damaged."""
     try:
-        content = json.loads(path.read_text())
+        content = parsed(path.read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

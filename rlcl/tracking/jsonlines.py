@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlcl.errors import RunFolderError
+from rlcl.formats import parsed
 from rlcl.strict_json import json_text
 
 __all__ = ["JsonLines", "read_lines"]
@@ -52,7 +52,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                row: dict[str, Any] = json.loads(line)
+                row: dict[str, Any] = parsed(line)
             except ValueError as error:
                 raise RunFolderError(
                     f"{path}:{number} is damaged: it is no JSON; remove the run to start anew"

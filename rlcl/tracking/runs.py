@@ -5,7 +5,6 @@ Nothing here imports torch, so that a thousand runs are listed in the time that 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from rlcl.errors import Problem, RunFolderError, did_you_mean
+from rlcl.formats import parsed
 from rlcl.run_format import RUN_FOLDER, todays_config
 from rlcl.tracking.block_yaml import Unusual, read_block
 
@@ -283,7 +283,7 @@ def _natural(name: str) -> list[Any]:
 def _json(path: Path) -> tuple[dict[str, Any], str]:
     """A JSON file's object, or nothing and why."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parsed(path.read_bytes())
     except FileNotFoundError:
         return {}, f"no {path.name}"
     except OSError as error:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rlcl.errors import CheckpointError, Problem
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 from rlcl.state import flatten, unflatten
 
 __all__ = ["load", "load_newest", "remove_after", "save", "whole"]
@@ -99,15 +99,15 @@ def load(path: Path) -> Any:
         CheckpointError: a file is missing, damaged, or of another version.
     """
     try:
-        sums = json.loads((path / CHECKSUMS).read_text())
+        sums = parsed((path / CHECKSUMS).read_text())
         for name in (TENSORS, STATE):
             if _checksum(path / name) != sums[name]:
                 raise CheckpointError(f"checkpoint {path}: {name} is damaged (its checksum differs)")
-        document = json.loads((path / STATE).read_text())
+        document = parsed((path / STATE).read_text())
         return FORMAT.read(document["version"], unflatten(document["state"], load_file(path / TENSORS)))
     except Problem as problem:
         raise CheckpointError(f"{path}: {problem}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
 
 

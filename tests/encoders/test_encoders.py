@@ -48,6 +48,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "pca": [{"components": 5}, {"components": 3, "whiten": True}],
     "random_fourier": [{"features": 6}, {"features": 4, "width": 50.0, "seed": 3}],
+    "channels_first": [{}],
     "grey_scale": [{}, {"channels": "first"}, {"resize": 2}],
     "frame_stack": [{"frames": 2}, {"frames": 2, "channels": "first"}],
     "running_norm": [{}, {"clip": 0.5}, {"observations": False}],
@@ -55,7 +56,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "trained": [{"run": "runs"}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
-SHAPES: dict[str, tuple[int, ...]] = {"grey_scale": (3, 4, 5), "backbone": (1, 8, 8), "columns": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "grey_scale": (3, 4, 5),
+    "channels_first": (4, 5, 3),
+    "backbone": (1, 8, 8),
+    "columns": (5,),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -89,8 +89,11 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def test_the_verdict_ends_a_run_and_stands_in_what_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small(tmp_path)
     status, out = call(capsys, "run", tmp_path / "small.yaml", "--root", tmp_path / "runs")
-    assert status == 0
+    assert status == 4
     assert "objective: not met" in out
+    status, told = call(capsys, "export", "small", "--root", tmp_path / "runs", "--to", tmp_path / "bundle")
+    assert status == 0
+    assert "objective not met: parameters <= 600" in told
     assert "parameters <= 600 │ 610 │ not met" in out
     status, out = call(capsys, "runs", "show", "small/*/seed1", "--root", tmp_path / "runs")
     assert status == 0

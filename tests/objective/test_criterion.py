@@ -13,6 +13,9 @@ WRITTEN = [
     ("accuracy[2]>=.8", Criterion("accuracy", ">=", 0.8, 2)),
     ("squared_error[each] <= 1e-2", Criterion("squared_error", "<=", 0.01, "each")),
     ("forgetting.chaudhry < 0.1 (interval)", Criterion("forgetting.chaudhry", "<", 0.1, None, interval=True)),
+    ("return.average >= -1_000_000", Criterion("return.average", ">=", -1_000_000.0)),
+    ("steps < 1_234_567.5", Criterion("steps", "<", 1_234_567.5)),
+    ("a > 1_0.2_5e-1", Criterion("a", ">", 1.025)),
     (" accuracy[10] > 0.5 (interval) ", Criterion("accuracy", ">", 0.5, 10, interval=True)),
 ]
 
@@ -25,7 +28,7 @@ def test_forms(text: str, criterion: Criterion) -> None:
 
 @pytest.mark.parametrize(
     "text", ["a >= b", "a => 1", ">= 1", "a >= 1 and b > 2", "a >= 1e", "a[-1] >= 1", "a[b] >= 1", "a == 1 (interval)",
-             "a >= 1 interval", "a >= 1 (mean)"]
+             "a >= 1 interval", "a >= 1 (mean)", "a >= _1", "a >= 1_e"]
 )  # fmt: skip
 def test_what_is_none(text: str) -> None:
     with pytest.raises(Problem, match="expected a comparison such as"):

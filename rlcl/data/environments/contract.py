@@ -130,7 +130,7 @@ def _check_keys(space: gym.spaces.Dict, observation: Any, place: str) -> None:
         raise Problem(f"an observation without the part {missing[0]!r} of its space{place}; it has {keys or 'none'}")
 
 
-def _check_length(space: gym.spaces.Tuple, observation: Any, place: str) -> None:
+def _check_length(space: gym.spaces.Tuple[Any], observation: Any, place: str) -> None:
     if not isinstance(observation, tuple | list) or len(observation) != len(space.spaces):
         raise Problem(
             f"an observation of other parts{place}: expected a tuple of {len(space.spaces)}, got "

@@ -20,7 +20,7 @@ from rlcl.tracking.folder import read_json
 from rlcl.tracking.runs import Run, find_runs, trained_names
 from rlcl.types import methods_of
 
-__all__ = ["model_card"]
+__all__ = ["CHANGES", "annex", "bulleted", "data", "joined", "limits", "made", "model_card", "use"]
 
 Array = np.ndarray[Any, Any]
 
@@ -54,18 +54,19 @@ def model_card(
     """
     experiment = restored.experiment
     seeds = tuple(each for each in find_runs(run.group) if each.finished)
+    over = f"Intervals are over {len(seeds)} seed{'s' * (len(seeds) != 1)} of training, not over samples of the world."
     sections = {
         "Objective": _objective(experiment, run, seeds),
-        "Use": _use(experiment, signature),
-        "Data": _data(restored, manifest, facts),
+        "Use": use(experiment, signature),
+        "Data": data(restored, manifest, facts),
         "Results": _results(run, seeds),
-        "Limits": _limits(signature, seeds),
-        "How it was made": _made(restored, manifest),
+        "Limits": limits(signature, over),
+        "How it was made": made(restored, manifest),
         "Changes and monitoring": CHANGES,
-        "Annex IV of the EU AI Act": _annex(),
+        "Annex IV of the EU AI Act": annex(),
     }
-    made = manifest["run"]
-    head = f"# {experiment.name}\n\nA {signature.kind}: run {made['name']}/{made['hash']}, seed {made['seed']}."
+    origin = manifest["run"]
+    head = f"# {experiment.name}\n\nA {signature.kind}: run {origin['name']}/{origin['hash']}, seed {origin['seed']}."
     return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 
@@ -76,26 +77,27 @@ def _objective(experiment: Experiment, run: Run, seeds: Sequence[Run]) -> str:
     found = read_json(run.group / "verdict.json")
     judged = found.get("judgements") or _judged(experiment, seeds)
     rows = [[j["condition"], _shown(j.get("value")), j["said"], j.get("reason", "")] for j in judged]
-    parts = [objective.statement or "No statement was made.", _list("Obstacles", objective.obstacles)]
+    parts = [objective.statement or "No statement was made.", bulleted("Obstacles", objective.obstacles)]
     if rows:
         count = found.get("seeds", len(seeds))
         title = f"Verdict over {count} seed{'s' * (count != 1)}"
         parts.append(f"{title}:\n\n{table_markdown(['condition', 'value', 'verdict', 'reason'], rows)}")
-    return _joined(parts)
+    return joined(parts)
 
 
 def _judged(experiment: Experiment, seeds: Sequence[Run]) -> list[dict[str, Any]]:
     """Conditions by the mean over seeds, of a run that no verdict was written of."""
-    made = []
+    rows = []
     for criterion in experiment.objective.criteria if experiment.objective else ():
         values = [seed.metrics[criterion.metric] for seed in seeds if criterion.metric in seed.metrics]
         value = float(np.mean(values)) if values else None
         said = "undecided" if value is None else "met" if criterion.met(value) else "not met"
-        made.append({"condition": str(criterion), "value": value, "said": said})
-    return made
+        rows.append({"condition": str(criterion), "value": value, "said": said})
+    return rows
 
 
-def _use(experiment: Experiment, signature: Signature) -> str:
+def use(experiment: Experiment, signature: Signature) -> str:
+    """What the model is for, and how it is asked."""
     objective = experiment.objective
     fields = [*signature.inputs, *signature.state]
     rows = [[f.name, f"(B{''.join(f', {n}' for n in f.shape)})", f.dtype, _bounds(f)] for f in fields]
@@ -103,10 +105,10 @@ def _use(experiment: Experiment, signature: Signature) -> str:
     outputs = ", ".join(f"`{f.name}` (B{''.join(f', {n}' for n in f.shape)}) {f.dtype}" for f in signature.outputs)
     classes = f"Classes: {', '.join(signature.classes)}." if signature.classes else ""
     call = "model.predict(observation)" if signature.kind == "policy" else "model.predict(inputs)"
-    return _joined(
+    return joined(
         [
-            _list("Intended", objective.intended_use if objective else ()),
-            _list("Out of scope", objective.out_of_scope if objective else ()),
+            bulleted("Intended", objective.intended_use if objective else ()),
+            bulleted("Out of scope", objective.out_of_scope if objective else ()),
             f"```python\nimport rlcl.deploy\n\nmodel = rlcl.deploy.load(BUNDLE)\nanswers = {call}\n```",
             "Raw inputs, as the training data had them; other values are refused:\n\n"
             + table_markdown(["input", "shape", "dtype", "bounds"], [*rows, *task]),
@@ -146,10 +148,11 @@ def _ends(field: Field) -> tuple[Any, Any]:
     return field.low, field.high
 
 
-def _data(restored: Restored, manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def data(restored: Restored, manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """What it learned from."""
     stream, count = restored.trainer.stream, len(facts["experiences"])
     told = f"A stream of {count} experiences, learned in this order." if count > 1 else "One experience."
-    return _joined(
+    return joined(
         [
             f"{told} Tasks are {stream.visibility.task_ids}, boundaries {stream.visibility.boundaries}.",
             data_section(facts),
@@ -170,7 +173,7 @@ def _results(run: Run, seeds: Sequence[Run]) -> str:
     metrics = [[m, format_number(run.metrics[m]), *_interval([s.metrics[m] for s in seeds])] for m in common]
     over = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
     columns = ["this model", f"{over}", "95 % interval"]
-    return _joined(
+    return joined(
         [
             f"{measure_named(measure).name} on held-out data, after each experience ({over}):",
             r_markdown(matrices.mean(0), names, measure, trained_names(run.summary)),
@@ -191,10 +194,11 @@ def _interval(values: Any) -> list[str]:
     return ["" if np.isnan(found.mean) else format_number(found.mean), ends]
 
 
-def _limits(signature: Signature, seeds: Sequence[Run]) -> str:
+def limits(signature: Signature, intervals: str) -> str:
+    """What is not known of the model; ``intervals`` says what those of the results are over."""
     known = [
         "It answers for the experiences above; of others, and of what drifts away from them, nothing is known.",
-        f"Intervals are over {len(seeds)} seed{'s' * (len(seeds) != 1)} of training, not over samples of the world.",
+        intervals,
     ]
     if signature.kind == "classifier":
         known.append("Probabilities are the network's own; nothing calibrated them.")
@@ -204,13 +208,14 @@ def _limits(signature: Signature, seeds: Sequence[Run]) -> str:
     return "\n".join(f"- {text}" for text in known)
 
 
-def _made(restored: Restored, manifest: Mapping[str, Any]) -> str:
+def made(restored: Restored, manifest: Mapping[str, Any]) -> str:
+    """Learner, methods, costs, versions, and the check of the graph."""
     learner, parity, costs = restored.trainer.learner, manifest["parity"], manifest["costs"]
     methods = [name_of("method", method) for method in methods_of(learner)]
     spent = {key: value for key, value in costs.items() if value is not None}
     trained = manifest["versions"]["trained"]
     code = (manifest["code"]["trained"] or {}).get("revision", "unknown")
-    return _joined(
+    return joined(
         [
             f"Learner `{name_of('learner', learner)}`, methods {', '.join(f'`{m}`' for m in methods) or 'none'}; every "
             "setting is in `experiment.yaml`.",
@@ -228,8 +233,9 @@ CHANGES = """The bundle does not change: one changed byte is refused. `rlcl serv
 only if it passes a gate on the held-out sets of all experiences. Every step is a line of `audit.jsonl` beside it."""
 
 
-def _annex() -> str:
-    return _joined(
+def annex() -> str:
+    """Which sections support which points of the EU AI Act."""
+    return joined(
         [
             "Supporting documentation, not a claim of compliance. Sections of this card and the points of Annex IV of "
             "Regulation (EU) 2024/1689 that they may support:",
@@ -240,7 +246,8 @@ def _annex() -> str:
     )
 
 
-def _list(title: str, items: Sequence[str]) -> str:
+def bulleted(title: str, items: Sequence[str]) -> str:
+    """A list in Markdown, nothing where there are no items."""
     return f"{title}:\n\n" + "\n".join(f"- {item}" for item in items) if items else ""
 
 
@@ -250,5 +257,6 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else format_number(float(value))
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """Paragraphs, those that are empty left out."""
     return "\n\n".join(part for part in parts if part)

@@ -94,7 +94,7 @@ def export(run: Run, target: Path, *, update: bool = True) -> Exported:
         raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
     restored = restore(run)
 
-    def described(signature: Signature, parity: Mapping[str, Any]) -> Description:
+    def described(signature: Signature, parity: Mapping[str, Any], _: Bundle) -> Description:
         manifest, facts = lineage(run, restored, parity), profiled(restored, restored.trainer.stream, run.seed)
         return Description(manifest, model_card(run, restored, signature, manifest, facts), facts)
 
@@ -115,7 +115,7 @@ def profiled(restored: Restored, stream: Stream, seed: int) -> dict[str, Any]:
 def write_bundle(
     restored: Restored,
     target: Path,
-    described: Callable[[Signature, Mapping[str, Any]], Description],
+    described: Callable[[Signature, Mapping[str, Any], Bundle], Description],
     *,
     update: bool = True,
     added: Sequence[Incoming] = (),
@@ -125,7 +125,8 @@ def write_bundle(
     Args:
         restored: the learner, and what it learned.
         target: the bundle's folder, which must not be there.
-        described: makes manifest, model card and profile of the signature and what the check of parity found.
+        described: makes manifest, model card and profile of the signature, what the check of parity found, and the
+            bundle as far as it is written, whose model answers already.
         update: whether what updating alone needs is part of it.
         added: what updates have learned since the run, which the next one is judged on.
 
@@ -139,7 +140,6 @@ def write_bundle(
     written = _written(graph, signature, reference)
     every = [answers(written, each.arrays()) for each in references]
     parity = check_parity(graph, every, references)
-    description = described(signature, parity)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
@@ -147,6 +147,7 @@ def write_bundle(
             _write(temporary, restored, graph, signature, written)
             kept = _watched(restored.trainer, temporary, reference, every[0])
             (temporary / "reference.safetensors").write_bytes(save(kept))
+            description = described(signature, parity, Bundle(temporary))
             (temporary / "manifest.json").write_text(json_text(description.manifest, indent=2) + "\n")
             (temporary / "profile.json").write_text(json_text(description.profile, indent=1) + "\n")
             (temporary / "MODEL_CARD.md").write_text(description.card)

@@ -8,7 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import define, field, frozen
 
-from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels
+from rlcl.deploy.monitoring.statistics import (
+    correlation_times,
+    ks_distances,
+    ks_levels,
+    share_levels,
+)
 from rlcl.deploy.signature import Field
 
 __all__ = [
@@ -31,6 +36,9 @@ DIRECTIONS = 64
 DIGITS = 6  # behind the point, of projections in units of a standard deviation
 LISTED = 10  # of those that moved
 ROUNDING = 1e-9
+DECIDED = (
+    15  # independent rows that a sample must be worth: of fewer its correlation time is too uncertain to divide by
+)
 
 
 @frozen
@@ -57,12 +65,14 @@ class Finding:
         threshold: for each p: the level of the comparison, shared by all that it looks at.
         count: how many p are at or under it.
         moved: the least likely of those, at most ten.
+        undecided: how many were not tested, since their rows resemble each other for too long; their p is 1.
     """
 
     worst: Moved
     threshold: float
     count: int
     moved: tuple[Moved, ...]
+    undecided: int = 0
 
 
 class Comparison(Protocol):
@@ -85,11 +95,16 @@ class Features:
     A value that is missing (NaN) counts as greater than every number, so that one test sees both how the values that
     are there are distributed and how many are not. Where it is the latter that differs most, the name says so.
 
+    A sample counts for its rows divided by the longest correlation time of any feature: what happens to be constant in
+    a window, or varies with something slow that shows in it but weakly, does not tell its own. Features whose time is
+    so long that the sample is worth too few rows are not tested, and lengthen only that of constants.
+
     Args:
         called: F names.
         reference: (N, F), NaN where a value is missing.
         ordered: whether rows of the reference resemble their neighbours, as env steps do.
         independent: whether rows of windows are known not to, as those of whole episodes.
+        alike: whether all features are of one process, so that none is tested where one cannot be.
 
     Source: Rabanser, Guennemann & Lipton 2019, "Failing Loudly", section 3.
     """
@@ -98,23 +113,34 @@ class Features:
     reference: Array
     ordered: bool = False
     independent: bool = False
+    alike: bool = False
     _sorted: Array = field(init=False)
     _missing: Array = field(init=False)
     _sizes: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sorted, self._missing = ascending(self.reference)
-        self._sizes = len(self.reference) / (times_of(self.reference) if self.ordered else np.ones(len(self.called)))
+        self._sizes = self._worth(self.reference, self.ordered)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
-        sizes = len(window) / (np.ones(len(self.called)) if self.independent else times_of(window))
+        sizes = self._worth(window, not self.independent)
         values, missing = ascending(window)
         distances = ks_distances(self._sorted, values)
         levels = ks_levels(distances, self._sizes, sizes)
+        few = (not self.independent) & (sizes < DECIDED) | self.ordered & (self._sizes < DECIDED)
         fewer = (distances > 0) & (np.abs(missing - self._missing) >= distances - ROUNDING)
         called = [f"{name} missing" if less else name for name, less in zip(self.called, fewer, strict=True)]
-        return _finding(called, distances, levels, level)
+        return _finding(called, distances, levels, level, few)
+
+    def _worth(self, rows: Array, dependent: bool) -> Array:
+        """(F,) how many independent rows they are worth."""
+        if not dependent:
+            return np.full(len(self.called), float(len(rows)))
+        times = times_of(rows)
+        times[rows.max(0) == rows.min(0)] = times.max()
+        known = times if self.alike else times[times * DECIDED <= len(rows)]
+        return np.asarray(len(rows) / np.maximum(times, known.max(initial=1.0)))
 
 
 @define(eq=False)
@@ -145,7 +171,7 @@ class Projections:
         directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
         self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
         called = [f"direction {n}" for n in range(DIRECTIONS)]
-        self._features = Features(called, self._projected(self.reference), self.ordered, self.independent)
+        self._features = Features(called, self._projected(self.reference), self.ordered, self.independent, alike=True)
 
     def of(self, window: Array, level: float) -> Finding:
         """See :class:`Comparison`."""
@@ -161,6 +187,9 @@ class Projections:
 class Shares:
     """Compares how often each class is predicted, by Fisher's exact test with Bonferroni's correction.
 
+    All classes count for the rows divided by the longest correlation time of any of them: of a class that a window
+    shows in one run, or not at all, its own rows do not tell how long runs last.
+
     Args:
         classes: names by number; of others the number is the name.
         reference: (N,) int64.
@@ -175,11 +204,12 @@ class Shares:
         """See :class:`Comparison`."""
         kinds = np.union1d(self.reference, window)
         was, now = self.reference[:, None] == kinds, window[:, None] == kinds
-        many, before = _thinned(was, correlation_times(was) if self.ordered else np.ones(len(kinds)))
-        sizes, counts = _thinned(now, correlation_times(now))
-        levels = share_levels(before, many, counts, sizes)
+        many, before = _thinned(was, correlation_times(was).max() if self.ordered else 1.0)
+        size, counts = _thinned(now, correlation_times(now).max())
+        levels = share_levels(before, np.full(len(kinds), many), counts, np.full(len(kinds), size))
+        few = np.full(len(kinds), size < DECIDED or (self.ordered and many < DECIDED))
         called = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in kinds]
-        return _finding(called, now.mean(0) - was.mean(0), levels, level)
+        return _finding(called, now.mean(0) - was.mean(0), levels, level, few)
 
 
 def times_of(values: Array) -> Array:
@@ -203,18 +233,20 @@ def _means(values: Array) -> Array:
     return np.asarray((np.where(absent, 0, values).sum(0) / known).astype(values.dtype))
 
 
-def _thinned(is_kind: Array, times: Array) -> tuple[Array, Array]:
-    """The effective size of a sample for each class, and the class's count in so many rows."""
-    sizes = np.maximum(len(is_kind) // times, 1).astype(np.int64)
-    return sizes, np.round(is_kind.mean(0) * sizes).astype(np.int64)
+def _thinned(is_kind: Array, time: float) -> tuple[int, Array]:
+    """The effective size of a sample, and each class's count in so many rows."""
+    size = int(max(len(is_kind) // time, 1))
+    return size, np.round(is_kind.mean(0) * size).astype(np.int64)
 
 
-def _finding(called: Sequence[str], statistics: Array, levels: Array, level: float) -> Finding:
+def _finding(called: Sequence[str], statistics: Array, levels: Array, level: float, undecided: Array) -> Finding:
     threshold = level / len(levels)
+    levels = np.where(undecided, 1.0, levels)
     # p may underflow to 0 for several: among those the largest difference comes first.
     order = np.lexsort((-np.abs(statistics), levels))
     found = [Moved(called[i], float(statistics[i]), float(levels[i])) for i in order[:LISTED]]
-    return Finding(found[0], threshold, int((levels <= threshold).sum()), tuple(m for m in found if m.p <= threshold))
+    moved = tuple(each for each in found if each.p <= threshold)
+    return Finding(found[0], threshold, int((levels <= threshold).sum()), moved, int(undecided.sum()))
 
 
 def ascending(values: Array) -> tuple[Array, Array]:

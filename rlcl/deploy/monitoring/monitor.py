@@ -223,7 +223,8 @@ def _where(page: Page) -> Line:
 
 def _told(finding: Finding) -> Line:
     worst: Moved = finding.worst
-    return {**attrs.asdict(worst), "threshold": finding.threshold, "count": finding.count}
+    counted = {"count": finding.count, "undecided": finding.undecided}
+    return {**attrs.asdict(worst), "threshold": finding.threshold, **counted}
 
 
 def _performance_alarm(change: Change, where: Line, delta: float) -> Line:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
+from rlcl.deploy.monitoring.runs import Runs
+from rlcl.errors import UnsupportedError
+
 __all__ = ["DELTA", "Change", "Performance"]
 
 Array = np.ndarray[Any, Any]
 
 DELTA = 0.002
 MOST = 10_000  # losses that a watch goes back
-NEWEST = 100
+BLOCK = NEWEST = 100  # losses that are looked at together
 KEPT = 2_000  # of those, where it begins anew without a held-out level
 
 
@@ -39,9 +42,10 @@ class Performance:
 
     ADWIN keeps a window of losses and cuts it where the means of two parts differ more than chance allows. Its bound
     is for values from 0 to 1, so losses are scaled and cut to that range: of classes they are there already, squared
-    errors are divided by four times the held-out mean, and where nothing was held out (rewards) the first losses,
-    widened by half on both sides, are the range. At the first change the held-out level has served; after it, and
-    after 10,000 losses, it begins anew.
+    errors are divided by four times the held-out mean, and where nothing was held out (rewards) the first hundred,
+    widened by half on both sides, are the range. Its bound is for independent values, too: of losses that come in runs
+    the mean of so many is one value as their correlation time says. At the first change the held-out level has
+    served; after it, and after 10,000 losses, it begins anew.
 
     Args:
         held_out: (N,) losses of the reference, shuffled here since they may be sorted by experience; or none.
@@ -58,6 +62,8 @@ class Performance:
     range: tuple[float, float] | None = field(init=False, default=None)
     seeded: bool = field(init=False, default=True)
     _adwin: Any = field(init=False)
+    _runs: Runs = field(init=False, factory=Runs)
+    _waiting: list[float] = field(init=False, factory=list)  # until they are a hundred
 
     def __attrs_post_init__(self) -> None:
         if self.unit:
@@ -72,19 +78,32 @@ class Performance:
         Args:
             losses: (B,) finite.
         """
-        if self.range is None and len(losses):
-            low, high = float(losses.min()), float(losses.max())
-            margin = (high - low) / 2 or 1.0
-            self.range = (low - margin, high + margin)
-        return [change for loss in losses.tolist() if (change := self._take(loss))]
+        changes = []
+        for loss in losses.tolist():
+            self._waiting.append(loss)
+            if len(self._waiting) == BLOCK:
+                changes += self._block()
+        return changes
+
+    def _block(self) -> list[Change]:
+        block, self._waiting = self._waiting, []
+        if self.range is None:
+            margin = (max(block) - min(block)) / 2 or 1.0
+            self.range = (min(block) - margin, max(block) + margin)
+        again: list[float] = []
+        if self._runs.take(block):  # what ADWIN knows is of means of another number of losses
+            again, self.losses = self.losses, []
+            self._begin([])
+        return [change for loss in (*again, *block) if (change := self._take(loss))]
 
     def _take(self, loss: float) -> Change | None:
-        width, total = self._adwin.width, self._adwin.total
-        scaled = self._scaled(loss)
-        self._adwin.update(scaled)
         self.losses.append(loss)
-        if self._adwin.drift_detected:
-            return self._changed(width + 1, total + scaled)
+        if len(self.losses) % self._runs.length == 0:
+            width, total = self._adwin.width, self._adwin.total
+            scaled = float(np.mean([self._scaled(each) for each in self.losses[-self._runs.length :]]))
+            self._adwin.update(scaled)
+            if self._adwin.drift_detected:
+                return self._changed(width + 1, total + scaled)
         if len(self.losses) >= MOST:
             self._begin([] if self.seeded and len(self.held_out) else self.losses[-KEPT:])
         return None
@@ -94,11 +113,17 @@ class Performance:
         before = (total - self._adwin.total) / max(width - self._adwin.width, 1)
         worse, newest = self._adwin.estimation > before, float(np.mean(self.losses[-NEWEST:]))
         self.seeded = False
+        self._runs.leave_out()
         self._begin([])
         return Change(low + before * (high - low), newest, worse)
 
     def _begin(self, losses: Sequence[float]) -> None:
-        from river.drift import ADWIN
+        try:
+            from river.drift import ADWIN
+        except ImportError as error:
+            raise UnsupportedError(
+                f"monitoring needs {error.name}; install it with pip install 'rlcl[serve]'"
+            ) from error
 
         made: Any = ADWIN  # river has no types
         self._adwin = made(delta=self.delta)
@@ -115,7 +140,8 @@ class Performance:
 
     def state_dict(self) -> dict[str, Any]:
         """As plain data: the losses since it began, out of which the window is built again."""
-        return {"losses": list(self.losses), "range": self.range, "seeded": self.seeded}
+        kept = {"losses": list(self.losses), "waiting": list(self._waiting), "runs": self._runs.state_dict()}
+        return {**kept, "range": self.range, "seeded": self.seeded}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """
@@ -124,4 +150,6 @@ class Performance:
         """
         self.range = None if state["range"] is None else (float(state["range"][0]), float(state["range"][1]))
         self.seeded = bool(state["seeded"])
+        self._waiting = [float(loss) for loss in state.get("waiting", ())]
+        self._runs.load_state_dict(state.get("runs", {}))
         self._begin([float(loss) for loss in state["losses"]])

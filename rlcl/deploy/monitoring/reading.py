@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -17,9 +16,9 @@ from rlcl.deploy.bundle import SUMS, Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Log
 from rlcl.deploy.monitoring.monitor import BLOCK, Line, Monitor, Settings
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.monitoring.reference import KINDS, Reference
 from rlcl.errors import BundleError
-from rlcl.formats import Format
+from rlcl.formats import Format, parsed
 from rlcl.strict_json import json_text
 from rlcl.tracking.folder import write_atomically
 
@@ -147,20 +146,20 @@ class Reading:
     def _load(self) -> None:
         remedy = f"move it and {self.deployment.drift.name} away to begin anew"
         try:
-            state: dict[str, Any] = json.loads(self.state.read_text())
+            state: dict[str, Any] = parsed(self.state.read_text())
             if refused := FORMAT.refusal(state["format"]):
                 raise ValueError(refused)
             begun = Settings(**state["settings"])
             self._bytes, self._feedback = int(state["bytes"]), int(state["feedback"])
             self._log = str(state.get("log", ""))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise BundleError(f"{self.state} is damaged ({error}); {remedy}") from error
         if begun != self.settings:
             told = ", ".join(f"{name} {value:g}" for name, value in attrs.asdict(begun).items())
             raise BundleError(f"{self.state} was begun with {told}; use the same, or {remedy}")
         try:
             self._monitor.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise BundleError(f"{self.state} is damaged ({error}); {remedy}") from error
 
     @contextmanager
@@ -186,13 +185,35 @@ def read_lines(deployment: Deployment) -> list[Line]:
     lines: list[Line] = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parsed(text)
             if not isinstance(line, dict) or line.get("line") not in ("window", "feedback", "alarm", "log"):
                 raise ValueError("no line of a monitor")
+            if not _is_whole(line):
+                raise ValueError("a line of a monitor that lacks numbers")
         except ValueError as error:
             raise BundleError(f"{path}:{number}: {error}; move it and monitor.json away to begin anew") from error
         lines.append(line)
     return lines
+
+
+def _is_whole(line: Line) -> bool:
+    """Whether a line has the requests that it is about, and the numbers that are shown of them."""
+    if line["line"] == "log":
+        return True
+    ends = (line.get("requests"), line.get("times"))
+    findings = [line[kind] for kind in KINDS if kind in line] if line["line"] == "window" else []
+    wanted: tuple[str, ...] = ("statistic", "p", "threshold", "count")
+    if line["line"] == "alarm":
+        wanted, findings = (("statistic", "threshold", "count"), [line])
+    if line["line"] == "feedback":
+        wanted, findings = (("answers", "left_out"), [line])
+    return all(isinstance(end, list) and len(end) == 2 and all(map(_is_number, end)) for end in ends) and all(
+        isinstance(found, dict) and all(_is_number(found.get(name)) for name in wanted) for found in findings
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def reference_of(deployment: Deployment, digest: str) -> Reference | None:

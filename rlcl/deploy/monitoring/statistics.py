@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["correlation_times", "ks_distances", "ks_levels", "share_levels", "spent"]
+__all__ = ["correlation_times", "covariances", "ks_distances", "ks_levels", "share_levels", "spent", "time_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -105,13 +105,21 @@ def correlation_times(values: Array) -> Array:
 
     Source: Geyer 1992, the initial positive sequence (section 3.3).
     """
+    times = time_of(covariances(values), len(values))
+    return np.where(values.max(0) > values.min(0), times, 1.0)
+
+
+def covariances(values: Array) -> Array:
+    """(L, F) autocovariances of the lags 0, 1, 2, ... of (B, F) values, times B; L is even."""
     size = len(values)
     values = values.astype(np.result_type(values, np.float32), copy=False)
-    centred = values - values.mean(0)
-    power = np.abs(np.fft.rfft(centred, 2 * size, axis=0)) ** 2
-    covariance = np.fft.irfft(power, axis=0)[: size - size % 2]
-    variance = np.where(covariance[0] > 0, covariance[0], 1)
-    pairs = (covariance[::2] + covariance[1::2]) / variance
+    power = np.abs(np.fft.rfft(values - values.mean(0), 2 * size, axis=0)) ** 2
+    return np.asarray(np.fft.irfft(power, axis=0)[: size - size % 2])
+
+
+def time_of(covariances: Array, size: int) -> Array:
+    """(F,) correlation times in [1, size] of autocovariances (L, F), see :func:`correlation_times`."""
+    variance = np.where(covariances[0] > 0, covariances[0], 1)
+    pairs = (covariances[::2] + covariances[1::2]) / variance
     positive = np.logical_and.accumulate(pairs > 0, axis=0)
-    times = np.clip(2 * np.where(positive, pairs, 0).sum(0) - 1, 1, size)
-    return np.where(np.ptp(values, axis=0) > 0, times, 1.0)
+    return np.asarray(np.clip(2 * np.where(positive, pairs, 0).sum(0) - 1, 1, size))

@@ -25,7 +25,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN = ("/health", "/ready")  # probes hold no token
 JSON = b"application/json"
-READ_AWAY = 4  # times the limit of a body, that are read and thrown away so that the client gets to read the refusal
+READ_AWAY = 4  # times the limit of a body, that are read and thrown away so that the connection can go on
+QUIET_SECONDS = 1.0  # without a byte, after which a client that was refused is taken to be waiting for the end
 
 
 def header(scope: Message, name: bytes) -> bytes | None:
@@ -33,13 +34,15 @@ def header(scope: Message, name: bytes) -> bytes | None:
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
-async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-    """Sends an answer in JSON."""
+async def respond(
+    send: Send, status: int, body: bytes, headers: dict[str, str] | None = None, *, last: bool = True
+) -> None:
+    """Sends an answer in JSON; where it is not the last message the connection stays open for more."""
     found = [(b"content-type", JSON), (b"content-length", str(len(body)).encode())]
     if headers:
         found += [(key.encode(), value.encode()) for key, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": found})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": not last})
 
 
 @define(eq=False)
@@ -111,13 +114,31 @@ class Endpoint:
             answer = await self.answer(_decoded(await self._body(scope, receive)))
         except Refused as refused:
             self.metrics.errors[refused.kind] += 1
-            await respond(send, refused.status, orjson.dumps(refused.body), refused.headers)
+            body = orjson.dumps(refused.body)
+            if refused.status == 413 and refused.headers:
+                await self._interrupt(receive, send, refused, body)
+            else:
+                await respond(send, refused.status, body, refused.headers)
         except Exception:
             self.metrics.errors["internal"] += 1
             await respond(send, 500, b'{"detail":"an error of the server, told in its output"}')
             raise
         else:
             await respond(send, 200, answer)
+
+    async def _interrupt(self, receive: Receive, send: Send, refused: Refused, body: bytes) -> None:
+        """Refuses a body while it is being sent, and reads on until the client has stopped.
+
+        Closed with bytes unread, the connection would be reset, and the client would never see the answer.
+        """
+        await respond(send, refused.status, body, refused.headers, last=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.timeout):
+                more = True
+                while more:
+                    message = await asyncio.wait_for(receive(), QUIET_SECONDS)
+                    more = message["type"] == "http.request" and message.get("more_body", False)
+        await send({"type": "http.response.body", "body": b""})
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
         length = header(scope, b"content-length")

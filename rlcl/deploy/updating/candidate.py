@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 from rich.console import Console
 
+from rlcl.deploy.signature import Signature
 from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
@@ -44,6 +45,7 @@ def learned(
     state: Mapping[str, Any],
     number: int,
     console: Console,
+    known: Signature,
     files: Mapping[str, str] | None = None,
 ) -> Candidate:
     """Loads a state into a learner of a stream that has grown, and trains it on the last experience.
@@ -57,14 +59,17 @@ def learned(
         state: of the learner, before.
         number: how many updates there have been, with this one.
         console: progress goes there.
+        known: the signature of the model that answers now.
         files: where those that the config names are, see :func:`rlcl.launch.located.file_places`.
 
     Raises:
         CheckpointError: the state does not fit the learner of the config.
-        UnsupportedError: its network does not grow, or a memory was to be of another size.
+        UnsupportedError: the learner takes no more classes, its network does not grow, or a memory was to be of another
+            size.
     """
     trainer = make_trainer(attrs.evolve(located(experiment, files or {}), device="cpu"), seed, stream)
     learner: Any = trainer.learner
+    _check_classes(learner, stream, known)
     fresh = learner.state_dict()
     state = dict(state)
     if len(state.get("methods", [])) != len(fresh.get("methods", [])):
@@ -85,6 +90,17 @@ def learned(
     experience = attrs.evolve(visible(trainer.stream)[len(trainer.stream) - 1], index=learner.position.experience)
     _learn(trainer, experience, console)
     return Candidate(Restored(experiment, trainer, learner.state_dict()), stream.evaluated[-1])
+
+
+def _check_classes(learner: Any, stream: Stream, known: Signature) -> None:
+    """Refuses new classes for a learner that says that it takes none."""
+    new = stream.spec.class_names[len(known.classes) :] if known.classes else ()
+    if new and not (isinstance(learner, Exportable) and learner.grows):
+        raise UnsupportedError(
+            f"learner {name_of('learner', learner)} cannot take more classes, and the new rows have {', '.join(new)}, "
+            f"which the model does not know (it knows {', '.join(known.classes)}); leave those rows out, or run a new "
+            "experiment with all classes"
+        )
 
 
 def _check_memories(state: Any, fresh: Any) -> None:

@@ -13,9 +13,24 @@ from rlcl.errors import BundleError
 from rlcl.experiment import Experiment, structured
 from rlcl.types import Stream
 
-__all__ = ["changed_experiment", "check_held_out", "check_origin"]
+__all__ = ["changed_experiment", "check_held_out", "check_origin", "seed_of"]
 
 REMEDY = "leave the change out, or run a new experiment with it"
+
+
+def seed_of(bundle: Bundle) -> int:
+    """The seed of the run that a bundle was exported from.
+
+    Raises:
+        BundleError: its manifest does not have what an update goes by.
+    """
+    run, sets = bundle.manifest.get("run"), bundle.manifest.get("held_out")
+    known = isinstance(sets, list) and all(isinstance(each, dict) and {"index", "load"} <= each.keys() for each in sets)
+    if not known or not isinstance(run, dict) or type(run.get("seed")) is not int:
+        raise BundleError(
+            f"{bundle.path / 'manifest.json'} does not name the run's seed and the held-out sets; export the run again"
+        )
+    return int(run["seed"])
 
 
 def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:

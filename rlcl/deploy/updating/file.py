@@ -11,12 +11,13 @@ from typing import Any
 
 import attrs
 import numpy as np
+import torch
 
 from rlcl.deploy.signature import Signature
-from rlcl.deploy.updating.incoming import AT_LEAST, LABELLED, Incoming, split
+from rlcl.deploy.updating.incoming import AT_LEAST, LABELLED, Incoming, split, without
 from rlcl.errors import BundleError, DataError, Problem
 
-__all__ = ["from_file"]
+__all__ = ["from_file", "trusted_rows"]
 
 Array = np.ndarray[Any, Any]
 
@@ -33,21 +34,59 @@ def from_file(path: Path, signature: Signature, fraction: float) -> Incoming:
         DataError: the file cannot be read, or its arrays do not fit.
     """
     where = f"--from {path}"
+    x, y = _rows(path, where, signature, signature.classes)
+    try:
+        return split(path.stem, x, y, signature, fraction)
+    except BundleError as error:
+        raise DataError(f"--from {error}") from error
+
+
+def trusted_rows(path: Path, signature: Signature, incoming: Incoming) -> Incoming:
+    """What is new, all of it to be learned from, judged on the rows of a file whose labels are sure.
+
+    Args:
+        path: of the npz file, with arrays as :func:`from_file` has them.
+        signature: of the model that answers now.
+        incoming: what is new.
+
+    Raises:
+        DataError: the file cannot be read, does not fit, or has a class that is neither known nor new.
+    """
+    where = f"--trusted {path}"
+    x, y = _rows(path, where, signature, incoming.classes)
+    if signature.kind == "classifier":
+        unknown = sorted(set(y) - set(incoming.classes))
+        if unknown:
+            raise DataError(f"{where}: the class {unknown[0]!r} is neither known nor among the new rows; leave it out")
+        y = np.array([incoming.classes.index(name) for name in y])
+    both = zip(incoming.train, incoming.test, strict=True)
+    inputs, labels = (None if first is None or second is None else torch.cat([first, second]) for first, second in both)
+    assert inputs is not None
+    rows = torch.from_numpy(np.ascontiguousarray(x))
+    judged = attrs.evolve(
+        incoming, train=(inputs, labels), test=(rows, None if y is None else torch.from_numpy(np.asarray(y)))
+    )
+    left, _ = without(judged, [rows])
+    if not len(left.train[0]):
+        raise DataError(f"{where}: it holds every new row, so that there is nothing to learn; leave some out")
+    return left
+
+
+def _rows(path: Path, where: str, signature: Signature, classes: Sequence[str]) -> tuple[Array, Any]:
+    """(N, *shape) inputs and their labels: N names of classes, (N, K) numbers, or None."""
     arrays = _arrays(path, where, ("x", "y") if signature.kind in LABELLED else ("x",))
     try:
         x = attrs.evolve(signature.inputs[0], name="x").rows(arrays["x"])
         if len(x) < AT_LEAST:
             raise Problem(f"{len(x)} rows, and an update needs at least {AT_LEAST}", "x")
-        y: Any = None
         if signature.kind == "classifier":
-            y = _names(_of_rows(arrays["y"], len(x), ()), signature.classes)
-        elif signature.kind == "regressor":
-            y = _numbers(_of_rows(arrays["y"], len(x), signature.outputs[0].shape), signature.outputs[0].shape)
-        return split(path.stem, x, y, signature, fraction)
+            return x, _names(_of_rows(arrays["y"], len(x), ()), classes)
+        if signature.kind == "regressor":
+            width = signature.outputs[0].shape
+            return x, _numbers(_of_rows(arrays["y"], len(x), width), width)
+        return x, None
     except Problem as error:
         raise DataError(f"{where}: {error}") from error
-    except BundleError as error:
-        raise DataError(f"--from {error}") from error
 
 
 def _arrays(path: Path, where: str, wanted: Sequence[str]) -> dict[str, Array]:

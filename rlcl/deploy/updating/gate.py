@@ -18,10 +18,11 @@ from rlcl.statistics.intervals import normal_quantile, student_half
 __all__ = ["Condition", "Paired", "Verdict", "judged", "overall", "paired"]
 
 Array = np.ndarray[Any, Any]
-Verdict = Literal["passed", "rejected", "undecided"]
+Verdict = Literal["passed", "rejected", "undecided", "labels disagree"]
 LEVEL = 0.95
 Z = normal_quantile(LEVEL)
 MOST_ROWS = 10_000_000  # more than that are not worth naming
+FEW = 30  # samples, of fewer a mean on the wrong side may be chance
 
 
 @frozen(kw_only=True)
@@ -94,6 +95,8 @@ class Condition:
         low, high: ends of the 95 % interval of the value, None where it has none.
         samples: that it was found on, None where there are none.
         needed: samples that would decide, where too few do not.
+        before, after: scores of the deployed model and of the candidate, None where nothing was scored.
+        experience: number of that whose held-out samples they are of, None of others.
     """
 
     name: str
@@ -105,24 +108,31 @@ class Condition:
     high: float | None = None
     samples: int | None = None
     needed: int | None = None
+    before: float | None = None
+    after: float | None = None
+    experience: int | None = None
 
 
-def judged(name: str, found: Paired, least: float) -> Condition:
+def judged(name: str, found: Paired, least: float, experience: int | None = None) -> Condition:
     """Whether the candidate's scores exceed the deployed model's by ``least`` (below 0: fall by no more than that).
 
     Passed where the interval's lower end does; rejected where the mean itself does not, which more samples are not
-    expected to mend; undecided in between.
+    expected to mend; undecided in between, and where samples are few and the interval reaches beyond ``least``.
 
     Args:
         name: for people.
         found: on the same held-out samples.
         least: smallest difference allowed.
+        experience: the number of that whose samples they are.
     """
     needed: int | None = None
     told = f"{found.difference:+.4g} ({found.low:+.4g} to {found.high:+.4g}) on {found.samples} samples"
     verdict: Verdict
     if found.low >= least:
         verdict, reason = "passed", f"{told}: at least {least:+g}"
+    elif found.samples < FEW and found.difference <= least <= found.high:
+        verdict, needed = "undecided", FEW
+        reason = f"{told}: too few to tell whether it is at least {least:+g}; at least {FEW} are needed"
     elif found.difference <= least and found.difference < max(least, 0):
         verdict, reason = "rejected", f"{told}: less than {least:+g}"
     elif found.difference <= least:
@@ -143,10 +153,14 @@ def judged(name: str, found: Paired, least: float) -> Condition:
         high=found.high,
         samples=found.samples,
         needed=needed,
+        before=found.before,
+        after=found.after,
+        experience=experience,
     )
 
 
 def overall(conditions: Sequence[Condition]) -> Verdict:
-    """Rejected where any is, else undecided where any is, else passed."""
+    """Rejected where any is, else undecided where any is, else passed; of labels that disagree nothing is judged."""
     found = {condition.verdict for condition in conditions}
-    return "rejected" if "rejected" in found else "undecided" if "undecided" in found else "passed"
+    worst: Sequence[Verdict] = ("labels disagree", "rejected", "undecided")
+    return next((verdict for verdict in worst if verdict in found), "passed")

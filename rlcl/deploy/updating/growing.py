@@ -15,6 +15,7 @@ from rlcl.data.sources import arrays
 from rlcl.deploy.updating.incoming import Incoming, Taught
 from rlcl.errors import BundleError
 from rlcl.experiment import Experiment
+from rlcl.formats import parsed
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, split_off
 from rlcl.types import Experience
@@ -57,7 +58,7 @@ def added_to(part: Path) -> list[Incoming]:
     found = []
     for file in sorted((part / ADDED).glob("*.json")):
         try:
-            about, tensors = json.loads(file.read_text()), load_file(file.with_suffix(".safetensors"))
+            about, tensors = parsed(file.read_text()), load_file(file.with_suffix(".safetensors"))
             rows = (tensors["x"], tensors.get("y"))
             incoming = Incoming(
                 name=str(about["name"]),
@@ -68,7 +69,7 @@ def added_to(part: Path) -> list[Incoming]:
                 log=str(about.get("log", "")),  # a bundle of an earlier version names neither, and its rows stand in
                 former=_taught(about["taught"]) if "taught" in about else Taught.of(*rows),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise BundleError(f"{file} cannot be read: {error}; restore the bundle") from error
         found.append(incoming)
     return found

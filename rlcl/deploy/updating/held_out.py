@@ -14,7 +14,7 @@ from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.plan import Plan
 from rlcl.types import Experience, Source
 
-__all__ = ["latency", "scores"]
+__all__ = ["latency", "scores", "scores_of"]
 
 Array = np.ndarray[Any, Any]
 LATENCY_CALLS = 200
@@ -38,10 +38,11 @@ def scores(model: Model, experience: Experience, plan: Plan) -> Array:
         return episode_returns(_Acting(model), source, plan.episodes, plan.episode_steps, task)
     if task is not None and task >= model.signature.tasks:
         return np.zeros(len(source))  # a task that a classifier does not know: it gets nothing right
-    return np.concatenate([_of_rows(model, x.numpy(), y, task) for x, y in pieces(source)])
+    return np.concatenate([scores_of(model, x.numpy(), y, task) for x, y in pieces(source)])
 
 
-def _of_rows(model: Model, x: Array, y: Any, task: int | None) -> Array:
+def scores_of(model: Model, x: Array, y: Any, task: int | None) -> Array:
+    """(N,) scores of rows (N, *shape) with their labels, as of :func:`scores`."""
     found = model.run(model.signature.arrays(x, task))
     if model.signature.kind == "classifier":
         right: Array = found["class"] == y.numpy()

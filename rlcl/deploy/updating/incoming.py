@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ from rlcl.deploy.log import Log
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError, DataError
 
-__all__ = ["AT_LEAST", "LABELLED", "Incoming", "Taught", "from_log", "split", "without"]
+__all__ = ["AT_LEAST", "LABELLED", "Incoming", "Taught", "check_classes", "from_log", "split", "without"]
 
 Array = np.ndarray[Any, Any]
 AT_LEAST = 4  # rows, so that there are some to learn from and some to judge by
+NEW_CLASS = 10  # rows of a class that was not known, at least
 LABELLED = ("classifier", "regressor")  # the kinds of model that learn from labels
 
 
@@ -151,6 +153,39 @@ def split(name: str, x: Array, labels: Any, signature: Signature, fraction: floa
         test=(inputs[rows], None if y is None else y[rows]),
         classes=classes,
     )
+
+
+def check_classes(incoming: Incoming, known: Sequence[str]) -> None:
+    """Refuses a new class of few rows, and one whose name differs from another's only in case or blanks.
+
+    Args:
+        incoming: with labels of classes, or others.
+        known: names of the classes that the model knows.
+
+    Raises:
+        BundleError: the first one.
+    """
+    like = {_folded(name): name for name in known}
+    for number, new in enumerate(incoming.classes[len(known) :], len(known)):
+        twin = like.setdefault(_folded(new), new)
+        if twin != new:
+            raise BundleError(
+                f"{incoming.name}: the class {new!r} differs from {twin!r} only in case or blanks; give both the same "
+                "name"
+            )
+        count = sum(
+            int((labels == number).sum()) for _, labels in (incoming.train, incoming.test) if labels is not None
+        )
+        if count < NEW_CLASS:
+            raise BundleError(
+                f"{incoming.name}: {count} row{'s' * (count != 1)} of {new!r}, a class that the model does not know; "
+                f"expected at least {NEW_CLASS}: correct the label if it is wrong, leave the rows out, or send more"
+            )
+
+
+def _folded(name: str) -> str:
+    """A name without case and blanks, in one form of its characters."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _once(x: Array) -> tuple[Array, Array]:

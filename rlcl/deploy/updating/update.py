@@ -9,96 +9,53 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import frozen
 from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.data.sources import pieces
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.exporting.data_section import data_section
 from rlcl.deploy.exporting.export import Description, profiled, write_bundle
 from rlcl.deploy.exporting.held_out import digests
+from rlcl.deploy.exporting.updated_card import updated_card
 from rlcl.deploy.log import Log
-from rlcl.deploy.model import Model, Policy
+from rlcl.deploy.model import Model
 from rlcl.deploy.signature import Signature
+from rlcl.deploy.updating.agreement import agreement
 from rlcl.deploy.updating.candidate import Candidate, learned
-from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin
-from rlcl.deploy.updating.file import from_file
-from rlcl.deploy.updating.gate import Condition, Verdict, judged, overall, paired
+from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin, seed_of
+from rlcl.deploy.updating.file import from_file, trusted_rows
+from rlcl.deploy.updating.gate import Condition
 from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
-from rlcl.deploy.updating.held_out import latency, scores
-from rlcl.deploy.updating.incoming import Incoming, from_log, without
+from rlcl.deploy.updating.incoming import Incoming, check_classes, from_log, without
+from rlcl.deploy.updating.judging import DEFAULT, PLAIN, Gate, Judgement, judge
 from rlcl.errors import BundleError
-from rlcl.evaluation.measures import arrays_of, source_of
+from rlcl.evaluation.measures import arrays_of
+from rlcl.evaluation.results import measure_named
 from rlcl.experiment import Experiment, experiment_from
+from rlcl.formats import parsed
 from rlcl.launch.build import make_stream
 from rlcl.launch.located import located
 from rlcl.streams.stream import Stream
 from rlcl.strict_json import json_text
+from rlcl.tracking.manifest import data_hash
 from rlcl.training import checkpoint
-from rlcl.types import Experience
+from rlcl.types import Experience, Spending
 
-__all__ = ["Gate", "Judgement", "update"]
+__all__ = ["update"]
 
-PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False}
-Descriptions = Callable[[Signature, Mapping[str, Any]], Description]
-
-
-@frozen(kw_only=True)
-class Gate:
-    """What a candidate must satisfy.
-
-    Args:
-        gain: over the deployed model on the new data, in units of the score, at least.
-        forgetting: on each former experience, at most.
-        slower: a prediction may take so many times as long.
-        held_out: fraction of the new rows that is judged on and not learned from.
-    """
-
-    gain: float = 0.0
-    forgetting: float = 0.05
-    slower: float = 1.5
-    held_out: float = 0.3
-
-
-@frozen(kw_only=True)
-class Judgement:
-    """What became of an update.
-
-    Args:
-        name: of the candidate.
-        path: its bundle.
-        conditions: one by one.
-        changes: of the signature, a line each.
-    """
-
-    name: str
-    path: Path
-    conditions: tuple[Condition, ...]
-    changes: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        return overall(self.conditions)
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``candidates/NAME.verdict.json``."""
-        return {
-            "candidate": self.name,
-            "verdict": self.verdict,
-            "passed": self.verdict == "passed",
-            "conditions": [attrs.asdict(condition) for condition in self.conditions],
-            "signature_changes": list(self.changes),
-        }
+Descriptions = Callable[[Signature, Mapping[str, Any], Bundle], Description]
 
 
 def update(
     deployment: Deployment,
     origin: str | Mapping[str, Any],
     changes: Sequence[str] = (),
-    gate: Gate = Gate(),
+    gate: Gate = DEFAULT,
     console: Console | None = None,
+    *,
+    trusted: Path | None = None,
+    accept_labels: bool = False,
 ) -> Judgement:
     """Trains a candidate on what is new, by the run's own learner, methods and memory, and judges it.
 
@@ -108,6 +65,12 @@ def update(
         changes: ``key.path=value`` of the experiment, which the candidate keeps.
         gate: what the candidate must satisfy.
         console: progress goes there.
+        trusted: an npz file as ``origin`` may be one, whose labels are known to be right: the gain is judged on it, and
+            all that is new is learned from.
+        accept_labels: whether new labels are learned from that the deployed model contradicts.
+
+    Returns:
+        What became of it; with the verdict ``labels disagree`` nothing was trained.
 
     Raises:
         BundleError: nothing new, no part for updating, or held-out data that are not those of the bundle.
@@ -119,31 +82,53 @@ def update(
     part = current.update
     experiment = changed_experiment(current, changes)
     check_origin(origin, current.signature, gate.gain)
-    seed, added = int(current.manifest["run"]["seed"]), added_to(part)
+    seed, added = seed_of(current), added_to(part)
     files = current.manifest.get("files", {})
     if isinstance(origin, Mapping):
+        if trusted is not None:
+            raise BundleError("--trusted: a policy is judged in its environments; leave it out")
         wider = _with_task(experiment, origin)
         check_held_out(current, make_stream(located(experiment, files), seed), experiment, changes)
         experiment, stream = wider, make_stream(located(wider, files), seed)
     else:
         incoming = _incoming(origin, deployment, current, added, gate)
+        check_classes(incoming, current.signature.classes)
+        if trusted is not None:
+            incoming = trusted_rows(trusted, current.signature, incoming)
         base = make_stream(located(experiment, files), seed)
         check_held_out(current, base, experiment, changes)
         added.append(_unjudged(incoming, grown_stream(base, added, experiment, seed), experiment, console))
         stream = grown_stream(base, added, experiment, seed)
+        if trusted is None and not accept_labels:
+            held = agreement(Model(current), added[-1], stream, experiment.evaluation)
+            if held.verdict == "labels disagree":
+                return _held(deployment, current, held, origin)
     name, state = _next_name(deployment), checkpoint.load(part)
     console.print(_told(stream.evaluated[-1], current.signature, stream), **PLAIN)
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
     begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
     deployment.audit("update", begun)
-    candidate = learned(experiment, seed, stream, state, len(added), console, files)
+    candidate = learned(experiment, seed, stream, state, len(added), console, current.signature, files)
     path = deployment.place(name)
     console.print(f"exporting candidate {name}", **PLAIN)
-    write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun), added=added)
-    judgement = _judged(name, current, Bundle.open(path), stream, experiment, gate, console)
+    judgements = list[Judgement]()
+
+    def judged(made: Bundle) -> Judgement:
+        judgements.append(judge(name, current, made, stream, experiment, gate, console))
+        return judgements[0]
+
+    write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun, judged), added=added)
+    judgement = attrs.evolve(judgements[0], path=path)
     verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
     deployment.verdict(name).write_text(json_text(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
+    return judgement
+
+
+def _held(deployment: Deployment, current: Bundle, condition: Condition, origin: str) -> Judgement:
+    """An update that has to wait for a person: nothing is trained."""
+    judgement = Judgement(name=None, path=current.path, conditions=(condition,))
+    deployment.audit("judge", {**judgement.to_json(), "parent": current.digest, "from": origin})
     return judgement
 
 
@@ -191,32 +176,50 @@ def _next_name(deployment: Deployment) -> str:
     return f"{max(taken, default=0) + 1:04d}"
 
 
-def _descriptions(current: Bundle, candidate: Candidate, stream: Stream, begun: Mapping[str, Any]) -> Descriptions:
-    """The manifest and the model card of a candidate: its parent's, and what was learned since."""
+def _descriptions(
+    current: Bundle,
+    candidate: Candidate,
+    stream: Stream,
+    begun: Mapping[str, Any],
+    judged: Callable[[Bundle], Judgement],
+) -> Descriptions:
+    """The manifest, the profile and the model card of a candidate: lineage is its parent's, every figure its own."""
     learned_on = candidate.experience.name
 
-    def described(signature: Signature, parity: Mapping[str, Any]) -> Description:
+    def described(signature: Signature, parity: Mapping[str, Any], made: Bundle) -> Description:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        before = current.manifest
-        known = {entry["index"] for entry in before["held_out"]}
-        entries = list(digests(stream, candidate.restored.experiment.evaluation))
-        new = [{**entry, "load": {"update": f"{UPDATE}/{ADDED}"}} for entry in entries if entry["index"] not in known]
+        before, trainer = current.manifest, candidate.restored.trainer
+        judgement = judged(made)
         manifest = {
             **before,
             "exported": now,
+            "data": data_hash(trainer.stream),
             "parity": dict(parity),
-            "held_out": [*before["held_out"], *new],
+            "held_out": _held_out(before["held_out"], stream, candidate, judgement),
+            "costs": {**(attrs.asdict(trainer.learner.costs()) if isinstance(trainer.learner, Spending) else {}),
+                      "steps": trainer.learner.position.step},
             "updates": [*before.get("updates", []), {**begun, "experience": learned_on, "at": now}],
-        }
-        card = (current.path / "MODEL_CARD.md").read_text()
-        grown = len(signature.classes) - len(current.signature.classes)
-        classes = f", with {grown} classes that were not known before" if grown else ""
-        section = f"\n## Update {begun['candidate']}\n\nOn {now} it learned {learned_on}{classes}, from the bundle "
-        section += f"`{current.digest}`. What was judged then is in the deployment's audit.\n"
-        facts = profiled(candidate.restored, _alone(candidate), int(before["run"]["seed"]))
-        return Description(manifest, f"{card}{section}\n{data_section(facts)}\n", _grown(current, facts))
+        }  # fmt: skip
+        facts = _grown(current, profiled(candidate.restored, _alone(candidate), seed_of(current)))
+        card = updated_card(candidate.restored, signature, manifest, facts, judgement.conditions)
+        return Description(manifest, card, facts)
 
     return described
+
+
+def _held_out(
+    before: Sequence[Mapping[str, Any]], stream: Stream, candidate: Candidate, judgement: Judgement
+) -> list[dict[str, Any]]:
+    """What the manifest has of each held-out set: where it is from, and the candidate's score on it."""
+    known = {entry["index"]: entry for entry in before}
+    measure = candidate.restored.trainer.learner.measures[0]
+    sign = measure_named(measure).sign
+    scores = {c.experience: sign * c.after for c in judgement.conditions if c.after is not None}
+    entries = []
+    for entry in digests(stream, candidate.restored.experiment.evaluation):
+        load = known.get(entry["index"], {"load": {"update": f"{UPDATE}/{ADDED}"}})["load"]
+        entries.append({**entry, "measure": measure, "result": scores.get(entry["index"]), "load": load})
+    return entries
 
 
 def _told(experience: Experience, known: Signature, stream: Stream) -> str:
@@ -238,37 +241,18 @@ def _alone(candidate: Candidate) -> Stream:
 def _grown(current: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The profile that a bundle came with, and the experiences of another one behind its own."""
     path = current.path / "profile.json"
-    before = json.loads(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
-    return {**before, "classes": facts["classes"], "experiences": [*before["experiences"], *facts["experiences"]]}
+    try:
+        before = parsed(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
+        own = [_with_classes(each, len(facts["classes"])) for each in before["experiences"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged ({error}); export the run again") from error
+    return {**before, "classes": facts["classes"], "experiences": [*own, *facts["experiences"]]}
 
 
-def _judged(
-    name: str, current: Bundle, made: Bundle, stream: Stream, experiment: Experiment, gate: Gate, console: Console
-) -> Judgement:
-    kind = Policy if made.signature.kind == "policy" else Model
-    before, after = kind(current), kind(made)
-    *before_it, new = stream.evaluated
-    former = [e for e in before_it if (source := source_of(e, experiment.evaluation)).kind != "arrays" or len(source)]
-    asked = [(f"gain on {new.name}", new, gate.gain)]
-    asked += [(f"forgetting on {experience.name}", experience, -gate.forgetting) for experience in former]
-    conditions = []
-    for place, (what, experience, least) in enumerate(asked, 1):
-        console.print(f"judging {what} ({place} of {len(asked)})", **PLAIN)
-        conditions.append(_compared(what, before, after, experience, experiment, least))
-    conditions.append(_latency(before, after, new, experiment, gate.slower))
-    changes = tuple(current.signature.changes(made.signature))
-    return Judgement(name=name, path=made.path, conditions=tuple(conditions), changes=changes)
-
-
-def _compared(
-    name: str, before: Model, after: Model, experience: Experience, experiment: Experiment, least: float
-) -> Condition:
-    pair = (scores(model, experience, experiment.evaluation) for model in (before, after))
-    return judged(name, paired(*pair), least)
-
-
-def _latency(before: Model, after: Model, experience: Experience, experiment: Experiment, slower: float) -> Condition:
-    old, new = latency(before, after, experience, experiment.evaluation)
-    verdict: Verdict = "passed" if new <= slower * old else "rejected"
-    reason = f"{new:.3f} ms a prediction, the deployed model {old:.3f} ms: {new / old:.2f} times, at most {slower:g}"
-    return Condition(name="latency", verdict=verdict, value=new / old, limit=slower, reason=reason)
+def _with_classes(experience: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """An experience of a profile, with no rows of the classes that it did not know."""
+    train = experience.get("train", {})
+    if "classes" not in train:
+        return dict(experience)
+    counts = [*train["classes"], *[0] * (count - len(train["classes"]))]
+    return {**experience, "train": {**train, "classes": counts}}

@@ -216,3 +216,64 @@ def test_columns_are_named_by_place_and_thinned_evenly() -> None:
     called = names(wide)
     assert (1024, "x[0]", "x[4999]") == (len(called), called[0], called[-1])
     assert [0.0, 4999.0] == columns(wide, {"x": np.arange(5000.0)[None]})[0, [0, -1]].tolist()
+
+
+def sticky(rng: np.random.Generator, kinds: int, count: int, stay: float) -> np.ndarray:
+    """A Markov chain of alike frequent classes: each is the last one's, or drawn anew."""
+    fresh, keeps = rng.integers(kinds, size=count), rng.random(count) < stay
+    keeps[0] = False
+    return fresh[np.maximum.accumulate(np.where(keeps, 0, np.arange(count)))]
+
+
+@pytest.mark.parametrize("stay", [0.8, 0.9, 0.95])
+def test_classes_that_come_in_runs_raise_no_alarm_in_a_whole_life(stay: float) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        shares = Shares(tuple("0123456789"), rng.integers(10, size=2_000))
+        for window, classes in enumerate(sticky(rng, 10, 5_000, stay).reshape(10, 500), 1):
+            assert 0 == shares.of(classes, spent(window, 0.01) / 3).count
+
+
+def test_independent_classes_whose_balance_changes_are_found() -> None:
+    rng = np.random.default_rng(0)
+    shares = Shares(tuple("0123456789"), rng.integers(10, size=2_000))
+    changed = [rng.choice(10, 500, p=[0.25, *[0.75 / 9] * 9]) for _ in range(50)]
+    assert 48 <= sum(shares.of(window, spent(2, 0.01) / 3).count > 0 for window in changed)
+
+
+def test_directions_and_features_of_classes_in_runs_raise_no_alarm() -> None:
+    middles = np.random.default_rng(0).normal(size=(10, 20))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        reference = middles[rng.integers(10, size=2_000)] + rng.normal(size=(2_000, 20))
+        compared = Projections(reference), Features([str(n) for n in range(20)], reference)
+        rows = middles[sticky(rng, 10, 5_000, 0.95)] + rng.normal(size=(5_000, 20))
+        for window, each in enumerate(rows.reshape(10, 500, 20), 1):
+            assert [0, 0] == [one.of(each, spent(window, 0.01) / 3).count for one in compared]
+
+
+def test_digits_in_the_order_in_which_they_were_written_raise_no_alarm() -> None:
+    from sklearn.datasets import load_digits
+
+    x = load_digits().data.astype(np.float32)
+    features = Features([str(n) for n in range(64)], x[np.random.default_rng(0).random(len(x)) < 0.5])
+    for seed in range(15):  # each writer has habits, and wrote tens of digits
+        starts = np.random.default_rng(seed).integers(len(x) - 250, size=20)
+        rows = x[(starts[:, None] + np.arange(250)).ravel()]
+        assert not any(
+            features.of(each, spent(w, 0.01) / 3).count for w, each in enumerate(rows.reshape(10, 500, 64), 1)
+        )
+
+
+def test_a_feature_that_is_too_slow_is_undecided_and_hides_no_other() -> None:
+    rng = np.random.default_rng(0)
+    clock = np.arange(3_000.0)
+    table = np.column_stack([clock, rng.normal(size=(3_000, 3))])
+    features = Features(["clock", "a", "b", "c"], table[rng.permutation(2_000)])
+    quiet = features.of(table[2_500:], 1e-3)
+    assert (0, 1) == (quiet.count, quiet.undecided)
+    moved = table[2_500:] + np.array([0, 0, 1, 0])
+    found = features.of(moved, 1e-3)
+    assert (["b"], 1) == ([each.what for each in found.moved], found.undecided)
+    alone = Features(["clock"], clock[:2_000, None]).of(clock[2_500:, None], 1e-3)
+    assert (0, 1, 1.0) == (alone.count, alone.undecided, alone.worst.p)

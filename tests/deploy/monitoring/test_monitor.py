@@ -292,7 +292,16 @@ def test_a_log_that_breaks_in_the_middle_is_one_clear_error(bundle: Bundle, depl
         look(deployment)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "settings": {}, "bytes": 0}'])
+STATE = (
+    '{"format": 1, "settings": {"window": 100}, "bytes": 0, "feedback": 0, "after": 0, "windows": 0, "alarmed": {}, '
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"format": 2}', '{"format": 1, "settings": {}, "bytes": 0}', "[" * 100_000 + "]" * 100_000,
+             STATE + '"watches": 5}', STATE + '"watches": {"d": {"losses": [], "range": [], "seeded": true}}}',
+             STATE.replace('"after": 0', '"after": 1e999') + '"watches": {}}']
+)  # fmt: skip
 def test_a_damaged_state_is_one_clear_error(bundle: Bundle, deployment: Deployment, text: str) -> None:
     ask(deployment, bundle, traffic(100))
     look(deployment)
@@ -416,3 +425,31 @@ def test_a_browser_draws_the_page(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert [] == [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert picture.stat().st_size > 50_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"line": "window"}',
+        '{"line": "alarm", "requests": [1, 2], "times": "x"}',
+        '{"line": "window", "requests": [1, 2], "times": [0, 0], "inputs": 3}',
+        '{"line": "feedback", "requests": 5}',
+    ],
+)
+def test_a_line_of_another_form_is_one_error(deployment: Deployment, line: str) -> None:
+    deployment.folder.mkdir(exist_ok=True)
+    deployment.drift.write_text(line + "\n")
+    with pytest.raises(BundleError, match=r"drift\.jsonl:1: "):
+        read_lines(deployment)
+
+
+def test_windows_whose_requests_resemble_each_other_are_undecided(
+    bundle: Bundle, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = np.linspace(0, 0.1, 100, dtype=np.float32)[:, None]
+    ask(deployment, bundle, traffic(1)[np.zeros(100, int)] + slow)
+    run(str(bundle.path), *WINDOW)
+    (line,) = kinds(read_lines(deployment), "window")
+    assert 0 < line["inputs"]["undecided"]
+    assert "undecided: up to" in capsys.readouterr().out

@@ -115,3 +115,38 @@ def test_it_goes_back_so_many_losses_and_not_more() -> None:
     assert watch.seeded  # and is held against the held-out level again
     assert watch.watch(coins(4, 0.3, 500))
     assert math.isclose(0, len(watch.losses) - 500, abs_tol=500)
+
+
+def runs(seed: int, share: float, count: int, stay: float) -> np.ndarray:
+    """Losses of which each is the last one's, or drawn anew."""
+    rng = np.random.default_rng(seed)
+    fresh, keeps = (rng.random(count) < share).astype(float), rng.random(count) < stay
+    keeps[0] = False
+    return fresh[np.maximum.accumulate(np.where(keeps, 0, np.arange(count)))]
+
+
+@pytest.mark.parametrize("stay", [0.5, 0.8])
+def test_losses_that_come_in_runs_are_no_change(stay: float) -> None:
+    watched = [Performance(coins(seed, 0.2, 1000), unit=True) for seed in range(20)]
+    found = [watch.watch(runs(seed + 50, 0.2, 5000, stay)) for seed, watch in enumerate(watched)]
+    assert [[]] * 20 == found
+
+
+def test_losses_that_come_in_runs_are_found_where_they_grow() -> None:
+    for seed in range(5):
+        watch = Performance(coins(seed, 0.05, 1000), unit=True)
+        assert [] == watch.watch(runs(seed + 50, 0.05, 2000, 0.5))
+        (change, *_) = watch.watch(runs(seed + 90, 0.3, 1500, 0.5))
+        assert change.worse
+
+
+@pytest.mark.parametrize("cut", [50, 1234])
+def test_runs_in_parts_equal_those_at_once_also_by_way_of_json(cut: int) -> None:
+    losses = np.concatenate([runs(1, 0.05, 2000, 0.5), runs(2, 0.4, 1500, 0.5)])
+    whole, first, second = (Performance(coins(0, 0.05, 300), unit=True) for _ in range(3))
+    expected = whole.watch(losses)
+    found = first.watch(losses[:cut])
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert expected == found + second.watch(losses[cut:])
+    assert expected
+    assert whole.state_dict() == second.state_dict()

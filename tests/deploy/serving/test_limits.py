@@ -59,6 +59,25 @@ def test_a_body_announced_far_too_large_is_not_awaited(server: Served) -> None:
     assert exchanged(server.url, head).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_is_still_sending_gets_its_413(server: Served, chunked: bool) -> None:
+    where, size = urlsplit(server.url), 30_000_000
+    told = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{told}\r\n\r\n".encode()
+    piece = b" " * 100_000
+    with socket.create_connection((str(where.hostname), where.port or 80), timeout=10) as connection:
+        connection.sendall(head)
+        for _ in range(size // len(piece)):  # all of it before anything is read, as most clients do
+            connection.sendall(b"186a0\r\n" + piece + b"\r\n" if chunked else piece)
+        connection.sendall(b"0\r\n\r\n" if chunked else b"")
+        received = b""
+        while data := connection.recv(1 << 16):
+            received += data
+    assert received.startswith(b"HTTP/1.1 413")
+    assert b"at most 20,000 bytes" in received
+    assert 200 == post(f"{server.url}/predict", FINE)[0]
+
+
 def test_a_body_that_does_not_come_is_not_awaited(server: Served) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
     assert exchanged(server.url, head, b'{"inp').startswith(b"HTTP/1.1 408")

@@ -69,3 +69,20 @@ def test_schemathesis_finds_nothing(server: Served, tmp_path: Path) -> None:
     options = ["--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--no-color"]
     done = subprocess.run([*command, *options], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert 0 == done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("depth", [200, 1000, 10_000])
+@pytest.mark.parametrize(
+    "around", [b"%s", b'{"inputs": %s}', b'{"inputs": [[1, 2, %s]]}', b'{"id": "a", "label": %s}', b"[NaN, %s]"]
+)
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+def test_deep_nesting_is_refused_like_any_other_body(server: Served, depth: int, around: bytes, path: str) -> None:
+    where = urlsplit(server.url)
+    connection = HTTPConnection(str(where.hostname), where.port, timeout=20)
+    for brackets in ((b"[", b"]"), (b'{"a":', b"}")):
+        made = around % (brackets[0] * depth + b"1" + brackets[1] * depth)
+        connection.request("POST", path, made, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        json.loads(answer.read())
+        assert answer.status in (413, 422)
+    connection.close()

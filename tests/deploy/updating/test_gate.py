@@ -93,3 +93,15 @@ def test_one_sample_of_a_number_decides_nothing() -> None:
 def test_every_condition_must_hold(verdicts: list[str], expected: str) -> None:
     conditions = [Condition(name="", verdict=v, value=0, limit=0, reason="") for v in verdicts]  # type: ignore[arg-type]
     assert expected == overall(conditions)
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0, 1), (0, 1, 0, 1), (2, 0, 0, 0), (5, 1, 0, 4)])
+@pytest.mark.parametrize("least", [0.0, -0.05])
+def test_a_handful_of_samples_rejects_nothing(counts: tuple[int, int, int, int], least: float) -> None:
+    condition = judged("gain", paired(*classes(*counts)), least)
+    assert "undecided" == condition.verdict
+    assert "no number of samples" not in condition.reason
+
+
+def test_few_samples_reject_where_the_whole_interval_does() -> None:
+    assert "rejected" == judged("forgetting", paired(*classes(0, 20, 0, 0)), -0.05).verdict

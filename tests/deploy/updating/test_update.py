@@ -335,3 +335,68 @@ def test_a_candidate_judged_beside_another_bundle_is_not_promoted(
     status, _, err = told(["promote", str(bundle), "0002"], capsys)
     assert status
     assert "was judged beside another bundle than the one that answers now" in err
+
+
+def test_labels_that_the_model_contradicts_are_held_until_a_person_decides(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = np.load(exported / "old.npz")
+    x, y = arrays["x"] * 0.99, arrays["y"]  # other rows than those that forgetting is judged on
+    flipped, right = str(bundle.parent / "flipped.npz"), str(bundle.parent / "right.npz")
+    np.savez(flipped, x=x[:300], y=(y[:300] + 1) % 7)
+    np.savez(right, x=x[300:500], y=y[300:500])
+    status, out, _ = told(["update", str(bundle), "--from", flipped, "budget.epochs=1"], capsys)
+    assert 6 == status, out
+    assert "labels disagree" in out
+    assert not list(Deployment(bundle).candidates.glob("[0-9]*"))
+    (line,) = map(json.loads, (Deployment(bundle).folder / "audit.jsonl").read_text().splitlines())
+    assert ("judge", "labels disagree") == (line["what"], line["verdict"])
+    status, out, _ = told(["update", str(bundle), "--from", flipped, "--trusted", right], capsys)
+    assert 4 == status, out  # what is sure shows that the candidate has become worse
+    status, out, _ = told(["update", str(bundle), "--from", flipped, "--accept-labels", "budget.epochs=1"], capsys)
+    assert 6 != status, out
+    assert list(Deployment(bundle).candidates.glob("[0-9]*"))
+    status, out, _ = told(["update", str(bundle), "--from", right, "budget.epochs=1"], capsys)
+    assert 6 != status, out
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["0"] * 40 + ["lion"] * 3, "3 rows of 'lion', a class that the model does not know; expected at least 10"),
+        (["0"] * 40 + [" 1"] * 12, "the class ' 1' differs from '1' only in case or blanks"),
+        (["0"] * 20 + ["Lion"] * 12 + ["lion "] * 12, "differs from"),
+    ],
+)
+def test_a_new_class_that_looks_like_a_mistake_is_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str], message: str
+) -> None:
+    np.savez(tmp_path / "odd.npz", x=np.random.default_rng(0).random((len(labels), 64)), y=np.array(labels))
+    status, _, err = told(["update", str(bundle), "--from", str(tmp_path / "odd.npz")], capsys)
+    assert (1, True) == (status, message in err), err
+
+
+def test_a_learner_that_takes_no_more_classes_is_asked_first(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlcl.learners.supervised.classifier import Classifier
+
+    monkeypatch.setattr(Classifier, "grows", False)
+    status, _, err = told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
+    assert 2 == status
+    assert "learner classifier cannot take more classes, and the new rows have 7, 8, 9" in err
+
+
+def test_the_card_of_a_candidate_has_its_own_figures(
+    exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(["update", str(bundle), "--from", str(exported / "new.npz"), "--forgetting", "0.1"], capsys)
+    made = Bundle.open(Deployment(bundle).place("0001"))
+    card = (made.path / "MODEL_CARD.md").read_text()
+    assert "Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in card
+    assert "Classes: 0, 1, 2, 3, 4, 5, 6.\n" not in card
+    for condition in verdict(bundle, "0001")["conditions"]:
+        assert condition["reason"] in card
+    by_place = {c["experience"]: c["after"] for c in verdict(bundle, "0001")["conditions"] if c["name"] != "latency"}
+    assert by_place == {entry["index"]: entry["result"] for entry in made.manifest["held_out"]}
+    assert made.manifest["costs"]["parameters"] > Bundle.open(bundle).manifest["costs"]["parameters"]

@@ -1,0 +1,162 @@
+"""How often the monitor raises a false alarm in a whole life, where requests resemble their neighbours.
+
+A thousand lives a row, of six windows of 500 requests in which nothing changes, each with a bound that the true rate
+exceeds in one of forty such measurements (Clopper & Pearson 1934):
+
+- classes of a Markov chain: ten, alike frequent, of which each request keeps the last one's with the probability
+  ``stay`` or draws a new one;
+- features of such classes: 20 Gaussian ones around a middle of the class, one by one and projected;
+- digits in the order in which people wrote them: pieces of 250 successive images of scikit-learn's file, of which the
+  reference is a random half;
+- losses that come in runs, 5,000 of them, a share of 5 or 20 % being wrong.
+
+Of what alpha allows over an endless life, six windows spend six sevenths.
+
+Beside them, of each chain, how often the first window of a changed class balance (one class from 10 to 25 %) is found.
+
+    python benchmarks/robustness/drift_lives.py [lives] [classes|features|digits|losses]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from drift import Case
+from scipy.stats import beta
+from sklearn.datasets import load_digits
+
+from rlcl.deploy.monitoring.comparisons import Shares
+from rlcl.deploy.monitoring.monitor import Settings
+from rlcl.deploy.monitoring.performance import Performance
+from rlcl.deploy.monitoring.reference import KINDS
+from rlcl.deploy.monitoring.statistics import spent
+
+RESULTS = Path(__file__).parents[1] / "results" / "drift_lives.json"
+WINDOW, WINDOWS, CLASSES, PIECE, LOSSES = 500, 6, 10, 250, 5_000
+STAYS = (0.8, 0.9, 0.5, 0.95, 0.0)
+Array = np.ndarray[Any, Any]
+
+
+def chain(rng: np.random.Generator, shares: Array, count: int, stay: float) -> Array:
+    """(count,) classes of a Markov chain whose shares are (K,)."""
+    fresh, keeps = rng.choice(len(shares), count, p=shares), rng.random(count) < stay
+    keeps[0] = False
+    return fresh[np.maximum.accumulate(np.where(keeps, 0, np.arange(count)))]
+
+
+def upper(found: int, lives: int) -> float:
+    """The upper end of the two-sided 95 % interval of a share."""
+    return 1.0 if found == lives else float(beta.ppf(0.975, found + 1, lives - found))
+
+
+def features(stay: float) -> Case:
+    middles = 1.5 * np.random.default_rng(0).standard_normal((CLASSES, 20))
+
+    def independent(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        labels = rng.integers(CLASSES, size=count)
+        return (middles[labels] + 2 * rng.standard_normal((count, 20))).astype(np.float32), labels
+
+    def draw(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        labels = chain(rng, np.full(CLASSES, 1 / CLASSES), count, stay)
+        return (middles[labels] + 2 * rng.standard_normal((count, 20))).astype(np.float32), labels
+
+    fixed = np.random.default_rng(1)
+    return Case("features", independent(fixed, 4_000), independent(fixed, 2_000), draw)
+
+
+def written() -> Case:
+    """Digits as they follow one another in the file; the model learned from the images that are the reference."""
+    data = load_digits()
+    x, y = data.data.astype(np.float32), data.target
+    chosen = np.random.default_rng(0).random(len(x)) < 0.5
+
+    def draw(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        starts = rng.integers(len(x) - PIECE, size=-(-count // PIECE))
+        rows = (starts[:, None] + np.arange(PIECE)).ravel()[:count]
+        return x[rows], y[rows]
+
+    return Case("digits", (x[chosen], y[chosen]), (x[chosen], y[chosen]), draw)
+
+
+def lived(case: Case, lives: int) -> dict[str, Any]:
+    """In how many lives there was a false alarm, by kind and of the three kinds that alpha is promised of."""
+    kinds: Counter[str] = Counter()
+    for seed in range(lives):
+        x, y = case.draw(np.random.default_rng([seed, 7]), WINDOW * WINDOWS)
+        found = {kind for kind, _ in case.alarms(x, y, feedback=False)[0]}
+        kinds.update(found)
+        kinds["any"] += bool(found & set(KINDS))
+    told = {kind: kinds[kind] for kind in KINDS}
+    return {"false_alarms": kinds["any"], "of": told, "upper": round(upper(kinds["any"], lives), 5)}
+
+
+def predicted(stay: float, lives: int) -> dict[str, Any]:
+    """In how many lives the shares of classes are told of, where they do not change."""
+    alike, found = np.full(CLASSES, 1 / CLASSES), 0
+    for seed in range(lives):
+        rng = np.random.default_rng([seed, 6])
+        shares = Shares(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
+        windows = chain(rng, alike, WINDOW * WINDOWS, stay).reshape(WINDOWS, WINDOW)
+        levels = [spent(number, Settings().alpha) / len(KINDS) for number in range(1, WINDOWS + 1)]
+        found += any(shares.of(window, level).count for window, level in zip(windows, levels, strict=True))
+    return {"false_alarms": found, "upper": round(upper(found, lives), 5)}
+
+
+def found_shift(stay: float, lives: int) -> float:
+    """Share of lives in which the second window is found, where one class's share has become 25 % then."""
+    alike, shifted = np.full(CLASSES, 0.1), np.array([0.25, *[0.75 / 9] * 9])
+    level, found = spent(2, Settings().alpha) / len(KINDS), 0
+    for seed in range(lives):
+        rng = np.random.default_rng([seed, 8])
+        shares = Shares(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
+        found += shares.of(chain(rng, shifted, WINDOW, stay), level).count > 0
+    return found / lives
+
+
+def losses(stay: float, share: float, lives: int) -> dict[str, Any]:
+    """In how many lives worse losses are told of, where there are none."""
+    found, wrong = 0, np.array([1 - share, share])
+    for seed in range(lives):
+        rng = np.random.default_rng([seed, 9])
+        watch = Performance((rng.random(1_000) < share).astype(float), unit=True)
+        found += any(c.worse for c in watch.watch(chain(rng, wrong, LOSSES, stay).astype(float)))
+    return {"false_alarms": found, "upper": round(upper(found, lives), 5)}
+
+
+def rows(lives: int, part: str) -> Iterator[dict[str, Any]]:
+    for stay in STAYS if part == "classes" else ():
+        row = {"case": "classes", "stay": stay, "lives": lives, **predicted(stay, lives)}
+        yield {**row, "shift_found": found_shift(stay, lives)}
+    for stay in STAYS if part == "features" else ():
+        yield {"case": "features", "stay": stay, "lives": lives, **lived(features(stay), lives)}
+    if part == "digits":
+        yield {"case": "digits", "lives": lives, **lived(written(), lives)}
+    for stay in (0.5, 0.8, 0.0) if part == "losses" else ():
+        for share in (0.05, 0.2):
+            yield {"case": "losses", "stay": stay, "share": share, "lives": lives, **losses(stay, share, lives)}
+
+
+def main(lives: int, parts: Sequence[str]) -> None:
+    """Prints the rows of some parts, and keeps them beside those of the others."""
+    settings = {"window": WINDOW, "windows": WINDOWS, "losses": LOSSES}
+    settings |= {"alpha": Settings().alpha, "delta": Settings().delta}
+    command = f"python benchmarks/robustness/drift_lives.py {lives}"
+    for part in parts:
+        made = []
+        for row in rows(lives, part):
+            made.append(row)
+            print(row, flush=True)
+            kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+            others = [each for each in kept if each["case"] != part]
+            told = {"command": command, "settings": settings, "rows": [*others, *made]}
+            RESULTS.write_text(json.dumps(told, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000, sys.argv[2:] or ("classes", "features", "digits", "losses"))
