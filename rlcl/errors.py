@@ -15,6 +15,7 @@ __all__ = [
     "Problem",
     "RlclError",
     "RunFolderError",
+    "SettingError",
     "UnseenTaskError",
     "UnsupportedError",
     "did_you_mean",
@@ -55,6 +56,12 @@ class ConfigError(RlclError):
 
 class DataError(RlclError):
     """Data that is missing, malformed or not finite."""
+
+
+class SettingError(DataError):
+    """A setting that the data or the environment which it is of do not know or allow."""
+
+    exit_status = 2
 
 
 class EnvironmentApiError(RlclError):

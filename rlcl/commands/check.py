@@ -46,6 +46,7 @@ def check(
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
         from rlcl.launch.initial import start_of
+        from rlcl.launch.sizes import memory_told
         from rlcl.sinks.run_sinks import run_sinks
 
         run_sinks(experiment.sinks)
@@ -55,7 +56,8 @@ def check(
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         seed = experiment.seeds[0]
         trainer = make_trainer(experiment, seed, stream, start_of(experiment, seed))
-        found = estimate(trainer)
+        with memory_told(experiment):
+            found = estimate(trainer)
         replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"
         console.print(

@@ -107,7 +107,8 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     from rlcl.report.figures import r_figure
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.sinks.run_sinks import run_sinks
-    from rlcl.tracking.folder import disk_errors, read_json
+    from rlcl.tracking.folder import disk_errors
+    from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)

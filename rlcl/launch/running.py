@@ -18,10 +18,12 @@ from rlcl.launch.continuing.parents import check_planted
 from rlcl.launch.finished import Finished, is_finished, read_finished, summed_up
 from rlcl.launch.initial import start_of
 from rlcl.launch.judging import write_verdict
+from rlcl.launch.sizes import memory_told
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.run_format import RUN_FOLDER, check_version
 from rlcl.sinks.run_sinks import run_sinks
-from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.tracking.folder import RunFolder, disk_errors, write_atomically
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
 from rlcl.types import Boundary, Budgeted, Learner, Record, RunStart, Sink
@@ -61,7 +63,7 @@ def running(
         if is_finished(folder):
             return read_finished(folder, experiment, repeated=True)
         _begin(folder, experiment, console)
-        with _status_of(folder):
+        with _status_of(folder), memory_told(experiment):
             sinks = run_sinks(experiment.sinks)
             trainer = _made_trainer(experiment, seed, folder)
             checkpoints = Checkpoints(trainer, folder, experiment.checkpoint_minutes * 60)

@@ -19,7 +19,7 @@ from rlcl.study import bench
 from rlcl.study.bench import run_suite
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Capacity, Ended, Job, Started
 
 QUIET = Console(quiet=True)

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from rlcl.data.environments.action_masks import TellsMasks
 from rlcl.data.environments.workers import Workers
 from rlcl.data.validation import check_environment
-from rlcl.errors import DataError, EnvironmentApiError, Problem, did_you_mean
+from rlcl.errors import DataError, EnvironmentApiError, Problem, SettingError, did_you_mean
 from rlcl.types import EnvironmentSource
 
 __all__ = ["Environment", "Vectorization"]
@@ -149,10 +149,10 @@ class Environment(EnvironmentSource):
 
     def _native(self, count: int, mode: AutoresetMode) -> VectorEnv[Any]:
         if not isinstance(self.env, str):
-            raise DataError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
+            raise SettingError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
         spec = self._call(lambda: gym.spec(self.env))  # type: ignore[arg-type]
         if spec.vector_entry_point is None:
-            raise DataError(
+            raise SettingError(
                 f"environment {self.name} has no native vector version; use vectorization: sync{_ours(self.env)}"
             )
         vector = self._call(
@@ -165,7 +165,7 @@ class Environment(EnvironmentSource):
         )
         if vector.metadata.get("autoreset_mode") is not mode:
             vector.close()
-            raise DataError(
+            raise SettingError(
                 f"environment {self.name}: its native vector version cannot autoreset in the same step; use "
                 f"vectorization: sync{_ours(self.env)}"
             )
@@ -177,7 +177,7 @@ class Environment(EnvironmentSource):
             return make()
         except gym.error.Error as error:
             reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
-            raise DataError(
+            raise SettingError(
                 f"environment {self.name!r} cannot be made: {reason}"
                 f"{did_you_mean(str(self.env), gym.registry) if str(self.env) not in gym.registry else ''}"
             ) from error
@@ -188,7 +188,9 @@ class Environment(EnvironmentSource):
         except (AssertionError, AttributeError) as error:  # Gymnasium's own checks of a registered environment
             raise EnvironmentApiError(f"environment {self.name!r} cannot be made: {error}") from error
         except (TypeError, ValueError) as error:
-            raise DataError(f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}") from error
+            raise SettingError(
+                f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}"
+            ) from error
 
 
 def _ours(env: str | Callable[..., AnyEnv]) -> str:
@@ -198,14 +200,14 @@ def _ours(env: str | Callable[..., AnyEnv]) -> str:
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
     for key, value in attributes.items():
         if not hasattr(env, key):
-            raise DataError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
+            raise SettingError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
         if not isinstance(value, type(getattr(env, key))) and not isinstance(value, int | float):
-            raise DataError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
+            raise SettingError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
         try:
             # Physics of rlcl_envs by name, which refuses a mass of 0.
             env.set_physics(**{key: value}) if key in getattr(env, "physics", ()) else setattr(env, key, value)
         except ValueError as error:
-            raise DataError(f"environment {name}: attribute {error}") from error
+            raise SettingError(f"environment {name}: attribute {error}") from error
     # CartPole stores these instead of deriving them: without this, a new length or mass is half applied.
     if attributes and hasattr(env, "polemass_length") and hasattr(env, "total_mass"):
         env.total_mass = env.masspole + env.masscart
