@@ -114,7 +114,7 @@ def pixels(path: Path, size: tuple[int, int] | None, grey: bool) -> np.ndarray[A
     Raises:
         DataError: it is no image.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
@@ -124,7 +124,9 @@ def pixels(path: Path, size: tuple[int, int] | None, grey: bool) -> np.ndarray[A
             if size is not None and converted.size != (size[1], size[0]):
                 converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             array = np.array(converted, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise DataError(f"data {path} is no image that can be read: {error}; remove or replace it") from error
     return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
 

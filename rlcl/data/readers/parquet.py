@@ -23,7 +23,6 @@ def read_parquet(place: Path, drop: Sequence[str]) -> dict[str, list[Any]]:
         DataError: no Parquet file, or a column of what is neither number nor text.
     """
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UnsupportedError(
@@ -33,21 +32,22 @@ def read_parquet(place: Path, drop: Sequence[str]) -> dict[str, list[Any]]:
         file = parquet.ParquetFile(place)
         names = file.schema_arrow.names
         table = file.read(columns=[name for name in names if name not in drop])
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"data {place} is no Parquet file that can be read: {str(error).splitlines()[0]}") from error
+        cells = {name: table.column(name).to_pylist() for name in table.column_names}
+    except Exception as error:  # whatever a damaged file makes of its reader
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"data {place} is no Parquet file that can be read: {said}") from error
     unknown = [name for name in drop if name not in names]
     if unknown:
         raise DataError(f"data {place}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], names)}")
-    return {name: _cells(table.column(name), f"data {place}: column {name}") for name in table.column_names}
+    kinds = {name: table.column(name).type for name in cells}
+    return {name: _plain(cells[name], kinds[name], f"data {place}: column {name}") for name in cells}
 
 
-def _cells(column: Any, where: str) -> list[Any]:
+def _plain(cells: list[Any], kind: Any, where: str) -> list[Any]:
     from pyarrow import types
 
-    kind = column.type
     if types.is_dictionary(kind):
         kind = kind.value_type
-    cells: list[Any] = column.to_pylist()
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return [None if cell is None else float(cell) for cell in cells]
     if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
