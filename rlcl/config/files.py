@@ -271,7 +271,7 @@ def _plain(
         return None
     if len(path) > _DEPTH or len(places) > _SIZE:
         much = f"deeper than {_DEPTH} levels" if len(path) > _DEPTH else f"more than {_SIZE:,} values"
-        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}"])
+        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}" if path else f"{name}: {much}"])
     if isinstance(node, CommentedMap | CommentedSeq):
         pairs = list(node.items()) if isinstance(node, CommentedMap) else list(enumerate(node))
         for key, _ in pairs:
@@ -389,7 +389,7 @@ def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
     except _NotYaml as error:
         raise Problem(f"{error}; quote the whole argument where it holds spaces", name) from None
     faults: list[Fault] = []
-    made = _plain(node, Path(), None, faults)
+    made = _plain(node, Path(), None, faults, f"command line: {name}")
     if faults:
         raise Problem(str(faults[0]), name)
     return path, made

@@ -7,15 +7,17 @@ import json
 import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import attrs
 from ruamel.yaml import YAML
 
 from fuzz.kind import Case, Failed, Kind, quiet, refusable
 from fuzz.odd import mutated_bytes, places, put, values_for
+from rlcl.config import options_class, read
 from rlcl.errors import RlclError
 from rlcl.experiment import Experiment, load_experiment
-from rlcl.registry import entries
+from rlcl.registry import entries, find
 
 __all__ = ["Configs", "trained_for"]
 
@@ -70,8 +72,10 @@ BASES: tuple[dict[str, Any], ...] = (
     },
 )
 COMMON = {"name": "fuzz", "seeds": [0], "sinks": [], "threads": 1}
+CHANGED = ("stream", "learner", "encoder", "network", "method", "optimizer", "schedule", "data")
+LIKELY: tuple[Any, ...] = (True, False, None, 0, 1, 2, 3, 7, 100, 10**9, 0.0, 1e-8, 0.1, 0.5, 0.999, 1.0, 2.5, 1e9, "x")
 SECONDS = 0.3  # of training
-SHARE = 0.15  # of the configs that can be built, which are trained
+SHARE = 0.3  # of the configs that can be built, which are trained
 
 
 def trained_for(experiment: Experiment, seconds: float) -> None:
@@ -98,15 +102,17 @@ class Configs(Kind):
         overrides: list[str] = []
         for _ in range(rng.choice((1, 1, 2, 3))):
             how = rng.random()
-            if how < 0.45:
+            if how < 0.12:
                 config, said = put(rng, config)
                 case.tried.append(f"# {said}")
             elif how < 0.65:
+                case.tried.append(f"# {_set(rng, config)}")
+            elif how < 0.85:
                 case.tried.append(f"# {_swapped(rng, config)}")
             else:
                 overrides.append(_override(rng, config))
         text = _written(config)
-        if rng.random() < 0.15:
+        if rng.random() < 0.1:
             text, said = mutated_bytes(rng, text)
             case.tried.append(f"# {said}")
         path = case.folder / "fuzz.yaml"
@@ -128,6 +134,36 @@ def _taken(path: Path, overrides: list[str], seconds: float) -> str:
     return "trained" if seconds else "built"
 
 
+def _set(rng: random.Random, config: Any) -> str:
+    """Sets one of the settings that a component has to something that it may be."""
+    components = [path[:-1] for path in places(config) if path[-1] == "type"]
+    if not components:
+        return "nothing is set"
+    path = rng.choice(components)
+    node = _at(config, path)
+    kind = next((kind for kind in CHANGED if isinstance(node["type"], str) and node["type"] in entries(kind)), None)
+    if kind is None:
+        return "nothing is set"
+    known = attrs.fields(options_class(find(kind, node["type"])))
+    if not known:
+        return "nothing can be set"
+    setting = rng.choice(known)
+    key = setting.name
+    words = [word for arm in (setting.type, *get_args(setting.type)) for word in get_args(arm) if isinstance(word, str)]
+    named = [{"type": name} for each in CHANGED for name in rng.sample(sorted(set(entries(each)) - UNUSED), 1)]
+    allowed = [value for value in (*LIKELY, *words, *named, *([each] for each in named)) if _allows(setting, value)]
+    node[key] = rng.choice(allowed or LIKELY)
+    return f"{path} has {key}: {node[key]!r}"
+
+
+def _allows(setting: attrs.Attribute[Any], value: Any) -> bool:
+    try:
+        read(value, setting.type, setting.metadata["rule"])
+    except Exception:
+        return False
+    return True
+
+
 def _swapped(rng: random.Random, config: Any) -> str:
     """Puts the name of another component where one is named."""
     named = [path for path in places(config) if path[-1] == "type"]
@@ -137,9 +173,8 @@ def _swapped(rng: random.Random, config: Any) -> str:
     node = config
     for key in path[:-1]:
         node = node[key]
-    kinds = ("stream", "learner", "encoder", "network", "method", "optimizer", "schedule", "data")
-    likely = [kind for kind in kinds if node["type"] in entries(kind)] if isinstance(node["type"], str) else []
-    kind = rng.choice(likely) if likely and rng.random() < 0.9 else rng.choice(kinds)
+    likely = [kind for kind in CHANGED if node["type"] in entries(kind)] if isinstance(node["type"], str) else []
+    kind = rng.choice(likely) if likely and rng.random() < 0.9 else rng.choice(CHANGED)
     chosen = rng.choice(sorted(set(entries(kind)) - UNUSED))
     if rng.random() < 0.8:  # what the other one needs has a default, more often than not
         for other in [key for key in node if key != "type" and key not in ("data", "of", "experiences")]:

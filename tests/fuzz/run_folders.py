@@ -203,14 +203,26 @@ def _write_runs() -> None:
     Path("policy.yaml").write_text(POLICY)
     for arguments in (
         ("run", "good.yaml", "other.yaml", "policy.yaml", "-q"),
-        ("bench", "suite.yaml", "-q"),
-        ("runs", "list"),
-        ("report", "good"),
     ):
         status, said = command(arguments)
         if status:
             raise Failed(f"rlcl {' '.join(arguments)}: {said}")
+    _write_suite()
     for state, run in (("running", "other/*/seed1"), ("interrupted", "suite/*/seed0")):
         for path in Path("runs").glob(f"{run}/status.json"):
             path.write_text(json.dumps({**json.loads(path.read_text()), "state": state}))
             break
+
+
+def _write_suite() -> None:
+    """As ``rlcl bench`` does, but in this process."""
+    from rich.console import Console
+
+    from rlcl.launch.seeds import run_seed
+    from rlcl.study.grid import Grid
+    from rlcl.study.suite import load_suite
+
+    suite = load_suite("suite.yaml")
+    for cell in suite.cells:
+        run_seed(cell.experiment, cell.seed, Path("runs"), Console(quiet=True))
+    Grid(suite, Path("runs")).write()
