@@ -96,6 +96,11 @@ class Configs(Kind):
 
     name = "configs"
 
+    def prepare(self, folder: Path) -> None:
+        for kind in CHANGED:
+            for name in set(entries(kind)) - UNUSED:
+                options_class(find(kind, name))  # imported once, and not in each process
+
     def take(self, case: Case) -> str:
         rng = case.rng
         config = copy.deepcopy({**COMMON, **rng.choice(BASES)})

@@ -201,9 +201,7 @@ def _write_runs() -> None:
     Path("longer.yaml").write_text(Path("good.yaml").read_text().replace("updates: 4}", "updates: 6}"))
     Path("suite.yaml").write_text(SUITE)
     Path("policy.yaml").write_text(POLICY)
-    for arguments in (
-        ("run", "good.yaml", "other.yaml", "policy.yaml", "-q"),
-    ):
+    for arguments in (("run", "good.yaml", "other.yaml", "policy.yaml", "-q"),):
         status, said = command(arguments)
         if status:
             raise Failed(f"rlcl {' '.join(arguments)}: {said}")
