@@ -140,7 +140,7 @@ class RunFolder:
                     f"remove {self.path} to run it anew"
                 )
         if stamp is not None and (
-            fault := stamp.fault(Stamp.of_file(self.path / RECORDS, stamp.bytes), "its checkpoint")
+            fault := stamp.fault(Stamp.of_file(self.path / RECORDS, stamp.length), "its checkpoint")
         ):
             raise RunFolderError(f"{self.path}: {fault}")
         with disk_errors(self.path):

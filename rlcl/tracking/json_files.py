@@ -168,7 +168,7 @@ SHAPES: Mapping[str, Mapping[str, Check]] = {
         "cpu_seconds": _amount,
         "peak_memory_bytes": _whole,
         "latency_ms": _amount,
-        "records": _with(bytes=_whole, sha256=_text),
+        "records": _with(length=_whole, sha256=_text),
     },
     "suite.json": {
         "name": _text,

@@ -129,8 +129,8 @@ def _stamp(run: Path, before: bytes, after: bytes) -> None:
         with suppress(CheckpointError):  # of a damaged one nothing is vouched for
             state = checkpoint.load(path)
             kept = Stamp(**state.get("records", Stamp.of(b"").as_json))
-            if kept.bytes and kept == Stamp.of(before[: kept.bytes]):
-                new = {**state, "records": Stamp.of(after[: kept.bytes]).as_json}
+            if kept.length and kept == Stamp.of(before[: kept.length]):
+                new = {**state, "records": Stamp.of(after[: kept.length]).as_json}
                 checkpoint.save(path.parent, int(path.name), new, keep=len(before))
 
 

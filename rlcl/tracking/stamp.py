@@ -20,11 +20,11 @@ class Stamp:
     """What a file's first bytes are.
 
     Args:
-        bytes: how many.
-        sha256: of them, in hexadecimal digits.
+        length: of them.
+        sha256: of these bytes, in hexadecimal digits.
     """
 
-    bytes: int
+    length: int
     sha256: str
 
     @classmethod
@@ -53,7 +53,7 @@ class Stamp:
     def in_summary(cls, summary: Mapping[str, Any]) -> Self | None:
         """What a summary keeps; None of a run that finished before there was a stamp."""
         found = summary.get("records")
-        return None if found is None else cls(found["bytes"], found["sha256"])
+        return None if found is None else cls(found["length"], found["sha256"])
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +69,11 @@ class Stamp:
         """
         if found == self:
             return ""
-        how = f"{found.bytes:,} bytes, {kept_in} says {self.bytes:,}" if found.bytes != self.bytes else "other content"
+        how = (
+            f"{found.length:,} bytes, {kept_in} says {self.length:,}"
+            if found.length != self.length
+            else "other content"
+        )
         return (
             f"records.jsonl was cut or altered after it was written ({how}); restore it from a copy, or remove the run "
             "with rlcl runs rm and run it again"

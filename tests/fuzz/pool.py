@@ -149,7 +149,7 @@ def _heard(worker: _Worker, seconds: float) -> Outcome | None:
 
 def _started(kind: Kind, folder: Path) -> _Worker:
     ours, theirs = FORK.Pipe()
-    process = FORK.Process(target=_work, args=(kind, folder, theirs, ours), daemon=True)
+    process = FORK.Process(target=_work, args=(kind, folder, theirs, ours))
     process.start()
     theirs.close()
     return _Worker(process, ours)

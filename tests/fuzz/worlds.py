@@ -8,9 +8,13 @@ from typing import Any
 import gymnasium as gym
 
 from fuzz.configs import trained_for
-from fuzz.drawn_environments import make_env_class
 from fuzz.kind import Case, Kind, quiet, refusable
 from rlcl.experiment import experiment_from
+
+try:
+    from fuzz.environments import made as make_env_class
+except ImportError:
+    from fuzz.drawn_environments import make_env_class
 
 __all__ = ["Worlds"]
 

@@ -53,7 +53,7 @@ def test_what_is_no_object_is_told(tmp_path: Path, name: str, text: str, fault: 
         ("summary.json", {"measures": "accuracy"}),
         ("summary.json", {"experiences": [1]}),
         ("summary.json", {"seconds": float("nan")}),
-        ("summary.json", {"records": {"bytes": 1}}),
+        ("summary.json", {"records": {"length": 1}}),
         ("suite.json", {"cells": {}}),
         ("suite.json", {"cells": [1]}),
         ("suite.json", {"cells": [{"labels": 1}]}),
