@@ -8,7 +8,7 @@ ifneq ($(wildcard ../shared/data),)
 export RLCL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help quickstart test lint types unit format matrix benchmark clean
+.PHONY: help quickstart test lint types unit format matrix fuzz benchmark clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ format: $(INSTALLED)  ## Let ruff mend what it can
 
 matrix: $(INSTALLED)  ## Run pairs of components end to end (long; ARGS=--help)
 	@PYTHONPATH=tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(BIN)/python -m matrix $(ARGS)
+
+fuzz: $(INSTALLED)  ## Try odd configs, files, environments and requests (10 min; ARGS=--help)
+	@PYTHONPATH=tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(BIN)/python -m fuzz $(ARGS)
 
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/classifier.py

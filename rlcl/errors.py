@@ -13,9 +13,9 @@ __all__ = [
     "DivergenceError",
     "EnvironmentApiError",
     "Problem",
-    "RecipeError",
     "RlclError",
     "RunFolderError",
+    "SettingError",
     "UnseenTaskError",
     "UnsupportedError",
     "did_you_mean",
@@ -58,8 +58,8 @@ class DataError(RlclError):
     """Data that is missing, malformed or not finite."""
 
 
-class RecipeError(DataError):
-    """An environment that cannot be made as the config says: its name, arguments or attributes."""
+class SettingError(DataError):
+    """A setting that the data or the environment which it is of do not know or allow."""
 
     exit_status = 2
 

@@ -12,6 +12,8 @@ from rlcl.errors import Problem
 
 __all__ = ["Format", "parsed"]
 
+DEEPEST = 60  # brackets within each other, twice as many as rlcl ever writes
+
 
 def parsed(text: str | bytes) -> Any:
     """The content of a text in JSON.
@@ -20,9 +22,19 @@ def parsed(text: str | bytes) -> Any:
         ValueError: it is no JSON, no UTF-8, or nested more deeply than anything that is written here.
     """
     try:
-        return json.loads(text)
+        content = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if not _is_shallow(content, DEEPEST):
+        raise ValueError("it is nested too deeply")
+    return content
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(item, depth - 1) for item in items if isinstance(item, dict | list))
 
 
 @frozen

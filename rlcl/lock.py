@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Held", "locked"]
+__all__ = ["Held", "is_held", "locked"]
+
+LOOK_SECONDS = 0.05  # for which another process may hold a lock that it only looks at
 
 
 class Held(Exception):
@@ -40,10 +43,10 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     is_folder = path.is_dir()
     handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise Held(_holder(path)) from error
+        if wait:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        elif not _taken(handle):
+            raise Held(_holder(path))
         if not is_folder:
             with suppress(OSError):  # on a full disk nobody is told, and all else goes on
                 os.ftruncate(handle, 0)
@@ -51,6 +54,42 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    """Whether a lock could be had, at once but for processes that only look at it."""
+    until = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(LOOK_SECONDS / 10)
+        else:
+            return True
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has the lock of a file; nothing is made or changed.
+
+    A file that is not there was never locked. Of one that may not be read nobody can tell, and it counts as held.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _holder(path: Path) -> str:

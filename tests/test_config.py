@@ -15,7 +15,7 @@ import pytest
 from attrs import define, frozen
 
 from rlcl import config, registry
-from rlcl.config import build, component, describe, option, options_class, parse_key_path, structure
+from rlcl.config import build, component, describe, option, options_class, parse_key_path, shipped_in, structure
 from rlcl.errors import ConfigError
 from rlcl.experiment import Experiment, dump, experiment_from, load_experiment, schema
 from rlcl.objective import Criterion
@@ -966,3 +966,14 @@ def test_a_default_that_a_class_lacks_is_to_be_derived(derived: str) -> None:
     told = "Bare lacks expect, which every data has; derive the class from rlcl.types.DataSet, which has a default"
     with pytest.raises(ConfigError, match=told):
         build(component("data", f"{derived}:Bare"))
+
+
+def test_what_is_shipped_is_found_beside_a_folder_of_the_same_name_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "rlcl"
+    for folder in (package / "experiments", tmp_path / "site-packages" / "experiments"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr("rlcl.__file__", str(package / "__init__.py"))
+    assert package / "experiments" == shipped_in("experiments")
+    assert tmp_path / "site-packages" / "benchmarks" / "suites" == shipped_in("suites", "benchmarks/suites")

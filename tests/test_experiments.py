@@ -12,7 +12,7 @@ from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.root import data_root
 from rlcl.experiment import dump, experiment_from, load_experiment
 from rlcl.launch.seeds import run_experiment
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 
 EXPERIMENTS = sorted(shipped_folder().rglob("*.yaml"))
 SMOKE = {"epochs": "{epochs: 1}", "env_steps": "{env_steps: 512}"}

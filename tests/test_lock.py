@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcl.lock import Held, locked
+from rlcl.lock import Held, is_held, locked
 
 HOLD = (
     "import sys, pathlib; from rlcl.lock import locked\n"
@@ -65,3 +65,29 @@ def test_a_file_without_a_number_is_held_by_nobody_known(tmp_path: Path) -> None
         (tmp_path / "lock").write_text("")
         with pytest.raises(Held, match="held by process unknown"), locked(tmp_path / "lock"):
             pass
+
+
+def test_looking_at_a_lock_makes_and_changes_nothing(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "lock")
+    assert [] == list(tmp_path.iterdir())
+    with locked(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock")
+        assert str(os.getpid()) == (tmp_path / "lock").read_text()
+    assert not is_held(tmp_path / "lock")
+
+
+def test_who_only_looks_does_not_keep_others_off(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    ended = threading.Event()
+
+    def looking() -> None:
+        while not ended.is_set():
+            is_held(tmp_path / "lock")
+
+    thread = threading.Thread(target=looking)
+    thread.start()
+    for _ in range(20):
+        with locked(tmp_path / "lock"):
+            pass
+    ended.set()
+    thread.join(10)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rlcl.strict_json import json_text
-from rlcl.tracking.folder import RunFolder, read_events, read_json, read_records
+from rlcl.tracking.folder import RunFolder, read_events, read_records
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Event, Record
 
 NAN = float("nan")

@@ -15,7 +15,7 @@ import numpy as np
 from rlcl.experiment import load_experiment
 from rlcl.launch.running import run_folder
 from rlcl.statistics.intervals import summarize
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 
 HERE = Path(__file__).parent
 

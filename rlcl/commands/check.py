@@ -49,6 +49,7 @@ def check(
         from rlcl.launch.inputs import remark_on_inputs
         from rlcl.launch.remarks import remark
         from rlcl.launch.running import total_steps
+        from rlcl.launch.sizes import memory_told
         from rlcl.sinks.run_sinks import run_sinks
 
         run_sinks(experiment.sinks)
@@ -59,7 +60,8 @@ def check(
         seed = experiment.seeds[0]
         trainer = make_trainer(experiment, seed, stream, start_of(experiment, seed))
         remark(trainer, total_steps(trainer))
-        found = estimate(trainer)
+        with memory_told(experiment):
+            found = estimate(trainer)
         replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
         steps = "" if found.steps is None else f", {found.steps:,} steps in all"
         console.print(

@@ -32,7 +32,7 @@ def export(
     first is exported.
     """
     from rlcl.errors import RunFolderError, UnsupportedError
-    from rlcl.tracking.folder import read_json
+    from rlcl.tracking.json_files import read_json
     from rlcl.tracking.runs import named_runs
 
     if missing := [name for name in NEEDED if find_spec(name) is None]:

@@ -42,6 +42,9 @@ def report(
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
+    for run in found:
+        if run.fault:
+            typer.echo(f"left out: {run.path}: {run.fault}", err=True)
     typer.echo(f"{file} ({len(page.encode()) / 1e6:.2f} MB, {len(found)} run{'s' * (len(found) > 1)})")
 
 

@@ -112,7 +112,7 @@ def _show(experiment: Experiment, finished: Sequence[Finished], console: Console
     from rlcl.launch.judging import verdict_over
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
     from rlcl.sinks.run_sinks import run_sinks
-    from rlcl.tracking.folder import read_json
+    from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     found = summaries(outcomes)

@@ -125,6 +125,8 @@ def show(
 
 
 def _show(run: Run, console: Console) -> None:
+    from rich.markup import escape
+
     from rlcl.evaluation.outcome import Outcome
     from rlcl.objective import Result, stated, verdict
     from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
@@ -132,11 +134,13 @@ def _show(run: Run, console: Console) -> None:
     from rlcl.tracking.runs import trained_names
 
     error = next(iter(run.values("error")), "")
-    console.print(f"[bold]{run.path}[/]  {run.state}  {error}", highlight=False)
+    console.print(
+        f"[bold]{escape(str(run.path))}[/]  {run.state}  {escape(str(error))}", highlight=False, soft_wrap=True
+    )
     git = run.manifest.get("git") or {}
-    revision = f"{git.get('revision', 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
+    revision = f"{(git.get('revision') or 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
     data = run.manifest.get("data", "?")[:12]
-    console.print(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}")
+    console.print(escape(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}"))
     if run.finished:
         summary = run.summary
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
@@ -283,6 +287,8 @@ def _principal(run: Run, metrics: Mapping[str, float]) -> list[str]:
 
 
 def _result(run: Run, shown: Sequence[str]) -> str:
+    if run.fault:
+        return _shortened(run.fault)
     metrics = {name: value for name, value in run.metrics.items() if name not in shown}
     told = "  ".join(f"{name} {metrics[name]:.3f}" for name in _principal(run, metrics))
     return told or _shortened(str(next(iter(run.values("error")), "")))

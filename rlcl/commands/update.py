@@ -87,7 +87,6 @@ def _origin(text: str) -> str | dict[str, object]:
         BundleError: it begins like one and is none.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     from rlcl.errors import BundleError
 
@@ -95,8 +94,8 @@ def _origin(text: str) -> str | dict[str, object]:
         return text
     try:
         found = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+    except Exception as error:  # of a value that its tag does not fit, whatever Python says
+        reason = getattr(error, "problem", None) or (str(error).splitlines() or ["not valid"])[0]
         raise BundleError(f"--from {text}: no YAML: {reason}") from error
     return dict(found)
 

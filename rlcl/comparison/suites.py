@@ -47,7 +47,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
     """A suite's file; empty where there is none, or it is damaged."""
     if not (folder / SUITE).is_file():
         return {}
-    from rlcl.tracking.folder import read_json  # brings torch along
+    from rlcl.tracking.json_files import read_json  # brings torch along
 
     return read_json(folder / SUITE)
 

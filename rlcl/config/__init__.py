@@ -3,7 +3,17 @@
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
 from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
-from rlcl.config.files import Document, extended, find_file, merge, override, put, read_document, shipped_folder
+from rlcl.config.files import (
+    Document,
+    extended,
+    find_file,
+    merge,
+    override,
+    put,
+    read_document,
+    shipped_folder,
+    shipped_in,
+)
 from rlcl.config.hashed import decisive
 from rlcl.config.protocols import check_component, no_component
 from rlcl.config.rules import Kind, Rule, kind_of, option
@@ -40,6 +50,7 @@ __all__ = [
     "read_document",
     "settings",
     "shipped_folder",
+    "shipped_in",
     "structure",
     "unstructure",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import field, frozen
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 import rlcl
 from rlcl.config.faults import Fault, Faults, Key, key_path, parse_key_path
@@ -20,7 +20,17 @@ from rlcl.config.retyped import Merged, Retyped, joined, nulled, told, unmarked
 from rlcl.config.structuring import read
 from rlcl.errors import ConfigError, Problem, did_you_mean
 
-__all__ = ["Document", "extended", "find_file", "merge", "override", "put", "read_document", "shipped_folder"]
+__all__ = [
+    "Document",
+    "extended",
+    "find_file",
+    "merge",
+    "override",
+    "put",
+    "read_document",
+    "shipped_folder",
+    "shipped_in",
+]
 
 _DEPTH = 40  # of nested values
 _SIZE = 100_000  # values; aliases of aliases multiply
@@ -97,9 +107,21 @@ class Document:
 
 def shipped_folder() -> Path:
     """The folder of the experiments that come with rlcl."""
+    return shipped_in("experiments")
+
+
+def shipped_in(name: str, checkout: str | None = None) -> Path:
+    """A folder that comes with rlcl: within the package where it is installed, else beside it in a checkout.
+
+    Beside an installed package lie those of all others, one of which may have a folder of the same name.
+
+    Args:
+        name: of the folder within the package.
+        checkout: its path within a checkout; the same by default.
+    """
     package = Path(rlcl.__file__).parent
-    checkout = package.parent / "experiments"
-    return checkout if checkout.is_dir() else package / "experiments"
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / (checkout or name)
 
 
 def find_file(name: str | Path, folder: Path = Path(), shipped: Path | None = None) -> Path:
@@ -116,8 +138,11 @@ def find_file(name: str | Path, folder: Path = Path(), shipped: Path | None = No
     path, shipped = folder / name, shipped_folder() if shipped is None else shipped
     candidates = [path, *([shipped / f"{name}.yaml", shipped / name] if not Path(name).is_absolute() else [])]
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError as error:  # too long a name, or a folder that may not be read
+            raise ConfigError([f"{_cut(candidate)}: cannot be read: {error.strerror}"]) from None
     near = [p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern)]
     ours = [p.relative_to(shipped).with_suffix("").as_posix() for p in shipped.rglob("*.yaml")]
     what = "is a folder, not a file" if path.is_dir() else "no such file"
@@ -169,6 +194,11 @@ def _extended(document: Document, folder: Path, chain: tuple[Path, ...]) -> Docu
     return merge(_read(base_path, chain), Document(document.name, own, document.places))
 
 
+def _cut(path: Path) -> str:
+    """A path as a message may show it."""
+    return text if len(text := str(path)) <= 200 else f"{text[:200]}..."
+
+
 def _shown(path: Path) -> str:
     """As short as can be: relative to the working directory where it is within."""
     relative = os.path.relpath(path)
@@ -178,14 +208,11 @@ def _shown(path: Path) -> str:
 def _parse(path: Path) -> Document:
     name = _shown(path) if not path.is_absolute() else str(path)
     try:
-        node = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        duplicate = re.match(r'found duplicate key "(.*?)"', error.problem or "")
-        what = f"duplicate key {duplicate[1]!r}" if duplicate else f"not valid YAML: {error.problem or error.context}"
-        raise ConfigError([f"{Place(name, mark.line + 1 if mark else 0)}: {what}"]) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+        node = _loaded(path.read_text(encoding="utf-8"))
+    except _NotYaml as error:
+        raise ConfigError([f"{Place(name, error.line)}: {error}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{name}: not valid YAML: {error}"]) from None
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
     if node is None:
@@ -198,6 +225,34 @@ def _parse(path: Path) -> Document:
     if faults:
         raise ConfigError(document.messages(faults))
     return Document(name, data, document.places)
+
+
+class _NotYaml(ValueError):
+    """A text that is no YAML, and the line where it is not; 0 where that is not known."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _loaded(text: str) -> Any:
+    """Ruamel's nodes of a text.
+
+    Raises:
+        _NotYaml: it is none.
+    """
+    try:
+        return YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        duplicate = re.match(r'found duplicate key "(.*?)"', error.problem or "")
+        what = f"duplicate key {duplicate[1]!r}" if duplicate else f"not valid YAML: {error.problem or error.context}"
+        raise _NotYaml(what, mark.line + 1 if mark else 0) from None
+    except RecursionError:
+        raise _NotYaml(f"deeper than {_DEPTH} levels") from None
+    except Exception as error:  # `!!int abc` and `? [a]` are whatever Python says of int("abc") and {[a]: 1}
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _NotYaml(f"not valid YAML: {said}") from None
 
 
 def _plain(
@@ -216,7 +271,7 @@ def _plain(
         return None
     if len(path) > _DEPTH or len(places) > _SIZE:
         much = f"deeper than {_DEPTH} levels" if len(path) > _DEPTH else f"more than {_SIZE:,} values"
-        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}"])
+        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}" if path else f"{name}: {much}"])
     if isinstance(node, CommentedMap | CommentedSeq):
         pairs = list(node.items()) if isinstance(node, CommentedMap) else list(enumerate(node))
         for key, _ in pairs:
@@ -330,12 +385,11 @@ def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
         raise Problem(f"{text!r}: expected key.path=value")
     path = parse_key_path(name.strip())
     try:
-        node = YAML(typ="rt", pure=True).load(value)
-    except YAMLError as error:
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise Problem(f"not valid YAML: {reason}; quote the whole argument where it holds spaces", name) from None
+        node = _loaded(value)
+    except _NotYaml as error:
+        raise Problem(f"{error}; quote the whole argument where it holds spaces", name) from None
     faults: list[Fault] = []
-    made = _plain(node, Path(), None, faults)
+    made = _plain(node, Path(), None, faults, f"command line: {name}")
     if faults:
         raise Problem(str(faults[0]), name)
     return path, made

@@ -67,6 +67,9 @@ def read(value: Any, hint: Any, rule: Rule = NO_RULE) -> Any:
     Raises:
         Faults: everything that is wrong.
     """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        digits = len(str(abs(value)))
+        raise Faults.one(f"expected a number of at most {2**63 - 1:,} in size, got one of {digits} digits")
     fitting = sorted((arm for arm in arms(hint) if _fits(value, arm)), key=lambda arm: _rank(value, arm))
     if not fitting:
         raise Faults.one(rule.refusal(value, hint))

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,9 +89,11 @@ def read_inputs(file: Path, signature: Signature) -> Inputs:
             return Inputs(file, {fields[0]: found})
         with found as arrays:
             return Inputs(file, {name: arrays[name] for name in arrays.files})
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise DataError(f"{file} is cut off, or holds something else than plain numbers; write it anew") from error
 
 

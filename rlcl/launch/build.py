@@ -13,6 +13,7 @@ from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
 from rlcl.evaluation.results import measure_named, reported
 from rlcl.experiment import Experiment
 from rlcl.launch.initial import Start
+from rlcl.launch.sizes import memory_told
 from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
@@ -43,6 +44,11 @@ def make_stream(experiment: Experiment, seed: int) -> Stream:
     Raises:
         RlclError: data that is missing or malformed, or an environment that breaks the API.
     """
+    with memory_told(experiment):
+        return _stream(experiment, seed)
+
+
+def _stream(experiment: Experiment, seed: int) -> Stream:
     seeds = Seeds(seed).child("stream")
     stream: Any = _named("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
     if not isinstance(stream, Stream):
@@ -81,6 +87,11 @@ def make_trainer(
         RlclError: components that do not go together, by name and reason.
     """
     stream = make_stream(experiment, seed) if stream is None else stream
+    with memory_told(experiment):
+        return _trainer(experiment, seed, stream, start)
+
+
+def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: Start | None) -> Trainer:
     torch.set_num_threads(experiment.threads)
     learner = build(experiment.learner, ("learner",))
     encoder = build(experiment.encoder, ("encoder",))

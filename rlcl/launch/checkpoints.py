@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
 from attrs import define, field
 from rich.console import Console
 
+from rlcl.errors import CheckpointError
 from rlcl.launch.moments import Due, Moment, moment_of
 from rlcl.tracking.clock import Clock
 from rlcl.tracking.folder import RunFolder
+from rlcl.tracking.stamp import Stamp
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 
@@ -46,14 +48,10 @@ class Checkpoints:
         folder = self.folder
         found = self._found(console)
         self._numbers = count(_newest(folder) + 1)
-        _, state = found or (0, {"lengths": {}})
-        if found is not None:
-            self.trainer.load_state_dict(state["trainer"])
-        folder.open(state["lengths"])
+        lengths, stamp = ({}, None) if found is None else self._loaded(*found)
+        folder.open(lengths, stamp)
         if step := self.trainer.learner.position.step:
             console.print(f"going on with {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
-        if found is not None:
-            self.clock.load_state_dict(state["clock"])
         self._step = self.trainer.learner.position.step
         self.due.saved()
         return found is not None
@@ -67,6 +65,24 @@ class Checkpoints:
                     checkpoint.remove_after(folder, number)
                     return number, state
         return checkpoint.load_newest(folder, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
+
+    def _loaded(self, number: int, state: Any) -> tuple[Mapping[str, int], Stamp | None]:
+        """Load a state; what it vouches for in the run's files.
+
+        Raises:
+            CheckpointError: it is not the state of such a run.
+        """
+        try:
+            self.trainer.load_state_dict(state["trainer"])
+            self.clock.load_state_dict(state["clock"])
+            stamp = Stamp(**state["records"]) if "records" in state else None
+            return {name: int(length) for name, length in state["lengths"].items()}, stamp
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            said = (str(error).splitlines() or ["no message"])[0]
+            raise CheckpointError(
+                f"checkpoint {self.folder.checkpoints / f'{number:08d}'} does not hold the state of this run "
+                f"({type(error).__name__}: {said}); remove the run with rlcl runs rm to start it anew"
+            ) from error
 
     @property
     def overdue(self) -> bool:
@@ -83,6 +99,7 @@ class Checkpoints:
         state = {
             "trainer": self.trainer.state_dict(),
             "lengths": folder.lengths(),
+            "records": folder.stamp().as_json,
             "clock": self.clock.state_dict(),
         }
         checkpoint.save(folder.checkpoints, next(self._numbers), state)

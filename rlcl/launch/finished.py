@@ -15,7 +15,8 @@ from rlcl.launch.judging import judged, result_of, write_verdict
 from rlcl.launch.latency import latency_ms
 from rlcl.objective import Result
 from rlcl.tracking.clock import Clock
-from rlcl.tracking.folder import RunFolder, disk_errors, read_json
+from rlcl.tracking.folder import RunFolder, disk_errors
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.migration import rewrite_config
 from rlcl.tracking.runs import trained_names
 from rlcl.training.trainer import Trainer
@@ -71,6 +72,7 @@ def summed_up(experiment: Experiment, trainer: Trainer, folder: RunFolder, clock
         "steps": learner.position.step,
         **attrs.asdict(spent),
         "peak_memory_bytes": clock.peak,
+        "records": folder.stamp().as_json,
         **_timed(experiment, trainer),
     }
     return judged(experiment, outcome, summary)

@@ -17,7 +17,7 @@ from rlcl.errors import CheckpointError, ConfigError, RunFolderError, Unsupporte
 from rlcl.experiment import Experiment, Initial, load_experiment
 from rlcl.registry import name_of
 from rlcl.state import cloned
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.runs import state_of
 from rlcl.training import checkpoint
 from rlcl.types import Encoder, InitialWeights, Starting, Stream
 
@@ -116,7 +116,7 @@ def _run(initial: Initial, seed: int) -> Path:
             f"initial.seed: {initial.seed}, and {place} has no run of seed {wanted} but {', '.join(found) or 'none'}; "
             "run that seed, or write the number of one for all"
         )
-    state = read_json(path / "status.json").get("state", "unknown")
+    state = state_of(path)
     if state != "finished":
         raise RunFolderError(f"initial.run: {path} is {state}; finish it first: rlcl run {path / 'config.yaml'}")
     return path

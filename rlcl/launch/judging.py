@@ -11,7 +11,8 @@ from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment
 from rlcl.lock import locked
 from rlcl.objective import Result, Verdict, verdict
-from rlcl.tracking.folder import read_json, read_records, write_json
+from rlcl.tracking.folder import read_records, write_json
+from rlcl.tracking.json_files import read_json
 
 __all__ = ["judged", "result_of", "verdict_over", "write_verdict"]
 

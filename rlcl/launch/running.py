@@ -21,10 +21,12 @@ from rlcl.launch.judging import write_verdict
 from rlcl.launch.located import file_places
 from rlcl.launch.moments import Due, Moment
 from rlcl.launch.remarks import remark
+from rlcl.launch.sizes import memory_told
 from rlcl.launch.stopping import Interrupted, Stop
 from rlcl.run_format import RUN_FOLDER, check_version
 from rlcl.sinks.run_sinks import run_sinks
-from rlcl.tracking.folder import RunFolder, disk_errors, read_json, write_atomically
+from rlcl.tracking.folder import RunFolder, disk_errors, write_atomically
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
 from rlcl.types import Boundary, Budgeted, Learner, Record, RunStart, Sink
@@ -68,7 +70,7 @@ def running(
         if is_finished(folder):
             return read_finished(folder, experiment, repeated=True)
         _begin(folder, experiment, console)
-        with _status_of(folder):
+        with _status_of(folder), memory_told(experiment):
             sinks = run_sinks(experiment.sinks)
             trainer = _made_trainer(experiment, seed, folder)
             remark(trainer, total_steps(trainer))

@@ -25,7 +25,8 @@ from rlcl.launch.located import located
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
+from rlcl.tracking.runs import state_of
 from rlcl.training import checkpoint
 from rlcl.types import Encoder, Host, Hosted, Representing
 
@@ -123,7 +124,7 @@ def _finished_run(place: Path) -> Path:
     if len(found) > 1:
         names = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
         raise RunFolderError(f"encoder trained: {place} holds {len(found)} runs; choose one of {names}")
-    state = read_json(found[0] / "status.json").get("state", "unknown")
+    state = state_of(found[0])
     if state != "finished":
         raise RunFolderError(f"encoder trained: {found[0]} is {state}; finish it first, with the command that began it")
     return found[0]

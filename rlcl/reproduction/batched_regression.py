@@ -32,7 +32,8 @@ from rlcl.reproduction.sides import Run, Side
 from rlcl.seeding import Seeds
 from rlcl.streams.visible import visible
 from rlcl.strict_json import json_text
-from rlcl.tracking.folder import disk_errors, read_json, write_atomically
+from rlcl.tracking.folder import disk_errors, write_atomically
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
 from rlcl.types import Record, Stream

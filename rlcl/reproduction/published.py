@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-import rlcl
-from rlcl.config import Document, Fault, Faults, read_document
+from rlcl.config import Document, Fault, Faults, read_document, shipped_in
 from rlcl.config.faults import Key
 from rlcl.config.files import merge
 from rlcl.errors import ConfigError, did_you_mean
@@ -53,9 +52,7 @@ class Protocol:
 
 def published_folder() -> Path:
     """The folder of the protocols that come with rlcl."""
-    package = Path(rlcl.__file__).parent
-    checkout = package.parent / "benchmarks" / "published"
-    return checkout if checkout.is_dir() else package / "published"
+    return shipped_in("published", "benchmarks/published")
 
 
 def protocol_files(names: Sequence[str] = ()) -> list[Path]:

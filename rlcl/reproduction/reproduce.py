@@ -17,7 +17,8 @@ from rlcl.reproduction.published import Protocol
 from rlcl.reproduction.sides import Drawn, Row, Run, Side, Target
 from rlcl.reproduction.targets import TARGETS
 from rlcl.strict_json import json_text
-from rlcl.tracking.folder import read_json, write_atomically
+from rlcl.tracking.folder import write_atomically
+from rlcl.tracking.json_files import read_json
 
 __all__ = ["kind_of_row", "markdown", "read_results", "reproduce", "write_results"]
 

@@ -25,7 +25,7 @@ class Cyclic:
     """
 
     of: Scenario = option(factory=ClassIncremental)
-    cycles: int = option(2, ge=1)
+    cycles: int = option(2, ge=1, le=100_000)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)

@@ -41,7 +41,7 @@ class Permuted:
     """
 
     data: DataSet = option(factory=Digits)
-    experiences: int = option(10, ge=1)
+    experiences: int = option(10, ge=1, le=100_000)
     first_as_is: bool = option(False)
     visibility: Visibility = option(factory=Visibility)
 

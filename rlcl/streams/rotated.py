@@ -66,7 +66,7 @@ class Rotated:
     """
 
     data: DataSet = option(factory=Digits)
-    experiences: int = option(10, ge=1)
+    experiences: int = option(10, ge=1, le=100_000)
     degrees: tuple[float, float] = option((0.0, 180.0))
     first_as_is: bool = option(False)
     visibility: Visibility = option(factory=Visibility)

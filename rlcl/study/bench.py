@@ -224,7 +224,8 @@ class Work:
         else:
             stopped = self.stop.signum is not None and ended.status in STOPPED
             state.state = "timed out" if ended.name in self._late else "interrupted" if stopped else "failed"
-            state.told = (*last_lines(self.grid.log(state.cell)), how(ended.status))
+            late = f"stopped after {self.timeout:g} s, its --timeout" if state.state == "timed out" else ""
+            state.told = (*last_lines(self.grid.log(state.cell)), late or how(ended.status))
         self._changed(state)
 
 

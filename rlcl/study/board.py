@@ -15,12 +15,19 @@ from rich.text import Text
 
 from rlcl.evaluation.meaning import decisive, meanings_in
 from rlcl.study.grid import CellState, Grid
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 
 __all__ = ["Lines", "LiveTable", "board_for", "final_table"]
 
-STYLES = {"finished": "green", "failed": "red", "timed out": "red", "interrupted": "yellow", "running": "cyan"}
-LEFT = ("missing", "running", "interrupted")
+STYLES = {
+    "finished": "green",
+    "failed": "red",
+    "timed out": "red",
+    "interrupted": "yellow",
+    "crashed": "red",
+    "running": "cyan",
+}
+LEFT = ("missing", "running", "interrupted", "crashed")
 SHOWN = 8  # cells of a state in the live table; a terminal has few lines
 
 
@@ -57,7 +64,7 @@ def duration(seconds: float) -> str:
 
 def counted(counts: Mapping[str, int]) -> str:
     """``3 finished, 2 running, 7 missing``."""
-    names = ("finished", "running", "failed", "timed out", "interrupted", "missing")
+    names = ("finished", "running", "failed", "timed out", "interrupted", "crashed", "missing")
     return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
 
 
@@ -133,7 +140,7 @@ class LiveTable:
             return "; ".join(state.told[-2:])
         seconds = duration(time.monotonic() - self._since.get(state.cell.run, time.monotonic()))
         status = read_json(grid.folder / state.cell.run / "status.json")
-        if not status.get("of"):
+        if not status.get("of") or "experience" not in status:
             return seconds
         return f"{seconds}  experience {min(status['experience'] + 1, status['of'])}/{status['of']}"
 

@@ -14,11 +14,13 @@ from rlcl.errors import RunFolderError
 from rlcl.lock import Held, locked
 from rlcl.strict_json import json_text
 from rlcl.study.suite import Cell, Suite
-from rlcl.tracking.folder import disk_errors, read_json, write_atomically
+from rlcl.tracking.folder import disk_errors, write_atomically
+from rlcl.tracking.json_files import read_json
+from rlcl.tracking.runs import state_of
 
 __all__ = ["CellState", "Grid", "State"]
 
-State = Literal["missing", "running", "finished", "failed", "timed out", "interrupted"]
+State = Literal["missing", "running", "finished", "failed", "timed out", "interrupted", "crashed"]
 
 
 @define(eq=False)
@@ -96,12 +98,18 @@ class Grid:
 
     def _found(self, cell: Cell, before: Mapping[str, Any]) -> CellState:
         """A cell after earlier calls: its run folder says whether it finished, ``suite.json`` why it did not."""
-        said, known = read_json(self.folder / cell.run / "status.json").get("state"), before.get("state")
-        state: State = "missing" if said is None else "interrupted"
+        said, known = state_of(self.folder / cell.run), before.get("state")
+        state: State = "interrupted"
         if said == "finished":
             state = "finished"
+        elif said == "running":
+            state = "running"
         elif known in ("failed", "timed out"):
             state = known
+        elif said == "crashed":
+            state = "crashed"
+        elif said == "unknown":
+            state = "missing"
         told = () if state in ("finished", "missing") else tuple(before.get("told", ()))
         return CellState(cell, state, before.get("status"), before.get("seconds", 0.0), told)
 

@@ -9,8 +9,19 @@ from typing import Annotated, Any
 
 from attrs import frozen
 
-import rlcl
-from rlcl.config import Component, Document, Faults, Kind, component, extended, merge, option, read, read_document
+from rlcl.config import (
+    Component,
+    Document,
+    Faults,
+    Kind,
+    component,
+    extended,
+    merge,
+    option,
+    read,
+    read_document,
+    shipped_in,
+)
 from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import FOLDER_NAME, Experiment, structured
 from rlcl.study.axes import Axis, Choice, read_axes, read_matches
@@ -104,9 +115,7 @@ class Suite:
 
 def suites_folder() -> Path:
     """The folder of the suites that come with rlcl."""
-    package = Path(rlcl.__file__).parent
-    checkout = package.parent / "benchmarks" / "suites"
-    return checkout if checkout.is_dir() else package / "suites"
+    return shipped_in("suites", "benchmarks/suites")
 
 
 def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> Suite:

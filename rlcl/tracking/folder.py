@@ -21,18 +21,27 @@ import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
-from rlcl.formats import parsed
 from rlcl.lock import Held, locked
 from rlcl.strict_json import json_text
 from rlcl.tracking.clock import Time
+from rlcl.tracking.json_files import read_json, shortened
 from rlcl.tracking.jsonlines import JsonLines, read_lines
+from rlcl.tracking.stamp import Stamp
 from rlcl.types import Event, Record
 
-__all__ = ["RunFolder", "disk_errors", "read_events", "read_json", "read_records", "write_atomically", "write_json"]
+__all__ = ["RECORDS", "RunFolder", "disk_errors", "read_events", "read_records", "write_atomically", "write_json"]
 
 LINES = ("records", "events", "costs")
-
-
+RECORDS = "records.jsonl"
+FIELDS: Mapping[str, tuple[type, ...]] = {  # of a record, in JSON
+    "run": (str,),
+    "seed": (int,),
+    "step": (int,),
+    "trained_on": (int,),
+    "evaluated_on": (int,),
+    "metric": (str,),
+    "value": (float, int, type(None)),
+}
 DISK = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -42,6 +51,7 @@ DISK = (
     errno.EIO,
     errno.ENOTDIR,
     errno.EEXIST,
+    errno.EISDIR,
     errno.EFBIG,
 )
 
@@ -113,8 +123,16 @@ class RunFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
-    def open(self, lengths: Mapping[str, int]) -> None:
-        """Starts writing records, events and costs after the bytes that a checkpoint vouches for."""
+    def open(self, lengths: Mapping[str, int], stamp: Stamp | None = None) -> None:
+        """Starts writing records, events and costs after the bytes that a checkpoint vouches for.
+
+        Args:
+            lengths: of the files, in bytes.
+            stamp: of the records; a checkpoint that was saved before there were any has none.
+
+        Raises:
+            RunFolderError: they are not what the checkpoint says, and nothing was changed; or they cannot be written.
+        """
         for name, length in lengths.items():
             file = self.path / f"{name}.jsonl"
             if length > (file.stat().st_size if file.is_file() else 0):
@@ -122,7 +140,12 @@ class RunFolder:
                     f"{file} is shorter than its checkpoint says ({length:,} bytes), so its records are lost; "
                     f"remove {self.path} to run it anew"
                 )
+        if stamp is not None and (
+            fault := stamp.fault(Stamp.of_file(self.path / RECORDS, stamp.length), "its checkpoint")
+        ):
+            raise RunFolderError(f"{self.path}: {fault}")
         with disk_errors(self.path):
+            (self.path / "summary.json").unlink(missing_ok=True)  # of records that are continued now
             self._files = {name: JsonLines(self.path / f"{name}.jsonl", lengths.get(name, 0)) for name in LINES}
 
     def write(self, item: object) -> None:
@@ -142,6 +165,10 @@ class RunFolder:
     def lengths(self) -> dict[str, int]:
         """Bytes of records, events and costs on the disk."""
         return {name: file.length() for name, file in self._files.items()}
+
+    def stamp(self) -> Stamp:
+        """Of the records on the disk."""
+        return self._files["records"].stamp()
 
     def close(self) -> None:
         try:
@@ -168,22 +195,32 @@ class RunFolder:
         return read_records(self.path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty where there is none or it is damaged."""
-    try:
-        content = parsed(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def read_records(path: Path) -> tuple[Record, ...]:
-    """The records in a run's folder; a value that is no number in its file was not finite."""
-    rows = read_lines(path / "records.jsonl")
-    return tuple(Record(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows)
+    """The records in a run's folder; a value that is null in its file was not finite.
+
+    Raises:
+        RunFolderError: a line is damaged, or they are not those that the run's summary was computed from.
+    """
+    file = path / RECORDS
+    stamp = Stamp.in_summary(read_json(path / "summary.json"))
+    if stamp is not None and (fault := stamp.fault(Stamp.of_file(file), "summary.json")):
+        raise RunFolderError(f"{path}: {fault}")
+    return tuple(_record(row, file, number) for number, row in enumerate(read_lines(file), 1))
+
+
+def _record(row: Mapping[str, Any], file: Path, number: int) -> Record:
+    if row.keys() != FIELDS.keys():
+        missing, more = sorted(FIELDS.keys() - row.keys()), sorted(row.keys() - FIELDS.keys())
+        what = f"{missing[0]} is missing" if missing else f"{more[0]!a} is no column of a record"
+    else:
+        wrong = [name for name, kinds in FIELDS.items() if type(row[name]) not in kinds]
+        if not wrong:
+            return Record(**{**row, "value": math.nan if row["value"] is None else row["value"]})
+        what = f"{wrong[0]} is {shortened(row[wrong[0]])}"
+    raise RunFolderError(f"{file}:{number} is damaged: {what}; remove the run with rlcl runs rm and run it again")
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events in a run's folder, with step and time; a value that is no number in its file was not finite."""
+    """The events in a run's folder, with step and time; a value that is null in its file was not finite."""
     for row in read_lines(path / "events.jsonl"):
         yield {name: math.nan if value is None else value for name, value in row.items()}

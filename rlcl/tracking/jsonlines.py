@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from rlcl.errors import RunFolderError
 from rlcl.formats import parsed
 from rlcl.strict_json import json_text
+from rlcl.tracking.stamp import Stamp
 
 __all__ = ["JsonLines", "read_lines"]
 
@@ -26,15 +28,25 @@ class JsonLines:
         self._file = path.open("ab")
         self._file.truncate(length)
         self._file.seek(0, os.SEEK_END)
+        self._digest = hashlib.sha256()
+        with path.open("rb") as kept:
+            while chunk := kept.read(1 << 20):
+                self._digest.update(chunk)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json_text(row, separators=(",", ":")).encode() + b"\n")
+        line = json_text(row, separators=(",", ":")).encode() + b"\n"
+        self._file.write(line)
+        self._digest.update(line)
 
     def length(self) -> int:
         """Bytes written so far, all of them on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
+
+    def stamp(self) -> Stamp:
+        """Of what was written so far."""
+        return Stamp(self._file.tell(), self._digest.hexdigest())
 
     def flush(self) -> None:
         self._file.flush()
@@ -52,9 +64,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                row: dict[str, Any] = parsed(line)
+                row = parsed(line)
             except ValueError as error:
                 raise RunFolderError(
-                    f"{path}:{number} is damaged: it is no JSON; remove the run to start anew"
+                    f"{path}:{number} is damaged: it is no JSON; remove the run with rlcl runs rm and run it again"
                 ) from error
+            if not isinstance(row, dict):
+                raise RunFolderError(
+                    f"{path}:{number} is damaged: it is no object; remove the run with rlcl runs rm and run it again"
+                )
             yield row

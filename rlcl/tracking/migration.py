@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from rlcl.errors import RlclError
+from rlcl.errors import CheckpointError, RlclError
 from rlcl.experiment import Experiment, dump, load_experiment
 from rlcl.lock import Held, locked
 from rlcl.run_format import CONFIG, RUN_FOLDER
-from rlcl.tracking.folder import disk_errors, read_json, write_atomically, write_json
+from rlcl.tracking.folder import RECORDS, disk_errors, write_atomically, write_json
+from rlcl.tracking.json_files import read_json
+from rlcl.tracking.stamp import Stamp
+from rlcl.training import checkpoint
 
 __all__ = ["Move", "migrate", "rewrite_config"]
 
@@ -109,7 +112,26 @@ def _rewrite(folder: Path, new: str) -> None:
     for path in sorted(path for pattern in NAMED_IN for path in folder.rglob(pattern)):
         text = "" if "checkpoints" in path.parts else path.read_text()  # those are under a checksum, and never name it
         if folder.name in text:
+            if path.name == RECORDS:
+                _stamp(path.parent, text.encode(), text.replace(folder.name, new).encode())
             write_atomically(path, text.replace(folder.name, new))
+
+
+def _stamp(run: Path, before: bytes, after: bytes) -> None:
+    """Puts the stamp of the new records, which are as long as the old ones, in the place of the old one.
+
+    One that is not of the old records stays: they were altered, and are refused as they were.
+    """
+    summary = read_json(run / "summary.json")
+    if Stamp.in_summary(summary) == Stamp.of(before):
+        write_json(run / "summary.json", {**summary, "records": Stamp.of(after).as_json})
+    for path in (run / "checkpoints").glob("[0-9]*"):
+        with suppress(CheckpointError):  # of a damaged one nothing is vouched for
+            state = checkpoint.load(path)
+            kept = Stamp(**state.get("records", Stamp.of(b"").as_json))
+            if kept.length and kept == Stamp.of(before[: kept.length]):
+                new = {**state, "records": Stamp.of(after[: kept.length]).as_json}
+                checkpoint.save(path.parent, int(path.name), new, keep=len(before))
 
 
 def _rewrite_suite(folder: Path, old: str, new: str) -> None:

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from rlcl.errors import Problem, RunFolderError, did_you_mean
-from rlcl.formats import parsed
+from rlcl.lock import is_held
 from rlcl.run_format import RUN_FOLDER, todays_config
 from rlcl.tracking.block_yaml import Unusual, read_block
+from rlcl.tracking.json_files import read_json, read_object
+from rlcl.tracking.stamp import Stamp
 
 if TYPE_CHECKING:
     from rlcl.evaluation.meaning import Meaning
 
-__all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at", "trained_names"]
+__all__ = ["FIELDS", "Run", "check_known", "dotted", "find_runs", "named_runs", "runs_at", "state_of", "trained_names"]
 
 DEEPEST = 6  # folders between a root and its runs
 RUN = re.compile(r"seed\d+")
@@ -58,16 +60,16 @@ class Run:
 
     @cached_property
     def status(self) -> Mapping[str, Any]:
-        return _json(self.path / "status.json")[0]
+        return read_json(self.path / "status.json")
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
         """Metrics, R, measures, experiences, steps and seconds; empty until the run has finished."""
-        return _json(self.path / "summary.json")[0]
+        return read_json(self.path / "summary.json")
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        return _json(self.path / "manifest.json")[0]
+        return read_json(self.path / "manifest.json")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -113,24 +115,35 @@ class Run:
 
     @property
     def state(self) -> str:
-        """``finished``, ``running``, ``failed``, ``interrupted``, or ``corrupt``."""
-        return "corrupt" if self.fault else str(self.status["state"])
+        """``finished``, ``running``, ``failed``, ``interrupted``, ``crashed``, or ``corrupt``."""
+        return "corrupt" if self.fault else _state(self.path, self.status)
 
     @cached_property
     def fault(self) -> str:
         """Why the folder cannot be read as a run; empty where it can."""
-        status, fault = _json(self.path / "status.json")
+        status, fault = read_object(self.path / "status.json")
         if fault == "no status.json":
             return f"{fault}: it has only just begun, or ended before anything was saved"
         if self.unreadable:
             return self.unreadable
-        if not fault and not isinstance(status.get("state"), str):
+        if not fault and "state" not in status:
             fault = "status.json names no state"
-        if not fault and status["state"] == "finished":
-            summary, fault = _json(self.path / "summary.json")
-            if not fault and not {"metrics", "measures", "experiences"} <= summary.keys():
-                fault = "summary.json is not complete"
-        return fault
+        if not fault and (self.path / "manifest.json").exists():
+            fault = read_object(self.path / "manifest.json")[1]
+        return fault or (self._fault_of_results() if status["state"] == "finished" else "")
+
+    def _fault_of_results(self) -> str:
+        """What a finished run came to, if it cannot be read."""
+        summary, fault = read_object(self.path / "summary.json")
+        if fault:
+            return fault
+        if not {"metrics", "measures", "experiences"} <= summary.keys():
+            return "summary.json is not complete"
+        stamp = Stamp.in_summary(summary)
+        try:
+            return "" if stamp is None else stamp.fault(Stamp.of_file(self.path / "records.jsonl"), "summary.json")
+        except OSError as error:
+            return f"records.jsonl cannot be read: {error.strerror}"
 
     @cached_property
     def unreadable(self) -> str:
@@ -163,6 +176,20 @@ class Run:
         if own.get(key) is not None:
             return own[key]
         return self.status.get(key, self.summary.get(key))
+
+
+def state_of(path: Path) -> str:
+    """What the status of a run's folder says; ``crashed`` where its process ended without a word, ``unknown`` without.
+
+    Args:
+        path: of the folder.
+    """
+    return _state(path, read_json(path / "status.json"))
+
+
+def _state(path: Path, status: Mapping[str, Any]) -> str:
+    state = str(status.get("state", "unknown"))
+    return "crashed" if state == "running" and not is_held(path / "lock") else state
 
 
 def find_runs(place: Path) -> tuple[Run, ...]:
@@ -280,19 +307,6 @@ def _natural(name: str) -> list[Any]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(?<=seed)(\d+)", name)]
 
 
-def _json(path: Path) -> tuple[dict[str, Any], str]:
-    """A JSON file's object, or nothing and why."""
-    try:
-        content = parsed(path.read_bytes())
-    except FileNotFoundError:
-        return {}, f"no {path.name}"
-    except OSError as error:
-        return {}, f"{path.name} cannot be read: {error.strerror}"
-    except ValueError:
-        return {}, f"{path.name} is damaged: it is no JSON"
-    return (content, "") if isinstance(content, dict) else ({}, f"{path.name} is damaged: it holds no object")
-
-
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -300,18 +314,17 @@ def _yaml(path: Path) -> dict[str, Any]:
             content = read_block(text)
         except Unusual:
             content = _any_yaml(text)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _any_yaml(text: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError):
+    except Exception:  # whatever Python says of a value, such as int("abc"): the file is damaged
         return None
 
 

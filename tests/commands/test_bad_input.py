@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlcl.commands import main
+from rlcl.training import checkpoint
 
 GOOD = """
 name: good
@@ -173,6 +174,21 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ),
         ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success[0]: no metric 'acuracy.average'"),
         ("stream={extends: null, type: environments, env: envs.py}", 2, "write envs.py:Class"),
+        ("learner.extends=null", 2, "learner.extends: it stands beside the type; write learner={extends: null, ...}"),
+        ("learner.methods=!!int abc", 2, "learner.methods: not valid YAML: invalid literal for int()"),
+        ("learner.methods=!!python/object:os.system {}", 2, "python/object:os.system has no meaning here; remove it"),
+        ("learner.batch_size=" + "[" * 10_000, 2, "learner.batch_size: deeper than 40 levels"),
+        ("learner.batch_size=" + "9" * 30, 2, "learner.batch_size: expected a number of at most"),
+        (
+            "learner.network.hidden=[16, 100000000000]",
+            2,
+            "learner.network.hidden[1]: 100,000,000,000 needs too much memory: 5,960.5 GiB at once, and this machine",
+        ),
+        (
+            "learner.methods=[{type: rehearsal, capacity: 1000000000000000}]",
+            2,
+            "learner.methods[0].capacity: 1,000,000,000,000,000 needs too much memory: ",
+        ),
     ],
 )
 def test_a_mistake_is_one_message(
@@ -184,7 +200,90 @@ def test_a_mistake_is_one_message(
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("method", ["packnet", "xdg"])
+RL_SIZES = [
+    (
+        "learner={type: ppo, n_steps: 1000000000000}",
+        "learner.n_steps: 1,000,000,000,000 needs too much memory: 14.6 TiB",
+    ),
+    (
+        "learner={type: dqn, capacity: 1000000000000000}",
+        "learner.capacity: 1,000,000,000,000,000 needs too much memory",
+    ),
+    ("stream.env=CartPol-v1", "environment 'CartPol-v1' cannot be made: "),
+    ("stream.tasks=[{kwargs: {gravitas: 3}}]", "environment 'CartPole-v1': its kwargs {'gravitas': 3} do not fit"),
+    ("stream.tasks=[{attributes: {gravitas: 3}}]", "environment CartPole-v1 has no attribute 'gravitas'"),
+    ("stream.vectorization=native", "use vectorization: sync"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), RL_SIZES)
+def test_a_fault_of_a_config_of_environments_has_the_status_of_one(
+    change: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rl.yaml").write_text(
+        RL.format(env="CartPole-v1")
+        .replace("sb3, algorithm: PPO", "ppo")
+        .replace("options: {n_steps: 64, n_epochs: 1}", "n_steps: 64")
+    )
+    change = change.replace("{type", "{extends: null, type")
+    found, message = call(capsys, "run", tmp_path / "rl.yaml", change, "--root", tmp_path / "runs", "-q")
+    assert said in message
+    assert 2 == found
+
+
+@pytest.mark.parametrize(
+    "text", ["x: !!int abc", "x: " + "[" * 10_000, "x: !!python/object:os.system {}", "? [a]\n: 1"]
+)
+def test_a_file_that_yaml_itself_refuses_is_one_message(
+    text: str, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good.write_text(good.read_text() + text + "\n")
+    status, message = call(capsys, "check", good)
+    assert (2, 1) == (status, message.count("\n"))
+    assert "good.yaml" in message
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "folder"])
+def test_what_is_no_file_is_one_message(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    status, message = call(capsys, "check", tmp_path / name)
+    assert (2, 1) == (status, message.count("\n"))
+    assert len(message) < 400
+
+
+def test_a_checkpoint_of_something_else_is_refused_before_records_are_cut_to_it(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "runs"
+    call(capsys, "run", good, "--root", root, "-q")
+    (folder,) = root.glob("good/*/seed0")
+    newest = max((folder / "checkpoints").iterdir())
+    state = checkpoint.load(newest)
+    checkpoint.save(newest.parent, int(newest.name), {**state, "lengths": {"records": 5}, "clock": {"total": 3}})
+    (folder / "status.json").write_text('{"state": "interrupted"}')
+    before = (folder / "records.jsonl").read_bytes()
+    status, message = call(capsys, "run", good, "--root", root, "-q")
+    assert 1 == status
+    assert "does not hold the state of this run" in message
+    assert "rlcl runs rm" in message
+    assert before == (folder / "records.jsonl").read_bytes()
+
+
+def test_records_altered_after_a_run_are_not_read_as_its_own(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "runs"
+    call(capsys, "run", good, "--root", root, "-q")
+    (file,) = root.glob("good/*/seed0/records.jsonl")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-3]))
+    for arguments in (["run", good, "-q"], ["report", "good"], ["compare", "good"]):
+        status, message = call(capsys, *arguments, "--root", root)
+        assert 1 == status
+        assert "records.jsonl was cut or altered after it was written" in message
+        assert "rlcl runs rm" in message
+
+
 @pytest.mark.parametrize("shown", ["hidden", "training", "evaluation"])
 def test_check_refuses_masks_by_task_where_task_ids_are_not_shown(
     good: Path, capsys: pytest.CaptureFixture[str], method: str, shown: str

@@ -17,7 +17,7 @@ from rlcl.errors import RunFolderError
 from rlcl.launch.seeds import run_seed
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 
 QUIET = Console(quiet=True)
 

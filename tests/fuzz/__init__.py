@@ -1,1 +1,1 @@
-"""Inputs drawn at random, as users may give them."""
+"""Cases drawn by seed that a user, a disk or a client may send; none of them may end in a traceback."""

@@ -18,7 +18,7 @@ from rlcl.launch.continuing.parents import continuing
 from rlcl.launch.continuing.planting import plant
 from rlcl.launch.finished import Finished
 from rlcl.launch.seeds import run_experiment
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.runs import find_runs
 from rlcl.training import checkpoint

@@ -22,7 +22,7 @@ from rlcl.launch.finished import Finished
 from rlcl.launch.initial import start_of
 from rlcl.launch.restored import restore
 from rlcl.launch.seeds import run_experiment
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import find_runs
 from rlcl.training import checkpoint
 

@@ -16,7 +16,7 @@ from rlcl.config import build, component, unstructure
 from rlcl.launch.seeds import run_seed
 from rlcl.registry import entries
 from rlcl.study.suite import Cell, load_suite
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Ended, Job, Launcher, Started
 
 QUIET = Console(quiet=True)

@@ -19,7 +19,7 @@ from rlcl.study import bench
 from rlcl.study.bench import run_suite
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Capacity, Ended, Job, Started
 
 QUIET = Console(quiet=True)
@@ -98,6 +98,9 @@ def test_a_cell_that_takes_too_long_saves_a_checkpoint_or_is_killed(
         "hang": ("timed out", -signal.SIGKILL),
     } == states(grid), grid.states[0].told
     assert "stopped by SIGTERM" in grid.states[0].told[0]
+    for state in grid.states:  # and nothing that reads like a lack of memory
+        assert state.told[-1].startswith("stopped after ")
+        assert state.told[-1].endswith(" s, its --timeout")
     assert "interrupted" == read_json(grid.folder / suite.cells[0].run / "status.json")["state"]
     (tmp_path / "tame").touch()
     assert {("finished", 0)} == set(states(run_suite(suite, processes, Silent(), tmp_path)).values())

@@ -13,7 +13,8 @@ import attrs
 import pytest
 
 from rlcl.errors import RunFolderError
-from rlcl.tracking.folder import RunFolder, disk_errors, read_json, read_records, write_atomically
+from rlcl.tracking.folder import RunFolder, disk_errors, read_records, write_atomically
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Boundary, Event, Record
 
 ROOT = Path(__file__).parents[2]

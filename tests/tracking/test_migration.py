@@ -13,6 +13,8 @@ from rlcl.config import unstructure
 from rlcl.experiment import dump, load_experiment
 from rlcl.lock import locked
 from rlcl.tracking.migration import Move, migrate
+from rlcl.tracking.stamp import Stamp
+from rlcl.training import checkpoint
 
 OLD = "0123456789ab"
 SHOWN = {"moments": 3, "images": 8, "points": 300, "frames": 100}
@@ -120,3 +122,23 @@ def test_a_folder_of_a_later_version_is_left_with_both_versions(folder: Path) ->
     (move,) = migrate(folder.parents[1])
     assert move.target is None
     assert "a run folder of version 3; this rlcl reads version 1 and 2." in move.skipped
+
+
+def test_stamps_of_records_that_name_the_hash_are_renewed_and_those_of_altered_ones_stay(
+    folder: Path, target: Path
+) -> None:
+    for seed in (0, 1):
+        run = folder / f"seed{seed}"
+        stamp = Stamp.of((run / "records.jsonl").read_bytes())
+        (run / "summary.json").write_text(json.dumps({"records": stamp.as_json}))
+        checkpoint.save(run / "checkpoints", 3, {"records": stamp.as_json, "lengths": {}})
+    file = folder / "seed1" / "records.jsonl"
+    file.write_text(file.read_text().replace("0.5", "0.9"))
+    altered = stamp
+    assert [Move(folder, target)] == list(migrate(folder.parents[1]))
+    for seed, whole in ((0, True), (1, False)):
+        run = target / f"seed{seed}"
+        found = Stamp.of((run / "records.jsonl").read_bytes()).as_json
+        wanted = found if whole else altered.as_json
+        assert wanted == json.loads((run / "summary.json").read_text())["records"]
+        assert wanted == checkpoint.load(run / "checkpoints" / "00000003")["records"]

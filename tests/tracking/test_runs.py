@@ -8,7 +8,8 @@ import pytest
 from run_folders import write_run
 
 from rlcl.errors import RunFolderError
-from rlcl.tracking.runs import check_known, dotted, find_runs, named_runs, runs_at
+from rlcl.lock import locked
+from rlcl.tracking.runs import check_known, dotted, find_runs, named_runs, runs_at, state_of
 
 
 def test_runs_are_found_at_any_depth_in_the_order_of_their_seeds(tmp_path: Path) -> None:
@@ -106,3 +107,12 @@ def test_a_key_that_no_run_has_is_refused_with_the_nearest(tmp_path: Path) -> No
 def test_a_config_as_dotted_keys() -> None:
     expected = {"a.b": 1, "a.c[0].d": 2, "a.c[1].d": 3, "e": [4, 5], "f": {}}
     assert expected == dotted({"a": {"b": 1, "c": [{"d": 2}, {"d": 3}]}, "e": [4, 5], "f": {}})
+
+
+def test_a_run_whose_process_is_gone_is_crashed(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "a/1/seed0", None, state="running")
+    (run,) = find_runs(tmp_path)
+    with locked(path / "lock"):
+        assert ("running", "running") == (run.state, state_of(path))
+    assert ("crashed", "crashed") == (run.state, state_of(path))
+    assert "unknown" == state_of(tmp_path)

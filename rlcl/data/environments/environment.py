@@ -17,7 +17,7 @@ from rlcl.data.environments.guard import Guard, Merged
 from rlcl.data.environments.seeded import ignores_seed
 from rlcl.data.environments.workers import Workers
 from rlcl.data.validation import check_environment, check_spaces, warn_of_seed
-from rlcl.errors import DataError, EnvironmentApiError, Problem, RecipeError, did_you_mean
+from rlcl.errors import DataError, EnvironmentApiError, Problem, SettingError, did_you_mean
 from rlcl.types import EnvironmentSource
 
 __all__ = ["Environment", "Vectorization"]
@@ -61,7 +61,7 @@ class Environment(EnvironmentSource):
         """One environment, with its attributes set, behind a :class:`~rlcl.data.environments.guard.Guard`.
 
         Raises:
-            RecipeError: no environment of that name, or an attribute that it lacks.
+            SettingError: no environment of that name, or an attribute that it lacks.
         """
         env: AnyEnv = Guard(self._given(), self.name)
         if self.flat:
@@ -164,10 +164,10 @@ class Environment(EnvironmentSource):
 
     def _native(self, count: int, mode: AutoresetMode) -> VectorEnv[Any]:
         if not isinstance(self.env, str):
-            raise RecipeError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
+            raise SettingError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
         spec = self._call(lambda: gym.spec(self.env))  # type: ignore[arg-type]
         if spec.vector_entry_point is None:
-            raise RecipeError(
+            raise SettingError(
                 f"environment {self.name} has no native vector version; use vectorization: sync{_ours(self.env)}"
             )
         vector = self._call(
@@ -180,7 +180,7 @@ class Environment(EnvironmentSource):
         )
         if vector.metadata.get("autoreset_mode") is not mode:
             vector.close()
-            raise DataError(
+            raise SettingError(
                 f"environment {self.name}: its native vector version cannot autoreset in the same step; use "
                 f"vectorization: sync{_ours(self.env)}"
             )
@@ -192,18 +192,18 @@ class Environment(EnvironmentSource):
             return make()
         except gym.error.Error as error:
             reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
-            raise RecipeError(
+            raise SettingError(
                 f"environment {self.name!r} cannot be made: {reason}"
                 f"{did_you_mean(str(self.env), gym.registry) if str(self.env) not in gym.registry else ''}"
             ) from error
         except ModuleNotFoundError as error:
-            raise RecipeError(
+            raise SettingError(
                 f"environment {self.name!r} needs a package: {str(error).split('. ')[0]}; install it"
             ) from error
         except (AssertionError, AttributeError) as error:  # Gymnasium's own checks of a registered environment
             raise EnvironmentApiError(f"environment {self.name!r} cannot be made: {error}") from error
         except (TypeError, ValueError) as error:
-            raise RecipeError(
+            raise SettingError(
                 f"environment {self.name!r}: its kwargs {dict(self.kwargs)} do not fit: {error}"
             ) from error
 
@@ -215,14 +215,14 @@ def _ours(env: str | Callable[..., AnyEnv]) -> str:
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
     for key, value in attributes.items():
         if not hasattr(env, key):
-            raise RecipeError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
+            raise SettingError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
         if not isinstance(value, type(getattr(env, key))) and not isinstance(value, int | float):
-            raise RecipeError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
+            raise SettingError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
         try:
             # Physics of rlcl_envs by name, which refuses a mass of 0.
             env.set_physics(**{key: value}) if key in getattr(env, "physics", ()) else setattr(env, key, value)
         except ValueError as error:
-            raise RecipeError(f"environment {name}: attribute {error}") from error
+            raise SettingError(f"environment {name}: attribute {error}") from error
     # CartPole stores these instead of deriving them: without this, a new length or mass is half applied.
     if attributes and hasattr(env, "polemass_length") and hasattr(env, "total_mass"):
         env.total_mass = env.masspole + env.masscart

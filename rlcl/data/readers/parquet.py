@@ -44,7 +44,6 @@ def read_parquet(
         DataError: no Parquet file, or a column of what is neither number nor text.
     """
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UnsupportedError(
@@ -57,13 +56,16 @@ def read_parquet(
         categorical |= _dictionaries(file.metadata.metadata)
         left_out = {*drop, *(index - set(kept))}
         table = file.read(columns=[name for name in schema.names if name not in left_out])
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"data {place} is no Parquet file that can be read: {str(error).splitlines()[0]}") from error
+        cells = {name: table.column(name).to_pylist() for name in table.column_names}
+        kinds = {name: table.column(name).type for name in table.column_names}
+    except Exception as error:  # whatever a damaged file makes of its reader
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"data {place} is no Parquet file that can be read: {said}") from error
     unknown = [name for name in drop if name not in schema.names]
     if unknown:
         raise DataError(f"data {place}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], schema.names)}")
-    texts = {name for name in table.column_names if name in categorical or _is_text(table.column(name).type)}
-    return {name: _cells(table.column(name), f"data {place}: column {name}") for name in table.column_names}, texts
+    texts = {name for name, kind in kinds.items() if name in categorical or _is_text(kind)}
+    return {name: _plain(cells[name], kinds[name], f"data {place}: column {name}") for name in cells}, texts
 
 
 def _pandas(metadata: Mapping[bytes, bytes] | None) -> tuple[set[str], set[str]]:
@@ -92,13 +94,11 @@ def _is_text(kind: Any) -> bool:
     return bool(types.is_dictionary(kind) or types.is_string(kind) or types.is_large_string(kind))
 
 
-def _cells(column: Any, where: str) -> list[Any]:
+def _plain(cells: list[Any], kind: Any, where: str) -> list[Any]:
     from pyarrow import types
 
-    kind = column.type
     if types.is_dictionary(kind):
         kind = kind.value_type
-    cells: list[Any] = column.to_pylist()
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         numbers = (None if cell is None else float(cell) for cell in cells)
         return [None if cell is None or math.isnan(cell) else cell for cell in numbers]

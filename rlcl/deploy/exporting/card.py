@@ -16,7 +16,7 @@ from rlcl.registry import name_of
 from rlcl.report.markdown import r_markdown, table_markdown
 from rlcl.report.tables import format_number
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import Run, find_runs, trained_names
 from rlcl.types import methods_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,9 @@ def _arrays(path: Path, where: str, wanted: Sequence[str]) -> dict[str, Array]:
                 found = ", ".join(file.files) or "none"
                 raise DataError(f"{where}: expected the arrays {' and '.join(wanted)}, no {missing[0]}; found {found}")
             return {name: _plain(file, name, where) for name in wanted}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise DataError(f"{where} is no npz file, or damaged ({error}); write it with numpy.savez") from error
 
 

@@ -26,10 +26,11 @@ from rlcl.run_format import RUN_FOLDER
 from rlcl.seeding import preserved_global_state
 from rlcl.streams.stream import Stream
 from rlcl.strict_json import json_text
-from rlcl.tracking.folder import RunFolder, disk_errors
+from rlcl.tracking.folder import RECORDS, RunFolder, disk_errors
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.manifest import data_hash
 from rlcl.tracking.runs import Run
+from rlcl.tracking.stamp import Stamp
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
 from rlcl.types import Exportable
@@ -59,7 +60,9 @@ def plant(experiment: Experiment, run: Run, root: Path, console: Console) -> Non
         lengths = _carry_over(past, experiment, run, folder)
         parent = {"path": str(run.path), "hash": experiment.continued_from, "seed": run.seed, "step": past.step}
         folder.write_json("manifest.json", {"format": RUN_FOLDER.version, "data": data_hash(stream), "parent": parent})
-        checkpoint.save(folder.checkpoints, 0, {"trainer": state, "lengths": lengths, "clock": past.clock})
+        stamp = Stamp.of_file(folder.path / RECORDS)
+        kept = {"trainer": state, "lengths": lengths, "records": stamp.as_json, "clock": past.clock}
+        checkpoint.save(folder.checkpoints, 0, kept)
         console.print(f"continuing {run.path} at step {past.step:,}: {said}", highlight=False, soft_wrap=True)
     finally:
         folder.close()

@@ -54,7 +54,7 @@ def objective_figure(group: Group) -> Figure | None:
 
 def badge(said: str) -> Cell:
     """A verdict or a state, told by a word and a sign, not by colour alone."""
-    good, bad = ("met", "finished"), ("not met", "failed", "corrupt")
+    good, bad = ("met", "finished"), ("not met", "failed", "crashed", "corrupt")
     sign, kind = ("✓", "good") if said in good else ("✗", "bad") if said in bad else ("·", "open")
     return Cell(f"{sign} {said}", kind=f"badge {kind}")
 

@@ -35,7 +35,7 @@ from rlcl.report.page.figures import (
 )
 from rlcl.report.page.matrix import kept_figure, r_figure
 from rlcl.report.page.parts import Figure, Section, number
-from rlcl.tracking.folder import read_json
+from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import Run
 
 __all__ = ["Config", "Tile", "make_page", "rendered"]

@@ -16,7 +16,8 @@ from rlcl.lock import locked
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
 from rlcl.sinks.tensorboard.learner_images import NAME, spread
 from rlcl.statistics.intervals import Summary, summarize
-from rlcl.tracking.folder import read_events, read_json, read_records
+from rlcl.tracking.folder import read_events, read_records
+from rlcl.tracking.json_files import read_json
 from rlcl.types import Costs
 
 __all__ = ["Curves", "curves", "over_seeds", "write_seeds"]

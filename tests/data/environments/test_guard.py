@@ -15,7 +15,7 @@ from gymnasium import spaces
 from rlcl.data.environments.action_masks import action_masks, random_action
 from rlcl.data.environments.environment import Environment
 from rlcl.encoders.identity import Identity
-from rlcl.errors import EnvironmentApiError, RecipeError
+from rlcl.errors import EnvironmentApiError, SettingError
 from rlcl.learners.reinforcement.collecting import Collector
 
 
@@ -197,7 +197,7 @@ def test_a_part_outside_its_space_is_named_and_its_pixels_are_not() -> None:
 
 
 def test_a_wrong_id_leaves_with_the_status_of_a_config_fault() -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(SettingError) as caught:
         Environment("CartPol-v1", name="CartPol-v1").make()
     assert 2 == caught.value.exit_status
 
