@@ -248,7 +248,7 @@ def test_what_is_no_file_is_one_message(name: str, tmp_path: Path, capsys: pytes
     (tmp_path / "folder").mkdir()
     status, message = call(capsys, "check", tmp_path / name)
     assert (2, 1) == (status, message.count("\n"))
-    assert len(message) < 400
+    assert len(message) < 1000  # of a long name the beginning; of a folder, what is shipped beside
 
 
 def test_a_checkpoint_of_something_else_is_refused_before_records_are_cut_to_it(
@@ -284,6 +284,7 @@ def test_records_altered_after_a_run_are_not_read_as_its_own(
         assert "rlcl runs rm" in message
 
 
+@pytest.mark.parametrize("method", ["packnet", "xdg"])
 @pytest.mark.parametrize("shown", ["hidden", "training", "evaluation"])
 def test_check_refuses_masks_by_task_where_task_ids_are_not_shown(
     good: Path, capsys: pytest.CaptureFixture[str], method: str, shown: str
