@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import attrs
 from attrs import define
 
-from rlcl.config import Document, override, read_document
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 from rlcl.formats import Format, parsed
@@ -54,19 +51,6 @@ class Bundle:
         if refused := FORMAT.refusal(bundle.manifest.get("format")):
             raise BundleError(f"{folder}: {refused}")
         return bundle
-
-    def experiment(self, changes: Sequence[str] = ()) -> Document:
-        """The config of the run that was exported, as today's version has it.
-
-        Args:
-            changes: ``key.path=value``.
-
-        Raises:
-            ConfigError: it cannot be read, or does not take a change.
-        """
-        document = read_document(self.path / "experiment.yaml")
-        data = FORMAT.read(self.manifest["format"], document.data)
-        return override(attrs.evolve(document, data=data), changes)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
 from rlcl.deploy.signature import Field, Signature
+from rlcl.deploy.updating.checks import experiment_of
 from rlcl.errors import BundleError, Problem
 from rlcl.types import Column
 
@@ -88,7 +89,7 @@ def test_the_experiment_of_a_bundle_of_the_version_before_is_migrated(folder: Pa
     (folder / "manifest.json").write_text('{"format": 1}')
     (folder / "experiment.yaml").write_text("name: a\ntensorboard: {points: 3}\n")
     seal(folder)
-    found = Bundle.open(folder).experiment(["name=b"]).data
+    found = experiment_of(Bundle.open(folder), ["name=b"]).data
     assert {"name": "b", "sinks": [{"type": "tensorboard", "points": 3}]} == found
 
 
@@ -120,7 +121,7 @@ def test_the_part_for_updating_is_checked_when_it_is_asked_for(folder: Path) -> 
         ([[1.0, None]], r"input\[0\]\[1\]: expected a number, got null"),
         ([[1.0, 10**400]], r"input\[0\]\[1\]: expected a number, got 1000"),
         ([[1.0, True]], r"input\[0\]\[1\]: expected a number, got true"),
-        ([[1.0, {}]], r"input\[0\]\[1\]: expected a number, got \{\}"),
+        ([[1.0, {}]], r"input\[0\]\[1\]: expected a number, got an object of 0 keys"),
         (np.ones((1, 3)), r"input: expected the shape \(B, 2\), got \(1, 3\)"),
         (np.array([["a", "b"]]), "input: expected numbers, got <U1"),
         ({"other": [[1.0, 2.0]]}, "input: expected arrays named input; got arrays named other"),

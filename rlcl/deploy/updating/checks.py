@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlcl.config import unstructure
-from rlcl.deploy.bundle import Bundle
+import attrs
+
+from rlcl.config import Document, override, read_document, unstructure
+from rlcl.deploy.bundle import FORMAT, Bundle
 from rlcl.deploy.exporting.held_out import digests
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
 from rlcl.experiment import Experiment, structured
 from rlcl.types import Stream
 
-__all__ = ["changed_experiment", "check_held_out", "check_origin", "seed_of"]
+__all__ = ["changed_experiment", "check_held_out", "check_origin", "experiment_of", "seed_of"]
 
 REMEDY = "leave the change out, or run a new experiment with it"
 
@@ -44,7 +46,7 @@ def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
         ConfigError: the experiment does not take a change.
         BundleError: no state of the bundle's could go on with it.
     """
-    kept, document = structured(bundle.experiment()), bundle.experiment(changes)
+    kept, document = structured(experiment_of(bundle)), experiment_of(bundle, changes)
     learner = document.data["learner"]
     asked = learner.get("type", kept.learner.type) if isinstance(learner, Mapping) else kept.learner.type
     if asked != kept.learner.type:
@@ -60,6 +62,21 @@ def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
             f"{REMEDY}"
         )
     return changed
+
+
+def experiment_of(bundle: Bundle, changes: Sequence[str] = ()) -> Document:
+    """The config of the run that was exported, as today's version has it.
+
+    Args:
+        bundle: with its ``experiment.yaml``.
+        changes: ``key.path=value``.
+
+    Raises:
+        ConfigError: it cannot be read, or does not take a change.
+    """
+    document = read_document(bundle.path / "experiment.yaml")
+    data = FORMAT.read(bundle.manifest["format"], document.data)
+    return override(attrs.evolve(document, data=data), changes)
 
 
 def check_origin(origin: str | Mapping[str, Any], signature: Signature, gain: float) -> None:
