@@ -14,7 +14,7 @@ import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Fault, Faults, Key, fault_of
-from rlcl.config.protocols import lacks, missing_members, undefined_members
+from rlcl.config.protocols import Unbuilt, lacks, missing_members, undefined_members
 from rlcl.config.rules import (
     NO_RULE,
     Rule,
@@ -147,7 +147,7 @@ def options_class(cls: Any) -> Any:
 
 
 @frozen
-class Component:
+class Component(Unbuilt):
     """A class by name with its settings, not yet built.
 
     Args:

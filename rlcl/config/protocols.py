@@ -12,6 +12,7 @@ from rlcl.errors import Problem
 
 __all__ = [
     "PROTOCOLS",
+    "Unbuilt",
     "check_component",
     "expected_kind",
     "lacks",
@@ -37,6 +38,10 @@ PROTOCOLS: Mapping[Any, str] = {
 }
 
 
+class Unbuilt:
+    """A component by name, not yet built; whether it is of the kind that is asked for was checked as it was read."""
+
+
 def expected_kind(kind: str) -> str:
     """A kind of component with its article."""
     return {"data": "a data set"}.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
@@ -53,6 +58,8 @@ def check_component(value: Any, kind: str, where: str) -> None:
 
 def no_component(value: Any, kind: str) -> str | None:
     """What a value is that is no component of a kind, with the remedy; None where it is one."""
+    if isinstance(value, Unbuilt):
+        return None
     if isinstance(value, type):
         complete = _members(kind) <= set(dir(value)) and not undefined_members(value, kind)
         remedy = f"; call it: {value.__name__}()" if complete and value.__module__.startswith("rlcl.") else ""

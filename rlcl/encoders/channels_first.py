@@ -41,7 +41,7 @@ class ChannelsFirst(Encoder):
         pass
 
     def encode(self, x: Tensor) -> Tensor:
-        return x.movedim(-1, 1).to(torch.float32).contiguous()
+        return x.permute(0, 3, 1, 2).to(torch.float32).contiguous()
 
     def state_dict(self) -> dict[str, Any]:
         return {}

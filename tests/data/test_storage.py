@@ -90,7 +90,7 @@ def test_the_learned_weights_are_those_of_memory(make: Any, workers: int, pictur
     assert not differences(found["memory"], found["stream"])
 
 
-@pytest.mark.parametrize("scenario", [Permuted(data=None, experiences=2), Joint(of=None)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("scenario", [Permuted(experiences=2), Joint()])
 def test_transformed_and_joined_streams_learn_the_same(scenario: Any, arrays: Path) -> None:
     import attrs
 

@@ -202,5 +202,5 @@ def test_a_run_without_networks_is_no_beginning(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_no_beginning(tmp_path: Path) -> None:
     parent = run(DIGITS, tmp_path)
     (parent.path / "status.json").write_text(json.dumps({"state": "running"}))
-    with pytest.raises(RlclError, match="is running; finish it first: rlcl run"):
+    with pytest.raises(RlclError, match="is crashed; finish it first: rlcl run"):
         begun({**DIGITS, "initial": {"run": str(parent.path)}})

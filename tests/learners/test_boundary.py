@@ -50,7 +50,7 @@ from rlcl.methods.rehearsal import Rehearsal
 from rlcl.networks.mlp import Mlp
 from rlcl.streams.stream import Stream
 from rlcl.training.trainer import Trainer
-from rlcl.types import BoundaryPolicy, Budget, DataSet, Encoder
+from rlcl.types import BoundaryPolicy, Budget, DataSet, Encoder, Position
 
 
 def begun(learner: Any, stream: Stream) -> None:
@@ -379,8 +379,21 @@ class Plain:
     """A learner that knows of no policy."""
 
     measures = ("accuracy",)
+    position = Position()
 
     def prepare(self, setup: Any) -> None:
+        pass
+
+    def learn(self, experience: Any) -> Any:
+        yield None
+
+    def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> Any:
+        return x, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
         pass
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 from attrs import frozen
 from rich.console import Console
 
-from rlcl.deploy.signature import Signature
 from rlcl.errors import CheckpointError, UnsupportedError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
@@ -45,7 +44,7 @@ def learned(
     state: Mapping[str, Any],
     number: int,
     console: Console,
-    known: Signature,
+    known: Sequence[str],
     files: Mapping[str, str] | None = None,
 ) -> Candidate:
     """Loads a state into a learner of a stream that has grown, and trains it on the last experience.
@@ -59,7 +58,7 @@ def learned(
         state: of the learner, before.
         number: how many updates there have been, with this one.
         console: progress goes there.
-        known: the signature of the model that answers now.
+        known: names of the classes of the model that answers now.
         files: where those that the config names are, see :func:`rlcl.launch.located.file_places`.
 
     Raises:
@@ -92,13 +91,13 @@ def learned(
     return Candidate(Restored(experiment, trainer, learner.state_dict()), stream.evaluated[-1])
 
 
-def _check_classes(learner: Any, stream: Stream, known: Signature) -> None:
+def _check_classes(learner: Any, stream: Stream, known: Sequence[str]) -> None:
     """Refuses new classes for a learner that says that it takes none."""
-    new = stream.spec.class_names[len(known.classes) :] if known.classes else ()
+    new = stream.spec.class_names[len(known) :] if known else ()
     if new and not (isinstance(learner, Exportable) and learner.grows):
         raise UnsupportedError(
             f"learner {name_of('learner', learner)} cannot take more classes, and the new rows have {', '.join(new)}, "
-            f"which the model does not know (it knows {', '.join(known.classes)}); leave those rows out, or run a new "
+            f"which the model does not know (it knows {', '.join(known)}); leave those rows out, or run a new "
             "experiment with all classes"
         )
 

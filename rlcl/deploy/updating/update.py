@@ -108,7 +108,7 @@ def update(
     told = origin if isinstance(origin, str) else json.dumps(dict(origin))
     begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
     deployment.audit("update", begun)
-    candidate = learned(experiment, seed, stream, state, len(added), console, current.signature, files)
+    candidate = learned(experiment, seed, stream, state, len(added), console, current.signature.classes, files)
     path = deployment.place(name)
     console.print(f"exporting candidate {name}", **PLAIN)
     judgements = list[Judgement]()

@@ -97,6 +97,8 @@ class Means(Learner):
     def graph(self, tasks):
         return Graph(kind="classifier", module=Nearest(self))
 
+    grows = True
+
     def grown(self, state):
         more = len(self.sums) - len(state["sums"])
         return {**state, **{key: F.pad(state[key], (0, 0, 0, more)) for key in ("sums", "counts")}}

@@ -65,9 +65,9 @@ def test_a_task_aware_bundle_learns_one_task_after_another(
     bundle = exported_as(text, tmp_path)
     deployment = Deployment(bundle)
     x, y = digits(4, 5)
-    rare = np.full((2, 64), 8, np.float32)  # too few to hold one out: learned alone, and the brightest of all
-    rare[:, 0], rare[:, 1] = (20, 30), (1, 2)
-    np.savez(tmp_path / "first.npz", x=np.concatenate([x, rare]), y=np.concatenate([y, [6, 6]]))
+    rare = np.full((10, 64), 8, np.float32)  # as few as are taken, and the brightest of all
+    rare[:, 0], rare[:, 1] = np.arange(20, 30), np.arange(10)
+    np.savez(tmp_path / "first.npz", x=np.concatenate([x, rare]), y=np.concatenate([y, [6] * 10]))
     for name, classes in (("second", (7, 8)), ("third", (9, 0))):
         np.savez(tmp_path / f"{name}.npz", **dict(zip("xy", digits(*classes), strict=True)))
     for number, name in enumerate(("first", "second", "third"), 1):
@@ -180,7 +180,9 @@ def test_too_few_rows_for_validation_are_one_line(
 ) -> None:
     np.savez(tmp_path / "old.npz", **dict(zip("xy", digits(0, 1), strict=True)))
     bundle = exported_as(STOPPING.replace("PATH", str(tmp_path / "old.npz")), tmp_path)
-    x, y = (array[:5] for array in digits(2, 3))
+    x, y = digits(2, 3)
+    rows = np.concatenate([np.flatnonzero(y == label)[:10] for label in (2, 3)])  # as few as are taken
+    x, y = x[rows], y[rows]
     np.savez(tmp_path / "new.npz", x=x, y=y)
     status, _, err = told(["update", str(bundle), "--from", str(tmp_path / "new.npz"), "validation=0.05"], capsys)
     assert 2 == status

@@ -81,9 +81,9 @@ def test_a_method_goes_on_with_new_classes_and_a_new_task(method: str, protocol:
     state: Any = trainer.learner.state_dict()
     names = (*base.spec.class_names, "3", "4")
     added = [update(names, 2, 3)]
-    first = learned(made, 0, grown_stream(base, added, made, 0), state, 1, Console(quiet=True))
+    first = learned(made, 0, grown_stream(base, added, made, 0), state, 1, Console(quiet=True), base.spec.class_names)
     again = [*added, update((*names, "5"), 1, 5)]
-    second = learned(made, 0, grown_stream(base, again, made, 0), first.restored.state, 2, Console(quiet=True))
+    second = learned(made, 0, grown_stream(base, again, made, 0), first.restored.state, 2, Console(quiet=True), names)
     for candidate, classes, stream in ((first, 5, added), (second, 6, again)):
         learner: Any = candidate.restored.trainer.learner
         assert 6 * (1 + len(stream)) == learner.position.step
@@ -105,7 +105,7 @@ def test_an_average_of_weights_goes_on_and_begins_at_new_ones_as_they_do() -> No
     assert torch.equal(old["module.heads.0.weight"], average["module.heads.0.weight"][:3])
     assert torch.equal(new["heads.0.weight"][3:], average["module.heads.0.weight"][3:])
     assert torch.equal(new["heads.1.weight"], average["module.heads.1.weight"])
-    candidate = learned(made, 0, stream, before, 1, Console(quiet=True))
+    candidate = learned(made, 0, stream, before, 1, Console(quiet=True), base.spec.class_names)
     assert 12 == candidate.restored.state["position"]["step"]
 
 
