@@ -66,7 +66,7 @@ def test_a_task_aware_bundle_learns_one_task_after_another(
     deployment = Deployment(bundle)
     x, y = digits(4, 5)
     rare = np.full((10, 64), 8, np.float32)  # as few as are taken, and the brightest of all
-    rare[:, 0], rare[:, 1] = np.arange(20, 30), np.arange(10)
+    rare[:, 0], rare[:, 1] = 30, np.arange(10)
     np.savez(tmp_path / "first.npz", x=np.concatenate([x, rare]), y=np.concatenate([y, [6] * 10]))
     for name, classes in (("second", (7, 8)), ("third", (9, 0))):
         np.savez(tmp_path / f"{name}.npz", **dict(zip("xy", digits(*classes), strict=True)))
@@ -184,7 +184,7 @@ def test_too_few_rows_for_validation_are_one_line(
     rows = np.concatenate([np.flatnonzero(y == label)[:10] for label in (2, 3)])  # as few as are taken
     x, y = x[rows], y[rows]
     np.savez(tmp_path / "new.npz", x=x, y=y)
-    status, _, err = told(["update", str(bundle), "--from", str(tmp_path / "new.npz"), "validation=0.05"], capsys)
+    status, _, err = told(["update", str(bundle), "--from", str(tmp_path / "new.npz"), "validation=0.01"], capsys)
     assert 2 == status
     assert "experience 1 (new) has no validation data; set validation, for example to 0.1, so that one at least" in err
     assert not list(Deployment(bundle).candidates.glob("[0-9]*"))

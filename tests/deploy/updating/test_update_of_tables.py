@@ -30,4 +30,4 @@ def test_rows_with_missing_cells_are_learned_and_profiled(bundle: Callable[[str]
     assert ("people", 81) == (before["name"], before["train"]["rows"])
     assert ("new", 30) == (new["name"], new["train"]["rows"] + new["test"]["rows"])
     card = (made.path / "MODEL_CARD.md").read_text()
-    assert f"| 2 | new | {new['train']['rows']} |" in card[card.index("## Update 0001") :]
+    assert f"| 2 | new | {new['train']['rows']} |" in card[card.index("## Data") :]
