@@ -8,13 +8,9 @@ from typing import Any
 import gymnasium as gym
 
 from fuzz.configs import trained_for
+from fuzz.environments import made as drawn
 from fuzz.kind import Case, Kind, quiet, refusable
 from rlcl.experiment import experiment_from
-
-try:
-    from fuzz.environments import made as make_env_class
-except ImportError:
-    from fuzz.drawn_environments import make_env_class
 
 __all__ = ["Worlds"]
 
@@ -48,7 +44,7 @@ class Worlds(Kind):
     name = "environments"
 
     def take(self, case: Case) -> str:
-        made = make_env_class(case.seed)
+        made = drawn(case.seed)
         gym.register(ID, made)
         stream = {"type": "environments", "env": ID, "num_envs": case.rng.choice((1, 1, 2))}
         config = {
