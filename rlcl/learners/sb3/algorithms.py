@@ -93,7 +93,7 @@ def build_model(
         model = algorithm(chosen, env, **arguments, **given)  # type: ignore[arg-type]
     except KeyError as error:  # a part of observations, or a strategy of hindsight by name
         raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: there is no {error}") from error
-    except (AssertionError, ValueError, TypeError, AttributeError, ArithmeticError, NotImplementedError) as error:
+    except (AssertionError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: {error}") from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model

@@ -11,13 +11,32 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from rlcl.data.environments.action_masks import tells_masks
+from rlcl.data.environments.contract import shortened
 from rlcl.data.environments.environment import Environment
 from rlcl.errors import UnsupportedError
 
-__all__ = ["check_demands", "takes_masks"]
+__all__ = ["check_demands", "check_spaces", "takes_masks"]
 
 GOALS = ("observation", "achieved_goal", "desired_goal")
 HINDSIGHT = "learner.options.replay_buffer_class: HerReplayBuffer"
+
+
+FLAT = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
+
+
+def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
+    """
+    Raises:
+        UnsupportedError: Stable-Baselines3 has no policy for observations or actions of such a space.
+    """
+    parts = observations.spaces if isinstance(observations, gym.spaces.Dict) else {"observation": observations}
+    for what, space in (*parts.items(), ("action", actions)):
+        if not isinstance(space, FLAT) or (isinstance(space, gym.spaces.Box) and not space.shape):
+            raise UnsupportedError(
+                f"learner sb3: {what!r} is of the space {shortened(space)}, and Stable-Baselines3 takes Box of one "
+                "dimension at least, Discrete, MultiDiscrete and MultiBinary, and Dict of these for observations; "
+                "flatten it by the encoder flatten, or by a wrapper of the environment"
+            )
 
 
 def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:

@@ -104,7 +104,7 @@ class StableBaselines3(Exportable):
     def prepare(self, setup: Setup) -> None:
         from rlcl.learners.sb3.algorithms import build_model, find_algorithm
         from rlcl.learners.sb3.boundary import Sb3Boundary
-        from rlcl.learners.sb3.demands import check_demands
+        from rlcl.learners.sb3.demands import check_demands, check_spaces
         from rlcl.learners.sb3.host import host_of
 
         algorithm = find_algorithm(self.algorithm)
@@ -119,6 +119,7 @@ class StableBaselines3(Exportable):
                 "it out"
             )
         self._spaces = source.spaces()
+        check_spaces(*self._spaces)
         env = self._environments(source)
         self._observation_space = env.observation_space
         self.model = build_model(
