@@ -25,7 +25,7 @@ from fuzz.worlds import Worlds
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "robustness_fuzz.json"
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Configs, RunFolders, DataFiles, Worlds, Requests)}
-SAMPLE = {"configs": 40, "run_folders": 12, "data_files": 40, "requests": 300}  # environments have open failures
+SAMPLE = {"configs": 40, "run_folders": 12, "data_files": 40, "environments": 60, "requests": 300}
 COMMAND = "make fuzz"
 SHOWN = 12  # failures
 

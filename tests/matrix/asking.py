@@ -76,7 +76,8 @@ def checked(config: Mapping[str, Any]) -> Answer:
                 main(["check", str(file)])
         except SystemExit as ended:
             text = told.getvalue()
-            return Answer(not ended.code, text, text.startswith("rlcl: ") and "Traceback" not in text)
+            errors = [line for line in text.splitlines() if line.startswith("rlcl: ")]  # remarks may come before
+            return Answer(not ended.code, text, len(errors) == 1 and "Traceback" not in text)
         except BaseException:
             return Answer(False, traceback.format_exc(), clear=False)
     return Answer(True)

@@ -13,6 +13,7 @@ from rlcl.errors import Problem
 __all__ = ["after_reset", "after_step", "described", "fitted", "ours", "shortened"]
 
 Array = np.ndarray[Any, Any]
+FLAGS = (bool, np.bool_)
 ARRAYS = (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 LONGEST = 120  # characters of a value or of a space in a message
 
@@ -43,9 +44,9 @@ def after_step(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if array.ndim != 0 or array.dtype.kind not in "fiub":
             raise Problem(f"the reward must be one number, got {described(reward)}")
         reward = float(reward)
-    for label, flag in (("terminated", terminated), ("truncated", truncated)):
-        if not isinstance(flag, bool | np.bool_):
-            raise Problem(f"{label} must be a bool, got {described(flag)}")
+    if not isinstance(terminated, FLAGS) or not isinstance(truncated, FLAGS):
+        label, flag = ("truncated", truncated) if isinstance(terminated, FLAGS) else ("terminated", terminated)
+        raise Problem(f"{label} must be a bool, got {described(flag)}")
     if not isinstance(info, dict):
         raise Problem(f"info must be a dict, got {described(info)}")
     return observation, reward, bool(terminated), bool(truncated), info
@@ -66,7 +67,7 @@ def ours(space: gym.Space[Any], observation: Any, place: str = "") -> Any:
         array = np.array(observation)
         if array.shape != space.shape:
             raise Problem(f"an observation of another shape{place}: its shape is {array.shape}, expected {space.shape}")
-        if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype, "same_kind"):
+        if array.dtype is not space.dtype and not np.can_cast(array.dtype, space.dtype, "same_kind"):
             raise Problem(f"an observation of another type{place}: its dtype is {array.dtype}, expected {space.dtype}")
         return array
     if isinstance(space, gym.spaces.Dict):

@@ -49,6 +49,8 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
             raise self._refusal("step", error) from error
 
     def _told(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
+        if not self._asked and "action_mask" not in info:
+            return info
         try:
             mask = told_mask(self.env, info, self._asked and not terminated)
         except Problem:

@@ -19,13 +19,12 @@ __all__ = ["check_demands", "check_spaces", "takes_masks"]
 
 GOALS = ("observation", "achieved_goal", "desired_goal")
 HINDSIGHT = "learner.options.replay_buffer_class: HerReplayBuffer"
-
-
 FLAT = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 
 def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
-    """
+    """Refuse spaces that no policy of Stable-Baselines3 reads or answers in.
+
     Raises:
         UnsupportedError: Stable-Baselines3 has no policy for observations or actions of such a space.
     """
