@@ -177,6 +177,8 @@ class ReplayBuffer:
         rewards, last, steps = arrays["rewards"][places], places, np.ones(len(places), np.float32)
         running = ~arrays["ended"][places]
         for i in range(1, n):
+            if not running.any():  # n may be far longer than episodes
+                break
             ahead = self._successors(last)
             running &= arrays["valid"][ahead]
             rewards = rewards + np.where(running, np.float32(gamma**i) * arrays["rewards"][ahead], np.float32(0))

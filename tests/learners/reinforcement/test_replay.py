@@ -59,6 +59,14 @@ def test_sums_over_several_steps_by_hand() -> None:
     assert [0.25, 0.0, 0.0, 0.25, 0.5] == part.discounts.tolist()
 
 
+def test_more_steps_than_there_are_cost_no_time() -> None:
+    buffer, _ = filled(20, 1, 5, 3)
+    places = np.array([0, 1, 2, 4, 5])
+    few, many = buffer.at(places, 0.5, n=3), buffer.at(places, 0.5, n=10**9)
+    assert many.rewards.tolist() == few.rewards.tolist() == [1.0, 2.0, 2.0, 6.5, 5.0]
+    assert many.discounts.tolist() == few.discounts.tolist()
+
+
 def test_a_truncated_episode_goes_on_in_value() -> None:
     buffer, _ = filled(20, 1, 3, 3, terminates=False)
     assert [0.5, 0.5, 0.5] == buffer.at(np.array([0, 1, 2]), 0.5).discounts.tolist()
