@@ -23,7 +23,7 @@ from rlcl.objective import Objective, Result, Verdict, stated, verdict
 from rlcl.statistics.intervals import Summary, summarize
 from rlcl.tracking.folder import read_events, read_records
 from rlcl.tracking.jsonlines import read_lines
-from rlcl.tracking.runs import Run, dotted
+from rlcl.tracking.runs import Run, dotted, trained_names
 from rlcl.types import Record
 
 __all__ = ["Group", "Seed", "Unreadable", "grouped"]
@@ -127,6 +127,11 @@ class Group:
             (r.evaluated_on for s in self.seeds for r in s.records if r.metric in self.measures), default=-1
         )
         return tuple(f"experience {j + 1}" for j in range(count))
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """Of the experiences trained on, where a run is finished."""
+        return next((trained_names(s.run.summary) for s in self.seeds if s.run.finished), ())
 
     @property
     def measure(self) -> str:

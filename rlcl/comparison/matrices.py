@@ -8,9 +8,9 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.comparison.groups import Group
-from rlcl.evaluation.results import Array
+from rlcl.evaluation.results import Array, Results
 
-__all__ = ["Kept", "Row", "kept", "r_rows"]
+__all__ = ["Kept", "Row", "kept", "mean_rows", "r_rows"]
 
 
 @frozen(eq=False)
@@ -18,40 +18,52 @@ class Row:
     """What was measured after training on one experience, over seeds.
 
     Args:
-        label: what was trained on last.
+        name: what was trained on last.
         trained_on: its index; -1 before any training.
         mean: (J,) of the measure as it is recorded; NaN where absent.
         deviation: (J,) standard deviation over seeds; NaN with fewer than two.
         seeds: how many.
     """
 
-    label: str
+    name: str
     trained_on: int
     mean: Array
     deviation: Array
     seeds: int
 
+    @property
+    def label(self) -> str:
+        return self.name if self.trained_on < 0 else f"after {self.name}"
+
 
 def r_rows(group: Group, measure: str) -> list[Row]:
-    """Every row of R that holds anything, and what was measured before any training."""
-    found, size = group.results(measure), len(group.names)
-    trained = max((len(r.R) for r in found), default=0)
+    """Every row of R of a group that holds anything, and what was measured before any training."""
+    return mean_rows(group.results(measure), len(group.names), group.trained)
+
+
+def mean_rows(found: Sequence[Results], size: int, trained: Sequence[str]) -> list[Row]:
+    """Every row of R that holds anything, and what was measured before any training.
+
+    Args:
+        found: of each seed.
+        size: J, experiences evaluated.
+        trained: names of the experiences trained on; numbers stand for those that have none.
+    """
     made = [_row("before training", -1, [r.sign * r.before for r in found], size)]
-    for t in range(trained):
-        name = group.names[t] if trained == size else "all" if trained == 1 else f"experience {t + 1}"
-        rows = [r.sign * r.R[t] if t < len(r.R) else np.array([]) for r in found]
-        made.append(_row(f"after {name}", t, rows, size))
+    for t in range(max((len(r.R) for r in found), default=0)):
+        name = trained[t] if t < len(trained) else f"experience {t + 1}"
+        made.append(_row(name, t, [r.sign * r.R[t] if t < len(r.R) else np.array([]) for r in found], size))
     return [row for row in made if not np.isnan(row.mean).all()]
 
 
-def _row(label: str, trained_on: int, rows: Sequence[Array], size: int) -> Row:
+def _row(name: str, trained_on: int, rows: Sequence[Array], size: int) -> Row:
     values = np.stack([np.pad(row, (0, size - len(row)), constant_values=np.nan) for row in rows])
     count = (~np.isnan(values)).sum(0)
     nothing = np.full(size, np.nan)
     mean = np.divide(np.nansum(values, 0), count, out=nothing.copy(), where=count > 0)
     squares = np.nansum((values - mean) ** 2, 0)
     deviation = np.sqrt(np.divide(squares, count - 1, out=nothing.copy(), where=count > 1))
-    return Row(label, trained_on, mean, deviation, len(values))
+    return Row(name, trained_on, mean, deviation, len(values))
 
 
 @frozen(eq=False)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rlcl.comparison.costs import COSTS
+from rlcl.comparison.matrices import mean_rows
 from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.results import Results, measure_named, online_name
@@ -41,19 +42,13 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence
         trained: names of the experiences trained on.
     """
     measure = outcomes[0].measures[0]
-    sign = measure_named(measure).sign
-    matrices = [sign * Results(o.records, measure).R for o in outcomes]
-    before = [sign * Results(o.records, measure).before for o in outcomes]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    called = measure_named(measure).called
-    table = Table(title=f"{called} ({seeds})", title_justify="left", title_style="bold")
+    table = Table(title=f"{measure_named(measure).called} ({seeds})", title_justify="left", title_style="bold")
     table.add_column("trained on \\ evaluated on", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
-    rows = [("before training", np.mean(before, 0)), *zip(trained, np.mean(matrices, 0), strict=False)]
-    for label, values in rows:
-        if not np.isnan(values).all():
-            table.add_row(label, *("" if np.isnan(v) else format_number(float(v)) for v in values))
+    for row in mean_rows([Results(o.records, measure) for o in outcomes], len(names), trained):
+        table.add_row(row.name, *("" if np.isnan(v) else format_number(float(v)) for v in row.mean))
     return table
 
 
