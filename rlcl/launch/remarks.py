@@ -23,7 +23,7 @@ def remark(trainer: Trainer, steps: int | None) -> None:
     learner = trainer.learner
     if isinstance(learner, Warming) and steps is not None and 0 < steps <= learner.learning_starts:
         _say(
-            f"learner.learning_starts: {learner.learning_starts:,} env steps at random come before the first update, "
+            f"learning_starts: {learner.learning_starts:,} env steps at random come before the first update, "
             f"and the whole budget is {steps:,}: nothing will be learned; set it lower, or raise the budget"
         )
     for caution in learner.cautions() if isinstance(learner, Cautious) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,9 +12,26 @@ import pytest
 from rlcl.errors import UnsupportedError
 from rlcl.experiment import experiment_from
 from rlcl.launch.build import make_trainer
-from rlcl.launch.remarks import remark
+from rlcl.launch.remarks import _say, remark
 from rlcl.launch.running import total_steps
 from rlcl.learners.reinforcement.reach import out_of_reach
+
+WIDE = """
+import gymnasium as gym
+import numpy as np
+
+
+class Wide(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-1e6, 1e6, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action):
+        return self.np_random.random(2, np.float32), float(-abs(action[0])), False, True, {}
+"""
 
 
 def remarked(caplog: pytest.LogCaptureFixture, learner: dict[str, Any], env: str = "CartPole-v1") -> str:
@@ -24,14 +42,31 @@ def remarked(caplog: pytest.LogCaptureFixture, learner: dict[str, Any], env: str
         "budget": {"env_steps": 200},
     }
     trainer = make_trainer(experiment_from(config), 0)
+    _say.cache_clear()  # it says nothing twice in one process
     remark(trainer, total_steps(trainer))
     return caplog.text
 
 
 @pytest.mark.parametrize(("starts", "expected"), [(200, True), (100, False)])
 def test_a_start_of_learning_beyond_the_budget(caplog: pytest.LogCaptureFixture, starts: int, expected: bool) -> None:
-    found = remarked(caplog, {"type": "dqn", "learning_starts": starts, "capacity": 100})
-    assert expected == (f"learner.learning_starts: {starts} env steps" in found)
+    options = {"learning_starts": starts, "buffer_size": 100}
+    for learner in (
+        {"type": "dqn", "learning_starts": starts, "capacity": 100},
+        {"type": "sb3", "algorithm": "DQN", "options": options},
+    ):
+        caplog.clear()
+        assert expected == (f"learning_starts: {starts} env steps" in remarked(caplog, learner))
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "SAC", "TD3"])
+def test_bounds_out_of_reach_of_stable_baselines(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, algorithm: str
+) -> None:
+    (tmp_path / "wide.py").write_text(WIDE)
+    found = remarked(caplog, {"type": "sb3", "algorithm": algorithm}, f"{tmp_path / 'wide.py'}:Wide")
+    assert (algorithm in ("PPO", "A2C")) == ("actions lie in [-1e+06, 1e+06]" in found)
+    caplog.clear()
+    assert "" == remarked(caplog, {"type": "sb3", "algorithm": algorithm}, "Pendulum-v1")
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0"])

@@ -14,8 +14,9 @@ from rlcl.data.environments.action_masks import tells_masks
 from rlcl.data.environments.contract import shortened
 from rlcl.data.environments.environment import Environment
 from rlcl.errors import UnsupportedError
+from rlcl.learners.reinforcement.reach import out_of_reach
 
-__all__ = ["check_demands", "check_spaces", "takes_masks"]
+__all__ = ["check_demands", "check_spaces", "out_of_policys_reach", "takes_masks"]
 
 GOALS = ("observation", "achieved_goal", "desired_goal")
 HINDSIGHT = "learner.options.replay_buffer_class: HerReplayBuffer"
@@ -36,6 +37,14 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
                 "dimension at least, Discrete, MultiDiscrete and MultiBinary, and Dict of these for observations; "
                 "flatten it by the encoder flatten, or by a wrapper of the environment"
             )
+
+
+def out_of_policys_reach(model: BaseAlgorithm, actions: gym.Space[Any]) -> str | None:
+    """What is wrong with actions that a policy's first normal distribution does not fill; None for nothing."""
+    log_std = getattr(model.policy, "log_std", None)  # of on-policy ones; the others scale
+    if log_std is None or not isinstance(actions, gym.spaces.Box) or model.policy.squash_output:
+        return None
+    return out_of_reach(actions, log_std.mean().item())
 
 
 def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:

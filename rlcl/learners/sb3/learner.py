@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -141,6 +141,19 @@ class StableBaselines3(Exportable):
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         return self._boundary.refuses(key)
+
+    def cautions(self) -> Sequence[str]:
+        """See :class:`rlcl.types.Cautious`."""
+        from rlcl.learners.sb3.demands import out_of_policys_reach
+
+        said = out_of_policys_reach(self.model, self._spaces[1])
+        return () if said is None else (f"learner {name_of('learner', self)}: {said}",)
+
+    @property
+    def learning_starts(self) -> int:
+        """See :class:`rlcl.types.Warming`; on-policy algorithms have none."""
+        found: int = getattr(self.model, "learning_starts", 0)
+        return found
 
     def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updates += 1
