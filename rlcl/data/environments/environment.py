@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlcl.data.environments.action_masks import random_action
 from rlcl.data.environments.guard import Guard, Merged
+from rlcl.data.environments.plugins import register_plugins
 from rlcl.data.environments.seeded import ignores_seed
 from rlcl.data.environments.workers import Workers
 from rlcl.data.validation import check_environment, check_spaces, warn_of_seed
@@ -160,6 +161,7 @@ class Environment(EnvironmentSource):
     def _made(self, checker: bool) -> Any:
         if not isinstance(self.env, str):
             return self.env(**self.kwargs)
+        register_plugins(self.env)
         return gym.make(self.env, **{**self.kwargs, **({} if checker else {"disable_env_checker": True})})
 
     def _native(self, count: int, mode: AutoresetMode) -> VectorEnv[Any]:
@@ -190,6 +192,12 @@ class Environment(EnvironmentSource):
     def _call(self, make: Callable[[], Any]) -> Any:
         try:
             return make()
+        except gym.error.NamespaceNotFound as error:
+            raise SettingError(
+                f"environment {self.name!r} cannot be made: no installed package declares the namespace of this id; "
+                "install the one that has it, or name the module that registers it when it is imported: module:Id, as "
+                f"in ale_py:ALE/Pong-v5{did_you_mean(str(self.env), gym.registry)}"
+            ) from error
         except gym.error.Error as error:
             reason = str(error).split(" Did you mean")[0].splitlines()[0].rstrip(".")
             raise SettingError(
