@@ -17,7 +17,7 @@ from attrs import asdict, define, field
 from ruamel.yaml import YAML
 
 from matrix.asking import Asker, write_yaml
-from matrix.drawing import drawn
+from matrix.drawing import ask_new, drawn
 from matrix.factors import Matrix, NeedsSettings
 from matrix.forking import preload
 from matrix.kept import ROOT, Kept, fingerprint, key_of
@@ -82,11 +82,23 @@ class Session:
         os.waitpid(pid, 0)
 
     def drawn(self, seed: int, only: Mapping[str, Sequence[str]], most: int) -> dict[str, Any]:
-        """The covering set; what was asked under the same code is not asked again."""
-        asker, answers = Asker(self.workers), Kept(self.folder / f"answers-{self.code}.jsonl")
+        """The covering set; what was asked under the same code is not asked again.
+
+        What other code answered is likely still true: it is confirmed of all that counts in the end, and the set drawn
+        anew as long as an answer has changed.
+        """
+        asker, answers = Asker(self.workers), self._kept("answers")
+        checks = Kept(self.folder / f"checks-{self.code}.jsonl")
         try:
-            covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
-            refused = self._checked(covering.refused, asker, Kept(self.folder / f"checks-{self.code}.jsonl"))
+            while True:
+                covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
+                changed, refused = self._changed(covering.rows, asker, answers), []
+                if not changed:
+                    refused = self._checked(covering.refused, asker, checks)
+                    changed = self._changed([each["row"] for each in refused], asker, answers)
+                if not changed:
+                    break
+                say(f"{changed} answers have changed; drawing anew")
         finally:
             asker.close()
         return {
@@ -99,6 +111,14 @@ class Session:
             "never": [f"{name} {value}: {why}" for (name, value), why in covering.hopeless.items()],
             "seconds": round(time.monotonic() - self.began),
         }
+
+    def _kept(self, name: str) -> Kept:
+        path = self.folder / f"{name}-{self.code}.jsonl"
+        others = set(self.folder.glob(f"{name}-*.jsonl")) - {path}
+        return Kept(path, sorted(others, key=lambda other: other.stat().st_mtime))
+
+    def _changed(self, rows: Sequence[Combination], asker: Asker, answers: Kept) -> int:
+        return ask_new([self.matrix.config(row, self.materials) for row in rows], asker, answers)
 
     def _checked(self, refused: Mapping[Any, Any], asker: Asker, kept: Kept) -> list[dict[str, Any]]:
         """Refused pairs, one by one, whose refusal by ``rlcl check`` is no clear message."""

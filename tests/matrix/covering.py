@@ -223,7 +223,7 @@ class Covering:
                 continue
             values = self._values(factor, row)
             fitting = [v for v in values if not self._is_apart(row.items(), (factor.name, v))]
-            if values and not fitting:
+            if (values or factor.name == self.anchor) and not fitting:
                 return None
             if fitting:
                 row[factor.name] = self._best(factor, fitting, row)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matrix.asking import Asker
 from matrix.covering import Covering
@@ -12,7 +13,7 @@ from matrix.factors import Matrix
 from matrix.kept import Kept, key_of
 from matrix.space import Combination
 
-__all__ = ["drawn", "homes"]
+__all__ = ["ask_new", "drawn", "homes"]
 
 # Where a learner may be at home; the matrix does not know which learns from what, and tries them in this order.
 STREAMS = (
@@ -64,13 +65,23 @@ def drawn(
 
     def judge(rows: Sequence[Combination]) -> list[str]:
         configs = [matrix.config(row, folder) for row in rows]
-        keys = [key_of(config) for config in configs]
-        new = [place for place, key in enumerate(keys) if key not in answers.found]
-        for place, answer in zip(new, asker.ask("build", [configs[place] for place in new]), strict=True):
-            # A traceback is no refusal: the combination is run, and fails.
-            answers.add(keys[place], {"refused": "" if answer.allowed or not answer.clear else answer.message})
-        return [answers.found[key]["refused"] for key in keys]
+        known = {**answers.likely, **answers.found}
+        ask_new([config for config in configs if key_of(config) not in known], asker, answers)
+        known |= answers.found
+        return [known[key_of(config)]["refused"] for config in configs]
 
     covering = Covering(matrix.space, judge, homes(matrix), "learner", random.Random(seed), report)
     covering.draw(most)
     return covering
+
+
+def ask_new(configs: Sequence[Mapping[str, Any]], asker: Asker, answers: Kept) -> int:
+    """Asks about configs of which nothing is known under the present code; how many answers are other than expected."""
+    new = {key_of(config): config for config in configs if key_of(config) not in answers.found}
+    surprises = 0
+    for key, answer in zip(new, asker.ask("build", list(new.values())), strict=True):
+        # A traceback is no refusal: the combination is run, and fails.
+        refused = "" if answer.allowed or not answer.clear else answer.message
+        surprises += key in answers.likely and bool(answers.likely[key]["refused"]) != bool(refused)
+        answers.add(key, {"refused": refused})
+    return surprises

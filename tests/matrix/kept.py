@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,22 +32,33 @@ class Kept:
 
     Args:
         path: of a file of JSON lines.
+        before: files of the same under other code, the newest last: what was true may still be, and is to be confirmed.
     """
 
     path: Path
+    before: Sequence[Path] = ()
     found: dict[str, dict[str, Any]] = field(init=False, factory=dict)
+    likely: dict[str, dict[str, Any]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        for line in self.path.read_text().splitlines() if self.path.exists() else ():
-            with suppress(ValueError):  # the last line of one that was killed
-                each = json.loads(line)
-                self.found[each["key"]] = each
+        for path in self.before:
+            self.likely |= _read(path)
+        self.found = _read(self.path)
 
     def add(self, key: str, content: Mapping[str, Any]) -> None:
         self.found[key] = {"key": key, **content}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(self.found[key]) + "\n")
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):  # the last line of one that was killed
+            each = json.loads(line)
+            found[each["key"]] = each
+    return found
 
 
 def key_of(config: Mapping[str, Any]) -> str:
