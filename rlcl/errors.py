@@ -114,5 +114,10 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
         folded = {name.casefold(): name for name in names}
         near = [folded[key] for key in get_close_matches(word.casefold(), folded, n=3, cutoff=0.6)]
     if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; allowed: {', '.join(names)}" if 0 < len(names) <= FEW else ""
+        return f"; did you mean {' or '.join(map(_plain, near))}?"
+    return f"; allowed: {', '.join(map(_plain, names))}" if 0 < len(names) <= FEW else ""
+
+
+def _plain(name: str) -> str:
+    """A name as it is, in quotes where it holds some itself or begins or ends with a blank."""
+    return repr(name) if name != name.strip() or {"'", '"'} & set(name) else name

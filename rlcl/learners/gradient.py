@@ -33,6 +33,7 @@ from rlcl.learners.minibatches import (
     epoch_updates,
     fitted_on,
 )
+from rlcl.learners.needs import check_kind
 from rlcl.learners.objective import LossMean, Objective, norm_of
 from rlcl.learners.optimizers import Sgd, built_optimizer
 from rlcl.learners.schedules import place_in
@@ -261,11 +262,7 @@ class GradientLearner(Exportable, ABC):
         return True
 
     def prepare(self, setup: Setup) -> None:
-        if setup.spec.kind not in self.needs:
-            raise UnsupportedError(
-                f"learner {self.name} learns from {' or '.join(sorted(self.needs))} streams, and this one is "
-                f"{setup.spec.kind}"
-            )
+        check_kind(self.name, self.needs, setup.spec.kind)
         self._setup = setup
         self.host = GradientHost(self, setup)
         self._fitting = EncoderFitting.of(setup)

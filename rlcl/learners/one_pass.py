@@ -18,6 +18,7 @@ from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.minibatches import fitted_on
+from rlcl.learners.needs import check_kind
 from rlcl.registry import name_of
 from rlcl.state import cloned, tensor_bytes
 from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Exportable, Position, Setup
@@ -85,9 +86,7 @@ class OnePassLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         name = name_of("learner", self)
-        if setup.spec.kind not in self.needs:
-            needs = " or ".join(sorted(self.needs))
-            raise UnsupportedError(f"learner {name} learns from {needs} streams, and this one is {setup.spec.kind}")
+        check_kind(name, self.needs, setup.spec.kind)
         for experience in setup.stream:
             for part in experience.parts:
                 if part.budget != Budget(epochs=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from rlcl.data.suspicious import warn_of_index, warn_of_merging
 from rlcl.errors import DataError
 from rlcl.types import MISSING, Column, DataSet, Reading
 
-__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "held_out"]
+__all__ = ["ArrayRows", "Csv", "Npy", "Npz", "check_tested", "held_out"]
 
 
 @frozen(kw_only=True)
@@ -53,8 +54,8 @@ class Csv(DataSet):
         features = [i for i, name in enumerate(header) if name != self.target]
         numbered = list(zip(lines, rows, strict=True))
         x = np.array([[_number(row[i], place, line, header[i]) for i in features] for line, row in numbered])
-        test, y = held_out(np.zeros(len(x)), self.test_fraction), None
         names: tuple[str, ...] = ()
+        y = None
         if self.target is not None:
             at = header.index(self.target)
             if self.regression:
@@ -62,7 +63,9 @@ class Csv(DataSet):
             else:
                 check_labels(place, lines, [None if row[at] in MISSING else row[at] for row in rows], self.target)
                 y, names = classes([row[at] for row in rows])
-                test = held_out(y, self.test_fraction)
+        strata = np.zeros(len(x)) if y is None or self.regression else y
+        test = held_out(strata, self.test_fraction)
+        check_tested(place, test, strata, self.test_fraction)
         labels = (None, None) if y is None else (y[~test], y[test])
         columns = tuple(Column(header[i]) for i in features)
         warn_of_index(place, columns, x)
@@ -113,7 +116,9 @@ class Npz(DataSet):
             if x.ndim < 2 or (y is not None and (len(y) != len(x) or (y.ndim != 1 and not self.regression))):
                 shapes = f"x of {x.shape}" + ("" if y is None else f", y of {y.shape}")
                 raise DataError(f"data {place}: expected x (N, ...) and y (N,), got {shapes}")
-            rows = held_out(np.zeros(len(x)) if y is None or self.regression else y, self.test_fraction)
+            strata = np.zeros(len(x)) if y is None or self.regression else y
+            rows = held_out(strata, self.test_fraction)
+            check_tested(place, rows, strata, self.test_fraction)
             train, test = (x[~rows], None if y is None else y[~rows]), (x[rows], None if y is None else y[rows])
         else:
             raise DataError(f"data {place}: expected arrays x_train and x_test, or x; got {', '.join(arrays)}")
@@ -230,6 +235,32 @@ def held_out(labels: Any, fraction: float) -> np.ndarray[Any, Any]:
         steps = np.floor((np.arange(len(rows)) + 1) * fraction + 1e-9)
         test[rows[np.diff(steps, prepend=0) > 0]] = True
     return test
+
+
+NUMBERS = "set regression: true if a number is to be predicted"
+
+
+def check_tested(place: Path, test: Any, labels: Any, fraction: float, remedy: str = NUMBERS) -> None:
+    """Refuse rows of which none is held out.
+
+    Args:
+        place: of the file.
+        test: (N,) bool; see :func:`held_out`.
+        labels: (N,) classes, of which rows were to be held out.
+        fraction: of them, in (0, 1).
+        remedy: of the data set, beside another fraction.
+
+    Raises:
+        DataError: all are for training.
+    """
+    if test.any():
+        return
+    classes, least = len(np.unique(np.asarray(labels))), math.ceil(1 / fraction - 1e-9)
+    few = f"each of its {classes:,} classes has fewer than {least}" if classes > 1 else f"it has fewer than {least}"
+    raise DataError(
+        f"data {place}: no row is left to test on: a share of {fraction:g} of each class is held out, and {few} rows; "
+        f"{remedy}, raise test_fraction, or give test rows of their own"
+    )
 
 
 def _number(cell: str, place: Path, line: int, column: str) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.cells import natural
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import held_out
+from rlcl.data.readers.files import check_tested, held_out
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import Storage, streams
@@ -70,6 +70,8 @@ class ImageFolder(DataSet):
             files, y = [f for f, t in zip(found, test, strict=True) if not t], labels[~test]
             test_files, y_test = [f for f, t in zip(found, test, strict=True) if t], labels[test]
         size = self.size or pixels(files[0], None, self.grey).shape[1:]
+        if split is None:
+            check_tested(place, test, labels, self.test_fraction, "make folders train and test of the classes")
         train, tested = (ImageRows(tuple(f), (size[0], size[1]), self.grey, self.workers) for f in (files, test_files))
         if streams(place.name, self.storage, (len(train) + len(tested)) * train.shape[1:].numel(), 1):
             return Data(train, y, tested, y_test, name=place.name, class_names=names)

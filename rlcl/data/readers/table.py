@@ -13,12 +13,13 @@ from rlcl.config import option
 from rlcl.data.cells import absent_numbers, natural, notation, number, text_of
 from rlcl.data.columns import Unknown
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import held_out
+from rlcl.data.readers.files import check_tested, held_out
 from rlcl.data.readers.parquet import is_parquet, read_parquet
 from rlcl.data.readers.text import check_header, check_labels, classes, read_csv
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.suspicious import warn_of_classes, warn_of_index, warn_of_merging, warn_of_texts
+from rlcl.data.validation import tell
 from rlcl.errors import DataError, did_you_mean
 from rlcl.types import MISSING, Column, DataSet, Reading
 
@@ -71,6 +72,8 @@ class Table(DataSet):
         y, y_test, names = self._targets(train, test)
         x, x_test, columns = _encoded(train, test, features)
         self._warn(whole, train, test, columns)
+        if self.test_path is None:
+            check_tested(whole.place, split, self._strata(whole), self.test_fraction)
         return Data(
             x,
             y,
@@ -118,7 +121,11 @@ class Table(DataSet):
             raise DataError(f"data {place}: expected at least one row, got none")
         target = [] if self.target is None else [self.target]
         texts = {*self.categorical, *texts, *([] if self.regression else target)} - set(target * self.regression)
-        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else dict(like.kinds)
+        kinds = (
+            {n: n not in texts and _numeric(place, n, v) for n, v in cells.items()}
+            if like is None
+            else dict(like.kinds)
+        )
         if self.regression:
             kinds |= dict.fromkeys(target, True)
         absent = absent_numbers(None if is_parquet(place) else self._reading)
@@ -188,9 +195,23 @@ class _Rows:
         )
 
 
-def _numeric(cells: Sequence[Any]) -> bool:
-    """Whether any cell is a number; all that are there must be then."""
-    return any(_is_number(cell) for cell in cells) or all(cell is None for cell in cells)
+def _numeric(place: Path, name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column holds numbers: all that are there must be numbers then.
+
+    A few numbers among texts of other forms are texts as well, such as ``737`` among models of planes, which is said.
+    """
+    texts = [cell for cell in cells if cell is not None and not _is_number(cell)]
+    numbers = sum(map(_is_number, cells))
+    if not numbers or not texts:
+        return numbers > 0 or not texts
+    if numbers >= len(texts) or notation(set(texts)) is not None:
+        return True
+    odd = next(cell for cell in cells if _is_number(cell))
+    tell(
+        f"data {place}: column {name}: {numbers:,} of its {numbers + len(texts):,} cells look like numbers ({odd}), "
+        "and it is read as texts; if it is one, name it under categorical"
+    )
+    return False
 
 
 def _is_number(cell: Any) -> bool:

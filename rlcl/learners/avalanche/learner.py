@@ -23,6 +23,7 @@ from rlcl.learners.avalanche.alternation import alternating
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.ledger import trainable
 from rlcl.learners.minibatches import ROWS_AT_ONCE
+from rlcl.learners.needs import check_kind
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.attach import Attached, attach
 from rlcl.networks.mlp import Mlp
@@ -131,8 +132,7 @@ class Avalanche(Exportable):
         from rlcl.learners.avalanche.prediction import is_multitask
         from rlcl.learners.avalanche.strategy import find_strategy
 
-        if setup.spec.kind != "labelled":
-            raise UnsupportedError(f"learner avalanche learns from labelled streams, and this one is {setup.spec.kind}")
+        check_kind("avalanche", self.needs, setup.spec.kind)
         if setup.stream.visibility.boundaries == "hidden":
             raise UnsupportedError(
                 "learner avalanche trains on one experience after the other, and this stream hides where they end; set "

@@ -17,6 +17,7 @@ from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.needs import check_kind
 from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.seeding import Seeds
 from rlcl.state import cloned
@@ -85,8 +86,7 @@ def first_environment(setup: Setup, name: str) -> tuple[Environment, gym.spaces.
     Raises:
         UnsupportedError: it is no stream of environments, or observations are not arrays.
     """
-    if setup.spec.kind != "environment":
-        raise UnsupportedError(f"learner {name} learns from environments, and this stream is {setup.spec.kind}")
+    check_kind(name, {"environment"}, setup.spec.kind)
     source = setup.stream[0].train
     assert isinstance(source, Environment)
     observations, actions = source.spaces()

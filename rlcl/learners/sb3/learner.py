@@ -21,6 +21,7 @@ from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
 from rlcl.learners.initial import begin_with
 from rlcl.learners.ledger import trainable
+from rlcl.learners.needs import check_kind
 from rlcl.learners.reinforcement.opening import reseeded
 from rlcl.methods.attach import Attached, attach
 from rlcl.registry import name_of
@@ -108,8 +109,7 @@ class StableBaselines3(Exportable):
         from rlcl.learners.sb3.host import host_of
 
         algorithm = find_algorithm(self.algorithm)
-        if setup.spec.kind != "environment":
-            raise UnsupportedError(f"learner sb3 learns from environments, and this stream is {setup.spec.kind}")
+        check_kind("sb3", self.needs, setup.spec.kind)
         self._setup, self._fitting = setup, EncoderFitting.of(setup)
         source = setup.stream[0].train
         assert isinstance(source, Environment)

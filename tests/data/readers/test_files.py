@@ -16,6 +16,7 @@ from scipy.io import savemat
 from rlcl.data.readers.files import Csv, Npz, held_out
 from rlcl.data.readers.images import ImageFolder
 from rlcl.data.readers.scikit import BreastCancer, Diabetes, Iris, Wine
+from rlcl.data.readers.table import Table
 from rlcl.data.readers.torchvision import Cifar10, Cifar100, Emnist, FashionMnist, Kmnist, Svhn
 from rlcl.errors import DataError
 
@@ -141,10 +142,29 @@ def test_folders_train_and_test_are_the_split(root: Path) -> None:
 
 
 def test_a_broken_image_is_told_by_name(root: Path) -> None:
-    picture(root / "zoo" / "a" / "0.png", 1)
+    for name in "0234":
+        picture(root / "zoo" / "a" / f"{name}.png", 1)
     (root / "zoo" / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a/1.png is no image that can be read"):
         ImageFolder(path="zoo").load()
+
+
+def test_too_few_rows_to_hold_some_out_are_told_with_the_remedy(root: Path) -> None:
+    (root / "sizes.csv").write_text("a,size\n" + "".join(f"{i},{i / 7}\n" for i in range(12)))
+    np.savez(root / "few.npz", x=np.ones((4, 2)))
+    picture(root / "pair" / "a" / "0.png", 1)
+    for data, message in (
+        (
+            Csv(path="sizes.csv", target="size"),
+            r"sizes\.csv: no row is left to test on: .* 12 classes .* regression: true",
+        ),
+        (Table(path="sizes.csv", target="size"), r"sizes\.csv: .* each of its 12 classes has fewer than 5 rows"),
+        (Npz(path="few.npz"), r"few\.npz: no row is left to test on: .* it has fewer than 5 rows"),
+        (ImageFolder(path="pair"), r"pair: no row .*; make folders train and test of the classes, raise test_fraction"),
+    ):
+        with pytest.raises(DataError, match=message):
+            data.load()
+    assert 2 == len(Csv(path="sizes.csv", target="size", regression=True).load().test_inputs)
 
 
 def test_a_class_that_is_only_tested_is_refused(root: Path) -> None:

@@ -100,6 +100,22 @@ def test_the_test_rows_can_stand_in_a_file_of_their_own(root: Path) -> None:
     assert [[60.0, 2.0, 1.0]] == data.test_inputs.tolist()  # type: ignore[union-attr]
 
 
+def test_a_few_numbers_among_texts_are_texts_and_that_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "t.csv").write_text(TABLE.replace("Bern", "737"))
+    data = table()
+    assert Column("city", ("Oslo", "Rome")) == data.columns[1]
+    assert "column city: 1 of its 5 cells look like numbers (737), and it is read as texts" in caplog.text
+    caplog.clear()
+    assert data.columns == table(categorical=("city",)).columns
+    assert "look like numbers" not in caplog.text
+
+
+def test_numbers_in_another_notation_are_no_texts(root: Path) -> None:
+    (root / "t.csv").write_text(TABLE.replace(",yes,", ",45%,").replace(",no,", ",7,"))
+    with pytest.raises(DataError, match=r"column member: expected a number, as in other rows, got '45%'.*percentages"):
+        table()
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
@@ -110,6 +126,7 @@ def test_the_test_rows_can_stand_in_a_file_of_their_own(root: Path) -> None:
         ),
         (TABLE.replace("yes,no", "yes,"), {}, r"t\.csv:2: column bought: the value to predict is missing"),
         (TABLE, {"target": "bougth"}, r"no column 'bougth'; did you mean bought\?"),
+        (TABLE.replace("bought", "'bought'"), {}, r"""no column 'bought'; did you mean "'bought'"\?"""),
         (TABLE, {"drop": ["citty"]}, r"drop: no column 'citty'; did you mean city\?"),
         (TABLE, {"categorical": ["age2"]}, r"no column 'age2'"),
         (TABLE.replace("city,", "age,"), {}, r"the column 'age' is there more than once"),
