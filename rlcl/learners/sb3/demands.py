@@ -73,6 +73,11 @@ def _check_goals(source: Environment, with_infos: bool) -> None:
             f"{HINDSIGHT} asks one environment for the rewards of other goals, which a native vector environment is "
             "not; set vectorization: sync or async"
         )
+    if with_infos and source.vectorization != "sync":
+        raise UnsupportedError(
+            f"{HINDSIGHT} with copy_info_dict: true keeps the info of single environments, which workers do not hand "
+            "on; set vectorization: sync, or leave copy_info_dict out"
+        )
     env = source.make()
     try:
         space = env.observation_space

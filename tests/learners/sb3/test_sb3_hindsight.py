@@ -129,6 +129,12 @@ def test_what_it_cannot_do_is_refused_before_training(
         prepared(hindsight(**options), goals(0, **kwargs))
 
 
+def test_infos_of_workers_are_refused_for_they_are_not_handed_on() -> None:
+    options = {"replay_buffer_kwargs": {"copy_info_dict": True}}
+    with pytest.raises(UnsupportedError, match=r"copy_info_dict: true .*; set vectorization: sync"):
+        prepared(hindsight(**options), goals(0, vectorization="async"))
+
+
 def test_other_environments_are_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"refuses these options or spaces|takes observations of the parts"):
         prepared(hindsight(), environment_stream(Environment("CartPole-v1", name="pole"), budget=8))
