@@ -40,6 +40,7 @@ PRELOADED = (
 
 def preload() -> None:
     """Imports what most commands need; computes nothing, so that a fork begins as a process of its own would."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # runs of two threads share the cores with other runs
     import torch
 
     torch.set_num_threads(1)

@@ -133,7 +133,8 @@ class _Course:
         """Another learner on the same stream, for the comparison and a page of two."""
         self.stage = "second"
         learner = self.config["learner"]
-        change = "learner.batch_size=7" if "batch_size" in learner else "learner.schedule_over=stream"
+        size = learner.get("batch_size")  # about as many updates as before
+        change = "learner.schedule_over=stream" if size is None else f"learner.batch_size={size + 1}"
         ended = command(["run", self.file, change, "--root", root], self.folder, self.left())
         if TRACEBACK in ended.text or ended.late or ended.status < 0:
             _check(ended)
