@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from attrs import asdict, define, field
@@ -87,6 +87,9 @@ class Session:
         What other code answered is likely still true: it is confirmed of all that counts in the end, and the set drawn
         anew as long as an answer has changed.
         """
+        path = self.folder / f"drawn-{self.code}-{key_of({'seed': seed, 'only': only, 'most': most})[:8]}.json"
+        if path.exists():
+            return cast(dict[str, Any], json.loads(path.read_text()))
         asker, answers = Asker(self.workers), self._kept("answers")
         checks = Kept(self.folder / f"checks-{self.code}.jsonl")
         try:
@@ -101,7 +104,7 @@ class Session:
                 say(f"{changed} answers have changed; drawing anew")
         finally:
             asker.close()
-        return {
+        content = {
             "rows": covering.rows,
             "pairs": len(covering.wanted),
             "covered": covering.covered,
@@ -111,6 +114,8 @@ class Session:
             "never": [f"{name} {value}: {why}" for (name, value), why in covering.hopeless.items()],
             "seconds": round(time.monotonic() - self.began),
         }
+        path.write_text(json.dumps(content))
+        return content
 
     def _kept(self, name: str) -> Kept:
         path = self.folder / f"{name}-{self.code}.jsonl"
@@ -315,4 +320,8 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # what is drawn depends on the order of sets
+        os.execve(
+            sys.executable, [sys.executable, "-m", "matrix", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     typer.run(main)

@@ -24,6 +24,7 @@ Report = Callable[[str], None]
 Picked = tuple[dict[str, str], frozenset[Pair]]  # a combination, and the pairs that it is there for
 HOMES = 3  # allowed combinations of each value to start from
 CONTEXTS = 6  # allowed combinations that a pair is tried in before it counts as refused
+BLOCK = 12  # pairs that are asked about at once
 DRAWS = 4  # attempts at a combination around one pair
 CANDIDATES = 4  # drawn for each, of which the one that covers most is taken
 ROUNDS = 12  # in which two combinations each are tried to be made one
@@ -310,24 +311,30 @@ class Covering:
     def _try_what_is_left(self) -> None:
         left = sorted(self._open, key=sorted)
         self.report(f"{len(left)} pairs are left, to be tried in up to {CONTEXTS} combinations each")
-        for count, each in enumerate(left):
-            if count % 500 == 0 and count:
-                self.report(f"{count} of {len(left)} tried, {len(self.refused)} refused")
-            if not self._together(tuple(each)):
-                self._try_one(each)
+        for start in range(0, len(left), BLOCK):
+            self._try([each for each in left[start : start + BLOCK] if not self._together(tuple(each))])
+            if start % (50 * BLOCK) == 0 and start:
+                self.report(f"{start} of {len(left)} tried, {len(self.refused)} refused")
+        self.refused = {each: why for each, why in self.refused.items() if not self._together(tuple(each))}
         for row, _ in self._joined(few(self._open, self._allowed, self.space)):
             self._take(row)
 
-    def _try_one(self, each: Pair) -> None:
-        tried: list[dict[str, str]] = []
-        for row in self._contexts(each):
-            if not self._is_refused(row):
-                return
-            tried.append(row)
-        if tried:
-            self.refused[each] = Refusal(tried[-1], self._ask(tried[-1:])[0], len(tried))
-        else:
+    def _try(self, pairs: Sequence[Pair]) -> None:
+        """Asks about one combination of each pair at a time, for all of them at once, until it is allowed."""
+        waiting = [(each, self._contexts(each)) for each in pairs]
+        for each in pairs:
             self.refused[each] = Refusal(dict(each), "no combination has both", 0)
+        while waiting:
+            rows = [next(contexts, None) for _, contexts in waiting]
+            self._ask([row for row in rows if row is not None])
+            further = []
+            for (each, contexts), row in zip(waiting, rows, strict=True):
+                if row is not None and self._is_refused(row):
+                    self.refused[each] = Refusal(row, self._ask([row])[0], self.refused[each].contexts + 1)
+                    further.append((each, contexts))
+                elif row is not None:
+                    del self.refused[each]
+            waiting = further
 
     def _contexts(self, each: Pair) -> Iterator[dict[str, str]]:
         """A few combinations with both values: allowed ones of the one, with the other put in."""
