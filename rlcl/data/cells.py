@@ -29,6 +29,10 @@ NOTATIONS = {
         "write them without separators",
     ),
     "numbers with a decimal comma": (r"[+-]?\d*,?\d+(?:e[+-]?\d+)?", "write them with a decimal point"),
+    "negative numbers in parentheses, or with another sign than a hyphen": (
+        r"[+-]?\d[\d.]*|[\u2212\u2013] ?\d[\d.]*|\(\d[\d.]*\)",
+        "write them with a hyphen, as -1",
+    ),
     DATES: (rf"{DATE}(?:[t ]{TIME})?|{TIME}", "write them as numbers, such as days since the first"),
 }  # fmt: skip
 PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in NOTATIONS.items()}

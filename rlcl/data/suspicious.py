@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlcl.data.cells import DATES, notation
+from rlcl.data.cells import DATES, notation, number
 from rlcl.data.validation import tell
 from rlcl.types import Column
 
@@ -111,8 +111,17 @@ def warn_of_texts(
 
 
 def warn_of_classes(place: Path, target: str, labels: Collection[Any]) -> None:
-    """Says of a column to predict that it has nearly as many classes as rows."""
+    """Says of a column to predict that it has nearly as many classes as rows, or classes that are hardly two."""
     distinct = len(set(labels))
+    alike: dict[Any, str] = {}
+    for name in sorted({str(label) for label in labels}):
+        value = number(name)
+        other = alike.setdefault(name.casefold() if value is None else value, name)
+        if other != name:
+            tell(
+                f"data {place}: column {target}: {other!r} and {name!r} are two classes; write both the same if they "
+                "are one"
+            )
     if len(labels) >= FEW and distinct >= DISTINCT * len(labels):
         tell(
             f"data {place}: column {target}: {distinct:,} classes in {len(labels):,} rows; set regression: true if it "

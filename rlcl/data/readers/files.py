@@ -20,7 +20,7 @@ from rlcl.data.readers.text import check_header, check_labels, classes, read_csv
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
 from rlcl.data.storage import Storage, streams
-from rlcl.data.suspicious import warn_of_index, warn_of_merging
+from rlcl.data.suspicious import warn_of_classes, warn_of_index, warn_of_merging
 from rlcl.errors import DataError
 from rlcl.types import MISSING, Column, DataSet, Reading
 
@@ -63,6 +63,7 @@ class Csv(DataSet):
             else:
                 check_labels(place, lines, [None if row[at] in MISSING else row[at] for row in rows], self.target)
                 y, names = classes([row[at] for row in rows])
+                warn_of_classes(place, self.target, [row[at] for row in rows])
         strata = np.zeros(len(x)) if y is None or self.regression else y
         test = held_out(strata, self.test_fraction)
         check_tested(place, test, strata, self.test_fraction)

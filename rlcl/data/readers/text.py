@@ -41,7 +41,7 @@ def text_lines(place: Path, delimiter: str) -> list[tuple[int, list[str]]]:
             numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"data {place} is no table that can be read as UTF-8: {error}; save it as plain text"
+            f"data {place} is no table that can be read as UTF-8: {error}; save it as text in UTF-8"
         ) from error
     wide = bool(numbered) and len(numbered[0][1]) > 1
     return [(line, row) for line, row in numbered if not wide or row != [""]]  # a line of blanks is empty, too

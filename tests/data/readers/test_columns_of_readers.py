@@ -117,6 +117,7 @@ def test_texts_and_categories_of_parquet_are_texts_and_the_index_of_pandas_is_no
         (["12 €"], "amounts of money"),
         (["2020-01-02", "2020-01-03 12:30:00"], "dates or times"),
         (["01/02/2020"], "dates or times"),
+        (["\u22121", "2", "(3.5)"], "negative numbers in parentheses, or with another sign than a hyphen"),
         (["Oslo", "45%"], None),
         (["1", "2"], None),
         (["10-20"], None),
@@ -155,6 +156,16 @@ def test_a_number_to_predict_that_is_no_class_is_told(root: Path, caplog: pytest
     with pytest.raises(DataError):
         table(root, "x,y\n" + "".join(f"{i % 3},{i / 7}\n" for i in range(20)), target="y")
     assert "column y: 20 classes in 20 rows; set regression: true" in warned(caplog)
+
+
+@pytest.mark.parametrize("reader", [Csv, Table])
+def test_classes_that_are_hardly_two_are_told(root: Path, caplog: pytest.LogCaptureFixture, reader: Any) -> None:
+    names = ["yes", "Yes", "1", "1.0", "no"]
+    (root / "t.csv").write_text("x,y\n" + "".join(f"{i},{names[i % 5]}\n" for i in range(50)))
+    reader(path=str(root / "t.csv"), target="y").load()
+    assert "column y: 'Yes' and 'yes' are two classes; write both the same if they are one" in warned(caplog)
+    assert "column y: '1' and '1.0' are two classes" in warned(caplog)
+    assert 2 == len(caplog.records)
 
 
 def test_good_columns_are_passed_over(root: Path, caplog: pytest.LogCaptureFixture) -> None:
