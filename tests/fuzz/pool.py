@@ -11,6 +11,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -80,7 +81,9 @@ class _Worker:
     def end(self) -> str:
         """Kills it with what it has started; how it ended."""
         if self.process.is_alive():
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # one that was just forked has no group of its own yet
+                os.killpg(self.process.pid or 0, signal.SIGKILL)
+            self.process.kill()
         self.process.join()
         self.pipe.close()
         code = self.process.exitcode or 0
