@@ -121,15 +121,19 @@ class Table(DataSet):
             raise DataError(f"data {place}: expected at least one row, got none")
         target = [] if self.target is None else [self.target]
         texts = {*self.categorical, *texts, *([] if self.regression else target)} - set(target * self.regression)
-        kinds = (
-            {n: n not in texts and _numeric(place, n, v) for n, v in cells.items()}
-            if like is None
-            else dict(like.kinds)
-        )
+        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else dict(like.kinds)
         if self.regression:
             kinds |= dict.fromkeys(target, True)
         absent = absent_numbers(None if is_parquet(place) else self._reading)
-        return _Rows(place, lines, {n: _typed(place, lines, n, v, kinds[n], absent) for n, v in cells.items()}, kinds)
+        columns = {}
+        for name, values in cells.items():
+            try:
+                columns[name] = _typed(place, lines, name, values, kinds[name], absent)
+            except DataError:
+                if like is not None or name in target or not _mostly_texts(place, name, values):
+                    raise
+                kinds[name], columns[name] = False, _typed(place, lines, name, values, False, absent)
+        return _Rows(place, lines, columns, kinds)
 
     def _cells(self, place: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]], Collection[str]]:
         """The line of each row, the cells of each column (numbers, texts, or None), and which columns hold texts."""
@@ -195,23 +199,22 @@ class _Rows:
         )
 
 
-def _numeric(place: Path, name: str, cells: Sequence[Any]) -> bool:
-    """Whether a column holds numbers: all that are there must be numbers then.
+def _numeric(cells: Sequence[Any]) -> bool:
+    """Whether any cell is a number; all that are there should be then."""
+    return any(_is_number(cell) for cell in cells) or all(cell is None for cell in cells)
 
-    A few numbers among texts of other forms are texts as well, such as ``737`` among models of planes, which is said.
-    """
+
+def _mostly_texts(place: Path, name: str, cells: Sequence[Any]) -> bool:
+    """Whether a few numbers stand among texts of other forms, as ``737`` among models of planes; says so."""
     texts = [cell for cell in cells if cell is not None and not _is_number(cell)]
-    numbers = sum(map(_is_number, cells))
-    if not numbers or not texts:
-        return numbers > 0 or not texts
-    if numbers >= len(texts) or notation(set(texts)) is not None:
-        return True
-    odd = next(cell for cell in cells if _is_number(cell))
+    numbers = [cell for cell in cells if _is_number(cell)]
+    if len(numbers) >= len(texts) or notation(set(texts)) is not None:
+        return False
     tell(
-        f"data {place}: column {name}: {numbers:,} of its {numbers + len(texts):,} cells look like numbers ({odd}), "
-        "and it is read as texts; if it is one, name it under categorical"
+        f"data {place}: column {name}: {len(numbers):,} of its {len(numbers) + len(texts):,} cells look like numbers "
+        f"({numbers[0]}), and it is read as texts; if it is one, name it under categorical"
     )
-    return False
+    return True
 
 
 def _is_number(cell: Any) -> bool:
