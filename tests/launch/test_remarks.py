@@ -66,12 +66,19 @@ def test_bounds_out_of_reach_of_stable_baselines(
     found = remarked(caplog, {"type": "sb3", "algorithm": algorithm}, f"{tmp_path / 'wide.py'}:Wide")
     assert (algorithm in ("PPO", "A2C")) == ("actions lie in [-1e+06, 1e+06]" in found)
     caplog.clear()
-    assert "" == remarked(caplog, {"type": "sb3", "algorithm": algorithm}, "Pendulum-v1")
+    options = {"n_steps": 128} if algorithm in ("PPO", "A2C") else {}
+    assert "" == remarked(caplog, {"type": "sb3", "algorithm": algorithm, "options": options}, "Pendulum-v1")
+
+
+@pytest.mark.parametrize(("n_steps", "expected"), [(1000, True), (130, False)])
+def test_a_budget_that_is_rounded_up_to_a_round(caplog: pytest.LogCaptureFixture, n_steps: int, expected: bool) -> None:
+    found = remarked(caplog, {"type": "ppo", "n_steps": n_steps})
+    assert expected == ("budget.env_steps: 200 env steps are rounded up to 1,000, for learner ppo" in found)
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0"])
 def test_nothing_is_said_of_good_environments(caplog: pytest.LogCaptureFixture, env: str) -> None:
-    assert "" == remarked(caplog, {"type": "ppo"}, env)
+    assert "" == remarked(caplog, {"type": "ppo", "n_steps": 100}, env)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.data.sources import Environment
+from rlcl.errors import UnsupportedError
 from rlcl.learners.reinforcement.collecting import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.priorities import Priorities, Prioritised
@@ -130,6 +131,11 @@ class OffPolicyLearner(ReinforcementLearner):
             actions, dtype: shape and type of one action.
             num_envs: that run in parallel.
         """
+        if self.train_every > self.capacity:
+            raise UnsupportedError(
+                f"learner.train_every: got {self.train_every:,}, and learner {self.name} keeps {self.capacity:,} rows "
+                "(capacity): transitions would be lost before it learns from them; set it lower, or capacity higher"
+            )
         source = self._setup.stream[0].train
         assert isinstance(source, Environment)
         space = source.spaces()[0]

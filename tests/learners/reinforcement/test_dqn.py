@@ -234,6 +234,11 @@ def test_actions_that_are_not_a_few_are_refused() -> None:
         prepared(dqn(), several)
 
 
+def test_a_round_longer_than_the_memory_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"learner\.train_every: got 101, .* keeps 100 rows \(capacity\)"):
+        prepared(dqn(train_every=101, capacity=100), cartpoles(20))
+
+
 def test_it_learns_to_balance_longer() -> None:
     learner = prepared(
         dqn(
