@@ -1,10 +1,10 @@
 """Training speed of this checkout beside another one's, case by case, in turns on one core.
 
-    python benchmarks/speed/checkouts.py /path/to/other/checkout [pairs]
+    python benchmarks/speed/checkouts.py /path/to/other/checkout [rounds [case ...]]
 
-Each checkout has a process of its own that stays alive, both pinned to one core; the processor time of a whole run
-without its folder is compared. Pairs are added until the interval of the median is narrower than .05, at most four
-times as many as asked for.
+In each round both checkouts have a process of their own, pinned to one core, for two processes of the same code differ
+by a few percent as they lie in memory; in it each case is run twice after a first time, in the order ABBA. The
+processor time of whole runs without their folders is compared.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
-NARROW = 0.05
 FLOOR = 0.95
 
 DIGITS = {"type": "class_incremental", "data": {"type": "digits"}, "experiences": 5}
@@ -113,27 +112,28 @@ def work() -> None:
         print(json.dumps({"seconds": time.process_time() - started}), flush=True)
 
 
-def main(other: Path, pairs: int) -> None:
-    """Measure every case, and keep the ratios."""
+def main(other: Path, rounds: int, chosen: Sequence[str]) -> None:
+    """Measure every case in each of some pairs of fresh processes, and keep the ratios."""
     from interleaved import ratio, report
 
-    checkouts = {"ours": Checkout(HERE.parents[2]), "theirs": Checkout(other)}
-    rows = {}
-    for case in CASES:
-        seconds: dict[str, list[float]] = {name: [] for name in checkouts}
+    roots = {"ours": HERE.parents[2], "theirs": other}
+    seconds: dict[str, dict[str, list[float]]] = {case: {name: [] for name in roots} for case in chosen}
+    for turn in range(rounds):
+        checkouts = {name: Checkout(roots[name]) for name in (roots if turn % 2 else reversed(roots))}
+        for case, found in seconds.items():
+            for checkout in checkouts.values():
+                checkout.seconds(case)  # warm
+            runs: dict[str, list[float]] = {name: [] for name in roots}
+            for name in (*roots, *reversed(roots)):
+                runs[name].append(checkouts[name].seconds(case))
+            for name in roots:
+                found[name].append(sum(runs[name]))
         for checkout in checkouts.values():
-            checkout.seconds(case)  # warm
-        while True:
-            turn = len(seconds["ours"])
-            for name in checkouts if turn % 2 else reversed(checkouts):
-                seconds[name].append(checkouts[name].seconds(case))
-            if turn + 1 >= pairs:
-                rows[case] = ratio(seconds, "ours", "theirs")
-                if rows[case]["high"] - rows[case]["low"] < NARROW or turn + 1 >= 4 * pairs:
-                    break
-        print(f"{case:30} {rows[case]['median']:.3f} ({rows[case]['low']:.3f} to {rows[case]['high']:.3f})", flush=True)
-    for checkout in checkouts.values():
-        checkout.close()
+            checkout.close()
+        print(f"{turn + 1} of {rounds} pairs of processes", flush=True)
+    rows = {case: ratio(found, "ours", "theirs") for case, found in seconds.items()}
+    for case, row in rows.items():
+        print(f"{case:30} {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})", flush=True)
     report("speed_checkouts", rows, dict.fromkeys(rows, FLOOR), "python benchmarks/speed/checkouts.py OTHER")
 
 
@@ -141,4 +141,4 @@ if __name__ == "__main__":
     if "--worker" in sys.argv:
         work()
     else:
-        main(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 9)
+        main(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 9, sys.argv[3:] or list(CASES))

@@ -61,17 +61,19 @@ class Probing:
             raise UnsupportedError(
                 f"evaluation.probes: what learner {host.name} gives is no function of one observation; leave them out"
             )
-        if self.parts[0].train.kind == "environment":
-            self._try(host)
+        self._try(host)
 
     def _try(self, host: Host) -> None:
-        """Raises UnsupportedError where a probe finds nothing to look at: the inputs of environments come later."""
-        shape = self.encoder.shape(self.parts[0].environment.spaces()[0].shape or ())
-        generator = self.seeds.child("tried").torch()
-        inputs = torch.randn(TRIED, *shape, generator=generator).to(
-            next(host.modules[host.primary].parameters()).device
-        )
-        network = Inside(host, Batch(inputs))
+        """Raises UnsupportedError where a probe finds nothing to look at; the true inputs come later."""
+        part, device = self.parts[0], next(host.modules[host.primary].parameters()).device
+        if part.train.kind == "environment":
+            raw, shown = tuple(part.environment.spaces()[0].shape or ()), False
+        else:
+            raw = tuple(part.train.inputs.shape[1:])
+            shown = part.task_id is not None or part.train.task_ids is not None
+        inputs = torch.randn(TRIED, *self.encoder.shape(raw), generator=self.seeds.child("tried").torch())
+        ids = torch.full((TRIED,), part.task_id or 0, device=device) if shown else None
+        network = Inside(host, Batch(inputs.to(device), None, ids))
         for probe in self.plan.probes:
             try:
                 with preserved_global_state():

@@ -332,9 +332,10 @@ def test_a_policy_that_remembers_is_refused_before_training() -> None:
 
 
 def test_a_network_without_hidden_units_is_refused() -> None:
-    trainer = Trainer(classifier(network=Linear()), digit_stream(), PLAN)
-    with pytest.raises(UnsupportedError, match="the network of learner classifier has no hidden units to look at"):
-        trainer.fit()
+    late = attrs.evolve(PLAN, before=False)  # nothing is looked at before training
+    for plan in (PLAN, late):
+        with pytest.raises(UnsupportedError, match="the network of learner classifier has no hidden units to look at"):
+            Trainer(classifier(network=Linear()), digit_stream(), plan)
     weights_alone = Plan(probes=(WeightMagnitude(), GradientNorm()))
     assert Trainer(classifier(network=Linear()), digit_stream(), weights_alone).fit()
 

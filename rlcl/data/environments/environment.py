@@ -69,13 +69,17 @@ class Environment(EnvironmentSource):
             env = gym.wrappers.FlattenObservation(env)
         return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
 
-    def make_vector(self, num_envs: int | None = None, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> VectorEnv[Any]:
+    def make_vector(
+        self, num_envs: int | None = None, mode: AutoresetMode = AutoresetMode.SAME_STEP, copies: bool = True
+    ) -> VectorEnv[Any]:
         """Environments side by side.
 
         Args:
             num_envs: how many; ``self.num_envs`` by default.
             mode: when an ended episode restarts; in the same step, with the last observation in
                 ``info["final_obs"]``, so that no step is spent on a reset.
+            copies: whether observations are arrays of their own at each step; else, where environments take turns, the
+                next ones may be written into the same array.
         """
         count = self.num_envs if num_envs is None else num_envs
         if self.vectorization == "native":
@@ -88,7 +92,7 @@ class Environment(EnvironmentSource):
             return self._native(count, mode)
         if self.vectorization == "async":
             return Workers(self._merged, count, mode, self.name)
-        return SyncVectorEnv([self._merged] * count, autoreset_mode=mode)
+        return SyncVectorEnv([self._merged] * count, copy=copies, autoreset_mode=mode)
 
     def check(self) -> None:
         """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""

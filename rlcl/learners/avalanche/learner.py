@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import traceback
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,12 @@ class Avalanche(Exportable):
         self._setup, self._seeds, self._fitting = setup, setup.seeds, EncoderFitting.of(setup)
         self._unused = (copy.deepcopy(self.methods), cloned(setup.encoder.state_dict()))
         self._build()
+        tasks = max(len(set(data.tasks.tolist())) for data in self._data)
+        if self.batch_size < tasks:
+            raise UnsupportedError(
+                f"learner.batch_size: got {self.batch_size}, and Avalanche divides minibatches among the tasks of an "
+                f"experience, of which this stream shows up to {tasks}; set it to {tasks} or more, or hide task ids"
+            )
         visibility = setup.stream.visibility
         if is_multitask(self.module) and visibility.in_training != visibility.at_evaluation:
             raise UnsupportedError(
@@ -259,7 +266,7 @@ class Avalanche(Exportable):
         except RlclError:
             raise
         except Exception as error:  # what a strategy makes of a network or options that do not go with it
-            told = f"{type(error).__name__}: {error}".strip()
+            told = f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__} at {_line_of(error)}"
             raise UnsupportedError(f"learner {self.name} failed in experience {place}: {told}") from error
         self._attached.end(experience)
         self._lived += 1
@@ -384,6 +391,11 @@ class Avalanche(Exportable):
         except RuntimeError:  # it keeps more than its layers say (class means)
             return False
         return weights_suffice(self._strategy)
+
+
+def _line_of(error: Exception) -> str:
+    """The line of code at which an error without a message was raised."""
+    return traceback.extract_tb(error.__traceback__)[-1].line or "an unknown place"
 
 
 def _norm(module: nn.Module) -> float:

@@ -82,7 +82,7 @@ class Collector:
     def __attrs_post_init__(self) -> None:
         self._observed, self._norm = observations_and_norm(self.encoder)
         self._as_it_is = isinstance(self._observed, Identity)
-        self.vector = self.source.make_vector()
+        self.vector = self.source.make_vector(copies=False)  # they are copied below
         self._watch = Watch(self.source.name, self.vector.single_observation_space)
         count = self.vector.num_envs
         self._returns, self._lengths = np.zeros(count), np.zeros(count, dtype=np.int64)

@@ -125,6 +125,7 @@ class StableBaselines3(Exportable):
         self.model = build_model(
             algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
         )
+        self._close_environments()  # each experience has its own, and what only predicts needs none
         begin_with(setup.initial, {"policy": self.model.policy})
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
@@ -206,8 +207,6 @@ class StableBaselines3(Exportable):
         env = self._environments(source, adapting)
         # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
         env.observation_space = self._observation_space
-        if model.env is not None:
-            model.env.close()
         give_environments(model, env)
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
@@ -237,8 +236,12 @@ class StableBaselines3(Exportable):
                 raise
             raise self._diverged("policy", "NaN", part) from error
         finally:
-            if model.env is not None:
-                model.env.close()
+            self._close_environments()
+
+    def _close_environments(self) -> None:
+        if self.model.env is not None:
+            self.model.env.close()
+        self.model.env = None
 
     def _event(self, rate: float, part: Experience) -> Event:
         logged = self.model.logger.name_to_value

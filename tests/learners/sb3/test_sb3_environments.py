@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from typing import Any
 
@@ -309,3 +310,12 @@ def test_values_that_are_not_finite_end_in_a_clear_error(algorithm: str, continu
         (DivergenceError, EnvironmentApiError), match=r"experience 0 \(environment 0\)|environment probe"
     ):
         learn_one(learner, stream)
+
+
+def test_what_is_only_prepared_leaves_no_worker_behind() -> None:
+    before = set(multiprocessing.active_children())
+    stream = environment_stream(Environment("CartPole-v1", num_envs=2, vectorization="async", name="pole"), budget=32)
+    learner = prepared(sb3("PPO", n_steps=8), stream)
+    assert set(multiprocessing.active_children()) <= before
+    learn_all(learner, stream)
+    assert set(multiprocessing.active_children()) <= before
