@@ -21,7 +21,7 @@ from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.scale import Scale
 from rlcl.errors import CheckpointError, DivergenceError, Problem, UnseenTaskError, UnsupportedError
-from rlcl.learners.avalanche.learner import Avalanche
+from rlcl.learners.avalanche.learner import Avalanche, _line_of
 from rlcl.learners.avalanche.strategy import find_strategy
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.supervised.classifier import Classifier
@@ -393,6 +393,29 @@ def test_what_does_not_go_together_is_refused() -> None:
     unsupported(
         "avalanche's PackNet refuses its options", "PackNet", options={"post_prune_epochs": 1, "prune_proportion": 0.5}
     )
+
+
+def test_a_batch_smaller_than_the_tasks_that_it_is_divided_among_is_refused() -> None:
+    apart = digit_stream(task_ids=True)
+
+    class Of:
+        def make(self, seeds: Seeds, budget: Budget) -> Stream:
+            return apart
+
+    both = Joint(of=Of()).make(Seeds(0), Budget(epochs=1))
+    unsupported(r"learner.batch_size: got 1, .*shows up to 2; set it to 2 or more", "Naive", stream=both, batch_size=1)
+    learn_all(ready("Naive", stream=both, batch_size=2), both)
+    ready("Naive", stream=apart, batch_size=1)
+
+
+def test_an_assertion_of_avalanche_without_a_text_is_told_by_its_line() -> None:
+    def asserting() -> None:
+        assert len("ab") == 3
+
+    with pytest.raises(AssertionError) as caught:
+        asserting()
+    caught.value.args = ()
+    assert 'assert len("ab") == 3' == _line_of(caught.value)
 
 
 def test_heads_by_avalanches_task_labels_serve_no_other_learner() -> None:
