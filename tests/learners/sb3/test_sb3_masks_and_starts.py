@@ -175,7 +175,8 @@ class Wanted(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:  # else it would be seeded by chance
+            self.observation_space.seed(seed)
         self.count = 0
         return self._observed(), {}
 
