@@ -1,4 +1,4 @@
-"""What a learner says to a stream of a kind that it does not learn from."""
+"""The check of a stream's kind against the kinds that a learner learns from."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_kind(learner: str, needs: Collection[str], kind: str) -> None:
     Args:
         learner: its name.
         needs: the kinds of stream that it learns from.
-        kind: of the stream; see :class:`rlcl.types.Spec`.
+        kind: of the stream; see :class:`rlcl.types.StreamSpec`.
 
     Raises:
-        UnsupportedError: always, unless ``kind`` is among ``needs``.
+        UnsupportedError: ``kind`` is not among ``needs``.
     """
     if kind in needs:
         return

@@ -171,6 +171,7 @@ class Environment(EnvironmentSource):
     def _native(self, count: int, mode: AutoresetMode) -> VectorEnv[Any]:
         if not isinstance(self.env, str):
             raise SettingError(f"environment {self.name}: native vectorisation needs a registered id; use sync")
+        self._call(lambda: register_plugins(str(self.env)))
         spec = self._call(lambda: gym.spec(self.env))  # type: ignore[arg-type]
         if spec.vector_entry_point is None:
             raise SettingError(

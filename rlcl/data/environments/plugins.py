@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import entry_points
 
 import gymnasium as gym
 from gymnasium.envs.registration import parse_env_id
 
 __all__ = ["register_plugins"]
+
+logger = logging.getLogger(__name__)
 
 GROUP = "gymnasium.envs"
 ROOT = "__root__"  # of ids without a namespace
@@ -29,4 +32,8 @@ def register_plugins(env: str) -> None:
     namespace, _, _ = parse_env_id(env)
     for found in entry_points(group=GROUP):
         if found.name == (namespace or ROOT):
-            found.load()()
+            try:
+                found.load()()
+            except Exception as error:  # of a package that may have nothing to do with this id
+                reason = f"{type(error).__name__}: {error}"
+                logger.warning("the environments that %s declares cannot be registered: %s", found.value, reason)

@@ -21,6 +21,10 @@ def spaced():
     gym.register("Orchard/Apple-v0", entry_point=CartPoleEnv)
 
 
+def broken():
+    raise RuntimeError("rotten")
+
+
 def bare():
     gym.register("OrchardPear-v0", entry_point=CartPoleEnv)
 """
@@ -33,7 +37,9 @@ def orchard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     about = tmp_path / "orchard_envs-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: orchard-envs\nVersion: 1.0\n")
-    lines = "[gymnasium.envs]\nOrchard = orchard_envs:spaced\n__root__ = orchard_envs:bare\n"
+    lines = (
+        "[gymnasium.envs]\nOrchard = orchard_envs:spaced\nRotten = orchard_envs:broken\n__root__ = orchard_envs:bare\n"
+    )
     (about / "entry_points.txt").write_text(lines)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
@@ -55,6 +61,13 @@ def test_an_environment_of_an_installed_package_needs_no_import(name: str) -> No
 def test_a_misspelt_id_of_its_namespace_is_told_the_near_one() -> None:
     with pytest.raises(SettingError, match="did you mean Orchard/Apple-v0"):
         Environment("Orchard/Aple-v0", name="x").make()
+
+
+@pytest.mark.usefixtures("orchard")
+def test_a_package_that_fails_is_named_and_the_id_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SettingError, match="no installed package declares the namespace"):
+        Environment("Rotten/Plum-v0", name="x").make()
+    assert "orchard_envs:broken declares cannot be registered: RuntimeError: rotten" in caplog.text
 
 
 def test_an_unknown_namespace_is_told_how_to_name_the_module() -> None:
