@@ -81,6 +81,8 @@ class UnseenTaskError(RlclError):
 class DivergenceError(RlclError):
     """A loss, a weight or a reward that is no longer finite."""
 
+    exit_status = 5
+
 
 class CheckpointError(RlclError):
     """A checkpoint that is damaged or belongs to another run."""

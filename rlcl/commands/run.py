@@ -53,7 +53,7 @@ def run(
 
         rlcl run digits.yaml budget.epochs=20 --continue-from digits.yaml
 
-    The exit status is 4 where all ran and an objective was not met.
+    The exit status is 4 where all ran and an objective was not met, and 5 where training diverged.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.experiment import load_experiment

@@ -24,6 +24,8 @@ class SeedsDiverged(RlclError):
         errors: by seed.
     """
 
+    exit_status = DivergenceError.exit_status
+
     def __init__(self, finished: Sequence[Finished], errors: Mapping[int, DivergenceError]) -> None:
         told = "\n".join(f"seed {seed}: {error}" for seed, error in errors.items())
         super().__init__(f"{len(errors)} of {len(finished) + len(errors)} seeds diverged\n{told}")

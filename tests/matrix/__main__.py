@@ -20,7 +20,7 @@ from matrix.asking import Asker, write_yaml
 from matrix.drawing import ask_new, drawn
 from matrix.factors import Matrix, NeedsSettings
 from matrix.forking import preload
-from matrix.kept import ROOT, Kept, fingerprint, key_of
+from matrix.kept import ANSWERING, ROOT, TAKING, Kept, fingerprint, key_of
 from matrix.materials import write_materials, write_trained
 from matrix.results import Failure, summary, write_results
 from matrix.running import Job, taken
@@ -50,7 +50,7 @@ class Session:
     fresh: bool
     matrix: Matrix = field(init=False)
     materials: Path = field(init=False)
-    code: str = field(init=False, factory=fingerprint)
+    code: str = field(init=False, factory=lambda: fingerprint(ANSWERING))
     began: float = field(init=False, factory=time.monotonic)
 
     def __attrs_post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Session:
 
     def take(self, rows: Sequence[Combination]) -> list[tuple[Combination, Taken]]:
         """Takes combinations, those left out that have passed on the same code."""
-        kept = Kept(self.folder / f"taken-{self.code}.jsonl")
+        kept = Kept(self.folder / f"taken-{fingerprint(TAKING)}.jsonl")
         configs = {}  # rows that differ only in what the settings do not say are one combination
         by_key = {}
         for row in rows:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, LARGE, MINIMAL, NOT_HERE, OMITTED
+from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, LARGE, MINIMAL, NOT_HERE, OMITTED, WITH_LARGE
 from matrix.space import Combination, Factor, Needs, Space
 
 __all__ = ["Matrix", "NeedsSettings"]
@@ -219,6 +219,7 @@ class Matrix:
         made = {
             "name": name,
             **{key: value for key, value in FIXED.items() if key != "evaluation" and key in self.schema["properties"]},
+            **(WITH_LARGE if row.get("network") in LARGE else {}),
             **self._chosen("experiment", row),
             "stream": self._stream(row),
             "encoder": self._component("encoder", row["encoder"], row),

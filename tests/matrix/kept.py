@@ -11,17 +11,18 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["ROOT", "Kept", "fingerprint", "key_of"]
+__all__ = ["ANSWERING", "ROOT", "TAKING", "Kept", "fingerprint", "key_of"]
 
 ROOT = Path(__file__).parents[2]
-DECISIVE = ("forking.py", "materials.py", "taking.py", "worlds.py")  # of this folder; the rest stands in the configs
+ANSWERING = ("asking.py", "materials.py", "worlds.py")  # of this folder; the rest stands in the configs
+TAKING = (*ANSWERING, "forking.py", "taking.py")
 
 
-def fingerprint() -> str:
-    """Of the code that decides what becomes of a combination."""
+def fingerprint(names: Sequence[str]) -> str:
+    """Of the project's code and of some files of this folder."""
     found = hashlib.sha256()
     files = [*(ROOT / "rlcl").rglob("*.py"), *(ROOT / "envs").rglob("*.py")]
-    for path in (*sorted(files), *(Path(__file__).with_name(name) for name in DECISIVE)):
+    for path in (*sorted(files), *(Path(__file__).with_name(name) for name in names)):
         found.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return found.hexdigest()[:12]
 

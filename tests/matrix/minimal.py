@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["AMOUNTS", "BUDGETS", "ENVIRONMENTS", "FIXED", "LARGE", "MINIMAL", "NOT_HERE", "OMITTED"]
+__all__ = ["AMOUNTS", "BUDGETS", "ENVIRONMENTS", "FIXED", "LARGE", "MINIMAL", "NOT_HERE", "OMITTED", "WITH_LARGE"]
 
 Settings = Mapping[str, Any]
 
@@ -57,6 +57,7 @@ MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
     "network.mlp": {"": {"hidden": [8]}, "dropout": {"hidden": [8], "dropout": 0.3, "layer_norm": True}},
     "network.cnn": {"channels": [4], "hidden": [8]},
     "network.nature_cnn": {"hidden": 8},
+    "network.resnet18": {"small_images": False},  # a sixteenth of the work
     "network.torchvision": {"name": "squeezenet1_1"},
     "network.avalanche": {"model": "SimpleMLP", "options": {"hidden_size": 8}},
     "network.multihead": {"body": MLP, "features": 8},
@@ -145,6 +146,7 @@ AMOUNTS: Mapping[str, tuple[Any, ...]] = {
     "learner.n_step": (3,),
     "learner.gradient_steps": (-1,),
     "learner.train_every": (3,),
+    "network.small_images": (True,),
     "evaluation.every": ({"updates": 3}, {"env_steps": 20}),
     "experiment.validation": (0.25,),
     "experiment.threads": (2,),
@@ -153,7 +155,7 @@ AMOUNTS: Mapping[str, tuple[Any, ...]] = {
 
 # What is the same in all combinations: small evaluations and often a checkpoint.
 FIXED: Settings = {
-    "checkpoint_minutes": 0.0003,
+    "checkpoint_minutes": 0.001,
     "event_interval": 1,
     "evaluation": {"episodes": 1, "episode_steps": 20, "probe_samples": 16},
     "tensorboard": PICTURES,
@@ -168,7 +170,9 @@ OMITTED: Mapping[str, str] = {
     "experiment.device": "what another device gives differs in the last bits",
     "experiment.name": "named by the combination",
 }
-LARGE = ("resnet18", "torchvision")  # networks that whole epochs would take minutes of
+# Networks that whole epochs would take minutes of, and what an experiment with one has instead of the above.
+LARGE = ("resnet18", "torchvision")
+WITH_LARGE: Settings = {"checkpoint_minutes": 0.03}
 NOT_HERE: Mapping[str, str] = dict.fromkeys(
     ("data.emnist", "data.svhn", "data.cifar10", "data.cifar100"),
     "its files are not generated in their true format",

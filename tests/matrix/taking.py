@@ -21,6 +21,7 @@ __all__ = ["STAGES", "Taken", "take"]
 SECONDS = 300.0  # for one combination
 TRACEBACK = "Traceback (most recent call last)"
 STAGES = ("run", "killed", "resume", "second", "report", "compare", "export", "predict")
+DIVERGED = 5  # the exit status
 WALL_CLOCK = ("time", "samples_per_second", "env_steps_per_second")
 
 
@@ -97,7 +98,7 @@ class _Course:
         self.stage = stage
         ended = command(["run", self.file, *changes, "--root", root], self.folder, self.left())
         _check(ended)
-        if ended.status and "no longer finite" in ended.text:
+        if ended.status == DIVERGED:
             self.diverged = True
             return None
         if ended.status:
@@ -135,7 +136,7 @@ class _Course:
         learner = self.config["learner"]
         size = learner.get("batch_size")  # about as many updates as before
         change = "learner.schedule_over=stream" if size is None else f"learner.batch_size={size + 1}"
-        ended = command(["run", self.file, change, "--root", root], self.folder, self.left())
+        ended = command(["run", self.file, change, "sinks=[]", "--root", root], self.folder, self.left())
         if TRACEBACK in ended.text or ended.late or ended.status < 0:
             _check(ended)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import frozen
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["Shift", "energy", "energy_matrix", "shift", "standardized"]
+__all__ = ["Shift", "energy_matrix", "shift", "standardized"]
 
 
 @frozen
@@ -42,28 +42,25 @@ def standardized(samples: Sequence[Array]) -> list[Array]:
     return [np.where(np.isfinite(x), (x - mean) / scale, 0.0) for x in samples]
 
 
-def energy(x: Array, y: Array) -> float:
-    """The energy coefficient of two samples: 0 of equal distributions, 1 of what has nothing in common.
+def energy_matrix(samples: Sequence[Array]) -> Array:
+    """(T, T) energy coefficients of standardised samples: 0 of equal distributions, 1 of what has nothing in common.
 
     (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / 2 E|X - Y|, where X' is another draw than X; without bias, so that samples of
     one distribution are about 0, and cut to [0, 1].
 
     Args:
-        x, y: (N, F) and (M, F), at least two rows each.
+        samples: (N_t, F) each, at least two rows.
 
     Source: Székely & Rizzo 2013, Energy statistics, section 3 (coefficient H).
     """
-    between = 2 * float(cdist(x, y).mean())
-    within = sum(float(cdist(z, z).sum()) / (len(z) * (len(z) - 1)) for z in (x, y))
-    return min(max((between - within) / between, 0.0), 1.0) if between > 0 else 0.0
-
-
-def energy_matrix(samples: Sequence[Array]) -> Array:
-    """(T, T) energy coefficients of standardised samples."""
     found = np.zeros((len(samples), len(samples)))
+    within = [float(pdist(x).mean()) for x in samples]
     for i, x in enumerate(samples):
         for j in range(i):
-            found[i, j] = found[j, i] = energy(x, samples[j])
+            between = 2 * float(cdist(x, samples[j]).mean())
+            if between > 0:
+                excess = (between - within[i] - within[j]) / between
+                found[i, j] = found[j, i] = min(max(excess, 0.0), 1.0)
     return found
 
 
