@@ -14,7 +14,6 @@ from attrs import frozen
 from gymnasium.vector import AutoresetMode
 
 from rlcl.data.environments.action_masks import action_masks
-from rlcl.data.environments.guard import Merged
 from rlcl.data.environments.workers import Workers
 from rlcl.errors import DataError, EnvironmentApiError, UnsupportedError
 from rlcl.types import EnvironmentSource, Predictor, masks_actions
@@ -132,17 +131,17 @@ def _filmed(source: EnvironmentSource, owner: int) -> gym.Env[Any, Any]:
     ways: tuple[dict[str, str], ...] = ({}, {"render_mode": "rgb_array"}) if os.getpid() != owner else ()
     for kwargs in ways:
         try:
-            env = source.alone(**kwargs).make()
+            env = source.alone(**kwargs).make(side_by_side=True)
         except (DataError, EnvironmentApiError):  # no render_mode among its settings
             continue
         try:
             env.reset(seed=source.seed)
             if _frame(env) is not None:
-                return _Filmed(Merged(env), None)
+                return _Filmed(env, None)
         except Exception as error:  # whatever its own drawing lacks: pygame, a screen, a driver
             why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         env.close()
-    return _Filmed(Merged(source.alone().make()), why)
+    return _Filmed(source.alone().make(side_by_side=True), why)
 
 
 def _frame(env: Any) -> Frame | None:

@@ -210,7 +210,13 @@ class EnvironmentSource(Protocol):
         ...
 
     @abstractmethod
-    def make(self) -> gym.Env[Any, Any]: ...
+    def make(self, side_by_side: bool = False) -> gym.Env[Any, Any]:
+        """One environment.
+
+        Args:
+            side_by_side: whether it becomes one of several, whose ``info`` has to have the same form in every step.
+        """
+        ...
 
     @abstractmethod
     def make_vector(self, num_envs: int | None = None) -> VectorEnv[Any]:

@@ -13,7 +13,7 @@ from attrs import frozen
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlcl.data.environments.action_masks import random_action
-from rlcl.data.environments.guard import Guard, Merged
+from rlcl.data.environments.guard import Guard
 from rlcl.data.environments.plugins import register_plugins
 from rlcl.data.environments.seeded import ignores_seed
 from rlcl.data.environments.workers import Workers
@@ -58,13 +58,16 @@ class Environment(EnvironmentSource):
     frames: int = 1
     flat: bool = False
 
-    def make(self) -> AnyEnv:
+    def make(self, side_by_side: bool = False) -> AnyEnv:
         """One environment, with its attributes set, behind a :class:`~rlcl.data.environments.guard.Guard`.
+
+        Args:
+            side_by_side: as of the guard.
 
         Raises:
             SettingError: no environment of that name, or an attribute that it lacks.
         """
-        env: AnyEnv = Guard(self._given(), self.name)
+        env: AnyEnv = Guard(self._given(), self.name, side_by_side)
         if self.flat:
             env = gym.wrappers.FlattenObservation(env)
         return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
@@ -91,8 +94,8 @@ class Environment(EnvironmentSource):
                 )
             return self._native(count, mode)
         if self.vectorization == "async":
-            return Workers(self._merged, count, mode, self.name)
-        return SyncVectorEnv([self._merged] * count, copy=copies, autoreset_mode=mode)
+            return Workers(self._one_of_several, count, mode, self.name)
+        return SyncVectorEnv([self._one_of_several] * count, copy=copies, autoreset_mode=mode)
 
     def check(self) -> None:
         """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""
@@ -144,8 +147,8 @@ class Environment(EnvironmentSource):
     def without_task_ids(self) -> Environment:
         return self
 
-    def _merged(self) -> AnyEnv:
-        return Merged(self.make())
+    def _one_of_several(self) -> AnyEnv:
+        return self.make(side_by_side=True)
 
     def _given(self, checker: bool = True) -> AnyEnv:
         """The environment as its user gave it, with its attributes set.

@@ -11,7 +11,7 @@ from rlcl.data.environments.action_masks import told_mask
 from rlcl.data.environments.contract import after_reset, after_step, ours
 from rlcl.errors import EnvironmentApiError, Problem
 
-__all__ = ["Guard", "Merged"]
+__all__ = ["Guard"]
 
 STATISTICS = ("success", "is_success")  # what else of info is a number, and merged
 
@@ -24,12 +24,17 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
     Args:
         env: the environment, under the wrappers that its user gave it.
         name: for messages.
+        side_by_side: whether it is one of several, so that of info only what has the same form in every step is given
+            on: the mask, whether the episode was a success, and its statistics. Gymnasium merges anything else into
+            arrays of the first value's type and length, which another step's need not have.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+    def __init__(self, env: gym.Env[Any, Any], name: str, side_by_side: bool = False) -> None:
         super().__init__(env)
         self._name, self._steps, self._space = name, 0, env.observation_space
-        self._asked = env.has_wrapper_attr("action_masks")
+        self._asked, self._side_by_side = env.has_wrapper_attr("action_masks"), side_by_side
+        box = isinstance(self._space, gym.spaces.Box)
+        self._plain = (self._space.shape, self._space.dtype) if box else ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         result = self.env.reset(seed=seed, options=options)
@@ -44,13 +49,23 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             observation, reward, terminated, truncated, info = after_step(result)
-            return ours(self._space, observation), reward, terminated, truncated, self._told(info, terminated)
+            # The usual case at once: ten thousands of these are taken each second.
+            if type(observation) is np.ndarray and (observation.shape, observation.dtype) == self._plain:
+                observation = observation.copy()
+            else:
+                observation = ours(self._space, observation)
+            if info or self._asked:
+                info = self._told(info, terminated)
+            return observation, reward, terminated, truncated, info
         except Problem as error:
             raise self._refusal("step", error) from error
 
     def _told(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
-        if not self._asked and "action_mask" not in info:
-            return info
+        if self._asked or "action_mask" in info:
+            info = self._with_mask(info, terminated)
+        return _of_one_form(info) if info and self._side_by_side else info
+
+    def _with_mask(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
         try:
             mask = told_mask(self.env, info, self._asked and not terminated)
         except Problem:
@@ -59,7 +74,7 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
             mask = None
         if mask is not None:
             return {**info, "action_mask": mask}
-        return {key: value for key, value in info.items() if key != "action_mask"} if "action_mask" in info else info
+        return {key: value for key, value in info.items() if key != "action_mask"}
 
     def _refusal(self, method: str, error: Problem) -> EnvironmentApiError:
         said = str(error)
@@ -67,25 +82,7 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         return EnvironmentApiError(f"environment {self._name}: {gave} (at its env step {self._steps:,}); correct it")
 
 
-class Merged(gym.Wrapper[Any, Any, Any, Any]):
-    """One of several environments side by side: of info only what has the same form in every step.
-
-    That is the mask of actions, whether the episode was a success, and its statistics; Gymnasium merges anything else
-    into arrays of the first value's type and length, which another step's need not have.
-    """
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        return observation, _of_one_form(info)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, _of_one_form(info)
-
-
 def _of_one_form(info: dict[str, Any]) -> dict[str, Any]:
-    if not info:
-        return info
     kept = {"action_mask": info["action_mask"]} if "action_mask" in info else {}
     kept |= _numbers({key: info[key] for key in STATISTICS if key in info})
     episode = info.get("episode")

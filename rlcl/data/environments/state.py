@@ -23,7 +23,7 @@ from gymnasium.envs.classic_control import (
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from rlcl.data.environments.guard import Guard, Merged
+from rlcl.data.environments.guard import Guard
 from rlcl.errors import DataError
 
 __all__ = ["environment_of_state", "environment_state", "restore_environment", "state_of_environment"]
@@ -123,7 +123,7 @@ def _saves_itself(env: Any) -> bool:
 def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
     """The wrappers from the outside in, but for ours, which remember nothing; and then the environment itself."""
     while isinstance(env, gym.Wrapper):
-        if not isinstance(env, Guard | Merged):
+        if not isinstance(env, Guard):
             yield env
         env = env.env
     yield env
