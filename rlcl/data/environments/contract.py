@@ -13,7 +13,6 @@ from rlcl.errors import Problem
 __all__ = ["after_reset", "after_step", "described", "fitted", "ours", "shortened"]
 
 Array = np.ndarray[Any, Any]
-FLAGS = (bool, np.bool_)
 ARRAYS = (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 LONGEST = 120  # characters of a value or of a space in a message
 
@@ -44,12 +43,19 @@ def after_step(result: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if array.ndim != 0 or array.dtype.kind not in "fiub":
             raise Problem(f"the reward must be one number, got {described(reward)}")
         reward = float(reward)
-    if not isinstance(terminated, FLAGS) or not isinstance(truncated, FLAGS):
-        label, flag = ("truncated", truncated) if isinstance(terminated, FLAGS) else ("terminated", terminated)
-        raise Problem(f"{label} must be a bool, got {described(flag)}")
+    if type(terminated) is not bool:
+        terminated = _flag("terminated", terminated)
+    if type(truncated) is not bool:
+        truncated = _flag("truncated", truncated)
     if not isinstance(info, dict):
         raise Problem(f"info must be a dict, got {described(info)}")
-    return observation, reward, bool(terminated), bool(truncated), info
+    return observation, reward, terminated, truncated, info
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, np.bool_):
+        raise Problem(f"{name} must be a bool, got {described(value)}")
+    return bool(value)
 
 
 def ours(space: gym.Space[Any], observation: Any, place: str = "") -> Any:
