@@ -320,8 +320,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # what is drawn depends on the order of sets
-        os.execve(
-            sys.executable, [sys.executable, "-m", "matrix", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
-        )
     typer.run(main)

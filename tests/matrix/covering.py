@@ -11,11 +11,11 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from heapq import heapify, heappop, heappush
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from attrs import define, field, frozen
 
-from matrix.space import Chosen, Combination, Factor, Pair, Space
+from matrix.space import Chosen, Combination, Factor, Pair, Space, pair
 
 __all__ = ["Covering", "Refusal"]
 
@@ -171,9 +171,9 @@ class Covering:
         for value in self.homes:
             for factor in factors:
                 for v in factor.values:
-                    pair = frozenset(((self.anchor, value), (factor.name, v)))
-                    if pair in self._open and not self._together(tuple(pair)):
-                        self._keep_apart(pair)
+                    both = pair((self.anchor, value), (factor.name, v))
+                    if both in self._open and not self._together(both):
+                        self._keep_apart(frozenset(both))
 
     def _look_for(self, chosen: Chosen) -> None:
         """A value that no home takes: with the values that others are allowed with."""
@@ -191,7 +191,7 @@ class Covering:
     # Drawing.
 
     def _cover(self, most: int) -> None:
-        seeds = sorted(self._open, key=sorted)  # the order of a set of texts differs from process to process
+        seeds = sorted(self._open)  # the order of a set of texts differs from process to process
         self.rng.shuffle(seeds)
         tries: dict[Pair, int] = defaultdict(int)
         while seeds and not (most and len(self.rows) >= most):
@@ -309,19 +309,19 @@ class Covering:
     # Pairs that no drawing reached.
 
     def _try_what_is_left(self) -> None:
-        left = sorted(self._open, key=sorted)
+        left = sorted(self._open, key=lambda each: (all(name != self.anchor for name, _ in each), each))
         self.report(f"{len(left)} pairs are left, to be tried in up to {CONTEXTS} combinations each")
         for start in range(0, len(left), BLOCK):
-            self._try([each for each in left[start : start + BLOCK] if not self._together(tuple(each))])
+            self._try([each for each in left[start : start + BLOCK] if not self._together(each)])
             if start % (50 * BLOCK) == 0 and start:
                 self.report(f"{start} of {len(left)} tried, {len(self.refused)} refused")
-        self.refused = {each: why for each, why in self.refused.items() if not self._together(tuple(each))}
+        self.refused = {each: why for each, why in self.refused.items() if not self._together(each)}
         for row, _ in self._joined(few(self._open, self._allowed, self.space)):
             self._take(row)
 
     def _try(self, pairs: Sequence[Pair]) -> None:
         """Asks about one combination of each pair at a time, for all of them at once, until it is allowed."""
-        waiting = [(each, self._contexts(each)) for each in pairs]
+        waiting = [(each, islice(self._contexts(each), 1 if self._is_implied(each) else CONTEXTS)) for each in pairs]
         for each in pairs:
             self.refused[each] = Refusal(dict(each), "no combination has both", 0)
         while waiting:
@@ -335,6 +335,15 @@ class Covering:
                 elif row is not None:
                     del self.refused[each]
             waiting = further
+
+    def _is_implied(self, each: Pair) -> bool:
+        """Whether each value of the anchor that a pair may have was refused with something that the pair needs."""
+        needed = self.space.merged(each)
+        if needed is None:
+            return True
+        certain = {*each, *((name, v) for name, values in needed.items() if len(values) == 1 for v in values)}
+        anchors = needed.get(self.anchor, self.space.by_name[self.anchor].values)
+        return all(any(pair((self.anchor, v), c) in self.refused for c in certain) for v in anchors)
 
     def _contexts(self, each: Pair) -> Iterator[dict[str, str]]:
         """A few combinations with both values: allowed ones of the one, with the other put in."""
@@ -365,7 +374,7 @@ class Covering:
 
     def _both(self, one: Picked, other: Picked) -> dict[str, str] | None:
         """One combination with the pairs of two; None where they exclude each other."""
-        values = {chosen for each in one[1] for chosen in each}
+        values = sorted({chosen for each in one[1] for chosen in each})
         row = self._put(values, other[0], one[0])
         if row is None or self._is_apart(row.items()):
             return None

@@ -11,14 +11,14 @@ from attrs import field, frozen
 __all__ = ["Chosen", "Combination", "Factor", "Pair", "Space", "pair"]
 
 Chosen = tuple[str, str]  # factor and value
-Pair = frozenset[Chosen]
+Pair = tuple[Chosen, Chosen]  # in order
 Combination = Mapping[str, str]  # value by factor; a factor that does not apply is left out
 Needs = Mapping[str, frozenset[str]]  # by deciding factor the values that go
 
 
 def pair(a: Chosen, b: Chosen) -> Pair:
     """Two values of two factors."""
-    return frozenset((a, b))
+    return (a, b) if a <= b else (b, a)
 
 
 @frozen(eq=False)
