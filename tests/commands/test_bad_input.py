@@ -165,7 +165,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("device=cuda:7", 2, "is not there"),
         ("learner.network={extends: null, type: multihead}", 2, "visibility.task_ids: visible"),
         ("stream={extends: null, type: environments, env: CartPole-v1}", 2, "classifier learns from labelled streams"),
-        ("learner.optimizer.lr=1e30", 1, "in experience 0 (digits 0-4)"),
+        ("learner.optimizer.lr=1e30", 5, "in experience 0 (digits 0-4)"),
         ("nosuch.key=3", 2, "nosuch"),
         (
             "learner.optimizer={extends: null, type: sgd, nesterov: true}",
@@ -316,7 +316,7 @@ def test_a_broken_environment_is_told_before_training(
     (tmp_path / "envs.py").write_text(ENVIRONMENTS)
     (tmp_path / "rl.yaml").write_text(RL.format(env=env))
     status, message = call(capsys, "run", "rl.yaml", "-q")
-    assert status in (1, 2)
+    assert status in (1, 2, 5)
     assert said in message
 
 
