@@ -2,13 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+RELEASING := .venv/.releasing
+export NO_MKDOCS_2_WARNING := 1
 
 # Real data, where it lies beside the checkout; else $RLCL_DATA or ./data.
 ifneq ($(wildcard ../shared/data),)
 export RLCL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help quickstart test lint types unit format matrix fuzz benchmark clean
+.PHONY: help quickstart test lint types unit format matrix fuzz benchmark docs release clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -36,7 +38,7 @@ types: $(INSTALLED)  ## Run mypy, strict
 unit: $(INSTALLED)  ## Run pytest
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-format: $(INSTALLED)  ## Let ruff mend what it can
+format: $(INSTALLED)  ## Let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -60,6 +62,16 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/bench.py
 	$(BIN)/python benchmarks/speed/bootstrap.py
 	$(BIN)/python benchmarks/speed/serving.py
+
+$(RELEASING): pyproject.toml $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[release]'
+	@touch $@
+
+docs: $(RELEASING)  ## Build the documentation into site/; broken links are errors
+	@$(BIN)/python -m mkdocs build
+
+release: $(RELEASING)  ## Build, test and tag a release: make release VERSION=0.2.0; uploads nothing
+	@$(BIN)/python .ci/release.py $(VERSION) $(ARGS)
 
 clean:  ## Remove .venv and caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
