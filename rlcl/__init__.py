@@ -1,6 +1,6 @@
-"""rlcl: supervised, unsupervised, reinforcement and continual learning through one trainer.
+"""Supervised, unsupervised, reinforcement and continual learning with one trainer.
 
-Every name here is imported when it is first used.
+Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rlcl.data.readers.torchvision import Mnist
     from rlcl.encoders.scale import Scale
     from rlcl.encoders.standardize import Standardize
-    from rlcl.evaluation.plan import Interval, Plan
+    from rlcl.evaluation.plan import EvaluationInterval, Plan
     from rlcl.experiment import Experiment, load_experiment
     from rlcl.launch.seeds import run_experiment
     from rlcl.learners.optimizers import Adam, Sgd
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rlcl.training.trainer import Trainer
     from rlcl.types import Budget, Visibility
 
-PLACES = {
+MODULES = {
     "Adam": "rlcl.learners.optimizers",
     "Autoencoder": "rlcl.learners.unsupervised.autoencoder",
     "Budget": "rlcl.types",
@@ -43,9 +43,9 @@ PLACES = {
     "Distill": "rlcl.methods.distill",
     "EnvironmentTask": "rlcl.streams.environments",
     "Environments": "rlcl.streams.environments",
+    "EvaluationInterval": "rlcl.evaluation.plan",
     "Ewc": "rlcl.methods.ewc",
     "Experiment": "rlcl.experiment",
-    "Interval": "rlcl.evaluation.plan",
     "L2Init": "rlcl.methods.l2_init",
     "Mlp": "rlcl.networks.mlp",
     "Mnist": "rlcl.data.readers.torchvision",
@@ -73,9 +73,9 @@ __all__ = [
     "Distill",
     "EnvironmentTask",
     "Environments",
+    "EvaluationInterval",
     "Ewc",
     "Experiment",
-    "Interval",
     "L2Init",
     "Mlp",
     "Mnist",
@@ -94,9 +94,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PLACES:
+    if name not in MODULES:
         raise AttributeError(f"module rlcl has no attribute {name!r}")
-    return getattr(import_module(PLACES[name]), name)
+    return getattr(import_module(MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

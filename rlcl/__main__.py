@@ -1,4 +1,4 @@
-"""``python -m rlcl``."""
+"""Entry point of ``python -m rlcl``."""
 
 from rlcl.commands import main
 

@@ -1,4 +1,4 @@
-"""Every error that is the user's to mend: one clear message, never a traceback."""
+"""Errors that the user can fix; each is printed as one message without a traceback."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ __all__ = [
 
 
 class RlclError(Exception):
-    """A mistake or a circumstance that a person can mend; the message says how.
+    """Raised for an error that the user can fix; the message names the remedy.
 
-    The command line prints the message and leaves with ``exit_status``.
+    The command line prints the message and exits with ``exit_status``.
     """
 
     exit_status = 1
 
 
 class Problem(ValueError):
-    """One thing that is wrong with one value. ``where`` is its key path, added on the way up."""
+    """Raised when one value is invalid.
+
+    Args:
+        message: the fault and its remedy.
+        where: key path of the value; callers may add it.
+    """
 
     def __init__(self, message: str, where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
@@ -41,10 +46,10 @@ class Problem(ValueError):
 
 
 class ConfigError(RlclError):
-    """All problems of an experiment config, reported at once.
+    """Raised when an experiment config is invalid; it lists all problems.
 
     Args:
-        problems: one line each, ``file:line: key.path: what is wrong; the remedy``.
+        problems: one line each, ``file:line: key.path: problem; remedy``.
     """
 
     exit_status = 2
@@ -55,71 +60,71 @@ class ConfigError(RlclError):
 
 
 class DataError(RlclError):
-    """Data that is missing, malformed or not finite."""
+    """Raised when data is missing, malformed or not finite."""
 
 
 class SettingError(DataError):
-    """A setting that the data or the environment which it is of do not know or allow."""
+    """Raised when a setting is unknown to its data set or environment, or not allowed for it."""
 
     exit_status = 2
 
 
 class EnvironmentApiError(RlclError):
-    """An environment that breaks the Gymnasium API."""
+    """Raised when an environment violates the Gymnasium API."""
 
 
 class UnsupportedError(RlclError):
-    """Two components that do not go together, by name and reason."""
+    """Raised when two components are not compatible; the message names both and the reason."""
 
     exit_status = 2
 
 
 class UnseenTaskError(RlclError):
-    """A prediction that cannot be made yet, for a task that was not learned; evaluation leaves that cell out."""
+    """Raised when a learner cannot predict for a task that it was not trained on; evaluation skips that task."""
 
 
 class DivergenceError(RlclError):
-    """A loss, a weight or a reward that is no longer finite."""
+    """Raised when a loss, a weight or a reward is not finite."""
 
     exit_status = 5
 
 
 class CheckpointError(RlclError):
-    """A checkpoint that is damaged or belongs to another run."""
+    """Raised when a checkpoint is damaged or belongs to another run."""
 
 
 class BundleError(RlclError):
-    """A bundle, or what lies beside it, that is damaged, missing or cannot do what is asked."""
+    """Raised when a bundle, or a file of its deployment, is damaged, missing or does not support the operation."""
 
 
 class RunFolderError(RlclError):
-    """A run folder that cannot be read, written or locked."""
+    """Raised when a run folder cannot be read, written or locked."""
 
 
-FEW = 24  # names that a message may list
+MAX_LISTED_NAMES = 24  # in one message
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """The remedy for an unknown name: the nearest one, or all that there are.
+    """Return the remedy for an unknown name: the most similar names, or the list of allowed names.
 
     Args:
-        word: what was found.
+        word: the unknown name.
         allowed: the names that exist.
 
     Returns:
-        ``"; did you mean lr?"``, else ``"; allowed: a, b"`` where they are
-        few, else ``""``.
+        ``"; did you mean lr?"`` if a similar name exists; else ``"; allowed: a, b"`` for at most
+        ``MAX_LISTED_NAMES`` names; else ``""``.
     """
     names = sorted(allowed)
-    near = get_close_matches(word, names, n=3, cutoff=0.6)
-    if not near:
+    similar = get_close_matches(word, names, n=3, cutoff=0.6)
+    if not similar:
         folded = {name.casefold(): name for name in names}
-        near = [folded[key] for key in get_close_matches(word.casefold(), folded, n=3, cutoff=0.6)]
-    if near:
-        return f"; did you mean {' or '.join(map(_plain, near))}?"
-    return f"; allowed: {', '.join(map(_plain, names))}" if 0 < len(names) <= FEW else ""
+        similar = [folded[key] for key in get_close_matches(word.casefold(), folded, n=3, cutoff=0.6)]
+    if similar:
+        return f"; did you mean {' or '.join(map(_quoted, similar))}?"
+    return f"; allowed: {', '.join(map(_quoted, names))}" if 0 < len(names) <= MAX_LISTED_NAMES else ""
 
 
-def _plain(name: str) -> str:
-    """A name as it is, in quotes where it holds some itself or begins or ends with a blank."""
+def _quoted(name: str) -> str:
+    """Return a name, in quotes if it contains quotes or begins or ends with whitespace."""
     return repr(name) if name != name.strip() or {"'", '"'} & set(name) else name

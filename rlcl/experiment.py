@@ -1,4 +1,4 @@
-"""One experiment: everything that a run is made of, as read from its YAML file."""
+"""Experiment config: all settings of a run, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import attrs
 from attrs import frozen
 from ruamel.yaml import YAML
 
+from rlcl import registry
 from rlcl.config import (
     Component,
     Document,
@@ -22,35 +23,36 @@ from rlcl.config import (
     Faults,
     Kind,
     component,
-    decisive,
     json_schema,
     option,
     override,
     read_document,
+    resolve_aliases,
     unstructure,
+    without_defaults,
 )
 from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.plan import Plan
 from rlcl.objective import Objective
-from rlcl.run_format import CONFIG, todays_config
+from rlcl.run_format import CONFIG, upgraded_config
 from rlcl.types import BoundaryPolicy, Budget
 
 __all__ = [
     "Experiment",
     "Initial",
-    "deciding",
     "dump",
     "experiment_from",
+    "experiment_from_document",
+    "hashed_settings",
     "load_experiment",
     "schema",
-    "structured",
 ]
 
 HASH = (r"[0-9a-f]{12}", "12 hexadecimal digits")
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
-# What decides a run's records: its hash is over these.
-DECISIVE = (
+# The keys that determine a run's records; the experiment's hash covers them.
+HASHED_KEYS = (
     "stream",
     "encoder",
     "learner",
@@ -67,14 +69,14 @@ DECISIVE = (
 
 @frozen(kw_only=True)
 class Initial:
-    """A finished run whose learned weights an experiment begins with; optimizers, memories and counters are fresh.
+    """A finished run whose trained weights initialize an experiment; optimizers, memories and counters start new.
 
     Args:
-        run: folder of one run, or of all seeds of its experiment, ``runs/NAME/HASH``.
-        seed: of the run that is taken: the ``same`` for each seed, or a number for all of them.
-        parameters: patterns of the weights that are taken, ``NETWORK.NAME`` with ``*`` and ``?``; the others are drawn.
-        encoder: ``keep`` takes the run's fitted encoder along, which must have the same config; ``own`` does not.
-        of: hash of the run's experiment, by which it counts; found when a file without it is read.
+        run: folder of one run, or of all seeds of an experiment, ``runs/NAME/HASH``.
+        seed: seed of the run to load: ``same`` for the seed of each new run, or one number for all of them.
+        parameters: patterns of the weights to load, ``NETWORK.NAME`` with ``*`` and ``?``; other weights are sampled.
+        encoder: ``keep`` loads the run's fitted encoder, whose config must be the same; ``own`` fits a new one.
+        of: hash of the run's experiment, which identifies the run; set when a file without it is read.
     """
 
     run: str = option()
@@ -89,22 +91,22 @@ class Initial:
 
     @property
     def folders(self) -> Sequence[Path]:
-        """Of the runs that there are to choose from."""
-        place = Path(self.run).expanduser()
-        if (place / "config.yaml").is_file():
-            return [place]
-        return sorted(file.parent for file in place.glob("seed*/config.yaml"))
+        """Folders of the runs that ``run`` selects."""
+        folder = Path(self.run).expanduser()
+        if (folder / "config.yaml").is_file():
+            return [folder]
+        return sorted(file.parent for file in folder.glob("seed*/config.yaml"))
 
     @property
     def complete(self) -> bool:
-        """Whether all weights are taken."""
+        """True if all weights are loaded."""
         return "*" in self.parameters
 
-    def identified(self) -> Initial:
-        """With the hash of the run's experiment.
+    def with_hash(self) -> Initial:
+        """Return a copy with the hash of the run's experiment in ``of``.
 
         Raises:
-            ConfigError: there is no run, or its config cannot be read.
+            ConfigError: the folder contains no run, or its config cannot be read.
         """
         if self.of is not None:
             return self
@@ -117,27 +119,27 @@ class Initial:
 
 @frozen(kw_only=True)
 class Experiment:
-    """A frozen, complete config.
+    """The complete, immutable config of an experiment.
 
     Args:
-        name: names the folder of its runs.
-        objective: why it exists and when it has succeeded.
-        seeds: one run each.
-        batched_seeds: whether they are trained at once, as one computation (ppo and dqn); see
-            :mod:`rlcl.launch.batched`.
+        name: name of the folder of its runs.
+        objective: purpose of the experiment, and its conditions of success.
+        seeds: random seeds, one run per seed.
+        batched_seeds: train all seeds at once, as one computation (ppo and dqn); see
+            :mod:`rlcl.launch.batched_runs`.
         stream: the experiences, in their order.
-        encoder: feature encoding; a list is applied in order.
-        learner: what learns, with its methods.
-        budget: training of each experience, in exactly one unit.
-        boundary: what the learner keeps from one experience to the next.
-        evaluation: when and what is evaluated.
+        encoder: feature encoder; a list is applied in order.
+        learner: the learner with its methods.
+        budget: training budget of each experience, in exactly one unit.
+        boundary: state of the learner that is kept from one experience to the next.
+        evaluation: schedule and scope of the evaluations.
         validation: fraction of each experience's training data that is held out.
-        device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is any.
+        device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which selects CUDA if available.
         threads: threads of torch; one is fastest for small networks.
         event_interval: updates (env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
-        sinks: what takes its events and records, beside its folder.
-        initial: the finished run whose weights it begins with; fresh ones by default.
+        sinks: receivers of events and records, in addition to the run folder.
+        initial: the finished run whose weights initialize the learner; new weights by default.
         continued_from: hash of the experiment whose finished runs these continue; written by
             ``rlcl run --continue-from``.
     """
@@ -164,99 +166,106 @@ class Experiment:
     def __attrs_post_init__(self) -> None:
         if not self.seeds:
             raise Problem("expected at least one seed, got none", "seeds")
-        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
-        if twice:
-            raise Problem(f"expected distinct seeds, got {', '.join(map(str, twice))} more than once", "seeds")
+        repeated = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if repeated:
+            raise Problem(f"expected distinct seeds, got {', '.join(map(str, repeated))} more than once", "seeds")
 
     @cached_property
     def hash(self) -> str:
-        """12 hexadecimal digits over what decides its records: not name, objective or seeds, and no default."""
-        text = json.dumps(deciding(decisive(self)), sort_keys=True, separators=(",", ":"))
+        """Hash of the settings that determine the records, 12 hexadecimal digits.
+
+        It covers neither name, objective and seeds nor settings that equal their default.
+        """
+        text = json.dumps(hashed_settings(without_defaults(self)), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an experiment's config decides its records.
+def hashed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an experiment's config that determine its records.
 
     Args:
-        config: as plain data, with or without what equals its default.
+        config: plain data, with or without the settings that equal their default.
     """
-    said = {name: config[name] for name in DECISIVE if config.get(name) is not None}
-    # Metrics are computed from the records, which they do not change; for a run stands the hash of its experiment.
-    for group, key in (("evaluation", "metrics"), ("initial", "run")):
-        rest = {name: value for name, value in said.pop(group, {}).items() if name != key}
+    settings = {name: config[name] for name in HASHED_KEYS if config.get(name) is not None}
+    # Metrics are computed from the records and do not change them. initial.of identifies the run of initial.run.
+    for group, excluded in (("evaluation", "metrics"), ("initial", "run")):
+        rest = {name: value for name, value in settings.pop(group, {}).items() if name != excluded}
         if rest:
-            said[group] = rest
-    found: dict[str, Any] = _by_content(said)
-    return found
+            settings[group] = rest
+    content: dict[str, Any] = _with_file_checksums(settings)
+    return content
 
 
-def _by_content(value: Any) -> Any:
-    """``/home/me/net.py:Net`` as the file's checksum and ``Net``: moved it is the same experiment, edited another."""
+def _with_file_checksums(value: Any) -> Any:
+    """Replace ``/home/me/net.py:Net`` by the file's checksum and ``Net``.
+
+    An experiment keeps its hash if the file is moved, and gets another one if the file is edited.
+    """
     if isinstance(value, Mapping):
-        return {str(key): _by_content(item) for key, item in value.items()}
+        return {str(key): _with_file_checksums(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_by_content(item) for item in value]
-    found = re.fullmatch(r"(.+\.py):(\w+)", value) if isinstance(value, str) else None
-    if found is None or not Path(found[1]).is_file():
+        return [_with_file_checksums(item) for item in value]
+    match = re.fullmatch(r"(.+\.py):(\w+)", value) if isinstance(value, str) else None
+    if match is None or not Path(match[1]).is_file():
         return value
-    return f"{hashlib.sha256(Path(found[1]).read_bytes()).hexdigest()[:12]}:{found[2]}"
+    return f"{hashlib.sha256(Path(match[1]).read_bytes()).hexdigest()[:12]}:{match[2]}"
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads an experiment file; a run's ``config.yaml``, of whatever version, as today's has it.
+    """Read an experiment file, or a run's ``config.yaml``, which is upgraded to the current format.
 
     Args:
         path: a YAML file, or the bare name of a shipped experiment.
         overrides: ``key.path=value``, the value as YAML.
 
     Raises:
-        ConfigError: everything that is wrong, each with its file, line and key path.
-        RunFolderError: it is of a run whose version cannot be read.
+        ConfigError: all faults, each with its file, line and key path.
+        RunFolderError: the file belongs to a run folder of a version that is not supported.
     """
     document = read_document(path)
     if Path(path).name == CONFIG:
-        document = attrs.evolve(document, data=todays_config(Path(path).parent, document.data))
-    return structured(override(document, overrides))
+        document = attrs.evolve(document, data=upgraded_config(Path(path).parent, document.data))
+    return experiment_from_document(override(document, overrides))
 
 
 def experiment_from(data: Mapping[str, Any], name: str = "config") -> Experiment:
-    """An experiment from plain data, for example from :func:`rlcl.config.unstructure`.
+    """Return an experiment from plain data, for example from :func:`rlcl.config.unstructure`.
 
     Args:
-        data: as in a file.
-        name: stands before each message.
+        data: the content of an experiment file.
+        name: prefix of each message.
 
     Raises:
-        ConfigError: everything that is wrong, each with its key path.
+        ConfigError: all faults, each with its key path.
     """
-    return structured(Document(name, dict(data)))
+    return experiment_from_document(Document(name, dict(data)))
 
 
-def structured(document: Document) -> Experiment:
-    """An experiment from a document.
+def experiment_from_document(document: Document) -> Experiment:
+    """Return an experiment from a document.
 
     Raises:
-        ConfigError: everything that is wrong, each with its file, line and key path.
+        ConfigError: all faults, each with its file, line and key path.
     """
     try:
+        document = _without_aliases(document)
         experiment: Experiment = document.read(Experiment)
-    except Faults as found:
-        raise ConfigError(document.messages(map(_with_remedy, found.faults))) from None
+    except Faults as error:
+        raise ConfigError(document.messages(map(_with_remedy, error.faults))) from None
     if experiment.initial is not None:
-        experiment = attrs.evolve(experiment, initial=experiment.initial.identified())
+        experiment = attrs.evolve(experiment, initial=experiment.initial.with_hash())
     return experiment
 
 
 def _with_remedy(fault: Fault) -> Fault:
-    """A fault; of a key that there was once, what is written now."""
+    """Return a fault; for a key that a former version had, with the key that replaced it."""
     if fault.path != ("tensorboard",):
         return fault
     return Fault(fault.path, "unknown key; write its settings as those of a sink, sinks: [{type: tensorboard, ...}]")
 
 
 def dump(experiment: Experiment) -> str:
-    """The resolved config as YAML, every default written out; reading it gives an equal experiment."""
+    """Return the resolved config as YAML with all defaults; reading it returns an equal experiment."""
     yaml, text = YAML(typ="safe", pure=True), io.StringIO()
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -264,8 +273,21 @@ def dump(experiment: Experiment) -> str:
     return text.getvalue()
 
 
+def _without_aliases(document: Document) -> Document:
+    """Return the document with the learner's settings under their own names."""
+    learner = document.data.get("learner") if isinstance(document.data, Mapping) else None
+    name = learner.get("type") if isinstance(learner, Mapping) else None
+    if not isinstance(name, str):
+        return document
+    try:
+        cls = registry.find("learner", name)
+    except Problem:  # reported when the document is read
+        return document
+    return resolve_aliases(document, "learner", cls, getattr(cls, "aliases", {}))
+
+
 def schema() -> dict[str, Any]:
-    """The JSON schema of an experiment file, for editors."""
-    made = json_schema(Experiment)
-    made["properties"]["extends"] = {"type": "string", "description": "a file that this one changes"}
-    return made
+    """Return the JSON schema of an experiment file, for editors."""
+    content = json_schema(Experiment)
+    content["properties"]["extends"] = {"type": "string", "description": "a file that this one changes"}
+    return content

@@ -1,4 +1,4 @@
-"""What is stored: JSON as it is parsed, versions, and how one that is older is read."""
+"""Parser of stored JSON, and versions of stored formats with their migrations."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from attrs import field, frozen
 
 from rlcl.errors import Problem
 
-__all__ = ["Format", "parsed"]
+__all__ = ["Format", "parse_json"]
 
-DEEPEST = 60  # brackets within each other, twice as many as rlcl ever writes
+MAX_DEPTH = 60  # nested brackets; rlcl writes at most half as many
 
 
-def parsed(text: str | bytes) -> Any:
-    """The content of a text in JSON.
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, no UTF-8, or nested more deeply than anything that is written here.
+        ValueError: the text is not JSON or not UTF-8, or it is nested more than ``MAX_DEPTH`` levels deep.
     """
     try:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not _is_shallow(content, DEEPEST):
+    if not _is_shallow(content, MAX_DEPTH):
         raise ValueError("it is nested too deeply")
     return content
 
@@ -39,13 +39,13 @@ def _is_shallow(value: Any, depth: int) -> bool:
 
 @frozen
 class Format:
-    """A stored form, as it is written today.
+    """A stored format and its versions.
 
     Args:
-        name: of what is stored, for messages.
-        version: that is written.
-        remedy: what to do with another version.
-        migrations: by the version that they read: each makes the content one of the next version.
+        name: name of the stored object, for messages.
+        version: the current version, which is written.
+        remedy: the remedy for a version that is not supported.
+        migrations: by version; each converts content of that version to the next one.
     """
 
     name: str
@@ -55,31 +55,31 @@ class Format:
 
     @property
     def readable(self) -> tuple[int, ...]:
-        """The versions that can be read, the oldest first."""
+        """Supported versions, the oldest first."""
         oldest = self.version
         while oldest - 1 in self.migrations:
             oldest -= 1
         return tuple(range(oldest, self.version + 1))
 
     def read(self, version: Any, content: Any) -> Any:
-        """The content as today's version has it.
+        """Return the content converted to the current version.
 
         Args:
-            version: that it was written in.
-            content: as it was written.
+            version: the version in which it was written.
+            content: the stored content.
 
         Raises:
-            Problem: that version cannot be read.
+            Problem: the version is not supported.
         """
-        if refused := self.refusal(version):
-            raise Problem(refused)
+        if fault := self.version_fault(version):
+            raise Problem(fault)
         for step in range(version, self.version):
             content = self.migrations[step](content)
         return content
 
-    def refusal(self, version: Any) -> str:
-        """Why a version cannot be read; empty where it can."""
+    def version_fault(self, version: Any) -> str:
+        """Return a message if a version is not supported, else an empty text."""
         if type(version) is int and version in self.readable:
             return ""
-        known = " and ".join(map(str, self.readable))
-        return f"{self.name} of version {version!r}; this rlcl reads version {known}. {self.remedy}"
+        supported = " and ".join(map(str, self.readable))
+        return f"{self.name} of version {version!r}; this rlcl reads version {supported}. {self.remedy}"

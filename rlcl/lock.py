@@ -1,4 +1,4 @@
-"""One process at a time: the lock of a file, which the system gives back whatever becomes of its holder."""
+"""File lock for one process at a time; the operating system releases it when its holder ends."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Held", "is_held", "locked"]
+__all__ = ["LockHeldError", "is_held", "locked"]
 
-LOOK_SECONDS = 0.05  # for which another process may hold a lock that it only looks at
+PROBE_SECONDS = 0.05  # for which is_held of another process may hold the lock
 
 
-class Held(Exception):
-    """Another process has the lock.
+class LockHeldError(Exception):
+    """Raised when another process holds the lock.
 
     Args:
-        holder: its number, or ``unknown``.
+        holder: process id of the holder, or ``unknown``.
     """
 
     def __init__(self, holder: str) -> None:
@@ -28,27 +28,27 @@ class Held(Exception):
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds the lock of a path; a file of it is made, and tells who holds it.
+    """Hold the lock of a path; a lock file is created and contains the process id of the holder.
 
-    A lock is given back when its file is closed, also by children that were forked meanwhile.
+    The lock is released when its file is closed, also by child processes that were forked in the meantime.
 
     Args:
-        path: of a file in a folder that is there, or of a folder.
-        wait: for another process, instead of an error.
+        path: a file in an existing folder, or an existing folder.
+        wait: wait for another process instead of raising.
 
     Raises:
-        Held: another process has it.
-        OSError: the file cannot be made.
+        LockHeldError: another process holds the lock.
+        OSError: the file cannot be created.
     """
     is_folder = path.is_dir()
     handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if wait:
             fcntl.flock(handle, fcntl.LOCK_EX)
-        elif not _taken(handle):
-            raise Held(_holder(path))
+        elif not _acquired(handle):
+            raise LockHeldError(_holder(path))
         if not is_folder:
-            with suppress(OSError):  # on a full disk nobody is told, and all else goes on
+            with suppress(OSError):  # on a full disk the lock works without the process id
                 os.ftruncate(handle, 0)
                 os.write(handle, str(os.getpid()).encode())
         yield
@@ -56,24 +56,24 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def _taken(handle: int) -> bool:
-    """Whether a lock could be had, at once but for processes that only look at it."""
-    until = time.monotonic() + LOOK_SECONDS
+def _acquired(handle: int) -> bool:
+    """Acquire a lock without waiting, except for processes that only probe it; return False if it is held."""
+    deadline = time.monotonic() + PROBE_SECONDS
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return False
-            time.sleep(LOOK_SECONDS / 10)
+            time.sleep(PROBE_SECONDS / 10)
         else:
             return True
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process has the lock of a file; nothing is made or changed.
+    """Return True if a process holds the lock of a file; nothing is created or changed.
 
-    A file that is not there was never locked. Of one that may not be read nobody can tell, and it counts as held.
+    A missing file is not locked. A file without read permission counts as locked.
     """
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""Names of components: ``"ewc"``, ``"package.module:Class"``, ``"path/to/file.py:Class"``.
+"""Registry of components: ``"ewc"``, ``"package.module:Class"``, ``"path/to/file.py:Class"``.
 
-Built-ins stand in dict literals, ``{name: "module:Class"}``, so that looking one up imports that
-one alone. Installed packages add theirs through entry points in the group ``rlcl.<kind>``.
+Dict literals, ``{name: "module:Class"}``, list the built-in components, so that a look-up imports
+only one module. Installed packages add components with entry points in the group ``rlcl.<kind>``.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ SYNONYMS: Mapping[str, str] = {
 
 @frozen
 class Entry:
-    """One component by name.
+    """A registered component.
 
     Args:
-        name: how a config names it.
+        name: its name in a config.
         reference: ``module:Class``.
-        origin: ``built-in``, or the distribution that brings it.
+        origin: ``built-in``, or the distribution that provides it.
     """
 
     name: str
@@ -92,13 +92,13 @@ class Entry:
 
 @cache
 def entries(kind: str) -> Mapping[str, Entry]:
-    """All components of a kind, built-in ones first, then installed plugins by name."""
+    """Return all components of a kind by name: built-in ones first, then those of installed packages."""
     module, _, attribute = KINDS[kind].partition(":")
     built_in: Mapping[str, str] = getattr(importlib.import_module(module), attribute)
-    found = {name: Entry(name, reference, "built-in") for name, reference in built_in.items()}
+    components = {name: Entry(name, reference, "built-in") for name, reference in built_in.items()}
     for point in sorted(entry_points(group=f"rlcl.{kind}"), key=lambda p: p.name):
-        found.setdefault(point.name, Entry(point.name, point.value, _origin(point)))
-    return found
+        components.setdefault(point.name, Entry(point.name, point.value, _origin(point)))
+    return components
 
 
 def _origin(point: EntryPoint) -> str:
@@ -106,31 +106,33 @@ def _origin(point: EntryPoint) -> str:
 
 
 def find(kind: str, name: str, relative_to: Path | None = None) -> Any:
-    """The class (or function) that a name stands for.
+    """Return the class (or function) of a component name.
 
     Args:
         kind: a key of ``KINDS``.
-        name: a known name, ``package.module:Class`` or ``path/to/file.py:Class``.
-        relative_to: the folder that relative file paths start from, next to the working directory.
+        name: a registered name, ``package.module:Class`` or ``path/to/file.py:Class``.
+        relative_to: folder in which relative file paths are searched, after the working directory.
 
     Raises:
-        Problem: there is no such name, module, file or attribute.
+        Problem: the name, module, file or attribute does not exist.
     """
-    known = entries(kind)
-    if name in known:
-        return _resolve(known[name].reference, None)
+    registered = entries(kind)
+    if name in registered:
+        return _resolve(registered[name].reference, None)
     if ":" in name:
         return _resolve(name, relative_to)
-    if SYNONYMS.get(name) in known:
+    if SYNONYMS.get(name) in registered:
         raise Problem(f"unknown {kind} {name!r}; did you mean {SYNONYMS[name]}?")
-    raise Problem(f"unknown {kind} {name!r}{did_you_mean(name, known)} (or package.module:Class, or file.py:Class)")
+    raise Problem(
+        f"unknown {kind} {name!r}{did_you_mean(name, registered)} (or package.module:Class, or file.py:Class)"
+    )
 
 
 def name_of(kind: str, component: object) -> str:
-    """The shortest name of a component's class: ``ewc``, else ``module:Class`` or ``/path/file.py:Class``."""
+    """Return the shortest name of a component's class: ``ewc``, else ``module:Class`` or ``/path/file.py:Class``."""
     cls = component if inspect.isclass(component) else type(component)
     for entry in entries(kind).values():
-        # A package may offer a class under another module than the one that defines it.
+        # An entry point may refer to a class by another module than the one that defines it.
         if entry.reference.rpartition(":")[2] == cls.__qualname__ and _resolve(entry.reference, None) is cls:
             return entry.name
     module = sys.modules.get(cls.__module__)
@@ -140,12 +142,12 @@ def name_of(kind: str, component: object) -> str:
 
 
 def _resolve(reference: str, relative_to: Path | None) -> Any:
-    place, _, attribute = reference.rpartition(":")
-    module = _load_file(place, relative_to) if place.endswith(".py") else _load_module(place)
+    source, _, attribute = reference.rpartition(":")
+    module = _load_file(source, relative_to) if source.endswith(".py") else _load_module(source)
     if not hasattr(module, attribute):
         own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
         public = [n for n, v in own.items() if inspect.isclass(v) or inspect.isfunction(v)]
-        raise Problem(f"{place} has no {attribute!r}{did_you_mean(attribute, public)}")
+        raise Problem(f"{source} has no {attribute!r}{did_you_mean(attribute, public)}")
     return getattr(module, attribute)
 
 
@@ -160,12 +162,12 @@ def _load_module(name: str) -> ModuleType:
         raise Problem(f"importing {name} failed: {type(error).__name__}: {error}") from error
 
 
-def _load_file(place: str, relative_to: Path | None) -> ModuleType:
+def _load_file(file: str, relative_to: Path | None) -> ModuleType:
     folders = [Path.cwd(), *([relative_to] if relative_to else [])]
-    tried = [(folder / place).resolve() for folder in folders]
-    path = next((p for p in tried if p.is_file()), None)
+    candidates = [(folder / file).resolve() for folder in folders]
+    path = next((p for p in candidates if p.is_file()), None)
     if path is None:
-        raise Problem(f"no file {place}; looked for {' and '.join(map(str, dict.fromkeys(tried)))}")
+        raise Problem(f"no file {file}; looked for {' and '.join(map(str, dict.fromkeys(candidates)))}")
     name = f"{_FILE_MODULE}{path.stem}_{zlib.crc32(str(path).encode()):x}"
     if name in sys.modules:
         return sys.modules[name]

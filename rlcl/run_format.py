@@ -1,7 +1,7 @@
-"""The version of run folders, and what a config of the version before becomes.
+"""Version of run folders, and migration of configs of former versions.
 
-``manifest.json`` holds the version under ``format``; a folder without one is of version 1. Summaries need no migration:
-what an earlier one lacks is computed from the records when ``rlcl run`` meets the run again.
+``manifest.json`` contains the version as ``format``; a folder without it has version 1. Summaries need no migration:
+``rlcl run`` computes missing values from the records when it is called again for the run.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from rlcl.errors import RunFolderError
-from rlcl.formats import Format, parsed
+from rlcl.formats import Format, parse_json
 
-__all__ = ["CONFIG", "RUN_FOLDER", "check_version", "todays_config", "with_sinks"]
+__all__ = ["CONFIG", "RUN_FOLDER", "check_run_version", "move_tensorboard_to_sinks", "upgraded_config"]
 
 CONFIG = "config.yaml"
 
 
-def with_sinks(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A config whose settings of TensorBoard had a key of their own, with them as those of a sink.
+def move_tensorboard_to_sinks(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config of version 1 with its ``tensorboard`` settings moved to ``sinks``.
 
-    One without that key stays as it is: an interrupted migration has written the config before the version.
+    A config without this key is returned unchanged: an interrupted migration may have written the new config, but
+    not yet the new version.
     """
     if "tensorboard" not in config:
         return config
@@ -30,39 +31,42 @@ def with_sinks(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 RUN_FOLDER = Format(
-    "a run folder", 2, "Read it with the rlcl that wrote it, or repeat the run in another --root.", {1: with_sinks}
+    "a run folder",
+    2,
+    "Read it with the rlcl that wrote it, or repeat the run in another --root.",
+    {1: move_tensorboard_to_sinks},
 )
 
 
-def todays_config(run: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config of a run as today's version has it.
+def upgraded_config(run: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of a run converted to the current version.
 
     Args:
-        run: its folder, whose manifest names the version.
-        config: as its ``config.yaml`` has it.
+        run: the run's folder, whose manifest contains the version.
+        config: content of its ``config.yaml``.
 
     Raises:
-        RunFolderError: that version cannot be read.
+        RunFolderError: the version is not supported.
     """
-    check_version(run)
-    found: Mapping[str, Any] = RUN_FOLDER.read(_version_of(run), config)
-    return found
+    check_run_version(run)
+    upgraded: Mapping[str, Any] = RUN_FOLDER.read(_version_of(run), config)
+    return upgraded
 
 
-def check_version(run: Path) -> None:
-    """Refuses a run's folder of a version that cannot be read.
+def check_run_version(run: Path) -> None:
+    """Check that the version of a run folder is supported.
 
     Raises:
-        RunFolderError: it is of one.
+        RunFolderError: it is not.
     """
-    if refused := RUN_FOLDER.refusal(_version_of(run)):
-        raise RunFolderError(f"{run}: {refused}")
+    if fault := RUN_FOLDER.version_fault(_version_of(run)):
+        raise RunFolderError(f"{run}: {fault}")
 
 
 def _version_of(run: Path) -> Any:
-    """The version that a run's folder was written in; 1 where its manifest names none, or cannot be read."""
+    """Return the version of a run folder; 1 if its manifest contains none or cannot be read."""
     try:
-        manifest = parsed((run / "manifest.json").read_bytes())
+        manifest = parse_json((run / "manifest.json").read_bytes())
     except (OSError, ValueError):
         return 1
     return manifest.get("format", 1) if isinstance(manifest, dict) else 1

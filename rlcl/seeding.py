@@ -1,7 +1,7 @@
-"""One seed a run, children spawned by name, and generator state in and out.
+"""Random generators derived from one seed per run, and the state of the global generators.
 
-Nothing in rlcl draws from a global generator, except torch's own layers (weight initialisation,
-dropout) and Stable-Baselines3; those global states are seeded, saved and restored here.
+rlcl samples from its own generators. Only torch's layers (weight initialization, dropout) and
+Stable-Baselines3 use the global ones; their states are seeded, saved and restored here.
 """
 
 from __future__ import annotations
@@ -21,44 +21,48 @@ __all__ = ["Seeds", "global_state", "load_global_state", "preserved_global_state
 
 @frozen
 class Seeds:
-    """A tree of seeds: the same names give the same numbers, whatever else is drawn.
+    """A node in a tree of seeds.
+
+    Its random numbers depend only on the seed and the names on its path, and not on other nodes.
 
     Args:
         seed: the run's seed, at least 0.
-        path: names of the branches from the root to here.
+        path: names of the nodes from the root to this node.
     """
 
     seed: int
     path: tuple[str, ...] = ()
 
     def child(self, name: str) -> Seeds:
-        """The branch of that name."""
+        """Return the child node with a name."""
         return Seeds(self.seed, (*self.path, name))
 
     def sequence(self) -> np.random.SeedSequence:
-        """NumPy's SeedSequence of this node, its spawn key being the checksum of each name."""
+        """Return NumPy's SeedSequence of this node; its spawn key is the CRC-32 of each name."""
         return np.random.SeedSequence(self.seed, spawn_key=tuple(zlib.crc32(name.encode()) for name in self.path))
 
     def integer(self) -> int:
-        """A whole number in [0, 2**31)."""
+        """Return an integer in [0, 2**31)."""
         return int(self.sequence().generate_state(1)[0]) >> 1
 
     def numpy(self) -> np.random.Generator:
+        """Return a NumPy generator of this node."""
         return np.random.default_rng(self.sequence())
 
     def torch(self, device: str = "cpu") -> torch.Generator:
+        """Return a torch generator of this node on a device."""
         return torch.Generator(device=device).manual_seed(self.integer())
 
 
 def seed_globals(seeds: Seeds) -> None:
-    """Seeds the global generators of torch, NumPy and Python, for libraries that use them."""
+    """Seed the global generators of torch, NumPy and Python, for libraries that use them."""
     torch.manual_seed(seeds.child("torch").integer())
     np.random.seed(seeds.child("numpy").integer())
     random.seed(seeds.child("python").integer())
 
 
 def global_state() -> dict[str, Any]:
-    """The state of every global generator, as tensors and plain values."""
+    """Return the state of all global generators as tensors and plain values."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
@@ -71,7 +75,7 @@ def global_state() -> dict[str, Any]:
 
 
 def load_global_state(state: Mapping[str, Any]) -> None:
-    """Restores what :func:`global_state` gave."""
+    """Restore a state that :func:`global_state` returned."""
     torch.set_rng_state(state["torch"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
@@ -83,7 +87,7 @@ def load_global_state(state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def preserved_global_state() -> Iterator[None]:
-    """Leaves the global generators as they were: evaluating must not change training."""
+    """Restore the state of the global generators on exit, so that evaluation does not change training."""
     state = global_state()
     try:
         yield

@@ -1,7 +1,7 @@
-"""State as a tree: dicts, lists and tuples of tensors and plain values.
+"""State trees: nested dicts, lists and tuples of tensors and plain values.
 
-``state_dict`` of a learner, method or encoder returns such a tree. It is written as one JSON
-structure beside named tensors, so that loading it runs nothing.
+``state_dict`` of a learner, method or encoder returns such a tree. It is stored as one JSON
+structure and a set of named tensors, so that loading it executes no code.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["cloned", "flatten", "tensor_bytes", "unflatten"]
+__all__ = ["clone_state", "flatten", "tensor_bytes", "unflatten"]
 
 
-def cloned(tree: Any) -> Any:
-    """A deep copy; no tensor shares memory with the original.
+def clone_state(tree: Any) -> Any:
+    """Return a deep copy whose tensors share no memory with the original.
 
-    ``optimizer.load_state_dict`` and ``module.state_dict`` alias the tensors that they are given.
+    ``optimizer.load_state_dict`` and ``module.state_dict`` do not copy tensors.
     """
     if isinstance(tree, Tensor):
         return tree.detach().clone()
     if isinstance(tree, np.ndarray):
         return tree.copy()
     if isinstance(tree, Mapping):
-        return {key: cloned(value) for key, value in tree.items()}
+        return {key: clone_state(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(cloned(value) for value in tree)
+        return type(tree)(clone_state(value) for value in tree)
     return tree
 
 
 def tensor_bytes(tree: Any) -> int:
-    """What the tensors and arrays of a tree take."""
+    """Return the size of all tensors and arrays of a tree, in bytes."""
     if isinstance(tree, Tensor | np.ndarray):
         return tree.nbytes
     if isinstance(tree, Mapping):
@@ -42,12 +42,12 @@ def tensor_bytes(tree: Any) -> int:
 
 
 def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:
-    """A JSON structure and the tensors that it refers to by name.
+    """Split a tree into a JSON structure and the tensors that it refers to by name.
 
-    JSON turns integer keys into strings and tuples into lists, so every container is tagged.
+    JSON converts integer keys to strings and tuples to lists, so every container is tagged with its type.
 
     Raises:
-        TypeError: a leaf that is neither a tensor, an array nor a plain value.
+        TypeError: a leaf is neither a tensor, an array nor a plain value.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -55,9 +55,9 @@ def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:
         if isinstance(node, Tensor | np.ndarray):
             tensor = node.detach() if isinstance(node, Tensor) else torch.from_numpy(np.array(node, order="C"))
             name = path
-            while name in tensors:  # {"a/b": x, "a": {"b": y}} and {1: x, "1": y} have equal paths
+            while name in tensors:  # the leaves of {"a/b": x, "a": {"b": y}} and of {1: x, "1": y} have equal paths
                 name += "'"
-            tensors[name] = tensor.cpu().contiguous().clone()  # safetensors refuses shared memory
+            tensors[name] = tensor.cpu().contiguous().clone()  # safetensors rejects shared memory
             return {"tensor" if isinstance(node, Tensor) else "array": name}
         if isinstance(node, Mapping):
             return {"dict": [[_key(key, path), walk(value, f"{path}/{key}")] for key, value in node.items()]}
@@ -74,7 +74,7 @@ def flatten(tree: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def unflatten(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The tree that :func:`flatten` took apart."""
+    """Return the tree that :func:`flatten` has split."""
     if not isinstance(structure, dict):
         return structure
     ((tag, content),) = structure.items()
@@ -82,7 +82,7 @@ def unflatten(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tensors[content].clone()
     if tag == "array":
         return tensors[content].numpy().copy()
-    if tag == "float":  # one that is not finite
+    if tag == "float":  # NaN or infinite
         return float(content)
     if tag == "dict":
         return {key: unflatten(value, tensors) for key, value in content}
@@ -93,4 +93,4 @@ def unflatten(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
 def _key(key: Any, path: str) -> str | int:
     if isinstance(key, str | int):
         return key
-    raise TypeError(f"state {path}: expected keys that are text or whole numbers, got {key!r}")
+    raise TypeError(f"state {path}: expected keys that are text or integers, got {key!r}")

@@ -1,4 +1,4 @@
-"""JSON as the standard has it: what is not finite becomes null."""
+"""Writer of standard JSON, in which NaN and infinite numbers are null."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["json_text"]
 
 
 def json_text(content: Any, *, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
-    """Writes plain data as JSON that every reader takes: NaN and infinities, which it does not have, as null.
+    """Return plain data as standard JSON; NaN and infinite numbers, which JSON does not support, become null.
 
     Args:
         content: mappings, lists, texts, numbers, truth values and None.
-        indent, separators: as for :func:`json.dumps`.
+        indent, separators: see :func:`json.dumps`.
     """
     try:
         return json.dumps(content, indent=indent, separators=separators, allow_nan=False)

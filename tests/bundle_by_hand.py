@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from rlcl.deploy.bundle import Bundle, seal
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.log import Answer, Feedback, RequestLog, pack_row
 from rlcl.deploy.signature import Field, Signature
 
 Array = np.ndarray[Any, Any]
@@ -84,12 +84,12 @@ def ask(deployment: Deployment, bundle: Bundle, x: Array, first: int = 1) -> Non
             time=float(first + row),
             bundle=bundle.digest,
             task_id=None,
-            input=packed(SIGNATURE.inputs, arrays, row),
-            output=packed(SIGNATURE.outputs, arrays, row),
+            input=pack_row(SIGNATURE.inputs, arrays, row),
+            output=pack_row(SIGNATURE.outputs, arrays, row),
         )
         for row in range(len(x))
     ]
-    log = Log.open(deployment.log, write=True)
+    log = RequestLog.open(deployment.log, write=True)
     log.register(bundle.digest, SIGNATURE)
     log.write(rows, [])
     log.close()
@@ -97,7 +97,7 @@ def ask(deployment: Deployment, bundle: Bundle, x: Array, first: int = 1) -> Non
 
 def tell(deployment: Deployment, values: Sequence[tuple[str, Any]]) -> None:
     """Logs feedback, (id, label) each."""
-    log = Log.open(deployment.log, write=True)
+    log = RequestLog.open(deployment.log, write=True)
     assert all(log.write([], [Feedback(id=id, time=9.0, value=value) for id, value in values]))
     log.close()
 

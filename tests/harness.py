@@ -29,11 +29,11 @@ from rlcl.learners.supervised.regressor import Regressor
 from rlcl.learners.unsupervised.autoencoder import Autoencoder
 from rlcl.networks.mlp import Mlp
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
-from rlcl.state import cloned
+from rlcl.state import clone_state
 from rlcl.streams.class_incremental import ClassIncremental
 from rlcl.streams.stream import Stream
 from rlcl.streams.task_incremental import TaskIncremental
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.types import (
     BoundaryPolicy,
     Budget,
@@ -166,7 +166,7 @@ def prepared(
 
 def learning(learner: Any, stream: Stream) -> Iterator[Event | None]:
     """What is left of the stream, as the trainer shows it."""
-    for experience in visible(stream).experiences[learner.position.experience :]:
+    for experience in learner_view(stream).experiences[learner.position.experience :]:
         yield from learner.learn(experience)
 
 
@@ -176,7 +176,7 @@ def learn_all(learner: Any, stream: Stream) -> list[Event]:
 
 def learn_one(learner: Any, stream: Stream) -> list[Event]:
     """The next experience alone."""
-    experience = visible(stream).experiences[learner.position.experience]
+    experience = learner_view(stream).experiences[learner.position.experience]
     return [event for event in learner.learn(experience) if event is not None]
 
 
@@ -186,7 +186,7 @@ def without_rates(events: Sequence[Event]) -> list[tuple[int, dict[str, float]]]
 
 
 def snapshot(learner: Any) -> dict[str, Any]:
-    state: dict[str, Any] = cloned({"learner": learner.state_dict(), "globals": global_state()})
+    state: dict[str, Any] = clone_state({"learner": learner.state_dict(), "globals": global_state()})
     return state
 
 
@@ -246,7 +246,7 @@ def added_gradients(learner: Any, key: str | None = None) -> dict[str, Tensor | 
         learner.objective.passes.append((batch.inputs, learner.outputs(batch.inputs, batch.task_ids)))
         for penalty in learner.objective.penalties():
             penalty.backward()
-    before = cloned(optimizer.state_dict())
+    before = clone_state(optimizer.state_dict())
     kept = {n: p.detach().clone() for n, p in named.items()}
     handle = optimizer.register_step_pre_hook(look)
     optimizer.step()

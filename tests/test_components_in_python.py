@@ -33,7 +33,10 @@ from rlcl.learners.optimizers import AdamW, RmsProp
             lambda: ClassIncremental(data=Digits),
             r"data: .* got the class Digits; call it: Digits\(\)",
         ),
-        (lambda: Trainer(Classifier(), ClassIncremental()), r"stream: .* got an instance of ClassIncremental; make it"),
+        (
+            lambda: Trainer(Classifier(), ClassIncremental()),
+            r"stream: .* got an instance of ClassIncremental; call stream\.make",
+        ),
         (lambda: Trainer(Classifier, ClassIncremental()), "learner: expected a learner, got the class Classifier"),
     ],
 )

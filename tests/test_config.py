@@ -15,7 +15,7 @@ import pytest
 from attrs import define, frozen
 
 from rlcl import config, registry
-from rlcl.config import build, component, describe, option, options_class, parse_key_path, shipped_in, structure
+from rlcl.config import build, component, describe, option, options_class, packaged_folder, parse_key_path, structure
 from rlcl.errors import ConfigError
 from rlcl.experiment import Experiment, dump, experiment_from, load_experiment, schema
 from rlcl.objective import Criterion
@@ -458,8 +458,8 @@ def test_another_type_keeps_the_settings_that_it_has(text: str, overrides: list[
 
 
 LACKING = (
-    "learner.network.type: linear has no setting hidden, which mlp was given; write "
-    "{type: linear, hidden: null} to leave it out, or {extends: null, type: linear} to take over nothing of mlp"
+    "learner.network.type: linear has no setting hidden, which mlp has; write "
+    "{type: linear, hidden: null} to remove it, or {extends: null, type: linear} to remove all settings of mlp"
 )
 
 
@@ -482,7 +482,7 @@ def test_lacking_settings_of_a_component_are_one_message_and_a_typing_error_is_a
     Path("odd.yaml").write_text(base)
     found = problems("extends: odd.yaml\nlearner: {network: {type: linear, bais: true}}\n")
     assert "x.yaml:2: learner.network.bais: unknown key; did you mean bias?" == found[0]
-    assert found[1].startswith("x.yaml:2: learner.network.type: linear has no setting function, width, which odd was")
+    assert found[1].startswith("x.yaml:2: learner.network.type: linear has no setting function, width, which odd has")
     assert 2 == len(found)
 
 
@@ -568,7 +568,7 @@ def test_a_missing_file_names_the_nearest() -> None:
 def test_a_bare_name_is_a_shipped_experiment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "shipped" / "continual").mkdir(parents=True)
     (folder / "good.yaml").rename(folder / "shipped" / "continual" / "digits.yaml")
-    monkeypatch.setattr("rlcl.config.files.shipped_folder", lambda: folder / "shipped")
+    monkeypatch.setattr("rlcl.config.files.shipped_experiments", lambda: folder / "shipped")
     assert load_experiment("continual/digits").name == "split-digits"
     with pytest.raises(ConfigError, match="did you mean continual/digits"):
         load_experiment("continual/digit")
@@ -796,7 +796,7 @@ def test_a_new_setting_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_changed_default_with_an_entry_changes_the_hashes_of_those_that_use_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rlcl.config.hashed.CHANGED_DEFAULTS", {"learner/changing/lr": 0.1})
+    monkeypatch.setattr("rlcl.config.defaults.CHANGED_DEFAULTS", {"learner/changing/lr": 0.1})
     before = hashes_of(Before, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
     after = hashes_of(After, monkeypatch, "changing", FIRST, SECOND, SAID, "classifier")
     assert before[1:] == after[1:]
@@ -838,7 +838,7 @@ def test_criteria_are_parsed() -> None:
         Criterion("accuracy.average", ">=", 0.85),
         Criterion("forgetting.chaudhry", "<=", 0.1),
     ) == objective.criteria
-    assert [objective.criteria[0].met(value) for value in (0.9, 0.85, 0.8)] == [True, True, False]
+    assert [objective.criteria[0].is_met(value) for value in (0.9, 0.85, 0.8)] == [True, True, False]
 
 
 def test_key_paths() -> None:
@@ -975,5 +975,5 @@ def test_what_is_shipped_is_found_beside_a_folder_of_the_same_name_of_another_pa
     for folder in (package / "experiments", tmp_path / "site-packages" / "experiments"):
         folder.mkdir(parents=True)
     monkeypatch.setattr("rlcl.__file__", str(package / "__init__.py"))
-    assert package / "experiments" == shipped_in("experiments")
-    assert tmp_path / "site-packages" / "benchmarks" / "suites" == shipped_in("suites", "benchmarks/suites")
+    assert package / "experiments" == packaged_folder("experiments")
+    assert tmp_path / "site-packages" / "benchmarks" / "suites" == packaged_folder("suites", "benchmarks/suites")

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from rlcl.commands import main
-from rlcl.config import shipped_folder
+from rlcl.config import shipped_experiments
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.root import data_root
 from rlcl.experiment import dump, experiment_from, load_experiment
 from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.json_files import read_json
 
-EXPERIMENTS = sorted(shipped_folder().rglob("*.yaml"))
+EXPERIMENTS = sorted(shipped_experiments().rglob("*.yaml"))
 SMOKE = {"epochs": "{epochs: 1}", "env_steps": "{env_steps: 512}"}
 
 
 def names(path: Path) -> str:
-    return str(path.relative_to(shipped_folder()))
+    return str(path.relative_to(shipped_experiments()))
 
 
 def test_there_is_one_of_each_kind() -> None:
@@ -72,7 +72,7 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_another_type_of_stream_keeps_the_data_set(tmp_path: Path) -> None:
-    (tmp_path / "base.yaml").write_text((shipped_folder() / "quickstart.yaml").read_text())
+    (tmp_path / "base.yaml").write_text((shipped_experiments() / "quickstart.yaml").read_text())
     (tmp_path / "x.yaml").write_text("extends: base.yaml\nstream: {data: mnist, type: rotated}\n")
     assert load_experiment(tmp_path / "x.yaml").stream.options.data.type == "mnist"
     (tmp_path / "y.yaml").write_text("extends: x.yaml\nstream: {type: permuted}\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlcl.errors import Problem
-from rlcl.formats import Format, parsed
+from rlcl.formats import Format, parse_json
 
 THIRD = Format("a box", 3, "Pack it anew", {1: lambda content: [*content, "a"], 2: lambda content: [*content, "b"]})
 
@@ -26,7 +26,7 @@ def test_other_versions_are_refused(version: Any) -> None:
 
 def test_what_is_nested_too_deeply_is_a_value_error_as_what_is_no_json() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
-        parsed("[" * 100_000 + "]" * 100_000)
+        parse_json("[" * 100_000 + "]" * 100_000)
     with pytest.raises(ValueError):
-        parsed("{")
-    assert {"a": [1]} == parsed(b'{"a": [1]}')
+        parse_json("{")
+    assert {"a": [1]} == parse_json(b'{"a": [1]}')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcl.lock import Held, is_held, locked
+from rlcl.lock import LockHeldError, is_held, locked
 
 HOLD = (
     "import sys, pathlib; from rlcl.lock import locked\n"
@@ -20,7 +20,7 @@ HOLD = (
 
 def test_a_second_one_is_told_who_holds_it(tmp_path: Path) -> None:
     with locked(tmp_path / "lock"):
-        with pytest.raises(Held) as raised, locked(tmp_path / "lock"):
+        with pytest.raises(LockHeldError) as raised, locked(tmp_path / "lock"):
             pass
         assert str(os.getpid()) == raised.value.holder
         with locked(tmp_path / "other"):
@@ -34,7 +34,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert "held\n" == other.stdout.readline()
-        with pytest.raises(Held) as raised, locked(tmp_path / "lock"):
+        with pytest.raises(LockHeldError) as raised, locked(tmp_path / "lock"):
             pass
         assert str(other.pid) == raised.value.holder
         other.kill()
@@ -63,7 +63,7 @@ def test_one_that_waits_gets_it_afterwards(tmp_path: Path) -> None:
 def test_a_file_without_a_number_is_held_by_nobody_known(tmp_path: Path) -> None:
     with locked(tmp_path / "lock"):
         (tmp_path / "lock").write_text("")
-        with pytest.raises(Held, match="held by process unknown"), locked(tmp_path / "lock"):
+        with pytest.raises(LockHeldError, match="held by process unknown"), locked(tmp_path / "lock"):
             pass
 
 

@@ -14,7 +14,7 @@ from rlcl.errors import ConfigError, RunFolderError
 from rlcl.experiment import dump, load_experiment
 from rlcl.launch.seeds import run_seed
 from rlcl.tracking.migration import Move, migrate
-from rlcl.tracking.runs import Run
+from rlcl.tracking.runs import StoredRun
 
 OLD = "0123456789ab"
 REFUSED = r"a run folder of version 3; this rlcl reads version 1 and 2\. Read it with the rlcl that wrote it"
@@ -43,8 +43,8 @@ def write(path: Path, **files: Any) -> None:
 def test_settings_of_tensorboard_become_those_of_a_sink(run: Path) -> None:
     wanted = load_experiment("quickstart", [f"sinks=[{json.dumps({'type': 'tensorboard', **BOARD})}]"])
     assert wanted == load_experiment(run / "config.yaml")
-    assert [{"type": "tensorboard", **BOARD}] == Run(run, "old").config["sinks"]
-    assert "tensorboard" not in Run(run, "old").config
+    assert [{"type": "tensorboard", **BOARD}] == StoredRun(run, "old").config["sinks"]
+    assert "tensorboard" not in StoredRun(run, "old").config
 
 
 def test_the_command_line_changes_what_was_migrated(run: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_command_line_changes_what_was_migrated(run: Path) -> None:
 
 
 def test_a_run_of_before_is_finished_and_moves_to_its_hash_of_today(tmp_path: Path, run: Path) -> None:
-    assert "finished" == Run(run, "old").state
+    assert "finished" == StoredRun(run, "old").state
     assert [Move(run.parent, run.parent.with_name(load_experiment("quickstart").hash))] == list(migrate(tmp_path))
 
 
@@ -66,9 +66,9 @@ def test_a_newer_version_is_refused_by_every_reader(tmp_path: Path, run: Path) -
     write(run, manifest={"format": 3, "data": "0"})
     with pytest.raises(RunFolderError, match=REFUSED):
         load_experiment(run / "config.yaml")
-    assert "corrupt" == Run(run, "new").state
-    assert Run(run, "new").fault.startswith("a run folder of version 3; ")
-    assert {} == Run(run, "new").config
+    assert "corrupt" == StoredRun(run, "new").state
+    assert StoredRun(run, "new").fault.startswith("a run folder of version 3; ")
+    assert {} == StoredRun(run, "new").config
     (move,) = migrate(tmp_path)
     assert "a run folder of version 3" in move.skipped
 

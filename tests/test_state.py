@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlcl.state import cloned, flatten, unflatten
+from rlcl.state import clone_state, flatten, unflatten
 
 
 def round_trip(tree: Any) -> Any:
@@ -127,8 +127,8 @@ def test_the_state_of_a_real_optimizer_comes_back() -> None:
     [
         ({"a": [object()]}, "state /a/0: expected a tensor, array or plain value, got object"),
         ({"a": {1, 2}}, "state /a: expected a tensor, array or plain value, got set"),
-        ({"a": {(1, 2): 3}}, r"state /a: expected keys that are text or whole numbers, got \(1, 2\)"),
-        ({1.5: 3}, "expected keys that are text or whole numbers, got 1.5"),
+        ({"a": {(1, 2): 3}}, r"state /a: expected keys that are text or integers, got \(1, 2\)"),
+        ({1.5: 3}, "expected keys that are text or integers, got 1.5"),
     ],
 )
 def test_what_has_no_place_in_a_state_is_named_with_its_path(tree: Any, message: str) -> None:
@@ -138,13 +138,13 @@ def test_what_has_no_place_in_a_state_is_named_with_its_path(tree: Any, message:
 
 def test_a_clone_shares_no_memory() -> None:
     tree = {"t": torch.zeros(2), "n": np.zeros(2), "l": [torch.zeros(2)], "u": (torch.zeros(2),)}
-    copy = cloned(tree)
+    copy = clone_state(tree)
     for part in (copy["t"], copy["n"], copy["l"][0], copy["u"][0]):
         part.__iadd__(1)
     assert [[0.0, 0.0]] * 4 == [part.tolist() for part in (tree["t"], tree["n"], tree["l"][0], tree["u"][0])]
 
 
 def test_a_clone_is_of_the_same_kind_and_without_gradient() -> None:
-    copy = cloned(OrderedDict(a=torch.nn.Parameter(torch.ones(1)), b=(1, [2])))
+    copy = clone_state(OrderedDict(a=torch.nn.Parameter(torch.ones(1)), b=(1, [2])))
     assert {"a": copy["a"], "b": (1, [2])} == copy
     assert not copy["a"].requires_grad

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rlcl.statistics.aggregates import bootstrap, difference, interquartile_mean
-from rlcl.statistics.hypotheses import bootstrapped
+from rlcl.statistics.hypotheses import bootstrap_test
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_level_of_tests.json"
 SETTINGS = ((2, 2), (3, 3), (5, 2), (5, 5), (10, 3), (10, 10))  # seeds, streams
@@ -39,7 +39,7 @@ def found(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tupl
     one, two = (bootstrap(table, interquartile_mean, rng, replications=REPLICATIONS) for table in tables)
     both = difference(one, two, 1 - LEVEL)
     parts = np.concatenate([table.var(0, ddof=1) / seeds for table in tables])
-    test = bootstrapped(both, parts, np.full(len(parts), seeds - 1.0), seeds)
+    test = bootstrap_test(both, parts, np.full(len(parts), seeds - 1.0), seeds)
     return bool(both.low > 0 or both.high < 0), test.p < LEVEL
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rlcl.experiment import load_experiment
-from rlcl.launch.running import run_folder
+from rlcl.launch.seed_run import run_folder
 from rlcl.statistics.intervals import summarize
 from rlcl.tracking.json_files import read_json
 

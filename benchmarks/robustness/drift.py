@@ -21,9 +21,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from rlcl.data.readers.scikit import Digits
-from rlcl.deploy.log import Page
-from rlcl.deploy.monitoring.monitor import BLOCK, Monitor, Settings
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.log import AnswerPage
+from rlcl.deploy.monitoring.monitor import BLOCK, Monitor, MonitorSettings
+from rlcl.deploy.monitoring.reference import ReferenceSample
 from rlcl.deploy.signature import Field, Signature
 
 RESULTS = Path(__file__).parents[1] / "results" / "drift.json"
@@ -47,7 +47,7 @@ class Case:
             outputs=(Field(name="class", shape=(), dtype="int64"),),
             classes=tuple(map(str, self.model.classes_)),
         )
-        self.reference = Reference(self.signature, {"input": x}, {"class": self.model.predict(x)}, y)
+        self.reference = ReferenceSample(self.signature, {"input": x}, {"class": self.model.predict(x)}, y)
 
     def requests(self, seed: int, change: str) -> tuple[Array, Array, int]:
         """Inputs, labels, and how many requests come before the change."""
@@ -68,21 +68,21 @@ class Case:
 
     def alarms(self, x: Array, y: Array, feedback: bool = True) -> tuple[list[tuple[str, int]], float]:
         """Kind and last request of every alarm, and the seconds of a processor that the monitor took."""
-        monitor, predicted = Monitor(lambda _: self.reference, Settings()), self.model.predict(x)
+        monitor, predicted = Monitor(lambda _: self.reference, MonitorSettings()), self.model.predict(x)
         found, spent = [], 0.0
         for start in range(0, len(x), PAGE):
             page = self._page(x, y, predicted, start, start + PAGE)
             places = range(start, start + PAGE, BLOCK) if feedback else ()
             blocks = [self._page(x, y, predicted, at, at + BLOCK) for at in places]
             started = time.process_time()
-            lines = [*monitor.observe(page), *(line for block in blocks for line in monitor.judge(block))]
+            lines = [*monitor.observe(page), *(line for block in blocks for line in monitor.observe_feedback(block))]
             spent += time.process_time() - started
             found += [(line["kind"], line["requests"][1]) for line in lines if line["line"] == "alarm"]
         return found, spent
 
-    def _page(self, x: Array, y: Array, predicted: Array, start: int, end: int) -> Page:
+    def _page(self, x: Array, y: Array, predicted: Array, start: int, end: int) -> AnswerPage:
         numbers = np.arange(start + 1, end + 1)
-        return Page(
+        return AnswerPage(
             numbers=numbers,
             times=numbers.astype(np.float64),
             bundle="digest",
@@ -147,7 +147,12 @@ def main(seeds: int) -> None:
         for change in ("none", "all features", "one feature", "accuracy"):
             rows.append(measured(case, change, seeds))
             print(rows[-1], flush=True)
-    settings = {"requests": REQUESTS, "window": Settings().window, "alpha": Settings().alpha, "delta": Settings().delta}
+    settings = {
+        "requests": REQUESTS,
+        "window": MonitorSettings().window,
+        "alpha": MonitorSettings().alpha,
+        "delta": MonitorSettings().delta,
+    }
     command = f"python benchmarks/robustness/drift.py {seeds}"
     RESULTS.write_text(json.dumps({"command": command, "settings": settings, "rows": rows}, indent=2) + "\n")
 

@@ -31,11 +31,11 @@ from drift import Case
 from scipy.stats import beta
 from sklearn.datasets import load_digits
 
-from rlcl.deploy.monitoring.comparisons import Shares
-from rlcl.deploy.monitoring.monitor import Settings
-from rlcl.deploy.monitoring.performance import Performance
+from rlcl.deploy.monitoring.comparisons import ClassShareComparison
+from rlcl.deploy.monitoring.monitor import MonitorSettings
+from rlcl.deploy.monitoring.performance import LossMonitor
 from rlcl.deploy.monitoring.reference import KINDS
-from rlcl.deploy.monitoring.statistics import spent
+from rlcl.deploy.monitoring.statistics import window_level
 
 RESULTS = Path(__file__).parents[1] / "results" / "drift_lives.json"
 WINDOW, WINDOWS, CLASSES, PIECE, LOSSES = 500, 6, 10, 250, 5_000
@@ -101,21 +101,21 @@ def predicted(stay: float, lives: int) -> dict[str, Any]:
     alike, found = np.full(CLASSES, 1 / CLASSES), 0
     for seed in range(lives):
         rng = np.random.default_rng([seed, 6])
-        shares = Shares(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
+        shares = ClassShareComparison(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
         windows = chain(rng, alike, WINDOW * WINDOWS, stay).reshape(WINDOWS, WINDOW)
-        levels = [spent(number, Settings().alpha) / len(KINDS) for number in range(1, WINDOWS + 1)]
-        found += any(shares.of(window, level).count for window, level in zip(windows, levels, strict=True))
+        levels = [window_level(number, MonitorSettings().alpha) / len(KINDS) for number in range(1, WINDOWS + 1)]
+        found += any(shares.compare(window, level).count for window, level in zip(windows, levels, strict=True))
     return {"false_alarms": found, "upper": round(upper(found, lives), 5)}
 
 
 def found_shift(stay: float, lives: int) -> float:
     """Share of lives in which the second window is found, where one class's share has become 25 % then."""
     alike, shifted = np.full(CLASSES, 0.1), np.array([0.25, *[0.75 / 9] * 9])
-    level, found = spent(2, Settings().alpha) / len(KINDS), 0
+    level, found = window_level(2, MonitorSettings().alpha) / len(KINDS), 0
     for seed in range(lives):
         rng = np.random.default_rng([seed, 8])
-        shares = Shares(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
-        found += shares.of(chain(rng, shifted, WINDOW, stay), level).count > 0
+        shares = ClassShareComparison(tuple(map(str, range(CLASSES))), chain(rng, alike, 2_000, 0.0))
+        found += shares.compare(chain(rng, shifted, WINDOW, stay), level).count > 0
     return found / lives
 
 
@@ -124,8 +124,8 @@ def losses(stay: float, share: float, lives: int) -> dict[str, Any]:
     found, wrong = 0, np.array([1 - share, share])
     for seed in range(lives):
         rng = np.random.default_rng([seed, 9])
-        watch = Performance((rng.random(1_000) < share).astype(float), unit=True)
-        found += any(c.worse for c in watch.watch(chain(rng, wrong, LOSSES, stay).astype(float)))
+        watch = LossMonitor((rng.random(1_000) < share).astype(float), unit=True)
+        found += any(c.worse for c in watch.observe(chain(rng, wrong, LOSSES, stay).astype(float)))
     return {"false_alarms": found, "upper": round(upper(found, lives), 5)}
 
 
@@ -145,7 +145,7 @@ def rows(lives: int, part: str) -> Iterator[dict[str, Any]]:
 def main(lives: int, parts: Sequence[str]) -> None:
     """Prints the rows of some parts, and keeps them beside those of the others."""
     settings = {"window": WINDOW, "windows": WINDOWS, "losses": LOSSES}
-    settings |= {"alpha": Settings().alpha, "delta": Settings().delta}
+    settings |= {"alpha": MonitorSettings().alpha, "delta": MonitorSettings().delta}
     command = f"python benchmarks/robustness/drift_lives.py {lives}"
     for part in parts:
         made = []

@@ -26,10 +26,10 @@ from rich.console import Console
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.export import export
-from rlcl.deploy.log import Page
+from rlcl.deploy.log import AnswerPage
 from rlcl.deploy.model import Model
-from rlcl.deploy.monitoring.monitor import Monitor, Settings
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.monitoring.monitor import Monitor, MonitorSettings
+from rlcl.deploy.monitoring.reference import ReferenceSample
 from rlcl.experiment import experiment_from
 from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import find_runs
@@ -87,11 +87,11 @@ def played(model: Model, seed: int, requests: int, change: str, shift: Array) ->
     return seen, np.array(actions), names, begins
 
 
-def pages(model: Model, seen: Array, actions: Array, names: list[str]) -> Iterator[Page]:
+def pages(model: Model, seen: Array, actions: Array, names: list[str]) -> Iterator[AnswerPage]:
     for start in range(0, len(seen), PAGE):
         rows = slice(start, start + PAGE)
         numbers = np.arange(start + 1, start + 1 + len(seen[rows]))
-        yield Page(
+        yield AnswerPage(
             numbers=numbers,
             times=numbers.astype(np.float64),
             bundle=model.bundle.digest,
@@ -104,9 +104,9 @@ def pages(model: Model, seen: Array, actions: Array, names: list[str]) -> Iterat
         )
 
 
-def alarms(reference: Reference, asked: list[Page], named: bool) -> list[tuple[str, int]]:
+def alarms(reference: ReferenceSample, asked: list[AnswerPage], named: bool) -> list[tuple[str, int]]:
     """Kind of every alarm, and the request at which it came."""
-    monitor, found = Monitor(lambda _: reference, Settings()), []
+    monitor, found = Monitor(lambda _: reference, MonitorSettings()), []
     for page in asked:
         told = page if named else attrs.evolve(page, episodes=[None] * len(page.episodes))
         lines = monitor.observe(told)
@@ -116,7 +116,7 @@ def alarms(reference: Reference, asked: list[Page], named: bool) -> list[tuple[s
 
 def measured(case: str, bundle: Bundle, requests: int, change: str, seeds: int) -> list[dict[str, Any]]:
     """Two rows: with names of episodes, and without."""
-    model, reference = Model(bundle), Reference.read(bundle)
+    model, reference = Model(bundle), ReferenceSample.read(bundle)
     shift = reference.inputs["input"].std(0)
     about = {"case": case, "change": change, "seeds": seeds, "requests": requests}
     rows: list[dict[str, Any]] = [
@@ -143,7 +143,7 @@ def _delays(delays: list[int | None]) -> dict[str, Any]:
 def main(seeds: int) -> None:
     """Prints and keeps the rows."""
     rows: list[dict[str, Any]] = []
-    settings = {"window": Settings().window, "alpha": Settings().alpha}
+    settings = {"window": MonitorSettings().window, "alpha": MonitorSettings().alpha}
     command = f"python benchmarks/robustness/drift_policies.py {seeds}"
     with tempfile.TemporaryDirectory() as folder:
         for case, (env_steps, requests) in CASES.items():

@@ -68,7 +68,7 @@ def trained(work: Work, seeds: int) -> None:
             plan = Plan(every="end", before=False, episodes=1)
             trainer = Trainer(learner, stream, plan, seed=seed, event_interval=2048)
             if seeds > 1:
-                joined.enter_context(batched.joined(learner))
+                joined.enter_context(batched.registered(learner))
             steps.append(learner.learn(trainer.stream[0]))
         while steps:
             steps = [one for one in steps if next(one, "ended") != "ended"]

@@ -22,9 +22,9 @@ from interleaved import measure, ratio, report
 
 from rlcl.config import unstructure
 from rlcl.launch.processes import Processes
-from rlcl.study.bench import run_suite
 from rlcl.study.grid import CellState, Grid
-from rlcl.study.suite import Cell, Suite, load_suite
+from rlcl.study.suite import Suite, SuiteCell, load_suite
+from rlcl.study.suite_runner import run_suite
 from rlcl.types import Ended, Job
 
 SUITE = """
@@ -55,7 +55,7 @@ def grid(suite: Suite, slots: int) -> Callable[[], None]:
     return run
 
 
-def to_first_update(launcher: Processes, cell: Cell) -> float:
+def to_first_update(launcher: Processes, cell: SuiteCell) -> float:
     """Seconds from the order to the first update's event."""
     with tempfile.TemporaryDirectory() as root:
         log = Path(root) / "log.txt"
@@ -75,7 +75,7 @@ def seconds_of(*command: str) -> float:
     return time.perf_counter() - started
 
 
-def starts(cell: Cell, repetitions: int) -> dict[str, list[float]]:
+def starts(cell: SuiteCell, repetitions: int) -> dict[str, list[float]]:
     """Seconds of the starts of a grid's first cell and of a later one, of the import and of help."""
     seconds: dict[str, list[float]] = {"first": [], "later": [], "import": [], "help": []}
     for repetition in range(repetitions + 1):

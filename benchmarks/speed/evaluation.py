@@ -22,7 +22,7 @@ from rlcl.data.readers.scikit import Digits
 from rlcl.data.readers.torchvision import Mnist
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.outcome import Outcome
-from rlcl.evaluation.plan import Interval, Plan
+from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.learners.optimizers import Sgd
 from rlcl.learners.supervised.classifier import Classifier
 from rlcl.networks.mlp import Mlp
@@ -50,7 +50,8 @@ def compare(
 ) -> dict[str, float]:
     stream = ClassIncremental(data=data).make(Seeds(0), Budget(epochs=epochs))
     test = [(x.float() / maximum, y) for x, y in (e.test.read() for e in stream)]  # type: ignore[union-attr]
-    within, boundaries = (Plan(before=False, on="seen", every=when) for when in (Interval(updates=every), "experience"))
+    intervals = EvaluationInterval(updates=every), "experience"
+    within, boundaries = (Plan(before=False, on="seen", every=interval) for interval in intervals)
     many, few = (ours(stream, maximum, hidden, batch_size, plan) for plan in (within, boundaries))
     steps = {(r.step, r.trained_on) for r in many.records} - {(r.step, r.trained_on) for r in few.records}
     evaluations = [trained_on + 1 for _, trained_on in sorted(steps)]

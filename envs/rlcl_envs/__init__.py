@@ -1,8 +1,8 @@
-"""Gymnasium environments of rlcl's own, registered on import. They never import rlcl.
+"""Vectorized classic-control environments for Gymnasium, registered on import. The package does not import rlcl.
 
-Classic control as Gymnasium has it, bit for bit, with every environment of a vector in one NumPy
-step, physics that may differ from environment to environment and change while they run, and a
-state that can be saved and restored. Each is registered as ``rlcl_envs/`` and Gymnasium's own id.
+The environments equal Gymnasium's classic control, bit for bit. All environments of a vector are computed in one NumPy
+step, their physics can differ between environments and change during a run, and their state can be saved and
+restored. The id of each environment is ``rlcl_envs/`` followed by Gymnasium's id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import gymnasium as gym
 
 __all__: list[str] = []
 
-_REGISTERED = {  # id: (module, single, vector, time limit in env steps, reward threshold), the limits as Gymnasium's
+# id: (module, single environment, vector environment, time limit in env steps, reward threshold); the time limits and
+# reward thresholds equal Gymnasium's.
+_REGISTERED = {
     "CartPole-v1": ("cartpole", "CartPole", "CartPoleVector", 500, 475.0),
     "Acrobot-v1": ("acrobot", "Acrobot", "AcrobotVector", 500, -100.0),
     "MountainCar-v0": ("mountain_car", "MountainCar", "MountainCarVector", 200, -110.0),

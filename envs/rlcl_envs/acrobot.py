@@ -1,4 +1,4 @@
-"""Acrobot: two links, the joint between them driven, that are to swing above a line."""
+"""Acrobot: two links with an actuated joint between them that must swing above a line."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Equations = Literal["book", "nips"]
 TORQUES = np.array([-1.0, 0.0, 1.0])
 
 
-class Links(NamedTuple):
-    """What the equations of motion need of the links: numbers, or arrays (num_envs,)."""
+class LinkConstants(NamedTuple):
+    """Constants of the links in the equations of motion: numbers, or arrays (num_envs,)."""
 
     fixed_1: Any  # m1 lc1^2
     mass_2: Any
     fixed_2: Any  # l1^2 + lc2^2
     coupling: Any  # 2 l1 lc2
-    moment: Any  # of inertia, the same for both
+    moment: Any  # moment of inertia, the same for both links
     center_2: Any  # lc2^2
     reach: Any  # l1 lc2
     weight_1: Any  # (m1 lc1 + m2 l1) g
@@ -38,10 +38,10 @@ class Links(NamedTuple):
     inertia_2: Any  # m2 lc2^2 + I2
 
 
-def links(m1: Any, m2: Any, l1: Any, lc1: Any, lc2: Any, moment: Any, g: Any) -> Links:
-    """The constants of the equations, each in the order of operations that Gymnasium has."""
+def link_constants(m1: Any, m2: Any, l1: Any, lc1: Any, lc2: Any, moment: Any, g: Any) -> LinkConstants:
+    """Compute the constants of the equations, in Gymnasium's order of operations."""
     center_2 = _square(lc2)
-    return Links(
+    return LinkConstants(
         fixed_1=m1 * _square(lc1),
         mass_2=m2,
         fixed_2=_square(l1) + center_2,
@@ -57,46 +57,47 @@ def links(m1: Any, m2: Any, l1: Any, lc1: Any, lc2: Any, moment: Any, g: Any) ->
     )
 
 
-def accelerations(state: Any, torque: Any, k: Links, equations: Equations) -> tuple[Any, Any]:
-    """Angular accelerations of both joints, for numbers or arrays (num_envs,).
+def accelerations(state: Any, torque: Any, k: LinkConstants, equations: Equations) -> tuple[Any, Any]:
+    """Compute the angular accelerations of both joints, for numbers or arrays (num_envs,).
 
     Args:
         state: two angles in radians, the second relative to the first, and their velocities.
-        torque: on the joint between the links.
-        k: the links' constants.
-        equations: of the book, or of the NIPS paper, which lacks a term.
+        torque: torque on the joint between the links.
+        k: constants of the links.
+        equations: equations of the ``book``, or of the ``nips`` paper, which lacks a term.
 
     Source: Sutton & Barto 2018, Reinforcement Learning, section 11.3 of the first edition.
     """
-    theta_1, theta_2, turning_1, turning_2 = state
+    theta_1, theta_2, velocity_1, velocity_2 = state
     cos, sin = np.cos(theta_2), np.sin(theta_2)
     d1 = k.fixed_1 + k.mass_2 * (k.fixed_2 + k.coupling * cos) + k.moment + k.moment
     d2 = k.mass_2 * (k.center_2 + k.reach * cos) + k.moment
     phi_2 = k.weight_2 * np.cos(theta_1 + theta_2 - pi / 2.0)
     phi_1 = (
-        -k.centrifugal * _square(turning_2) * sin
-        - k.coriolis * turning_2 * turning_1 * sin
+        -k.centrifugal * _square(velocity_2) * sin
+        - k.coriolis * velocity_2 * velocity_1 * sin
         + k.weight_1 * np.cos(theta_1 - pi / 2)
         + phi_2
     )
-    drive = torque + d2 / d1 * phi_1
+    effective_torque = torque + d2 / d1 * phi_1
     if equations == "book":
-        drive = drive - k.centrifugal * _square(turning_1) * sin
-    second = (drive - phi_2) / (k.inertia_2 - _square(d2) / d1)
-    return -(d2 * second + phi_1) / d1, second
+        effective_torque = effective_torque - k.centrifugal * _square(velocity_1) * sin
+    acceleration_2 = (effective_torque - phi_2) / (k.inertia_2 - _square(d2) / d1)
+    return -(d2 * acceleration_2 + phi_1) / d1, acceleration_2
 
 
 class AcrobotVector(ClassicVector):
-    """Acrobot in one NumPy step for all environments.
+    """Vectorized Acrobot: all environments are computed in one NumPy step.
 
-    State: angle of the first link, angle of the second relative to it, their velocities. Observation:
-    cosine and sine of both angles, and the velocities. Actions: torque -1, 0 or 1.
+    State: angle of the first link, angle of the second link relative to the first, and their angular velocities.
+    Observation: cosine and sine of both angles, and the velocities. Actions: torque -1, 0 or 1.
 
     Args:
-        num_envs: at least 1.
+        num_envs: number of environments, at least 1.
         max_episode_steps: env steps after which an episode is truncated.
-        physics: parameters by name. The second link's length is none: it is drawn, and moves nothing.
-        book_or_nips: whose equations of motion.
+        physics: values of parameters by name. The length of the second link is not a parameter: it affects only the
+            rendering.
+        book_or_nips: source of the equations of motion.
 
     Source: Sutton 1996; physics as in Gymnasium's Acrobot-v1.
     """
@@ -111,10 +112,10 @@ class AcrobotVector(ClassicVector):
     MAX_VEL_1 = Parameter(4 * pi, above=0, high=4 * pi)
     MAX_VEL_2 = Parameter(9 * pi, above=0, high=9 * pi)
     torque_noise_max = Parameter(0.0, low=0)
-    dt = Parameter(0.2, above=0)  # seconds of a step
+    dt = Parameter(0.2, above=0)  # duration of a step in seconds
 
-    DRAWS = 4
-    START = np.float32  # Gymnasium's, whose first observation is computed from single precision
+    START_SAMPLES = 4
+    START_DTYPE = np.float32  # Gymnasium computes the first observation in single precision
 
     def __init__(
         self,
@@ -129,13 +130,13 @@ class AcrobotVector(ClassicVector):
 
     def _derive(self) -> None:
         self._links = _links_of(self)
-        self._fastest = np.stack([self.MAX_VEL_1, self.MAX_VEL_2])
-        self._noisy = np.flatnonzero(self.torque_noise_max)
+        self._max_velocities = np.stack([self.MAX_VEL_1, self.MAX_VEL_2])
+        self._noisy_envs = np.flatnonzero(self.torque_noise_max)
         self._dt = self.dt
 
-    def _start(self, draws: Array, options: Mapping[str, Any]) -> Array:
+    def _start(self, samples: Array, options: Mapping[str, Any]) -> Array:
         low, high = maybe_parse_reset_bounds(dict(options), -0.1, 0.1)
-        return low + (high - low) * draws
+        return low + (high - low) * samples
 
     def _observe(self, state: Array) -> Array:
         angles = state[:2]
@@ -147,28 +148,28 @@ class AcrobotVector(ClassicVector):
 
     def _advance(self, actions: Array) -> tuple[Array, Array]:
         torque = TORQUES[actions]
-        for i in self._noisy.tolist():
+        for i in self._noisy_envs.tolist():
             noise = self.torque_noise_max[i]
             torque[i] += self._generators[i].uniform(-noise, noise)  # type: ignore[union-attr]
-        self.state = self._integrated(torque)
-        angles, turning = self.state[:2], self.state[2:]
-        while (over := angles > pi).any():
-            angles[over] -= 2 * pi
-        while (under := angles < -pi).any():
-            angles[under] += 2 * pi
-        np.clip(turning, -self._fastest, self._fastest, out=turning)
+        self.state = self._integrate(torque)
+        angles, velocities = self.state[:2], self.state[2:]
+        while (above := angles > pi).any():
+            angles[above] -= 2 * pi
+        while (below := angles < -pi).any():
+            angles[below] += 2 * pi
+        np.clip(velocities, -self._max_velocities, self._max_velocities, out=velocities)
         terminated = -np.cos(angles[0]) - np.cos(angles[1] + angles[0]) > 1.0
         return np.where(terminated, 0.0, -1.0), terminated
 
-    def _integrated(self, torque: Array) -> Array:
-        """The state a step later, by the classic Runge-Kutta method of fourth order."""
+    def _integrate(self, torque: Array) -> Array:
+        """Compute the next state with the classic fourth-order Runge-Kutta method."""
         state, dt = self.state, self._dt
         k1 = self._slope(state, torque)
         k2 = self._slope(state + dt / 2.0 * k1, torque)
         k3 = self._slope(state + dt / 2.0 * k2, torque)
         k4 = self._slope(state + dt * k3, torque)
-        following: Array = state + dt / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return following
+        next_state: Array = state + dt / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return next_state
 
     def _slope(self, state: Array, torque: Array) -> Array:
         slope = np.empty_like(state)
@@ -178,11 +179,11 @@ class AcrobotVector(ClassicVector):
 
 
 class Acrobot(ClassicSingle, AcrobotEnv):
-    """One Acrobot: Gymnasium's, with gravity a parameter too.
+    """Gymnasium's Acrobot with parameters that can be changed by name, including gravity.
 
     Args:
-        book_or_nips: whose equations of motion.
-        settings: ``physics`` and Gymnasium's own.
+        book_or_nips: source of the equations of motion.
+        settings: ``physics``, and the settings of Gymnasium's environment.
     """
 
     vector = AcrobotVector
@@ -198,8 +199,8 @@ class Acrobot(ClassicSingle, AcrobotEnv):
         return state[2], state[3], first, second, 0.0
 
 
-def _links_of(env: Any) -> Links:
-    return links(
+def _links_of(env: Any) -> LinkConstants:
+    return link_constants(
         env.LINK_MASS_1,
         env.LINK_MASS_2,
         env.LINK_LENGTH_1,
@@ -211,5 +212,5 @@ def _links_of(env: Any) -> Links:
 
 
 def _square(x: Any) -> Any:
-    # x * x, which x ** 2 is for arrays, is now and then one bit off C's pow, which it is for numbers.
+    # For arrays, x ** 2 is x * x, which sometimes differs by one bit from C's pow, which x ** 2 is for numbers.
     return np.float_power(x, 2)

@@ -1,4 +1,4 @@
-"""MountainCar: a car in a valley, too weak to leave it without swinging."""
+"""MountainCar: a car in a valley whose engine is too weak to leave the valley without momentum."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ __all__ = ["MountainCar", "MountainCarVector"]
 
 
 class MountainCarVector(ClassicVector):
-    """MountainCar in one NumPy step for all environments.
+    """Vectorized MountainCar: all environments are computed in one NumPy step.
 
-    State and observation: position and velocity. Actions: accelerate to the left, not, to the right.
+    State and observation: position and velocity. Actions: 0 accelerate to the left, 1 do not accelerate, 2 accelerate
+    to the right.
 
     Args:
-        num_envs: at least 1.
+        num_envs: number of environments, at least 1.
         max_episode_steps: env steps after which an episode is truncated.
-        physics: parameters by name.
-        goal_velocity: the least velocity at the goal.
+        physics: values of parameters by name.
+        goal_velocity: minimum velocity at the goal.
 
     Source: Moore 1990; physics as in Gymnasium's MountainCar-v0.
     """
@@ -39,7 +40,7 @@ class MountainCarVector(ClassicVector):
     goal_position = Parameter(0.5, high=0.6)
     goal_velocity = Parameter(0.0, high=0.07)
 
-    DRAWS = 1
+    START_SAMPLES = 1
 
     def __init__(
         self,
@@ -53,29 +54,29 @@ class MountainCarVector(ClassicVector):
         super().__init__(num_envs, max_episode_steps, physics, space, gym.spaces.Discrete(3))
 
     def _derive(self) -> None:
-        self._force, self._down = self.force, -self.gravity
-        self._speed, self._wall, self._end = self.max_speed, self.min_position, self.max_position
-        self._goal, self._goal_velocity = self.goal_position, self.goal_velocity
+        self._force, self._negative_gravity = self.force, -self.gravity
+        self._max_speed, self._min_position, self._max_position = self.max_speed, self.min_position, self.max_position
+        self._goal_position, self._goal_velocity = self.goal_position, self.goal_velocity
 
-    def _start(self, draws: Array, options: Mapping[str, Any]) -> Array:
+    def _start(self, samples: Array, options: Mapping[str, Any]) -> Array:
         low, high = maybe_parse_reset_bounds(dict(options), -0.6, -0.4)
-        return np.concatenate([low + (high - low) * draws, np.zeros_like(draws)])
+        return np.concatenate([low + (high - low) * samples, np.zeros_like(samples)])
 
     def _observe(self, state: Array) -> Array:
         return state.T.astype(np.float32)
 
     def _advance(self, actions: Array) -> tuple[Array, Array]:
         position, velocity = self.state
-        velocity += (actions - 1) * self._force + np.cos(3 * position) * self._down
-        np.clip(velocity, -self._speed, self._speed, out=velocity)
+        velocity += (actions - 1) * self._force + np.cos(3 * position) * self._negative_gravity
+        np.clip(velocity, -self._max_speed, self._max_speed, out=velocity)
         position += velocity
-        np.clip(position, self._wall, self._end, out=position)
-        velocity[(position == self._wall) & (velocity < 0)] = 0
-        terminated = (position >= self._goal) & (velocity >= self._goal_velocity)
+        np.clip(position, self._min_position, self._max_position, out=position)
+        velocity[(position == self._min_position) & (velocity < 0)] = 0
+        terminated = (position >= self._goal_position) & (velocity >= self._goal_velocity)
         return np.full(self.num_envs, -1.0), terminated
 
 
 class MountainCar(ClassicSingle, MountainCarEnv):
-    """One MountainCar: Gymnasium's, whose physics can be changed by name."""
+    """Gymnasium's MountainCar with parameters that can be changed by name."""
 
     vector = MountainCarVector

@@ -1,4 +1,4 @@
-"""MountainCarContinuous: the car of MountainCar with a motor that is driven by degrees."""
+"""MountainCarContinuous: MountainCar with a continuous action, the force of the motor."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rlcl_envs.vector import Array, ClassicVector
 __all__ = ["MountainCarContinuous", "MountainCarContinuousVector"]
 
 
-class Road(NamedTuple):
-    """The car's surroundings: arrays (k,) of one float type but for ``power`` and ``gravity``, float64."""
+class CarParameters(NamedTuple):
+    """Parameters of k environments: arrays (k,), ``power`` and ``gravity`` float64, the others of one float type."""
 
     power: Array
     gravity: Array
@@ -28,52 +28,57 @@ class Road(NamedTuple):
     goal_position: Array
     goal_velocity: Array
 
-    def of(self, dtype: type[np.floating[Any]]) -> Road:
-        return Road(self.power, self.gravity, *(values.astype(dtype) for values in self[2:]))
+    def astype(self, dtype: type[np.floating[Any]]) -> CarParameters:
+        """Return the parameters with another float type, except ``power`` and ``gravity``."""
+        return CarParameters(self.power, self.gravity, *(values.astype(dtype) for values in self[2:]))
 
-    def at(self, rows: Array) -> Road:
-        return Road(*(values[rows] for values in self))
+    def take(self, rows: Array) -> CarParameters:
+        """Return the parameters of some environments."""
+        return CarParameters(*(values[rows] for values in self))
 
 
-def drive(state: Array, action: Array, road: Road) -> tuple[Array, Array, Array]:
-    """Positions and velocities, (k,) each, a step later, and which cars arrived.
+def advance(state: Array, action: Array, parameters: CarParameters) -> tuple[Array, Array, Array]:
+    """Compute one step of k environments.
 
-    Gymnasium's environment keeps its state in single precision, except for an episode's first step,
-    and a motor within its range multiplies in single precision; beyond it, in double. State and
-    ``road`` come in the type in which the step is to be computed.
+    Gymnasium's environment has its state in single precision, except in the first step of an episode. It computes the
+    force of an action within the range of actions in single precision, and of one outside it in double precision. The
+    types of ``state`` and ``parameters`` determine the precision of the step.
 
     Args:
         state: positions and velocities, (2, k) float32 or float64.
         action: (k,) float32.
-        road: (k,) each.
+        parameters: parameters of the environments.
+
+    Returns:
+        The next positions and velocities (k,), and which cars reached the goal (k,).
     """
     position, velocity = state
-    slope = road.gravity * np.cos((3 * position).astype(np.float64))
-    within = action * road.power.astype(np.float32) - slope.astype(np.float32)
-    beyond = np.sign(action) * road.power - slope
-    velocity = velocity + np.where(np.abs(action) > 1, beyond, within).astype(velocity.dtype)
-    velocity = np.clip(velocity, -road.max_speed, road.max_speed)
-    position = np.clip(position + velocity, road.min_position, road.max_position)
-    velocity[(position == road.min_position) & (velocity < 0)] = 0
-    return position, velocity, (position >= road.goal_position) & (velocity >= road.goal_velocity)
+    slope = parameters.gravity * np.cos((3 * position).astype(np.float64))
+    change_float32 = action * parameters.power.astype(np.float32) - slope.astype(np.float32)
+    change_float64 = np.sign(action) * parameters.power - slope
+    velocity = velocity + np.where(np.abs(action) > 1, change_float64, change_float32).astype(velocity.dtype)
+    velocity = np.clip(velocity, -parameters.max_speed, parameters.max_speed)
+    position = np.clip(position + velocity, parameters.min_position, parameters.max_position)
+    velocity[(position == parameters.min_position) & (velocity < 0)] = 0
+    return position, velocity, (position >= parameters.goal_position) & (velocity >= parameters.goal_velocity)
 
 
 def reward(action: Array, arrived: Array) -> Array:
-    """100 for arriving less a tenth of the squared action, (k,) float64."""
+    """Compute the rewards (k,) float64: 100 at the goal, minus a tenth of the squared action."""
     cost: Array = np.square(action.astype(np.float64)) * 0.1
     return np.where(arrived, 100.0, 0.0) - cost
 
 
 class MountainCarContinuousVector(ClassicVector):
-    """MountainCarContinuous in one NumPy step for all environments.
+    """Vectorized MountainCarContinuous: all environments are computed in one NumPy step.
 
-    State and observation: position and velocity. Action: the motor's force, in [-1, 1].
+    State and observation: position and velocity. Action: force of the motor, in [-1, 1].
 
     Args:
-        num_envs: at least 1.
+        num_envs: number of environments, at least 1.
         max_episode_steps: env steps after which an episode is truncated.
-        physics: parameters by name.
-        goal_velocity: the least velocity at the goal.
+        physics: values of parameters by name.
+        goal_velocity: minimum velocity at the goal.
 
     Source: Moore 1990; physics as in Gymnasium's MountainCarContinuous-v0.
     """
@@ -86,7 +91,7 @@ class MountainCarContinuousVector(ClassicVector):
     goal_position = Parameter(0.45, high=0.6)
     goal_velocity = Parameter(0.0, high=0.07)
 
-    DRAWS = 1
+    START_SAMPLES = 1
 
     def __init__(
         self,
@@ -100,12 +105,12 @@ class MountainCarContinuousVector(ClassicVector):
         super().__init__(num_envs, max_episode_steps, physics, space, gym.spaces.Box(-1.0, 1.0, (1,), np.float32))
 
     def _derive(self) -> None:
-        self._road = Road(**{name: self.physics[name] for name in Road._fields})
-        self._single = self._road.of(np.float32)
+        self._parameters = CarParameters(**{name: self.physics[name] for name in CarParameters._fields})
+        self._parameters_float32 = self._parameters.astype(np.float32)
 
-    def _start(self, draws: Array, options: Mapping[str, Any]) -> Array:
+    def _start(self, samples: Array, options: Mapping[str, Any]) -> Array:
         low, high = maybe_parse_reset_bounds(dict(options), -0.6, -0.4)
-        return np.concatenate([low + (high - low) * draws, np.zeros_like(draws)])
+        return np.concatenate([low + (high - low) * samples, np.zeros_like(samples)])
 
     def _observe(self, state: Array) -> Array:
         return state.T.astype(np.float32)
@@ -113,24 +118,25 @@ class MountainCarContinuousVector(ClassicVector):
     def _advance(self, actions: Array) -> tuple[Array, Array]:
         action, first = actions[:, 0], np.flatnonzero(self.elapsed == 0)
         before = self.state[:, first]
-        position, velocity, arrived = drive(self.state.astype(np.float32), action, self._single)
+        position, velocity, arrived = advance(self.state.astype(np.float32), action, self._parameters_float32)
         self.state[0], self.state[1] = position, velocity
         if first.size:
-            position, velocity, arrived[first] = drive(before, action[first], self._road.at(first))
+            position, velocity, arrived[first] = advance(before, action[first], self._parameters.take(first))
             self.state[:, first] = np.stack([position, velocity]).astype(np.float32)
         return reward(action, arrived), arrived
 
 
 class MountainCarContinuous(ClassicSingle, Continuous_MountainCarEnv):
-    """One MountainCarContinuous: Gymnasium's, with gravity a parameter too."""
+    """Gymnasium's MountainCarContinuous with parameters that can be changed by name, including gravity."""
 
     vector = MountainCarContinuousVector
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """As Gymnasium's, by the vector environment's formulas."""
+        """Step as Gymnasium's environment, with the formulas of the vector environment."""
         force = np.asarray(action, dtype=np.float32)
-        road = Road(**{name: np.array([getattr(self, name)], dtype=np.float64) for name in Road._fields})
-        position, velocity, arrived = drive(self.state[:, None], force, road.of(self.state.dtype.type))
+        values = {name: np.array([getattr(self, name)], dtype=np.float64) for name in CarParameters._fields}
+        parameters = CarParameters(**values).astype(self.state.dtype.type)
+        position, velocity, arrived = advance(self.state[:, None], force, parameters)
         self.state = np.concatenate([position, velocity], dtype=np.float32)
         if self.render_mode == "human":
             self.render()  # type: ignore[no-untyped-call]

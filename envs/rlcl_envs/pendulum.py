@@ -1,4 +1,4 @@
-"""Pendulum: a rod that is to be swung up and balanced by a torque."""
+"""Pendulum: a rod that must be swung up and balanced with a torque."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Pendulum", "PendulumVector"]
 
 
 class PendulumVector(ClassicVector):
-    """Pendulum in one NumPy step for all environments.
+    """Vectorized Pendulum: all environments are computed in one NumPy step.
 
-    State: angle in radians, 0 upright, and its velocity. Observation: cosine and sine of the angle, and
-    the velocity. Action: the torque, in [-2, 2].
+    State: angle in radians, 0 if upright, and angular velocity. Observation: cosine and sine of the angle, and the
+    velocity. Action: torque, in [-2, 2].
 
     Args:
-        num_envs: at least 1.
+        num_envs: number of environments, at least 1.
         max_episode_steps: env steps after which an episode is truncated.
-        physics: parameters by name.
+        physics: values of parameters by name.
         g: gravity.
 
     Source: physics as in Gymnasium's Pendulum-v1.
@@ -35,11 +35,11 @@ class PendulumVector(ClassicVector):
     g = Parameter(10.0)
     m = Parameter(1.0, above=0)
     l = Parameter(1.0, above=0)  # noqa: E741  Gymnasium's name of the length
-    dt = Parameter(0.05, above=0)  # seconds of a step
+    dt = Parameter(0.05, above=0)  # duration of a step in seconds
     max_speed = Parameter(8.0, above=0, high=8.0)
     max_torque = Parameter(2.0, low=0, high=2.0)
 
-    DRAWS = 2
+    START_SAMPLES = 2
 
     def __init__(
         self,
@@ -53,15 +53,15 @@ class PendulumVector(ClassicVector):
         super().__init__(num_envs, max_episode_steps, {"g": g, **(physics or {})}, *spaces)
 
     def _derive(self) -> None:
-        self._fall = 3 * self.g / (2 * self.l)
-        self._push = (3.0 / (self.m * np.float_power(self.l, 2))).astype(np.float32)
-        self._torque = self.max_torque.astype(np.float32)
-        self._speed, self._dt = self.max_speed, self.dt
+        self._gravity_factor = 3 * self.g / (2 * self.l)
+        self._torque_factor = (3.0 / (self.m * np.float_power(self.l, 2))).astype(np.float32)
+        self._max_torque = self.max_torque.astype(np.float32)
+        self._max_speed, self._dt = self.max_speed, self.dt
 
-    def _start(self, draws: Array, options: Mapping[str, Any]) -> Array:
+    def _start(self, samples: Array, options: Mapping[str, Any]) -> Array:
         bounds = [options.get("x_init", DEFAULT_X), options.get("y_init", DEFAULT_Y)]
         high = np.array([[verify_number_and_cast(bound)] for bound in bounds])
-        start: Array = -high + (high - -high) * draws
+        start: Array = -high + (high - -high) * samples
         return start
 
     def _observe(self, state: Array) -> Array:
@@ -72,22 +72,22 @@ class PendulumVector(ClassicVector):
         return observations
 
     def _advance(self, actions: Array) -> tuple[Array, Array]:
-        angle, turning = self.state
-        torque = np.clip(actions[:, 0], -self._torque, self._torque)
-        upright = (angle + np.pi) % (2 * np.pi) - np.pi
-        # x * x, which x ** 2 is for arrays, is now and then one bit off C's pow, which it is for numbers.
-        costs = np.float_power(upright, 2) + 0.1 * np.float_power(turning, 2) + np.float32(0.001) * squared(torque)
-        turning += (self._fall * np.sin(angle) + self._push * torque) * self._dt
-        np.clip(turning, -self._speed, self._speed, out=turning)
-        angle += turning * self._dt
+        angle, velocity = self.state
+        torque = np.clip(actions[:, 0], -self._max_torque, self._max_torque)
+        deviation = (angle + np.pi) % (2 * np.pi) - np.pi
+        # For arrays, x ** 2 is x * x, which sometimes differs by one bit from C's pow, which x ** 2 is for numbers.
+        costs = np.float_power(deviation, 2) + 0.1 * np.float_power(velocity, 2) + np.float32(0.001) * square(torque)
+        velocity += (self._gravity_factor * np.sin(angle) + self._torque_factor * torque) * self._dt
+        np.clip(velocity, -self._max_speed, self._max_speed, out=velocity)
+        angle += velocity * self._dt
         return -costs, np.zeros(self.num_envs, dtype=np.bool_)
 
 
-def squared(x: Array) -> Array:
-    """Squares (k,) float32 as C's powf gives them, which Gymnasium's reward takes.
+def square(x: Array) -> Array:
+    """Square (k,) float32 with the rounding of C's powf, which Gymnasium's reward uses.
 
-    It rounds otherwise than a product only where the exact square lies close to the middle between
-    two numbers: those few, about one in 25, are computed one by one.
+    The rounding differs from that of a product only if the exact square is close to the midpoint between two float32
+    numbers. These values, about one in 25, are computed one at a time.
     """
     exact = np.square(x, dtype=np.float64)
     rounded = exact.astype(np.float32)
@@ -98,7 +98,7 @@ def squared(x: Array) -> Array:
 
 
 class Pendulum(ClassicSingle, PendulumEnv):
-    """One Pendulum: Gymnasium's, whose physics can be changed by name."""
+    """Gymnasium's Pendulum with parameters that can be changed by name."""
 
     vector = PendulumVector
-    MEMORY = ("state", "last_u")
+    STATE_ATTRIBUTES = ("state", "last_u")

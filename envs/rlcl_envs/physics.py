@@ -1,4 +1,4 @@
-"""Physical quantities that may differ between environments and change while they run."""
+"""Physical parameters, which can differ between environments and change during a run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Parameter:
-    """An attribute of a vector environment: one number for each environment, (num_envs,) float64.
+    """An attribute of a vector environment with one number for each environment, (num_envs,) float64.
 
-    Assigning one number sets it for all environments. What is read cannot be written into, so that
-    what is derived from it never lags behind.
+    Assigning one number sets it for all environments. The array is read-only, so that values derived from it are
+    always up to date.
 
     Args:
         default: Gymnasium's value.
-        above: what it must exceed, if anything.
-        low: the least that is allowed.
-        high: the most that is allowed, where more would leave the observation or action space.
+        above: exclusive lower bound, if any.
+        low: inclusive lower bound, if any.
+        high: inclusive upper bound, if larger values would leave the observation or action space.
     """
 
     def __init__(
@@ -41,25 +41,25 @@ class Parameter:
         env.set_physics(**{self.name: value})
 
     def checked(self, value: Any, count: int) -> Values:
-        """The value of each of ``count`` environments, (count,) and read-only.
+        """Return the checked values of ``count`` environments, (count,) and read-only.
 
         Raises:
-            ValueError: neither one number nor ``count`` of them, not finite, or out of range.
+            ValueError: ``value`` is neither one number nor ``count`` numbers, is not finite, or is out of range.
         """
         try:
-            given = np.asarray(value, dtype=np.float64)
+            array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
-            given = np.empty((0, 0))
-        if given.shape not in {(), (1,), (count,)}:
+            array = np.empty((0, 0))
+        if array.shape not in {(), (1,), (count,)}:
             raise ValueError(f"{self.name}: expected a number, or one for each of {count} environments, got {value!r}")
-        wrong = ~self._allowed(given)
-        if wrong.any():
-            raise ValueError(f"{self.name}: expected {self._range()}, got {given[wrong].flat[0]:g}")
-        values = np.broadcast_to(given, (count,)).copy()
+        invalid = ~self._is_allowed(array)
+        if invalid.any():
+            raise ValueError(f"{self.name}: expected {self._range()}, got {array[invalid].flat[0]:g}")
+        values = np.broadcast_to(array, (count,)).copy()
         values.flags.writeable = False
         return values
 
-    def _allowed(self, values: Values) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _is_allowed(self, values: Values) -> np.ndarray[Any, np.dtype[np.bool_]]:
         allowed = np.isfinite(values)
         if self.above is not None:
             allowed &= values > self.above
@@ -79,5 +79,5 @@ class Parameter:
 
 
 def parameters(owner: type) -> Mapping[str, Parameter]:
-    """The parameters of a vector environment's class, by name."""
+    """Return the parameters of the class of a vector environment, by name."""
     return {name: value for name, value in vars(owner).items() if isinstance(value, Parameter)}

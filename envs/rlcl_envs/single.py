@@ -1,4 +1,4 @@
-"""What the single environments add to Gymnasium's own: physics by name, and state in and out."""
+"""Base class of the single environments: parameters by name, and saving and restoring of the state."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from rlcl_envs.vector import ClassicVector, generator_from
 
 __all__ = ["ClassicSingle"]
 
-if TYPE_CHECKING:  # Gymnasium's class follows in a kind's bases
+if TYPE_CHECKING:  # subclasses also derive from an environment of Gymnasium
     Base = gym.Env[Any, Any]
 else:
     Base = object
 
 
 class ClassicSingle(Base):
-    """Goes before a Gymnasium environment in the bases of a class; drawing and steps stay Gymnasium's.
+    """A mixin for an environment of Gymnasium, which must follow it in the bases of a class.
+
+    Steps and rendering are those of Gymnasium's environment.
 
     Args:
-        physics: values by the names of the vector environment's parameters.
-        settings: of Gymnasium's environment.
+        physics: values of the vector environment's parameters, by name.
+        settings: settings of Gymnasium's environment.
     """
 
-    vector: ClassVar[type[ClassicVector]]  # has the same parameters
-    MEMORY: ClassVar[tuple[str, ...]] = ("state",)  # attributes that later steps depend on
+    vector: ClassVar[type[ClassicVector]]  # the vector environment with the same parameters
+    STATE_ATTRIBUTES: ClassVar[tuple[str, ...]] = ("state",)  # attributes that later steps depend on
 
     def __init__(self, physics: Mapping[str, float] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -40,23 +42,23 @@ class ClassicSingle(Base):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        """As Gymnasium's; ``options={"physics": {...}}`` sets parameters by name, which hold from now on."""
-        given = None if options is None else dict(options)
-        if given is not None:
-            self.set_physics(**given.pop("physics", {}))
-        observation, info = super().reset(seed=seed, options=given)
+        """Reset as Gymnasium's environment; ``options={"physics": {...}}`` permanently sets parameters by name."""
+        other_options = None if options is None else dict(options)
+        if other_options is not None:
+            self.set_physics(**other_options.pop("physics", {}))
+        observation, info = super().reset(seed=seed, options=other_options)
         return observation, info
 
     @property
     def physics(self) -> dict[str, float]:
-        """The parameters by name."""
+        """Values of the parameters, by name."""
         return {name: float(getattr(self, name)) for name in parameters(self.vector)}
 
     def set_physics(self, **values: float) -> None:
-        """Changes parameters, from the next step on.
+        """Change parameters from the next step on.
 
         Raises:
-            ValueError: no parameter of that name, or a value out of range; nothing is changed then.
+            ValueError: there is no parameter of that name, or a value is out of range. No parameter is changed then.
         """
         known = parameters(self.vector)
         unknown = [name for name in values if name not in known]
@@ -67,20 +69,20 @@ class ClassicSingle(Base):
             setattr(self, name, value)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that later steps depend on; the steps of ``TimeLimit`` are that wrapper's."""
+        """Return the state that later steps depend on, without the step count of the wrapper ``TimeLimit``."""
         return {
             "environment": type(self).__name__,
-            "memory": {name: _copied(getattr(self, name, None)) for name in self.MEMORY},
+            "memory": {name: _copied(getattr(self, name, None)) for name in self.STATE_ATTRIBUTES},
             "physics": self.physics,
             "generator": None if self._np_random is None else dict(self._np_random.bit_generator.state),
             "seed": self._np_random_seed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what :meth:`state_dict` gave.
+        """Restore a state that :meth:`state_dict` returned.
 
         Raises:
-            ValueError: the state of another kind of environment.
+            ValueError: the state is that of another kind of environment.
         """
         if state["environment"] != type(self).__name__:
             raise ValueError(f"expected the state of {type(self).__name__}, got that of {state['environment']}")

@@ -1,4 +1,4 @@
-"""What the vector environments share: seeds, time limit, restarts in the same step, physics, state in and out."""
+"""Base class of the vector environments: seeds, time limit, autoreset, parameters, saving and restoring of state."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Options = Mapping[str, Any]
 
 
 class ClassicVector(VectorEnv[Array, Array, Array]):
-    """Environments of one kind that step together, equal to Gymnasium's one by one.
+    """Environments of one kind that step together; each equals Gymnasium's environment.
 
-    It behaves as ``gymnasium.vector.SyncVectorEnv`` with ``AutoresetMode.SAME_STEP`` over as many
-    single environments does, ``TimeLimit`` included: each environment has a generator of its own,
-    that of environment ``i`` seeded with ``seed + i``; an ended episode restarts in the same step and
-    its last observation is in ``info["final_obs"]``; ``reset`` takes Gymnasium's ``options`` and
-    ``reset_mask``, and ``options={"physics": {...}}`` on top.
+    The class behaves like ``gymnasium.vector.SyncVectorEnv`` with ``AutoresetMode.SAME_STEP`` over the same number of
+    single environments, including ``TimeLimit``. Each environment has a separate generator; that of environment ``i``
+    is seeded with ``seed + i``. A finished episode restarts in the same step, and its last observation is in
+    ``info["final_obs"]``. In addition to Gymnasium's ``options`` and ``reset_mask``, ``reset`` accepts
+    ``options={"physics": {...}}``.
 
     Args:
-        num_envs: at least 1.
+        num_envs: number of environments, at least 1.
         max_episode_steps: env steps after which an episode is truncated, at least 1.
-        physics: values by the names of the class's parameters: a number, or one for each environment.
-        observation_space: of a single environment.
-        action_space: of a single environment.
+        physics: values of the class's parameters by name: a number, or one for each environment.
+        observation_space: observation space of a single environment.
+        action_space: action space of a single environment.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
-    DRAWS: ClassVar[int]  # uniform numbers that a start takes from the environment's generator
-    START: ClassVar[type[np.floating[Any]]] = np.float64  # the type in which a start is kept and observed
+    START_SAMPLES: ClassVar[int]  # uniform random numbers per start
+    START_DTYPE: ClassVar[type[np.floating[Any]]] = np.float64  # data type of the starts and their observations
 
     def __init__(
         self,
@@ -57,76 +57,76 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self.single_observation_space, self.single_action_space = observation_space, action_space
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
-        self.state: Array = np.empty((0, num_envs))  # (numbers, num_envs) float64, once it is reset
-        self.elapsed: Array = np.zeros(num_envs, dtype=np.int64)  # env steps of each episode
+        self.state: Array = np.empty((0, num_envs))  # (numbers, num_envs) float64 after the first reset
+        self.elapsed: Array = np.zeros(num_envs, dtype=np.int64)  # env steps in each episode
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int | None] = [None] * num_envs
         self._physics = {name: p.checked(p.default, num_envs) for name, p in parameters(type(self)).items()}
         self.set_physics(**(physics or {}))
 
-    # What a kind of environment says of itself.
+    # Defined by subclasses.
 
     @abstractmethod
     def _derive(self) -> None:
-        """Computes what depends on the physics alone, whenever they change."""
+        """Compute the values that depend only on the parameters; called after each change of them."""
 
     @abstractmethod
-    def _start(self, draws: Array, options: Options) -> Array:
-        """States (numbers, k) of k episodes' starts from uniform numbers (DRAWS, k) in [0, 1)."""
+    def _start(self, samples: Array, options: Options) -> Array:
+        """Return k start states (numbers, k) for uniform random numbers (START_SAMPLES, k) in [0, 1)."""
 
     @abstractmethod
     def _observe(self, state: Array) -> Array:
-        """Observations (k, *observation) float32 of states (numbers, k)."""
+        """Return the observations (k, *observation) float32 of states (numbers, k)."""
 
     @abstractmethod
     def _advance(self, actions: Array) -> tuple[Array, Array]:
-        """Steps ``state``; rewards (num_envs,) float64 and which episodes terminated (num_envs,)."""
+        """Update ``state`` by one step; return rewards (num_envs,) float64 and terminated episodes (num_envs,) bool."""
 
     # Gymnasium's interface.
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Options | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Starts new episodes, in all environments or in those of ``options["reset_mask"]``.
+        """Start new episodes in all environments, or in those of ``options["reset_mask"]``.
 
         Args:
-            seed: environment ``i`` is seeded with ``seed + i``, or with the i-th of a sequence; without
-                one, its generator goes on.
-            options: bounds of the start as the Gymnasium environment has them, ``reset_mask``
-                (num_envs,) bool, and ``physics``, values by name that hold from now on.
+            seed: environment ``i`` is seeded with ``seed + i``, or with item ``i`` of a sequence. Without a seed, the
+                generators continue.
+            options: bounds of the start as in Gymnasium's environment, ``reset_mask`` (num_envs,) bool, and
+                ``physics``, permanent values of parameters by name.
 
         Returns:
             Observations (num_envs, *observation) float32, and an empty dict.
         """
-        given = dict(options or {})
-        rows = self._chosen(given.pop("reset_mask", None))
-        self.set_physics(**given.pop("physics", {}))
+        start_options = dict(options or {})
+        rows = self._selected_rows(start_options.pop("reset_mask", None))
+        self.set_physics(**start_options.pop("physics", {}))
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"seed: expected one for each of {self.num_envs} environments, got {len(seeds)}")
         for i in rows.tolist():
-            fresh = None if seeds is None else seeds[i]
-            if fresh is not None or self._generators[i] is None:
-                self._generators[i], self._seeds[i] = seeding.np_random(fresh)
-        self._begin(rows, given)
+            new_seed = None if seeds is None else seeds[i]
+            if new_seed is not None or self._generators[i] is None:
+                self._generators[i], self._seeds[i] = seeding.np_random(new_seed)
+        self._begin(rows, start_options)
         observations = self._observe(self.state)
         self._observe_starts(observations, np.flatnonzero(self.elapsed == 0))
         return observations, {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Steps all environments; those whose episode ends start another one.
+        """Step all environments; a finished episode restarts in the same step.
 
         Args:
-            actions: (num_envs,) whole numbers, or (num_envs, 1) that are taken as float32.
+            actions: (num_envs,) integers, or (num_envs, 1) numbers that are converted to float32.
 
         Returns:
-            Observations (num_envs, *observation) float32, rewards (num_envs,) float64, terminated and
-            truncated (num_envs,) bool, and, where episodes ended, their last observations in ``final_obs``
-            (num_envs,) with ``_final_obs`` (num_envs,) bool.
+            Observations (num_envs, *observation) float32, rewards (num_envs,) float64, terminated and truncated
+            (num_envs,) bool, and info. If episodes finished, info has their last observations in ``final_obs``
+            (num_envs,) and the mask ``_final_obs`` (num_envs,) bool.
         """
         if not self.state.size:
             raise gym.error.ResetNeeded("call reset before step")
-        rewards, terminated = self._advance(self._checked(actions))
+        rewards, terminated = self._advance(self._check_actions(actions))
         self.elapsed += 1
         truncated = self.elapsed >= self.max_episode_steps
         observations = self._observe(self.state)
@@ -142,32 +142,32 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         info = {"final_obs": final, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
         return observations, rewards, terminated, truncated, info
 
-    @property  # type: ignore[misc]  # what SyncVectorEnv has in its place cannot be set either
+    @property  # type: ignore[misc]  # SyncVectorEnv's property cannot be set either
     def np_random(self) -> Any:
-        """The generator of each environment, as ``SyncVectorEnv`` has them."""
+        """Generator of each environment, as in ``SyncVectorEnv``."""
         return tuple(self._generators)
 
     @property
     def np_random_seed(self) -> Any:
-        """The seed of each environment's generator."""
+        """Seed of each environment's generator."""
         return tuple(self._seeds)
 
-    # Physics.
+    # Parameters.
 
     @property
     def physics(self) -> dict[str, Values]:
-        """The parameters by name, each (num_envs,) and read-only."""
+        """Values of the parameters by name, each (num_envs,) and read-only."""
         return dict(self._physics)
 
     def set_physics(self, **values: Any) -> None:
-        """Changes parameters, from the next step on.
+        """Change parameters from the next step on.
 
         Args:
-            values: by name: a number for all environments, or one for each.
+            values: values by name: a number for all environments, or one for each environment.
 
         Raises:
-            ValueError: no parameter of that name, a wrong number of values, or one out of range; nothing is
-                changed then.
+            ValueError: there is no parameter of that name, the number of values is wrong, or a value is out of range.
+                No parameter is changed then.
         """
         known = parameters(type(self))
         unknown = [name for name in values if name not in known]
@@ -176,10 +176,10 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self._physics.update({name: known[name].checked(value, self.num_envs) for name, value in values.items()})
         self._derive()
 
-    # State in and out.
+    # Saving and restoring of the state.
 
     def state_dict(self) -> dict[str, Any]:
-        """All that later steps depend on, as arrays and plain values; the spaces' generators are the caller's."""
+        """Return the state that later steps depend on, as arrays and plain values, without the spaces' generators."""
         return {
             "environment": type(self).__name__,
             "state": self.state.copy(),
@@ -190,10 +190,10 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what :meth:`state_dict` gave; no reset is needed before or after.
+        """Restore a state that :meth:`state_dict` returned; no reset is needed before or after.
 
         Raises:
-            ValueError: the state of another kind of environment, or of another number of them.
+            ValueError: the state is that of another kind or number of environments.
         """
         if (state["environment"], len(state["elapsed"])) != (type(self).__name__, self.num_envs):
             raise ValueError(
@@ -205,10 +205,14 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self._generators = [None if g is None else generator_from(g) for g in state["generators"]]
         self._seeds = list(state["seeds"])
 
-    # Several side by side.
+    # Several vector environments as one.
 
-    def take(self, parts: Sequence[ClassicVector]) -> None:
-        """Goes on where environments of the same kind are, with their generators and physics; as many in all."""
+    def gather(self, parts: Sequence[ClassicVector]) -> None:
+        """Copy the state and parameters of several vector environments into this one, and share their generators.
+
+        Args:
+            parts: vector environments of the same kind; the sum of their ``num_envs`` is that of this one.
+        """
         names = parameters(type(self))
         if any((self._physics[name] != np.concatenate([p._physics[name] for p in parts])).any() for name in names):
             self.set_physics(**{name: np.concatenate([p._physics[name] for p in parts]) for name in names})
@@ -216,32 +220,32 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self.elapsed = np.concatenate([part.elapsed for part in parts])
         self._generators = [generator for part in parts for generator in part._generators]
 
-    def give(self, parts: Sequence[ClassicVector]) -> None:
-        """Puts those environments where this one's are."""
+    def scatter(self, parts: Sequence[ClassicVector]) -> None:
+        """Copy the state of this vector environment back to those of :meth:`gather`."""
         first = 0
         for part in parts:
             rows = slice(first, first + part.num_envs)
             part.state, part.elapsed = self.state[:, rows].copy(), self.elapsed[rows].copy()
             first += part.num_envs
 
-    # Within.
+    # Internals.
 
     def _begin(self, rows: Array, options: Options) -> None:
-        # One draw from each generator; what follows is one operation for all of them. Scaling
-        # random() gives the very numbers of uniform(low, high), which Gymnasium's environments draw.
-        draws = np.empty((len(rows), self.DRAWS))
-        for i, numbers in zip(rows.tolist(), draws, strict=True):
+        # Each generator is called once; the rest is one operation for all environments. Scaled numbers of random()
+        # equal those of uniform(low, high), which Gymnasium's environments use.
+        samples = np.empty((len(rows), self.START_SAMPLES))
+        for i, numbers in zip(rows.tolist(), samples, strict=True):
             self._generators[i].random(out=numbers)
-        starts = self._start(draws.T, options).astype(self.START)
+        starts = self._start(samples.T, options).astype(self.START_DTYPE)
         if not self.state.size:
             self.state = np.zeros((len(starts), self.num_envs))
         self.state[:, rows] = starts
         self.elapsed[rows] = 0
 
     def _observe_starts(self, observations: Array, rows: Array) -> None:
-        observations[rows] = self._observe(self.state[:, rows].astype(self.START))
+        observations[rows] = self._observe(self.state[:, rows].astype(self.START_DTYPE))
 
-    def _chosen(self, mask: Any) -> Array:
+    def _selected_rows(self, mask: Any) -> Array:
         if mask is None:
             return np.arange(self.num_envs)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
@@ -252,7 +256,7 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
             raise gym.error.ResetNeeded("call reset without reset_mask first")
         return np.flatnonzero(mask)
 
-    def _checked(self, actions: Any) -> Array:
+    def _check_actions(self, actions: Any) -> Array:
         space = self.single_action_space
         if isinstance(space, gym.spaces.Box):
             array = np.asarray(actions, dtype=np.float32)
@@ -262,15 +266,15 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         assert isinstance(space, gym.spaces.Discrete)
         array = np.asarray(actions)
         if array.shape != (self.num_envs,) or array.dtype.kind not in "iu":
-            raise ValueError(f"actions: expected ({self.num_envs},) whole numbers, got {array.shape} {array.dtype}")
-        # As unsigned numbers those below 0 are very large.
+            raise ValueError(f"actions: expected ({self.num_envs},) integers, got {array.shape} {array.dtype}")
+        # Converted to unsigned integers, negative numbers are very large.
         if (array.astype(np.uint64) >= int(space.n)).any():
             raise ValueError(f"actions: expected 0 to {int(space.n) - 1}, got {array.min()} to {array.max()}")
         return array
 
 
 def generator_from(state: Mapping[str, Any]) -> np.random.Generator:
-    """A generator that goes on from the state of a PCG64, which Gymnasium's seeding makes."""
+    """Return a generator that continues from a state of PCG64, the bit generator of Gymnasium's seeding."""
     bits = np.random.PCG64(0)
     bits.state = dict(state)  # type: ignore[assignment]
     return np.random.Generator(bits)

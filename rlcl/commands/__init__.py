@@ -1,4 +1,4 @@
-"""The command line, one verb a file."""
+"""Command line interface; each module defines one verb."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from rlcl.errors import Problem, RlclError
 __all__ = ["app", "main"]
 
 
-class Verbs(TyperGroup):
-    """Verbs whose errors show the value that was given; Typer's say only what it should be."""
+class VerbGroup(TyperGroup):
+    """A group of verbs whose error messages contain the invalid value; those of Typer name only the expected type."""
 
     def invoke(self, ctx: Any) -> Any:
-        """As :class:`typer.core.TyperGroup` has it."""
+        """Invoke the verb; see :class:`typer.core.TyperGroup`."""
         try:
             return super().invoke(ctx)
         except Exception as error:
-            faults = getattr(error.__cause__, "errors", None)  # of pydantic, by which Typer reads values
-            if callable(faults) and hasattr(error, "message"):
-                error.message = f"{error.message}, got {faults()[0]['input']!r}"
+            list_faults = getattr(error.__cause__, "errors", None)  # of pydantic, with which Typer validates values
+            if callable(list_faults) and hasattr(error, "message"):
+                error.message = f"{error.message}, got {list_faults()[0]['input']!r}"
             raise
 
 
 app = typer.Typer(
     name="rlcl",
-    cls=Verbs,
+    cls=VerbGroup,
     help=(
-        "Supervised, unsupervised, reinforcement and continual learning through one trainer.\n\n"
-        "An experiment is one YAML file; [bold]rlcl init[/] writes a commented one, [bold]rlcl check[/] says "
-        "whether it will run, [bold]rlcl run[/] runs it or goes on with it, [bold]rlcl bench[/] does so with a grid of "
-        "them, [bold]rlcl runs[/] shows what there is."
+        "Train supervised, unsupervised, reinforcement and continual learners with one trainer.\n\n"
+        "An experiment is one YAML file. [bold]rlcl init[/] writes a commented example, [bold]rlcl check[/] validates "
+        "an experiment, [bold]rlcl run[/] runs or resumes it, [bold]rlcl bench[/] runs a grid of experiments, and "
+        "[bold]rlcl runs[/] lists the results."
     ),
     epilog="Start with: rlcl run quickstart",
     no_args_is_help=True,
@@ -73,11 +73,11 @@ for verb in (
 
 @app.callback()
 def _options(context: typer.Context) -> None:
-    """Kept apart from the verbs, so that there are subcommands even while there is one."""
+    """Do nothing; a callback makes Typer treat the verbs as subcommands."""
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """The console script: every mistake of the user's is one message and an exit status."""
+    """Run the console script; print each error of the user as one message and exit with its status."""
     warnings.formatwarning = lambda message, *_, **__: f"rlcl: warning: {message}\n"
     try:
         app(arguments, standalone_mode=True)
@@ -90,12 +90,12 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
-        from rlcl.blame import blamed
+        from rlcl.error_origin import user_error
 
-        users = blamed(error)
-        if users is None:
+        attributed = user_error(error)
+        if attributed is None:
             raise
-        _fail(str(users), users.exit_status)
+        _fail(str(attributed), attributed.exit_status)
 
 
 def _fail(message: str, status: int) -> None:

@@ -1,4 +1,4 @@
-"""``rlcl bench``: runs a suite, or goes on with it."""
+"""Verb ``rlcl bench``, which runs or resumes a suite."""
 
 from __future__ import annotations
 
@@ -13,42 +13,55 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.study.grid import Grid
-    from rlcl.study.suite import Cell, Suite
+    from rlcl.study.suite import Suite, SuiteCell
     from rlcl.types import Capacity
 
 __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("bench")(bench)
 
 
 def bench(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SUITE [KEY=VALUE...]", help="A suite file (or a shipped one's name), then changes."),
+        typer.Argument(
+            metavar="SUITE [KEY=VALUE...]", help="A suite file (or the name of a shipped suite), then overrides."
+        ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="One of the suite's budgets; full by default.")] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only cells whose name matches.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Name of a budget that the suite defines. The default is the budget named full.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Run only the cells whose name matches.")
+    ] = None,
     launcher: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the cells run: see rlcl list launcher.")
+        str | None, typer.Option(metavar="NAME", help="Launcher that runs the cells; see rlcl list launcher.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once; as many as there is room for by default, and never more.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Maximum number of cells that run at the same time. The default, and the upper limit, is the number "
+            "that the launcher supports.",
+        ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="What a cell may take.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of a cell.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells.")] = False,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Run every cell of a suite in a process of its own; without a suite, list those that come with rlcl.
+    """Run a benchmark suite; without a suite, list the shipped suites.
+
+    A suite is a grid of experiments. Each combination of settings and seed (a "cell") runs in a separate process.
 
     rlcl bench split-digits --budget smoke
     rlcl bench mine.yaml seeds=3 base.budget.epochs=2 --only 'ewc*'
 
-    Running the same suite again runs only what is missing or failed. Ctrl-C saves a checkpoint of each
-    cell that runs, and the next call goes on. The exit status is 1 if a cell failed.
+    If the command is repeated, it runs only cells that are missing or have failed. Ctrl-C saves a checkpoint of
+    each running cell, and the next call resumes it. The exit status is 1 if a cell failed.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
@@ -65,55 +78,55 @@ def bench(
     if launcher is not None:
         overrides.append(f"launcher.type={launcher}")
     suite = load_suite(files[0], overrides, budget)
-    chosen = _chosen(suite, only or ())
+    selected = _matching_cells(suite, only or ())
     if dry_run:
-        _list_cells(Grid(suite, root, chosen), console)
+        _list_cells(Grid(suite, root, selected), console)
         return
-    grid = _run(suite, chosen, root, timeout, workers, console)
-    if any(state.state in ("failed", "timed out") for state in grid.asked):
+    grid = _run(suite, selected, root, timeout, workers, console)
+    if any(state.state in ("failed", "timed out") for state in grid.selected):
         raise typer.Exit(1)
 
 
 def _run(
-    suite: Suite, chosen: Sequence[Cell], root: Path, timeout: float | None, workers: int | None, console: Console
+    suite: Suite, cells: Sequence[SuiteCell], root: Path, timeout: float | None, workers: int | None, console: Console
 ) -> Grid:
     from contextlib import closing
 
     from rlcl.config import build
-    from rlcl.study.bench import capacity_for, run_suite
-    from rlcl.study.board import board_for, counted, final_table
+    from rlcl.study.progress_display import final_table, format_counts, progress_display
+    from rlcl.study.suite_runner import launcher_capacity, run_suite
 
     with closing(build(suite.launcher, ("launcher",))) as launcher:
-        _say_capacity(capacity_for(launcher, chosen), workers, console)
-        with board_for(console) as board:
-            grid = run_suite(suite, launcher, board, root, chosen, timeout, workers)
+        _print_capacity(launcher_capacity(launcher, cells), workers, console)
+        with progress_display(console) as board:
+            grid = run_suite(suite, launcher, board, root, cells, timeout, workers)
     console.print(final_table(grid), highlight=False)
-    for state in grid.asked:
+    for state in grid.selected:
         if state.state in ("failed", "timed out"):
-            told = "\n  ".join([*state.told, f"log: {grid.log(state.cell)}"])
+            message = "\n  ".join([*state.messages, f"log: {grid.log(state.cell)}"])
             console.print(f"[red]{state.state}[/]  {state.cell.name}\n  ", end="", highlight=False)
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{counted(grid.counts())}; runs in {grid.folder}", highlight=False, soft_wrap=True)
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{format_counts(grid.counts())}; runs in {grid.folder}", highlight=False, soft_wrap=True)
     return grid
 
 
-def _say_capacity(room: Capacity, workers: int | None, console: Console) -> None:
-    slots = room.slots if workers is None else min(workers, room.slots)
-    more = f"; no room for {workers}" if workers is not None and workers > room.slots else ""
-    console.print(f"{slots} cell{'s' * (slots > 1)} at once, {room.text}{more}", highlight=False)
+def _print_capacity(capacity: Capacity, workers: int | None, console: Console) -> None:
+    slots = capacity.slots if workers is None else min(workers, capacity.slots)
+    limit = f"; no capacity for {workers}" if workers is not None and workers > capacity.slots else ""
+    console.print(f"{slots} cell{'s' * (slots > 1)} at once, {capacity.text}{limit}", highlight=False)
 
 
-def _chosen(suite: Suite, patterns: Sequence[str]) -> tuple[Cell, ...]:
-    """The cells that any pattern matches; all without one.
+def _matching_cells(suite: Suite, patterns: Sequence[str]) -> tuple[SuiteCell, ...]:
+    """Return the cells that match any of the patterns; all cells if there is no pattern.
 
     Raises:
-        ConfigError: a pattern matches none.
+        ConfigError: a pattern matches no cell.
     """
     from fnmatch import fnmatchcase
 
     from rlcl.errors import ConfigError, did_you_mean
 
-    def matches(cell: Cell, pattern: str) -> bool:
+    def matches(cell: SuiteCell, pattern: str) -> bool:
         return any(fnmatchcase(name, pattern) for name in (cell.name, cell.learner, *cell.labels.values()))
 
     names = {cell.learner for cell in suite.cells}
@@ -134,10 +147,10 @@ def _list_cells(grid: Grid, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("cell", "state", "run"):
         table.add_column(column, no_wrap=True)
-    for state in grid.asked:
+    for state in grid.selected:
         table.add_row(Text(state.cell.name), state.state, str(grid.folder / state.cell.run))
     console.print(table, highlight=False)
-    console.print(f"{len(grid.asked)} cell{'s' * (len(grid.asked) > 1)}", highlight=False)
+    console.print(f"{len(grid.selected)} cell{'s' * (len(grid.selected) > 1)}", highlight=False)
 
 
 def _list_suites(console: Console) -> None:
@@ -146,7 +159,7 @@ def _list_suites(console: Console) -> None:
     from rlcl.study.suite import load_suite, suites_folder
 
     table = Table(box=None, pad_edge=False)
-    for column in ("suite", "cells", "what for"):
+    for column in ("suite", "cells", "purpose"):
         table.add_column(column, justify="right" if column == "cells" else "left")
     for path in sorted(suites_folder().glob("*.yaml")):
         suite = load_suite(path)

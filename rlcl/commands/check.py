@@ -1,4 +1,4 @@
-"""``rlcl check``: says whether an experiment will run, and what it will cost."""
+"""Verb ``rlcl check``, which validates an experiment and estimates its cost."""
 
 from __future__ import annotations
 
@@ -19,19 +19,30 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("check")(check)
 
 
 def check(
-    arguments: Annotated[list[str], typer.Argument(metavar="FILE... [KEY=VALUE...]", help="As for rlcl run.")],
-    draw: Annotated[bool, typer.Option("--draw", help="Draw the stream as NAME-stream.png: what comes when.")] = False,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE... [KEY=VALUE...]", help="Experiment files and overrides, see rlcl run."),
+    ],
+    draw: Annotated[
+        bool,
+        typer.Option(
+            "--draw",
+            help="Write a figure of the training samples per class and experience to NAME-stream.png, where NAME is "
+            "the name of the experiment.",
+        ),
+    ] = False,
 ) -> None:
-    """Check config, data, environment and objective, and estimate time and memory; run nothing long.
+    """Check config, data, environments and objective, and estimate time and memory.
 
-    Builds everything that a run is made of, tries the environments for a few steps, trains for about
-    a second to measure the rate, and writes nothing but the picture that --draw asks for. An objective
-    that these runs cannot reach, or that they cannot decide, is an error.
+    Build all components of a run, step the environments a few times, and train for about a second to
+    measure the speed. Write no file except the figure of --draw. Exit with an error if the objective
+    cannot be met with this config, or if the results would not show whether it is met (for example because
+    of too few seeds or test samples).
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
@@ -45,11 +56,11 @@ def check(
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
-        from rlcl.launch.initial import start_of
-        from rlcl.launch.inputs import remark_on_inputs
-        from rlcl.launch.remarks import remark
-        from rlcl.launch.running import total_steps
-        from rlcl.launch.sizes import memory_told
+        from rlcl.launch.initial_state import load_initial_state
+        from rlcl.launch.input_scale import input_scale_remark
+        from rlcl.launch.memory_errors import memory_errors
+        from rlcl.launch.seed_run import total_steps
+        from rlcl.launch.setting_warnings import warn_about_settings
         from rlcl.sinks.run_sinks import run_sinks
 
         run_sinks(experiment.sinks)
@@ -58,24 +69,24 @@ def check(
         if draw:
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)
         seed = experiment.seeds[0]
-        trainer = make_trainer(experiment, seed, stream, start_of(experiment, seed))
-        remark(trainer, total_steps(trainer))
-        with memory_told(experiment):
-            found = estimate(trainer)
-        replay = f", of which the replay buffer {found.replay:,} bytes" if found.replay else ""
-        steps = "" if found.steps is None else f", {found.steps:,} steps in all"
+        trainer = make_trainer(experiment, seed, stream, load_initial_state(experiment, seed))
+        warn_about_settings(trainer, total_steps(trainer))
+        with memory_errors(experiment):
+            cost = estimate(trainer)
+        replay = f", including {cost.replay:,} bytes of the replay buffer" if cost.replay else ""
+        steps = "" if cost.steps is None else f", {cost.steps:,} steps in total"
         console.print(
-            f"learner   {found.learner}\n"
-            f"budget    {experiment.budget} an experience{steps}\n"
-            f"time      {_time(found, len(experiment.seeds))}\n"
-            f"memory    about {found.memory / 2**20:,.0f} MiB at the peak{replay}",
+            f"learner   {cost.learner}\n"
+            f"budget    {experiment.budget} per experience{steps}\n"
+            f"time      {_time(cost, len(experiment.seeds))}\n"
+            f"memory    about {cost.memory / 2**20:,.0f} MiB at the peak{replay}",
             highlight=False,
             soft_wrap=True,
         )
-        if experiment.objective is not None and experiment.objective.judged:
-            _show_objective(forecasts(experiment, trainer, found), console)
-        if told := remark_on_inputs(experiment, trainer):
-            console.print(f"inputs    {told}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        if experiment.objective is not None and experiment.objective.has_conditions:
+            _show_objective(forecasts(experiment, trainer, cost), console)
+        if remark := input_scale_remark(experiment, trainer):
+            console.print(f"inputs    {remark}", style="yellow", highlight=False, soft_wrap=True, markup=False)
         console.print("[green]ready to run[/]")
 
 
@@ -96,8 +107,8 @@ def _show_stream(stream: Stream, console: Console) -> None:
     console.print(table, highlight=False)
 
 
-def _show_objective(foreseen: Sequence[Forecast], console: Console) -> None:
-    """What is foreseen of each condition and constraint.
+def _show_objective(conditions: Sequence[Forecast], console: Console) -> None:
+    """Print the forecast of each condition and constraint.
 
     Raises:
         ConfigError: some of them cannot be met or decided.
@@ -109,11 +120,11 @@ def _show_objective(foreseen: Sequence[Forecast], console: Console) -> None:
 
     colours = {"good": "green", "remark": "yellow", "fault": "red"}
     table = Table(title="objective", title_justify="left", box=None, pad_edge=False, show_header=False)
-    for each in foreseen:
-        told = each.told.split(";")[0]  # remedies stand in the error
-        table.add_row(escape(each.condition), f"[{colours[each.level]}]{escape(told)}[/]")
+    for forecast in conditions:
+        message = forecast.message.split(";")[0]  # the error contains the remedies
+        table.add_row(escape(forecast.condition), f"[{colours[forecast.level]}]{escape(message)}[/]")
     console.print(table, highlight=False)
-    faults = [f"{f.where}: {f.condition}: {f.told}" for f in foreseen if f.level == "fault"]
+    faults = [f"{f.where}: {f.condition}: {f.message}" for f in conditions if f.level == "fault"]
     if faults:
         raise ConfigError(faults)
 
@@ -126,15 +137,15 @@ def _draw(stream: Stream, path: Path, console: Console) -> None:
         stream_figure(stream, path.stem).savefig(path, dpi=120)
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}") from error
-    console.print(f"picture   {path}", highlight=False)
+    console.print(f"figure    {path}", highlight=False)
 
 
-def _time(found: Estimate, seeds: int) -> str:
-    evaluation = f"one evaluation {found.evaluation_seconds:.2f} s"
-    if found.seconds is None:
+def _time(cost: Estimate, seeds: int) -> str:
+    evaluation = f"one evaluation {cost.evaluation_seconds:.2f} s"
+    if cost.seconds is None:
         return f"unknown: the learner has no method steps(experience); {evaluation}"
-    several = f", {_duration(found.seconds * seeds)} for {seeds} seeds" if seeds > 1 else ""
-    return f"about {_duration(found.seconds)} a seed{several} ({found.rate:,.0f} steps/s, {evaluation})"
+    total = f", {_duration(cost.seconds * seeds)} for {seeds} seeds" if seeds > 1 else ""
+    return f"about {_duration(cost.seconds)} per seed{total} ({cost.rate:,.0f} steps/s, {evaluation})"
 
 
 def _duration(seconds: float) -> str:

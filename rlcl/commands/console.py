@@ -1,4 +1,4 @@
-"""Where the command line prints."""
+"""Console of the command line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from rich.console import Console
 
 __all__ = ["console"]
 
-WIDTH = 140  # where there is no terminal, whose width would be taken
+WIDTH = 140  # of output that is not a terminal
 
 
 def console(quiet: bool = False) -> Console:
-    """The terminal, or a wide page where the output goes to a file or a pipe."""
-    made = Console(quiet=quiet)
-    return made if made.is_terminal else Console(quiet=quiet, width=WIDTH)
+    """Return a console for the terminal, or one of ``WIDTH`` characters if the output is a file or a pipe."""
+    terminal = Console(quiet=quiet)
+    return terminal if terminal.is_terminal else Console(quiet=quiet, width=WIDTH)

@@ -1,4 +1,4 @@
-"""``rlcl export``: a finished run becomes a bundle that is served."""
+"""Verb ``rlcl export``, which writes a finished run as a deployable bundle."""
 
 from __future__ import annotations
 
@@ -10,52 +10,54 @@ import typer
 
 __all__ = ["add_to"]
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
+REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("export")(export)
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="One run: its folder, or a name as rlcl runs list has it.")],
-    to: Annotated[Path | None, typer.Option(help="The bundle's folder; bundles/NAME by default.")] = None,
-    update: Annotated[bool, typer.Option(help="With what updating alone needs: optimizer, methods, memories.")] = True,
+    run: Annotated[str, typer.Argument(help="Folder of one run, or its name as listed by 'rlcl runs list'.")],
+    to: Annotated[Path | None, typer.Option(help="Folder of the bundle; bundles/NAME by default.")] = None,
+    update: Annotated[
+        bool, typer.Option(help="Include the state that only updates need: optimizer, methods, memories.")
+    ] = True,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
 ) -> None:
     """Write a run's model as a bundle: ONNX graph, weights, signature, model card, checksums.
 
     rlcl export digits
 
-    The ONNX graph must answer as the learner does on held-out inputs. Of a name that stands for several seeds the
-    first is exported.
+    The outputs of the ONNX graph must match those of the learner on held-out inputs. If a name matches several seeds,
+    the first one is exported.
     """
     from rlcl.errors import RunFolderError, UnsupportedError
     from rlcl.tracking.json_files import read_json
     from rlcl.tracking.runs import named_runs
 
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
+    if missing := [name for name in REQUIRED_PACKAGES if find_spec(name) is None]:
         raise UnsupportedError(f"exporting needs {', '.join(missing)}; install it with pip install 'rlcl[deploy]'")
     from rlcl.deploy.exporting.export import export as write
 
-    found = named_runs(run, root)
-    groups = list(dict.fromkeys(each.group for each in found))
+    runs = named_runs(run, root)
+    groups = list(dict.fromkeys(stored.group for stored in runs))
     if len(groups) > 1:
         names = ", ".join(str(group) for group in groups[:4])
-        raise RunFolderError(f"{run} stands for {len(groups)} experiments ({names}, ...); name one, as NAME/HASH")
-    chosen = found[0]
-    target = to or Path("bundles") / str(chosen.config.get("name", chosen.group.parent.name))
-    made = write(chosen, target, update=update)
-    parity = made.manifest["parity"]
+        raise RunFolderError(f"{run} matches {len(groups)} experiments ({names}, ...); name one, as NAME/HASH")
+    first = runs[0]
+    target = to or Path("bundles") / str(first.config.get("name", first.group.parent.name))
+    bundle = write(first, target, update=update)
+    parity = bundle.manifest["parity"]
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    typer.echo(f"run      {chosen.path}")
+    typer.echo(f"run      {first.path}")
     typer.echo(
-        f"parity   {parity['rows']:,} held-out rows, {parity['ties']} ties, greatest difference "
+        f"parity   {parity['rows']:,} held-out rows, {parity['ties']} ties, maximum difference "
         f"{parity['greatest_relative_difference']:.1e}"
     )
-    judged = read_json(chosen.group / "verdict.json")
-    if judged.get("said") in ("not met", "undecided"):
-        which = ", ".join(j["condition"] for j in judged.get("judgements", []) if j["said"] == judged["said"])
-        typer.echo(f"objective {judged['said']}: {which}")
-    typer.echo(f"bundle   {target} ({made.signature.kind}, {size / 1e6:.2f} MB)")
+    verdict = read_json(first.group / "verdict.json")
+    if verdict.get("said") in ("not met", "undecided"):
+        conditions = ", ".join(j["condition"] for j in verdict.get("judgements", []) if j["said"] == verdict["said"])
+        typer.echo(f"objective {verdict['said']}: {conditions}")
+    typer.echo(f"bundle   {target} ({bundle.signature.kind}, {size / 1e6:.2f} MB)")

@@ -1,4 +1,4 @@
-"""``rlcl forget``: examples that a bundle remembers for its updates are deleted."""
+"""Verb ``rlcl forget``, which deletes stored examples from a bundle."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("forget")(forget)
 
 
 def forget(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    rows: Annotated[str | None, typer.Option(help="Which, from 0: 3,5-9. Without it memories are listed.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Of which memory, where there are several.")] = None,
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    rows: Annotated[
+        str | None, typer.Option(help="Indices of the rows from 0, such as 3,5-9; without it, the memories are listed.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="Name of the memory; required if there are several.")] = None,
 ) -> None:
-    """Delete remembered examples from a bundle for good, and seal it again.
+    """Permanently delete stored examples from a bundle, and renew its checksums.
 
     rlcl forget bundles/digits --rows 3,5-9
 
-    What the weights have learned from them stays.
+    The weights that were trained on these examples do not change.
     """
     from rlcl.deploy.bundle import Bundle
     from rlcl.deploy.update_part import forget as delete
-    from rlcl.deploy.update_part import memories, parsed_rows
+    from rlcl.deploy.update_part import memories, parse_rows
 
     opened = Bundle.open(bundle)
     if rows is None:
-        for each in memories(opened):
-            typer.echo(f"{each.name}  {each.rows:,} rows of {', '.join(each.columns)}")
+        for stored in memories(opened):
+            typer.echo(f"{stored.name}  {stored.rows:,} rows of {', '.join(stored.columns)}")
         return
-    chosen = set(parsed_rows(rows))
-    left = delete(opened, sorted(chosen), memory)
-    typer.echo(f"{bundle}: {len(chosen):,} rows deleted, {left:,} left")
+    indices = set(parse_rows(rows))
+    left = delete(opened, sorted(indices), memory)
+    typer.echo(f"{bundle}: {len(indices):,} rows deleted, {left:,} left")

@@ -1,4 +1,4 @@
-"""``rlcl init``: a commented experiment to start from."""
+"""Verb ``rlcl init``, which writes a commented example experiment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TEMPLATE = """\
 # Change any value on the command line: rlcl run {file} learner.optimizer.lr=3e-4 'seeds=[0,1]'
 name: "{name}"
 
-objective:                        # why this experiment exists, and when it has succeeded
+objective:                        # purpose of the experiment, and its conditions of success
   statement: Keep recognising all ten digits while they arrive two at a time.
   success: ["accuracy.average >= 0.85", "forgetting.chaudhry <= 0.10"]  # or accuracy[2] >= 0.8 (interval)
-  constraints: {{minutes: 5}}       # of a seed; memory_mib, parameters, latency_ms
+  constraints: {{minutes: 5}}       # per seed; memory_mib, parameters, latency_ms
 
-seeds: [0, 1, 2]                  # one run each; adding one repeats nothing
+seeds: [0, 1, 2]                  # one run each; another seed adds a run and repeats none
 
 stream:                           # rlcl list stream
   type: class_incremental         # single, joint, task_incremental, permuted, environments, ...
@@ -48,19 +48,19 @@ evaluation:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("init")(init)
 
 
 def init(
     file: Annotated[Path, typer.Argument(help="File to write.")] = Path("experiment.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented experiment to start from."""
+    """Write a commented example experiment."""
     from rlcl.errors import RlclError
 
     if file.exists() and not force:
-        raise RlclError(f"{file} is there already; choose another name, or --force to replace it")
+        raise RlclError(f"{file} exists already; choose another name, or use --force to replace it")
     try:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "experiment"
         file.write_text(TEMPLATE.format(file=shlex.quote(str(file)), name=name))

@@ -1,4 +1,4 @@
-"""``rlcl list``: the components there are."""
+"""Verb ``rlcl list``, which lists the available components."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("list")(list_components)
 
 
 def list_components(
     kind: Annotated[str | None, typer.Argument(help="data, stream, encoder, network, learner, method, ...")] = None,
-    name: Annotated[str | None, typer.Argument(help="A component of that kind: shows its settings.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Component of this kind whose settings are listed.")] = None,
 ) -> None:
-    """List components: one line each, and where each comes from; or the settings of one.
+    """List the available components, one line each, or the settings of one component.
 
     rlcl list
     rlcl list method
@@ -41,19 +41,21 @@ def list_components(
         console.print(f"[bold]{kind} {name}[/]: {_first_line(kind, name)}\n", highlight=False)
         console.print(table, highlight=False)
         return
-    for each in [kind] if kind else KINDS:
-        table = Table(title=each, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    for listed_kind in [kind] if kind else KINDS:
+        table = Table(
+            title=listed_kind, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False
+        )
         table.add_column("name", no_wrap=True, style="cyan")
-        table.add_column("what it is")
-        table.add_column("from", style="dim", no_wrap=True)
-        for entry in entries(each).values():
-            table.add_row(entry.name, _first_line(each, entry.name), entry.origin)
+        table.add_column("description")
+        table.add_column("origin", style="dim", no_wrap=True)
+        for entry in entries(listed_kind).values():
+            table.add_row(entry.name, _first_line(listed_kind, entry.name), entry.origin)
         console.print(table, highlight=False)
         console.print()
 
 
 def _settings_table(kind: str, name: str) -> Table:
-    """What may be set of a component: key, type, default, and what it is."""
+    """Return a table of a component's settings: key, default and description."""
     import inspect
 
     from attrs import NOTHING
@@ -69,13 +71,13 @@ def _settings_table(kind: str, name: str) -> Table:
         raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}".replace("\\[", "["))
     cls: Any = component
     table = Table(box=None, pad_edge=False)
-    for column in ("key", "default", "what it is"):
+    for column in ("key", "default", "description"):
         table.add_column(column, style="cyan" if column == "key" else "")
     meanings = descriptions(cls)
     for setting in settings(cls):
         default = NOTHING if setting.default is None else setting.default()
-        shown = "required" if setting.default is None else "" if default is NOTHING else str(unstructure(default))
-        table.add_row(setting.name, escape(shown), escape(meanings.get(setting.name, "")))
+        text = "required" if setting.default is None else "" if default is NOTHING else str(unstructure(default))
+        table.add_row(setting.name, escape(text), escape(meanings.get(setting.name, "")))
     return table
 
 

@@ -1,4 +1,4 @@
-"""``rlcl predict``: a bundle's answers for a whole file."""
+"""Verb ``rlcl predict``, which predicts for each row of a file."""
 
 from __future__ import annotations
 
@@ -13,41 +13,47 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("predict")(predict)
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
     file: Annotated[
-        Path, typer.Argument(help="Raw inputs: .npy, .npz (several inputs by name), .csv; of a table its own format.")
+        Path,
+        typer.Argument(
+            help="Raw inputs: .npy, .npz (several inputs by name), .csv, or the file format of a training table."
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .npy or .csv file; CSV on the standard output by default.")
+        Path | None,
+        typer.Option("--output", "-o", help="Output file, .npy or .csv; CSV to the standard output by default."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows at a time.")] = 256,
-    task_id: Annotated[int | None, typer.Option(min=0, help="Of all rows, where the model tells tasks apart.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows per batch.")] = 256,
+    task_id: Annotated[
+        int | None, typer.Option(min=0, help="Task id of all rows, for a model that requires one.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")] = 1,
     live: Annotated[Path | None, typer.Option(help="Folder of the alias; BUNDLE.live by default.")] = None,
 ) -> None:
-    """Predict for every row of a file, by the bundle that answers: the promoted one where there is any.
+    """Predict for each row of a file with the deployed bundle: the promoted candidate, if any, else the bundle.
 
     rlcl predict bundles/digits images.npy -o classes.csv
 
-    A .npy output holds the decisive output alone (classes by number), CSV all of them (classes by name).
+    An .npy file contains only the main output (classes as numbers); CSV contains all outputs (classes as names).
     """
     import rlcl.deploy
-    from rlcl.deploy.batches import check_output, in_batches, read_inputs, write_array, write_table
+    from rlcl.deploy.batch_prediction import check_output_file, predict_batches, read_inputs, write_array, write_table
     from rlcl.deploy.deployment import Deployment
 
-    check_output(output)
+    check_output_file(output)
     deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
-    name = deployment.names()[0]
-    model = rlcl.deploy.load(bundle if name == "." else deployment.place(name), threads)
+    name = deployment.alias_names()[0]
+    model = rlcl.deploy.load(bundle if name == "." else deployment.bundle_folder(name), threads)
     if name != ".":
         typer.echo(f"{model.bundle.path} answers ({model.bundle.digest[:12]}), as {deployment.alias} says", err=True)
     inputs = read_inputs(file, model.signature)
-    batches = _shown(in_batches(model, inputs, batch_size, task_id), -(-len(inputs) // batch_size))
+    batches = _with_progress(predict_batches(model, inputs, batch_size, task_id), -(-len(inputs) // batch_size))
     if output is None:
         write_table(sys.stdout, model.signature, batches)
         return
@@ -58,8 +64,8 @@ def predict(
     typer.echo(f"{output} ({count:,} rows)")
 
 
-def _shown(batches: Iterator[Any], count: int) -> Iterator[Any]:
-    """The same, with a bar on a terminal that lasts longer than a second."""
+def _with_progress(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    """Yield the batches; show a progress bar if the standard error is a terminal."""
     from rich.console import Console
     from rich.progress import track
 

@@ -1,4 +1,4 @@
-"""``rlcl promote``: lets a candidate answer."""
+"""Verb ``rlcl promote``, which deploys a candidate."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("promote")(promote)
 
 
 def promote(
-    bundle: Annotated[Path, typer.Argument(help="The folder that rlcl export wrote.")],
-    candidate: Annotated[str | None, typer.Argument(help="Name of a candidate; the last one by default.")] = None,
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder that rlcl export wrote.")],
+    candidate: Annotated[str | None, typer.Argument(help="Name of a candidate; the latest one by default.")] = None,
     live: Annotated[Path | None, typer.Option(help="Folder of the alias; BUNDLE.live by default.")] = None,
     allow_signature_change: Annotated[
-        bool, typer.Option("--allow-signature-change", help="Even if clients notice, as they do of a new class.")
+        bool,
+        typer.Option(
+            "--allow-signature-change", help="Promote even if the signature changes, for example by a new class."
+        ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if it did not pass its gate.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote even if the candidate did not pass its gate.")
+    ] = False,
 ) -> None:
-    """Let a candidate answer from now on; a running server changes over without losing a request.
+    """Deploy a candidate; a running server switches to it without losing a request.
 
     rlcl promote bundles/digits
     rlcl promote bundles/digits 0002 --allow-signature-change
@@ -33,5 +38,5 @@ def promote(
     from rlcl.deploy.promotion import promote
 
     deployment = Deployment(bundle) if live is None else Deployment(bundle, live)
-    made = promote(deployment, candidate, allow_signature_change=allow_signature_change, force=force)
-    typer.echo(f"{made.path} answers now ({made.digest[:12]})")
+    promoted = promote(deployment, candidate, allow_signature_change=allow_signature_change, force=force)
+    typer.echo(f"{promoted.path} answers now ({promoted.digest[:12]})")

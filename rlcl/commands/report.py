@@ -1,4 +1,4 @@
-"""``rlcl report``: the page of a run, an experiment or a suite."""
+"""Verb ``rlcl report``, which writes an HTML page of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("report")(report)
 
 
@@ -20,36 +20,43 @@ def report(
         list[str],
         typer.Argument(
             metavar="RUN_OR_SUITE...",
-            help="Folders of runs, experiments or suites, or names as rlcl runs list has them.",
+            help="Folders of runs, experiments or suites, or names as listed by 'rlcl runs list'.",
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; report.html in the folder by default.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Output file. The default is report.html in the folder of the run, or in the common parent folder of "
+            "all runs.",
+        ),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
 ) -> None:
-    """Write one HTML page: results with intervals, cost, config; it needs no network and no other file.
+    """Write a self-contained HTML report with results, confidence intervals, costs and config.
 
-    Several experiments are compared. What cannot be read is named on the page and left out.
+    If several experiments are given, the report compares them. Runs that cannot be read are listed in the report and
+    excluded.
     """
     from rlcl.report.page.build import make_page
     from rlcl.tracking.folder import disk_errors, write_atomically
     from rlcl.tracking.runs import named_runs
 
-    found = tuple({run.path.resolve(): run for name in runs for run in named_runs(name, root)}.values())
-    page = make_page(found, Path(runs[0]).resolve().name if len(runs) == 1 else "comparison")
-    file = output or _beside([run.path for run in found])
+    stored = tuple({run.path.resolve(): run for name in runs for run in named_runs(name, root)}.values())
+    page = make_page(stored, Path(runs[0]).resolve().name if len(runs) == 1 else "comparison")
+    file = output or _default_file([run.path for run in stored])
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
-    for run in found:
+    for run in stored:
         if run.fault:
             typer.echo(f"left out: {run.path}: {run.fault}", err=True)
-    typer.echo(f"{file} ({len(page.encode()) / 1e6:.2f} MB, {len(found)} run{'s' * (len(found) > 1)})")
+    typer.echo(f"{file} ({len(page.encode()) / 1e6:.2f} MB, {len(stored)} run{'s' * (len(stored) > 1)})")
 
 
-def _beside(paths: list[Path]) -> Path:
-    """Where the page goes: into a run's own folder, else into the folder that holds them all."""
+def _default_file(paths: list[Path]) -> Path:
+    """Return the path of the page: in the folder of a single run, else in the common parent folder of all runs."""
     import os
 
     return Path(paths[0] if len(paths) == 1 else os.path.commonpath(paths)) / "report.html"

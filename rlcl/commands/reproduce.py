@@ -1,4 +1,4 @@
-"""``rlcl reproduce``: runs published protocols and judges the numbers."""
+"""Verb ``rlcl reproduce``, which runs published protocols and compares the results."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from rlcl.reproduction.published import Protocol
-    from rlcl.reproduction.sides import Row
+    from rlcl.reproduction.protocols import ReproductionProtocol
+    from rlcl.reproduction.types import ResultRow
 
 __all__ = ["add_to"]
 
 STYLES = {"reproduced": "green", "differs": "red", "not judged": "yellow"}
-LEFT = ("protocol", "side", "verdict")  # columns of words
+TEXT_COLUMNS = ("protocol", "side", "verdict")  # aligned to the left
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("reproduce")(reproduce)
 
 
 def reproduce(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="Protocols, patterns, or files of one's own; all by default."),
+        typer.Argument(metavar="[NAME...]", help="Protocols, patterns, or paths of protocol files; all by default."),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Only list the protocols and their targets.")] = False,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds, from the protocol's first one on, instead of its own.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Run this many consecutive seeds, starting at the first seed of the protocol. By default, the seeds "
+            "listed in the protocol are run.",
+        ),
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     results: Annotated[
-        Path, typer.Option(help="JSON file that the rows are put into; tables and pictures are written beside it.")
+        Path, typer.Option(help="JSON file for the results; tables and figures are written to the same folder.")
     ] = Path("benchmarks/results/published.json"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Run published protocols and say whether their numbers come out.
+    """Run published protocols and check whether their results are reproduced.
 
     rlcl reproduce --list
     rlcl reproduce buzzega2020-split-rehearsal-500
@@ -49,21 +54,25 @@ def reproduce(
     rlcl reproduce 'beside-sb3-*'
     rlcl reproduce mine.yaml
 
-    A protocol is an experiment file with a target. Of a published mean that is the value, its error and
-    its source: it is reproduced where the two means differ by no more than two standard errors of the
-    difference, or by 0.015 where that is more; both are keys of the target. With one seed our own error
-    is unknown and counts as none.
+    A protocol is an experiment file with a target. If the target is a published mean, it contains the mean,
+    its error and the source. The result counts as reproduced if our mean and the published mean differ by at
+    most two standard errors of the difference or at most 0.015, whichever is larger. Both limits can be set
+    in the target (standard_errors, tolerance). With one seed, the standard error of our mean is unknown and
+    counts as 0.
 
-    Beside a peer (type: peer) another library's learner runs as well: it is reproduced where the 95 %
-    bootstrap interval of the difference of the interquartile means does not lie below 0, and our mean
-    reaches the floor. Of an order (type: order) several sides run: it is reproduced where their means
-    stand in it.
+    For a target of type peer, the protocol also runs a learner of another library, for example of
+    Stable-Baselines3. The result counts as reproduced if the upper end of the 95 % bootstrap interval of the
+    difference in the interquartile mean (ours minus the other library's) is at least 0, and our mean is at
+    least the value of the key floor.
 
-    Its runs are ordinary ones: what is finished is not repeated, what was interrupted goes on.
-    The exit status is 1 if anything differs.
+    For a target of type order, the protocol runs several variants of the experiment. The result counts as
+    reproduced if their means have the published order.
+
+    The runs are stored as usual: finished runs are not repeated, interrupted runs are resumed.
+    The exit status is 1 if a result is not reproduced (verdict "differs").
     """
     from rlcl.commands.console import console as make_console
-    from rlcl.reproduction.published import load_protocols
+    from rlcl.reproduction.protocols import load_protocols
     from rlcl.reproduction.reproduce import read_results, reproduce, write_results
 
     console = make_console(quiet)
@@ -73,39 +82,39 @@ def reproduce(
     if listed:
         console.print(_targets(protocols), highlight=False)
         return
-    read_results(results)  # a file that is none of ours is refused before the work, not after it
-    done: dict[str, Row] = {}
-    for place, protocol in enumerate(protocols, 1):
+    read_results(results)  # a file of another format is rejected before the runs, not after them
+    rows: dict[str, ResultRow] = {}
+    for number, protocol in enumerate(protocols, 1):
         count = len(protocol.seeds)
         console.print(
-            f"[bold]{protocol.name}[/] ({place} of {len(protocols)}), {count} seed{'s' * (count > 1)}; "
+            f"[bold]{protocol.name}[/] ({number} of {len(protocols)}), {count} seed{'s' * (count > 1)}; "
             f"published: {protocol.target.metric} {protocol.target.claim}",
             highlight=False,
         )
-        done[protocol.name] = reproduce(protocol, root, console)
-        write_results(results, {protocol.name: done[protocol.name]})
-    for table in _verdicts(done):
+        rows[protocol.name] = reproduce(protocol, root, console)
+        write_results(results, {protocol.name: rows[protocol.name]})
+    for table in _verdicts(rows):
         console.print(table, highlight=False)
     console.print(f"written: {results} and {results.with_suffix('.md')}", highlight=False, soft_wrap=True)
-    if any(row["verdict"] == "differs" for row in done.values()):
+    if any(row["verdict"] == "differs" for row in rows.values()):
         raise typer.Exit(1)
 
 
-def _targets(protocols: Sequence[Protocol]) -> Table:
+def _targets(protocols: Sequence[ReproductionProtocol]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     table.add_column("protocol", style="cyan", no_wrap=True)
     for column in ("metric", "published", "seeds", "source"):
         table.add_column(column, justify="right" if column in ("published", "seeds") else "left")
-    for each in protocols:
-        count = str(len(each.seeds))
-        table.add_row(each.name, each.target.metric, each.target.claim, count, each.target.source)
+    for protocol in protocols:
+        target = protocol.target
+        table.add_row(protocol.name, target.metric, target.claim, str(len(protocol.seeds)), target.source)
     return table
 
 
-def _verdicts(rows: Mapping[str, Row]) -> Iterator[Table]:
-    """A table for each kind of target."""
+def _verdicts(rows: Mapping[str, ResultRow]) -> Iterator[Table]:
+    """Yield a table for each kind of target."""
     from rich.table import Table
 
     from rlcl.reproduction.reproduce import kind_of_row
@@ -113,8 +122,8 @@ def _verdicts(rows: Mapping[str, Row]) -> Iterator[Table]:
     for kind in dict.fromkeys(map(kind_of_row, rows.values())):
         table = Table(box=None, pad_edge=False)
         for column in kind.brief:
-            named = column in LEFT
-            table.add_column(column, no_wrap=named, justify="left" if named else "right")
+            is_text = column in TEXT_COLUMNS
+            table.add_column(column, no_wrap=is_text, justify="left" if is_text else "right")
         for name, row in rows.items():
             for line in kind.lines(name, row) if kind_of_row(row) is kind else ():
                 verdict = line["verdict"] and f"[{STYLES[line['verdict']]}]{line['verdict']}[/]"

@@ -1,4 +1,4 @@
-"""``rlcl run``: runs experiments, or goes on with them."""
+"""Verb ``rlcl run``, which runs or resumes experiments."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rlcl.experiment import Experiment
-    from rlcl.launch.finished import Finished
+    from rlcl.launch.finished_run import FinishedRun
 
 __all__ = ["add_to", "split_arguments"]
 
-NOT_MET = 4  # the exit status
+NOT_MET = 4  # exit status
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("run")(run)
 
 
@@ -29,31 +29,34 @@ def run(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE... [KEY=VALUE...]", help="Experiment files (or names of shipped ones), then changes."
+            metavar="FILE... [KEY=VALUE...]", help="Experiment files (or names of shipped experiments), then overrides."
         ),
     ],
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     continue_from: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Continue finished runs: a folder, a name, a pattern or a file."),
+        typer.Option(
+            metavar="RUNS", help="Finished runs to continue: a folder, a name, a pattern or an experiment file."
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Run experiments; unfinished runs go on where they stopped, finished ones are only shown.
+    """Run experiments; resume unfinished runs and print the results of finished ones.
 
-    A change is a key path and a value in YAML:
+    An override is a key path and a value in YAML:
 
         rlcl run quickstart learner.optimizer.lr=3e-4 'seeds=[0,1]'
 
-    A run is found again by the hash of what decides its records (stream, encoder, learner, budget,
-    evaluation), so another seed adds a run and repeats nothing. Ctrl-C saves a checkpoint first.
+    A run is identified by the name of the experiment, a hash of the settings that affect its results (stream,
+    encoder, learner, budget, evaluation, ...) and its seed. Adding a seed therefore starts one new run, and
+    does not repeat existing runs. Ctrl-C saves a checkpoint and stops.
 
-    With --continue-from RUN, each finished run of RUN goes on in a new one, with more budget for its last
-    experience or with more experiences:
+    With --continue-from RUNS, each of these finished runs is continued in a new run, with a larger budget
+    for the last experience or with additional experiences:
 
         rlcl run digits.yaml budget.epochs=20 --continue-from digits.yaml
 
-    The exit status is 4 where all ran and an objective was not met, and 5 where training diverged.
+    The exit status is 4 if all runs finished and an objective is not met, and 5 if training diverged.
     """
     from rlcl.commands.console import console as make_console
     from rlcl.experiment import load_experiment
@@ -63,38 +66,38 @@ def run(
     experiments = [load_experiment(file, overrides) for file in files]
     if continue_from is not None:
         experiments = [_continued(experiments, overrides, continue_from, root, console)]
-    said = [_run(experiment, root, console) for experiment in experiments]
-    if "not met" in said:
+    statuses = [_run(experiment, root, console) for experiment in experiments]
+    if "not met" in statuses:
         raise typer.Exit(NOT_MET)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Files, and changes: what has a ``=`` is one."""
+    """Split arguments into files and overrides; an override contains ``=``."""
     files = [a for a in arguments if "=" not in a]
     if not files:
-        raise typer.BadParameter("expected an experiment file before the changes, for example: rlcl run quickstart")
+        raise typer.BadParameter("expected an experiment file before the overrides, for example: rlcl run quickstart")
     return files, [a for a in arguments if "=" in a]
 
 
 def _continued(
-    experiments: Sequence[Experiment], overrides: Sequence[str], place: str, root: Path, console: Console
+    experiments: Sequence[Experiment], overrides: Sequence[str], finished: str, root: Path, console: Console
 ) -> Experiment:
-    """The experiment as it continues runs, whose states are in its folders from now on."""
-    from rlcl.comparison.places import runs_of
-    from rlcl.launch.continuing.parents import continuing
-    from rlcl.launch.continuing.planting import plant
+    """Return the experiment that continues finished runs, after copying their states to its run folders."""
+    from rlcl.comparison.run_arguments import runs_of_arguments
+    from rlcl.launch.continuation.initial_checkpoint import write_initial_checkpoint
+    from rlcl.launch.continuation.parent_runs import continued_experiment
 
     if len(experiments) != 1:
         raise typer.BadParameter(f"--continue-from: expected one experiment file, got {len(experiments)}")
-    seeds = experiments[0].seeds if any(change.startswith("seeds=") for change in overrides) else ()
-    experiment, runs = continuing(experiments[0], runs_of([place], root)[0], seeds)
+    seeds = experiments[0].seeds if any(override.startswith("seeds=") for override in overrides) else ()
+    experiment, runs = continued_experiment(experiments[0], runs_of_arguments([finished], root)[0], seeds)
     for run in runs:
-        plant(experiment, run, root, console)
+        write_initial_checkpoint(experiment, run, root, console)
     return experiment
 
 
 def _run(experiment: Experiment, root: Path, console: Console) -> str:
-    """What became of its objective: ``met``, ``not met`` or ``undecided``; empty where it has none."""
+    """Run an experiment and return the status of its objective: ``met``, ``not met`` or ``undecided``, else empty."""
     from rlcl.launch.seeds import SeedsDiverged, run_experiment
 
     if experiment.objective and experiment.objective.statement:
@@ -108,37 +111,37 @@ def _run(experiment: Experiment, root: Path, console: Console) -> str:
     return _show(experiment, finished, console)
 
 
-def _show(experiment: Experiment, finished: Sequence[Finished], console: Console) -> str:
-    from rlcl.launch.judging import verdict_over
-    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summaries, verdict_table
+def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Console) -> str:
+    from rlcl.launch.verdicts import objective_verdict
+    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summarize_metrics, verdict_table
     from rlcl.sinks.run_sinks import run_sinks
     from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
-    found = summaries(outcomes)
-    console.print(r_table(outcomes, names, finished[0].trained), metrics_table(found, outcomes[0].meanings))
+    table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
+    console.print(r_table(outcomes, names, finished[0].trained), table)
     if (probes := probes_table(outcomes, names)) is not None:
         console.print(probes)
-    verdict = verdict_over(experiment, [f.result for f in finished])
+    verdict = objective_verdict(experiment, [f.result for f in finished])
     if verdict is not None:
         console.print(verdict_table(verdict))
-    again = sum(f.repeated for f in finished)
-    if again:
-        console.print(f"{again} of {len(finished)} runs had been finished before; they were not repeated.")
+    skipped = sum(f.repeated for f in finished)
+    if skipped:
+        console.print(f"{skipped} of {len(finished)} runs had finished before and were not repeated.")
     folder = finished[0].path.parent
-    drawn = _draw_r(experiment, finished, folder)
-    spent = [read_json(f.path / "summary.json") for f in finished]
-    console.print(f"cost:          {costs_line(outcomes, spent)}", highlight=False, soft_wrap=True)
-    if drawn:
-        console.print(f"picture of R:  {folder / 'R.png'}", highlight=False, soft_wrap=True)
-    for place in run_sinks(experiment.sinks).look(folder).splitlines():
-        console.print(f"curves:        {place}", highlight=False, soft_wrap=True)
+    has_figure = _draw_r(experiment, finished, folder)
+    run_summaries = [read_json(f.path / "summary.json") for f in finished]
+    console.print(f"cost:          {costs_line(outcomes, run_summaries)}", highlight=False, soft_wrap=True)
+    if has_figure:
+        console.print(f"figure of R:   {folder / 'R.png'}", highlight=False, soft_wrap=True)
+    for line in run_sinks(experiment.sinks).look(folder).splitlines():
+        console.print(f"curves:        {line}", highlight=False, soft_wrap=True)
     console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)
-    return "" if verdict is None else verdict.said
+    return "" if verdict is None else verdict.status
 
 
-def _draw_r(experiment: Experiment, finished: Sequence[Finished], folder: Path) -> bool:
-    """Draws R as R.png; False, with a warning, where that fails: the runs are finished and recorded."""
+def _draw_r(experiment: Experiment, finished: Sequence[FinishedRun], folder: Path) -> bool:
+    """Draw R to R.png and return True; warn and return False if that fails, since the runs are recorded anyway."""
     from rlcl.evaluation.results import measure_named
     from rlcl.report.figures import r_figure
     from rlcl.tracking.folder import disk_errors
@@ -146,12 +149,12 @@ def _draw_r(experiment: Experiment, finished: Sequence[Finished], folder: Path) 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     measure = outcomes[0].measures[0]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    title = f"{experiment.name}: {measure_named(measure).called}, {seeds}"
+    title = f"{experiment.name}: {measure_named(measure).display_name}, {seeds}"
     try:
         with disk_errors(folder):
             figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, finished[0].trained)
             figure.savefig(folder / "R.png", dpi=120)
     except Exception as error:
-        warnings.warn(f"the picture of R is missing ({type(error).__name__}: {error})", stacklevel=2)
+        warnings.warn(f"the figure of R is missing ({type(error).__name__}: {error})", stacklevel=2)
         return False
     return True

@@ -1,4 +1,4 @@
-"""``rlcl schema``: a JSON schema of experiment files, for editors."""
+"""Verb ``rlcl schema``, which prints the JSON schema of experiment files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["add_to"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the verb to the command line."""
+    """Add the verb to the command line."""
     app.command("schema")(schema)
 
 
 def schema() -> None:
-    """Print the JSON schema of experiment files, for completion and checks in an editor.
+    """Print the JSON schema of experiment files, for completion and validation in an editor.
 
-    With the YAML extension of an editor: rlcl schema > rlcl.json, and as a file's first line
+    To use it with the YAML extension of an editor, run rlcl schema > rlcl.json and begin a file with
     # yaml-language-server: $schema=rlcl.json
     """
     import json

@@ -1,1 +1,1 @@
-"""Comparison: which learners differ, on which streams, and how sure that is; out of run folders alone."""
+"""Statistical comparison of learners by the folders of their runs."""

@@ -1,4 +1,8 @@
-"""Curves over seeds: a common grid of steps, means with intervals, and no more points than can be seen."""
+"""Aggregation of learning curves over seeds.
+
+The curves of all seeds are put on a common grid of steps. Means and confidence intervals are computed at each step, and
+long curves are downsampled to a maximum number of points.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,24 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from rlcl.statistics.intervals import student_half
+from rlcl.statistics.intervals import student_half_width
 
-__all__ = ["Band", "band", "over_seeds", "thinned"]
+__all__ = ["Band", "band", "band_over_seeds", "section_means"]
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen(eq=False)
 class Band:
-    """A mean over seeds at each step, with its interval.
+    """Mean over seeds at each step, with its confidence interval.
 
     Args:
-        steps: (P,) increasing.
-        mean: (P,) NaN where no seed has a value.
+        steps: (P,) steps in increasing order.
+        mean: (P,) mean over seeds; NaN if no seed has a value.
         low: (P,) lower end of the 95 % Student interval; NaN with fewer than two seeds.
-        high: (P,) upper end.
-        seeds: how many there are.
-        bucket: how many values of each seed a point is the mean of, at most.
+        high: (P,) upper end of the interval; NaN with fewer than two seeds.
+        seeds: number of seeds.
+        section_size: maximum number of values per seed that are averaged into one point.
     """
 
     steps: Array
@@ -33,16 +37,16 @@ class Band:
     low: Array
     high: Array
     seeds: int
-    bucket: int = 1
+    section_size: int = 1
 
 
-def band(steps: Array, values: Array, bucket: int = 1) -> Band:
-    """Means and Student intervals of columns.
+def band(steps: Array, values: Array, section_size: int = 1) -> Band:
+    """Return the means and the Student intervals of columns.
 
     Args:
-        steps: (P,).
-        values: (S, P), one row a seed; NaN where absent.
-        bucket: see :class:`Band`.
+        steps: (P,) steps.
+        values: (S, P) values, one row per seed; NaN if absent.
+        section_size: see :class:`Band`.
     """
     count = (~np.isnan(values)).sum(0)
     total = np.nansum(values, 0)
@@ -51,21 +55,21 @@ def band(steps: Array, values: Array, bucket: int = 1) -> Band:
     half = np.full(len(steps), np.nan)
     several = count > 1
     freedom = (count - 1)[several]
-    half[several] = student_half(np.sqrt(squares[several] / freedom / count[several]), freedom)
-    return Band(np.asarray(steps), mean, mean - half, mean + half, len(values), bucket)
+    half[several] = student_half_width(np.sqrt(squares[several] / freedom / count[several]), freedom)
+    return Band(np.asarray(steps), mean, mean - half, mean + half, len(values), section_size)
 
 
-def over_seeds(curves: Sequence[tuple[Array, Array]], points: int) -> Band | None:
-    """Curves that need not have the same steps, on one grid of at most so many points.
+def band_over_seeds(curves: Sequence[tuple[Array, Array]], points: int) -> Band | None:
+    """Return the band of curves on one grid of steps; the curves may have different steps.
 
-    Each seed is thinned to means of equal stretches of steps; a stretch that a seed has no value in is absent of it.
+    Long curves are reduced to means of equal sections of the steps. A seed without values in a section is absent there.
 
     Args:
         curves: steps and values of each seed; values that are not finite are left out.
-        points: at least 2.
+        points: maximum number of points, at least 2.
 
     Returns:
-        None where there is nothing.
+        The band, or None if there are no values.
     """
     known = [(steps[np.isfinite(values)], values[np.isfinite(values)]) for steps, values in curves]
     known = [(steps, values) for steps, values in known if len(steps)]
@@ -78,22 +82,22 @@ def over_seeds(curves: Sequence[tuple[Array, Array]], points: int) -> Band | Non
             row[np.searchsorted(every, steps)] = values
         return band(every, rows)
     edges = np.linspace(every[0], every[-1], points + 1)
-    rows = np.stack([thinned(steps, values, edges) for steps, values in known])
-    bucket = int(np.ceil(max(len(steps) for steps, _ in known) / points))
-    held = ~np.isnan(rows).all(0)
-    return band(((edges[:-1] + edges[1:]) / 2)[held], rows[:, held], bucket)
+    rows = np.stack([section_means(steps, values, edges) for steps, values in known])
+    section_size = int(np.ceil(max(len(steps) for steps, _ in known) / points))
+    present = ~np.isnan(rows).all(0)
+    return band(((edges[:-1] + edges[1:]) / 2)[present], rows[:, present], section_size)
 
 
-def thinned(steps: Array, values: Array, edges: Array) -> Array:
-    """(B,) mean of the values within each of B stretches of steps; NaN where there are none.
+def section_means(steps: Array, values: Array, edges: Array) -> Array:
+    """Return (B,) means of the values within each of B sections of the steps; NaN for sections without values.
 
     Args:
-        steps: (P,).
-        values: (P,).
-        edges: (B + 1,) increasing; the last one is within the last stretch.
+        steps: (P,) steps.
+        values: (P,) values.
+        edges: (B + 1,) edges in increasing order; the last edge belongs to the last section.
     """
-    place = np.clip(np.searchsorted(edges, steps, "right") - 1, 0, len(edges) - 2)
-    count = np.bincount(place, minlength=len(edges) - 1)
-    total = np.bincount(place, weights=values, minlength=len(edges) - 1)
+    section = np.clip(np.searchsorted(edges, steps, "right") - 1, 0, len(edges) - 2)
+    count = np.bincount(section, minlength=len(edges) - 1)
+    total = np.bincount(section, weights=values, minlength=len(edges) - 1)
     means: Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
     return means

@@ -1,4 +1,4 @@
-"""What runs have cost: what is held at the end, and what was spent in all."""
+"""Costs of runs: parameters and memory at the end, and total updates, samples and time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from statistics import fmean
 
 import attrs
 
-from rlcl.comparison.groups import Group, Seed
+from rlcl.comparison.groups import SeedGroup, SeedRun
 from rlcl.types import Costs
 
-__all__ = ["COSTS", "SPENT", "Cost", "costs", "experience_seconds"]
+__all__ = ["COSTS", "COSTS_AND_TIMES", "Cost", "costs", "experience_seconds"]
 
 COSTS = tuple(attrs.fields_dict(Costs))
-HELD = ("parameters", "memory_bytes")
+FINAL_VALUES = ("parameters", "memory_bytes")  # reported as their last value; the other costs are added up
 TIMES = ("seconds", "cpu_seconds")
-SPENT = (*COSTS, *TIMES)
+COSTS_AND_TIMES = (*COSTS, *TIMES)
 
 
 @attrs.frozen
@@ -23,8 +23,8 @@ class Cost:
     """One cost over seeds.
 
     Args:
-        name: one of SPENT.
-        values: one a seed.
+        name: one of COSTS_AND_TIMES.
+        values: one value per seed.
     """
 
     name: str
@@ -32,26 +32,29 @@ class Cost:
 
     @property
     def mean(self) -> float:
+        """Mean over seeds."""
         return fmean(self.values)
 
 
-def costs(group: Group) -> Mapping[str, Cost]:
-    """The costs that all seeds of an experiment tell, by name."""
-    each = [_spent(seed) for seed in group.seeds]
-    names = [name for name in SPENT if each and all(name in found for found in each)]
-    return {name: Cost(name, tuple(found[name] for found in each)) for name in names}
+def costs(group: SeedGroup) -> Mapping[str, Cost]:
+    """Return the costs that all seeds of an experiment recorded, by name."""
+    by_seed = [_seed_costs(seed) for seed in group.seeds]
+    names = [name for name in COSTS_AND_TIMES if by_seed and all(name in values for values in by_seed)]
+    return {name: Cost(name, tuple(values[name] for values in by_seed)) for name in names}
 
 
-def _spent(seed: Seed) -> dict[str, float]:
-    told: dict[str, dict[int, float]] = {}
+def _seed_costs(seed: SeedRun) -> dict[str, float]:
+    recorded: dict[str, dict[int, float]] = {}
     for record in seed.records:
         if record.metric in COSTS:
-            told.setdefault(record.metric, {})[record.trained_on] = record.value
-    found = {name: each[max(each)] if name in HELD else sum(each.values()) for name, each in told.items()}
-    return found | {name: seed.run.summary[name] for name in TIMES if name in seed.run.summary}
+            recorded.setdefault(record.metric, {})[record.trained_on] = record.value
+    totals = {
+        name: values[max(values)] if name in FINAL_VALUES else sum(values.values()) for name, values in recorded.items()
+    }
+    return totals | {name: seed.run.summary[name] for name in TIMES if name in seed.run.summary}
 
 
-def experience_seconds(group: Group) -> Mapping[int, float]:
-    """Seconds on the wall of each experience, mean over the seeds that took it."""
+def experience_seconds(group: SeedGroup) -> Mapping[int, float]:
+    """Return the wall time of each experience in seconds, mean over the seeds with a known time."""
     known = sorted({t for seed in group.seeds for t in seed.seconds})
     return {t: fmean([seed.seconds[t] for seed in group.seeds if t in seed.seconds]) for t in known}

@@ -1,4 +1,4 @@
-"""Tables as files: CSV and Parquet with every digit, Markdown and LaTeX for people."""
+"""Export of tables: CSV and Parquet with all digits, Markdown and LaTeX with rounded numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlcl.comparison.verdicts import numbers
+from rlcl.comparison.verdicts import format_numbers
 from rlcl.errors import RlclError, UnsupportedError
 
 __all__ = ["FORMATS", "check_export", "export"]
@@ -16,14 +16,15 @@ __all__ = ["FORMATS", "check_export", "export"]
 Rows = Sequence[Mapping[str, Any]]
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 ENDS = ("_low", "_high")
-LONG = ("verdict", "path")  # too wide for a table that is read
+WIDE_COLUMNS = ("verdict", "path")  # left out of Markdown and LaTeX
+HEADINGS = {"least": "minimum", "greatest": "maximum"}  # in Markdown and LaTeX, if different from the key
 
 
 def check_export(path: Path) -> None:
-    """Refuses a file that cannot be written in the end, before the work.
+    """Check that a file can be exported, before the tables are computed.
 
     Raises:
-        UnsupportedError: its suffix is none of FORMATS, or its format needs what is not installed.
+        UnsupportedError: FORMATS does not contain the suffix, or the format needs a package that is not installed.
     """
     if path.suffix not in FORMATS:
         raise UnsupportedError(f"--export {path}: expected a file that ends in {', '.join(FORMATS)}")
@@ -32,16 +33,16 @@ def check_export(path: Path) -> None:
 
 
 def export(path: Path, rows: Rows, caption: str) -> None:
-    """Writes rows in the format that the file's suffix names.
+    """Write rows in the format of the file's suffix.
 
     Args:
-        path: of the file, which is replaced.
-        rows: with the same keys each.
-        caption: a line for people, in Markdown and LaTeX.
+        path: the file; an existing file is replaced.
+        rows: rows of the table, all with the same keys.
+        caption: caption of the table in Markdown and LaTeX.
 
     Raises:
         UnsupportedError: there are no rows, or see :func:`check_export`.
-        RlclError: it cannot be written.
+        RlclError: the file cannot be written.
     """
     check_export(path)
     if not rows:
@@ -77,20 +78,20 @@ def _pyarrow() -> Any:
 
 
 def _markdown(path: Path, rows: Rows, caption: str) -> None:
-    header, *body = [[cell.replace("|", r"\|") for cell in line] for line in _for_people(rows)]
-    rule = ["---:" if numeric else "---" for numeric in _numeric(rows)]
+    header, *body = [[cell.replace("|", r"\|") for cell in line] for line in _text_rows(rows)]
+    rule = ["---:" if numeric else "---" for numeric in _numeric_columns(rows)]
     lines = [f"| {' | '.join(line)} |" for line in (header, rule, *body)]
     path.write_text("\n".join([caption, "", *lines, ""]), encoding="utf-8")
 
 
 def _latex(path: Path, rows: Rows, caption: str) -> None:
-    header, *body = [[_escaped(cell) for cell in line] for line in _for_people(rows)]
-    columns = "".join("r" if numeric else "l" for numeric in _numeric(rows))
+    header, *body = [[_latex_escaped(cell) for cell in line] for line in _text_rows(rows)]
+    columns = "".join("r" if numeric else "l" for numeric in _numeric_columns(rows))
     lines = [" & ".join(line) + r" \\" for line in (header, *body)]
     text = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
-        f"\\caption{{{_escaped(caption)}}}",
+        f"\\caption{{{_latex_escaped(caption)}}}",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         lines[0],
@@ -104,18 +105,21 @@ def _latex(path: Path, rows: Rows, caption: str) -> None:
     path.write_text("\n".join(text), encoding="utf-8")
 
 
-def _for_people(rows: Rows) -> list[list[str]]:
-    """A header and a line a row; a value and its interval make one cell."""
-    keys = _keys(rows)
-    return [[key.replace("_", " ") for key in keys], *([_cell(row, key) for key in keys] for row in rows)]
+def _text_rows(rows: Rows) -> list[list[str]]:
+    """Return a header and one line per row; a value and its interval share one cell."""
+    keys = _shown_keys(rows)
+    return [
+        [HEADINGS.get(key, key.replace("_", " ")) for key in keys],
+        *([_cell_text(row, key) for key in keys] for row in rows),
+    ]
 
 
-def _keys(rows: Rows) -> list[str]:
+def _shown_keys(rows: Rows) -> list[str]:
     ends = {f"{key}{end}" for key in rows[0] for end in ENDS}
-    return [key for key in rows[0] if key not in ends and key not in LONG]
+    return [key for key in rows[0] if key not in ends and key not in WIDE_COLUMNS]
 
 
-def _cell(row: Mapping[str, Any], key: str) -> str:
+def _cell_text(row: Mapping[str, Any], key: str) -> str:
     value, ends = row[key], [row.get(f"{key}{end}") for end in ENDS]
     if value is None:
         return ""
@@ -124,16 +128,16 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
     if isinstance(value, int | str):
         return f"{value:,}" if isinstance(value, int) else value
     if None in ends:
-        return numbers(value)[0]
-    shown, low, high = numbers(value, *(float(end) for end in ends if end is not None))
-    return f"{shown} ({low} to {high})"
+        return format_numbers(value)[0]
+    text, low, high = format_numbers(value, *(float(end) for end in ends if end is not None))
+    return f"{text} ({low} to {high})"
 
 
-def _numeric(rows: Rows) -> list[bool]:
-    return [isinstance(rows[0][key], int | float) and not isinstance(rows[0][key], bool) for key in _keys(rows)]
+def _numeric_columns(rows: Rows) -> list[bool]:
+    return [isinstance(rows[0][key], int | float) and not isinstance(rows[0][key], bool) for key in _shown_keys(rows)]
 
 
-def _escaped(text: str) -> str:
+def _latex_escaped(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""R over seeds: means, deviations, and what is left of what was learned."""
+"""Matrices R (evaluations after each experience) over seeds: means, standard deviations, and retention."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
-from rlcl.comparison.groups import Group
+from rlcl.comparison.groups import SeedGroup
 from rlcl.evaluation.results import Array, Results
 
-__all__ = ["Kept", "Row", "kept", "mean_rows", "r_rows"]
+__all__ = ["MatrixRow", "Retention", "mean_rows", "r_rows", "retention"]
 
 
 @frozen(eq=False)
-class Row:
-    """What was measured after training on one experience, over seeds.
+class MatrixRow:
+    """Evaluations after training on one experience, over seeds.
 
     Args:
-        name: what was trained on last.
-        trained_on: its index; -1 before any training.
-        mean: (J,) of the measure as it is recorded; NaN where absent.
+        name: name of the experience trained on last.
+        trained_on: index of this experience; -1 before any training.
+        mean: (J,) mean over seeds of the measure as recorded; NaN if absent.
         deviation: (J,) standard deviation over seeds; NaN with fewer than two.
-        seeds: how many.
+        seeds: number of seeds.
     """
 
     name: str
@@ -33,57 +33,61 @@ class Row:
 
     @property
     def label(self) -> str:
+        """Name of the row: ``after`` and the experience, or ``before training``."""
         return self.name if self.trained_on < 0 else f"after {self.name}"
 
 
-def r_rows(group: Group, measure: str) -> list[Row]:
-    """Every row of R of a group that holds anything, and what was measured before any training."""
-    return mean_rows(group.results(measure), len(group.names), group.trained)
+def r_rows(group: SeedGroup, measure: str) -> list[MatrixRow]:
+    """Return the rows of R of a group that are not empty, preceded by the evaluations before any training."""
+    return mean_rows(group.results(measure), len(group.evaluated_names), group.trained_names)
 
 
-def mean_rows(found: Sequence[Results], size: int, trained: Sequence[str]) -> list[Row]:
-    """Every row of R that holds anything, and what was measured before any training.
+def mean_rows(results: Sequence[Results], size: int, trained: Sequence[str]) -> list[MatrixRow]:
+    """Return the rows of R that are not empty, preceded by the evaluations before any training.
 
     Args:
-        found: of each seed.
-        size: J, experiences evaluated.
-        trained: names of the experiences trained on; numbers stand for those that have none.
+        results: results of each seed.
+        size: J, the number of experiences evaluated.
+        trained: names of the experiences trained on; experiences without a name are numbered.
     """
-    made = [_row("before training", -1, [r.sign * r.before for r in found], size)]
-    for t in range(max((len(r.R) for r in found), default=0)):
+    rows = [_row("before training", -1, [r.sign * r.before for r in results], size)]
+    for t in range(max((len(r.R) for r in results), default=0)):
         name = trained[t] if t < len(trained) else f"experience {t + 1}"
-        made.append(_row(name, t, [r.sign * r.R[t] if t < len(r.R) else np.array([]) for r in found], size))
-    return [row for row in made if not np.isnan(row.mean).all()]
+        rows.append(_row(name, t, [r.sign * r.R[t] if t < len(r.R) else np.array([]) for r in results], size))
+    return [row for row in rows if not np.isnan(row.mean).all()]
 
 
-def _row(name: str, trained_on: int, rows: Sequence[Array], size: int) -> Row:
+def _row(name: str, trained_on: int, rows: Sequence[Array], size: int) -> MatrixRow:
     values = np.stack([np.pad(row, (0, size - len(row)), constant_values=np.nan) for row in rows])
     count = (~np.isnan(values)).sum(0)
-    nothing = np.full(size, np.nan)
-    mean = np.divide(np.nansum(values, 0), count, out=nothing.copy(), where=count > 0)
+    absent = np.full(size, np.nan)
+    mean = np.divide(np.nansum(values, 0), count, out=absent.copy(), where=count > 0)
     squares = np.nansum((values - mean) ** 2, 0)
-    deviation = np.sqrt(np.divide(squares, count - 1, out=nothing.copy(), where=count > 1))
-    return Row(name, trained_on, mean, deviation, len(values))
+    deviation = np.sqrt(np.divide(squares, count - 1, out=absent.copy(), where=count > 1))
+    return MatrixRow(name, trained_on, mean, deviation, len(values))
 
 
 @frozen(eq=False)
-class Kept:
-    """What was learned, and what is left of it; means over seeds of the measure as it is recorded.
+class Retention:
+    """The measure on each experience after its own training and at the end, as recorded, mean over seeds.
 
     Args:
-        learned: (J,) on each experience after its own training.
-        last: (J,) on each at the end.
+        after_training: (J,) on each experience after its own training.
+        at_end: (J,) on each experience at the end of the stream.
     """
 
-    learned: Array
-    last: Array
+    after_training: Array
+    at_end: Array
 
 
-def kept(group: Group) -> Kept | None:
-    """Of the decisive measure; None for a single experience, or where not each was trained on by itself."""
-    found, size = group.results(), len(group.names)
-    if size < 2 or any(r.R.shape != (size, size) for r in found):
+def retention(group: SeedGroup) -> Retention | None:
+    """Return the retention by the primary measure.
+
+    The result is None with a single experience, or if experiences were not trained one by one.
+    """
+    results, size = group.results(), len(group.evaluated_names)
+    if size < 2 or any(r.R.shape != (size, size) for r in results):
         return None
-    learned = np.mean([r.sign * np.diag(r.R) for r in found], 0)
-    last = np.mean([r.sign * r.R[-1] for r in found], 0)
-    return Kept(learned, last) if np.isfinite([learned, last]).any() else None
+    after_training = np.mean([r.sign * np.diag(r.R) for r in results], 0)
+    at_end = np.mean([r.sign * r.R[-1] for r in results], 0)
+    return Retention(after_training, at_end) if np.isfinite([after_training, at_end]).any() else None

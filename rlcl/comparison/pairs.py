@@ -1,4 +1,4 @@
-"""Every pair of learners: their difference, its interval, the test, and what more seeds would do."""
+"""Comparison of every pair of learners: difference, interval, test, and the effect of more seeds."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import numpy as np
 from attrs import define, field, frozen
 
 from rlcl.comparison.scores import Scores
-from rlcl.comparison.verdicts import ALL, Comparison
+from rlcl.comparison.verdicts import ALL_STREAMS, PairComparison
 from rlcl.errors import UnsupportedError, did_you_mean
-from rlcl.statistics.aggregates import AGGREGATES, Interval, bootstrap, difference, improvement_interval
+from rlcl.statistics.aggregates import AGGREGATES, BootstrapInterval, bootstrap, difference, improvement_interval
 from rlcl.statistics.hypotheses import (
-    RANKS,
-    Tested,
-    bootstrapped,
-    detectable,
-    holm,
-    ranked,
+    RANK_TESTS,
+    HypothesisTest,
+    bootstrap_test,
+    detectable_difference,
+    holm_correction,
+    rank_test,
     seeds_needed,
-    stratified_ranks,
-    student,
+    stratified_rank_test,
+    t_test,
 )
 
-__all__ = ["Settings", "compare", "scaled"]
+__all__ = ["ComparisonSettings", "compare_pairs", "scaled_table"]
 
-IMPROVEMENTS = 5_000  # replications for the interval of a probability of improvement, by which no test decides
+IMPROVEMENT_REPLICATIONS = 5_000  # for the interval of a probability of improvement, which no test uses
 Array = np.ndarray[Any, Any]
 
 
 @frozen(kw_only=True)
-class Settings:
-    """How learners are compared.
+class ComparisonSettings:
+    """Settings of a comparison.
 
     Args:
-        aggregate: over several streams, a key of AGGREGATES.
-        confidence: of intervals; one minus it is the level of tests.
-        test: ``t`` (Student's, Welch's) or ``ranks`` (Wilcoxon's, Mann and Whitney's).
-        paired: whether to pair seeds where they match.
-        baseline: the learner that all others are compared with; all pairs without one.
-        replications: of a bootstrap.
-        seed: of its draws.
+        aggregate: aggregate over several streams, a key of AGGREGATES.
+        confidence: confidence level of intervals; one minus it is the level of tests.
+        test: ``t`` (Student, Welch) or ``ranks`` (Wilcoxon, Mann-Whitney).
+        paired: whether to pair equal seeds.
+        baseline: learner with which all others are compared; None compares all pairs.
+        replications: number of bootstrap replications.
+        seed: seed of the bootstrap.
     """
 
     aggregate: str = "iqm"
@@ -56,48 +56,52 @@ class Settings:
 
     @property
     def alpha(self) -> float:
+        """Level of the tests."""
         return 1 - self.confidence
 
 
-def compare(
-    scores: Scores, settings: Settings, scales: Mapping[str, tuple[float, float]] | None = None
-) -> list[Comparison]:
-    """Every pair of learners, over all streams first and then on each.
+def compare_pairs(
+    scores: Scores, settings: ComparisonSettings, scales: Mapping[str, tuple[float, float]] | None = None
+) -> list[PairComparison]:
+    """Compare every pair of learners, first over all streams and then on each stream.
 
     Args:
-        scores: at least one learner.
-        settings: how.
-        scales: low and high of each stream, which make 0 and 1; where there are none, values between 0 and 1 are
-            taken as they are, and others are compared by their order alone.
+        scores: scores of at least one learner.
+        settings: settings of the comparison.
+        scales: values of each stream that count as 0 and 1. Without scales, values of the same known range are used
+            as they are, and other values are compared by their order only.
 
     Raises:
-        UnsupportedError: the baseline is no learner of these.
+        UnsupportedError: there is no learner with the name of the baseline.
     """
-    pairs = _pairs(scores.learners, settings.baseline)
-    found: list[Comparison] = []
+    pairs = _learner_pairs(scores.learners, settings.baseline)
+    comparisons: list[PairComparison] = []
     learners, streams = scores.overall
     if len(streams) > 1:
-        tables = {learner: scaled(scores, learner, scales) for learner in learners}
-        draws = _Draws(tables, settings.aggregate if scales or scores.unit else "improvement", settings)
-        whole = [(a, b) for a, b in pairs if a in tables and b in tables]
-        overall = [_overall(scores, draws, a, b, len(whole)) for a, b in whole]
-        found += _corrected(overall)
-    alone = [(a, b, s) for s in scores.streams for a, b in pairs if scores.values(a, s) and scores.values(b, s)]
-    return found + _corrected([_on_stream(scores, *each, len(alone), settings) for each in alone])
+        tables = {learner: scaled_table(scores, learner, scales) for learner in learners}
+        statistic = settings.aggregate if scales or scores.on_common_scale else "improvement"
+        bootstraps = _BootstrapCache(tables, statistic, settings)
+        overall_pairs = [(a, b) for a, b in pairs if a in tables and b in tables]
+        overall = [_compare_overall(scores, bootstraps, a, b, len(overall_pairs)) for a, b in overall_pairs]
+        comparisons += _corrected(overall)
+    on_streams = [(a, b, s) for s in scores.streams for a, b in pairs if scores.values(a, s) and scores.values(b, s)]
+    return comparisons + _corrected(
+        [_compare_on_stream(scores, *names, len(on_streams), settings) for names in on_streams]
+    )
 
 
-def scaled(scores: Scores, learner: str, scales: Mapping[str, tuple[float, float]] | None) -> Array:
-    """(N, M): a learner's values on all common streams, on one scale where there is one; higher is better."""
+def scaled_table(scores: Scores, learner: str, scales: Mapping[str, tuple[float, float]] | None) -> Array:
+    """Return (N, M) values of a learner on all common streams, where higher is better; on a common scale if given."""
     table = scores.table(learner)
     if not scales:
         return table
-    ends = np.array([scales[stream] for stream in scores.common]) * scores.sign
+    ends = np.array([scales[stream] for stream in scores.common_streams]) * scores.sign
     low, high = ends.min(1), ends.max(1)
     result: Array = (table - low) / (high - low)
     return result
 
 
-def _pairs(learners: Sequence[str], baseline: str | None) -> list[tuple[str, str]]:
+def _learner_pairs(learners: Sequence[str], baseline: str | None) -> list[tuple[str, str]]:
     if baseline is None:
         return list(combinations(learners, 2))
     if baseline not in learners:
@@ -105,21 +109,27 @@ def _pairs(learners: Sequence[str], baseline: str | None) -> list[tuple[str, str
     return [(learner, baseline) for learner in learners if learner != baseline]
 
 
-def partners(a: Mapping[int, float], b: Mapping[int, float], wanted: bool) -> list[int] | None:
-    """Seeds that both have, to be paired; None where they are fewer than half of either's, or fewer than two."""
-    both = sorted(a.keys() & b.keys())
-    return both if wanted and len(both) >= 2 and 2 * len(both) >= max(len(a), len(b)) else None
+def paired_seeds(a: Mapping[int, float], b: Mapping[int, float], paired: bool) -> list[int] | None:
+    """Return the common seeds for pairing.
+
+    The result is None if ``paired`` is False, or if the common seeds are fewer than two or fewer than half of the seeds
+    of either learner.
+    """
+    common = sorted(a.keys() & b.keys())
+    return common if paired and len(common) >= 2 and 2 * len(common) >= max(len(a), len(b)) else None
 
 
-def _on_stream(scores: Scores, a: str, b: str, stream: str, comparisons: int, settings: Settings) -> Comparison:
+def _compare_on_stream(
+    scores: Scores, a: str, b: str, stream: str, comparisons: int, settings: ComparisonSettings
+) -> PairComparison:
     one, two = ({k: scores.sign * v for k, v in scores.values(name, stream).items()} for name in (a, b))
-    seeds = partners(one, two, settings.paired)
+    seeds = paired_seeds(one, two, settings.paired)
     if seeds:
         one, two = {k: one[k] for k in seeds}, {k: two[k] for k in seeds}
     x, y = np.array(list(one.values())), np.array(list(two.values()))
     if x.mean() < y.mean():
         a, b, x, y = b, a, y, x
-    made = Comparison(
+    untested = PairComparison(
         stream=stream,
         metric=scores.metric(stream),
         first=a,
@@ -128,132 +138,142 @@ def _on_stream(scores: Scores, a: str, b: str, stream: str, comparisons: int, se
         difference=float(x.mean() - y.mean()),
         low=float("nan"),
         high=float("nan"),
-        improvement=_ends(_improvement(x[:, None], y[:, None], settings)),
+        improvement=_value_and_ends(_improvement(x[:, None], y[:, None], settings)),
         seeds=(len(x), len(y)),
         paired=seeds is not None,
         alpha=settings.alpha,
     )
-    return made if min(made.seeds) < 2 else _tested(made, x, y, comparisons, settings)
+    return untested if min(untested.seeds) < 2 else _with_mean_test(untested, x, y, comparisons, settings)
 
 
-def _tested(made: Comparison, x: Array, y: Array, comparisons: int, settings: Settings) -> Comparison:
-    """With a test of the means."""
-    ranks = settings.test == "ranks"
-    test = (ranked if ranks else student)(x.tolist(), y.tolist(), paired=made.paired, confidence=settings.confidence)
-    return _planned(made, test, comparisons, settings)
+def _with_mean_test(
+    comparison: PairComparison, x: Array, y: Array, comparisons: int, settings: ComparisonSettings
+) -> PairComparison:
+    """Return the comparison with the result of a test of the means."""
+    run_test = rank_test if settings.test == "ranks" else t_test
+    test = run_test(x.tolist(), y.tolist(), paired=comparison.paired, confidence=settings.confidence)
+    return _with_test(comparison, test, comparisons, settings)
 
 
-def _planned(made: Comparison, test: Tested, comparisons: int, settings: Settings) -> Comparison:
-    """With the outcome of a test, and what more seeds would do."""
-    level = settings.alpha / comparisons  # the strictest that Holm may ask for
-    effect = (made.difference - made.null) / test.deviation if test.deviation else 0.0
-    ranks = test.name in RANKS
+def _with_test(
+    comparison: PairComparison, test: HypothesisTest, comparisons: int, settings: ComparisonSettings
+) -> PairComparison:
+    """Return the comparison with the result of a test, the number of seeds needed and the detectable difference."""
+    level = settings.alpha / comparisons  # the strictest level of Holm's correction
+    effect = (comparison.difference - comparison.null_value) / test.deviation if test.deviation else 0.0
+    ranks = test.name in RANK_TESTS
+    detectable = detectable_difference(test.deviation, min(comparison.seeds), level, test.freedom_per_seed)
     return attrs.evolve(
-        made,
+        comparison,
         low=test.low,
         high=test.high,
         test=test.name,
         p=test.p,
-        needed=seeds_needed(effect, level, test.groups, ranks=ranks),
-        detectable=made.null + detectable(test.deviation, min(made.seeds), level, test.groups),
+        seeds_needed=seeds_needed(effect, level, test.freedom_per_seed, ranks=ranks),
+        detectable_difference=comparison.null_value + detectable,
     )
 
 
 @define
-class _Draws:
-    """What is drawn of each learner over all streams; drawn once, however many pairs it is in.
+class _BootstrapCache:
+    """Bootstrap of each learner over all streams, computed once for all pairs with the learner.
 
     Args:
-        tables: (N, M) of each learner.
+        tables: (N, M) values of each learner.
         statistic: a key of AGGREGATES, or ``improvement``.
-        settings: how.
+        settings: settings of the comparison.
     """
 
     tables: Mapping[str, Array]
     statistic: str
-    settings: Settings
-    _made: dict[tuple[str, int], Interval] = field(factory=dict, init=False)
+    settings: ComparisonSettings
+    _intervals: dict[tuple[str, int], BootstrapInterval] = field(factory=dict, init=False)
 
-    def difference(self, a: str, b: str, paired: bool) -> Interval:
-        """By how much a learner is better: of an optimality gap, by how much lower."""
+    def difference(self, a: str, b: str, paired: bool) -> BootstrapInterval:
+        """Return the amount by which learner ``a`` is better; for the optimality gap, by which it is lower."""
         if self.statistic == "optimality_gap":
             a, b = b, a
-        return difference(self._of(a, 0), self._of(b, 0 if paired else 1), self.settings.confidence)
+        return difference(self._interval(a, 0), self._interval(b, 0 if paired else 1), self.settings.confidence)
 
-    def _of(self, learner: str, stream: int) -> Interval:
-        """Draws of one generator go together, those of another do not."""
-        if (learner, stream) not in self._made:
-            self._made[learner, stream] = bootstrap(
+    def _interval(self, learner: str, generator: int) -> BootstrapInterval:
+        """Return the bootstrap of a learner; results of the same generator are paired."""
+        if (learner, generator) not in self._intervals:
+            self._intervals[learner, generator] = bootstrap(
                 self.tables[learner],
                 AGGREGATES[self.statistic],
-                np.random.default_rng([self.settings.seed, stream]),
+                np.random.default_rng([self.settings.seed, generator]),
                 replications=self.settings.replications,
                 confidence=self.settings.confidence,
             )
-        return self._made[learner, stream]
+        return self._intervals[learner, generator]
 
 
-def _overall(scores: Scores, draws: _Draws, a: str, b: str, comparisons: int) -> Comparison:
-    settings, tables = draws.settings, draws.tables
-    ordinal = draws.statistic == "improvement"
+def _compare_overall(scores: Scores, bootstraps: _BootstrapCache, a: str, b: str, comparisons: int) -> PairComparison:
+    settings, tables = bootstraps.settings, bootstraps.tables
+    ordinal = bootstraps.statistic == "improvement"
     paired = settings.paired and not ordinal and scores.seeds(a) == scores.seeds(b)
     improvement = _improvement(tables[a], tables[b], settings)
-    found = improvement if ordinal else draws.difference(a, b, paired)
-    null = 0.5 if ordinal else 0.0
-    if found.value < null:
-        a, b, improvement, found = b, a, _mirrored(improvement, 1.0), _mirrored(found, 2 * null)
-    made = Comparison(
-        stream=ALL,
-        metric=scores.metric(scores.common[0]),
+    estimate = improvement if ordinal else bootstraps.difference(a, b, paired)
+    null_value = 0.5 if ordinal else 0.0
+    if estimate.value < null_value:
+        a, b, improvement, estimate = b, a, _mirrored(improvement, 1.0), _mirrored(estimate, 2 * null_value)
+    comparison = PairComparison(
+        stream=ALL_STREAMS,
+        metric=scores.metric(scores.common_streams[0]),
         first=a,
         second=b,
-        statistic=draws.statistic,
-        difference=float(found.value),
-        low=float(found.low),
-        high=float(found.high),
-        improvement=_ends(improvement),
+        statistic=bootstraps.statistic,
+        difference=float(estimate.value),
+        low=float(estimate.low),
+        high=float(estimate.high),
+        improvement=_value_and_ends(improvement),
         seeds=(len(tables[a]), len(tables[b])),
         paired=paired,
         alpha=settings.alpha,
     )
-    if min(made.seeds) < 2:
-        return made
+    if min(comparison.seeds) < 2:
+        return comparison
     if ordinal:
-        test = stratified_ranks(made.difference, made.seeds, len(scores.common), (made.low, made.high))
+        ends = (comparison.low, comparison.high)
+        test = stratified_rank_test(comparison.difference, comparison.seeds, len(scores.common_streams), ends)
     else:
-        parts, freedoms = _parts(tables[a], tables[b], paired)
-        test = bootstrapped(found, parts, freedoms, min(made.seeds), settings.confidence)
+        variances, freedoms = _stream_variances(tables[a], tables[b], paired)
+        test = bootstrap_test(estimate, variances, freedoms, min(comparison.seeds), settings.confidence)
         test = attrs.evolve(test, name=f"{'paired' if paired else 'unpaired'} {test.name}")
-    return _planned(made, test, comparisons, settings)
+    return _with_test(comparison, test, comparisons, settings)
 
 
-def _parts(mine: Array, others: Array, paired: bool) -> tuple[Array, Array]:
-    """Variances of the mean on each stream (of both learners, where not paired), and their degrees of freedom."""
+def _stream_variances(mine: Array, others: Array, paired: bool) -> tuple[Array, Array]:
+    """Return the variances of the mean on each stream and their degrees of freedom.
+
+    If paired, these are variances of mean differences; otherwise, of the means of both learners.
+    """
     tables = [mine - others] if paired else [mine, others]
-    parts = [table.var(0, ddof=1) / len(table) for table in tables]
+    variances = [table.var(0, ddof=1) / len(table) for table in tables]
     freedoms = [np.full(table.shape[1], len(table) - 1.0) for table in tables]
-    return np.concatenate(parts), np.concatenate(freedoms)
+    return np.concatenate(variances), np.concatenate(freedoms)
 
 
-def _improvement(mine: Array, others: Array, settings: Settings) -> Interval:
-    rng, replications = np.random.default_rng(settings.seed), min(settings.replications, IMPROVEMENTS)
+def _improvement(mine: Array, others: Array, settings: ComparisonSettings) -> BootstrapInterval:
+    rng, replications = np.random.default_rng(settings.seed), min(settings.replications, IMPROVEMENT_REPLICATIONS)
     return improvement_interval(mine, others, rng, replications=replications, confidence=settings.confidence)
 
 
-def _ends(interval: Interval) -> tuple[float, float, float]:
+def _value_and_ends(interval: BootstrapInterval) -> tuple[float, float, float]:
     return float(interval.value), float(interval.low), float(interval.high)
 
 
-def _mirrored(interval: Interval, total: float) -> Interval:
-    """Of the other one over the first: ``total`` minus all of it."""
-    return Interval(total - interval.value, total - interval.high, total - interval.low, total - interval.draws)
+def _mirrored(interval: BootstrapInterval, total: float) -> BootstrapInterval:
+    """Return the interval with both learners exchanged: ``total`` minus all values."""
+    return BootstrapInterval(
+        total - interval.value, total - interval.high, total - interval.low, total - interval.replicates
+    )
 
 
-def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
-    """With Holm's correction over those that have a test."""
-    tested = [each for each in found if each.p is not None]
-    values = iter(holm([each.p for each in tested if each.p is not None]))
+def _corrected(comparisons: Sequence[PairComparison]) -> list[PairComparison]:
+    """Return the comparisons with Holm's correction over those that have a test."""
+    tested = [c for c in comparisons if c.p is not None]
+    corrected = iter(holm_correction([c.p for c in tested if c.p is not None]))
     return [
-        each if each.p is None else attrs.evolve(each, corrected=next(values), comparisons=len(tested))
-        for each in found
+        c if c.p is None else attrs.evolve(c, corrected_p=next(corrected), comparisons=len(tested)) for c in comparisons
     ]

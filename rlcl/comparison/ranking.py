@@ -1,4 +1,4 @@
-"""A comparison of runs, or the reason why there is none."""
+"""Comparison of runs with default settings, or the reason why they cannot be compared."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from rlcl.comparison.pairs import Settings
-from rlcl.comparison.scores import gather
-from rlcl.comparison.tables import Report
+from rlcl.comparison.pairs import ComparisonSettings
+from rlcl.comparison.scores import gather_scores
+from rlcl.comparison.tables import ComparisonReport
 from rlcl.errors import RunFolderError, UnsupportedError
-from rlcl.tracking.runs import Run
+from rlcl.tracking.runs import StoredRun
 
-__all__ = ["Ranking", "ranking"]
+__all__ = ["Ranking", "rank_runs"]
 
 
 @frozen
 class Ranking:
-    """What ``rlcl compare`` says of the same runs.
+    """The result of ``rlcl compare`` for the same runs.
 
     Args:
-        report: None where they are refused.
-        refusal: why; empty where they are not.
+        report: the comparison; None if the runs cannot be compared.
+        error: message of the error if the runs cannot be compared; empty otherwise.
     """
 
-    report: Report | None
-    refusal: str = ""
+    report: ComparisonReport | None
+    error: str = ""
 
 
-def ranking(runs: Sequence[Run], metric: str | None = None) -> Ranking:
-    """Compares runs, with the settings that ``rlcl compare`` has by default.
+def rank_runs(runs: Sequence[StoredRun], metric: str | None = None) -> Ranking:
+    """Compare runs with the default settings of ``rlcl compare``.
 
     Args:
-        runs: see :func:`rlcl.comparison.scores.gather`.
-        metric: the average of each stream's first measure by default.
+        runs: see :func:`rlcl.comparison.scores.gather_scores`.
+        metric: name of the metric; by default the average of the first measure of each stream.
     """
     try:
-        return Ranking(Report(scores=gather(runs, metric), settings=Settings()))
+        return Ranking(ComparisonReport(scores=gather_scores(runs, metric), settings=ComparisonSettings()))
     except (UnsupportedError, RunFolderError) as error:
         return Ranking(None, str(error))

@@ -1,4 +1,4 @@
-"""What counts as 0 and as 1 on each stream, where values have other units."""
+"""Values that count as 0 and 1 on each stream, for streams with different units."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from rlcl.errors import Problem, did_you_mean
 __all__ = ["read_scales"]
 
 
-def read_scales(given: Sequence[str], scores: Scores) -> dict[str, tuple[float, float]]:
-    """Low and high of each stream.
+def read_scales(options: Sequence[str], scores: Scores) -> dict[str, tuple[float, float]]:
+    """Return the values that count as 0 and 1, by stream.
 
     Args:
-        given: ``STREAM=LOW:HIGH`` each, in the metric's own unit; the stream a name, a pattern or a part of one.
-        scores: whose streams they are of.
+        options: texts ``STREAM=LOW:HIGH`` in the unit of the metric; STREAM is a name, a part of a name or a pattern.
+        scores: scores with the streams.
 
     Raises:
-        Problem: one cannot be read or matches no stream, or a stream is left without.
+        Problem: an option cannot be read or matches no stream, or a stream has no scale while others have one.
     """
-    found: dict[str, tuple[float, float]] = {}
-    for text in given:
-        pattern, equals, ends = text.rpartition("=")
+    scales: dict[str, tuple[float, float]] = {}
+    for option in options:
+        pattern, equals, ends = option.rpartition("=")
         try:
             low, high = (float(end) for end in ends.split(":"))
         except ValueError:
             low = high = math.nan
         if not equals or not low < high or math.isinf(low) or math.isinf(high):
-            raise Problem(f"--scale {text}: expected STREAM=LOW:HIGH, low below high, such as 'CartPole*=0:500'")
-        chosen = [s for s in scores.streams if fnmatch(s, pattern) or fnmatch(s, f"*{pattern}*")]
-        if not chosen:
-            raise Problem(f"--scale {text}: no stream matches {pattern}{did_you_mean(pattern, scores.streams)}")
-        found |= dict.fromkeys(chosen, (low, high))
-    without = [stream for stream in scores.common if found and stream not in found]
+            raise Problem(
+                f"--scale {option}: expected STREAM=LOW:HIGH with finite numbers, LOW below HIGH, such as "
+                "'CartPole*=0:500'"
+            )
+        streams = [s for s in scores.streams if fnmatch(s, pattern) or fnmatch(s, f"*{pattern}*")]
+        if not streams:
+            raise Problem(f"--scale {option}: no stream matches {pattern}{did_you_mean(pattern, scores.streams)}")
+        scales |= dict.fromkeys(streams, (low, high))
+    without = [stream for stream in scores.common_streams if scales and stream not in scales]
     if without:
-        raise Problem(f"--scale: none for {', '.join(without)}; name one for each stream, or none at all")
-    return found
+        raise Problem(f"--scale: no scale for {', '.join(without)}; define one for every stream, or for none")
+    return scales

@@ -1,4 +1,4 @@
-"""One number a run, by learner, stream and seed; what cannot be compared is refused with the reason."""
+"""Scores of runs by learner, stream and seed; unfair comparisons are rejected with the reason."""
 
 from __future__ import annotations
 
@@ -8,168 +8,179 @@ from typing import Any, NoReturn
 import numpy as np
 from attrs import field, frozen
 
-from rlcl.comparison.cells import Cell, Measured, measured_by, no_metric, unusable
-from rlcl.comparison.fairness import check_cells, check_data, check_protocols, check_versions, nothing_common
-from rlcl.comparison.naming import NO_CELL, Place, places
+from rlcl.comparison.fairness import (
+    check_data,
+    check_protocols,
+    check_run_scores,
+    check_versions,
+    raise_no_common_stream,
+)
+from rlcl.comparison.run_labels import FORMER_CELL, RunLabels, label_runs
+from rlcl.comparison.run_scores import RunMetric, RunScore, raise_no_metric, run_metric, unusable_reason
 from rlcl.errors import RunFolderError
 from rlcl.evaluation.metrics import Span
-from rlcl.tracking.runs import Run, check_known
+from rlcl.tracking.runs import StoredRun, check_key
 
-__all__ = ["Scores", "gather"]
+__all__ = ["Scores", "gather_scores"]
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen
 class Scores:
-    """What there is to compare.
+    """The scores of all compared runs.
 
     Args:
-        cells: one a run; no two of the same learner, stream and seed.
-        learners, streams: short names, in the order in which they were given.
-        left_out: runs that are not compared, with the reason.
-        remarks: what a reader should know of them.
+        run_scores: one per run; no two have the same learner, stream and seed.
+        learners, streams: short names, in the order of the runs.
+        left_out: paths of the runs that are not compared, each with the reason.
+        caveats: limitations of the comparison that follow from the runs.
     """
 
-    cells: tuple[Cell, ...]
+    run_scores: tuple[RunScore, ...]
     learners: tuple[str, ...]
     streams: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
-    remarks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     _table: Mapping[tuple[str, str], Mapping[int, float]] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         table: dict[tuple[str, str], dict[int, float]] = {}
-        for cell in sorted(self.cells, key=lambda cell: cell.seed):
-            table.setdefault((cell.learner, cell.stream), {})[cell.seed] = cell.value
+        for score in sorted(self.run_scores, key=lambda score: score.seed):
+            table.setdefault((score.learner, score.stream), {})[score.seed] = score.value
         object.__setattr__(self, "_table", table)
 
     def values(self, learner: str, stream: str) -> Mapping[int, float]:
-        """By seed, in their order."""
+        """Return the values of a learner on a stream by seed, in ascending order of the seeds."""
         return self._table.get((learner, stream), {})
 
     def metric(self, stream: str) -> str:
-        return next(cell.metric for cell in self.cells if cell.stream == stream)
+        """Return the name of the metric on a stream."""
+        return next(score.metric for score in self.run_scores if score.stream == stream)
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1."""
-        return self.cells[0].meaning.sign
+        """1 if higher values are better, else -1."""
+        return self.run_scores[0].meaning.sign
 
     @property
     def overall(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The learners and streams that are compared over all streams.
+        """The learners and streams of the comparison over several streams.
 
-        Every stream, and the learners that were run on each, where they are two; else the streams that all share.
+        These are all streams and the learners with runs on every stream, if there are at least two such learners.
+        Otherwise these are all learners and the streams that all learners share.
         """
-        whole = tuple(name for name in self.learners if all(self.values(name, stream) for stream in self.streams))
-        if len(whole) > 1 or whole == self.learners:
-            return whole, self.streams
+        on_all = tuple(name for name in self.learners if all(self.values(name, stream) for stream in self.streams))
+        if len(on_all) > 1 or on_all == self.learners:
+            return on_all, self.streams
         return self.learners, tuple(s for s in self.streams if all(self.values(name, s) for name in self.learners))
 
     @property
-    def common(self) -> tuple[str, ...]:
+    def common_streams(self) -> tuple[str, ...]:
         """The streams of :attr:`overall`."""
         return self.overall[1]
 
     @property
     def span(self) -> Span | None:
-        """Between which numbers values lie on every stream; None where that is not known, or not the same."""
-        spans = {cell.meaning.range for cell in self.cells}
-        return spans.pop() if len(spans) == 1 and self.cells[0].meaning.bounded else None
+        """The range of the values; None if it is not known or not the same on all streams."""
+        spans = {score.meaning.range for score in self.run_scores}
+        return spans.pop() if len(spans) == 1 and self.run_scores[0].meaning.bounded else None
 
     @property
-    def unit(self) -> bool:
-        """Whether values of all streams are on one scale as they are, and may be averaged."""
+    def on_common_scale(self) -> bool:
+        """Whether the values of all streams have the same known range, so that they may be averaged."""
         return self.span is not None
 
     def seeds(self, learner: str) -> tuple[tuple[int, ...], ...]:
-        """Those that count on each common stream: as many of each as there are of the one with the fewest."""
-        each = [tuple(self.values(learner, stream)) for stream in self.common]
-        fewest = min(map(len, each), default=0)
-        return tuple(seeds[:fewest] for seeds in each)
+        """Return the seeds of a learner on each common stream, cut to the number on the stream with the fewest."""
+        by_stream = [tuple(self.values(learner, stream)) for stream in self.common_streams]
+        count = min(map(len, by_stream), default=0)
+        return tuple(seeds[:count] for seeds in by_stream)
 
     def table(self, learner: str) -> Array:
-        """(N, M): of :meth:`seeds` on the :attr:`common` streams, higher being better."""
+        """Return (N, M) values of :meth:`seeds` on the :attr:`common_streams`, where higher is better."""
         columns = [
             [self.values(learner, stream)[seed] for seed in seeds]
-            for stream, seeds in zip(self.common, self.seeds(learner), strict=True)
+            for stream, seeds in zip(self.common_streams, self.seeds(learner), strict=True)
         ]
         return self.sign * np.array(columns, dtype=np.float64).T
 
 
-def gather(runs: Iterable[Run], metric: str | None = None, by: Sequence[str] = ()) -> Scores:
-    """Reads runs and sorts them by learner and stream.
+def gather_scores(runs: Iterable[StoredRun], metric: str | None = None, by: Sequence[str] = ()) -> Scores:
+    """Return the scores of runs by learner, stream and seed.
 
     Args:
-        runs: in any order; the same folder may come twice.
-        metric: as runs report it; the average of each stream's first measure by default.
-        by: keys of the config that make the learner; by default all of learner, encoder and boundary policy.
+        runs: runs in any order; repeated folders count once.
+        metric: name of the metric, as runs report it; by default the average of the first measure of each stream.
+        by: config keys that identify a learner; by default all settings of learner, encoder and boundary.
 
     Raises:
-        RunFolderError: no run can be compared, or none has the metric or a key.
-        UnsupportedError: they cannot be compared: other data, budgets, measures or definitions.
+        RunFolderError: no run can be compared, or no run has the metric or one of the keys.
+        UnsupportedError: the comparison is unfair: the runs have different data, budgets, measures or versions of the
+            metrics.
     """
     different = {run.path.resolve(): run for run in runs}
     usable, left_out = _usable(different.values())
     for key in by:
-        check_known(key, usable, "--by")
-    measured = {run.path: measured_by(run, metric) for run in usable}
-    within = any(found.meaning is not None and found.meaning.within for found in measured.values())
-    placed, former = places(different.values(), by, within)
-    left_out += [(str(run.path), NO_CELL) for run in usable if run.path in former]
+        check_key(key, usable, "--by")
+    metrics = {run.path: run_metric(run, metric) for run in usable}
+    within = any(m.meaning is not None and m.meaning.within for m in metrics.values())
+    labels, former = label_runs(different.values(), by, within)
+    left_out += [(str(run.path), FORMER_CELL) for run in usable if run.path in former]
     usable = [run for run in usable if run.path not in former]
     if not usable:
-        _nothing(left_out)
-    check_protocols(usable, [placed[run.path].identity for run in usable])
+        _raise_no_run(left_out)
+    check_protocols(usable, [labels[run.path].parts for run in usable])
     check_versions(usable)
-    if all(measured[run.path].value is None for run in usable):
-        no_metric(usable, metric)
-    left_out += [(str(run.path), reason) for run in usable if (reason := measured[run.path].missing)]
-    cells = tuple(_cell(placed[run.path], measured[run.path]) for run in usable if not measured[run.path].missing)
-    if not cells:
-        _nothing(left_out)
-    check_cells(cells)
+    if all(metrics[run.path].value is None for run in usable):
+        raise_no_metric(usable, metric)
+    left_out += [(str(run.path), reason) for run in usable if (reason := metrics[run.path].missing_reason)]
+    run_scores = tuple(
+        _run_score(labels[run.path], metrics[run.path]) for run in usable if not metrics[run.path].missing_reason
+    )
+    if not run_scores:
+        _raise_no_run(left_out)
+    check_run_scores(run_scores)
     if not any(key.split(".")[0] == "stream" for key in by):
-        check_data(cells)
+        check_data(run_scores)
     scores = Scores(
-        cells,
-        tuple(dict.fromkeys(cell.learner for cell in cells)),
-        tuple(dict.fromkeys(cell.stream for cell in cells)),
+        run_scores,
+        tuple(dict.fromkeys(score.learner for score in run_scores)),
+        tuple(dict.fromkeys(score.stream for score in run_scores)),
         tuple(left_out),
-        tuple(_remarks(cells)),
+        tuple(_version_caveats(run_scores)),
     )
     runs_on = {name: [s for s in scores.streams if scores.values(name, s)] for name in scores.learners}
     if len(runs_on) > 1 and all(sum(stream in on for on in runs_on.values()) < 2 for stream in scores.streams):
-        nothing_common(runs_on)
+        raise_no_common_stream(runs_on)
     return scores
 
 
-def _usable(runs: Iterable[Run]) -> tuple[list[Run], list[tuple[str, str]]]:
-    """Finished runs, and the others with their reasons."""
-    reasons = [(run, unusable(run)) for run in runs]
+def _usable(runs: Iterable[StoredRun]) -> tuple[list[StoredRun], list[tuple[str, str]]]:
+    """Return the runs that can be compared, and the paths of the other runs with the reasons."""
+    reasons = [(run, unusable_reason(run)) for run in runs]
     usable = [run for run, reason in reasons if not reason]
     left_out = [(str(run.path), reason) for run, reason in reasons if reason]
     if not usable:
-        _nothing(left_out)
+        _raise_no_run(left_out)
     return usable, left_out
 
 
-def _nothing(left_out: Sequence[tuple[str, str]]) -> NoReturn:
-    told = "".join(f"\n{path}: {reason}" for path, reason in left_out)
-    raise RunFolderError(f"no finished run to compare; rlcl run goes on with those that are not finished{told}")
+def _raise_no_run(left_out: Sequence[tuple[str, str]]) -> NoReturn:
+    reasons = "".join(f"\n{path}: {reason}" for path, reason in left_out)
+    raise RunFolderError(f"no finished run to compare; rlcl run resumes unfinished runs{reasons}")
 
 
-def _cell(place: Place, found: Measured) -> Cell:
-    assert found.meaning is not None
-    assert found.value is not None
-    return Cell(place.run, place.learner, place.stream, found.metric, found.meaning, found.value)
+def _run_score(labels: RunLabels, metric: RunMetric) -> RunScore:
+    assert metric.meaning is not None
+    assert metric.value is not None
+    return RunScore(labels.run, labels.learner, labels.stream, metric.metric, metric.meaning, metric.value)
 
 
-def _remarks(cells: Sequence[Cell]) -> list[str]:
-    found = []
-    for what, key in {"revisions of the code": "git", "versions of packages": "packages"}.items():
-        different = {str(cell.run.manifest.get(key)) for cell in cells}
+def _version_caveats(run_scores: Sequence[RunScore]) -> list[str]:
+    caveats = []
+    for items, key in {"revisions of the code": "git", "versions of packages": "packages"}.items():
+        different = {str(score.run.manifest.get(key)) for score in run_scores}
         if len(different) > 1:
-            found.append(f"runs of {len(different)} different {what} are compared (rlcl runs diff tells which)")
-    return found
+            caveats.append(f"the runs have {len(different)} different {items} (rlcl runs diff lists them)")
+    return caveats

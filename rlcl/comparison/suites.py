@@ -1,4 +1,4 @@
-"""What a suite calls its learners and streams, out of its ``suite.json``."""
+"""Labels of the learners and streams of a suite, from its ``suite.json``."""
 
 from __future__ import annotations
 
@@ -6,82 +6,81 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlcl.comparison.identity import TRAINING, Labelled
-from rlcl.tracking.runs import Run
+from rlcl.comparison.config_parts import TRAINING_SETTINGS, SuiteLabels
+from rlcl.tracking.json_files import read_json
+from rlcl.tracking.runs import StoredRun
 
-__all__ = ["SUITE", "cells_without_run", "labelled", "suite_folders"]
+__all__ = ["SUITE", "cells_without_run", "suite_folders", "suite_labels"]
 
 SUITE = "suite.json"
 
 
-def labelled(runs: Iterable[Run]) -> tuple[Mapping[Path, Labelled | None], int]:
-    """The labels of runs that lie in a suite's folder; None for one that is no cell of it any more.
+def suite_labels(runs: Iterable[StoredRun]) -> tuple[Mapping[Path, SuiteLabels | None], int]:
+    """Return the labels of the runs in a suite's folder; None for a run that is no longer a cell of its suite.
 
     Returns:
-        By the run's path, and of how many suites they are.
+        The labels by path of the run, and the number of suites that the runs belong to.
     """
-    found: dict[Path, Labelled | None] = {}
-    suites: dict[Path, Mapping[str, Labelled]] = {}
+    labels: dict[Path, SuiteLabels | None] = {}
+    suites: dict[Path, Mapping[str, SuiteLabels]] = {}
     for run in runs:
         folder = run.path.parent.parent
         if folder not in suites:
-            suites[folder] = _cells(_read(folder))
+            suites[folder] = _labels_by_run(_read_suite(folder))
         if suites[folder]:
-            found[run.path] = suites[folder].get(f"{run.path.parent.name}/{run.path.name}")
-    return found, sum(map(bool, suites.values()))
+            labels[run.path] = suites[folder].get(f"{run.path.parent.name}/{run.path.name}")
+    return labels, sum(map(bool, suites.values()))
 
 
 def cells_without_run(folder: Path) -> list[str]:
-    """Cells of a suite's folder that have no run yet."""
-    cells = _read(folder).get("cells", [])
-    return [str(folder / row["run"]) for row in _rows(cells) if not (folder / row["run"]).is_dir()]
+    """Return the cells of a suite's folder that have no run yet, as paths of the missing runs."""
+    cells = _read_suite(folder).get("cells", [])
+    return [str(folder / cell["run"]) for cell in _valid_cells(cells) if not (folder / cell["run"]).is_dir()]
 
 
 def suite_folders(name: str, root: Path) -> list[Path]:
-    """The folders of a suite of that name: one, or one for each budget that it was run with."""
-    ours = [folder for folder in (root / name, *sorted(root.glob(f"{name}-*"))) if (folder / SUITE).is_file()]
-    return [f for f in ours if f.name == "-".join(filter(None, (name, str(_read(f).get("budget", "")))))]
+    """Return the folders of the suite with this name: a single one, or one for each budget of its runs."""
+    candidates = [folder for folder in (root / name, *sorted(root.glob(f"{name}-*"))) if (folder / SUITE).is_file()]
+    return [f for f in candidates if f.name == "-".join(filter(None, (name, str(_read_suite(f).get("budget", "")))))]
 
 
-def _read(folder: Path) -> Mapping[str, Any]:
-    """A suite's file; empty where there is none, or it is damaged."""
+def _read_suite(folder: Path) -> Mapping[str, Any]:
+    """Return the content of a suite's file; empty if the file is absent or damaged."""
     if not (folder / SUITE).is_file():
         return {}
-    from rlcl.tracking.json_files import read_json  # brings torch along
-
     return read_json(folder / SUITE)
 
 
-def _rows(cells: Any) -> list[Mapping[str, Any]]:
-    """What can be read of a list of cells; the file may be damaged."""
-    rows = [row for row in cells if isinstance(row, dict)] if isinstance(cells, list) else []
-    return [row for row in rows if isinstance(row.get("run"), str) and isinstance(row.get("labels"), dict)]
+def _valid_cells(cells: Any) -> list[Mapping[str, Any]]:
+    """Return the readable cells of a list, since the file may be damaged."""
+    mappings = [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
+    return [c for c in mappings if isinstance(c.get("run"), str) and isinstance(c.get("labels"), dict)]
 
 
-def _cells(suite: Mapping[str, Any]) -> Mapping[str, Labelled]:
+def _labels_by_run(suite: Mapping[str, Any]) -> Mapping[str, SuiteLabels]:
     definition = suite.get("definition")
     sweep = definition.get("sweep", {}) if isinstance(definition, dict) else {}
-    streams = {name for name, values in sweep.items() if _of_stream(name, values)}
-    varied = {key for name, values in sweep.items() if name not in streams for key in _keys(name, values)}
+    stream_axes = {name for name, values in sweep.items() if _varies_stream(name, values)}
+    varied = {key for name, values in sweep.items() if name not in stream_axes for key in _varied_keys(name, values)}
     return {
-        row["run"]: Labelled(
-            ", ".join(str(label) for axis, label in row["labels"].items() if axis not in streams),
-            ", ".join(str(label) for axis, label in row["labels"].items() if axis in streams),
+        cell["run"]: SuiteLabels(
+            ", ".join(str(label) for axis, label in cell["labels"].items() if axis not in stream_axes),
+            ", ".join(str(label) for axis, label in cell["labels"].items() if axis in stream_axes),
             tuple(sorted(varied)),
         )
-        for row in _rows(suite.get("cells"))
+        for cell in _valid_cells(suite.get("cells"))
     }
 
 
-def _of_stream(name: str, values: Any) -> bool:
-    """Whether an axis varies what learners are compared on: its key says so, or the keys that it changes."""
+def _varies_stream(name: str, values: Any) -> bool:
+    """Return whether an axis varies the stream, by its name or by the settings that its values change."""
     if name.split(".", maxsplit=1)[0] == "stream":
-        return name.rpartition(".")[2] not in TRAINING
-    changed = [change["stream"] for change in _changes(values) if "stream" in change]
-    return any(not isinstance(stream, dict) or set(stream) - set(TRAINING) for stream in changed)
+        return name.rpartition(".")[2] not in TRAINING_SETTINGS
+    stream_changes = [change["stream"] for change in _changes(values) if "stream" in change]
+    return any(not isinstance(change, dict) or set(change) - set(TRAINING_SETTINGS) for change in stream_changes)
 
 
-def _keys(name: str, values: Any) -> set[str]:
+def _varied_keys(name: str, values: Any) -> set[str]:
     return {name} | {key for change in _changes(values) for key in change}
 
 

@@ -1,26 +1,28 @@
-"""Experiment configs: YAML <-> frozen attrs classes; every problem names its key path."""
+"""Experiment configs: conversion between YAML and frozen attrs classes; each error names its key path."""
 
+from rlcl.config.aliases import Alias, resolve_aliases
 from rlcl.config.components import Component, Setting, build, describe, options_class, settings, unstructure
+from rlcl.config.defaults import without_defaults
 from rlcl.config.descriptions import descriptions
 from rlcl.config.faults import Fault, Faults, key_path, parse_key_path
 from rlcl.config.files import (
     Document,
-    extended,
     find_file,
     merge,
     override,
+    packaged_folder,
     put,
     read_document,
-    shipped_folder,
-    shipped_in,
+    resolve_extends,
+    shipped_experiments,
 )
-from rlcl.config.hashed import decisive
-from rlcl.config.protocols import check_component, no_component
+from rlcl.config.protocols import check_component, component_mismatch
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
 from rlcl.config.structuring import component, read, structure
 
 __all__ = [
+    "Alias",
     "Component",
     "Document",
     "Fault",
@@ -31,26 +33,27 @@ __all__ = [
     "build",
     "check_component",
     "component",
-    "decisive",
+    "component_mismatch",
     "describe",
     "descriptions",
-    "extended",
     "find_file",
     "json_schema",
     "key_path",
     "kind_of",
     "merge",
-    "no_component",
     "option",
     "options_class",
     "override",
+    "packaged_folder",
     "parse_key_path",
     "put",
     "read",
     "read_document",
+    "resolve_aliases",
+    "resolve_extends",
     "settings",
-    "shipped_folder",
-    "shipped_in",
+    "shipped_experiments",
     "structure",
     "unstructure",
+    "without_defaults",
 ]

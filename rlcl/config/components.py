@@ -1,4 +1,4 @@
-"""Components: classes whose constructor parameters are their settings."""
+"""Components: classes whose constructor parameters are settings of a config."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Fault, Faults, Key, fault_of
-from rlcl.config.protocols import Unbuilt, lacks, missing_members, undefined_members
+from rlcl.config.protocols import UnbuiltComponent, missing_members, missing_members_message, undefined_members
 from rlcl.config.rules import (
     NO_RULE,
     Rule,
-    arms,
     hints_of,
     is_mapping,
     is_sequence,
     item_hint,
     kind_of,
+    union_members,
     value_hint,
 )
 from rlcl.errors import ConfigError, Problem
 from rlcl.registry import find, name_of
 
-__all__ = ["Component", "Setting", "build", "describe", "is_record", "options_class", "settings", "unstructure"]
+__all__ = ["Component", "Setting", "build", "describe", "is_settings_group", "options_class", "settings", "unstructure"]
 
 
 @frozen
 class Setting:
-    """One constructor parameter.
+    """One constructor parameter of a component.
 
     Args:
-        name: as a config and the constructor name it.
-        attribute: where an instance keeps it.
-        hint: its annotation, Any where there is none.
-        default: makes the default; None where it is required. It gives NOTHING where the default
-            cannot be written down in a config, and the class's own is used.
-        rule: what its values must be.
-        extra: whether it stands for any further settings (``**kwargs``).
+        name: its name in the config and in the constructor.
+        attribute: name of the attribute of an instance that holds the value.
+        hint: its annotation; Any if it has none.
+        default: function that returns the default; None if the setting is required. It returns NOTHING if a config
+            cannot express the default; the constructor then uses its own default.
+        rule: the allowed values.
+        extra: True if it collects all other settings (``**kwargs``).
     """
 
     name: str
@@ -56,83 +56,84 @@ class Setting:
 
 @cache
 def settings(cls: Any) -> tuple[Setting, ...]:
-    """The settings of a class (or function), in the order of its constructor."""
-    if attrs.has(cls) and _constructor_is_attrs(cls):
-        return _of_attrs(cls)
+    """Return the settings of a class (or function) in the order of its constructor."""
+    if attrs.has(cls) and _has_attrs_constructor(cls):
+        return _attrs_settings(cls)
     if dataclasses.is_dataclass(cls) and "__init__" in vars(cls):
-        return _of_dataclass(cls)
-    return _of_signature(cls)
+        return _dataclass_settings(cls)
+    return _signature_settings(cls)
 
 
-def _constructor_is_attrs(cls: type) -> bool:
+def _has_attrs_constructor(cls: type) -> bool:
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     return "__attrs_attrs__" in vars(owner) and "__attrs_init__" not in vars(owner)
 
 
-def _of_attrs(cls: type[attrs.AttrsInstance]) -> tuple[Setting, ...]:
+def _attrs_settings(cls: type[attrs.AttrsInstance]) -> tuple[Setting, ...]:
     hints = hints_of(cls)
-    found = []
+    result = []
     for field in attrs.fields(cls):
         if not field.init:
             continue
         hint, default = hints.get(field.name, Any), field.default
-        made: Callable[[], Any] | None = _default(default, hint)
+        make_default: Callable[[], Any] | None = _constant(default, hint)
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            made = _unsaid if default.takes_self else _made(default.factory, hint)
+            make_default = _nothing if default.takes_self else _config_factory(default.factory, hint)
         rule = field.metadata.get("rule", NO_RULE)
-        found.append(Setting(field.alias or field.name, field.name, hint, made, rule))
-    return tuple(found)
+        result.append(Setting(field.alias or field.name, field.name, hint, make_default, rule))
+    return tuple(result)
 
 
-def _of_dataclass(cls: Any) -> tuple[Setting, ...]:
+def _dataclass_settings(cls: Any) -> tuple[Setting, ...]:
     hints = hints_of(cls)
-    found = []
+    result = []
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
         hint = hints.get(field.name, Any)
         if field.default_factory is not dataclasses.MISSING:
-            default: Callable[[], Any] | None = _made(field.default_factory, hint)
+            default: Callable[[], Any] | None = _config_factory(field.default_factory, hint)
         else:
-            default = _default(NOTHING if field.default is dataclasses.MISSING else field.default, hint)
-        found.append(Setting(field.name, field.name, hint, default))
-    return tuple(found)
+            default = _constant(NOTHING if field.default is dataclasses.MISSING else field.default, hint)
+        result.append(Setting(field.name, field.name, hint, default))
+    return tuple(result)
 
 
-def _of_signature(cls: Any) -> tuple[Setting, ...]:
+def _signature_settings(cls: Any) -> tuple[Setting, ...]:
     if inspect.isclass(cls) and _is_protocol(next(base for base in cls.__mro__ if "__init__" in vars(base))):
-        return ()  # it has no constructor of its own: what it inherits takes anything, and does nothing
+        return ()  # the constructor that it inherits from Protocol accepts any arguments and ignores them
     try:
         parameters = inspect.signature(cls).parameters.values()
-    except (TypeError, ValueError):  # written in C: nothing is known, so anything goes
+    except (TypeError, ValueError):  # written in C: its parameters are unknown, so any setting is allowed
         return (Setting("settings", "settings", dict[str, Any], dict, extra=True),)
     hints = hints_of(cls.__init__ if inspect.isclass(cls) else cls)
-    found = []
+    result = []
     for parameter in parameters:
         if parameter.kind is parameter.VAR_KEYWORD:
-            found.append(Setting(parameter.name, parameter.name, dict[str, Any], dict, extra=True))
+            result.append(Setting(parameter.name, parameter.name, dict[str, Any], dict, extra=True))
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             hint, default = hints.get(parameter.name, Any), parameter.default
-            default = _default(NOTHING if default is parameter.empty else default, hint)
-            found.append(Setting(parameter.name, parameter.name, hint, default))
-    return tuple(found)
+            default = _constant(NOTHING if default is parameter.empty else default, hint)
+            result.append(Setting(parameter.name, parameter.name, hint, default))
+    return tuple(result)
 
 
-def _default(default: Any, hint: Any) -> Callable[[], Any] | None:
-    return None if default is NOTHING else _made(lambda: default, hint)
+def _constant(default: Any, hint: Any) -> Callable[[], Any] | None:
+    """Return a function that returns a default as a config; None if there is no default."""
+    return None if default is NOTHING else _config_factory(lambda: default, hint)
 
 
-def _made(factory: Callable[[], Any], hint: Any) -> Callable[[], Any]:
+def _config_factory(factory: Callable[[], Any], hint: Any) -> Callable[[], Any]:
     return lambda: as_config(factory(), hint)
 
 
-def _unsaid() -> Any:
+def _nothing() -> Any:
     return NOTHING
 
 
 @cache
 def options_class(cls: Any) -> Any:
-    """A frozen attrs class with a component's settings as its fields."""
+    """Return a frozen attrs class whose fields are a component's settings."""
     fields = {}
     for setting in settings(cls):
         fields[setting.name] = attrs.field(
@@ -141,18 +142,18 @@ def options_class(cls: Any) -> Any:
             alias=setting.name,
             metadata={"rule": setting.rule, "extra": setting.extra},
         )
-    made = attrs.make_class(f"{cls.__name__}Options", fields, frozen=True, kw_only=True, slots=False)
-    made.target = cls  # type: ignore[attr-defined]
-    return made
+    options = attrs.make_class(f"{cls.__name__}Options", fields, frozen=True, kw_only=True, slots=False)
+    options.target = cls  # type: ignore[attr-defined]
+    return options
 
 
 @frozen
-class Component(Unbuilt):
-    """A class by name with its settings, not yet built.
+class Component(UnbuiltComponent):
+    """The name and settings of a component that is not built yet.
 
     Args:
         kind: a key of ``rlcl.registry.KINDS``.
-        type: its name there, ``package.module:Class`` or ``path/to/file.py:Class``.
+        type: its registered name, ``package.module:Class`` or ``path/to/file.py:Class``.
         options: an instance of its :func:`options_class`.
     """
 
@@ -161,7 +162,7 @@ class Component(Unbuilt):
     options: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The options' class is made at run time, so that pickle (spawned processes) cannot find it.
+        # The class of the options is created at run time, so pickle (spawned processes) cannot import it.
         return _restored, (self.kind, unstructure(self))
 
 
@@ -171,17 +172,17 @@ def _restored(kind: str, data: Any) -> Component:
     return component(kind, data)
 
 
-def is_record(hint: Any) -> bool:
-    """Whether an annotation is a plain attrs class or dataclass: a group of settings."""
+def is_settings_group(hint: Any) -> bool:
+    """Return True if an annotation is a plain attrs class or dataclass: a group of settings."""
     return inspect.isclass(hint) and kind_of(hint) is None and (attrs.has(hint) or dataclasses.is_dataclass(hint))
 
 
 def describe(instance: object, kind: str) -> Component | None:
-    """The component that builds an equal instance, read from its fields.
+    """Return the component that builds an equal instance.
 
     Returns:
-        None where that is impossible: not an attrs class or dataclass, one that no name leads to, or
-        a setting that a config cannot express.
+        The component; None if the instance is not of an attrs class or dataclass, if its class cannot be imported
+        by name, or if a config cannot express one of its settings.
     """
     cls: Any = type(instance)
     if not (attrs.has(cls) or dataclasses.is_dataclass(cls)):
@@ -203,8 +204,8 @@ def _options_of(instance: object) -> Any:
 
 
 def as_config(value: Any, hint: Any) -> Any:
-    """A default as a config would give it: instances as components. NOTHING where it cannot."""
-    allowed = arms(hint)
+    """Return a value as a config contains it, with components for instances; NOTHING if a config cannot express it."""
+    allowed = union_members(hint)
     if value is None or isinstance(value, str | bool | Path | enum.Enum | Component):
         return value
     if isinstance(value, int | float):
@@ -218,28 +219,28 @@ def as_config(value: Any, hint: Any) -> Any:
     if isinstance(value, Mapping):
         pairs = {key: as_config(item, value_hint(hint)) for key, item in value.items()}
         return NOTHING if any(item is NOTHING for item in pairs.values()) else pairs
-    if kinds := [kind for arm in allowed if (kind := kind_of(arm))]:
-        return next((found for kind in kinds if (found := describe(value, kind)) is not None), NOTHING)
-    if any(arm is type(value) for arm in allowed) and is_record(type(value)):
+    if kinds := [kind for member in allowed if (kind := kind_of(member))]:
+        return next((component for kind in kinds if (component := describe(value, kind)) is not None), NOTHING)
+    if any(member is type(value) for member in allowed) and is_settings_group(type(value)):
         options = _options_of(value)
         return NOTHING if options is None else type(value)(**arguments_of(options))
     return NOTHING
 
 
 def arguments_of(options: Any) -> dict[str, Any]:
-    """The constructor's arguments; what is unsaid is left out, and ``**kwargs`` are spread."""
-    found: dict[str, Any] = {}
+    """Return the arguments of the constructor, without unset ones and with ``**kwargs`` merged."""
+    arguments: dict[str, Any] = {}
     for field in attrs.fields(type(options)):
         value = getattr(options, field.name)
         if field.metadata["extra"]:
-            found.update(value)
+            arguments.update(value)
         elif value is not NOTHING:
-            found[field.name] = value
-    return found
+            arguments[field.name] = value
+    return arguments
 
 
 def unstructure(value: Any) -> Any:
-    """A config as plain dictionaries, lists and scalars, with defaults written out.
+    """Return a config as plain dictionaries, lists and scalars, including defaults.
 
     Args:
         value: a component, or an attrs class with components in its fields.
@@ -254,23 +255,23 @@ def unstructure(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(unstructure(item) for item in value)
     cls: Any = type(value)
-    if is_record(cls):
-        found = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
-        return {name: unstructure(item) for name, item in found.items() if item is not NOTHING}
+    if is_settings_group(cls):
+        items = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
+        return {name: unstructure(item) for name, item in items.items() if item is not NOTHING}
     if isinstance(value, enum.Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value
 
 
 def build(value: Any, path: tuple[Key, ...] | None = None) -> Any:
-    """Makes the object that a component describes, and those within it first.
+    """Build the object that a component describes, after the components within it.
 
     Args:
-        value: a component; or anything with components in it, for example a tuple of them.
-        path: where it stands in the config, for messages; a component's kind if not given.
+        value: a component, or a container of components, for example a tuple.
+        path: key path of the value in the config, for messages; the kind of the component by default.
 
     Raises:
-        ConfigError: constructors refuse their settings; all of them, each with its key path.
+        ConfigError: constructors raised for their settings; it lists all faults, each with its key path.
     """
     faults: list[Fault] = []
     if path is None:
@@ -286,27 +287,27 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
         target, before = type(value.options).target, len(faults)
         undefined = undefined_members(target, value.kind)
         if undefined:
-            faults.append(Fault(path, f"{value.type} {lacks(value.kind, undefined)}"))
+            faults.append(Fault(path, f"{value.type} {missing_members_message(value.kind, undefined)}"))
             return None
         arguments = {k: _build(v, (*path, k), faults) for k, v in arguments_of(value.options).items()}
         if len(faults) > before:
             return None
         try:
-            made = construct(target, arguments)
-        except Faults as found:
-            faults += [fault.under(*path) for fault in found.faults]
+            instance = construct(target, arguments)
+        except Faults as error:
+            faults += [fault.under(*path) for fault in error.faults]
             return None
-        missing = missing_members(made, value.kind)
+        missing = missing_members(instance, value.kind)
         if missing:
-            faults.append(Fault(path, f"{value.type} {lacks(value.kind, missing)}"))
-        return made
+            faults.append(Fault(path, f"{value.type} {missing_members_message(value.kind, missing)}"))
+        return instance
     if isinstance(value, list | tuple):
         items = (_build(item, (*path, index), faults) for index, item in enumerate(value))
         return type(value)(items)
     if isinstance(value, Mapping):
         return {key: _build(item, (*path, key), faults) for key, item in value.items()}
     cls: Any = type(value)
-    if is_record(cls) and any(_mentions_component(s.hint) for s in settings(cls)):
+    if is_settings_group(cls) and any(_mentions_component(s.hint) for s in settings(cls)):
         return cls(**{s.name: _build(getattr(value, s.attribute), (*path, s.name), faults) for s in settings(cls)})
     return value
 
@@ -317,18 +318,18 @@ def _is_protocol(cls: type) -> bool:
 
 def _mentions_component(hint: Any) -> bool:
     return any(
-        kind_of(arm) is not None
-        or (is_sequence(arm) and _mentions_component(item_hint(arm, 0)))
-        or (is_mapping(arm) and _mentions_component(value_hint(arm)))
-        for arm in arms(hint)
+        kind_of(member) is not None
+        or (is_sequence(member) and _mentions_component(item_hint(member, 0)))
+        or (is_mapping(member) and _mentions_component(value_hint(member)))
+        for member in union_members(hint)
     )
 
 
 def construct(cls: Any, arguments: Mapping[str, Any]) -> Any:
-    """Calls a constructor; what it complains about becomes a fault.
+    """Call a constructor and convert its error to a fault.
 
     Raises:
-        Faults: it raised a ValueError or a TypeError.
+        Faults: the constructor raised a ValueError or a TypeError.
     """
     try:
         return cls(**arguments)

@@ -1,4 +1,4 @@
-"""What each setting means, read from the docstring of its class."""
+"""Descriptions of settings, parsed from docstrings."""
 
 from __future__ import annotations
 
@@ -16,48 +16,51 @@ _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 @cache
 def descriptions(cls: Any) -> Mapping[str, str]:
-    """The meaning of each setting of a class (or function), by name.
+    """Return the description of each setting of a class (or function), by name.
 
-    It is what stands under ``Args:`` (Google style) in the docstring of the class, of its ``__init__`` and of its
-    bases; the most derived one counts.
+    The descriptions are the ``Args:`` sections (Google style) of the docstrings of the class, its ``__init__`` and its
+    bases; derived classes override their bases.
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for owner in reversed(inspect.getmro(cls) if inspect.isclass(cls) else (cls,)):
-        for holder in (owner, vars(owner).get("__init__")) if inspect.isclass(owner) else (owner,):
-            found |= described(getattr(holder, "__doc__", None) or "")
-    return found
+        for documented in (owner, vars(owner).get("__init__")) if inspect.isclass(owner) else (owner,):
+            result |= parse_args_section(getattr(documented, "__doc__", None) or "")
+    return result
 
 
-def described(docstring: str) -> dict[str, str]:
-    """The entries under ``Args:``: a name or several, a colon, and a text that may continue on indented lines."""
-    made: dict[str, str] = {}
+def parse_args_section(docstring: str) -> dict[str, str]:
+    """Return the descriptions in the ``Args:`` section of a docstring, by name.
+
+    An entry is one or several names, a colon, and a text that may continue on indented lines.
+    """
+    result: dict[str, str] = {}
     names: list[str] = []
-    for indent, line in _args(inspect.cleandoc(docstring)):
+    for indent, line in _args_lines(inspect.cleandoc(docstring)):
         entry = _ENTRY.fullmatch(line) if indent == 0 else None
         if entry is not None:
             names = [name.lstrip("*") for name in entry[1].split(", ")]
-            made |= dict.fromkeys(names, _plain(entry[2]))
+            result |= dict.fromkeys(names, _without_markup(entry[2]))
         else:
-            made |= {name: f"{made[name]} {_plain(line)}" for name in names}
-    return made
+            result |= {name: f"{result[name]} {_without_markup(line)}" for name in names}
+    return result
 
 
-def _args(docstring: str) -> Iterator[tuple[int, str]]:
-    """The lines of the section, each with its indentation beyond the section's own."""
+def _args_lines(docstring: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the ``Args:`` section, each with its indentation relative to the section."""
     lines = iter(docstring.splitlines())
-    first = next((len(line) for line in lines if line.rstrip() == "Args:"), None)
-    own: int | None = None
-    for line in lines if first else ():
+    header = next((line for line in lines if line.rstrip() == "Args:"), None)
+    section_indent: int | None = None
+    for line in lines if header else ():
         text = line.strip()
         if not text:
             continue
         indent = len(line) - len(line.lstrip())
         if indent == 0:
             return
-        own = indent if own is None else own
-        yield max(0, indent - own), text
+        section_indent = indent if section_indent is None else section_indent
+        yield max(0, indent - section_indent), text
 
 
-def _plain(text: str) -> str:
-    """A text without its reStructuredText markup."""
+def _without_markup(text: str) -> str:
+    """Return a text without its reStructuredText markup."""
     return _ROLE.sub(r"\1", text).replace("``", "")

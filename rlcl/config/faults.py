@@ -1,4 +1,4 @@
-"""Key paths, and what is wrong at them."""
+"""Faults of a config and their key paths."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")
 
 @frozen
 class Fault:
-    """One thing that is wrong, and where.
+    """A fault of a config.
 
     Args:
-        path: where.
-        message: what.
-        unknown: whether it is that there is no such key.
+        path: key path of the value.
+        message: description of the fault.
+        unknown: True if the fault is an unknown key.
     """
 
     path: tuple[Key, ...]
@@ -32,7 +32,7 @@ class Fault:
     unknown: bool = False
 
     def under(self, *prefix: Key) -> Fault:
-        """The same seen from further out."""
+        """Return the fault with a prefix before its key path."""
         return Fault((*prefix, *self.path), self.message, self.unknown)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Fault:
 
 
 class Faults(Exception):
-    """All that is wrong within one value; it never leaves ``rlcl.config``."""
+    """Raised inside ``rlcl.config`` with all faults of one value."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -48,19 +48,20 @@ class Faults(Exception):
 
     @classmethod
     def one(cls, message: str, *path: Key) -> Faults:
+        """Return an exception with a single fault."""
         return cls([Fault(path, message)])
 
 
 def key_path(path: Sequence[Key]) -> str:
-    """``("learner", "methods", 0)`` as ``"learner.methods[0]"``."""
+    """Return ``("learner", "methods", 0)`` as ``"learner.methods[0]"``."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
 
 
 def parse_key_path(text: str) -> tuple[Key, ...]:
-    """``"learner.methods[0]"`` or ``"learner.methods.0"`` as ``("learner", "methods", 0)``.
+    """Parse ``"learner.methods[0]"`` or ``"learner.methods.0"`` to ``("learner", "methods", 0)``.
 
     Raises:
-        Problem: it is none.
+        Problem: the text is not a key path.
     """
     steps = list(_STEP.finditer(text))
     if not text or "".join(step.group() for step in steps) != text or text.startswith((".", "[")):
@@ -69,7 +70,10 @@ def parse_key_path(text: str) -> tuple[Key, ...]:
 
 
 def fault_of(error: Exception, settings: Collection[str]) -> Fault:
-    """A constructor's complaint, at the setting that it begins with (``"capacity: expected ..."``)."""
+    """Convert an error of a constructor to a fault.
+
+    If the message begins with the name of a setting (``"capacity: expected ..."``), it becomes the key path.
+    """
     where, message = (error.where, error.message) if isinstance(error, Problem) else ("", str(error))
     if not where:
         first, colon, rest = message.partition(": ")

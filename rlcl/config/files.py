@@ -1,4 +1,4 @@
-"""Experiment files: YAML with ``extends``, overrides from the command line, and the line of every key."""
+"""Reader of experiment files: YAML with ``extends``, overrides from the command line, and the line of each key."""
 
 from __future__ import annotations
 
@@ -16,31 +16,38 @@ from ruamel.yaml.error import MarkedYAMLError
 
 import rlcl
 from rlcl.config.faults import Fault, Faults, Key, key_path, parse_key_path
-from rlcl.config.retyped import Merged, Retyped, joined, nulled, told, unmarked
+from rlcl.config.merging import (
+    ConfigMerger,
+    TypeChange,
+    combined_changes,
+    with_type_remedies,
+    without_markers,
+    without_nulls,
+)
 from rlcl.config.structuring import read
 from rlcl.errors import ConfigError, Problem, did_you_mean
 
 __all__ = [
     "Document",
-    "extended",
     "find_file",
     "merge",
     "override",
+    "packaged_folder",
     "put",
     "read_document",
-    "shipped_folder",
-    "shipped_in",
+    "resolve_extends",
+    "shipped_experiments",
 ]
 
-_DEPTH = 40  # of nested values
-_SIZE = 100_000  # values; aliases of aliases multiply
+_MAX_DEPTH = 40  # of nested values
+_MAX_VALUES = 100_000  # nested aliases multiply
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
 _IN_FILE = re.compile(r"[^\s:]+\.py:[A-Za-z_][\w.]*")
 
 
 @frozen
-class Place:
-    """Where a value was written: a file and a line, or the command line."""
+class SourceLocation:
+    """Source of a value: a file and a line, or the command line."""
 
     name: str
     line: int = 0
@@ -51,73 +58,74 @@ class Place:
 
 @frozen
 class Document:
-    """Plain data, and where each of its values was written.
+    """Plain data and the source of each value.
 
     Args:
-        name: the file that was asked for.
+        name: the file.
         data: mappings, lists and scalars.
-        places: by key path.
-        retyped: by key path, the components whose type was changed.
+        locations: source of each value, by key path.
+        type_changes: changes of a component's type, by key path.
     """
 
     name: str
     data: Any
-    places: dict[tuple[Key, ...], Place] = field(factory=dict)
-    retyped: dict[tuple[Key, ...], Retyped] = field(factory=dict)
+    locations: dict[tuple[Key, ...], SourceLocation] = field(factory=dict)
+    type_changes: dict[tuple[Key, ...], TypeChange] = field(factory=dict)
 
-    def place(self, path: Sequence[Key]) -> Place:
-        """Where a value, or else what it is missing from, was written."""
-        lengths = range(len(path), 0, -1)
-        return next((self.places[tuple(path[:n])] for n in lengths if tuple(path[:n]) in self.places), Place(self.name))
+    def location(self, path: Sequence[Key]) -> SourceLocation:
+        """Return the source of a value; for a missing value, that of the mapping in which it is missing."""
+        prefixes = (tuple(path[:n]) for n in range(len(path), 0, -1))
+        return next((self.locations[p] for p in prefixes if p in self.locations), SourceLocation(self.name))
 
     def part(self, path: tuple[Key, ...]) -> Document:
-        """What stands at a key path, as a document of its own."""
+        """Return the value at a key path as a separate document."""
         node = self.data
         for key in path:
             node = node[key]
         size = len(path)
-        places = {p[size:]: at for p, at in self.places.items() if p[:size] == path}
-        retyped = {p[size:]: change for p, change in self.retyped.items() if p[:size] == path}
-        return Document(self.name, node, places, retyped)
+        locations = {p[size:]: location for p, location in self.locations.items() if p[:size] == path}
+        type_changes = {p[size:]: change for p, change in self.type_changes.items() if p[:size] == path}
+        return Document(self.name, node, locations, type_changes)
 
     def read(self, cls: Any) -> Any:
-        """The data as a class of settings; those that are null and that a new type lacks are left out.
+        """Structure the data as a class of settings; null settings that a new type does not have are ignored.
 
         Raises:
-            Faults: everything that is wrong.
+            Faults: all faults of the data.
         """
-        data = unmarked(self.data)
+        data = without_markers(self.data)
         while True:
             try:
                 return read(data, cls)
-            except Faults as found:
-                before, data = data, nulled(data, found.faults, self.retyped)
+            except Faults as error:
+                before, data = data, without_nulls(data, error.faults, self.type_changes)
                 if data is before:
-                    raise Faults(told(found.faults, self.retyped)) from None
+                    raise Faults(with_type_remedies(error.faults, self.type_changes)) from None
 
     def messages(self, faults: Iterable[Fault]) -> list[str]:
-        """The faults as lines for people, in the order of the file."""
+        """Return the faults as messages with their sources, in the order of the file."""
         order = {self.name: 0}
-        placed = [(self.place(fault.path), fault) for fault in faults]
-        for place, _ in placed:
-            order.setdefault(place.name, len(order))
-        placed.sort(key=lambda pair: (order[pair[0].name], pair[0].line))
-        return [f"{place}: {fault}" for place, fault in placed]
+        located = [(self.location(fault.path), fault) for fault in faults]
+        for location, _ in located:
+            order.setdefault(location.name, len(order))
+        located.sort(key=lambda pair: (order[pair[0].name], pair[0].line))
+        return [f"{location}: {fault}" for location, fault in located]
 
 
-def shipped_folder() -> Path:
-    """The folder of the experiments that come with rlcl."""
-    return shipped_in("experiments")
+def shipped_experiments() -> Path:
+    """Return the folder of the shipped experiments."""
+    return packaged_folder("experiments")
 
 
-def shipped_in(name: str, checkout: str | None = None) -> Path:
-    """A folder that comes with rlcl: within the package where it is installed, else beside it in a checkout.
+def packaged_folder(name: str, checkout: str | None = None) -> Path:
+    """Return a folder that is shipped with rlcl.
 
-    Beside an installed package lie those of all others, one of which may have a folder of the same name.
+    It is inside the installed package, or next to the package in a checkout. The folder inside has priority: next to
+    an installed package, another package may have a folder of the same name.
 
     Args:
-        name: of the folder within the package.
-        checkout: its path within a checkout; the same by default.
+        name: name of the folder inside the package.
+        checkout: its path in a checkout; ``name`` by default.
     """
     package = Path(rlcl.__file__).parent
     installed = package / name
@@ -125,32 +133,32 @@ def shipped_in(name: str, checkout: str | None = None) -> Path:
 
 
 def find_file(name: str | Path, folder: Path = Path(), shipped: Path | None = None) -> Path:
-    """The file that a path, or the bare name of a shipped one, stands for.
+    """Return the file of a path or of the bare name of a shipped file.
 
     Args:
         name: ``x.yaml``, ``quickstart`` or ``continual/split_digits``.
-        folder: where relative paths start from.
-        shipped: the folder of those that come with rlcl; of the experiments by default.
+        folder: base of relative paths.
+        shipped: folder of the shipped files; that of the experiments by default.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: the file does not exist.
     """
-    path, shipped = folder / name, shipped_folder() if shipped is None else shipped
+    path, shipped = folder / name, shipped_experiments() if shipped is None else shipped
     candidates = [path, *([shipped / f"{name}.yaml", shipped / name] if not Path(name).is_absolute() else [])]
     for candidate in candidates:
         try:
             if candidate.is_file():
                 return candidate
-        except OSError as error:  # too long a name, or a folder that may not be read
-            raise ConfigError([f"{_cut(candidate)}: cannot be read: {error.strerror}"]) from None
-    near = [p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern)]
-    ours = [p.relative_to(shipped).with_suffix("").as_posix() for p in shipped.rglob("*.yaml")]
-    what = "is a folder, not a file" if path.is_dir() else "no such file"
-    raise ConfigError([f"{path}: {what}{did_you_mean(Path(name).name if near else str(name), {*near, *ours})}"])
+        except OSError as error:  # the name is too long, or the folder is not readable
+            raise ConfigError([f"{_truncated(candidate)}: cannot be read: {error.strerror}"]) from None
+    local = [p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern)]
+    known = [p.relative_to(shipped).with_suffix("").as_posix() for p in shipped.rglob("*.yaml")]
+    fault = "is a folder, not a file" if path.is_dir() else "no such file"
+    raise ConfigError([f"{path}: {fault}{did_you_mean(Path(name).name if local else str(name), {*local, *known})}"])
 
 
 def read_document(name: str | Path, overrides: Sequence[str] = (), shipped: Path | None = None) -> Document:
-    """Reads a file, what it extends, and applies overrides.
+    """Read a file and the files that it extends, and apply overrides.
 
     Args:
         name: see :func:`find_file`.
@@ -158,59 +166,58 @@ def read_document(name: str | Path, overrides: Sequence[str] = (), shipped: Path
         shipped: see :func:`find_file`.
 
     Raises:
-        ConfigError: a file is missing or is no YAML mapping, or an override cannot be applied.
+        ConfigError: a file is missing or is not a YAML mapping, or an override cannot be applied.
     """
     document = _read(find_file(name, shipped=shipped), ())
     return override(document, overrides)
 
 
-def extended(document: Document) -> Document:
-    """A document with what it extends; paths start from the folder of the file that names it.
+def resolve_extends(document: Document) -> Document:
+    """Merge a document with the file that it extends; its path is relative to the folder of the extending file.
 
     Raises:
-        ConfigError: that file is missing or is no YAML mapping.
+        ConfigError: the extended file is missing or is not a YAML mapping.
     """
-    return _extended(document, Path(document.place(("extends",)).name).parent, ())
+    return _extended(document, Path(document.location(("extends",)).name).parent, ())
 
 
 def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     if path.resolve() in chain:
-        circle = " extends ".join(_shown(p) for p in (*chain[chain.index(path.resolve()) :], path.resolve()))
-        raise ConfigError([f"{_shown(path)}: a file cannot extend itself: {circle}"])
+        cycle = " extends ".join(_short_path(p) for p in (*chain[chain.index(path.resolve()) :], path.resolve()))
+        raise ConfigError([f"{_short_path(path)}: a file cannot extend itself: {cycle}"])
     return _extended(_parse(path), path.parent, (*chain, path.resolve()))
 
 
 def _extended(document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
     if "extends" not in document.data:
         return document
-    place, base_name = document.place(("extends",)), document.data["extends"]
+    location, base_name = document.location(("extends",)), document.data["extends"]
     if not isinstance(base_name, str):
-        raise ConfigError([f"{place}: extends: expected the path of one file, got {base_name!r}"])
+        raise ConfigError([f"{location}: extends: expected the path of one file, got {base_name!r}"])
     try:
         base_path = find_file(base_name, folder)
     except ConfigError as error:
-        raise ConfigError([f"{place}: extends: {problem}" for problem in error.problems]) from None
+        raise ConfigError([f"{location}: extends: {problem}" for problem in error.problems]) from None
     own = {key: value for key, value in document.data.items() if key != "extends"}
-    return merge(_read(base_path, chain), Document(document.name, own, document.places))
+    return merge(_read(base_path, chain), Document(document.name, own, document.locations))
 
 
-def _cut(path: Path) -> str:
-    """A path as a message may show it."""
+def _truncated(path: Path) -> str:
     return text if len(text := str(path)) <= 200 else f"{text[:200]}..."
 
 
-def _shown(path: Path) -> str:
-    """As short as can be: relative to the working directory where it is within."""
+def _short_path(path: Path) -> str:
+    """Return a path relative to the working directory if it is inside, else the full path."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path)
 
 
 def _parse(path: Path) -> Document:
-    name = _shown(path) if not path.is_absolute() else str(path)
+    name = _short_path(path) if not path.is_absolute() else str(path)
     try:
-        node = _loaded(path.read_text(encoding="utf-8"))
-    except _NotYaml as error:
-        raise ConfigError([f"{Place(name, error.line)}: {error}"]) from None
+        node = _load_yaml(path.read_text(encoding="utf-8"))
+    except _InvalidYamlError as error:
+        raise ConfigError([f"{SourceLocation(name, error.line)}: {error}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{name}: not valid YAML: {error}"]) from None
     except OSError as error:
@@ -221,64 +228,69 @@ def _parse(path: Path) -> Document:
         raise ConfigError([f"{name}: expected a mapping at the top, got {type(_plain(node, path.parent)).__name__}"])
     document = Document(name, None)
     faults: list[Fault] = []
-    data = _plain(node, path.parent, document.places, faults, name)
+    data = _plain(node, path.parent, document.locations, faults, name)
     if faults:
         raise ConfigError(document.messages(faults))
-    return Document(name, data, document.places)
+    return Document(name, data, document.locations)
 
 
-class _NotYaml(ValueError):
-    """A text that is no YAML, and the line where it is not; 0 where that is not known."""
+class _InvalidYamlError(ValueError):
+    """Raised when a text is not valid YAML.
+
+    Args:
+        message: the fault.
+        line: line of the fault, from 1; 0 if it is not known.
+    """
 
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
         self.line = line
 
 
-def _loaded(text: str) -> Any:
-    """Ruamel's nodes of a text.
+def _load_yaml(text: str) -> Any:
+    """Parse a text to ruamel.yaml's nodes.
 
     Raises:
-        _NotYaml: it is none.
+        _InvalidYamlError: the text is not valid YAML.
     """
     try:
         return YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         duplicate = re.match(r'found duplicate key "(.*?)"', error.problem or "")
-        what = f"duplicate key {duplicate[1]!r}" if duplicate else f"not valid YAML: {error.problem or error.context}"
-        raise _NotYaml(what, mark.line + 1 if mark else 0) from None
+        fault = f"duplicate key {duplicate[1]!r}" if duplicate else f"not valid YAML: {error.problem or error.context}"
+        raise _InvalidYamlError(fault, mark.line + 1 if mark else 0) from None
     except RecursionError:
-        raise _NotYaml(f"deeper than {_DEPTH} levels") from None
-    except Exception as error:  # `!!int abc` and `? [a]` are whatever Python says of int("abc") and {[a]: 1}
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _NotYaml(f"not valid YAML: {said}") from None
+        raise _InvalidYamlError(f"deeper than {_MAX_DEPTH} levels") from None
+    except Exception as error:  # `!!int abc` and `? [a]` raise the errors of int("abc") and {[a]: 1}
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _InvalidYamlError(f"not valid YAML: {message}") from None
 
 
 def _plain(
     node: Any,
     folder: Path,
-    places: dict[tuple[Key, ...], Place] | None = None,
+    locations: dict[tuple[Key, ...], SourceLocation] | None = None,
     faults: list[Fault] | None = None,
     name: str = "",
     path: tuple[Key, ...] = (),
 ) -> Any:
-    """Ruamel's nodes as plain data; notes the line of every key on the way."""
-    places, faults = {} if places is None else places, [] if faults is None else faults
+    """Return ruamel.yaml's nodes as plain data; add the line of each key to ``locations``, and faults to ``faults``."""
+    locations, faults = {} if locations is None else locations, [] if faults is None else faults
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, TaggedScalar) or (tag is not None and tag not in _TAGS):
         faults.append(Fault(path, f"the YAML tag {tag} has no meaning here; remove it"))
         return None
-    if len(path) > _DEPTH or len(places) > _SIZE:
-        much = f"deeper than {_DEPTH} levels" if len(path) > _DEPTH else f"more than {_SIZE:,} values"
-        raise ConfigError([f"{name}: {key_path(path[:3])}: {much}" if path else f"{name}: {much}"])
+    if len(path) > _MAX_DEPTH or len(locations) > _MAX_VALUES:
+        limit = f"deeper than {_MAX_DEPTH} levels" if len(path) > _MAX_DEPTH else f"more than {_MAX_VALUES:,} values"
+        raise ConfigError([f"{name}: {key_path(path[:3])}: {limit}" if path else f"{name}: {limit}"])
     if isinstance(node, CommentedMap | CommentedSeq):
         pairs = list(node.items()) if isinstance(node, CommentedMap) else list(enumerate(node))
         for key, _ in pairs:
-            position = (node.lc.data or {}).get(key)  # none for what `<<` brings in
+            position = (node.lc.data or {}).get(key)  # None for keys that `<<` merges
             if position is not None:
-                places[(*path, _key(key))] = Place(name, position[0] + 1)
-        items = [(_key(key), _plain(item, folder, places, faults, name, (*path, _key(key)))) for key, item in pairs]
+                locations[(*path, _key(key))] = SourceLocation(name, position[0] + 1)
+        items = [(_key(key), _plain(item, folder, locations, faults, name, (*path, _key(key)))) for key, item in pairs]
         return dict(items) if isinstance(node, CommentedMap) else [item for _, item in items]
     return _scalar(node, folder)
 
@@ -300,40 +312,42 @@ def _scalar(node: Any, folder: Path) -> Any:
 
 
 def _absolute(text: str, folder: Path) -> str:
-    """``file.py:Class`` by its full path, so that a resolved config is found from any folder."""
+    """Return ``file.py:Class`` with its absolute path, so that a resolved config can be read from any folder."""
     if not _IN_FILE.fullmatch(text):
         return text
-    place, _, attribute = text.rpartition(":")
-    found = next((base / place for base in (Path(), folder) if (base / place).is_file()), None)
-    return text if found is None else f"{found.resolve().as_posix()}:{attribute}"
+    name, _, attribute = text.rpartition(":")
+    file = next((base / name for base in (Path(), folder) if (base / name).is_file()), None)
+    return text if file is None else f"{file.resolve().as_posix()}:{attribute}"
 
 
 def merge(base: Document, over: Document) -> Document:
-    """A document as another changes it: mappings are merged, all else is replaced.
+    """Merge two documents: mappings are merged, other values of ``base`` are replaced by those of ``over``.
 
-    A component of another type keeps its other settings; see :mod:`rlcl.config.retyped`.
+    A component whose type changes keeps its other settings; see :mod:`rlcl.config.merging`.
     """
-    merged = Merged()
-    data = merged.merge(base.data, over.data, ())
-    kept = {p: place for p, place in base.places.items() if not merged.replaces(p)}
-    retyped = {p: change for p, change in base.retyped.items() if not merged.replaces(p)}
-    return Document(over.name, data, kept | over.places, joined(retyped, merged.retyped) | over.retyped)
+    merger = ConfigMerger()
+    data = merger.merge(base.data, over.data, ())
+    locations = {p: location for p, location in base.locations.items() if not merger.replaces(p)}
+    type_changes = {p: change for p, change in base.type_changes.items() if not merger.replaces(p)}
+    type_changes = combined_changes(type_changes, merger.type_changes) | over.type_changes
+    return Document(over.name, data, locations | over.locations, type_changes)
 
 
 def _types_first(item: tuple[tuple[Key, ...], Any]) -> tuple[bool, int]:
+    """Return a sort key that puts types before other settings, and outer types before inner ones."""
     path, _ = item
     return path[-1] != "type", len(path) if path[-1] == "type" else 0
 
 
 def override(document: Document, overrides: Sequence[str]) -> Document:
-    """Sets single values, as the command line does.
+    """Return a document with single values set, as on the command line.
 
     Args:
-        document: is left as it is.
+        document: the document, which is not changed.
         overrides: ``key.path=value``, the value as YAML.
 
     Raises:
-        ConfigError: one is malformed, or there is nothing to set.
+        ConfigError: an override is malformed, or its key path cannot be set.
     """
     faults = list[str]()
     parsed: list[tuple[tuple[Key, ...], Any]] = []
@@ -342,10 +356,11 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
             parsed.append(_parse_override(text))
         except Problem as problem:
             faults.append(f"command line: {problem}")
-    # A component as a whole comes before what is set within it, and its type before its other settings.
+    # The type of a component is set before its settings.
     for path, value in sorted(parsed, key=_types_first):
         try:
-            document = put(document, path, Document(document.name, value, _all_at(value, Place("command line"))))
+            locations = _locations_at(value, SourceLocation("command line"))
+            document = put(document, path, Document(document.name, value, locations))
         except Problem as problem:
             faults.append(f"command line: {problem}")
     if faults:
@@ -354,29 +369,33 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
 
 
 def put(document: Document, path: Sequence[Key], value: Document) -> Document:
-    """A document with one value in it, which changes what is there as a file does that extends another.
+    """Return a document with one value set; it is merged with the former value as by ``extends``.
 
     Args:
-        document: is left as it is.
-        path: of the value; keys on the way that are missing are made.
-        value: its places start at itself.
+        document: the document, which is not changed.
+        path: key path of the value; missing keys are created.
+        value: the value, with locations relative to it.
 
     Raises:
-        Problem: there is no such item of a list, or something on the way has no keys.
+        Problem: a list has no such item, or a value on the path has no keys.
     """
-    merged = Merged()
-    data, at = merged.put(document.data, tuple(path), value.data)
-    kept = {p: place for p, place in document.places.items() if not merged.replaces(p)}
-    written = {(*at, *p): place for p, place in value.places.items()}
-    new = {at[:n]: written[at] for n in range(1, len(at))} if at in written else {}
-    retyped = {p: change for p, change in document.retyped.items() if not merged.replaces(p)}
-    return Document(document.name, data, new | kept | written, joined(retyped, merged.retyped))
+    merger = ConfigMerger()
+    data, full_path = merger.put(document.data, tuple(path), value.data)
+    unchanged = {p: location for p, location in document.locations.items() if not merger.replaces(p)}
+    changed = {(*full_path, *p): location for p, location in value.locations.items()}
+    created = {full_path[:n]: changed[full_path] for n in range(1, len(full_path))} if full_path in changed else {}
+    type_changes = {p: change for p, change in document.type_changes.items() if not merger.replaces(p)}
+    type_changes = combined_changes(type_changes, merger.type_changes)
+    return Document(document.name, data, created | unchanged | changed, type_changes)
 
 
-def _all_at(value: Any, place: Place, path: tuple[Key, ...] = ()) -> dict[tuple[Key, ...], Place]:
-    """One place for a value and for all within it."""
+def _locations_at(
+    value: Any, location: SourceLocation, path: tuple[Key, ...] = ()
+) -> dict[tuple[Key, ...], SourceLocation]:
+    """Return the same location for a value and for all values within it."""
     pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    return {path: place} | {p: at for key, item in pairs for p, at in _all_at(item, place, (*path, key)).items()}
+    inner = (_locations_at(item, location, (*path, key)) for key, item in pairs)
+    return {path: location} | {p: at for locations in inner for p, at in locations.items()}
 
 
 def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
@@ -385,11 +404,11 @@ def _parse_override(text: str) -> tuple[tuple[Key, ...], Any]:
         raise Problem(f"{text!r}: expected key.path=value")
     path = parse_key_path(name.strip())
     try:
-        node = _loaded(value)
-    except _NotYaml as error:
-        raise Problem(f"{error}; quote the whole argument where it holds spaces", name) from None
+        node = _load_yaml(value)
+    except _InvalidYamlError as error:
+        raise Problem(f"{error}; quote the whole argument if it contains spaces", name) from None
     faults: list[Fault] = []
-    made = _plain(node, Path(), None, faults, f"command line: {name}")
+    data = _plain(node, Path(), None, faults, f"command line: {name}")
     if faults:
         raise Problem(str(faults[0]), name)
-    return path, made
+    return path, data

@@ -1,4 +1,4 @@
-"""What a setting may be: one rule a field, for structuring, validation, the JSON schema and the docs."""
+"""Rules for the values of settings; structuring, validation, the JSON schema and the docs use them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Key, key_path
-from rlcl.config.protocols import PROTOCOLS, expected_kind, no_component
+from rlcl.config.protocols import PROTOCOLS, component_mismatch, kind_with_article
 from rlcl.errors import Problem, did_you_mean
 
-__all__ = ["Kind", "Rule", "arms", "expected", "hints_of", "item_hint", "kind_of", "option"]
+__all__ = ["Kind", "Rule", "expected", "hints_of", "item_hint", "kind_of", "option", "union_members"]
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
     "ge": (operator.ge, "of at least"),
@@ -35,19 +35,19 @@ BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
 
 @frozen
 class Kind:
-    """Marks an annotation as a component: ``Annotated[Component, Kind("stream")]``."""
+    """Mark of an annotation as a component of a kind: ``Annotated[Component, Kind("stream")]``."""
 
     name: str
 
 
 @frozen(kw_only=True)
 class Rule:
-    """The values that a setting may have; bounds and choices hold for each item of a sequence.
+    """The allowed values of a setting; bounds and choices apply to each item of a sequence.
 
     Args:
-        ge, gt, le, lt: bounds of its numbers.
-        choices: the only values allowed.
-        pattern: what its texts match as a whole, as a regular expression and in words.
+        ge, gt, le, lt: bounds of numbers.
+        choices: the only allowed values.
+        pattern: a regular expression that texts must fully match, and its description in words.
     """
 
     ge: float | None = None
@@ -58,10 +58,10 @@ class Rule:
     pattern: tuple[str, str] | None = None
 
     def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        """The attrs validator.
+        """Validate a field; this is the attrs validator.
 
         Raises:
-            Problem: the value breaks the rule (a ValueError).
+            Problem: the value violates the rule (a ValueError).
         """
         owner: Any = type(instance)
         hint = hints_of(owner).get(attribute.name, Any)
@@ -70,20 +70,22 @@ class Rule:
 
     @property
     def bounds(self) -> Mapping[str, float]:
-        """The bounds that are set."""
+        """Bounds that are set, by name."""
         return {name: bound for name in BOUNDS if (bound := getattr(self, name)) is not None}
 
     def faults(self, value: Any, hint: Any) -> Iterator[tuple[tuple[Key, ...], str]]:
-        """What is wrong with a value, each with its path within the value.
+        """Yield the faults of a value, each with its path within the value.
 
-        Numbers, literals, choices, lists and components are checked; other types are the type checker's business
-        in Python, and :func:`rlcl.config.structure`'s in a config.
+        Numbers, literals, choices, lists and components are checked. In Python, the type checker checks other types;
+        in a config, :func:`rlcl.config.structure` does.
         """
-        if isinstance(value, list | tuple) and any(is_sequence(arm) or arm is Any for arm in arms(hint)):
+        if isinstance(value, list | tuple) and any(
+            is_sequence(member) or member is Any for member in union_members(hint)
+        ):
             for index, item in enumerate(value):
                 for path, message in self.faults(item, item_hint(hint, index)):
                     yield (index, *path), message
-        elif isinstance(value, Mapping) and any(is_mapping(arm) for arm in arms(hint)):
+        elif isinstance(value, Mapping) and any(is_mapping(member) for member in union_members(hint)):
             for key, item in value.items():
                 for path, message in self.faults(item, value_hint(hint)):
                     yield (key, *path), message
@@ -91,55 +93,55 @@ class Rule:
             yield (), fault
 
     def fault(self, value: Any, hint: Any) -> str | None:
-        """What is wrong with one value that is no sequence, None if nothing."""
-        allowed = arms(hint)
-        if (reason := _no_component(value, allowed)) is not None:
-            return f"expected {expected(hint, self)}, got {reason}"
+        """Return the fault of one value that is not a sequence; None if it is valid."""
+        allowed = union_members(hint)
+        if (mismatch := _component_mismatch(value, allowed)) is not None:
+            return f"expected {expected(hint, self)}, got {mismatch}"
         if Any in allowed and not isinstance(value, numbers.Real):
             return None
-        return None if self._fits(value, allowed) else self.refusal(value, hint)
+        return None if self._is_allowed(value, allowed) else self.message(value, hint)
 
-    def refusal(self, value: Any, hint: Any) -> str:
-        """What was expected, what was found, and the nearest name: ``"expected a number, got 'x'"``."""
-        near = did_you_mean(value, map(str, literals(hint, self))) if isinstance(value, str) else ""
-        shown = "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else repr(value)
+    def message(self, value: Any, hint: Any) -> str:
+        """Return a message with the expected values, the value and a similar name: ``"expected a number, got 'x'"``."""
+        similar = did_you_mean(value, map(str, literals(hint, self))) if isinstance(value, str) else ""
+        text = "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else repr(value)
         return (
-            f"expected {expected(hint, self)}, got {'null' if value is None else shown}"
-            f"{near if 'did you mean' in near else ''}"
+            f"expected {expected(hint, self)}, got {'null' if value is None else text}"
+            f"{similar if 'did you mean' in similar else ''}"
         )
 
-    def _fits(self, value: Any, allowed: tuple[Any, ...]) -> bool:
+    def _is_allowed(self, value: Any, allowed: tuple[Any, ...]) -> bool:
         if value is None:
-            return not all(arm in (int, float, str, bool) or get_origin(arm) is Literal for arm in allowed)
-        if any(get_origin(arm) is Literal and value in get_args(arm) for arm in allowed):
+            return not all(member in (int, float, str, bool) or get_origin(member) is Literal for member in allowed)
+        if any(get_origin(member) is Literal and value in get_args(member) for member in allowed):
             return True
         if self.choices is not None and value not in self.choices:
             return False
         if self.pattern is not None and isinstance(value, str) and not re.fullmatch(self.pattern[0], value):
             return False
         if not isinstance(value, bool) and isinstance(value, numbers.Real):
-            whole = int not in allowed or float in allowed or isinstance(value, numbers.Integral)
-            compared = all(BOUNDS[name][0](value, bound) for name, bound in self.bounds.items())
-            numeric = any(arm in (int, float, Any) or not _is_plain(arm) for arm in allowed)
-            return whole and compared and numeric and not math.isnan(value)
-        if all(is_sequence(arm) or arm is types.NoneType for arm in allowed):
+            integral = int not in allowed or float in allowed or isinstance(value, numbers.Integral)
+            within_bounds = all(BOUNDS[name][0](value, bound) for name, bound in self.bounds.items())
+            numeric = any(member in (int, float, Any) or not _is_plain(member) for member in allowed)
+            return integral and within_bounds and numeric and not math.isnan(value)
+        if all(is_sequence(member) or member is types.NoneType for member in allowed):
             return isinstance(value, collections.abc.Iterable) and not isinstance(value, str)
-        return not all(arm in (int, float, types.NoneType) or get_origin(arm) is Literal for arm in allowed)
+        return not all(member in (int, float, types.NoneType) or get_origin(member) is Literal for member in allowed)
 
 
-def _no_component(value: Any, allowed: tuple[Any, ...]) -> str | None:
-    """What a value is that should be a component, where nothing else is allowed; None where it is one."""
-    kinds = [kind for arm in allowed if arm is not types.NoneType and (kind := _protocol_kind(arm))]
-    if not kinds or len(kinds) < sum(arm is not types.NoneType for arm in allowed):
+def _component_mismatch(value: Any, allowed: tuple[Any, ...]) -> str | None:
+    """Describe a value that is not a component although only components are allowed; None if it is valid."""
+    kinds = [kind for member in allowed if member is not types.NoneType and (kind := _protocol_kind(member))]
+    if not kinds or len(kinds) < sum(member is not types.NoneType for member in allowed):
         return None
     if value is None and types.NoneType in allowed:
         return None
-    reasons = [no_component(value, kind) for kind in kinds]
-    return None if None in reasons else reasons[0]
+    mismatches = [component_mismatch(value, kind) for kind in kinds]
+    return None if None in mismatches else mismatches[0]
 
 
-def _listed(values: Any) -> Any:
-    """A tuple of what can be listed; anything else is left for the rule to refuse, which knows its name."""
+def _as_tuple(values: Any) -> Any:
+    """Convert an iterable to a tuple; return any other value for the rule, whose error names the setting."""
     return tuple(values) if isinstance(values, collections.abc.Iterable) and not isinstance(values, str) else values
 
 
@@ -155,21 +157,23 @@ def option(
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """A setting of an attrs class, with the rule that its values keep; the docstring's ``Args`` says what it means.
+    """Return an attrs field for a setting, with the rule for its values; ``Args`` of the docstring describes it.
 
     Args:
-        default: its value where none is given; required without one.
-        ge, gt, le, lt: bounds, of each item where it is a sequence.
-        choices: the only values allowed; for strings a ``Literal`` annotation says the same.
-        pattern: what texts match as a whole: a regular expression, and the same in words.
-        factory: makes the default; for components and other objects.
-        converter: see :func:`attrs.field`; of ``tuple`` the rule refuses what cannot be listed.
+        default: the default; without one the setting is required.
+        ge, gt, le, lt: bounds of a number, or of each item of a sequence.
+        choices: the only allowed values; for strings, use a ``Literal`` annotation instead.
+        pattern: a regular expression that texts must fully match, and its description in words.
+        factory: function that returns the default; for components and other objects.
+        converter: see :func:`attrs.field`; with ``tuple``, the rule rejects values that are not iterable.
     """
     allowed = None if choices is None else tuple(choices)
     rule = Rule(ge=ge, gt=gt, le=le, lt=lt, choices=allowed, pattern=pattern)
-    made = attrs.Factory(factory) if factory is not None else default
     return attrs.field(
-        default=made, validator=rule, converter=_listed if converter is tuple else converter, metadata={"rule": rule}
+        default=default if factory is None else attrs.Factory(factory),
+        validator=rule,
+        converter=_as_tuple if converter is tuple else converter,
+        metadata={"rule": rule},
     )
 
 
@@ -177,20 +181,20 @@ NO_RULE = Rule()
 
 
 def expected(hint: Any, rule: Rule = NO_RULE) -> str:
-    """What a value should be, in words: ``"a whole number of at least 1"``."""
-    if rule.choices is not None and not any(is_sequence(arm) for arm in arms(hint)):
+    """Describe the allowed values in words: ``"a whole number of at least 1"``."""
+    if rule.choices is not None and not any(is_sequence(member) for member in union_members(hint)):
         return f"one of {', '.join(map(str, rule.choices))}"
-    known = [_expected_arm(arm, rule) for arm in arms(hint) if arm is not types.NoneType]
-    absent = ["null"] if types.NoneType in arms(hint) else []
-    return " or ".join(dict.fromkeys(known + absent))
+    descriptions = [_expected_member(member, rule) for member in union_members(hint) if member is not types.NoneType]
+    null = ["null"] if types.NoneType in union_members(hint) else []
+    return " or ".join(dict.fromkeys(descriptions + null))
 
 
-def _expected_arm(hint: Any, rule: Rule) -> str:
+def _expected_member(hint: Any, rule: Rule) -> str:
     if hint in (int, float):
         limits = " and ".join(f"{BOUNDS[name][1]} {bound:g}" for name, bound in rule.bounds.items())
         return f"{'a whole number' if hint is int else 'a number'} {limits}".rstrip()
     if kind := kind_of(hint):
-        return expected_kind(kind)
+        return kind_with_article(kind)
     if get_origin(hint) is Literal:
         values = ", ".join(map(str, get_args(hint)))
         return f"one of {values}" if len(get_args(hint)) > 1 else values
@@ -205,7 +209,7 @@ def _expected_arm(hint: Any, rule: Rule) -> str:
 
 
 def kind_of(hint: Any) -> str | None:
-    """The kind of component that an annotation asks for, None if for none."""
+    """Return the kind of component of an annotation; None if it is not a component."""
     if get_origin(hint) is Annotated:
         marks = [mark.name for mark in hint.__metadata__ if isinstance(mark, Kind)]
         return marks[0] if marks else kind_of(hint.__origin__)
@@ -219,19 +223,19 @@ def _protocol_kind(hint: Any) -> str | None:
         return None
 
 
-def arms(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, flat; the annotation alone if it is none."""
+def union_members(hint: Any) -> tuple[Any, ...]:
+    """Return the flat members of a union; the annotation itself if it is not a union."""
     if get_origin(hint) is Annotated and kind_of(hint) is None:
-        return arms(hint.__origin__)
+        return union_members(hint.__origin__)
     if hasattr(hint, "__value__"):  # ``type Alias = ...`` of Python 3.12
-        return arms(hint.__value__)
+        return union_members(hint.__value__)
     if get_origin(hint) in (Union, types.UnionType):
-        return tuple(arm for member in get_args(hint) for arm in arms(member))
+        return tuple(member for part in get_args(hint) for member in union_members(part))
     return (types.NoneType,) if hint is None else (hint,)
 
 
 def is_sequence(hint: Any) -> bool:
-    """Whether an annotation is of a list, a tuple or a set."""
+    """Return True if an annotation is a list, a tuple or a set."""
     origin = get_origin(hint) or hint
     return origin in (list, tuple, set, frozenset, *_ABSTRACT)
 
@@ -240,35 +244,37 @@ _ABSTRACT = (collections.abc.Sequence, collections.abc.Iterable, collections.abc
 
 
 def is_mapping(hint: Any) -> bool:
-    """Whether an annotation is of a dictionary."""
+    """Return True if an annotation is a dictionary."""
     return (get_origin(hint) or hint) in (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 def fixed_length(hint: Any) -> int | None:
-    """The length that ``tuple[A, B]`` fixes, None for all else."""
+    """Return the length of ``tuple[A, B]``; None for other annotations."""
     fixed = get_origin(hint) is tuple and Ellipsis not in get_args(hint)
     return len(get_args(hint)) if fixed else None
 
 
 def item_hint(hint: Any, index: int) -> Any:
-    """The annotation of a sequence's item."""
-    found = [get_args(arm) for arm in arms(hint) if is_sequence(arm) and get_args(arm)]
-    if not found:
+    """Return the annotation of a sequence's item."""
+    arguments = [get_args(member) for member in union_members(hint) if is_sequence(member) and get_args(member)]
+    if not arguments:
         return Any
-    args = found[0]
+    args = arguments[0]
     return args[min(index, len(args) - 1)] if Ellipsis not in args else args[0]
 
 
 def value_hint(hint: Any) -> Any:
-    """The annotation of a mapping's values."""
-    found = [get_args(arm) for arm in arms(hint) if is_mapping(arm) and len(get_args(arm)) == 2]
-    return found[0][1] if found else Any
+    """Return the annotation of a mapping's values."""
+    arguments = [
+        get_args(member) for member in union_members(hint) if is_mapping(member) and len(get_args(member)) == 2
+    ]
+    return arguments[0][1] if arguments else Any
 
 
 def literals(hint: Any, rule: Rule = NO_RULE) -> list[Any]:
-    """The values that literals and choices name."""
-    named = [value for arm in arms(hint) if get_origin(arm) is Literal for value in get_args(arm)]
-    return [*named, *(rule.choices or ())]
+    """Return the values of literals and choices."""
+    values = [value for member in union_members(hint) if get_origin(member) is Literal for value in get_args(member)]
+    return [*values, *(rule.choices or ())]
 
 
 def _is_plain(hint: Any) -> bool:
@@ -277,24 +283,24 @@ def _is_plain(hint: Any) -> bool:
 
 @cache
 def hints_of(owner: Any) -> Mapping[str, Any]:
-    """The resolved annotations of a class (or function); Any for a name that does not resolve.
+    """Return the resolved annotations of a class (or function); Any for a name that does not resolve.
 
-    Names that a class imports under TYPE_CHECKING do not exist at run time: only those are lost.
+    Names that are imported under TYPE_CHECKING do not exist at run time; only annotations with them are lost.
     """
-    whole = _resolved(owner)
-    if whole is not None:
-        return whole
-    found: dict[str, Any] = {}
+    resolved = _resolve_hints(owner)
+    if resolved is not None:
+        return resolved
+    hints: dict[str, Any] = {}
     parts = reversed(owner.__mro__) if isinstance(owner, type) else [owner] if inspect.isroutine(owner) else []
     for part in parts:
         names = dict(vars(sys.modules[part.__module__])) if part.__module__ in sys.modules else {}
         for name, annotation in inspect.get_annotations(part).items():
-            one = types.SimpleNamespace(__annotations__={name: annotation})
-            found[name] = (_resolved(one, names) or {}).get(name, Any)
-    return found
+            holder = types.SimpleNamespace(__annotations__={name: annotation})
+            hints[name] = (_resolve_hints(holder, names) or {}).get(name, Any)
+    return hints
 
 
-def _resolved(holder: Any, names: dict[str, Any] | None = None) -> dict[str, Any] | None:
+def _resolve_hints(holder: Any, names: dict[str, Any] | None = None) -> dict[str, Any] | None:
     try:
         return typing.get_type_hints(holder, names, include_extras=True)
     except Exception:

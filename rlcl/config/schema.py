@@ -1,4 +1,4 @@
-"""The JSON schema of a config, for editors."""
+"""JSON schema of a config, for editors."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any, Literal, get_args, get_origin
 from attrs import NOTHING
 
 from rlcl import registry
-from rlcl.config.components import Component, Setting, is_record, settings, unstructure
+from rlcl.config.components import Component, Setting, is_settings_group, settings, unstructure
 from rlcl.config.descriptions import descriptions
-from rlcl.config.rules import Rule, arms, fixed_length, is_mapping, is_sequence, item_hint, kind_of, value_hint
+from rlcl.config.rules import Rule, fixed_length, is_mapping, is_sequence, item_hint, kind_of, union_members, value_hint
 from rlcl.errors import Problem
 
 __all__ = ["json_schema"]
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-_ELSEWHERE = {"type": "string", "pattern": ":"}  # package.module:Class or file.py:Class
+_BY_REFERENCE = {"type": "string", "pattern": ":"}  # package.module:Class or file.py:Class
 
 Schema = dict[str, Any]
 
 
 def json_schema(cls: Any) -> Schema:
-    """The JSON schema (draft 2020-12) of a config class, with every component that has a name.
+    """Return the JSON schema (draft 2020-12) of a config class, with all registered components.
 
     Args:
         cls: an attrs class of settings.
     """
     definitions: Schema = {}
-    top = _record(cls, definitions)
+    top = _group(cls, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": cls.__name__,
@@ -39,91 +39,94 @@ def json_schema(cls: Any) -> Schema:
     }
 
 
-def _record(cls: Any, definitions: Schema, title: str = "") -> Schema:
-    fields, meanings = settings(cls), descriptions(cls)
-    made: Schema = {
+def _group(cls: Any, definitions: Schema, title: str = "") -> Schema:
+    fields, texts = settings(cls), descriptions(cls)
+    schema: Schema = {
         "type": "object",
-        "properties": {s.name: _property(s, meanings.get(s.name), definitions) for s in fields if not s.extra},
+        "properties": {s.name: _property(s, texts.get(s.name), definitions) for s in fields if not s.extra},
         "additionalProperties": any(s.extra for s in fields),
     }
     if required := [s.name for s in fields if s.default is None]:
-        made["required"] = required
+        schema["required"] = required
     if title:
-        made["title"] = title
-    return made
+        schema["title"] = title
+    return schema
 
 
-def _property(setting: Setting, meaning: str | None, definitions: Schema) -> Schema:
-    made = _any_of(setting.hint, setting.rule, definitions)
+def _property(setting: Setting, description: str | None, definitions: Schema) -> Schema:
+    schema = _any_of(setting.hint, setting.rule, definitions)
     default = NOTHING if setting.default is None else setting.default()
-    if isinstance(default, Component):  # options alone change the default component
+    if isinstance(default, Component):  # options without a type change the default component
         name = f"{default.kind}.{default.type}"
         if name in definitions:
-            made = {"anyOf": [made, {"$ref": f"#/$defs/{name}"}]}
+            schema = {"anyOf": [schema, {"$ref": f"#/$defs/{name}"}]}
     if default is not NOTHING:
-        made = {**made, "default": _finite(unstructure(default))}
-    return {**made, "description": meaning} if meaning else made
+        schema = {**schema, "default": _finite(unstructure(default))}
+    return {**schema, "description": description} if description else schema
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity."""
+    """Return infinity as text, since JSON does not support it."""
     return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
 
 
 def _any_of(hint: Any, rule: Rule, definitions: Schema) -> Schema:
-    parts = [_arm(arm, rule, definitions) for arm in arms(hint)]
+    parts = [_member(member, rule, definitions) for member in union_members(hint)]
     return parts[0] if len(parts) == 1 else {"anyOf": parts}
 
 
-def _arm(arm: Any, rule: Rule, definitions: Schema) -> Schema:
-    if (kind := kind_of(arm)) is not None:
+def _member(member: Any, rule: Rule, definitions: Schema) -> Schema:
+    if (kind := kind_of(member)) is not None:
         return _kind(kind, definitions)
-    if get_origin(arm) is Literal:
-        return {"enum": list(get_args(arm))}
-    if is_sequence(arm):
-        return _list(arm, rule, definitions)
-    if is_mapping(arm):
-        return {"type": "object", "additionalProperties": _any_of(value_hint(arm), rule, definitions)}
-    if is_record(arm):
-        return _reference(f"group.{arm.__name__}", definitions, lambda: _record(arm, definitions))
-    if isinstance(arm, type) and issubclass(arm, enum.Enum):
-        return {"enum": [member.value for member in arm]}
-    return _scalar(arm, rule)
+    if get_origin(member) is Literal:
+        return {"enum": list(get_args(member))}
+    if is_sequence(member):
+        return _list(member, rule, definitions)
+    if is_mapping(member):
+        return {"type": "object", "additionalProperties": _any_of(value_hint(member), rule, definitions)}
+    if is_settings_group(member):
+        return _reference(f"group.{member.__name__}", definitions, lambda: _group(member, definitions))
+    if isinstance(member, type) and issubclass(member, enum.Enum):
+        return {"enum": [item.value for item in member]}
+    return _scalar(member, rule)
 
 
-def _scalar(arm: Any, rule: Rule) -> Schema:
+def _scalar(member: Any, rule: Rule) -> Schema:
     names = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string", NoneType: "null"}
-    made: Schema = {"type": names[arm]} if arm in names else {}
-    if arm in (int, float):
-        made |= {_BOUNDS[name]: bound for name, bound in rule.bounds.items()}
-    if arm is str and rule.pattern is not None:
-        made["pattern"] = f"^(?:{rule.pattern[0]})$"
-    return {"enum": list(rule.choices)} if rule.choices is not None and arm is not NoneType else made
+    schema: Schema = {"type": names[member]} if member in names else {}
+    if member in (int, float):
+        schema |= {_BOUNDS[name]: bound for name, bound in rule.bounds.items()}
+    if member is str and rule.pattern is not None:
+        schema["pattern"] = f"^(?:{rule.pattern[0]})$"
+    return {"enum": list(rule.choices)} if rule.choices is not None and member is not NoneType else schema
 
 
-def _list(arm: Any, rule: Rule, definitions: Schema) -> Schema:
-    if (size := fixed_length(arm)) is not None:
-        items = [_any_of(item_hint(arm, index), rule, definitions) for index in range(size)]
+def _list(member: Any, rule: Rule, definitions: Schema) -> Schema:
+    if (size := fixed_length(member)) is not None:
+        items = [_any_of(item_hint(member, index), rule, definitions) for index in range(size)]
         return {"type": "array", "prefixItems": items, "minItems": size, "maxItems": size}
-    return {"type": "array", "items": _any_of(item_hint(arm, 0), rule, definitions)}
+    return {"type": "array", "items": _any_of(item_hint(member, 0), rule, definitions)}
 
 
 def _kind(kind: str, definitions: Schema) -> Schema:
-    """Any component of a kind: its name, its name with options, or one by ``module:Class``."""
+    """Return the schema of a component: a registered name with or without options, or ``module:Class``."""
     return _reference(kind, definitions, lambda: _components(kind, definitions))
 
 
 def _components(kind: str, definitions: Schema) -> Schema:
-    options: list[Schema] = [{"type": "object", "properties": {"type": _ELSEWHERE}, "required": ["type"]}, _ELSEWHERE]
+    options: list[Schema] = [
+        {"type": "object", "properties": {"type": _BY_REFERENCE}, "required": ["type"]},
+        _BY_REFERENCE,
+    ]
     for name in registry.entries(kind):
         try:
-            made = _record(registry.find(kind, name), definitions, title=name)
-        except Problem:  # it needs a package that is not installed here
-            made = {"type": "object", "properties": {}, "title": name}
-        made["properties"] = {**made["properties"], "type": {"const": name}, "extends": {"type": "null"}}
-        definitions[f"{kind}.{name}"] = made
+            schema = _group(registry.find(kind, name), definitions, title=name)
+        except Problem:  # it needs a package that is not installed
+            schema = {"type": "object", "properties": {}, "title": name}
+        schema["properties"] = {**schema["properties"], "type": {"const": name}, "extends": {"type": "null"}}
+        definitions[f"{kind}.{name}"] = schema
         options.append({"allOf": [{"$ref": f"#/$defs/{kind}.{name}"}, {"required": ["type"]}]})
-        if "required" not in made:
+        if "required" not in schema:
             options.append({"const": name})
     if kind == "encoder":
         options.append({"type": "array", "items": {"$ref": "#/$defs/encoder"}})
@@ -132,6 +135,6 @@ def _components(kind: str, definitions: Schema) -> Schema:
 
 def _reference(name: str, definitions: Schema, make: Any) -> Schema:
     if name not in definitions:
-        definitions[name] = {}  # a kind may hold itself
+        definitions[name] = {}  # a kind may contain itself
         definitions[name] = make()
     return {"$ref": f"#/$defs/{name}"}

@@ -1,4 +1,4 @@
-"""What is learned from: arrays and environments, and data sets by name."""
+"""Data sources: arrays, environments, and data sets by name."""
 
 DATA = {
     "digits": "rlcl.data.readers.scikit:Digits",

@@ -1,4 +1,4 @@
-"""Augmentations of a whole minibatch at once, each image by draws of its own."""
+"""Augmentations of minibatches, with separate random numbers for each image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Crop", "Erase", "Flip", "Noise"]
 
 @frozen(kw_only=True)
 class Crop:
-    """Pads images with zeros and cuts each back to its size at a random place: a shift.
+    """Random crop of zero-padded images, which shifts each image.
 
     Args:
-        padding: pixels on every side, so the greatest shift.
+        padding: pixels on every side, which is also the maximum shift.
     """
 
     padding: int = option(4, ge=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
+        """Crop images (B, C, H, W) to (B, C, H, W)."""
         count, _, height, width = x.shape
         padded = F.pad(x, (self.padding,) * 4)
         shifts = torch.randint(2 * self.padding + 1, (2, count), generator=generator).to(x.device)
@@ -35,45 +35,45 @@ class Crop:
 
 @frozen(kw_only=True)
 class Flip:
-    """Mirrors images left to right.
+    """Random horizontal flip of images.
 
     Args:
-        probability: of each image.
+        probability: probability that an image is flipped.
     """
 
     probability: float = option(0.5, ge=0, le=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
-        chosen = torch.rand(len(x), generator=generator).to(x.device) < self.probability
-        return torch.where(chosen[:, None, None, None], x.flip(3), x)
+        """Flip images (B, C, H, W) to (B, C, H, W)."""
+        flipped = torch.rand(len(x), generator=generator).to(x.device) < self.probability
+        return torch.where(flipped[:, None, None, None], x.flip(3), x)
 
 
 @frozen(kw_only=True)
 class Noise:
-    """Adds normal noise to inputs of any shape.
+    """Additive Gaussian noise, for inputs of any shape.
 
     Args:
-        deviation: standard deviation, in the encoder's scale.
+        deviation: standard deviation, in units of the encoded inputs.
     """
 
     deviation: float = option(0.1, ge=0)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, ...) to (B, ...)."""
+        """Add noise to inputs (B, ...)."""
         return x + self.deviation * torch.randn(x.shape, generator=generator).to(x)
 
 
 @frozen(kw_only=True)
 class Erase:
-    """Sets random features to zero, in inputs of any shape.
+    """Random erasing of features, which sets them to zero, for inputs of any shape.
 
     Args:
-        probability: of each feature.
+        probability: probability that a feature is erased.
     """
 
     probability: float = option(0.1, ge=0, lt=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, ...) to (B, ...)."""
+        """Erase features of inputs (B, ...)."""
         return x * (torch.rand(x.shape, generator=generator) >= self.probability).to(x)

@@ -1,7 +1,7 @@
-"""Imports Avalanche, and makes objects of its classes by name.
+"""Import of Avalanche, and construction of its objects by class name.
 
-Every import of Avalanche goes through here: it imports torchvision, which needs its remedy first,
-and it takes 5 to 9 seconds, so that it is imported only where it is used.
+All imports of Avalanche go through this module. Avalanche imports torchvision, which must be imported by
+:mod:`rlcl.data.torchvision_import` first. The import takes 5 to 9 seconds and is done only if Avalanche is used.
 """
 
 from __future__ import annotations
@@ -17,17 +17,25 @@ from typing import Any
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
-__all__ = ["check_options", "import_avalanche", "known_objects", "make", "make_object", "named", "quietly"]
+__all__ = [
+    "check_options",
+    "construct",
+    "construct_option",
+    "import_avalanche",
+    "known_classes",
+    "look_up",
+    "suppressed_deprecations",
+]
 
 
 @cache
 def import_avalanche() -> ModuleType:
-    """The avalanche package, with its benchmarks, models, plugins and strategies imported."""
+    """Import the avalanche package with its benchmarks, models, plugins and strategies."""
     import_torchvision()
     with warnings.catch_warnings():
-        # GEM alone needs a solver, and says so itself when it is used.
+        # Only GEM needs a solver, and it raises its own error without one.
         warnings.filterwarnings("ignore", message="no QP solver found", category=UserWarning)
-        # On Python 3.12 and later its solver comes with jaxopt, which says that it is no longer maintained.
+        # On Python 3.12 and later the solver depends on jaxopt, which warns that it is no longer maintained.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         import avalanche
         import avalanche.benchmarks.classic
@@ -38,24 +46,30 @@ def import_avalanche() -> ModuleType:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """While Avalanche's own code runs: leaves out warnings of deprecated functions that it calls.
+def suppressed_deprecations() -> Iterator[None]:
+    """Suppress the deprecation warnings of functions that Avalanche's code calls.
 
-    They also reset the process's warning filters, which are restored here.
+    Avalanche's code also resets the warning filters of the process. They are restored on exit.
     """
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for warning in said:
+    for warning in caught:
         if not issubclass(warning.category, DeprecationWarning) and "deprecated" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def named(name: str, known: Mapping[str, Any], what: str, where: str) -> Any:
-    """The object of a name.
+def look_up(name: str, known: Mapping[str, Any], what: str, where: str) -> Any:
+    """Return the entry of ``known`` with a name.
+
+    Args:
+        name: name to look up.
+        known: entries by name.
+        what: kind of the entries, for the message.
+        where: key path of the name in the config, for the message.
 
     Raises:
-        Problem: there is none; it names the nearest.
+        Problem: the name is not in ``known``; the message suggests the most similar one.
     """
     if name not in known:
         raise Problem(f"{where}: unknown {what} {name!r}{did_you_mean(name, known)}")
@@ -65,16 +79,17 @@ def named(name: str, known: Mapping[str, Any], what: str, where: str) -> Any:
 def check_options(
     target: Callable[..., Any], name: str, options: Mapping[str, Any], reserved: Mapping[str, str], where: str
 ) -> None:
-    """
+    """Check keyword arguments against the signature of a class or function of Avalanche.
+
     Args:
-        target: a class or a function of Avalanche.
-        name: of it, for messages.
-        options: keyword arguments for it.
-        reserved: arguments that rlcl sets itself, each with what to write instead.
-        where: the options' key path.
+        target: the class or function.
+        name: its name, for messages.
+        options: keyword arguments from the config.
+        reserved: arguments that rlcl sets itself, each with the alternative for the user.
+        where: key path of the options in the config.
 
     Raises:
-        Problem: an argument that it does not have, that rlcl sets, or that is missing.
+        Problem: an argument does not exist, is set by rlcl, or is missing.
     """
     parameters = [p for p in inspect.signature(target).parameters.values() if p.kind is not p.VAR_KEYWORD]
     allowed = {p.name for p in parameters} - set(reserved)
@@ -86,45 +101,47 @@ def check_options(
     for parameter in parameters:
         required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
         if required and parameter.name in allowed and parameter.name not in options:
-            raise Problem(f"{where}.{parameter.name}: missing, and {name} needs it")
+            raise Problem(f"{where}.{parameter.name}: missing; {name} requires it")
 
 
-def make(target: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> Any:
-    """Calls a class or a function of Avalanche.
+def construct(target: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> Any:
+    """Call a class or function of Avalanche.
 
     Raises:
-        UnsupportedError: it refuses its arguments.
+        UnsupportedError: it raised an error for its arguments.
     """
     try:
         return target(**arguments)
     except (AssertionError, AttributeError, ImportError, KeyError, NotImplementedError, TypeError, ValueError) as error:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnsupportedError(f"avalanche's {name} refuses its options: {told}") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnsupportedError(f"avalanche's {name} rejected its options: {reason}") from error
 
 
-def known_objects() -> Mapping[str, Any]:
-    """Classes that an option ``{type: NAME, ...}`` may name: models, memories, losses, layers, schedulers."""
+def known_classes() -> Mapping[str, Any]:
+    """Return the classes, by name, that options ``{type: NAME, ...}`` can use: models, losses, layers, and others."""
     import torch
 
     avalanche = import_avalanche()
-    places = (torch.optim.lr_scheduler, torch.nn, avalanche.training, avalanche.models)
-    return {name: value for place in places for name, value in vars(place).items() if inspect.isclass(value)}
+    modules = (torch.optim.lr_scheduler, torch.nn, avalanche.training, avalanche.models)
+    return {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
 
 
-def make_object(value: Any, where: str, given: Mapping[str, Any]) -> Any:
-    """An option's value: what ``{type: NAME, ...}`` describes is made, all else is left as it is.
+def construct_option(value: Any, where: str, defaults: Mapping[str, Any]) -> Any:
+    """Return the value of an option in which each ``{type: NAME, ...}`` is replaced by an instance of that class.
 
     Args:
-        value: of the option.
+        value: value in the config.
         where: its key path.
-        given: arguments that are filled in where the class has them and the config does not say them.
+        defaults: arguments passed to classes that have them, unless the config sets them.
     """
     if isinstance(value, list | tuple):
-        return [make_object(item, f"{where}[{index}]", given) for index, item in enumerate(value)]
+        return [construct_option(item, f"{where}[{index}]", defaults) for index, item in enumerate(value)]
     if not isinstance(value, Mapping) or "type" not in value:
         return dict(value) if isinstance(value, Mapping) else value
-    cls = named(str(value["type"]), known_objects(), "class", f"{where}.type")
-    said = {key: make_object(item, f"{where}.{key}", given) for key, item in value.items() if key != "type"}
-    said = {**{k: v for k, v in given.items() if k in inspect.signature(cls).parameters}, **said}
-    check_options(cls, value["type"], said, {}, where)
-    return make(cls, value["type"], said)
+    cls = look_up(str(value["type"]), known_classes(), "class", f"{where}.type")
+    arguments = {
+        key: construct_option(item, f"{where}.{key}", defaults) for key, item in value.items() if key != "type"
+    }
+    arguments = {**{k: v for k, v in defaults.items() if k in inspect.signature(cls).parameters}, **arguments}
+    check_options(cls, value["type"], arguments, {}, where)
+    return construct(cls, value["type"], arguments)

@@ -1,4 +1,4 @@
-"""Cells of tables: which texts are numbers, in which order texts come, and what a text that is no number may mean."""
+"""Interpretation of table cells: numbers, the natural order of texts, and number notations that are not supported."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from rlcl.types import Reading
+from rlcl.types import TableFormat
 
-__all__ = ["DATES", "absent_numbers", "natural", "notation", "number", "text_of"]
+__all__ = ["DATES", "cell_text", "detect_notation", "missing_numbers", "natural_key", "parse_number"]
 
-DIGITS = r"\d{1,3}(?:([ '.,\u00a0\u202f])\d{3})(?:\1\d{3})*"  # with a separator after each three
+DIGITS = r"\d{1,3}(?:([ '.,\u00a0\u202f])\d{3})(?:\1\d{3})*"  # with a separator between groups of three digits
 MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 ISO_DATE = r"\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?"
 DATE = rf"(?:{ISO_DATE}|\d{{1,2}}[-/.](?:\d{{1,2}}|{MONTHS})[-/.]\d{{2,4}}|\d{{1,2}} {MONTHS} \d{{4}})"
@@ -20,7 +20,7 @@ CURRENCY = r"(?:[$€£¥₹]|usd|eur|gbp|chf|jpy)"
 AMOUNT = r"[+-]?\d[\d.,' ]*"
 DATES = "dates or times"
 
-# What the texts of a whole column look like, and what to do; the first that fits all of them is named.
+# Pattern and remedy of each notation; the first one whose pattern matches all texts of a column is reported.
 NOTATIONS = {
     "percentages": (r"[+-]?\d[\d.,]* ?%", "write them without %"),
     "amounts of money": (rf"[+-]?{CURRENCY} ?{AMOUNT}|{AMOUNT} ?{CURRENCY}", "write them without the currency"),
@@ -29,7 +29,7 @@ NOTATIONS = {
         "write them without separators",
     ),
     "numbers with a decimal comma": (r"[+-]?\d*,?\d+(?:e[+-]?\d+)?", "write them with a decimal point"),
-    "negative numbers in parentheses, or with another sign than a hyphen": (
+    "negative numbers in parentheses, or with a minus sign that is not a hyphen": (
         r"[+-]?\d[\d.]*|[\u2212\u2013] ?\d[\d.]*|\(\d[\d.]*\)",
         "write them with a hyphen, as -1",
     ),
@@ -38,8 +38,8 @@ NOTATIONS = {
 PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in NOTATIONS.items()}
 
 
-def number(text: str) -> float | None:
-    """The number that a text is; None for any other text, NaN among them."""
+def parse_number(text: str) -> float | None:
+    """Return the number that a text represents; None for any other text, including NaN."""
     try:
         value = float(text)
     except ValueError:
@@ -47,8 +47,8 @@ def number(text: str) -> float | None:
     return None if math.isnan(value) or "_" in text else value
 
 
-def natural(text: str) -> tuple[int, float, str]:
-    """A key that sorts numbers by value, before texts; NaN, which compares with nothing, is a text."""
+def natural_key(text: str) -> tuple[int, float, str]:
+    """Return a sort key that orders numbers by value, before texts; NaN has no order and counts as a text."""
     try:
         value = float(text)
     except ValueError:
@@ -56,24 +56,27 @@ def natural(text: str) -> tuple[int, float, str]:
     return (1, 0.0, text) if math.isnan(value) else (0, value, text)
 
 
-def text_of(cell: Any) -> str:
-    """A cell of a column of texts, ``3`` where a file has it as the number 3.0."""
+def cell_text(cell: Any) -> str:
+    """Return the text of a cell in a column of texts: ``3`` if the file contains the number 3.0."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-def absent_numbers(reading: Reading | None) -> tuple[float, ...]:
-    """The numbers that stand for a missing value."""
-    found = () if reading is None else (number(text) for text in reading.missing)
-    return tuple(value for value in found if value is not None)
+def missing_numbers(table_format: TableFormat | None) -> tuple[float, ...]:
+    """Return the numbers that mean a missing value in a table format."""
+    numbers = () if table_format is None else (parse_number(text) for text in table_format.missing)
+    return tuple(value for value in numbers if value is not None)
 
 
-def notation(texts: Collection[str]) -> tuple[str, str] | None:
-    """What all of some texts look like that are no numbers here, such as ``percentages``, and the remedy.
+def detect_notation(texts: Collection[str]) -> tuple[str, str] | None:
+    """Return the notation that all texts have in common, such as ``percentages``, and the remedy.
 
     Args:
-        texts: the distinct ones of a column.
+        texts: distinct texts of a column.
+
+    Returns:
+        None if all texts are numbers, or have no known notation in common.
     """
-    if not texts or all(number(text) is not None for text in texts):
+    if not texts or all(parse_number(text) is not None for text in texts):
         return None
     for name, pattern in PATTERNS.items():
         if all(pattern.fullmatch(text) for text in texts):

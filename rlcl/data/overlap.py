@@ -1,4 +1,4 @@
-"""Rows that are the same, found by hashing them."""
+"""Detection of equal rows by hashing."""
 
 from __future__ import annotations
 
@@ -7,55 +7,58 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["copies", "duplicates", "row_hashes"]
+__all__ = ["count_duplicates", "find_copies", "row_hashes"]
 
 Array = np.ndarray[Any, Any]
 
-CHUNK = 1 << 20  # bytes hashed at a time: what stays in the cache is fastest
+CHUNK = 1 << 20  # bytes hashed at a time, so that they stay in the CPU cache
 
 
 def row_hashes(inputs: Tensor) -> Array:
-    """(N,) uint64 of rows (N, *observation) on the CPU: equal bytes give equal hashes.
+    """Compute hashes (N,) uint64 of rows (N, *observation) on the CPU; equal bytes have equal hashes.
 
-    Rows that differ seldom agree; :func:`copies` compares them, so that none is told wrongly.
+    Different rows can have equal hashes, but rarely; :func:`find_copies` compares the rows themselves.
     """
     rows = np.ascontiguousarray(inputs.numpy()).reshape(len(inputs), inputs.shape[1:].numel()).view(np.uint8)
     width = -(-rows.shape[1] // 8)
     keys = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
-    found = np.empty(len(rows), np.uint64)
+    hashes = np.empty(len(rows), np.uint64)
     step = max(CHUNK // (8 * width), 1)
     words = np.zeros((min(step, len(rows)), 8 * width), np.uint8)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         words[: len(part), : part.shape[1]] = part
         mixed = words[: len(part)].view(np.uint64) * keys
-        # The high bits of a product depend on all bits of its word: folded down before the words are added.
+        # The high bits of a product depend on all bits of its word. They are folded down before the words are added.
         mixed ^= mixed >> np.uint64(32)
         mixed *= keys[::-1]
         mixed ^= mixed >> np.uint64(29)
-        found[start : start + step] = mixed.sum(1, dtype=np.uint64)
-    return found
+        hashes[start : start + step] = mixed.sum(1, dtype=np.uint64)
+    return hashes
 
 
-def copies(train: Tensor, test: Tensor) -> Array:
-    """(K, 2) int64 of each test row that equals a training row, bit for bit, and the first such training row.
+def find_copies(train: Tensor, test: Tensor) -> Array:
+    """Find the test rows that equal a training row, bit for bit.
 
     Args:
         train: (N, *observation).
         test: (M, *observation) of the same type.
+
+    Returns:
+        (K, 2) int64: the index of each such test row, and of the first training row that it equals.
     """
     if train.dtype != test.dtype:
         return np.empty((0, 2), np.int64)
-    ours, theirs = row_hashes(train), row_hashes(test)
-    known, first = np.unique(ours, return_index=True)
-    places = np.minimum(np.searchsorted(known, theirs), len(known) - 1)
-    (rows,) = np.nonzero(known[places] == theirs)
-    pairs = np.stack([rows, first[places[rows]]], 1).astype(np.int64)
+    train_hashes, test_hashes = row_hashes(train), row_hashes(test)
+    distinct, first = np.unique(train_hashes, return_index=True)
+    positions = np.minimum(np.searchsorted(distinct, test_hashes), len(distinct) - 1)
+    (rows,) = np.nonzero(distinct[positions] == test_hashes)
+    pairs = np.stack([rows, first[positions[rows]]], 1).astype(np.int64)
     return pairs[[_same(test[a], train[b]) for a, b in pairs.tolist()]] if len(pairs) else pairs
 
 
-def duplicates(inputs: Tensor) -> int:
-    """How many rows equal an earlier one."""
+def count_duplicates(inputs: Tensor) -> int:
+    """Count the rows that equal an earlier row."""
     return len(inputs) - len(np.unique(row_hashes(inputs)))
 
 

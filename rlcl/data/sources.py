@@ -1,8 +1,7 @@
-"""The three kinds of source: labelled arrays, unlabelled arrays, environments.
+"""Sources of experiences: labelled arrays, unlabelled arrays, environments; and data sets in memory.
 
-An array source is a view (indices and a transformation) of tensors that a whole stream shares; it
-becomes a contiguous tensor when it is asked for, so a stream of a hundred experiences costs no
-more memory than one.
+An array source is a view (indices and a transformation) of tensors that the whole stream shares. It becomes a
+contiguous tensor only when it is read, so that a stream of a hundred experiences needs no more memory than one.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from rlcl.data.columns import Unknown
 from rlcl.data.environments.environment import Environment
 from rlcl.data.expect import check_expected
-from rlcl.data.validation import check_arrays, warn_of
+from rlcl.data.unknown_categories import UnknownCategory
+from rlcl.data.validation import check_arrays, warn_about_data
 from rlcl.errors import DataError
-from rlcl.types import ArraySource, Column, DataSet, Reading, Rows
+from rlcl.types import ArraySource, DataSet, Rows, TableColumn, TableFormat
 
-__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "arrays", "loaded", "pieces"]
+__all__ = ["Data", "Environment", "LabelledArrays", "UnlabelledArrays", "array_source", "loaded", "read_chunks"]
 
 Transform = Callable[[Tensor], Tensor]
 
-ROWS_OF_A_PIECE = 1024
+ROWS_PER_CHUNK = 1024
 
 
 @frozen(eq=False)
@@ -35,10 +34,10 @@ class LabelledArrays(ArraySource):
 
     Args:
         inputs: (N, *observation) of any dtype, in memory or on disk.
-        labels: (N,) int64 class indices, or (N, K) float32.
-        indices: (M,) int64 rows that belong to this source, None for all.
-        transform: from (B, *observation) to (B, *observation), applied when read.
-        tasks: (N,) int64 task of each row, where a source holds several tasks and may show them.
+        labels: (N,) int64 class indices, or (N, K) float32 numbers.
+        indices: (M,) int64 indices of the rows in this source, None for all.
+        transform: function from (B, *observation) to (B, *observation) that is applied on reading.
+        tasks: (N,) int64 task index of each row, if the source holds several tasks and task ids are visible.
     """
 
     kind: ClassVar[Literal["arrays"]] = "arrays"
@@ -53,7 +52,7 @@ class LabelledArrays(ArraySource):
         return len(self.inputs if self.indices is None else self.indices)
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Contiguous inputs (M, *observation) and labels (M,), all of them in memory."""
+        """Read all contiguous inputs (M, *observation) and labels (M,) into memory."""
         return _read(self.inputs, self.indices, self.transform), self.targets
 
     @property
@@ -62,26 +61,26 @@ class LabelledArrays(ArraySource):
 
     @property
     def targets(self) -> Tensor:
-        """(M,) int64 or (M, K) float32 labels, without touching the inputs."""
+        """(M,) int64 or (M, K) float32 labels, without reading the inputs."""
         return self.labels if self.indices is None else self.labels.index_select(0, self.indices)
 
     @property
     def task_ids(self) -> Tensor | None:
-        """(M,) int64, or None."""
+        """(M,) int64 task index of each row, or None."""
         return self.tasks if self.tasks is None or self.indices is None else self.tasks[self.indices]
 
     @property
     def streamed(self) -> bool:
-        """Whether inputs stay on disk, and are read as they are needed."""
+        """Whether inputs stay on disk and are read on demand."""
         return not isinstance(self.inputs, Tensor)
 
     @property
     def workers(self) -> int:
-        """Processes that read them."""
+        """Number of processes that read the inputs."""
         return 0 if isinstance(self.inputs, Tensor) else self.inputs.workers
 
     def subset(self, rows: Tensor) -> LabelledArrays:
-        """The source's own rows, by place."""
+        """See :meth:`rlcl.types.ArraySource.subset`."""
         return evolve(self, indices=_compose(self.indices, rows))
 
     def viewing(self, indices: Tensor, tasks: Tensor | None = None) -> LabelledArrays:
@@ -97,7 +96,7 @@ class LabelledArrays(ArraySource):
 
 @frozen(eq=False)
 class UnlabelledArrays(ArraySource):
-    """Inputs alone; arguments as in :class:`LabelledArrays`."""
+    """Inputs without labels; see :class:`LabelledArrays` for the arguments."""
 
     kind: ClassVar[Literal["arrays"]] = "arrays"
 
@@ -109,7 +108,7 @@ class UnlabelledArrays(ArraySource):
         return len(self.inputs if self.indices is None else self.indices)
 
     def read(self) -> tuple[Tensor, None]:
-        """Contiguous inputs (M, *observation), all of them in memory, and no labels."""
+        """Read all contiguous inputs (M, *observation) into memory; there are no labels."""
         return _read(self.inputs, self.indices, self.transform), None
 
     @property
@@ -121,19 +120,19 @@ class UnlabelledArrays(ArraySource):
 
     @property
     def streamed(self) -> bool:
-        """Whether inputs stay on disk, and are read as they are needed."""
+        """Whether inputs stay on disk and are read on demand."""
         return not isinstance(self.inputs, Tensor)
 
     @property
     def workers(self) -> int:
-        """Processes that read them."""
+        """Number of processes that read the inputs."""
         return 0 if isinstance(self.inputs, Tensor) else self.inputs.workers
 
     def subset(self, rows: Tensor) -> UnlabelledArrays:
         return evolve(self, indices=_compose(self.indices, rows))
 
     def viewing(self, indices: Tensor, tasks: Tensor | None = None) -> UnlabelledArrays:
-        """See :meth:`rlcl.types.ArraySource.viewing`; there is no task of each row."""
+        """See :meth:`rlcl.types.ArraySource.viewing`; ``tasks`` is ignored."""
         return evolve(self, indices=indices)
 
     def transformed(self, transform: Transform) -> UnlabelledArrays:
@@ -143,17 +142,17 @@ class UnlabelledArrays(ArraySource):
         return self
 
 
-def pieces(source: ArraySource) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """What ``read`` gives: all at once from memory, and from disk a bounded number of rows at a time."""
+def read_chunks(source: ArraySource) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the results of ``read``: all rows at once from memory, a bounded number of rows at a time from disk."""
     if not source.streamed:
         yield source.read()
         return
-    for rows in torch.split(torch.arange(len(source)), ROWS_OF_A_PIECE):
+    for rows in torch.split(torch.arange(len(source)), ROWS_PER_CHUNK):
         yield source.subset(rows).read()
 
 
-def arrays(inputs: Tensor | Rows, labels: Tensor | None) -> LabelledArrays | UnlabelledArrays:
-    """The kind of source that fits: labelled where there are labels."""
+def array_source(inputs: Tensor | Rows, labels: Tensor | None) -> LabelledArrays | UnlabelledArrays:
+    """Return a source of arrays, :class:`LabelledArrays` if there are labels."""
     return UnlabelledArrays(inputs) if labels is None else LabelledArrays(inputs, labels)
 
 
@@ -176,12 +175,12 @@ def _inputs(array: Any) -> Tensor | Rows:
 def _tensor(array: Any) -> Tensor:
     if isinstance(array, Tensor):
         return array.contiguous()
-    # Copied, for an array that is read-only or that its owner changes later must not change ours.
+    # A copy: the array may be read-only, or its owner may change it later.
     array = np.array(array, order="C")
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"data: expected numbers, got values such as {array.flat[0]!r}; number texts by numpy.unique(labels, "
-            "return_inverse=True)"
+            f"data: expected numbers, got values such as {array.flat[0]!r}; convert texts to numbers with "
+            "numpy.unique(labels, return_inverse=True)"
             if array.size
             else "data: expected numbers, got an empty array of no numeric type"
         )
@@ -192,34 +191,34 @@ def _labels(array: Any) -> Tensor | None:
     return None if array is None else _tensor(array)
 
 
-def _whole(labels: Tensor) -> Tensor:
-    """Classes as int64; left as they are where they are no whole numbers, for the check to tell."""
-    whole = not labels.is_floating_point() or bool((labels == labels.round()).all())
-    return labels.to(torch.int64) if whole else labels
+def _class_indices(labels: Tensor) -> Tensor:
+    """Convert labels to int64; return them unchanged if they are not integers, so that the check reports it."""
+    integers = not labels.is_floating_point() or bool((labels == labels.round()).all())
+    return labels.to(torch.int64) if integers else labels
 
 
 @frozen(eq=False)
 class Data:
-    """A data set in memory, with the split that its authors made.
+    """A data set in memory or on disk, split into training and test set.
 
     Args:
-        train_inputs: (N, *observation), NumPy, torch, or :class:`rlcl.data.storage.Rows` on disk, of any
-            dtype; images channels first.
-        train_labels: (N,) whole numbers from 0, or None.
+        train_inputs: (N, *observation), a NumPy array, a torch tensor, or :class:`rlcl.types.Rows` on disk, of any
+            dtype; images with channels first.
+        train_labels: (N,) integers from 0, or None.
         test_inputs: (M, *observation).
         test_labels: (M,), or None.
-        name: for messages.
-        class_names: for people; the numbers themselves by default.
+        name: name for messages.
+        class_names: human-readable names of the classes; the class indices by default.
         regression: whether labels are numbers to predict, (N,) or (N, K), not classes.
-        columns: of inputs (N, F) that are rows of a table, F of them.
-        lines: of its file, that each training and each test row stands in, for messages.
-        missing: whether NaN in inputs stands for a value that is not known; else it is refused.
-        unknown: texts of test rows that are missing for no training row has them, for ``expect``.
-        reading: how the file of a table was read.
+        columns: the F columns of a table whose rows are the inputs (N, F).
+        lines: line numbers of the training rows and of the test rows in the file, for messages.
+        missing: whether NaN in inputs means a missing value; if not, NaN is rejected.
+        unknown: texts of test rows that occur in no training row, for ``expect``.
+        reading: format of the text file of a table.
 
     Raises:
-        DataError: shapes that do not agree, a value that is not finite, labels that are not whole
-            numbers from 0, or a class that appears only in the test set.
+        DataError: shapes do not agree, a value is not finite, labels are not integers from 0, or a class occurs
+            only in the test set.
     """
 
     train_inputs: Tensor | Rows = field(converter=_inputs)
@@ -229,31 +228,34 @@ class Data:
     name: str = "data"
     class_names: tuple[str, ...] = ()
     regression: bool = False
-    columns: tuple[Column, ...] = ()
+    columns: tuple[TableColumn, ...] = ()
     lines: tuple[Sequence[int], Sequence[int]] | None = None
     missing: bool = False
-    unknown: tuple[Unknown, ...] = ()
-    reading: Reading | None = None
+    unknown: tuple[UnknownCategory, ...] = ()
+    reading: TableFormat | None = None
 
     def __attrs_post_init__(self) -> None:
-        for half, labels in (("train_labels", self.train_labels), ("test_labels", self.test_labels)):
+        for attribute, labels in (("train_labels", self.train_labels), ("test_labels", self.test_labels)):
             if labels is not None:
                 width = labels.shape[1:].numel()
-                values = labels.float().reshape(len(labels), width) if self.regression else _whole(labels)
-                object.__setattr__(self, half, values)
+                values = labels.float().reshape(len(labels), width) if self.regression else _class_indices(labels)
+                object.__setattr__(self, attribute, values)
         flags = (self.regression, self.missing)
         check_arrays(self.name, "train", self.train_inputs, self.train_labels, None, *flags)
         check_arrays(self.name, "test", self.test_inputs, self.test_labels, self.train_labels, *flags)
-        ours, theirs = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
-        if ours != theirs:
-            raise DataError(f"data {self.name!r}: training inputs have the shape {ours} each, test inputs {theirs}")
+        train_shape, test_shape = tuple(self.train_inputs.shape[1:]), tuple(self.test_inputs.shape[1:])
+        if train_shape != test_shape:
+            raise DataError(
+                f"data {self.name!r}: training inputs have the shape {train_shape} each, test inputs {test_shape}; "
+                "they must be equal"
+            )
         if self.class_names and len(self.class_names) < self.classes:
             raise DataError(
                 f"data {self.name!r}: {len(self.class_names)} class names for labels from 0 to {self.classes - 1}; "
-                "number the classes from 0, or give each a name"
+                "number the classes from 0, or name each class"
             )
         if (self.train_labels is None) != (self.test_labels is None):
-            raise DataError(f"data {self.name!r}: give labels to both the training and the test set, or to neither")
+            raise DataError(f"data {self.name!r}: set labels for both the training and the test set, or for neither")
 
     @property
     def classes(self) -> int:
@@ -262,49 +264,52 @@ class Data:
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
         return tuple(self.train_inputs.shape[1:])
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name a class."""
+        """Names of the classes."""
         return self.class_names or tuple(map(str, range(self.classes)))
 
-    def place(self, split: str, row: int, feature: int | None = None) -> str:
-        """Where something is, for messages: ``"test set, row 3 (line 17), column age"``.
+    def location(self, split: str, row: int, feature: int | None = None) -> str:
+        """Return the location of a row or value, for messages: ``"test set, row 3 (line 17), column age"``.
 
         Args:
             split: ``train`` or ``test``.
-            row: from 0, of that split.
-            feature: from 0, of one flattened input.
+            row: index of the row in the split, from 0.
+            feature: index of the value in the flattened input, from 0.
         """
         line = "" if self.lines is None else f" (line {self.lines[split == 'test'][row]})"
-        said = f"{split} set, row {row}{line}"
+        location = f"{split} set, row {row}{line}"
         if feature is None:
-            return said
+            return location
         if self.columns:
-            return f"{said}, column {self.columns[feature].name}"
-        return f"{said}, value {[int(i) for i in np.unravel_index(feature, self.observation_shape)]}"
+            return f"{location}, column {self.columns[feature].name}"
+        return f"{location}, value {[int(i) for i in np.unravel_index(feature, self.observation_shape)]}"
 
     def labelled(self) -> tuple[LabelledArrays, LabelledArrays]:
-        """The training and the test set of a data set with labels."""
+        """Return the training and the test set of a data set with labels."""
         assert self.train_labels is not None
         assert self.test_labels is not None
         return LabelledArrays(self.train_inputs, self.train_labels), LabelledArrays(self.test_inputs, self.test_labels)
 
     @property
     def train(self) -> LabelledArrays | UnlabelledArrays:
-        return arrays(self.train_inputs, self.train_labels)
+        """Training set."""
+        return array_source(self.train_inputs, self.train_labels)
 
     @property
     def test(self) -> LabelledArrays | UnlabelledArrays:
-        return arrays(self.test_inputs, self.test_labels)
+        """Test set."""
+        return array_source(self.test_inputs, self.test_labels)
 
 
 def loaded(data_set: DataSet) -> Data:
-    """What a data set loads, compared with what its setting ``expect`` says, where it has one.
+    """Load a data set, and check it against its setting ``expect``.
 
     Raises:
-        DataError: it is no :class:`Data`, or not as expected.
+        DataError: ``load`` did not return a :class:`Data`, or the data do not meet the expectations.
     """
     data: object = data_set.load()
     if not isinstance(data, Data):
@@ -313,5 +318,5 @@ def loaded(data_set: DataSet) -> Data:
     expected = data_set.expect
     if expected is not None:
         check_expected(data, expected)
-    warn_of(data, overlap=expected is None or expected.overlap is None)
+    warn_about_data(data, overlap=expected is None or expected.overlap is None)
     return data

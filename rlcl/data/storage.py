@@ -1,4 +1,4 @@
-"""Where inputs are kept: in memory, or on disk, from which they are read as they are needed."""
+"""Choice of the storage of inputs: in memory, or on disk and read on demand."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Literal
 
 import psutil
 
-__all__ = ["Storage", "streams"]
+__all__ = ["Storage", "should_stream"]
 
 Storage = Literal["auto", "memory", "stream"]
 
 
-SHARE = 0.5  # of the memory that is free now, that inputs may take
-ENCODED_BYTES = 4  # float32: the experience in progress is held encoded beside the raw inputs
+SHARE = 0.5  # maximum share of the free memory for inputs
+ENCODED_BYTES = 4  # float32: the encoded inputs of the experience in progress are in memory, too
 
 logger = logging.getLogger(__name__)
 
 
-def streams(name: str, storage: Storage, values: int, value_bytes: int) -> bool:
-    """Whether to leave inputs on disk; says so where it is its own choice.
+def should_stream(name: str, storage: Storage, values: int, value_bytes: int) -> bool:
+    """Decide whether to leave inputs on disk; log a warning if ``auto`` chooses the disk.
 
     Args:
-        name: of the data set, for the message.
-        storage: what the config asks for.
-        values: numbers in all inputs together.
-        value_bytes: of each.
+        name: name of the data set, for the message.
+        storage: setting in the config.
+        values: number of values in all inputs.
+        value_bytes: size of one value in bytes.
     """
     if storage != "auto":
         return storage == "stream"
@@ -33,8 +33,8 @@ def streams(name: str, storage: Storage, values: int, value_bytes: int) -> bool:
     if needed <= SHARE * free:
         return False
     logger.warning(
-        "data %s would take %s of the %s of memory that are free: it is read from disk as it is needed (storage: "
-        "stream); set storage: memory to load it",
+        "data %s would take %s of the %s of free memory; it is read from disk on demand (storage: stream); set "
+        "storage: memory to load it",
         name,
         _gigabytes(needed),
         _gigabytes(free),

@@ -1,4 +1,4 @@
-"""Imports torchvision, also beside a torch that its compiled operators were not built for."""
+"""Import of torchvision, with a workaround for a torch build that its compiled operators do not support."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _fragments: list[object] = []
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision package.
+    """Import the torchvision package.
 
-    Beside a CPU-only torch its compiled operators do not load, and its import fails on
-    ``torchvision::nms``, which nothing here calls. Defining the two missing schemas lets it
-    import; that is done only where the compiled ones are absent.
+    With a CPU-only torch its compiled operators do not load, and the import fails at ``torchvision::nms``, which rlcl
+    never calls. The import succeeds once the two missing schemas are defined. They are defined only if the compiled
+    operators are missing.
     """
     import torch
 
@@ -26,14 +26,14 @@ def import_torchvision() -> ModuleType:
         fragment = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
             fragment.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        _fragments.append(fragment)  # the definitions live as long as the object does
+        _fragments.append(fragment)  # the definitions are removed with the object
         import torchvision
     module: ModuleType = torchvision
     return module
 
 
 def torchvision_datasets() -> ModuleType:
-    """``torchvision.datasets``."""
+    """Import ``torchvision.datasets``."""
     import_torchvision()
     from torchvision import datasets
 

@@ -1,4 +1,4 @@
-"""What is wrong with data or with an environment, said before training."""
+"""Checks of data sets and environments before training, and warnings about them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlcl.data.environments.action_masks import random_action, told_mask
-from rlcl.data.environments.contract import after_reset, after_step, fitted
-from rlcl.data.overlap import copies
+from rlcl.data.environments.action_masks import current_mask, random_action
+from rlcl.data.environments.contract import check_observation, unpack_reset, unpack_step
+from rlcl.data.overlap import find_copies
 from rlcl.errors import DataError, EnvironmentApiError, Problem
 from rlcl.types import Rows
 
 if TYPE_CHECKING:
     from rlcl.data.sources import Data
 
-__all__ = ["check_arrays", "check_environment", "check_spaces", "tell", "warn_of", "warn_of_seed"]
+__all__ = ["check_arrays", "check_environment", "check_spaces", "warn_about_data", "warn_about_seed", "warn_once"]
 
-NAMED = 5  # columns that a warning names
+MAX_NAMES = 5  # maximum number of columns in a warning
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +37,19 @@ def check_arrays(
     regression: bool = False,
     missing: bool = False,
 ) -> None:
-    """Raises DataError for the first thing that is wrong with a data set's arrays.
+    """Check the arrays of a data set.
 
     Args:
-        name: of the data set, for the message.
+        name: name of the data set, for the message.
         split: ``train`` or ``test``.
-        inputs: (N, *observation); those on disk are checked when they are read.
+        inputs: (N, *observation); inputs on disk are checked when they are read.
         labels: (N,), or None.
-        train_labels: the training labels, where ``labels`` are the test set's.
+        train_labels: training labels, if ``labels`` are those of the test set.
         regression: whether labels are numbers to predict, (N, K).
-        missing: whether NaN in inputs stands for a value that is not known.
+        missing: whether NaN in inputs means a missing value.
+
+    Raises:
+        DataError: the arrays are invalid; the message names the first fault.
     """
     where = f"data {name!r}, {split} set"
     if len(inputs.shape) < 2 or len(inputs) == 0:
@@ -64,8 +67,8 @@ def check_arrays(
         wrong = (labels < 0) | ((labels != labels.round()) if labels.is_floating_point() else False)
         row = int(wrong.nonzero()[0])
         raise DataError(
-            f"{where}: labels must be whole numbers from 0; that of row {row} is {labels[row].item()}; number them by "
-            "numpy.unique(labels, return_inverse=True), and remove rows without one"
+            f"{where}: labels must be integers from 0; the label of row {row} is {labels[row].item()}; number them "
+            "with numpy.unique(labels, return_inverse=True), and remove rows without a label"
         )
     if train_labels is not None:
         unseen = sorted(set(labels.tolist()) - set(train_labels.tolist()))
@@ -92,102 +95,110 @@ def _check_targets(where: str, inputs: Tensor | Rows, targets: Tensor) -> None:
         raise DataError(f"{where}: the target of row {row} is not finite; remove or impute it")
 
 
-def warn_of(data: Data, overlap: bool = True) -> None:
-    """Says, once a process, what is suspicious in a data set and yet may be meant.
+def warn_about_data(data: Data, overlap: bool = True) -> None:
+    """Warn, once per process, about properties of a data set that may be mistakes.
 
-    Test rows that are copies of training rows, and features of vectors that are the same in all training
-    rows (of images some always are: the border). Inputs that stay on disk are not looked at.
+    These are test rows that are copies of training rows, and features of vectors that are constant in all training
+    rows. Images usually have constant pixels at the border, so that they are not checked for constant features. Inputs
+    on disk are not checked at all.
 
     Args:
-        data: that was loaded.
-        overlap: whether copies are looked for.
+        data: the data set.
+        overlap: whether to look for copies.
     """
     train, test = data.train_inputs, data.test_inputs
     if not isinstance(train, Tensor) or not isinstance(test, Tensor):
         return
-    pairs = copies(train, test) if overlap else np.empty((0, 2), np.int64)
+    pairs = find_copies(train, test) if overlap else np.empty((0, 2), np.int64)
     if len(pairs):
         copy, original = pairs[0].tolist()
-        tell(
+        warn_once(
             f"data {data.name!r}: {len(pairs)} of {len(test)} test rows are copies of training rows; the first is "
-            f"{data.place('test', copy)}, a copy of {data.place('train', original)}; data.expect.overlap says which "
-            "share is allowed"
+            f"{data.location('test', copy)}, a copy of {data.location('train', original)}; data.expect.overlap sets "
+            "the allowed share"
         )
     if train.ndim == 2 and len(train) > 1:
         constant = ((train == train[0]) | (train.isnan() & train[0].isnan())).all(0).nonzero().flatten().tolist()
         if constant:
-            names = [data.columns[i].name if data.columns else str(i) for i in constant[:NAMED]]
-            more = f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
-            tell(
+            names = [data.columns[i].name if data.columns else str(i) for i in constant[:MAX_NAMES]]
+            more = f" and {len(constant) - MAX_NAMES} more" if len(constant) > MAX_NAMES else ""
+            warn_once(
                 f"data {data.name!r}: {len(constant)} of {train.shape[1]} features are the same in all training rows: "
                 f"{', '.join(names)}{more}; nothing can be learned from them"
             )
 
 
 @cache
-def tell(text: str) -> None:
-    """Warns of something, once a process."""
+def warn_once(text: str) -> None:
+    """Log a warning, once per process."""
     logger.warning("%s", text)
 
 
-def warn_of_seed(name: str) -> None:
-    """Says, once a process, that an environment does not repeat itself under a seed."""
-    tell(
-        f"environment {name}: two resets with the same seed give different episodes, so that no run can be repeated; "
-        "call super().reset(seed=seed) in reset, and draw from self.np_random alone"
+def warn_about_seed(name: str) -> None:
+    """Warn, once per process, that an environment is not reproducible with a seed."""
+    warn_once(
+        f"environment {name}: two resets with the same seed give different episodes, so that no run is reproducible; "
+        "call super().reset(seed=seed) in reset, and use only self.np_random for random numbers"
     )
 
 
 def check_environment(env: gym.Env[Any, Any], name: str, steps: int = 20) -> None:
-    """Plays a few random steps and raises EnvironmentApiError for what breaks the Gymnasium API.
+    """Check in a few random steps that an environment implements the Gymnasium API.
 
     Args:
-        env: one environment, not vectorised, under the wrappers that its user gave it.
-        name: as the config names it, for the message.
-        steps: env steps to play, of actions that are allowed.
+        env: one environment, not vectorized, with the user's wrappers.
+        name: its name in the config, for the message.
+        steps: number of env steps, with allowed actions.
+
+    Raises:
+        EnvironmentApiError: it breaks the Gymnasium API.
     """
     check_spaces(env, name)
     env.action_space.seed(0)
     try:
-        mask = _after_reset(env, name)
+        mask = _reset_and_check(env, name)
         for _ in range(steps):
             action = random_action(env.action_space, mask)
             result = _call(name, "step", lambda action=action: env.step(action))
-            observation, reward, terminated, truncated, info = after_step(result)
-            _fitted(env, "step", observation)
+            observation, reward, terminated, truncated, info = unpack_step(result)
+            _check_observation(env, "step", observation)
             if not math.isfinite(reward):
                 raise Problem(f"the reward is {reward}; it must be finite")
-            mask = _after_reset(env, name) if terminated or truncated else _mask(env, info)
+            mask = _reset_and_check(env, name) if terminated or truncated else _checked_mask(env, info)
     except Problem as error:
         raise EnvironmentApiError(f"environment {name}: {error}") from error
 
 
 def check_spaces(env: gym.Env[Any, Any], name: str) -> None:
-    """Raises EnvironmentApiError where an environment has no spaces."""
+    """Check that an environment has spaces.
+
+    Raises:
+        EnvironmentApiError: a space is missing.
+    """
     for label in ("observation_space", "action_space"):
         if not isinstance(getattr(env, label, None), gym.Space):
             raise EnvironmentApiError(f"environment {name}: {label} is not a gymnasium.Space; set it in __init__")
 
 
-def _after_reset(env: gym.Env[Any, Any], name: str) -> Any:
-    """The mask of the first state."""
-    observation, info = after_reset(_call(name, "reset", lambda: env.reset(seed=0)))
-    _fitted(env, "reset", observation)
-    return _mask(env, info)
+def _reset_and_check(env: gym.Env[Any, Any], name: str) -> Any:
+    """Reset an environment, check the result, and return the action mask of the first state."""
+    observation, info = unpack_reset(_call(name, "reset", lambda: env.reset(seed=0)))
+    _check_observation(env, "reset", observation)
+    return _checked_mask(env, info)
 
 
-def _mask(env: gym.Env[Any, Any], info: Any) -> Any:
-    mask = told_mask(env, info, env.has_wrapper_attr("action_masks"))
+def _checked_mask(env: gym.Env[Any, Any], info: Any) -> Any:
+    mask = current_mask(env, info, env.has_wrapper_attr("action_masks"))
     if mask is not None and not mask.any():
-        raise Problem('info["action_mask"] allows no action at all; it must allow one after every step and reset')
+        raise Problem('info["action_mask"] allows no action; it must allow at least one after every step and reset')
     return mask
 
 
-def _fitted(env: gym.Env[Any, Any], method: str, observation: Any) -> None:
+def _check_observation(env: gym.Env[Any, Any], method: str, observation: Any) -> None:
     try:
-        fitted(env.observation_space, observation)
+        check_observation(env.observation_space, observation)
     except Problem as error:
-        raise Problem(f"{method} gave {error}") from error
+        raise Problem(f"{method} returned {error}") from error
 
 
 def _call(name: str, method: str, call: Any) -> Any:
@@ -198,7 +209,7 @@ def _call(name: str, method: str, call: Any) -> Any:
     except TypeError as error:
         if method == "reset" and "seed" in str(error):
             raise EnvironmentApiError(
-                f"environment {name}: reset must take seed=None and options=None by keyword and call "
+                f"environment {name}: reset must accept seed=None and options=None as keyword arguments and call "
                 "super().reset(seed=seed)"
             ) from error
         raise EnvironmentApiError(f"environment {name}: {method} raised TypeError: {error}") from error

@@ -1,4 +1,4 @@
-"""From a finished run to a deployed model that keeps learning: bundles, and what is done with them.
+"""Deployment: bundles of trained models, prediction, serving, monitoring and updates.
 
 model = rlcl.deploy.load("bundles/digits")
 classes = model.predict(images)
@@ -16,20 +16,20 @@ __all__ = ["load"]
 
 
 def load(bundle: str | Path, threads: int = 1) -> Model:
-    """Opens a bundle, checking every file, and loads its model.
+    """Open a bundle, verify every file, and load its model.
 
     Args:
-        bundle: its folder, as ``rlcl export`` wrote it.
-        threads: of ONNX Runtime.
+        bundle: folder of the bundle, written by ``rlcl export``.
+        threads: number of threads of ONNX Runtime.
 
     Returns:
-        A :class:`rlcl.deploy.model.Model`, or where it acts a :class:`rlcl.deploy.model.Policy`.
+        A :class:`rlcl.deploy.model.Model`; a :class:`rlcl.deploy.model.PolicyModel` if the bundle holds a policy.
 
     Raises:
-        BundleError: it is damaged, or none.
+        BundleError: the folder is damaged or is no bundle.
     """
     from rlcl.deploy.bundle import Bundle
-    from rlcl.deploy.model import Model, Policy
+    from rlcl.deploy.model import Model, PolicyModel
 
     opened = Bundle.open(bundle)
-    return (Policy if opened.signature.kind == "policy" else Model)(opened, threads)
+    return (PolicyModel if opened.signature.kind == "policy" else Model)(opened, threads)

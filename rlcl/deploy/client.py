@@ -1,4 +1,4 @@
-"""A client of ``rlcl serve``, of Python's standard library alone.
+"""Client of ``rlcl serve``; depends on Python's standard library only.
 
 client = Client("http://127.0.0.1:8000")
 answer = client.predict([[0.0] * 64])
@@ -21,12 +21,12 @@ FIRST_PAUSE_SECONDS = 0.1
 
 
 class ClientError(Exception):
-    """A server that refused a request, or could not be reached.
+    """Error for a request that the server rejected, or a server that cannot be reached.
 
     Args:
-        message: what it said.
-        status: of HTTP; None where nothing was answered.
-        detail: as the server gave it; of 422 and 404 a list of ``{"loc", "msg", "input"}``.
+        message: description of the error.
+        status: HTTP status; None if the server did not answer.
+        detail: ``detail`` of the server's answer; for 422 and 404 a list of ``{"loc", "msg", "input"}``.
     """
 
     def __init__(self, message: str, status: int | None = None, detail: Any = None) -> None:
@@ -36,23 +36,23 @@ class ClientError(Exception):
 
 
 class Client:
-    """One server, for any number of threads; connections are kept open.
+    """Client of one server, safe for use by several threads; connections are kept open.
 
     Args:
-        url: of the server, for example ``http://127.0.0.1:8000``.
-        token: that it asks for; None for none.
+        url: URL of the server, for example ``http://127.0.0.1:8000``.
+        token: token that the server requires; None if it requires none.
         timeout: seconds to wait for an answer.
-        retries: further tries where the server is busy (503), cannot be reached, or hangs up without an answer. A
-            prediction that is tried again may be in the server's log twice.
+        retries: number of retries if the server is busy (503), cannot be reached, or closes the connection without an
+            answer. A retried prediction may be in the server's log twice.
 
     Raises:
-        ValueError: no URL of http or https.
+        ValueError: the URL does not begin with http:// or https://.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 30.0, retries: int = 5) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"expected a URL as http://127.0.0.1:8000, got {url!r}")
+            raise ValueError(f"url: expected a URL such as http://127.0.0.1:8000, got {url!r}")
         self.url = url.rstrip("/")
         self.timeout = timeout
         self.retries = retries
@@ -71,20 +71,20 @@ class Client:
         self.close()
 
     def predict(self, inputs: Any, task_id: int | None = None) -> dict[str, Any]:
-        """Asks for predictions.
+        """Request predictions.
 
         Args:
-            inputs: (B, *shape) lists or arrays, NaN or None where a value is missing; a mapping of such where there are
-                several by name.
-            task_id: where the model tells tasks apart.
+            inputs: (B, *shape) lists or arrays, with NaN or None for missing values; a mapping of them by name if the
+                model has several inputs.
+            task_id: task id of the batch, if the model takes one.
 
         Returns:
-            ``ids``, the outputs by name, and ``bundle``, the digest of what answered.
+            ``ids``, the outputs by name, and ``bundle``, the digest of the bundle that made the predictions.
 
         Raises:
-            ClientError: the server refuses, or cannot be reached.
+            ClientError: the server rejected the request or cannot be reached.
         """
-        return self._post("/predict", {"inputs": _plain(inputs)}, task_id)
+        return self._post("/predict", {"inputs": _to_lists(inputs)}, task_id)
 
     def act(
         self,
@@ -93,85 +93,86 @@ class Client:
         task_id: int | None = None,
         episodes: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Asks a policy for greedy actions.
+        """Request greedy actions of a policy.
 
         Args:
-            observations: (B, *shape), as of :meth:`predict`.
-            state: ``state`` of the answer before, of a policy that remembers; None at the begin of an episode.
-            task_id: where the policy tells tasks apart.
-            episodes: B names, which episode each observation is of: any text, another for each episode. The monitor
-                compares whole episodes by them; without them it has to pass most observations over.
+            observations: (B, *shape), in the form of the inputs of :meth:`predict`.
+            state: ``state`` of the previous answer, for a recurrent policy; None at the start of an episode.
+            task_id: task id of the batch, if the policy takes one.
+            episodes: B texts, each of which identifies the episode of an observation. The monitor uses them to compare
+                whole episodes; without them it skips most observations.
 
         Returns:
-            ``ids``, ``action``, the next ``state`` where there is one, and ``bundle``.
+            ``ids``, ``action``, the next ``state`` of a recurrent policy, and ``bundle``.
 
         Raises:
-            ClientError: the server refuses, or cannot be reached.
+            ClientError: the server rejected the request or cannot be reached.
         """
-        given = {"state": _plain(state), "episodes": None if episodes is None else list(episodes)}
-        told = {key: value for key, value in given.items() if value is not None}
-        return self._post("/act", {"observations": _plain(observations), **told}, task_id)
+        options = {"state": _to_lists(state), "episodes": None if episodes is None else list(episodes)}
+        body = {key: value for key, value in options.items() if value is not None}
+        return self._post("/act", {"observations": _to_lists(observations), **body}, task_id)
 
     def feedback(
         self, id: str, *, label: str | None = None, value: Any = None, reward: float | None = None
     ) -> dict[str, Any]:
-        """Tells what became known of an earlier answer: one of label, value and reward.
+        """Send feedback for an earlier answer: one of label, value and reward.
 
         Raises:
-            ClientError: the server refuses, or cannot be reached.
+            ClientError: the server rejected the request or cannot be reached.
         """
-        given = {"label": label, "value": _plain(value), "reward": reward}
-        return self.feedbacks([{"id": id, **{key: item for key, item in given.items() if item is not None}}])
+        options = {"label": label, "value": _to_lists(value), "reward": reward}
+        return self.feedbacks([{"id": id, **{key: item for key, item in options.items() if item is not None}}])
 
     def feedbacks(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The same for many: ``[{"id": ..., "label": ...}, ...]``."""
-        return self._asked("POST", "/feedback", [dict(item) for item in items])
+        """Send feedback for several answers: ``[{"id": ..., "label": ...}, ...]``."""
+        return self._request("POST", "/feedback", [dict(item) for item in items])
 
     def signature(self) -> dict[str, Any]:
-        """What the model takes and gives."""
-        return self._asked("GET", "/signature")
+        """Return the signature of the deployed model."""
+        return self._request("GET", "/signature")
 
     def health(self) -> dict[str, Any]:
-        """Returns where the server lives.
+        """Return the health of the server.
 
         Raises:
-            ClientError: it does not.
+            ClientError: the server is not healthy or cannot be reached.
         """
-        return self._asked("GET", "/health")
+        return self._request("GET", "/health")
 
     def ready(self) -> bool:
-        """Whether the server wants traffic.
+        """Return True if the server is ready for requests.
 
         Raises:
-            ClientError: it cannot be reached.
+            ClientError: the server cannot be reached.
         """
         try:
-            status, answer, _ = self._once("GET", "/ready", None)
+            status, answer, _ = self._send_once("GET", "/ready", None)
         except (OSError, http.client.HTTPException) as error:
             raise ClientError(f"{self.url}/ready: {type(error).__name__}: {error}") from error
         return status == 200 and bool(answer["ready"])
 
     def close(self) -> None:
-        """Closes the connections that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
     def _post(self, path: str, body: dict[str, Any], task_id: int | None) -> dict[str, Any]:
-        return self._asked("POST", path, body if task_id is None else {**body, "task_id": task_id})
+        return self._request("POST", path, body if task_id is None else {**body, "task_id": task_id})
 
-    def _asked(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        encoded = None if body is None else _encoded(body)
+    def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Send a request, with retries, and return the answer."""
+        encoded = None if body is None else _to_json(body)
         for attempt in range(self.retries + 1):
             pause = FIRST_PAUSE_SECONDS * 2**attempt
             try:
-                status, answer, wait = self._once(method, path, encoded)
+                status, answer, wait = self._send_once(method, path, encoded)
             except (OSError, http.client.HTTPException) as error:
                 failure = ClientError(f"{self.url}{path}: {type(error).__name__}: {error}")
             else:
                 if status == 200:
                     return dict(answer)
                 detail = answer.get("detail")
-                failure = ClientError(f"{self.url}{path}: {status}: {_told(detail)}", status, detail)
+                failure = ClientError(f"{self.url}{path}: {status}: {_in_one_line(detail)}", status, detail)
                 if status != 503:
                     raise failure
                 pause = max(pause, wait)
@@ -179,7 +180,8 @@ class Client:
                 time.sleep(pause)
         raise failure
 
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any], float]:
+    def _send_once(self, method: str, path: str, body: bytes | None) -> tuple[int, dict[str, Any], float]:
+        """Send a request, and return the status, the answer, and the seconds to wait before a retry."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -195,22 +197,22 @@ class Client:
         self._idle.append(connection)
         try:
             answer = json.loads(text)
-        except (ValueError, RecursionError):  # nested too deeply
+        except (ValueError, RecursionError):  # RecursionError: nested too deeply
             answer = {"detail": text.decode(errors="replace")}
         return response.status, answer, float(wait) if wait.isdigit() else 0.0
 
 
-def _plain(value: Any) -> Any:
-    """Arrays and tensors as lists."""
+def _to_lists(value: Any) -> Any:
+    """Convert arrays and tensors to lists."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_lists(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value] if any(hasattr(item, "tolist") for item in value) else list(value)
+        return [_to_lists(item) for item in value] if any(hasattr(item, "tolist") for item in value) else list(value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _encoded(body: Any) -> bytes:
-    """As JSON, which has no NaN: what is missing is null. Infinity stays, for the server to name its place."""
+def _to_json(body: Any) -> bytes:
+    """Encode as JSON with null for NaN; infinity stays, so that the server's error names its index."""
     try:
         return json.dumps(body, allow_nan=False).encode()
     except ValueError:
@@ -225,8 +227,8 @@ def _with_null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _told(detail: Any) -> str:
-    """A server's detail in one line."""
+def _in_one_line(detail: Any) -> str:
+    """Format the detail of a server's answer in one line."""
     if not isinstance(detail, list):
         return str(detail)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in detail)
+    return "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in detail)

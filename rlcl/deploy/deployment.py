@@ -1,7 +1,7 @@
-"""Which bundle answers, and what has happened since: the folder beside a bundle, ``BUNDLE.live/``.
+"""State of a deployed bundle: the folder ``BUNDLE.live/`` beside it.
 
-It holds ``alias.json`` (replaced atomically), ``log.sqlite`` (requests and feedback), ``candidates/`` (bundles that
-updates made), ``drift.jsonl`` and ``audit.jsonl``. The bundle itself never changes.
+The folder contains ``alias.json`` (the deployed bundle, replaced atomically), ``log.sqlite`` (requests and feedback),
+``candidates/`` (bundles created by updates), ``drift.jsonl`` and ``audit.jsonl``. The bundle itself never changes.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 
 from attrs import define, field
 
-from rlcl.deploy.bundle import SUMS, Bundle, no_bundle
+from rlcl.deploy.bundle import SUMS, Bundle, not_a_bundle
 from rlcl.errors import BundleError
-from rlcl.formats import parsed
-from rlcl.lock import Held, locked
+from rlcl.formats import parse_json
+from rlcl.lock import LockHeldError, locked
 from rlcl.strict_json import json_text
 
 __all__ = ["Deployment"]
 
 
-NAME = re.compile(r"[A-Za-z0-9_-][\w.-]*")  # of a candidate's folder
+NAME = re.compile(r"[A-Za-z0-9_-][\w.-]*")  # a candidate's folder name
 
 
 def _absolute(path: str | Path) -> Path:
@@ -37,11 +37,11 @@ def _absolute(path: str | Path) -> Path:
 
 @define(eq=False)
 class Deployment:
-    """The life of one bundle after export.
+    """Deployment of one exported bundle.
 
     Args:
-        bundle: the folder that was exported.
-        folder: where its life is kept, ``BUNDLE.live`` by default.
+        bundle: folder of the exported bundle.
+        folder: folder of the deployment's state, ``BUNDLE.live`` by default.
     """
 
     bundle: Path = field(converter=_absolute)
@@ -53,75 +53,82 @@ class Deployment:
 
     @property
     def log(self) -> Path:
-        """Requests and feedback; see :class:`rlcl.deploy.log.Log`."""
+        """Path of the log of requests and feedback; see :class:`rlcl.deploy.log.RequestLog`."""
         return self.folder / "log.sqlite"
 
     @property
     def drift(self) -> Path:
+        """Path of the monitor's records."""
         return self.folder / "drift.jsonl"
 
     @property
     def candidates(self) -> Path:
+        """Folder of the candidates."""
         return self.folder / "candidates"
 
     def candidate_names(self) -> list[str]:
-        """All candidates, the last by name at the end."""
+        """Return the names of all candidates in ascending order."""
         if not self.candidates.is_dir():
             return []
         return sorted(path.name for path in self.candidates.iterdir() if (path / SUMS).is_file())
 
-    def verdict(self, name: str) -> Path:
-        """What its gate has said of a candidate: ``{"passed": true, ...}``."""
+    def verdict_file(self, name: str) -> Path:
+        """Return the path of a candidate's gate verdict: ``{"passed": true, ...}``."""
         return self.candidates / f"{name}.verdict.json"
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps every other process from changing the alias meanwhile.
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock of the alias, so that no other process changes the alias.
 
         Raises:
-            BundleError: another one is at it, or the folder cannot be written.
+            BundleError: another process holds the lock, or the folder cannot be written.
         """
-        told = "another process ({holder}) is changing {folder}; try again when it has ended"
-        with self.held("lock", told):
+        message = "another process ({holder}) is changing {folder}; try again when it has finished"
+        with self.hold_lock("lock", message):
             yield
 
     @contextmanager
-    def held(self, name: str, told: str) -> Iterator[None]:
-        """Holds one of the folder's locks.
+    def hold_lock(self, name: str, message: str) -> Iterator[None]:
+        """Hold a lock of the folder.
 
         Args:
-            name: of its file.
-            told: what to say where another process has it, with ``{holder}``, its number, and ``{folder}``.
+            name: name of the lock file.
+            message: message of the error if another process holds the lock, with the placeholders ``{holder}`` (its
+                process ID) and ``{folder}``.
 
         Raises:
-            BundleError: another process has it, the folder cannot be written, or it would be beside no bundle.
+            BundleError: another process holds the lock, the folder cannot be written, or the bundle does not exist.
         """
         if not (self.bundle / SUMS).is_file():
-            raise no_bundle(self.bundle)
+            raise not_a_bundle(self.bundle)
         with ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(self.folder / name))
-            except Held as error:
-                raise BundleError(told.format(holder=error.holder, folder=self.folder)) from error
+            except LockHeldError as error:
+                raise BundleError(message.format(holder=error.holder, folder=self.folder)) from error
             except OSError as error:
                 raise BundleError(
-                    f"{self.folder} cannot be written ({error.strerror or error}); mend its permissions, or choose "
+                    f"{self.folder} cannot be written ({error.strerror or error}); fix its permissions, or choose "
                     "another folder with --live"
                 ) from error
             yield
 
     @property
     def alias(self) -> Path:
-        """``{"current": NAME, "before": [NAME, ...]}``; NAME is ``.`` for the bundle itself, else a candidate's."""
+        """Path of ``{"current": NAME, "before": [NAME, ...]}``; NAME is a candidate, or ``.`` for the bundle."""
         return self.folder / "alias.json"
 
-    def names(self) -> list[str]:
-        """The current bundle's name, and those before it, the latest first."""
+    def alias_names(self) -> list[str]:
+        """Return the name of the deployed bundle, followed by the names of the previously deployed ones, latest first.
+
+        Raises:
+            BundleError: the alias is damaged.
+        """
         if not self.alias.is_file():
             return ["."]
         try:
-            data = parsed(self.alias.read_text())
+            data = parse_json(self.alias.read_text())
             names = [data["current"], *data["before"]]
             if not all(isinstance(n, str) and (n == "." or NAME.fullmatch(n)) for n in names):
                 raise ValueError(f"names {names}")
@@ -129,27 +136,31 @@ class Deployment:
             raise BundleError(f"{self.alias} is damaged ({error}); remove it to serve {self.bundle} again") from error
         return names
 
-    def place(self, name: str) -> Path:
-        """The folder of a bundle by its name in the alias."""
+    def bundle_folder(self, name: str) -> Path:
+        """Return the folder of a bundle by its name in the alias."""
         return self.bundle if name == "." else self.candidates / name
 
     def current(self) -> Bundle:
-        """The bundle that answers.
+        """Open the deployed bundle.
 
         Raises:
-            BundleError: it is damaged, or the alias is.
+            BundleError: the bundle or the alias is damaged.
         """
-        return Bundle.open(self.place(self.names()[0]))
+        return Bundle.open(self.bundle_folder(self.alias_names()[0]))
 
     def digest(self, name: str) -> str | None:
-        """Of a bundle, by its name in the alias; None where it is damaged."""
+        """Return the digest of a bundle by its name in the alias; None if the bundle is damaged."""
         try:
-            return Bundle.open(self.place(name)).digest
+            return Bundle.open(self.bundle_folder(name)).digest
         except BundleError:
             return None
 
-    def point(self, names: list[str]) -> None:
-        """Flips the alias atomically: the first name answers from now on, the others came before it."""
+    def set_alias(self, names: list[str]) -> None:
+        """Replace the alias atomically.
+
+        Args:
+            names: names of the bundle to deploy and of the previously deployed ones, latest first.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".alias.{os.getpid()}"
         with temporary.open("w") as file:
@@ -158,14 +169,14 @@ class Deployment:
             os.fsync(file.fileno())
         temporary.replace(self.alias)
 
-    def audit(self, what: str, details: Mapping[str, Any]) -> None:
-        """Adds a line to ``audit.jsonl``: who, when, what, details, and the digest of the line before it."""
+    def audit(self, action: str, details: Mapping[str, Any]) -> None:
+        """Append a line to ``audit.jsonl``: time, user, action, details, and the SHA-256 of the previous line."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "audit.jsonl"
         lines = path.read_bytes().splitlines() if path.is_file() else []
-        before = hashlib.sha256(lines[-1]).hexdigest() if lines else None
-        when = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"when": when, "who": getpass.getuser(), "what": what, **details, "before": before}
+        previous = hashlib.sha256(lines[-1]).hexdigest() if lines else None
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"when": now, "who": getpass.getuser(), "what": action, **details, "before": previous}
         with path.open("a") as file:
             file.write(json_text(line) + "\n")
             file.flush()

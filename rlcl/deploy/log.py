@@ -1,6 +1,6 @@
-"""What was asked and answered, and what became known of it later: one SQLite file, written ahead (WAL).
+"""Log of requests, answers and feedback in one SQLite file with a write-ahead log (WAL).
 
-A write is one transaction, so whatever was acknowledged after it outlives a kill of the process.
+A write is one transaction, so acknowledged rows survive the termination of the process.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from attrs import define, frozen
 
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
-from rlcl.formats import parsed
+from rlcl.formats import parse_json
 from rlcl.strict_json import json_text
 
-__all__ = ["Answer", "Feedback", "Log", "Page", "packed", "packed_rows"]
+__all__ = ["Answer", "AnswerPage", "Feedback", "RequestLog", "pack_row", "pack_rows"]
 
 Array = np.ndarray[Any, Any]
 
-# Rows a statement. Each statement gives the interpreter's lock away and has to wait for it again, which under load
-# takes longer than the statement.
-TOGETHER = 64
+# A statement releases the interpreter lock and acquires it again, which under load takes longer than the statement.
+ROWS_PER_STATEMENT = 64
 SCHEMA = """
 create table if not exists bundles (digest text primary key, signature text not null);
 create table if not exists requests (
@@ -41,15 +40,15 @@ create table if not exists meta (key text primary key, value text not null);
 
 @frozen(kw_only=True, eq=False)
 class Answer:
-    """One row that was asked for, and its answer.
+    """One row of a request, and its answer.
 
     Args:
-        id: names it to the client.
+        id: identifier returned to the client.
         time: seconds since 1970.
-        bundle: digest of the bundle that answered.
-        task_id: as the request gave it.
-        input, output: the fields of the signature, one after the other, as bytes; see :func:`packed`.
-        episode: that an observation is of, where its client says so.
+        bundle: digest of the bundle that computed the answer.
+        task_id: task id of the request.
+        input, output: concatenated bytes of the signature's fields; see :func:`pack_row`.
+        episode: episode of an observation; None if the client did not send it.
     """
 
     id: str
@@ -63,11 +62,11 @@ class Answer:
 
 @frozen(kw_only=True)
 class Feedback:
-    """What became known of an answer: its label (a class's name, or numbers), or its reward.
+    """Feedback for an answer: a label (a class name or numbers) or a reward.
 
     Args:
-        id: of the answer.
-        time: when it became known, in seconds since 1970.
+        id: identifier of the answer.
+        time: time of the feedback in seconds since 1970.
         value: a text, a number, or a list of numbers.
     """
 
@@ -77,19 +76,19 @@ class Feedback:
 
 
 @frozen(kw_only=True, eq=False)
-class Page:
+class AnswerPage:
     """Consecutive answers of one bundle.
 
     Args:
-        numbers: (B,) int64, grow with time over the whole log.
-        times: (B,) float64.
-        bundle: digest of the bundle that answered.
-        signature: of the bundle that answered.
-        task_ids: B of them, or None each.
+        numbers: (B,) int64, numbers of the answers, ascending over the whole log.
+        times: (B,) float64, seconds since 1970.
+        bundle: digest of the bundle that computed the answers.
+        signature: signature of this bundle.
+        task_ids: B task ids, or None.
         inputs: (B, *shape) by name.
         outputs: (B, *shape) by name.
-        feedback: B of them, the latest known of each answer, None where there is none yet.
-        episodes: B of them, what each observation is of, None where its client does not say.
+        feedback: latest feedback of each of the B answers; None if there is no feedback yet.
+        episodes: episode of each of the B observations; None if the client did not send it.
     """
 
     numbers: Array
@@ -103,13 +102,13 @@ class Page:
     episodes: list[str | None]
 
 
-def packed(fields: Sequence[Field], arrays: Mapping[str, Array], row: int) -> bytes:
-    """One row of every field, one after the other."""
+def pack_row(fields: Sequence[Field], arrays: Mapping[str, Array], row: int) -> bytes:
+    """Return the concatenated bytes of one row of every field."""
     return b"".join(np.ascontiguousarray(arrays[field.name][row], field.dtype).tobytes() for field in fields)
 
 
-def packed_rows(fields: Sequence[Field], arrays: Mapping[str, Array]) -> list[bytes]:
-    """Every row as :func:`packed` gives it, much faster than one by one."""
+def pack_rows(fields: Sequence[Field], arrays: Mapping[str, Array]) -> list[bytes]:
+    """Return the bytes of all rows in the format of :func:`pack_row`, much faster than row by row."""
     parts = [np.ascontiguousarray(arrays[field.name], field.dtype) for field in fields]
     tables = [part.reshape(len(part), -1).view(np.uint8) for part in parts]
     table = tables[0] if len(tables) == 1 else np.concatenate(tables, 1)
@@ -117,40 +116,41 @@ def packed_rows(fields: Sequence[Field], arrays: Mapping[str, Array]) -> list[by
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
-def _unpacked(fields: Sequence[Field], blobs: Sequence[bytes]) -> dict[str, Array]:
+def _unpack_rows(fields: Sequence[Field], blobs: Sequence[bytes]) -> dict[str, Array]:
     table = np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), -1)
-    made, start = {}, 0
+    arrays, start = {}, 0
     for field in fields:
         width = int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
         part = np.ascontiguousarray(table[:, start : start + width])
-        made[field.name] = part.view(field.dtype).reshape(len(blobs), *field.shape)
+        arrays[field.name] = part.view(field.dtype).reshape(len(blobs), *field.shape)
         start += width
-    return made
+    return arrays
 
 
 @define(eq=False)
-class Log:
-    """The log of one deployment; opened by :meth:`open`, by one thread at a time.
+class RequestLog:
+    """Log of one deployment; opened by :meth:`open`, and used by one thread at a time.
 
     Args:
-        connection: to the file.
+        connection: connection to the SQLite file.
     """
 
     connection: sqlite3.Connection
 
     @classmethod
-    def open(cls, path: Path, *, write: bool = False, patience: float = 30) -> Log:
-        """
+    def open(cls, path: Path, *, write: bool = False, patience: float = 30) -> RequestLog:
+        """Open a log.
+
         Args:
-            path: of the file.
-            write: whether to make it where it is missing, and to add to it.
-            patience: seconds to wait for another process that writes, before an error.
+            path: path of the file.
+            write: whether to open the log for writing, and to create it if it does not exist.
+            patience: maximum seconds to wait for another process that is writing.
 
         Raises:
-            BundleError: it is missing, or no log.
+            BundleError: the file does not exist or is not a log.
         """
         if not write and not path.is_file():
-            raise BundleError(f"{path} is not there: nothing was logged yet; serve the bundle with rlcl serve")
+            raise BundleError(f"{path} does not exist: no requests were logged; serve the bundle with rlcl serve")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=patience)
@@ -159,11 +159,11 @@ class Log:
             log = cls(connection)
             if write:
                 connection.executescript(SCHEMA)
-                if not log.id:  # asked first, for whoever writes has to wait for others that do
+                if not log.id:  # read first, because writing waits for other writers
                     connection.execute("insert or ignore into meta values ('id', ?)", (secrets.token_hex(8),))
             connection.execute("select 1 from requests limit 1")
             if not any(row[1] == "episode" for row in connection.execute("pragma table_info(requests)")):
-                connection.execute("pragma query_only = off")  # a log of before there were episodes
+                connection.execute("pragma query_only = off")  # a log of an earlier version
                 connection.execute("alter table requests add column episode text")
                 connection.execute(f"pragma query_only = {'off' if write else 'on'}")
         except OSError as error:
@@ -171,46 +171,49 @@ class Log:
                 f"{path.parent} cannot be written ({error.strerror or error}); choose another folder with --live"
             ) from error
         except sqlite3.Error as error:
-            raise BundleError(f"{path} cannot be opened as a log: {error}; move it away to begin anew") from error
+            raise BundleError(
+                f"{path} cannot be opened as a log: {error}; move the file away to start a new log"
+            ) from error
         return log
 
     def close(self) -> None:
+        """Close the connection."""
         self.connection.close()
 
     @property
     def id(self) -> str:
-        """Tells the log from one that takes its place, numbered from 1 again; empty where it has none yet."""
-        run = self.connection.execute
-        if not run("select 1 from sqlite_master where name = 'meta'").fetchone():
-            return ""  # of an earlier version, and not written to since
-        found = run("select value from meta where key = 'id'").fetchone()
-        return "" if found is None else str(found[0])
+        """Identifier of this log; a new log at the same path has another one. Empty if the log has none yet."""
+        execute = self.connection.execute
+        if not execute("select 1 from sqlite_master where name = 'meta'").fetchone():
+            return ""  # a log of an earlier version that was not written to since
+        row = execute("select value from meta where key = 'id'").fetchone()
+        return "" if row is None else str(row[0])
 
-    def continues(self, id: str) -> bool:
-        """Whether numbers that were noted with an id are numbers of this log; of those without one that is assumed."""
+    def has_id(self, id: str) -> bool:
+        """Return True if an identifier is that of this log, or empty (from an earlier version, which stored none)."""
         return id in ("", self.id)
 
     def register(self, digest: str, signature: Signature) -> None:
-        """Notes how the answers of a bundle are to be read; before its first."""
+        """Store the signature of a bundle; required before its first answer is written."""
         row = (digest, json_text(signature.to_json()))
         self.connection.execute("insert or ignore into bundles values (?, ?)", row)
 
     def write(self, answers: Sequence[Answer], feedback: Sequence[Feedback]) -> list[bool]:
-        """Adds both in one transaction, durable when it returns.
+        """Add answers and feedback in one transaction, which is durable when this method returns.
 
         Returns:
-            Whether each feedback's answer is known; of others nothing is kept.
+            For each feedback, whether its answer is in the log; feedback for unknown answers is not stored.
         """
         with self.connection as connection:
             connection.execute("begin immediate")
-            for start in range(0, len(answers), TOGETHER):
-                some = answers[start : start + TOGETHER]
+            for start in range(0, len(answers), ROWS_PER_STATEMENT):
+                chunk = answers[start : start + ROWS_PER_STATEMENT]
                 connection.execute(
                     "insert into requests (id, time, bundle, task_id, input, output, episode) values "
-                    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(some)),
+                    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(chunk)),
                     [
                         value
-                        for a in some
+                        for a in chunk
                         for value in (a.id, a.time, a.bundle, a.task_id, a.input, a.output, a.episode)
                     ],
                 )
@@ -224,77 +227,83 @@ class Log:
                 for f in feedback
             ]
 
-    def pages(self, after: int = 0, rows: int = 1024, *, fed_after: int | None = None) -> Iterator[Page]:
-        """Answers in the order of their numbers, each with its latest feedback.
+    def pages(self, after: int = 0, rows: int = 1024, *, feedback_after: int | None = None) -> Iterator[AnswerPage]:
+        """Yield answers in the order of their numbers, each with its latest feedback.
 
         Args:
-            after: the number behind which to begin.
-            rows: of a page, at most.
-            fed_after: leaves out what no feedback came for behind this number of a feedback; None for all answers.
+            after: answer number after which to start.
+            rows: maximum number of rows per page.
+            feedback_after: feedback number; only answers with later feedback are yielded. None for all answers.
         """
         query = (
             "select number, time, bundle, task_id, input, output, episode, "
             "(select value from feedback f where f.id = r.id order by f.number desc limit 1) as value "
             "from requests r where number > ? "
-            + ("" if fed_after is None else "and exists (select 1 from feedback f where f.id = r.id and f.number > ?) ")
+            + (
+                ""
+                if feedback_after is None
+                else "and exists (select 1 from feedback f where f.id = r.id and f.number > ?) "
+            )
             + "order by number limit ?"
         )
-        fed = () if fed_after is None else (fed_after,)
-        while found := self.connection.execute(query, (after, *fed, rows)).fetchall():
-            while found:
-                bundle = found[0][2]
-                size = next((i for i, row in enumerate(found) if row[2] != bundle), len(found))
-                yield self._page(bundle, found[:size])
-                after, found = found[size - 1][0], found[size:]
+        condition = () if feedback_after is None else (feedback_after,)
+        while answers := self.connection.execute(query, (after, *condition, rows)).fetchall():
+            while answers:
+                bundle = answers[0][2]
+                size = next((i for i, row in enumerate(answers) if row[2] != bundle), len(answers))
+                yield self._page(bundle, answers[:size])
+                after, answers = answers[size - 1][0], answers[size:]
 
     @property
     def last_feedback(self) -> int:
-        """The number of the latest feedback, 0 where there is none."""
+        """Number of the latest feedback, 0 if there is none."""
         (number,) = self.connection.execute("select coalesce(max(number), 0) from feedback").fetchone()
         return int(number)
 
-    def arrived(self, after: int, rows: int) -> tuple[int, list[Page]]:
-        """The next so many answers of which something became known for the first time.
+    def first_feedback(self, after: int, rows: int) -> tuple[int, list[AnswerPage]]:
+        """Return the next block of answers that received their first feedback.
 
-        What is in such a block depends on the log alone, not on when it is read; later corrections are in none.
+        The content of a block depends only on the log, not on the time of reading; corrections of earlier feedback are
+        in no block.
 
         Args:
-            after: number of the feedback behind which to begin.
-            rows: of the block; where there are fewer yet, nothing is given.
+            after: feedback number after which to start.
+            rows: number of rows of the block; if fewer are available, the block is empty.
 
         Returns:
-            The number of the block's last feedback, and its answers, a page a bundle, in the order of their numbers.
+            The number of the block's last feedback, and its answers in the order of their numbers, one page per bundle.
         """
         query = (
             "select f.number, r.number, r.time, r.bundle, r.task_id, r.input, r.output, r.episode, f.value "
             "from feedback f join requests r on r.id = f.id where f.number > ? and not exists "
             "(select 1 from feedback e where e.id = f.id and e.number < f.number) order by f.number limit ?"
         )
-        found = self.connection.execute(query, (after, rows)).fetchall()
-        if len(found) < rows:
+        block = self.connection.execute(query, (after, rows)).fetchall()
+        if len(block) < rows:
             return after, []
-        bundles = dict.fromkeys(row[3] for row in found)
-        answers = sorted(row[1:] for row in found)
-        return found[-1][0], [self._page(b, [row for row in answers if row[2] == b]) for b in bundles]
+        bundles = dict.fromkeys(row[3] for row in block)
+        answers = sorted(row[1:] for row in block)
+        return block[-1][0], [self._page(b, [row for row in answers if row[2] == b]) for b in bundles]
 
-    def _page(self, bundle: str, rows: list[Any]) -> Page:
+    def _page(self, bundle: str, rows: list[Any]) -> AnswerPage:
         (text,) = self.connection.execute("select signature from bundles where digest = ?", (bundle,)).fetchone()
         try:
-            signature = Signature.from_json(parsed(text))
-            feedback = [None if row[-1] is None else parsed(row[-1]) for row in rows]
+            signature = Signature.from_json(parse_json(text))
+            feedback = [None if row[-1] is None else parse_json(row[-1]) for row in rows]
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise BundleError(
-                f"the log holds a signature or feedback that cannot be read ({error}); move it away"
+                f"the log contains a signature or feedback that cannot be read ({error}); move the file away to start "
+                "a new log"
             ) from error
         numbers, times, _, task_ids, inputs, outputs, episodes, _ = zip(*rows, strict=True)
-        return Page(
+        return AnswerPage(
             numbers=np.array(numbers, np.int64),
             times=np.array(times),
             bundle=bundle,
             signature=signature,
             task_ids=list(task_ids),
-            inputs=_unpacked(signature.inputs, inputs),
-            outputs=_unpacked(signature.outputs, outputs),
+            inputs=_unpack_rows(signature.inputs, inputs),
+            outputs=_unpack_rows(signature.outputs, outputs),
             feedback=feedback,
             episodes=list(episodes),
         )

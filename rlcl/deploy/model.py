@@ -1,4 +1,4 @@
-"""A bundle's model at work: ONNX Runtime and NumPy alone, nothing of what trained it."""
+"""Inference with the model of a bundle by ONNX Runtime and NumPy, without torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError, UnsupportedError
 
-__all__ = ["ENCODED", "Model", "Policy"]
+__all__ = ["ENCODED", "Model", "PolicyModel"]
 
 Array = np.ndarray[Any, Any]
-ENCODED = "encoded"  # an output that is no part of the signature
+ENCODED = "encoded"  # output of the ONNX graph that is not in the signature
 
 
 @define(eq=False)
 class Model:
-    """What a bundle holds, ready to predict.
+    """Model of a bundle, loaded for inference.
 
     Args:
-        bundle: an open bundle.
-        threads: of ONNX Runtime; one is fastest for small models.
+        bundle: open bundle.
+        threads: number of threads of ONNX Runtime; one is fastest for small models.
 
     Raises:
-        BundleError: its graph does not load.
+        BundleError: the ONNX graph does not load.
     """
 
     bundle: Bundle
@@ -40,7 +40,7 @@ class Model:
             import onnxruntime
         except ImportError as error:
             raise UnsupportedError(
-                f"answering needs {error.name}; install it with pip install 'rlcl[deploy]'"
+                f"prediction needs {error.name}; install it with pip install 'rlcl[deploy]'"
             ) from error
 
         options = onnxruntime.SessionOptions()
@@ -49,39 +49,52 @@ class Model:
         graph = str(self.bundle.path / "model.onnx")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has no common class of its errors
-            raise BundleError(f"{graph} does not load: {str(error).splitlines()[0]}; export the run again") from error
-        given = {output.name for output in self._session.get_outputs()}
-        wanted = [f.name for f in self.signature.outputs] + [f"{f.name}.next" for f in self.signature.state]
-        if missing := [name for name in wanted if name not in given]:
-            raise BundleError(f"{graph} lacks the output {missing[0]} of its signature; export the run again")
-        self._names = wanted
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            raise BundleError(
+                f"{graph} cannot be loaded: {str(error).splitlines()[0]}; export the run again"
+            ) from error
+        graph_outputs = {output.name for output in self._session.get_outputs()}
+        names = [f.name for f in self.signature.outputs] + [f"{f.name}.next" for f in self.signature.state]
+        if missing := [name for name in names if name not in graph_outputs]:
+            raise BundleError(f"{graph} lacks the output {missing[0]} of signature.json; export the run again")
+        self._names = names
 
     @property
     def signature(self) -> Signature:
         return self.bundle.signature
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name for the arrays of :meth:`Signature.arrays` (and the state's); checks nothing."""
+        """Run the graph without checking its inputs.
+
+        Args:
+            arrays: inputs by name, as :meth:`Signature.arrays` returns them, with the arrays of the state if the model
+                is recurrent.
+
+        Returns:
+            All outputs by name.
+        """
         return dict(zip(self._names, self._session.run(self._names, dict(arrays)), strict=True))
 
     def outputs(self, x: Any, task_id: int | None = None) -> dict[str, Array]:
-        """All outputs by name, see :attr:`Signature.outputs`.
+        """Check inputs and compute all outputs by name, see :attr:`Signature.outputs`.
 
         Args:
-            x: (B, *shape) raw inputs, as the training data had them.
-            task_id: of the batch, where the model tells tasks apart.
+            x: (B, *shape) raw inputs in the form of the training data.
+            task_id: task id of the batch, if the model takes one.
 
         Raises:
-            Problem: inputs that the signature refuses, with the place.
+            Problem: an input violates the signature; the error names its index.
         """
         return self.run(self.signature.arrays(x, task_id))
 
     def encoded(self, inputs: Mapping[str, Array]) -> Array | None:
-        """What the encoder makes of inputs, (B, F) float32; None where the graph does not give it (as ``encoded``).
+        """Compute the encoder's output, (B, F) float32.
 
         Args:
-            inputs: (B, *shape) by name, as the signature has them; an encoder knows neither tasks nor state.
+            inputs: (B, *shape) by the names of the signature; the encoder takes neither task ids nor states.
+
+        Returns:
+            The output ``encoded`` of the graph; None if the graph has no such output.
         """
         if ENCODED not in [output.name for output in self._session.get_outputs()]:
             return None
@@ -89,17 +102,17 @@ class Model:
         if self.signature.tasks:
             arrays["task_id"] = np.zeros(rows, np.int64)
         arrays |= {f.name: np.zeros((rows, *f.shape), f.dtype) for f in self.signature.state}
-        (found,) = self._session.run([ENCODED], arrays)
-        return np.asarray(found, np.float32).reshape(rows, -1)
+        (encoded,) = self._session.run([ENCODED], arrays)
+        return np.asarray(encoded, np.float32).reshape(rows, -1)
 
     def predict(self, x: Any, task_id: int | None = None) -> Array:
-        """The decisive output: classes (B,) int64, values (B, K), or reconstructions; see :meth:`outputs`."""
+        """Return the first output: classes (B,) int64, values (B, K) or reconstructions; see :meth:`outputs`."""
         return self.outputs(x, task_id)[self.signature.outputs[0].name]
 
 
 @define(eq=False)
-class Policy(Model):
-    """A model that acts; its ``predict`` is that of Stable-Baselines3's policies."""
+class PolicyModel(Model):
+    """Model of a policy, with the ``predict`` interface of Stable-Baselines3."""
 
     def predict(  # type: ignore[override]
         self,
@@ -109,39 +122,41 @@ class Policy(Model):
         deterministic: bool = True,
         task_id: int | None = None,
     ) -> tuple[Array, tuple[Array, ...] | None]:
-        """Greedy actions.
+        """Return greedy actions.
 
         Args:
             observation: (*shape), or a batch (B, *shape).
-            state: what the call before returned, None at first; for recurrent policies.
-            episode_start: (B,) bool, which of the batch begin an episode, whose state is forgotten.
-            deterministic: bundles hold no other way to act; False is refused.
-            task_id: of the batch, where the policy tells tasks apart.
+            state: state returned by the previous call of a recurrent policy; None at the start.
+            episode_start: (B,) bool, True for observations that start an episode; their states are reset to zero.
+            deterministic: must be True, because a bundle contains greedy actions only.
+            task_id: task id of the batch, if the policy takes one.
 
         Returns:
-            Actions (*action) or (B, *action), and the next state, None where there is none.
+            Actions (*action) or (B, *action), and the next state; None if the policy is not recurrent.
 
         Raises:
-            Problem: observations that the signature refuses, with the place.
+            Problem: an observation violates the signature; the error names its index.
             BundleError: ``deterministic=False``.
         """
         if not deterministic:
-            raise BundleError("a bundle acts greedily; call predict with deterministic=True")
+            raise BundleError(
+                "deterministic=False is not supported: a bundle returns greedy actions; pass deterministic=True"
+            )
         batch, single = self._batched(observation)
         arrays = self.signature.arrays(batch, task_id)
         rows = len(next(iter(arrays.values())))
         for index, part in enumerate(self.signature.state):
-            carried = np.zeros((rows, *part.shape), part.dtype) if state is None else np.array(state[index])
+            previous = np.zeros((rows, *part.shape), part.dtype) if state is None else np.array(state[index])
             if episode_start is not None:
-                carried[np.asarray(episode_start, bool)] = 0
-            arrays[part.name] = carried
-        found = self.run(arrays)
-        actions = found[self.signature.outputs[0].name]
-        following = tuple(found[f"{part.name}.next"] for part in self.signature.state) or None
-        return (actions[0] if single else actions), following
+                previous[np.asarray(episode_start, bool)] = 0
+            arrays[part.name] = previous
+        outputs = self.run(arrays)
+        actions = outputs[self.signature.outputs[0].name]
+        next_state = tuple(outputs[f"{part.name}.next"] for part in self.signature.state) or None
+        return (actions[0] if single else actions), next_state
 
     def _batched(self, observation: Any) -> tuple[Any, bool]:
-        """The observation as a batch, and whether it was one alone."""
+        """Return the observation as a batch, and whether it was a single observation."""
         first = self.signature.inputs[0]
         value = observation[first.name] if isinstance(observation, Mapping) else observation
         if np.ndim(value) != len(first.shape):

@@ -1,4 +1,4 @@
-"""Which bundle answers from now on: forward to a candidate, or back to the one before."""
+"""Promotion of a candidate to the deployed bundle, and rollback to the previous one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.errors import BundleError
-from rlcl.formats import parsed
+from rlcl.formats import parse_json
 
 __all__ = ["promote", "rollback"]
 
@@ -15,45 +15,46 @@ __all__ = ["promote", "rollback"]
 def promote(
     deployment: Deployment, candidate: str | None = None, *, allow_signature_change: bool = False, force: bool = False
 ) -> Bundle:
-    """Lets a candidate answer, in one atomic step that a running server notices, and writes it into the audit.
+    """Deploy a candidate: replace the alias atomically, which a running server detects, and record it in the audit.
 
     Args:
-        deployment: whose candidate.
-        candidate: its name; None takes the last one, by name.
-        allow_signature_change: whether clients may notice, as they do of a new class.
-        force: whether a candidate that did not pass its gate may answer.
+        deployment: deployment with the candidate.
+        candidate: name of the candidate; None for the last one in ascending order.
+        allow_signature_change: whether the candidate may change the signature, for example by a new class.
+        force: whether to deploy a candidate that did not pass its gate.
 
     Returns:
-        The bundle that answers now.
+        The deployed bundle.
 
     Raises:
-        BundleError: there is no such candidate, it is damaged, did not pass or changes the signature; it answers
-            already; or another process is at it.
+        BundleError: the candidate does not exist, is damaged, is already deployed, did not pass its gate or changes the
+            signature; or another process is changing the alias.
     """
-    with deployment.alone():
-        names = deployment.names()
+    with deployment.exclusive():
+        names = deployment.alias_names()
         name = _candidate(deployment, candidate)
         if name == names[0]:
-            raise BundleError(f"{deployment.place(name)} answers already")
-        bundle = Bundle.open(deployment.place(name))
-        verdict = _passed(deployment, name)
-        if verdict is not None and not force:
-            raise BundleError(f"{verdict}; use --force to promote it all the same")
-        before = deployment.current()
-        changes = before.signature.changes(bundle.signature)
+            raise BundleError(f"{deployment.bundle_folder(name)} is already deployed; name another candidate")
+        bundle = Bundle.open(deployment.bundle_folder(name))
+        objection = _gate_objection(deployment, name)
+        if objection is not None and not force:
+            raise BundleError(f"{objection}; use --force to promote it without a passed gate")
+        previous = deployment.current()
+        changes = previous.signature.changes(bundle.signature)
         if changes and not allow_signature_change:
-            listed = "".join(f"\n  {change}" for change in changes)
+            change_list = "".join(f"\n  {change}" for change in changes)
             raise BundleError(
-                f"{bundle.path} changes the signature; use --allow-signature-change if clients can bear it:{listed}"
+                f"{bundle.path} changes the signature; use --allow-signature-change if clients support the changes:"
+                f"{change_list}"
             )
-        deployment.point([name, *names])
+        deployment.set_alias([name, *names])
         deployment.audit(
             "promote",
             {
                 "candidate": name,
-                "from": before.digest,
+                "from": previous.digest,
                 "to": bundle.digest,
-                "forced": verdict is not None,
+                "forced": objection is not None,
                 "signature_changes": changes,
             },
         )
@@ -61,24 +62,24 @@ def promote(
 
 
 def rollback(deployment: Deployment) -> Bundle:
-    """Lets the bundle answer that did before the last promotion, and writes it into the audit.
+    """Deploy the bundle that was deployed before the last promotion, and record it in the audit.
 
     Returns:
-        The bundle that answers now.
+        The deployed bundle.
 
     Raises:
-        BundleError: there was none before, it is damaged, or another process is at it.
+        BundleError: there is no previous bundle, the bundle is damaged, or another process is changing the alias.
     """
-    with deployment.alone():
-        names = deployment.names()
+    with deployment.exclusive():
+        names = deployment.alias_names()
         if len(names) < 2:
             raise BundleError(
-                f"{deployment.place(names[0])} is the first to answer; there is none before it to go back to"
+                f"{deployment.bundle_folder(names[0])} is the first deployed bundle; there is no previous one"
             )
-        bundle = Bundle.open(deployment.place(names[1]))
-        leaving = deployment.digest(names[0])
-        deployment.point(names[1:])
-        deployment.audit("rollback", {"candidate": names[1], "from": leaving, "to": bundle.digest})
+        bundle = Bundle.open(deployment.bundle_folder(names[1]))
+        replaced = deployment.digest(names[0])
+        deployment.set_alias(names[1:])
+        deployment.audit("rollback", {"candidate": names[1], "from": replaced, "to": bundle.digest})
         return bundle
 
 
@@ -88,23 +89,23 @@ def _candidate(deployment: Deployment, name: str | None) -> str:
         return present[-1]
     if name in present:
         return str(name)
-    there = f"there are {', '.join(present)}" if present else "there is none; make one with rlcl update"
-    raise BundleError(f"{deployment.candidates} has no candidate{'' if name is None else ' ' + name}; {there}")
+    choice = f"available: {', '.join(present)}" if present else "create one with rlcl update"
+    raise BundleError(f"{deployment.candidates} has no candidate{'' if name is None else ' ' + name}; {choice}")
 
 
-def _passed(deployment: Deployment, name: str) -> str | None:
-    """Why a candidate must not be promoted; None where it passed its gate."""
-    path: Path = deployment.verdict(name)
+def _gate_objection(deployment: Deployment, name: str) -> str | None:
+    """Return the reason why a candidate must not be promoted; None if it passed its gate."""
+    path: Path = deployment.verdict_file(name)
     try:
-        data = parsed(path.read_text())
+        data = parse_json(path.read_text())
     except FileNotFoundError:
-        return f"{path} is missing: nobody has judged candidate {name}"
+        return f"{path} is missing: candidate {name} has no gate verdict"
     except (OSError, ValueError) as error:
         return f"{path} cannot be read: {error}"
     if not isinstance(data, dict) or data.get("passed") is not True:
         return f"candidate {name} did not pass its gate, see {path}"
     if data.get("digest") != deployment.digest(name):
-        return f"{path} is of another bundle than candidate {name} is now"
-    if data.get("parent") != deployment.digest(deployment.names()[0]):
-        return f"candidate {name} was judged beside another bundle than the one that answers now; update again"
+        return f"{path} does not match the files of candidate {name}"
+    if data.get("parent") != deployment.digest(deployment.alias_names()[0]):
+        return f"candidate {name} was compared with another bundle than the deployed one; run rlcl update again"
     return None

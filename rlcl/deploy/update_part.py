@@ -1,4 +1,4 @@
-"""The part of a bundle that updating alone needs: a learner's state, whose remembered examples can be deleted."""
+"""Update part of a bundle: the learner's state, with deletion of stored examples."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from attrs import frozen
 
 from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.updating.growing import added_to, save_added
-from rlcl.deploy.updating.incoming import Incoming
+from rlcl.deploy.updating.added_experiences import load_added, save_added
+from rlcl.deploy.updating.new_data import NewData
 from rlcl.errors import BundleError, Problem
-from rlcl.methods.memories.deletion import is_memory, remembered, without_rows
+from rlcl.methods.memories.deletion import example_count, is_memory_state, without_rows
 from rlcl.tracking.folder import disk_errors
 from rlcl.training import checkpoint
 
-__all__ = ["Remembered", "forget", "memories", "parsed_rows", "write_part"]
+__all__ = ["ExampleMemory", "forget", "memories", "parse_rows", "write_part"]
 
 
 @frozen
-class Remembered:
-    """A memory of examples in a learner's state.
+class ExampleMemory:
+    """Memory of examples in a learner's state.
 
     Args:
-        name: its place in the state, for example ``methods/0/memory``.
-        rows: examples in it.
-        columns: names of what is kept of each.
+        name: path in the state, for example ``methods/0/memory``.
+        rows: number of stored examples.
+        columns: names of the stored arrays.
     """
 
     name: str
@@ -38,70 +38,70 @@ class Remembered:
     columns: tuple[str, ...]
 
 
-def write_part(folder: Path, state: Mapping[str, Any], added: Sequence[Incoming] = ()) -> None:
-    """Writes a learner's state as a checkpoint holds it, into a folder that is not there yet, and seals it.
+def write_part(folder: Path, state: Mapping[str, Any], added: Sequence[NewData] = ()) -> None:
+    """Write a learner's state in the format of a checkpoint to a new folder, and write its checksums.
 
     Args:
-        folder: of the part.
-        state: of the learner.
-        added: what updates have learned, of which the held-out rows are kept.
+        folder: folder of the update part; must not exist.
+        state: state of the learner.
+        added: data of earlier updates, whose held-out rows are stored.
     """
-    written = checkpoint.save(folder.with_name(f".{folder.name}.state"), 0, state)
-    written.rename(folder)
-    written.parent.rmdir()
+    checkpoint_folder = checkpoint.save(folder.with_name(f".{folder.name}.state"), 0, state)
+    checkpoint_folder.rename(folder)
+    checkpoint_folder.parent.rmdir()
     save_added(folder, added)
     seal(folder)
 
 
-def memories(bundle: Bundle) -> list[Remembered]:
-    """Every memory of examples in a bundle's learner.
+def memories(bundle: Bundle) -> list[ExampleMemory]:
+    """Return all memories of examples of a bundle's learner.
 
     Raises:
-        BundleError: the bundle has no part for updating, or it is damaged.
+        BundleError: the bundle has no update part, or the part is damaged.
     """
-    found = _memories(checkpoint.load(bundle.update))
-    return [Remembered(name, remembered(state), tuple(state.get("columns", state))) for name, state in found]
+    states = _memory_states(checkpoint.load(bundle.update))
+    return [ExampleMemory(name, example_count(state), tuple(state.get("columns", state))) for name, state in states]
 
 
 def forget(bundle: Bundle, rows: Sequence[int], memory: str | None = None) -> int:
-    """Deletes rows of a memory for good: its tensors are written anew without them, and sealed again.
+    """Delete rows of a memory permanently: the update part is rewritten without them.
 
-    What the weights have learned from them stays; so does what was exported beside the memory.
+    The network weights, which were trained on these rows, and the other files of the bundle do not change.
 
     Args:
-        bundle: with its part for updating.
-        rows: numbers from 0, as the memory holds its examples.
-        memory: its name, see :func:`memories`; the only one by default.
+        bundle: bundle with an update part.
+        rows: indices of the examples in the memory, from 0.
+        memory: name of the memory, see :func:`memories`; may be None if the bundle has only one.
 
     Returns:
-        How many rows are left.
+        Number of remaining rows.
 
     Raises:
-        BundleError: there is no such memory, or no such row.
+        BundleError: the memory or a row does not exist.
     """
     state = checkpoint.load(bundle.update)
-    found = dict(_memories(state))
-    if not found:
-        raise BundleError(f"{bundle.path} remembers no examples; there is nothing to delete")
-    name = memory or next(iter(found))
-    if name not in found or (memory is None and len(found) > 1):
-        raise BundleError(f"--memory: expected one of {', '.join(found)}; got {memory}")
-    count = remembered(found[name])
-    beyond = sorted(row for row in set(rows) if not 0 <= row < count)
-    if beyond:
-        raise BundleError(f"--rows {beyond[0]}: {name} holds the rows 0 to {count - 1}")
-    changed = _replaced(state, name.split("/"), without_rows(found[name], set(rows)))
-    _exchange(bundle.path, changed)
+    states = dict(_memory_states(state))
+    if not states:
+        raise BundleError(f"{bundle.path} stores no examples; there is nothing to delete")
+    name = memory or next(iter(states))
+    if name not in states or (memory is None and len(states) > 1):
+        raise BundleError(f"--memory: expected one of {', '.join(states)}; got {memory}")
+    count = example_count(states[name])
+    invalid = sorted(row for row in set(rows) if not 0 <= row < count)
+    if invalid:
+        raise BundleError(f"--rows {invalid[0]}: expected rows of {name}, 0 to {count - 1}")
+    new_state = _with_value_at(state, name.split("/"), without_rows(states[name], set(rows)))
+    _replace_part(bundle.path, new_state)
     Deployment(bundle.path).audit("forget", {"bundle": bundle.digest, "memory": name, "rows": len(set(rows))})
     return count - len(set(rows))
 
 
-def _exchange(bundle: Path, state: Mapping[str, Any]) -> None:
-    """Puts a new part in the place of the old one, which is deleted; both lie outside of the bundle meanwhile."""
-    new, old = (bundle.with_name(f".{bundle.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+def _replace_part(bundle: Path, state: Mapping[str, Any]) -> None:
+    """Replace the update part and delete the old one; temporary folders are outside the bundle."""
+    new, old = (bundle.with_name(f".{bundle.name}.{suffix}.{os.getpid()}") for suffix in ("new", "old"))
     with disk_errors(bundle):
         try:
-            write_part(new, state, added_to(bundle / UPDATE))
+            write_part(new, state, load_added(bundle / UPDATE))
             (bundle / UPDATE).rename(old)
             try:
                 new.rename(bundle / UPDATE)
@@ -109,42 +109,42 @@ def _exchange(bundle: Path, state: Mapping[str, Any]) -> None:
                 old.rename(bundle / UPDATE)
                 raise
         finally:
-            for left in (new, old):
-                shutil.rmtree(left, ignore_errors=True)
+            for temporary in (new, old):
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
-def parsed_rows(text: str) -> list[int]:
-    """``3,5-9`` as whole numbers.
+def parse_rows(text: str) -> list[int]:
+    """Parse row indices such as ``3,5-9``.
 
     Raises:
-        Problem: it is something else.
+        Problem: the text has another form.
     """
     rows: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
-        if found is None or (found[2] and int(found[2]) < int(found[1])):
-            raise Problem(f"--rows: expected whole numbers and ranges such as 3,5-9, got {text!r}")
-        rows.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise Problem(f"--rows: expected integers and ranges such as 3,5-9, got {text!r}")
+        rows.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return rows
 
 
-def _memories(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Memories in a tree, each with its place."""
-    if is_memory(tree):
+def _memory_states(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the path and the state of every memory in a tree."""
+    if is_memory_state(tree):
         yield "/".join(path), tree
     elif isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from _memories(value, (*path, str(key)))
+            yield from _memory_states(value, (*path, str(key)))
     elif isinstance(tree, list | tuple):
         for index, value in enumerate(tree):
-            yield from _memories(value, (*path, str(index)))
+            yield from _memory_states(value, (*path, str(index)))
 
 
-def _replaced(tree: Any, path: Sequence[str], value: Any) -> Any:
-    """The tree with another value at a place."""
+def _with_value_at(tree: Any, path: Sequence[str], value: Any) -> Any:
+    """Return a copy of a tree with another value at a path."""
     if not path:
         return value
     key, *rest = path
     if isinstance(tree, Mapping):
-        return {k: _replaced(v, rest, value) if str(k) == key else v for k, v in tree.items()}
-    return type(tree)(_replaced(v, rest, value) if str(i) == key else v for i, v in enumerate(tree))
+        return {k: _with_value_at(v, rest, value) if str(k) == key else v for k, v in tree.items()}
+    return type(tree)(_with_value_at(v, rest, value) if str(i) == key else v for i, v in enumerate(tree))

@@ -1,4 +1,4 @@
-"""Feature encoding: from raw observations to what the network sees."""
+"""Encoders: transformations of raw observations to network inputs."""
 
 ENCODERS = {
     "identity": "rlcl.encoders.identity:Identity",
@@ -19,6 +19,6 @@ ENCODERS = {
     "frame_stack": "rlcl.encoders.frame_stack:FrameStack",
     "running_norm": "rlcl.encoders.running_norm:RunningNorm",
     "backbone": "rlcl.encoders.backbone:Backbone",
-    "trained": "rlcl.launch.trained:Trained",  # beside what builds the learner that it loads
+    "trained": "rlcl.launch.trained_encoder:Trained",  # in the package that builds the learner that it loads
     "compose": "rlcl.encoders.compose:Compose",
 }

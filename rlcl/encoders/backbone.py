@@ -1,4 +1,4 @@
-"""Features of a pretrained network that stays as it is."""
+"""Features of a frozen, pretrained network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.data.root import find_data
-from rlcl.encoders.remembered import Remembered
+from rlcl.encoders.row_cache import RowCache
 from rlcl.errors import CheckpointError, DataError, UnsupportedError
 from rlcl.networks.torchvision import torchvision_model
 from rlcl.types import Encoder
@@ -30,22 +30,22 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @define(kw_only=True, eq=False)
 class Backbone(Encoder):
-    """What a pretrained classification model of torchvision computes before its last layer.
+    """Features of a pretrained classification model of torchvision: the inputs of its last layer.
 
-    Images are (channels, height, width) with one channel, which is repeated, or three; bytes are
-    scaled to [0, 1], and other numbers are taken to lie there. The weights stay in their file: the state
-    is its checksum, and going on with another file is refused.
+    Images have the shape (channels, height, width) with three channels, or with one, which is repeated. 8-bit images
+    are scaled to [0, 1]; other images must be in this range. The weights stay in their file. The encoder's state
+    is the checksum of the file, and a run cannot be resumed with another file.
 
     Args:
         model: a classification model of ``torchvision.models``.
-        weights: its state dict, a ``.pth`` or ``.safetensors`` file, from the working directory or the data
-            root. The last layer's may be of any number of classes, or missing.
-        resize: height and width that images are scaled to, in pixels; as they are by default.
-        mean, std: of each channel of the images that it was trained on; ImageNet's by default.
-        batch_size: images in a forward pass. The last one is filled up, so that an image's features do
-            not depend on its neighbours; small where few come at a time, as from environments.
-        remember: images whose features are kept in memory, so that what is evaluated again is not computed
-            again; those not asked for longest leave first. 0 keeps none.
+        weights: state dict of the model, a ``.pth`` or ``.safetensors`` file, relative to the working directory or the
+            data root. The weights of the last layer may have any number of classes, or be missing.
+        resize: height and width in pixels to which images are resized; null for no resizing.
+        mean, std: channel means and standard deviations of the images of the pretraining; ImageNet's by default.
+        batch_size: images per forward pass. The last batch is padded, so that the features of an image do
+            not depend on its neighbours; use a small value for few images at a time, as in environments.
+        remember: number of images whose features are cached in memory, so that repeated evaluations do not compute
+            them again; the least recently used ones are removed first. 0 disables the cache.
     """
 
     model: str = option("resnet18")
@@ -57,25 +57,25 @@ class Backbone(Encoder):
     remember: int = option(50_000, ge=0)
     _network: nn.Module | None = field(init=False, default=None)
     _checksum: str = field(init=False, default="")
-    _features: Remembered = field(init=False)
+    _cache: RowCache = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._features = Remembered(self.remember)
+        self._cache = RowCache(self.remember)
 
     @property
     def network(self) -> nn.Module:
-        """The model without its last layer, loaded when it is first asked for."""
+        """The model without its last layer, loaded on first access."""
         if self._network is None:
-            make = torchvision_model(self.model, "encoder.model")
-            place = find_data(self.weights, "file of weights")
-            self._network = _frozen(self.model, make, place)
-            self._checksum = _checksum(place)
+            build_model = torchvision_model(self.model, "encoder.model")
+            path = find_data(self.weights, "file of weights")
+            self._network = _load_frozen(self.model, build_model, path)
+            self._checksum = _checksum(path)
         return self._network
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(observation_shape) != 3 or observation_shape[0] not in (1, 3):
-            last = len(observation_shape) == 3 and observation_shape[2] in (1, 3)
-            remedy = "put channels_first before it" if last else "leave out what flattens them"
+            channels_last = len(observation_shape) == 3 and observation_shape[2] in (1, 3)
+            remedy = "put channels_first before it" if channels_last else "remove encoders that flatten them"
             raise UnsupportedError(
                 f"encoder backbone: expected images of shape (1 or 3, height, width), got {observation_shape}; {remedy}"
             )
@@ -84,7 +84,7 @@ class Backbone(Encoder):
             features = self._forward(network, torch.zeros(1, *observation_shape))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UnsupportedError(
-                f"encoder backbone: {self.model} refuses images of {observation_shape[1:]} pixels "
+                f"encoder backbone: {self.model} does not support images of {observation_shape[1:]} pixels "
                 f"({str(error).splitlines()[0]}); set resize, for example to 224"
             ) from error
         return tuple(features.shape[1:])
@@ -94,18 +94,18 @@ class Backbone(Encoder):
 
     def encode(self, x: Tensor) -> Tensor:
         network = self.network.to(x.device)
-        if torch.onnx.is_in_onnx_export():  # for a graph of ONNX, which remembers nothing
+        if torch.onnx.is_in_onnx_export():  # an ONNX graph has no cache
             return self._forward(network, x)
 
         def compute(rows: Tensor) -> Tensor:
-            return torch.cat([self._filled(network, part) for part in torch.split(rows, self.batch_size)])
+            return torch.cat([self._padded_forward(network, part) for part in torch.split(rows, self.batch_size)])
 
-        return self._features(x, compute)
+        return self._cache(x, compute)
 
-    def _filled(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Features of at most a batch, computed in a whole one: its size may change the last bit."""
-        whole = torch.cat((x, x.new_zeros(self.batch_size - len(x), *x.shape[1:])))
-        return self._forward(network, whole)[: len(x)]
+    def _padded_forward(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Compute features in a batch of full size, because the batch size may change the last bit."""
+        padded = torch.cat((x, x.new_zeros(self.batch_size - len(x), *x.shape[1:])))
+        return self._forward(network, padded)[: len(x)]
 
     @torch.no_grad()
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
@@ -122,72 +122,75 @@ class Backbone(Encoder):
         return {"weights": self._checksum}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Check that the file of weights is the same.
+
         Raises:
-            CheckpointError: the file of weights is another.
+            CheckpointError: the file of weights differs.
         """
         if state != self.state_dict():
             raise CheckpointError(
-                f"encoder backbone: {self.weights} is another file than the one that this run began with; restore it, "
-                "or remove the run with rlcl runs rm to start it anew"
+                f"encoder backbone: {self.weights} differs from the file at the start of this run; restore it, or "
+                "remove the run with rlcl runs rm and start it again"
             )
 
 
-def _frozen(model: str, make: Callable[[], nn.Module], place: Path) -> nn.Module:
-    weights = _state_dict(place)
+def _load_frozen(model: str, build_model: Callable[[], nn.Module], path: Path) -> nn.Module:
+    weights = _state_dict(path)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # two old models announce another initialisation
-        network = make()
+        warnings.simplefilter("ignore", FutureWarning)  # two old models announce a change of initialization
+        network = build_model()
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise UnsupportedError(f"encoder backbone: {model} ends in no linear layer whose inputs could be features")
+        raise UnsupportedError(f"encoder backbone: {model} has no linear layer whose inputs could be features")
     last = linear[-1]
     network.set_submodule(last, nn.Identity())
-    kept = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
-    faults = _faults(network.state_dict(), kept)
-    if faults:
-        raise DataError(f"weights {place} are no state dict of {model}: {'; '.join(faults)}")
-    network.load_state_dict(kept)
+    weights = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
+    mismatches = _mismatches(network.state_dict(), weights)
+    if mismatches:
+        raise DataError(f"weights {path} are no state dict of {model}: {'; '.join(mismatches)}")
+    network.load_state_dict(weights)
     return network.eval().requires_grad_(False)
 
 
-def _faults(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """The first names that are missing, that are too many and whose shapes differ."""
-    missing = [f"{name} is missing" for name in expected if name not in found]
-    unknown = [f"{name} is not in the model" for name in found if name not in expected]
+def _mismatches(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Return messages about the first weights that are missing, unknown or of another shape."""
+    missing = [f"{name} is missing" for name in expected if name not in weights]
+    unknown = [f"{name} is not in the model" for name in weights if name not in expected]
     shapes = [
-        f"{name} has the shape {tuple(found[name].shape)} instead of {tuple(value.shape)}"
+        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(value.shape)}"
         for name, value in expected.items()
-        if name in found and found[name].shape != value.shape
+        if name in weights and weights[name].shape != value.shape
     ]
     return [*missing[:2], *unknown[:2], *shapes[:2]]
 
 
-def _state_dict(place: Path) -> Mapping[str, Tensor]:
-    """
+def _state_dict(path: Path) -> Mapping[str, Tensor]:
+    """Read a state dict without executing code of the file.
+
     Raises:
-        DataError: the file holds no names with tensors.
+        DataError: the file is not a mapping of names to tensors.
     """
     try:
-        found = load_file(place) if place.suffix == ".safetensors" else torch.load(place, "cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, EOFError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        # What torch says of a pickle advises to run its code.
-        reason = (
-            "something else than tensors" if isinstance(error, pickle.UnpicklingError) else str(error).splitlines()[0]
-        )
+        # torch's message about a pickle recommends to execute its code.
+        reason = "it contains other objects than tensors"
+        if not isinstance(error, pickle.UnpicklingError):
+            reason = str(error).splitlines()[0]
         raise DataError(
-            f"weights {place} cannot be read: {reason}; expected a state dict saved by torch.save or safetensors"
+            f"weights {path} cannot be read: {reason}; expected a state dict saved by torch.save or safetensors"
         ) from error
-    if not isinstance(found, Mapping):
-        raise DataError(f"weights {place}: expected names with tensors, got {type(found).__name__}")
-    others = [name for name, value in found.items() if not isinstance(value, Tensor)]
+    if not isinstance(state, Mapping):
+        raise DataError(f"weights {path}: expected a mapping of names to tensors, got {type(state).__name__}")
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if others:
         raise DataError(
-            f"weights {place}: expected names with tensors, and {others[0]} is none; save model.state_dict() alone"
+            f"weights {path}: expected a mapping of names to tensors, and {others[0]} is no tensor; save "
+            "model.state_dict() only"
         )
-    return found
+    return state
 
 
-def _checksum(place: Path) -> str:
-    with place.open("rb") as file:
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

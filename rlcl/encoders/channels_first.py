@@ -1,4 +1,4 @@
-"""Images with their channels last, as torch's convolutions read them."""
+"""Conversion of images from channels last to channels first."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["ChannelsFirst"]
 
 @define(kw_only=True)
 class ChannelsFirst(Encoder):
-    """Moves the channels of images (height, width, channels) to the front; what they hold stays as it is."""
+    """Permutation of images (height, width, channels) to (channels, height, width), without changing their values."""
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(observation_shape) != 3:
             raise UnsupportedError(
                 f"encoder channels_first: expected images of shape (height, width, channels), got {observation_shape}; "
-                "put it before what changes their shape, or leave it out"
+                "put it before encoders that change their shape, or remove it"
             )
         height, width, channels = observation_shape
         return (channels, height, width)
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """Bytes for bytes; see :meth:`rlcl.types.Encoder.space`."""
+        """Return a uint8 space for 8-bit images; see :meth:`rlcl.types.Encoder.space`."""
         self.shape(space.shape)
         low, high = (np.moveaxis(bound, -1, 0) for bound in (space.low, space.high))
         dtype = np.uint8 if space.dtype == np.uint8 else np.float32

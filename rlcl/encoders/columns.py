@@ -1,4 +1,4 @@
-"""Columns of numbers and columns of texts, each encoded in its own way."""
+"""Separate encoders for numeric and categorical columns."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Columns"]
 
 @define(kw_only=True, eq=False)
 class Columns(Encoder):
-    """Encodes a table's columns of numbers and those of texts apart: (B, F) to the one, then the other, flat.
+    """Separate encoders for numeric and categorical columns of a table, from (B, F) to flat vectors, numeric first.
 
-    Which is which the data say (``table``); where nothing is said, all columns are numbers.
+    The data define the kind of each column (``table``). Without such a definition, all columns are numeric.
 
     Args:
-        numeric: of columns of numbers.
-        categorical: of columns of texts, which are the number of each text, or NaN.
+        numeric: encoder of numeric columns.
+        categorical: encoder of categorical columns, whose values are the category number or NaN.
     """
 
     numeric: Encoder = option(factory=Identity)
@@ -34,24 +34,26 @@ class Columns(Encoder):
     _texts: tuple[int, ...] = field(init=False, default=())
 
     def adapt(self, stream: Stream) -> Stream:
-        """Learns from the stream which columns are texts; see :meth:`rlcl.types.Encoder.adapt`.
+        """Read the kinds of the columns from the stream; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: its inputs are no table, or it holds no texts though an encoder for them is named.
+            UnsupportedError: the inputs are no table, or no column is categorical and ``categorical`` is set.
         """
         spec = stream.spec
         if not spec.columns:
-            raise UnsupportedError("encoder columns: the stream's inputs are no table with named columns; leave it out")
-        self._texts = tuple(place for place, column in enumerate(spec.columns) if column.categorical)
+            raise UnsupportedError(
+                "encoder columns: the stream's inputs are no table with named columns; remove the encoder"
+            )
+        self._texts = tuple(index for index, column in enumerate(spec.columns) if column.categorical)
         if not self._texts and not isinstance(self.categorical, Identity):
             raise UnsupportedError(
-                "encoder columns: categorical covers no column, for all of them hold numbers; name columns under "
-                "data.categorical, or leave it out"
+                "encoder columns: categorical applies to no column, because all columns are numeric; list columns "
+                "under data.categorical, or remove it"
             )
-        for encoder, places in self._parts(len(spec.columns)):
-            if places:
+        for encoder, indices in self._parts(len(spec.columns)):
+            if indices:
                 part = attrs.evolve(
-                    spec, observation_shape=(len(places),), columns=tuple(spec.columns[place] for place in places)
+                    spec, observation_shape=(len(indices),), columns=tuple(spec.columns[index] for index in indices)
                 )
                 encoder.adapt(stream.changed(spec=part))
         return stream
@@ -59,20 +61,20 @@ class Columns(Encoder):
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(observation_shape) != 1:
             raise UnsupportedError(f"encoder columns: expected rows of a table, got the shape {observation_shape}")
-        widths = [encoder.shape((len(places),)) for encoder, places in self._parts(observation_shape[0]) if places]
+        widths = [encoder.shape((len(indices),)) for encoder, indices in self._parts(observation_shape[0]) if indices]
         return (sum(torch.Size(width).numel() for width in widths),)
 
     def fit(self, x: Tensor) -> None:
-        for encoder, places in self._parts(x.shape[1]):
-            if places:
-                encoder.fit(x[:, places])
+        for encoder, indices in self._parts(x.shape[1]):
+            if indices:
+                encoder.fit(x[:, indices])
 
     def encode(self, x: Tensor) -> Tensor:
-        parts = [encoder.encode(x[:, places]) for encoder, places in self._parts(x.shape[1]) if places]
+        parts = [encoder.encode(x[:, indices]) for encoder, indices in self._parts(x.shape[1]) if indices]
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def _parts(self, width: int) -> Sequence[tuple[Encoder, list[int]]]:
-        numbers = [place for place in range(width) if place not in self._texts]
+        numbers = [index for index in range(width) if index not in self._texts]
         return ((self.numeric, numbers), (self.categorical, list(self._texts)))
 
     def state_dict(self) -> dict[str, Any]:

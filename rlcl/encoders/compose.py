@@ -1,4 +1,4 @@
-"""Encoders one after the other."""
+"""Composition of encoders."""
 
 from __future__ import annotations
 
@@ -20,39 +20,43 @@ __all__ = ["Compose", "observations_and_norm"]
 
 
 def _arranged(encoders: Any) -> Any:
-    """The encoders, those before a frame stack applied to each frame; what is no list is for the rule to refuse."""
+    """Return the encoders, with those before a frame stack applied to each frame.
+
+    A value that is not iterable is returned as it is; validation rejects it.
+    """
     if not isinstance(encoders, Iterable) or isinstance(encoders, str):
         return encoders
-    found = tuple(each for encoder in encoders for each in _flat(encoder))
-    stacks = [place for place, encoder in enumerate(found) if isinstance(encoder, FrameStack)]
+    flat = tuple(part for encoder in encoders for part in _flattened(encoder))
+    stacks = [index for index, encoder in enumerate(flat) if isinstance(encoder, FrameStack)]
     if len(stacks) > 1:
         raise Problem(f"expected at most one frame_stack, got {len(stacks)}")
     if not stacks or stacks[0] == 0:
-        return found
-    return (PerFrame(Compose(found[: stacks[0]])), *found[stacks[0] :])
+        return flat
+    return (PerFrame(Compose(flat[: stacks[0]])), *flat[stacks[0] :])
 
 
 @define
 class Compose(Encoder):
-    """Applies encoders in order; each is fitted on what those before it make of the inputs.
+    """Composition of encoders; each encoder is fitted on the outputs of the preceding one.
 
     Args:
-        encoders: in the order in which they are applied. In a config a list means the same.
+        encoders: encoders in the order of their application. In a config a list has the same meaning.
     """
 
     encoders: tuple[Encoder, ...] = option(converter=_arranged)
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as every encoder asks for it; see :meth:`rlcl.types.Encoder.adapt`.
+        """Adapt the stream to every encoder; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: an encoder refuses the stream, or its place in the list.
+            UnsupportedError: an encoder does not support the stream, or its position in the list.
         """
-        if stream.spec.kind == "environment" and any(isinstance(e, RunningNorm) for e in _flat(self)[:-1]):
+        if stream.spec.kind == "environment" and any(isinstance(e, RunningNorm) for e in _flattened(self)[:-1]):
             raise UnsupportedError(
-                "encoder running_norm: over environments it comes last, for it normalises what the learner is given"
+                "encoder running_norm: for environments it must be the last encoder, because it normalizes the "
+                "learner's inputs"
             )
-        for encoder in _flat(self):
+        for encoder in _flattened(self):
             stream = encoder.adapt(stream)
         return stream
 
@@ -68,9 +72,9 @@ class Compose(Encoder):
         return space
 
     def fit(self, x: Tensor) -> None:
-        for place, encoder in enumerate(self.encoders, 1):
+        for position, encoder in enumerate(self.encoders, 1):
             encoder.fit(x)
-            if place < len(self.encoders):  # what the last one makes of them nobody reads, and it may be costly
+            if position < len(self.encoders):  # the output of the last encoder is not needed and may be costly
                 x = encoder.encode(x)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -86,15 +90,15 @@ class Compose(Encoder):
             encoder.load_state_dict(part)
 
 
-def _flat(encoder: Encoder) -> list[Encoder]:
+def _flattened(encoder: Encoder) -> list[Encoder]:
     if isinstance(encoder, Compose):
-        return [each for part in encoder.encoders for each in _flat(part)]
-    return _flat(encoder.encoder) if isinstance(encoder, PerFrame) else [encoder]
+        return [leaf for part in encoder.encoders for leaf in _flattened(part)]
+    return _flattened(encoder.encoder) if isinstance(encoder, PerFrame) else [encoder]
 
 
 def observations_and_norm(encoder: Encoder) -> tuple[Encoder, RunningNorm | None]:
-    """An environment's encoder in two: what encodes observations, and the running normalisation that comes last."""
-    *rest, last = _flat(encoder) or [encoder]
+    """Split an environment's encoder into the encoder of observations and the running normalization at the end."""
+    *rest, last = _flattened(encoder) or [encoder]
     if not isinstance(last, RunningNorm):
         return encoder, None
     return Compose(tuple(rest)) if rest else Identity(), last

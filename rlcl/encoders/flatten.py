@@ -1,4 +1,4 @@
-"""Images to vectors, and observations of several parts too."""
+"""Flattening of images and of composite observations to vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.data.environments.vectors import can_be_flat, remedy_for
+from rlcl.data.environments.flattening import flattening_remedy, is_flattenable
 from rlcl.errors import UnsupportedError
 from rlcl.types import Encoder, Stream
 
@@ -19,28 +19,29 @@ __all__ = ["Flatten"]
 
 @define
 class Flatten(Encoder):
-    """(B, *observation) to (B, features) float32.
+    """Flattening of observations (B, *observation) to vectors (B, features) float32.
 
-    An environment's observation of several parts (Dict, Tuple) becomes one vector, its parts one after the other
-    in the order of its space (by name); one of several things (Discrete) is one-hot. So it stands first in a list.
+    An environment's composite observation (Dict, Tuple) becomes one vector: the concatenation of its parts
+    in the order of its space (by name). Discrete observations become one-hot. For this purpose, the encoder must be
+    the first in a list.
     """
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, whose observations are arrays; see :meth:`rlcl.types.Encoder.adapt`.
+        """Return a stream of environments with flat observations; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: a part of their observations is no array of one length.
+            UnsupportedError: a part of the observations has no fixed length.
         """
         if stream.spec.kind != "environment" or stream.spec.encodable:
             return stream
         observations = stream[0].environment.spaces()[0]
-        if not can_be_flat(observations):
+        if not is_flattenable(observations):
             raise UnsupportedError(
-                f"encoder flatten: the observations of environment {stream[0].environment.name} cannot be made a "
-                f"vector: {remedy_for(observations)}"
+                f"encoder flatten: the observations of environment {stream[0].environment.name} cannot be "
+                f"flattened to a vector: {flattening_remedy(observations)}"
             )
         space, _ = stream[0].environment.flattened().spaces()
-        return stream.with_environments(lambda each: each.flattened(), tuple(space.shape or ()))
+        return stream.with_environments(lambda source: source.flattened(), tuple(space.shape or ()))
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(observation_shape),)

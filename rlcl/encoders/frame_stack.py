@@ -1,4 +1,4 @@
-"""The last observations of an environment as one."""
+"""Stacking of the last observations of an environment."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ __all__ = ["FrameStack", "PerFrame"]
 
 @define(kw_only=True)
 class FrameStack(Encoder):
-    """Joins an environment's last observations along their channels, the oldest first.
+    """Concatenation of an environment's last observations along their channels, the oldest first.
 
-    The frames are kept where observations are made: each environment gives its last ones, (frames,
-    *observation), an episode starting with its first one repeated. So vectorised environments, ends of
-    episodes, the last observation of a truncated one and evaluation need nothing of their own, and this
-    encoder has no state. What stands before it in a list is applied to each frame.
+    The environments stack their own frames: each returns its last observations, (frames, *observation). At the start
+    of an episode the first observation is repeated. The encoder therefore has no state, and needs no special handling
+    of vectorized environments, ends of episodes, final observations after truncation, or evaluation. Encoders before
+    it in a list are applied to each frame.
 
     Args:
-        frames: how many of the last observations.
-        channels: the axis that they are joined along, ``last`` as in Gymnasium's images (and in vectors),
-            or ``first``.
+        frames: number of observations.
+        channels: axis of the concatenation: ``last`` as in Gymnasium's images (and in vectors), or ``first``.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, methods.
     """
@@ -39,20 +38,20 @@ class FrameStack(Encoder):
     channels: Literal["first", "last"] = option("last")
 
     def adapt(self, stream: Stream) -> Stream:
-        """The same environments, each observation being its last ones; see :meth:`rlcl.types.Encoder.adapt`.
+        """Return a stream of environments with stacked observations; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: a stream of arrays, or observations that are none.
+            UnsupportedError: the stream has no environments, or its observations are not arrays.
         """
         if stream.spec.kind != "environment":
             raise UnsupportedError(
                 f"encoder frame_stack joins successive observations of an environment, and this stream is "
-                f"{stream.spec.kind}; leave it out"
+                f"{stream.spec.kind}; remove the encoder"
             )
         if not stream.spec.encodable:
             raise UnsupportedError(
-                "encoder frame_stack stacks observations that are arrays, and these have several parts or are single "
-                "things; put flatten before it: encoder: [{type: flatten}, {type: frame_stack}]"
+                "encoder frame_stack needs observations that are arrays, and these are composite or discrete; put "
+                "flatten before it: encoder: [{type: flatten}, {type: frame_stack}]"
             )
         shape = (self.frames, *stream.spec.observation_shape)
         return stream.with_environments(lambda source: source.stacked(self.frames), shape)
@@ -69,8 +68,8 @@ class FrameStack(Encoder):
         return (frames * one[0], *one[1:]) if self.channels == "first" else (*one[:-1], frames * one[-1])
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """Bytes for bytes; see :meth:`rlcl.types.Encoder.space`."""
-        low, high = (self._joined(torch.from_numpy(b[None])).numpy()[0] for b in (space.low, space.high))
+        """Return a uint8 space for 8-bit images; see :meth:`rlcl.types.Encoder.space`."""
+        low, high = (self._concatenate(torch.from_numpy(b[None])).numpy()[0] for b in (space.low, space.high))
         dtype = np.uint8 if space.dtype == np.uint8 else np.float32
         return gym.spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
 
@@ -78,9 +77,9 @@ class FrameStack(Encoder):
         pass
 
     def encode(self, x: Tensor) -> Tensor:
-        return self._joined(x).to(torch.float32)
+        return self._concatenate(x).to(torch.float32)
 
-    def _joined(self, x: Tensor) -> Tensor:
+    def _concatenate(self, x: Tensor) -> Tensor:
         if x.ndim == 2:
             return x
         return x.flatten(1, 2) if self.channels == "first" else x.movedim(1, -2).flatten(-2)
@@ -94,10 +93,10 @@ class FrameStack(Encoder):
 
 @frozen
 class PerFrame(Encoder):
-    """Applies an encoder to each of the frames (B, frames, *observation); fitted on the newest alone.
+    """Application of an encoder to each frame of (B, frames, *observation); it is fitted on the newest frame only.
 
     Args:
-        encoder: of one frame.
+        encoder: encoder of one frame.
     """
 
     encoder: Encoder

@@ -1,4 +1,4 @@
-"""Colours to brightness."""
+"""Conversion of colour images to grey scale."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rlcl.types import Encoder
 
 __all__ = ["GreyScale"]
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue
 
 
 @define(kw_only=True)
 class GreyScale(Encoder):
-    """0.299 R + 0.587 G + 0.114 B, on the channel axis, of which one channel is left.
+    """Conversion of colour images to one channel, 0.299 R + 0.587 G + 0.114 B.
 
-    Bytes stay whole numbers in [0, 255].
+    For 8-bit images the values are integers in [0, 255].
 
     Args:
-        channels: the axis of the three channels, ``first`` or ``last`` of an image; by default the one that
-            has the length 3 (data sets have it first, Gymnasium's images last).
-        resize: height and width afterwards, in pixels, as they are by default; each new pixel is the
-            mean of those that it covers.
+        channels: axis of the three channels, ``first`` or ``last``; null for the axis of length 3
+            (first in data sets, last in Gymnasium's images).
+        resize: height and width of the result in pixels, by averaging over the pixels that a new pixel covers; null
+            for no resizing.
 
     Source: ITU-R Recommendation BT.601-7, section 2.5.1.
     """
@@ -46,7 +46,7 @@ class GreyScale(Encoder):
         return (1, *size) if axis == 0 else (*size, 1)
 
     def space(self, space: gym.spaces.Box) -> gym.spaces.Box:
-        """Bytes for bytes; see :meth:`rlcl.types.Encoder.space`."""
+        """Return a uint8 space for 8-bit images; see :meth:`rlcl.types.Encoder.space`."""
         if space.dtype == np.uint8:
             return gym.spaces.Box(0, 255, self.shape(space.shape), np.uint8)
         return super().space(space)
@@ -59,30 +59,30 @@ class GreyScale(Encoder):
         red, green, blue = (x.movedim(3, 1) if last else x).to(torch.float32).unbind(1)
         grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
         if self.resize is not None:
-            grey = _averaged(grey, self.resize)
+            grey = _area_resize(grey, self.resize)
         if x.dtype == torch.uint8:
             grey = grey.round()
         return grey.movedim(1, 3) if last else grey
 
     def _axis(self, shape: tuple[int, ...]) -> int:
-        """Of the channels, 0 or 2.
+        """Return the axis of the channels, 0 or 2.
 
         Raises:
-            UnsupportedError: there are not three, or they could be either.
+            UnsupportedError: no axis has three channels, or the axis is ambiguous.
         """
-        found = [axis for axis in (0, 2) if len(shape) == 3 and shape[axis] == 3]
+        axes = [axis for axis in (0, 2) if len(shape) == 3 and shape[axis] == 3]
         if self.channels is not None:
-            found = [axis for axis in found if axis == {"first": 0, "last": 2}[self.channels]]
-        if len(found) == 1:
-            return found[0]
-        if found:
+            axes = [axis for axis in axes if axis == {"first": 0, "last": 2}[self.channels]]
+        if len(axes) == 1:
+            return axes[0]
+        if axes:
             raise UnsupportedError(
                 f"encoder grey_scale: inputs of shape {shape} may have their channels first or last; set channels"
             )
-        place = {"first": "(3, height, width)", "last": "(height, width, 3)", None: "(3, height, width) or (..., 3)"}
+        expected = {"first": "(3, height, width)", "last": "(height, width, 3)", None: "(3, height, width) or (..., 3)"}
         raise UnsupportedError(
-            f"encoder grey_scale: expected coloured images of shape {place[self.channels]}, got {shape}; put it before "
-            "what changes their shape, or leave it out"
+            f"encoder grey_scale: expected coloured images of shape {expected[self.channels]}, got {shape}; put it "
+            "before encoders that change their shape, or remove it"
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,16 +92,16 @@ class GreyScale(Encoder):
         pass
 
 
-def _averaged(images: Tensor, size: int) -> Tensor:
-    """(B, C, size, size): each pixel is the mean of those of (B, C, height, width) that it covers."""
+def _area_resize(images: Tensor, size: int) -> Tensor:
+    """Resize images (B, C, height, width) to (B, C, size, size) by the mean over the pixels that a new one covers."""
     if not torch.onnx.is_in_onnx_export():
         return F.interpolate(images, (size, size), mode="area")
-    down, across = (_shares(int(length), size) for length in images.shape[2:])  # ONNX has no such mean
-    return down @ images @ across.T
+    rows, columns = (_area_weights(int(length), size) for length in images.shape[2:])  # ONNX has no such operation
+    return rows @ images @ columns.T
 
 
-def _shares(length: int, size: int) -> Tensor:
-    """(size, length): how much each of the new pixels has of each of the old."""
+def _area_weights(length: int, size: int) -> Tensor:
+    """Return the weights (size, length) of the old pixels in the means of the new pixels."""
     new, old = torch.arange(size)[:, None], torch.arange(length)[None]
     covered = (old >= new * length // size) & (old < -(-(new + 1) * length // size))
     return covered.float() / covered.sum(1, keepdim=True)

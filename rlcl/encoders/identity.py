@@ -1,4 +1,4 @@
-"""No change but the type."""
+"""Identity encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Identity"]
 
 @define
 class Identity(Encoder):
-    """Casts to float32 and changes nothing else."""
+    """Cast to float32 without further changes."""
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return observation_shape

@@ -1,4 +1,4 @@
-"""Missing values filled in."""
+"""Imputation of missing values."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Impute"]
 
 @define(kw_only=True, eq=False)
 class Impute(Encoder):
-    """Puts a number in the place of each NaN, found for each feature in the first inputs that it is fitted on.
+    """Replacement of each NaN by a value per feature, fitted on the first inputs.
 
     Args:
-        strategy: what is put in: the feature's ``mean``, ``median`` or ``most_frequent`` value (the least of
-            several), or ``constant``: ``value``.
-        value: of ``constant``, and of features that are missing in all inputs that it is fitted on.
-        indicator: whether a 1 for each value that was missing, and a 0 for each other, is appended.
+        strategy: replacement: the feature's ``mean``, ``median`` or ``most_frequent`` value (the smallest of several),
+            or ``constant``: ``value``.
+        value: value of ``constant``, and of features that are missing in all inputs of the fit.
+        indicator: whether to append an indicator for each value: 1 if it was missing, else 0.
     """
 
     strategy: Literal["mean", "median", "most_frequent", "constant"] = option("mean")
@@ -40,14 +40,14 @@ class Impute(Encoder):
             return
         values = x.flatten(1).double()
         if self.strategy == "mean":
-            found = values.nanmean(0)
+            fill = values.nanmean(0)
         elif self.strategy == "median":
-            found = (values.nanmedian(0).values - (-values).nanmedian(0).values) / 2  # of an even number, the middle
+            fill = (values.nanmedian(0).values - (-values).nanmedian(0).values) / 2  # mean of the two middle values
         elif self.strategy == "most_frequent":
-            found = torch.stack([_most_frequent(column[~column.isnan()]) for column in values.T])
+            fill = torch.stack([_most_frequent(column[~column.isnan()]) for column in values.T])
         else:
-            found = torch.full_like(values[0], self.value)
-        self._fill = torch.where(found.isnan(), self.value, found).to(torch.float32).reshape(x.shape[1:])
+            fill = torch.full_like(values[0], self.value)
+        self._fill = torch.where(fill.isnan(), self.value, fill).to(torch.float32).reshape(x.shape[1:])
 
     def encode(self, x: Tensor) -> Tensor:
         values = x.to(torch.float32)
@@ -66,6 +66,6 @@ class Impute(Encoder):
 def _most_frequent(values: Tensor) -> Tensor:
     if not len(values):
         return values.new_tensor(math.nan)
-    found, counts = torch.unique(values, return_counts=True)
-    most: Tensor = found[counts == counts.max()].min()
-    return most
+    distinct, counts = torch.unique(values, return_counts=True)
+    most_frequent: Tensor = distinct[counts == counts.max()].min()
+    return most_frequent

@@ -1,4 +1,4 @@
-"""Values to their places in order."""
+"""Ordinal encoding of the distinct values of each feature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
-from rlcl.encoders.ranks import Ranked
+from rlcl.encoders.sorted_values import SortedValues
 from rlcl.types import Encoder
 
 __all__ = ["Ordinal"]
@@ -17,10 +17,10 @@ __all__ = ["Ordinal"]
 
 @define(eq=False)
 class Ordinal(Encoder):
-    """Each feature's values, in ascending order, to 1, 2, ...; 0 for what is missing or was not there in fitting.
+    """Ordinal encoding of each feature's distinct values, in ascending order, as 1, 2, ...; 0 for missing and new ones.
 
-    The values are those of the first inputs that it is fitted on. ``one_hot`` with one class more than there are values
-    makes indicators of them.
+    The distinct values are those of the first inputs of the fit. A subsequent ``one_hot`` needs one class more than
+    there are distinct values.
     """
 
     _values: tuple[Tensor, ...] | None = field(init=False, default=None)
@@ -37,10 +37,10 @@ class Ordinal(Encoder):
         values = x.flatten(1).double()
         if self._values is None:
             return torch.zeros_like(values, dtype=torch.float32).reshape(x.shape)
-        known = Ranked(self._values)
-        places = known.below(values)
-        there = (places < known.counts.to(x.device)) & (known.at(places) == values)
-        return torch.where(there, places + 1, 0).to(torch.float32).reshape(x.shape)
+        known = SortedValues(self._values)
+        ranks = known.count_below(values)
+        is_known = (ranks < known.counts.to(x.device)) & (known.at(ranks) == values)
+        return torch.where(is_known, ranks + 1, 0).to(torch.float32).reshape(x.shape)
 
     def state_dict(self) -> dict[str, Any]:
         return {"values": self._values}

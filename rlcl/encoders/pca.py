@@ -1,4 +1,4 @@
-"""Principal components."""
+"""Principal component analysis."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Pca"]
 
 @define(kw_only=True)
 class Pca(Encoder):
-    """Projects on the directions of greatest variance of the first inputs that it is fitted on.
+    """Projection on the directions of maximum variance of the first inputs of the fit.
 
     Args:
-        components: how many directions.
+        components: number of directions.
         whiten: whether each component is scaled to unit variance.
 
     Source: Pearson 1901; Hotelling 1933.
@@ -36,7 +36,9 @@ class Pca(Encoder):
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         features = math.prod(observation_shape)
         if self.components > features:
-            raise UnsupportedError(f"encoder.components: expected at most {features} features, got {self.components}")
+            raise UnsupportedError(
+                f"encoder.components: expected at most {features}, the number of features, got {self.components}"
+            )
         return (self.components,)
 
     def fit(self, x: Tensor) -> None:
@@ -45,16 +47,16 @@ class Pca(Encoder):
         values = x.flatten(1).double()
         if not bool(values.isfinite().all()):
             raise UnsupportedError(
-                "encoder pca: values are missing or infinite in the inputs that it is fitted on; put impute before it"
+                "encoder pca: values are missing or infinite in the inputs of the fit; put impute before it"
             )
         self._mean = values.mean(0)
         variances, directions = torch.linalg.eigh(torch.cov(values.T, correction=0).view(values.shape[1], -1))
         chosen = directions[:, -self.components :].flip(1)
-        # An eigenvector's sign is arbitrary: its largest entry is made positive, on every machine.
+        # The sign of an eigenvector is arbitrary: make its largest entry positive, the same on every machine.
         chosen = chosen * chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()
         if self.whiten:
             chosen = chosen / variances[-self.components :].flip(0).clamp(min=1e-12).sqrt()
-        self._directions = chosen.contiguous()  # the same layout, and so the same last bit, as after loading
+        self._directions = chosen.contiguous()  # the memory layout, and so the last bit, equals that of a loaded state
 
     def encode(self, x: Tensor) -> Tensor:
         values = x.flatten(1).to(torch.float32)

@@ -1,4 +1,4 @@
-"""Each feature by its share of smaller values."""
+"""Quantile transformation of each feature, with quantiles and the normal quantile function."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.encoders.ranks import Ranked
+from rlcl.encoders.sorted_values import SortedValues
 from rlcl.types import Encoder
 
 __all__ = ["Quantile", "normal_quantile", "quantiles"]
 
-LEAST = 1e-7  # shares below it and above 1 - it are cut to it: a normal quantile of 0 is minus infinity
+MARGIN = 1e-7  # shares are clipped to [MARGIN, 1 - MARGIN], because the normal quantile of 0 is minus infinity
 
-
+# Coefficients of the rational approximations in Cephes' ndtri.
 SQRT_2PI, EXP_MINUS_2 = math.sqrt(2 * math.pi), math.exp(-2)
 P0 = (-59.9633501014107895267, 98.0010754185999661536, -56.6762857469070293439, 13.9312609387279679503,
       -1.23916583867381258016)  # fmt: skip
@@ -34,35 +34,38 @@ Q1 = (1, 15.7799883256466749731, 45.3907635128879210584, 41.3172038254672030440,
 
 
 def quantiles(x: Tensor, shares: Any) -> Tensor:
-    """(K, *observation) float64 quantiles of each feature of inputs (N, *observation), values between two interpolated.
+    """Compute quantiles of each feature, with linear interpolation.
 
-    NaN are left out; the quantiles of a feature that is NaN in all rows are 0.
+    NaN are ignored. The quantiles of a feature that is NaN in all rows are 0.
 
     Args:
-        x: (N, *observation).
+        x: inputs (N, *observation).
         shares: (K,) in [0, 1].
+
+    Returns:
+        (K, *observation) float64.
     """
     values = x.flatten(1).double().cpu().numpy()
     absent = np.isnan(values)
     if absent.any():
         values = np.where(absent.all(0), 0.0, values)
-        found = np.nanquantile(values, shares, axis=0)
+        result = np.nanquantile(values, shares, axis=0)
     else:
-        found = np.quantile(values, shares, axis=0)
-    return torch.from_numpy(np.ascontiguousarray(found)).reshape(-1, *x.shape[1:])
+        result = np.quantile(values, shares, axis=0)
+    return torch.from_numpy(np.ascontiguousarray(result)).reshape(-1, *x.shape[1:])
 
 
 @define(kw_only=True, eq=False)
 class Quantile(Encoder):
-    """Maps each feature by its empirical distribution, so that values are spread evenly, or normally.
+    """Transformation of each feature to a uniform or normal distribution by its empirical distribution.
 
-    The distribution is that of the first inputs that it is fitted on. NaN stay. The arithmetic is scikit-learn's
-    ``QuantileTransformer``: linear between the quantiles, the middle of its places for a value that fills several of
-    them, 0 and 1 (or about -5.2 and 5.2) at and beyond the ends.
+    The distribution is that of the first inputs of the fit. NaN remain NaN. The arithmetic is that of scikit-learn's
+    ``QuantileTransformer``: linear between the quantiles, the middle of the range for a value that equals several
+    quantiles, and 0 and 1 (or about -5.2 and 5.2) at the ends and beyond.
 
     Args:
-        output: ``uniform`` in [0, 1], or ``normal``.
-        quantiles: how many are kept, at most as many as there are inputs.
+        output: distribution of the result: ``uniform`` in [0, 1], or ``normal``.
+        quantiles: number of quantiles, at most the number of inputs.
     """
 
     output: Literal["uniform", "normal"] = option("uniform")
@@ -83,7 +86,7 @@ class Quantile(Encoder):
         values = x.flatten(1).double()
         share = torch.where(values.isnan(), values, _shares(values, self._quantiles))
         if self.output == "normal":
-            share = normal_quantile(share.clamp(LEAST, 1 - LEAST))
+            share = normal_quantile(share.clamp(MARGIN, 1 - MARGIN))
         return share.reshape(x.shape).to(torch.float32)
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,27 +97,27 @@ class Quantile(Encoder):
 
 
 def _shares(values: Tensor, quantiles: Tensor) -> Tensor:
-    """(B, F) places in [0, 1] of values (B, F) among ascending quantiles (F, K) of each feature."""
-    last, known = quantiles.shape[1] - 1, Ranked(tuple(quantiles))
-    right, left = (known.below(values, equal=equal).clamp(1, last) for equal in (True, False))
-    place = (_between(values, known, right) + _between(values, known, left)) / (2 * last)
+    """Compute the shares (B, F) in [0, 1] of values (B, F) among ascending quantiles (F, K) of each feature."""
+    last, known = quantiles.shape[1] - 1, SortedValues(tuple(quantiles))
+    right, left = (known.count_below(values, equal=equal).clamp(1, last) for equal in (True, False))
+    share = (_interpolated_index(values, known, right) + _interpolated_index(values, known, left)) / (2 * last)
     ends = quantiles[:, [0, -1]].T.to(values.device)
-    place = torch.where(values >= ends[1], 1.0, place)
-    return torch.where(values <= ends[0], 0.0, place)
+    share = torch.where(values >= ends[1], 1.0, share)
+    return torch.where(values <= ends[0], 0.0, share)
 
 
-def _between(values: Tensor, known: Ranked, upper: Tensor) -> Tensor:
-    """The place of a value between the quantile ``upper`` and the one before it."""
+def _interpolated_index(values: Tensor, known: SortedValues, upper: Tensor) -> Tensor:
+    """Interpolate the index of a value between the quantile ``upper`` and the one before it."""
     low, high = known.at(upper - 1), known.at(upper)
     step = torch.where(high > low, high - low, 1.0)
     return upper - 1 + ((values - low) / step).clamp(0, 1)
 
 
 def normal_quantile(share: Tensor) -> Tensor:
-    """The standard normal's quantile, to the last digits of float64, by what an ONNX graph can hold.
+    """Compute the quantile function of the standard normal in full float64 precision, with operations of ONNX.
 
     Args:
-        share: of any shape, float64 in [1e-13, 1 - 1e-13]; NaN stay.
+        share: of any shape, float64 in [1e-13, 1 - 1e-13]; NaN remain NaN.
 
     Source: Moshier 1984, Cephes, ``ndtri``, without its outermost piece; as ``torch.special.ndtri``.
     """
@@ -130,8 +133,8 @@ def normal_quantile(share: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """By Horner, the coefficient of the highest power first."""
-    found = torch.full_like(x, coefficients[0])
+    """Evaluate a polynomial by Horner's method, with the coefficient of the highest power first."""
+    value = torch.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
-        found = found * x + coefficient
-    return found
+        value = value * x + coefficient
+    return value

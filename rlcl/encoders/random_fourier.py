@@ -1,4 +1,4 @@
-"""Random features whose inner product approximates a Gaussian kernel."""
+"""Random Fourier features, whose inner products approximate a Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rlcl.types import Encoder
 
 __all__ = ["RandomFourier"]
 
-LARGE = 200.0  # radians; of larger ones float32 leaves errors of more than 1e-5
-FEW = 256  # inputs whose angles are looked at
+MAX_ANGLE = 200.0  # radians; larger angles have errors of more than 1e-5 in float32
+CHECKED_ROWS = 256  # inputs whose angles are checked
 
 
 @define(kw_only=True)
 class RandomFourier(Encoder):
-    """sqrt(2 / features) cos(W x + b): inner products approach exp(-|x - y|^2 / (2 width^2)).
+    """Random features sqrt(2 / features) cos(W x + b), with inner products near exp(-|x - y|^2 / (2 width^2)).
 
-    Where the first inputs that it is fitted on give angles beyond 200, it computes them in float64.
+    If the first inputs of the fit have angles above 200, all angles are computed in float64.
 
     Args:
-        features: how many.
-        width: of the kernel, in the inputs' own units.
-        seed: of W, normal with variance 1 / width^2, and of b, uniform in [0, 2 pi).
+        features: number of features.
+        width: width of the kernel, in units of the inputs.
+        seed: random seed of W, normal with variance 1 / width^2, and of b, uniform in [0, 2 pi).
 
     Source: Rahimi & Recht 2007, Random features for large-scale kernel machines, algorithm 1.
     """
@@ -38,26 +38,26 @@ class RandomFourier(Encoder):
     seed: int = option(0, ge=0)
     _weights: Tensor | None = field(init=False, default=None)
     _phases: Tensor | None = field(init=False, default=None)
-    _exact: bool | None = field(init=False, default=None)  # whether angles need float64; None before any were seen
+    _exact: bool | None = field(init=False, default=None)  # whether angles need float64; None before the fit
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.features,)
 
     def fit(self, x: Tensor) -> None:
         if self._exact is None:
-            weights, phases = self._drawn(x[:1].flatten(1).shape[1])
-            few = x[:FEW].flatten(1).to(torch.float32)
-            self._exact = bool((few @ weights.to(few) + phases.to(few)).abs().max() > LARGE)
+            weights, phases = self._sample_parameters(x[:1].flatten(1).shape[1])
+            rows = x[:CHECKED_ROWS].flatten(1).to(torch.float32)
+            self._exact = bool((rows @ weights.to(rows) + phases.to(rows)).abs().max() > MAX_ANGLE)
 
     def encode(self, x: Tensor) -> Tensor:
         values = x.flatten(1).to(torch.float64 if self._exact else torch.float32)
-        weights, phases = self._drawn(values.shape[1])
+        weights, phases = self._sample_parameters(values.shape[1])
         angles = values @ weights.to(values) + phases.to(values)
-        if self._exact:  # in [0, 2 pi) before float32, whose digits a large angle would use up
+        if self._exact:  # reduce to [0, 2 pi) in float64, because large angles lose digits in float32
             angles = (angles - 2 * math.pi * torch.floor(angles / (2 * math.pi))).to(torch.float32)
         return math.sqrt(2 / self.features) * torch.cos(angles)
 
-    def _drawn(self, width: int) -> tuple[Tensor, Tensor]:
+    def _sample_parameters(self, width: int) -> tuple[Tensor, Tensor]:
         if self._weights is None or self._phases is None:
             generator = torch.Generator().manual_seed(self.seed)
             self._weights = torch.randn(width, self.features, generator=generator) / self.width
@@ -69,4 +69,4 @@ class RandomFourier(Encoder):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._weights, self._phases = state["weights"], state["phases"]
-        self._exact = state.get("exact", False)  # states from before were made without
+        self._exact = state.get("exact", False)  # older states used float32

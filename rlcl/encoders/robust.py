@@ -1,4 +1,4 @@
-"""Scaled by what outliers do not move."""
+"""Scaling by statistics that are robust to outliers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.encoders.centred import centred, is_far
 from rlcl.encoders.quantile import quantiles
+from rlcl.encoders.subtract_centre import needs_float64, subtract_centre
 from rlcl.errors import Problem
 from rlcl.types import Encoder
 
@@ -20,14 +20,14 @@ __all__ = ["Robust"]
 
 @define(kw_only=True, eq=False)
 class Robust(Encoder):
-    """Subtracts the median and divides by the distance of two quantiles, feature by feature.
+    """Scaling of each feature by its median and the distance of two quantiles.
 
-    Both are of the first inputs that it is fitted on; a distance of 0 counts as 1. NaN stay. The arithmetic is that of
-    scikit-learn's ``RobustScaler``.
+    The statistics are those of the first inputs of the fit; a distance of 0 counts as 1. NaN remain NaN. The
+    arithmetic is that of scikit-learn's ``RobustScaler``.
 
     Args:
         low, high: the lower and the upper quantile, in [0, 1].
-        clip: encoded values are cut to [-clip, clip]; None for no cut.
+        clip: limit of the encoded values, [-clip, clip]; null for no limit.
     """
 
     low: float = option(0.25, ge=0, lt=1)
@@ -35,7 +35,7 @@ class Robust(Encoder):
     clip: float | None = option(None, gt=0)
     _median: Tensor | None = field(init=False, default=None)
     _distance: Tensor | None = field(init=False, default=None)
-    _far: Tensor | None = field(init=False, default=None)
+    _in_float64: Tensor | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if self.low >= self.high:
@@ -49,17 +49,17 @@ class Robust(Encoder):
             low, median, high = quantiles(x, [self.low, 0.5, self.high])
             self._median = median.clone()
             self._distance = torch.where(high > low, high - low, 1.0)
-            self._look()
+            self._check_precision()
 
-    def _look(self) -> None:
+    def _check_precision(self) -> None:
         if self._median is not None and self._distance is not None:
-            far = is_far(self._median, self._distance)
-            self._far = far if bool(far.any()) else None
+            mask = needs_float64(self._median, self._distance)
+            self._in_float64 = mask if bool(mask.any()) else None
 
     def encode(self, x: Tensor) -> Tensor:
         y = x.to(torch.float32)
         if self._median is not None and self._distance is not None:
-            y = centred(x, self._median, self._far) / self._distance.to(y)
+            y = subtract_centre(x, self._median, self._in_float64) / self._distance.to(y)
         return y if self.clip is None else y.clamp(-self.clip, self.clip)
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,4 +67,4 @@ class Robust(Encoder):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._median, self._distance = state["median"], state["distance"]
-        self._look()
+        self._check_precision()

@@ -1,4 +1,4 @@
-"""Observations and rewards in units of their own running statistics."""
+"""Normalization of observations and rewards by running statistics."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from rlcl.types import Encoder, Stream
 __all__ = ["RunningMoments", "RunningNorm"]
 
 Array = np.ndarray[Any, Any]
-PRIOR = 1e-4  # how many samples of mean 0 and variance 1 are supposed to have come before
+PRIOR_COUNT = 1e-4  # weight of the initial mean 0 and variance 1, in samples
 
 
 @define(eq=False)
 class RunningMoments:
-    """Mean and variance of everything seen so far, with the arithmetic of Stable-Baselines3, bit for bit.
+    """Running mean and variance of all samples, bit for bit as in Stable-Baselines3.
 
     Args:
-        mean, var: (*shape) float64; of shape () before anything was seen.
-        count: of samples.
+        mean, var: (*shape) float64; of shape () before the first sample.
+        count: number of samples.
 
     Source: Chan, Golub & LeVeque 1983, eq. 1.5.
     """
 
     mean: Array = field(factory=lambda: np.zeros(()))
     var: Array = field(factory=lambda: np.ones(()))
-    count: float = PRIOR
+    count: float = PRIOR_COUNT
 
     def update(self, values: Array) -> None:
-        """Adds samples (B, *shape)."""
+        """Update the statistics with samples (B, *shape)."""
         mean, var, count = np.mean(values, axis=0), np.var(values, axis=0), values.shape[0]
         delta, total = mean - self.mean, self.count + count
         squares = self.var * self.count + var * count + np.square(delta) * self.count * count / total
@@ -53,20 +53,21 @@ class RunningMoments:
 
 @define(kw_only=True, eq=False)
 class RunningNorm(Encoder):
-    """Observations less their running mean over their standard deviation, rewards over that of discounted returns.
+    """Normalization of observations and rewards by running statistics.
 
-    As Stable-Baselines3's ``VecNormalize``, whose statistics are this encoder's state: training updates
-    them at every step of every environment, and evaluation and serving only read them. Rewards are
-    changed in training alone; evaluation reports those of the environment. Over arrays, observations
-    are normalised by everything seen so far, experience by experience. For environments it is the
-    last of a list.
+    Observations are normalized by their mean and standard deviation. Rewards are divided by the standard deviation of
+    the discounted returns. The encoder corresponds to Stable-Baselines3's ``VecNormalize``, whose statistics are its
+    state. Training updates them at every step of every environment; evaluation and serving do not change them.
+    Rewards are normalized in training only; evaluation reports the rewards of the environment. For arrays,
+    observations are normalized by all inputs so far, and the statistics are updated with each experience. For
+    environments it must be the last encoder of a list.
 
     Args:
-        observations: whether observations are normalised.
-        rewards: whether rewards are; environments alone have them.
-        gamma: discount of the return whose standard deviation divides rewards.
-        clip: what is normalised is cut to [-clip, clip].
-        epsilon: added to variances.
+        observations: whether observations are normalized.
+        rewards: whether rewards are normalized (environments only).
+        gamma: discount factor of the return whose standard deviation divides the rewards.
+        clip: limit of the normalized values, [-clip, clip].
+        epsilon: added to the variances.
 
     Source: Engstrom et al. 2020, Implementation matters in deep policy gradients, section 3.
     """
@@ -81,15 +82,15 @@ class RunningNorm(Encoder):
     _over_arrays: bool = field(init=False, default=False)
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as it is; see :meth:`rlcl.types.Encoder.adapt`.
+        """Return the stream unchanged; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: rewards of a stream that has none.
+            UnsupportedError: ``rewards`` is set and the stream has no rewards.
         """
         self._over_arrays = stream.spec.kind != "environment"
         if self.rewards and self._over_arrays:
             raise UnsupportedError(
-                f"encoder running_norm: rewards: true normalises an environment's rewards, and this stream is "
+                f"encoder running_norm: rewards: true normalizes an environment's rewards, and this stream is "
                 f"{stream.spec.kind}; set rewards: false, or use standardize with fit_on: running"
             )
         return stream
@@ -100,7 +101,7 @@ class RunningNorm(Encoder):
     def fit(self, x: Tensor) -> None:
         if self.observations:
             values = x.cpu().numpy()
-            # Of a few environments float32 sums are those of Stable-Baselines3; of a data set they lose digits.
+            # float32 sums equal those of Stable-Baselines3 for a few environments, but lose digits for a data set.
             self.observed.update(values.astype(np.float64) if self._over_arrays else values)
 
     def encode(self, x: Tensor) -> Tensor:

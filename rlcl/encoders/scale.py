@@ -1,4 +1,4 @@
-"""Divides by a constant."""
+"""Division by a constant."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Scale"]
 
 @define(kw_only=True)
 class Scale(Encoder):
-    """Divides inputs by a constant, by default so that they lie in [-1, 1].
+    """Division of inputs by a constant, by default so that they lie in [-1, 1].
 
     Args:
-        maximum: what to divide by; None for 255 where inputs are whole numbers of 8 bits, else for
-            the largest magnitude of the first inputs that it is fitted on.
+        maximum: divisor; null for 255 if inputs are 8-bit integers, otherwise for the maximum magnitude of the first
+            inputs of the fit.
     """
 
     maximum: float | None = option(None, gt=0)
@@ -36,7 +36,7 @@ class Scale(Encoder):
             self._divisor = largest or 1.0
 
     def encode(self, x: Tensor) -> Tensor:
-        # Multiplying by the inverse would differ in the last bit from what everyone calls x / 255.
+        # Multiplication by the inverse would differ from x / divisor in the last bit.
         divisor = self.maximum or self._divisor or 1.0
         if x.dtype == torch.float32:
             return x / divisor

@@ -1,4 +1,4 @@
-"""Transformers of scikit-learn."""
+"""Encoder by a transformer of scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rlcl.types import Encoder, Stream
 
 __all__ = ["Sklearn"]
 
-PLACES = (
+MODULES = (
     "preprocessing",
     "decomposition",
     "impute",
@@ -32,32 +32,32 @@ PLACES = (
     "manifold",
     "neural_network",
 )
-# What multiplies and adds alone, each feature by itself or all together, and can be written as a graph therefore.
+# Transformers that are affine, per feature or jointly, and can therefore be exported as a graph.
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 PROJECTIONS = ("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA", "FactorAnalysis", "GaussianRandomProjection")
-# Under which name each keeps where its inputs lie.
-CENTRES = {
+# Names of the attributes with the location of the inputs.
+CENTRE_ATTRIBUTES = {
     "StandardScaler": "mean_",
     "MinMaxScaler": "data_min_",
     "RobustScaler": "center_",
     **dict.fromkeys(("PCA", "IncrementalPCA", "FastICA", "FactorAnalysis"), "mean_"),
 }
-TRIED_ROWS = 1024  # of random inputs, on which it is tried before anything is trained
+TRIAL_ROWS = 1024  # random inputs of the trial fit before training
 
 Array = np.ndarray[Any, Any]
 
 
 @define(kw_only=True, eq=False)
 class Sklearn(Encoder):
-    """Any transformer of scikit-learn that can be fitted on inputs alone and whose state is numbers and texts.
+    """A transformer of scikit-learn that is fitted on inputs only and whose state consists of numbers and strings.
 
-    It is fitted on the first inputs that it is given, flat and as float64, and is then that transformer. What it has
-    learned is kept as plain numbers, never as a pickle; a transformer that keeps objects of its own is refused.
+    The transformer is fitted on the first inputs, flat and as float64. Its state is saved as plain numbers, never as
+    a pickle; a transformer whose state contains other objects is not supported.
 
     Args:
         transformer: a class of scikit-learn, for example ``QuantileTransformer``.
-        options: its own keyword arguments; lists become tuples, and ``random_state`` is 0 where it has one.
-        features: how many numbers it makes of one input, where that depends on the data; found by a trial by default.
+        options: keyword arguments of the transformer; lists become tuples, and ``random_state`` defaults to 0.
+        features: number of output features, if it depends on the data; null for the number in a trial fit.
     """
 
     transformer: str = option()
@@ -68,17 +68,17 @@ class Sklearn(Encoder):
     _width: int = field(init=False, default=0)
 
     def adapt(self, stream: Stream) -> Stream:
-        """The stream as it is; see :meth:`rlcl.types.Encoder.adapt`.
+        """Return the stream unchanged; see :meth:`rlcl.types.Encoder.adapt`.
 
         Raises:
-            UnsupportedError: a stream of environments: their first observations come before any fitting.
+            UnsupportedError: the stream has environments, whose first observations precede any fit.
         """
         if stream.spec.kind == "environment":
-            raise UnsupportedError("encoder sklearn: it is fitted on arrays; over environments use running_norm")
+            raise UnsupportedError("encoder sklearn: it is fitted on arrays; for environments use running_norm")
         return stream
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
-        trial = np.random.default_rng(0).uniform(0.1, 1, (TRIED_ROWS, math.prod(observation_shape)))
+        trial = np.random.default_rng(0).uniform(0.1, 1, (TRIAL_ROWS, math.prod(observation_shape)))
         fitted = self._fit(trial)
         self._width = self.features or _transform(fitted, trial[:1], self.transformer).shape[1]
         return (self._width,)
@@ -87,115 +87,117 @@ class Sklearn(Encoder):
         if self._state is not None:
             return
         rows = _rows(x)
-        self._fitted, self._state = self._restored(state := _state(self._fit(rows), self.transformer)), state
+        state = _state(self._fit(rows), self.transformer)
+        self._fitted, self._state = self._restore(state), state
         width = _transform(self._fitted, rows[:1], self.transformer).shape[1]
         if self._width and width != self._width:
             raise UnsupportedError(
-                f"encoder sklearn: {self.transformer} makes {width} numbers of an input of these data, and "
-                f"{self._width} were said; set features: {width}"
+                f"encoder sklearn: expected {self._width} output features of {self.transformer}, got {width} for these "
+                f"data; set features: {width}"
             )
 
     def encode(self, x: Tensor) -> Tensor:
         if self._fitted is None:
-            raise UnsupportedError(f"encoder sklearn: {self.transformer} encodes nothing before it is fitted")
+            raise UnsupportedError(f"encoder sklearn: {self.transformer} cannot encode before it is fitted")
         if torch.onnx.is_in_onnx_export():
-            return self._traced(x)
-        found = _transform(self._fitted, _rows(x), self.transformer)
-        return torch.from_numpy(np.ascontiguousarray(found, np.float32)).to(x.device)
+            return self._encode_affine(x)
+        encoded = _transform(self._fitted, _rows(x), self.transformer)
+        return torch.from_numpy(np.ascontiguousarray(encoded, np.float32)).to(x.device)
 
-    def _traced(self, x: Tensor) -> Tensor:
-        """The same by torch, of what multiplies and adds alone: its answers near the inputs' centre say by what.
+    def _encode_affine(self, x: Tensor) -> Tensor:
+        """Encode by an affine map in torch, whose coefficients are computed from outputs near the inputs' centre.
 
-        About 0 instead, all digits of features would be lost whose mean is far larger than their deviation.
+        Coefficients from outputs near 0 would lose the digits of features with a mean far above their deviation.
 
         Raises:
-            UnsupportedError: it does something else.
+            UnsupportedError: the transformer is not affine.
         """
         if self.transformer not in (*SCALERS, *PROJECTIONS) or self.options.get("clip"):
             raise UnsupportedError(
-                f"encoder sklearn: scikit-learn computes {self.transformer} outside of torch, so that no bundle can "
-                f"hold it; {', '.join((*SCALERS, *PROJECTIONS))} without clip can be exported, and rlcl's own impute, "
-                "robust, quantile, standardize and pca"
+                f"encoder sklearn: scikit-learn computes {self.transformer} outside of torch, so that it cannot be "
+                f"exported; use {', '.join((*SCALERS, *PROJECTIONS))} without clip, or the encoders impute, robust, "
+                "quantile, standardize or pca"
             )
-        centre, scales = self._centre(), self.transformer in SCALERS
-        step = np.maximum(1.0, np.abs(centre) / 1000)  # centre + step keeps the digits of a step
+        centre, per_feature = self._centre(), self.transformer in SCALERS
+        step = np.maximum(1.0, np.abs(centre) / 1000)  # large enough that centre + step keeps the digits of the step
         origin = _transform(self._fitted, centre[None], self.transformer)
-        moved = centre + (step[None] if scales else np.diag(step))
-        factors = (_transform(self._fitted, moved, self.transformer) - origin) / (
-            step[None] if scales else step[:, None]
+        shifted = centre + (step[None] if per_feature else np.diag(step))
+        factors = (_transform(self._fitted, shifted, self.transformer) - origin) / (
+            step[None] if per_feature else step[:, None]
         )
         values = x.flatten(1).double() - torch.from_numpy(centre)
-        product = values * torch.from_numpy(factors) if scales else values @ torch.from_numpy(factors)
+        product = values * torch.from_numpy(factors) if per_feature else values @ torch.from_numpy(factors)
         return (product + torch.from_numpy(origin)).to(torch.float32)
 
     def _centre(self) -> Array:
-        """(features,) float64 where inputs lie; 0 where the transformer does not know."""
-        found = vars(self._fitted).get(CENTRES.get(self.transformer, ""))
-        if found is None:
+        """Return the location (features,) float64 of the inputs; 0 if the transformer does not store it."""
+        centre = vars(self._fitted).get(CENTRE_ATTRIBUTES.get(self.transformer, ""))
+        if centre is None:
             return np.zeros(self._fitted.n_features_in_)
-        return np.nan_to_num(np.asarray(found, np.float64))
+        return np.nan_to_num(np.asarray(centre, np.float64))
 
     def _fit(self, rows: Array) -> Any:
-        made = self._made()
+        transformer = self._new_transformer()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the trial's random inputs, and of iterations that did not converge
-                made.fit(rows)
+                warnings.simplefilter("ignore")  # about the random inputs of the trial, and about convergence
+                transformer.fit(rows)
         except (TypeError, ValueError) as error:
-            told = f"{self.transformer} cannot be fitted on these inputs: {str(error).strip().splitlines()[0]}"
-            raise UnsupportedError(f"encoder sklearn: {told}{_remedy(rows)}") from error
-        _state(made, self.transformer)
-        return made
+            reason = f"{self.transformer} cannot be fitted on these inputs: {str(error).strip().splitlines()[0]}"
+            raise UnsupportedError(f"encoder sklearn: {reason}{_remedy(rows)}") from error
+        _state(transformer, self.transformer)  # raises if it cannot be saved
+        return transformer
 
-    def _made(self) -> Any:
-        cls = _found(self.transformer)
+    def _new_transformer(self) -> Any:
+        cls = _find_transformer(self.transformer)
         check_options(cls, self.transformer, self.options, {}, "encoder.options")
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.options.items()}
         if "random_state" in inspect.signature(cls).parameters:
             options = {"random_state": 0, **options}
         return cls(**options)
 
-    def _restored(self, state: Mapping[str, Any]) -> Any:
-        """A transformer with that state, so that one that was saved and loaded has nothing more and nothing less."""
-        made = self._made()
+    def _restore(self, state: Mapping[str, Any]) -> Any:
+        """Return a transformer with exactly this state."""
+        transformer = self._new_transformer()
         for name, value in state["learned"].items():
-            setattr(made, name, value)
-        return made
+            setattr(transformer, name, value)
+        return transformer
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": self._state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Restore a state of :meth:`state_dict`.
+
         Raises:
-            CheckpointError: it was fitted by another version of scikit-learn.
+            CheckpointError: the transformer was fitted by another version of scikit-learn.
         """
         self._state, self._fitted = state["state"], None
         if self._state is not None:
             if self._state["version"] != _version():
                 raise CheckpointError(
                     f"encoder sklearn: {self.transformer} was fitted by scikit-learn {self._state['version']}, this "
-                    f"is {_version()}; install the former, or fit anew"
+                    f"is {_version()}; install the former, or fit it again"
                 )
-            self._fitted = self._restored(self._state)
+            self._fitted = self._restore(self._state)
 
 
-def _found(name: str) -> Any:
+def _find_transformer(name: str) -> Any:
     known: dict[str, Any] = {}
-    for place in PLACES:
-        module = importlib.import_module(f"sklearn.{place}")
+    for module_name in MODULES:
+        module = importlib.import_module(f"sklearn.{module_name}")
         known |= {key: value for key, value in vars(module).items() if inspect.isclass(value)}
         if name in known and hasattr(known[name], "transform"):
             return known[name]
     transformers = [key for key, value in known.items() if hasattr(value, "transform")]
-    near = did_you_mean(name, transformers)
-    raise UnsupportedError(f"encoder.transformer: scikit-learn has no transformer {name!r}{near}")
+    suggestion = did_you_mean(name, transformers)
+    raise UnsupportedError(f"encoder.transformer: scikit-learn has no transformer {name!r}{suggestion}")
 
 
 def _state(fitted: Any, name: str) -> dict[str, Any]:
-    """What fitting has added: plain values and arrays, those in C order, as they come back from a file."""
-    given = fitted.get_params(deep=False)
-    learned = {key: _plain(value, key, name) for key, value in vars(fitted).items() if key not in given}
+    """Return the attributes set by the fit as plain values and arrays, in C order as after loading."""
+    parameters = fitted.get_params(deep=False)
+    learned = {key: _plain(value, key, name) for key, value in vars(fitted).items() if key not in parameters}
     return {"version": _version(), "learned": learned}
 
 
@@ -203,7 +205,7 @@ def _plain(value: Any, path: str, name: str) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "biuf":
             return np.array(value, order="C")
-        raise _unkept(f"{path}, an array of {value.dtype}", name)
+        raise _unsupported_state(f"{path}, an array of {value.dtype}", name)
     if isinstance(value, np.generic):
         return _plain(value.item(), path, name)
     if value is None or isinstance(value, bool | int | float | str):
@@ -212,28 +214,28 @@ def _plain(value: Any, path: str, name: str) -> Any:
         return type(value)(_plain(item, f"{path}[{i}]", name) for i, item in enumerate(value))
     if isinstance(value, dict) and all(isinstance(key, str | int) for key in value):
         return {key: _plain(item, f"{path}[{key!r}]", name) for key, item in value.items()}
-    raise _unkept(f"{path}, a {type(value).__name__}", name)
+    raise _unsupported_state(f"{path}, a {type(value).__name__}", name)
 
 
-def _unkept(what: str, name: str) -> UnsupportedError:
+def _unsupported_state(attribute: str, name: str) -> UnsupportedError:
     return UnsupportedError(
-        f"encoder sklearn: {name} learns {what}, which cannot be saved without a pickle; use a transformer whose "
+        f"encoder sklearn: {name} learns {attribute}, which cannot be saved without a pickle; use a transformer whose "
         "state is numbers, or write an encoder (docs/how-to/add-an-encoder.md)"
     )
 
 
 def _rows(x: Tensor) -> Array:
-    found: Array = x.flatten(1).double().cpu().numpy()
-    return found
+    rows: Array = x.flatten(1).double().cpu().numpy()
+    return rows
 
 
 def _transform(fitted: Any, rows: Array, name: str) -> Array:
     try:
-        found = fitted.transform(rows)
+        encoded = fitted.transform(rows)
     except ValueError as error:
-        told = f"{name} refuses inputs: {str(error).strip().splitlines()[0]}"
-        raise DataError(f"encoder sklearn: {told}{_remedy(rows)}") from error
-    return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
+        reason = f"{name} does not support these inputs: {str(error).strip().splitlines()[0]}"
+        raise DataError(f"encoder sklearn: {reason}{_remedy(rows)}") from error
+    return np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded)
 
 
 def _remedy(rows: Array) -> str:

@@ -1,4 +1,4 @@
-"""Zero mean and unit variance, feature by feature."""
+"""Standardization of each feature to zero mean and unit variance."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.encoders.centred import centred, is_far
+from rlcl.encoders.subtract_centre import needs_float64, subtract_centre
 from rlcl.types import Encoder
 
 __all__ = ["Standardize", "merge_moments"]
 
-SHARE = 2e-5  # of a variance, which changes what is scaled by a hundred-thousandth
+MAX_EPSILON_SHARE = 2e-5  # of the variance, which changes scaled values by a relative 1e-5
 
 
 @define(kw_only=True)
 class Standardize(Encoder):
-    """Subtracts the mean and divides by the standard deviation of each feature, whatever its scale.
+    """Standardization of each feature by its mean and standard deviation, for any scale of the feature.
 
-    A feature counts as constant, and is only centred, where its variance is within the error of computing it. This is
+    A feature is considered constant, and is only centred, if its variance is within the rounding error. This is
     the arithmetic of scikit-learn's ``StandardScaler``.
 
     Args:
-        fit_on: ``first`` experience alone, so that what was learned keeps its meaning, or
-            ``running``, over everything seen so far.
-        clip: encoded values are cut to [-clip, clip]; None for no cut.
-        epsilon: added to the variance; up to 2e-5 it is at most that share of the variance, so that small features
-            are scaled like the others.
+        fit_on: inputs of the fit: the ``first`` experience only, so that the inputs of the network keep their
+            meaning, or ``running``: all inputs so far.
+        clip: limit of the encoded values, [-clip, clip]; null for no limit.
+        epsilon: added to the variance. For values up to 2e-5, the addition is limited to 2e-5 of the variance, so that
+            features of small scale are standardized like the others.
     """
 
     fit_on: Literal["first", "running"] = option("first")
@@ -40,7 +40,7 @@ class Standardize(Encoder):
     _mean: Tensor = field(init=False, factory=lambda: torch.zeros(()))
     _variance: Tensor = field(init=False, factory=lambda: torch.ones(()))
     _scale: Tensor = field(init=False, factory=lambda: torch.ones(()))
-    _far: Tensor | None = field(init=False, default=None)
+    _in_float64: Tensor | None = field(init=False, default=None)
 
     def shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...]:
         return observation_shape
@@ -54,20 +54,20 @@ class Standardize(Encoder):
             (self._count, self._mean, self._variance), (float(len(x)), mean, variance)
         )
         added = torch.full_like(self._variance, self.epsilon)
-        if self.epsilon <= SHARE:
-            added = torch.minimum(added, SHARE * self._variance)
-        # A constant feature carries nothing: left at zero instead of blown up.
-        constant = self._variance <= _rounding(self._count, self._mean, self._variance)
+        if self.epsilon <= MAX_EPSILON_SHARE:
+            added = torch.minimum(added, MAX_EPSILON_SHARE * self._variance)
+        # A constant feature is not scaled, so that its rounding errors are not amplified.
+        constant = self._variance <= _rounding_variance(self._count, self._mean, self._variance)
         scale = (self._variance + added).rsqrt()
         self._scale = torch.where(constant | scale.isnan(), torch.ones_like(scale), scale)
-        self._look()
+        self._check_precision()
 
-    def _look(self) -> None:
-        far = is_far(self._mean, 1 / self._scale)
-        self._far = far if bool(far.any()) else None
+    def _check_precision(self) -> None:
+        mask = needs_float64(self._mean, 1 / self._scale)
+        self._in_float64 = mask if bool(mask.any()) else None
 
     def encode(self, x: Tensor) -> Tensor:
-        y = centred(x, self._mean, self._far) * self._scale.to(device=x.device, dtype=torch.float32)
+        y = subtract_centre(x, self._mean, self._in_float64) * self._scale.to(device=x.device, dtype=torch.float32)
         return y if self.clip is None else y.clamp_(-self.clip, self.clip)
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,26 +76,26 @@ class Standardize(Encoder):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._count, self._mean = state["count"], state["mean"]
         self._variance, self._scale = state["variance"], state["scale"]
-        self._look()
+        self._check_precision()
 
 
-def _rounding(count: float, mean: Tensor, variance: Tensor) -> Tensor:
-    """(*shape) the variance that rounding alone may give ``count`` values in float64.
+def _rounding_variance(count: float, mean: Tensor, variance: Tensor) -> Tensor:
+    """Compute the variance (*shape) that rounding may cause for ``count`` equal values in float64.
 
     Source: scikit-learn, ``sklearn.preprocessing._data._is_constant_feature``, after Chan et al. 1983.
     """
-    unit = torch.finfo(torch.float64).eps
-    return count * unit * variance + (count * mean * unit) ** 2
+    eps = torch.finfo(torch.float64).eps
+    return count * eps * variance + (count * mean * eps) ** 2
 
 
 Moments = tuple[float, Tensor, Tensor]
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """Count, mean and variance of two samples together.
+    """Compute the count, mean and variance of the union of two samples.
 
     Args:
-        a, b: (count, mean (*shape), variance (*shape)), the variance divided by the count.
+        a, b: (count, mean (*shape), variance (*shape)), with the biased variance (divided by the count).
 
     Source: Chan, Golub & LeVeque 1983, Algorithms for computing the sample variance, eq. 1.5.
     """

@@ -1,6 +1,6 @@
-"""Evaluation: what is measured when, and the metrics that are computed from the records."""
+"""Evaluation: measures of learners, probes of networks, and metrics that are computed from the records."""
 
-# Raised where a measure or a metric comes to another number for the same run: runs of two versions are not compared.
+# Increased when a measure or metric changes its value for the same run. Runs of different versions are not compared.
 METRICS_VERSION = 1
 
 MEASURES = {

@@ -1,4 +1,4 @@
-"""Whole episodes of a predictor on evaluation environments of its own."""
+"""Evaluation of a predictor on whole episodes in separate environments."""
 
 from __future__ import annotations
 
@@ -14,67 +14,72 @@ from rlcl.types import EnvironmentSource, Predictor, masks_actions
 
 __all__ = ["episode_returns"]
 
-SIDE_BY_SIDE = 50  # environments in one round
+MAX_ENVS = 50  # maximum number of parallel environments
 
 
 def episode_returns(
     predictor: Predictor, source: EnvironmentSource, episodes: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
-    """Returns of whole episodes, (episodes,) float64.
+    """Run whole episodes and compute their returns, (episodes,) float64.
 
-    One episode an environment: dividing them otherwise favours short episodes, which end first
-    (the same count from each environment is what makes the mean unbiased). Environment ``i`` is
-    seeded with ``source.seed + i``, the same at each evaluation.
+    Each environment runs one episode. If several episodes per environment were counted as they end, short episodes
+    would be overrepresented and the mean would be biased. Environment ``i`` is seeded with ``source.seed + i``, which
+    is the same at each evaluation.
 
     Args:
-        predictor: acts greedily.
-        source: the recipe; its ``num_envs`` is for training alone.
-        episodes: at least 1.
-        episode_steps: where an episode is cut off.
-        task_id: the task's number, None where hidden.
+        predictor: predictor with greedy actions.
+        source: environment source; its ``num_envs`` applies only to training.
+        episodes: number of episodes, at least 1.
+        episode_steps: number of env steps after which an episode is truncated.
+        task_id: index of the task, None if hidden.
 
     Raises:
-        DivergenceError: a reward is not finite.
+        DivergenceError: an observation or a reward is not finite.
     """
-    rounds = [
-        _one_each(predictor, source, start, min(SIDE_BY_SIDE, episodes - start), episode_steps, task_id)
-        for start in range(0, episodes, SIDE_BY_SIDE)
+    returns = [
+        _one_episode_each(predictor, source, first, min(MAX_ENVS, episodes - first), episode_steps, task_id)
+        for first in range(0, episodes, MAX_ENVS)
     ]
-    return np.concatenate(rounds)
+    return np.concatenate(returns)
 
 
-def _one_each(
+def _one_episode_each(
     predictor: Predictor, source: EnvironmentSource, first: int, count: int, episode_steps: int, task_id: int | None
 ) -> np.ndarray[Any, Any]:
+    """Run one episode in each of ``count`` parallel environments, and return the returns (count,).
+
+    Environment ``i`` is seeded with ``source.seed + first + i``.
+    """
     vector = source.make_vector(count)
-    totals, running = np.zeros(count), np.ones(count, dtype=bool)
+    returns, running = np.zeros(count), np.ones(count, dtype=bool)
     try:
         observations, info = vector.reset(seed=source.seed + first)
-        masking = masks_actions(predictor)
+        uses_masks = masks_actions(predictor)
         state: Any = None
         for step in range(1, episode_steps + 1):
-            allowed = {"action_masks": action_masks(vector, info)} if masking else {}
-            actions, state = predictor.predict(observations, task_id, state, **allowed)
+            masks = {"action_masks": action_masks(vector, info)} if uses_masks else {}
+            actions, state = predictor.predict(observations, task_id, state, **masks)
             observations, rewards, terminated, truncated, info = vector.step(np.asarray(actions))
             if isinstance(observations, np.ndarray) and not np.isfinite(observations[running]).all():
                 raise DivergenceError(
-                    f"environment {source.name} gave observations that are not finite while it was evaluated; mend it"
+                    f"environment {source.name} returned an observation that is not finite, in evaluation; fix the "
+                    "environment"
                 )
-            totals += np.where(running, rewards, 0.0)
-            if not math.isfinite(totals.dot(totals)):
+            returns += np.where(running, rewards, 0.0)
+            if not math.isfinite(returns.dot(returns)):
                 raise DivergenceError(
-                    f"environment {source.name} gave a reward that is not finite, at step {step:,} of an episode, "
-                    "while it was evaluated; mend it"
+                    f"environment {source.name} returned a reward that is not finite, at step {step:,} of an episode, "
+                    "in evaluation; fix the environment"
                 )
             running &= ~(terminated | truncated)
             if not running.any():
                 break
         else:
             warnings.warn(
-                f"environment {source.name}: {int(running.sum())} of {count} episodes were cut off after "
-                f"{episode_steps:,} env steps; give it a time limit, or raise evaluation.episode_steps",
+                f"environment {source.name}: {int(running.sum())} of {count} episodes were truncated after "
+                f"{episode_steps:,} env steps; set a time limit, or increase evaluation.episode_steps",
                 stacklevel=2,
             )
     finally:
         vector.close()
-    return totals
+    return returns

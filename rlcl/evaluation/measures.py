@@ -1,4 +1,4 @@
-"""What is measured of a predictor on one experience; each becomes records under its name."""
+"""Measures of a predictor on one experience; their values are recorded under their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from rlcl.data.sources import pieces
+from rlcl.data.sources import read_chunks
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.evaluation.metrics import UNKNOWN, Better, Span, check_span, sign_of
@@ -35,26 +35,25 @@ __all__ = [
     "source_of",
 ]
 
-PROBE_ROWS = 2000  # of an experience's training data, that its linear probe is fitted on
+PROBE_ROWS = 2000  # maximum number of training examples of an experience that its linear probe is fitted on
 PROBE_RIDGE = 1.0
 NEIGHBOURS = 5
 
 
 @frozen
 class Measure:
-    """One number of one predictor on one experience.
+    """A number that measures one predictor on one experience.
 
     Args:
-        name: of its records.
-        function: from predictor, experience, task id (None where hidden) and plan to the number; None
-            where the cell is absent.
-        better: ``higher`` or ``lower`` values; a loss, whose lower values are better, enters R negated.
-        range: between which numbers it lies; unknown by default.
-        share: whether it is the share of test samples that something holds for, so that their number says how sure
-            it is.
+        name: name of its records.
+        function: function from predictor, experience, task id (None if hidden) and plan to the value, or to None if
+            the value is not defined.
+        better: ``higher`` or ``lower`` values; a loss, whose lower values are better, is negated in R.
+        range: range of the values; unknown by default.
+        share: whether it is a proportion of the test samples, so that their number determines its accuracy.
 
     Raises:
-        ValueError: a direction or range that cannot be one.
+        ValueError: ``better`` or ``range`` is not valid.
     """
 
     name: str
@@ -70,17 +69,17 @@ class Measure:
 
     @property
     def sign(self) -> int:
-        """1 where higher values are better, -1 where lower ones are: R holds the sign times what is recorded."""
+        """1 if higher values are better, -1 if lower values are better; R contains the recorded values times it."""
         return sign_of(self.better)
 
     @property
-    def called(self) -> str:
-        """Its name for people."""
+    def display_name(self) -> str:
+        """The name in texts, with spaces."""
         return self.name.replace("_", " ")
 
 
 def source_of(experience: Experience, plan: Plan) -> Source:
-    """The split that the plan names; the test set where no validation split was made."""
+    """Return the source of the split in the plan, or the test set if there is no validation split."""
     if plan.split == "validation" and experience.validation is not None:
         return experience.validation
     assert experience.test is not None
@@ -88,80 +87,82 @@ def source_of(experience: Experience, plan: Plan) -> Source:
 
 
 def arrays_of(experience: Experience, plan: Plan) -> ArraySource:
-    """See :func:`source_of`, in a stream of arrays."""
+    """Return the source of the split in the plan, in a stream of arrays; see :func:`source_of`."""
     source = source_of(experience, plan)
     assert source.kind == "arrays"
     return source
 
 
 def environment_of(experience: Experience, plan: Plan) -> EnvironmentSource:
-    """See :func:`source_of`, in a stream of environments."""
+    """Return the source of the split in the plan, in a stream of environments; see :func:`source_of`."""
     source = source_of(experience, plan)
     assert source.kind == "environment"
     return source
 
 
 def accuracy(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Share of inputs whose predicted class is right, in [0, 1]."""
+    """Compute the proportion of inputs whose predicted class is correct, in [0, 1]."""
     source = arrays_of(experience, plan)
-    y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    y, predicted = np.asarray(source.targets), _map_inputs(source, lambda x: predictor.predict(x, task_id)[0])
     if predicted.shape != y.shape:
-        raise UnsupportedError(f"predict must give one class an input, shape {y.shape}, got {predicted.shape}")
+        raise UnsupportedError(
+            f"predict must return one class per input, with shape {y.shape}, but returned shape {predicted.shape}"
+        )
     return float(np.mean(predicted == y))
 
 
 def reconstruction_error(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mean squared error over features and inputs, in the encoder's scale; at least 0."""
-    errors = _of_all(arrays_of(experience, plan), lambda x: predictor.reconstruction_error(x, task_id))
+    """Compute the mean squared error of reconstructions of encoded inputs, over features and inputs; at least 0."""
+    errors = _map_inputs(arrays_of(experience, plan), lambda x: predictor.reconstruction_error(x, task_id))
     return float(np.mean(errors, dtype=np.float64))
 
 
 def squared_error(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mean squared error over inputs and predicted numbers; at least 0."""
+    """Compute the mean squared error of predictions, averaged over inputs and output dimensions; at least 0."""
     source = arrays_of(experience, plan)
-    y, predicted = np.asarray(source.targets), _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    y, predicted = np.asarray(source.targets), _map_inputs(source, lambda x: predictor.predict(x, task_id)[0])
     if predicted.shape != y.shape:
-        raise UnsupportedError(f"predict must give numbers of shape {y.shape}, got {predicted.shape}")
+        raise UnsupportedError(f"predict must return values of shape {y.shape}, but returned shape {predicted.shape}")
     return float(np.mean((predicted.astype(np.float64) - y) ** 2))
 
 
 def negative_bound(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mean negative evidence lower bound over inputs, in nats."""
-    bounds = _of_all(arrays_of(experience, plan), lambda x: predictor.negative_bound(x, task_id))
+    """Compute the mean negative evidence lower bound over inputs, in nats."""
+    bounds = _map_inputs(arrays_of(experience, plan), lambda x: predictor.negative_bound(x, task_id))
     return float(np.mean(bounds, dtype=np.float64))
 
 
 def adjusted_rand(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Adjusted Rand index of predicted clusters and classes, in [-0.5, 1]. Source: Hubert & Arabie 1985."""
+    """Compute the adjusted Rand index of predicted clusters and classes, in [-0.5, 1]. Source: Hubert & Arabie 1985."""
     from sklearn.metrics import adjusted_rand_score
 
     source = arrays_of(experience, plan)
-    clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    clusters = _map_inputs(source, lambda x: predictor.predict(x, task_id)[0])
     return float(adjusted_rand_score(np.asarray(source.targets), clusters))
 
 
 def mutual_information(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mutual information of predicted clusters and classes over the mean of their entropies, in [0, 1].
+    """Compute the mutual information of predicted clusters and classes, divided by their mean entropy, in [0, 1].
 
     Source: Vinh et al. 2010, Information theoretic measures for clusterings comparison.
     """
     from sklearn.metrics import normalized_mutual_info_score
 
     source = arrays_of(experience, plan)
-    clusters = _of_all(source, lambda x: predictor.predict(x, task_id)[0])
+    clusters = _map_inputs(source, lambda x: predictor.predict(x, task_id)[0])
     return float(normalized_mutual_info_score(np.asarray(source.targets), clusters))
 
 
 def inertia(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mean squared distance of inputs to their nearest centre, in the encoder's scale; at least 0."""
-    return float(np.mean(_of_all(arrays_of(experience, plan), predictor.inertia), dtype=np.float64))
+    """Compute the mean squared distance of encoded inputs to their nearest cluster centre; at least 0."""
+    return float(np.mean(_map_inputs(arrays_of(experience, plan), predictor.inertia), dtype=np.float64))
 
 
 def linear_probe(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float | None:
-    """Accuracy in [0, 1] of a ridge classifier on the standardised representation, for the experience's classes.
+    """Compute the accuracy in [0, 1] of a ridge classifier on the standardized representation.
 
-    Fitted on at most 2,000 of the experience's own training inputs, evenly spaced. Absent where they
-    are all of one class.
+    The classifier is fitted on at most 2,000 evenly spaced training inputs of the same experience. The result is None
+    if they have a single class.
 
     Source: Alain & Bengio 2017, Understanding intermediate layers using linear classifier probes.
     """
@@ -178,9 +179,10 @@ def linear_probe(predictor: Any, experience: Experience, task_id: int | None, pl
 
 
 def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Accuracy in [0, 1] of the vote of the 5 nearest training inputs by cosine of the representation.
+    """Compute the accuracy in [0, 1] of the majority class of the 5 nearest training inputs, by cosine distance.
 
-    Among at most 2,000 of the experience's own training inputs, evenly spaced.
+    The distances are between representations. The training inputs are at most 2,000 evenly spaced ones of the same
+    experience.
 
     Source: Wu et al. 2018, Unsupervised feature learning via non-parametric instance discrimination, section 3.4.
     """
@@ -192,26 +194,32 @@ def nearest_neighbours(predictor: Any, experience: Experience, task_id: int | No
     return float(votes.score(_representation(predictor, test, task_id), np.asarray(test.targets)))
 
 
-def _of_all(source: ArraySource, function: Callable[[Tensor], Any]) -> np.ndarray[Any, Any]:
-    """(N, ...): what a function gives for all inputs of a source, a bounded number at a time where they are on disk."""
-    return np.concatenate([np.asarray(function(x)) for x, _ in pieces(source)])
+def _map_inputs(source: ArraySource, function: Callable[[Tensor], Any]) -> np.ndarray[Any, Any]:
+    """Return the results (N, ...) of a function for all inputs of a source; streamed sources are read in chunks."""
+    return np.concatenate([np.asarray(function(x)) for x, _ in read_chunks(source)])
 
 
 def _representation(predictor: Any, source: ArraySource, task_id: int | None) -> np.ndarray[Any, Any]:
-    features = _of_all(source, lambda x: predictor.represent(x, task_id)).astype(np.float64)
+    """Return the representations (N, F) of all inputs of a source.
+
+    Raises:
+        DivergenceError: a value is not finite.
+    """
+    features = _map_inputs(source, lambda x: predictor.represent(x, task_id)).astype(np.float64)
     if not np.isfinite(features).all():
         raise DivergenceError("the learner's representation is not finite; lower learner.optimizer.lr")
     return features
 
 
 def _probe_rows(experience: Experience) -> ArraySource:
+    """Return at most :data:`PROBE_ROWS` evenly spaced training examples of an experience."""
     train = experience.arrays
     rows = np.linspace(0, len(train) - 1, min(len(train), PROBE_ROWS)).astype(np.int64)
     return train.subset(torch.from_numpy(rows))
 
 
 def mean_return(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Mean undiscounted return over whole episodes, acting greedily."""
+    """Compute the mean undiscounted return over whole episodes, with greedy actions."""
     source = environment_of(experience, plan)
     return float(np.mean(episode_returns(predictor, source, plan.episodes, plan.episode_steps, task_id)))
 

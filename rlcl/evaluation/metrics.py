@@ -1,9 +1,9 @@
-"""Metrics: what each is called, its formula, which values are better, their range, and its source.
+"""Metrics of a run, each with its formula, range and source, and whether higher or lower values are better.
 
-A metric is an object, :class:`Metric`, that holds a pure function of one run's results. R[t, j] is the performance on
-experience j after training on experience t, higher being better. A cell that was not measured is NaN: a mean leaves it
-out, a maximum or minimum looks at the others. A metric that a run does not define (forgetting after one experience,
-transfer without what was measured before) is None.
+A metric is a :class:`Metric` object with a pure function of the results of one run. R[t, j] is the performance on
+experience j after training on experience t; higher is better. An entry that was not measured is NaN, and is left out of
+means, maxima and minima. A metric that is not defined for a run is None, for example forgetting after one experience,
+or transfer without an evaluation before training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from attrs import field, frozen
 
-if TYPE_CHECKING:  # listing and comparing runs ask what a metric means, and need no torch for that
+if TYPE_CHECKING:  # so that commands that list and compare runs do not import torch
     from rlcl.evaluation.measures import Measure
     from rlcl.evaluation.results import Results
 
@@ -37,43 +37,45 @@ Span = tuple[float, float]
 Topic = Literal["performance", "forgetting", "transfer"]
 
 PERFORMANCE: Topic = "performance"
-TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # beside it
+TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # all topics other than performance
 UNKNOWN: Span = (-math.inf, math.inf)
-NAME = r"[A-Za-z_]\w*(\.\w+)*"  # what a condition of success can name
+NAME = r"[A-Za-z_]\w*(\.\w+)*"  # names that a success criterion can refer to
 
 
 def sign_of(better: Better) -> int:
-    """1 where higher values are better, -1 where lower ones are."""
+    """Return 1 if higher values are better, -1 if lower values are better."""
     return 1 if better == "higher" else -1
 
 
 def check_span(span: Span) -> None:
-    """
+    """Check that a range is two numbers, the lower one first.
+
     Raises:
-        ValueError: it is not two numbers, the lower one first.
+        ValueError: the range is not valid.
     """
     if len(span) != 2 or not span[0] < span[1]:
-        raise ValueError(f"range: expected (low, high), low below high, got {span!r}")
+        raise ValueError(f"range: expected (low, high) with low < high, got {span!r}")
 
 
 @frozen
 class Metric:
-    """One number of a run, computed from its records.
+    """A number that summarizes a run, computed from its records.
 
     Args:
-        name: it is reported under this name; behind the measure's where its scope is ``measure``.
-        function: of :class:`rlcl.evaluation.results.Results` to the number; None where the run does not define it.
+        name: name in reports; with scope ``measure`` it is prefixed with the name of the measure.
+        function: function from :class:`rlcl.evaluation.results.Results` to the value, or to None if the metric is not
+            defined for the run.
         better: ``higher`` or ``lower`` values.
-        range: between which numbers it lies; ``performance`` for the range of R, ``change`` for that of a difference
-            of two values of R. Unknown by default.
-        scope: ``measure`` for a statistic of each measure (``accuracy.average``, ``return.average``), ``run`` for a
-            number of the run that is computed from its first measure and carries its own name alone.
-        topic: under which heading it is reported.
+        range: range of the values; ``performance`` for the range of R, ``change`` for the range of a difference of two
+            values of R. Unknown by default.
+        scope: ``measure`` for a statistic of each measure (``accuracy.average``, ``return.average``); ``run`` for a
+            number that is computed from the first measure and reported without a prefix.
+        topic: heading under which it is reported.
         within: whether evaluations within experiences change it, so that ``evaluation.every`` must be the same in
             a comparison.
 
     Raises:
-        ValueError: a name, direction or range that cannot be one.
+        ValueError: ``name``, ``better``, ``range``, ``scope`` or ``topic`` is not valid.
     """
 
     name: str
@@ -86,7 +88,7 @@ class Metric:
 
     def __attrs_post_init__(self) -> None:
         if not re.fullmatch(NAME, self.name):
-            raise ValueError(f"name: expected words joined by dots, such as forgetting.mine, got {self.name!r}")
+            raise ValueError(f"name: expected words joined by dots, such as forgetting.custom, got {self.name!r}")
         for key, allowed in (("better", ("higher", "lower")), ("scope", ("measure", "run")),
                              ("topic", ("performance", "forgetting", "transfer"))):  # fmt: skip
             value = {"better": self.better, "scope": self.scope, "topic": self.topic}[key]
@@ -99,7 +101,7 @@ class Metric:
         return self.function(results)
 
     def span(self, measure: Measure) -> Span:
-        """Between which numbers the metric of a measure lies; infinite where that is not known."""
+        """Return the range of the metric for a measure; an unknown bound is infinite."""
         low, high = measure.range if measure.better == "higher" else (0.0 - measure.range[1], 0.0 - measure.range[0])
         if self.range == "performance":
             return low, high
@@ -109,7 +111,7 @@ class Metric:
 
 
 def average(results: Results) -> float | None:
-    """mean_j R[T-1, j]; not defined where a cell of that row is absent. Source: Lopez-Paz & Ranzato 2017, ACC."""
+    """Compute mean_j R[T-1, j]; not defined if an entry is missing. Source: Lopez-Paz & Ranzato 2017, ACC."""
     matrix = results.R
     return _mean(matrix[-1]) if len(matrix) and not np.isnan(matrix[-1]).any() else None
 
@@ -118,9 +120,10 @@ AVERAGE = Metric("average", average, range="performance", scope="measure")
 
 
 def incremental(results: Results) -> float | None:
-    """Mean over t of mean_{j<=t} R[t, j]; not defined where a boundary was not evaluated at all.
+    """Compute the mean over t of mean_{j<=t} R[t, j]; not defined if a boundary was not evaluated.
 
-    Source: Rebuffi et al. 2017, average incremental accuracy; they weigh experiences by samples, here all count alike.
+    Source: Rebuffi et al. 2017, average incremental accuracy. The paper weights experiences by their samples; here all
+    experiences have the same weight.
     """
     matrix = _square(results)
     return (
@@ -134,7 +137,7 @@ INCREMENTAL = Metric("incremental", incremental, range="performance", scope="mea
 
 
 def learning(results: Results) -> float | None:
-    """mean_j R[j, j]; not defined where a boundary was not evaluated at all. Source: Riemer et al. 2019, LA."""
+    """Compute mean_j R[j, j]; not defined if a boundary was not evaluated. Source: Riemer et al. 2019, LA."""
     matrix = _square(results)
     return None if matrix is None or np.isnan(matrix).all(1).any() else _mean(np.diag(matrix))
 
@@ -143,8 +146,8 @@ LEARNING = Metric("learning", learning, range="performance", scope="measure")
 
 
 def backward_transfer(results: Results) -> float | None:
-    """mean_{j<T-1} (R[T-1, j] - R[j, j]). Source: Lopez-Paz & Ranzato 2017, BWT."""
-    matrix = _square(results, least=2)
+    """Compute mean_{j<T-1} (R[T-1, j] - R[j, j]). Source: Lopez-Paz & Ranzato 2017, BWT."""
+    matrix = _square(results, min_experiences=2)
     return None if matrix is None else _mean((matrix[-1] - np.diag(matrix))[:-1])
 
 
@@ -152,8 +155,8 @@ BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change
 
 
 def forward_transfer_gem(results: Results) -> float | None:
-    """mean_{j>0} (R[j-1, j] - before[j]). Source: Lopez-Paz & Ranzato 2017, FWT."""
-    matrix = _square(results, least=2)
+    """Compute mean_{j>0} (R[j-1, j] - before[j]). Source: Lopez-Paz & Ranzato 2017, FWT."""
+    matrix = _square(results, min_experiences=2)
     return None if matrix is None else _mean(np.diag(matrix, 1) - results.before[1:])
 
 
@@ -161,8 +164,8 @@ FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, rang
 
 
 def forgetting_chaudhry(results: Results) -> float | None:
-    """mean_{j<T-1} (max_{0<=l<T-1} R[l, j] - R[T-1, j]). Source: Chaudhry et al. 2018, eq. 3."""
-    matrix = _square(results, least=2)
+    """Compute mean_{j<T-1} (max_{0<=l<T-1} R[l, j] - R[T-1, j]). Source: Chaudhry et al. 2018, eq. 3."""
+    matrix = _square(results, min_experiences=2)
     if matrix is None:
         return None
     earlier = matrix[:-1, :-1]
@@ -176,22 +179,22 @@ FORGETTING_CHAUDHRY = Metric(
 
 
 def forgetting_cw(results: Results) -> float | None:
-    """mean_j (R[j, j] - R[T-1, j]), the last experience, which is always 0, included; for R in [0, 1].
+    """Compute mean_j (R[j, j] - R[T-1, j]), including the last experience, whose term is always 0; for R in [0, 1].
 
     Source: Wolczyk et al. 2021, Continual World, section 4.1.
     """
-    matrix = _square(results, least=2)
+    matrix = _square(results, min_experiences=2)
     if matrix is None or (matrix < 0).any() or (matrix > 1).any():
         return None
-    lost = np.diag(matrix) - matrix[-1]
-    return None if np.isnan(lost[:-1]).all() else _mean(lost)  # the last one's 0 alone says nothing
+    losses = np.diag(matrix) - matrix[-1]
+    return None if np.isnan(losses[:-1]).all() else _mean(losses)  # not defined if only the last term, 0, is known
 
 
 FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
 
 
 def forgetting_cora(results: Results) -> float | None:
-    """Mean over i < j of (r_i before j - r_i after j) / max |r_i|. Source: Powers et al. 2022, eq. 1."""
+    """Compute the mean over i < j of (r_i before j - r_i after j) / max |r_i|. Source: Powers et al. 2022, eq. 1."""
     change = _changes(results)
     return None if change is None else _mean(change[np.triu_indices(len(change), 1)])
 
@@ -200,7 +203,7 @@ FORGETTING_CORA = Metric("forgetting.cora", forgetting_cora, better="lower", ran
 
 
 def forward_transfer_cora(results: Results) -> float | None:
-    """Mean over i > j of (r_i after j - r_i before j) / max |r_i|. Source: Powers et al. 2022, eq. 2."""
+    """Compute the mean over i > j of (r_i after j - r_i before j) / max |r_i|. Source: Powers et al. 2022, eq. 2."""
     change = _changes(results)
     return None if change is None else _mean(-change[np.tril_indices(len(change), -1)])
 
@@ -209,39 +212,40 @@ FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, r
 
 
 def minimum(results: Results) -> float | None:
-    """At the end: mean_{j<T-1} of the least performance on j at any evaluation after its training.
+    """Compute the mean over j < T-1 of the minimum performance on j at any evaluation after its training.
 
-    Evaluations within experiences count too (``evaluation.every: {updates: N}``): they see the
-    stability gap that those at the boundaries miss.
+    Evaluations within experiences are included (``evaluation.every: {updates: N}``). They measure the stability gap,
+    which evaluations at the boundaries miss.
 
     Source: De Lange et al. 2023, min-ACC, eq. 2.
     """
-    matrix = _square(results, least=2)
+    matrix = _square(results, min_experiences=2)
     if matrix is None:
         return None
     last = len(matrix) - 1
-    lows = [results.after(j, last) for j in range(last)]
-    return _mean([np.fmin.reduce(low) for low in lows if len(low)])
+    performances = [results.after(j, last) for j in range(last)]
+    return _mean([np.fmin.reduce(values) for values in performances if len(values)])
 
 
 MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
 
 
 def worst_case(results: Results) -> float | None:
-    """R[T-1, T-1] / T + (1 - 1 / T) min-ACC. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
-    matrix, low = _square(results, least=2), minimum(results)
-    if matrix is None or low is None:
+    """Compute R[T-1, T-1] / T + (1 - 1 / T) min-ACC. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
+    matrix, min_accuracy = _square(results, min_experiences=2), minimum(results)
+    if matrix is None or min_accuracy is None:
         return None
-    return float(matrix[-1, -1] / len(matrix) + (1 - 1 / len(matrix)) * low)
+    return float(matrix[-1, -1] / len(matrix) + (1 - 1 / len(matrix)) * min_accuracy)
 
 
 WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
 
 
 def online(results: Results) -> float | None:
-    """Mean over all training examples of how well each was predicted before the update that it served.
+    """Compute the mean online score: the score of each training example before the update that uses it.
 
-    Of the records of ``evaluation.online``, each experience weighed by its samples; not defined without them.
+    It is computed from the records of ``evaluation.online``, with each experience weighted by its samples, and is not
+    defined without these records.
 
     Source: Gama et al. 2013, On evaluating stream learning algorithms, section 3 (prequential).
     """
@@ -256,23 +260,24 @@ ONLINE = Metric("online", online, range="performance", scope="measure")
 
 
 def _changes(results: Results) -> Array | None:
-    """[i, j]: how much of experience i is lost while j is trained on, relative to the largest |r_i|."""
-    matrix = _square(results, least=2)
+    """Return the loss of performance on experience i during training on j at [i, j], relative to the maximum |r_i|."""
+    matrix = _square(results, min_experiences=2)
     if matrix is None:
         return None
     rows = np.vstack([results.before, matrix])
-    largest = np.nan_to_num(np.abs(rows)).max(0)
+    maximum = np.nan_to_num(np.abs(rows)).max(0)
     change = (rows[:-1] - rows[1:]).T
-    scaled: Array = change / np.where(largest > 0, largest, np.nan)[:, None]
+    scaled: Array = change / np.where(maximum > 0, maximum, np.nan)[:, None]
     return scaled
 
 
-def _square(results: Results, least: int = 1) -> Array | None:
-    """R where each experience was both trained on and evaluated, and there are enough of them."""
+def _square(results: Results, min_experiences: int = 1) -> Array | None:
+    """Return R, or None if it is not square or has fewer than ``min_experiences`` rows."""
     matrix = results.R
-    return matrix if len(matrix) >= least and matrix.shape[0] == matrix.shape[1] else None
+    return matrix if len(matrix) >= min_experiences and matrix.shape[0] == matrix.shape[1] else None
 
 
 def _mean(values: Any) -> float | None:
+    """Return the mean of the values that are not NaN, or None if there are none."""
     known = np.array([v for v in np.ravel(np.asarray(values, dtype=np.float64)) if not np.isnan(v)])
     return float(known.mean()) if len(known) else None

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""Outcome of a run: its matrix R and its metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.results import Results, meanings, metrics
 from rlcl.types import Record
 
@@ -16,12 +16,12 @@ __all__ = ["Outcome"]
 
 @frozen(eq=False)
 class Outcome:
-    """What a run came to, all of it computed from its records.
+    """Outcome of a run, computed from its records.
 
     Args:
-        records: all of them.
-        measures: the learner's, the decisive one first.
-        names: of the metrics asked for; all that apply by default.
+        records: all records of the run.
+        measures: measures of the learner, the primary one first.
+        names: names of the requested metrics; all applicable metrics by default.
     """
 
     records: tuple[Record, ...]
@@ -30,14 +30,15 @@ class Outcome:
 
     @property
     def R(self) -> Any:  # noqa: N802
-        """(T, J) float64 of the decisive measure, higher being better."""
+        """Matrix R (T, J) float64 of the primary measure; higher values are better."""
         return Results(self.records, self.measures[0]).R
 
     @property
     def metrics(self) -> Mapping[str, float]:
+        """Values of the metrics by reported name."""
         return metrics(self.records, self.measures, self.names)
 
     @property
-    def meanings(self) -> Mapping[str, Meaning]:
-        """What the metrics mean, by the same names; those that the run does not define among them."""
+    def meanings(self) -> Mapping[str, MetricMeaning]:
+        """Meanings of the metrics by reported name, including metrics that are not defined for the run."""
         return meanings(self.measures, self.names)

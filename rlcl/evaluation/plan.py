@@ -1,4 +1,4 @@
-"""What is evaluated, and when."""
+"""Settings of the evaluation of a run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from attrs import frozen
 from rlcl.config import option
 from rlcl.types import Probe
 
-__all__ = ["Interval", "Plan"]
+__all__ = ["EvaluationInterval", "Plan"]
 
 
 @frozen(kw_only=True)
-class Interval:
-    """How often to evaluate within an experience, in exactly one unit.
+class EvaluationInterval:
+    """Interval of evaluations within an experience, in exactly one unit.
 
     Args:
-        updates: between two evaluations; for arrays.
-        env_steps: between two evaluations; for environments, at the first rollout's end past it.
+        updates: updates between two evaluations, for arrays.
+        env_steps: env steps between two evaluations, for environments; an evaluation waits for the end of a rollout.
     """
 
     updates: int | None = option(None, ge=1)
@@ -30,35 +30,35 @@ class Interval:
 
     @property
     def unit(self) -> Literal["updates", "env_steps"]:
-        """The one that was given."""
+        """The unit that is set."""
         return "env_steps" if self.updates is None else "updates"
 
     @property
     def steps(self) -> int:
-        """In the learner's own unit."""
+        """The interval in steps of the learner."""
         return self.updates or self.env_steps or 0
 
 
 @frozen(kw_only=True)
 class Plan:
-    """The evaluation of a run.
+    """Evaluation settings of a run.
 
     Args:
-        every: ``experience`` (at each boundary), ``end`` (once), or an interval, which adds
-            evaluations within experiences to those at the boundaries.
-        on: ``all`` experiences, those ``seen`` so far, or the ``current`` one.
+        every: ``experience`` (at each boundary), ``end`` (once), or an interval, for evaluations within experiences
+            in addition to those at the boundaries.
+        on: evaluated experiences: ``all``, those ``seen`` so far, or the ``current`` one.
         before: whether to evaluate before any training.
-        split: ``test``, or ``validation`` while tuning.
-        episodes: whole episodes an environment is evaluated for.
-        episode_steps: env steps after which an episode is cut off, for environments that never end.
-        metrics: names to compute at the end; all that apply by default.
-        probes: what is told of the network's inside at each evaluation, on inputs of the experience trained on.
-        probe_samples: inputs that probes look at, the same ones at each evaluation of an experience; what
-            the ranks come to depends on how many.
-        online: whether each minibatch is predicted before the update that it serves, and how well is recorded.
+        split: evaluated split: ``test``, or ``validation`` for tuning.
+        episodes: number of whole episodes in each evaluation of an environment.
+        episode_steps: env steps after which an episode is truncated, for environments without a time limit.
+        metrics: names of the metrics to compute at the end; all applicable metrics by default.
+        probes: probes of the network at each evaluation, on inputs of the experience trained on.
+        probe_samples: number of inputs for the probes, the same inputs at each evaluation of an experience; the ranks
+            depend on this number.
+        online: whether to record the score of the predictions for each minibatch before the update that uses it.
     """
 
-    every: Literal["experience", "end"] | Interval = option("experience")
+    every: Literal["experience", "end"] | EvaluationInterval = option("experience")
     on: Literal["all", "seen", "current"] = option("all")
     before: bool = option(True)
     split: Literal["test", "validation"] = option("test")

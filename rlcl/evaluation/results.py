@@ -1,4 +1,4 @@
-"""R and its companions, out of the records of one run."""
+"""The matrix R and related quantities of one run, computed from its records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.errors import Problem, did_you_mean
-from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.measures import Measure
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.metrics import Metric
 from rlcl.registry import entries, find
 from rlcl.types import Record
@@ -24,52 +24,52 @@ __all__ = [
     "metric_named",
     "metrics",
     "online_name",
-    "reported",
+    "reported_metrics",
 ]
 
 Array = np.ndarray[Any, Any]
 
 
 def measure_named(name: str) -> Measure:
-    """The measure that records of that name come from.
+    """Return the measure with a name.
 
     Raises:
-        Problem: there is none of that name, or it is something else.
+        Problem: the name is unknown, or it refers to something other than a measure.
     """
     measure = find("measure", name)
     if not isinstance(measure, Measure):
-        raise Problem(f"{name} is no measure; make one with rlcl.evaluation.measures.Measure")
+        raise Problem(f"{name} is not a measure; define it as a rlcl.evaluation.measures.Measure")
     return measure
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of a name; a plain function is one whose higher values are better.
+    """Return the metric with a name; a plain function becomes a metric whose higher values are better.
 
     Raises:
-        Problem: there is none of that name, or it is something else.
+        Problem: the name is unknown, or it refers to something other than a metric or a function.
     """
-    found = find("metric", name)
-    if isinstance(found, Metric):
-        return found
-    if isinstance(found, type) or not callable(found):
+    metric = find("metric", name)
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, type) or not callable(metric):
         raise Problem(
-            f"{name} is no metric; make one with rlcl.evaluation.metrics.Metric, or name a function of Results to a "
-            "number, of which higher values are better"
+            f"{name} is not a metric; define it as a rlcl.evaluation.metrics.Metric, or as a function from Results to "
+            "a number whose higher values are better"
         )
-    return Metric(name.rpartition(":")[2], found)
+    return Metric(name.rpartition(":")[2], metric)
 
 
 def online_name(measure: str) -> str:
-    """The name of the records of ``evaluation.online``, for a measure."""
+    """Return the name of the records of ``evaluation.online`` for a measure."""
     return f"{measure_named(measure).name}.online"
 
 
 @frozen(eq=False)
 class Results:
-    """What the records say of one measure, higher being better: a loss is negated.
+    """Results of one run for one measure. Higher values are better; a loss is negated.
 
     Args:
-        records: of one run; those of other measures are passed over.
+        records: records of the run; those of other measures are ignored.
         measure: name of the measure.
     """
 
@@ -85,12 +85,12 @@ class Results:
 
     @property
     def online(self) -> str:
-        """The name of the records of how well examples were predicted before their updates."""
+        """Name of the records of ``evaluation.online``."""
         return online_name(self.measure)
 
     @property
     def R(self) -> Array:  # noqa: N802
-        """(T, J): performance on experience j after training on experience t; NaN where absent."""
+        """Matrix (T, J) of the performance on experience j after training on experience t; NaN if not measured."""
         shape = (
             1 + max((r.trained_on for r in self.rows), default=-1),
             1 + max((r.evaluated_on for r in self.rows), default=-1),
@@ -98,12 +98,12 @@ class Results:
         matrix = np.full(shape, np.nan)
         for r in self.rows:
             if r.trained_on >= 0:
-                matrix[r.trained_on, r.evaluated_on] = self.sign * r.value  # in order of step: the last one stays
+                matrix[r.trained_on, r.evaluated_on] = self.sign * r.value  # rows are sorted by step: the last one wins
         return matrix
 
     @property
     def before(self) -> Array:
-        """(J,): performance before any training; NaN where it was not measured."""
+        """Performance (J,) before any training; NaN if not measured."""
         values = np.full(1 + max((r.evaluated_on for r in self.rows), default=-1), np.nan)
         for r in self.rows:
             if r.trained_on == -1:
@@ -111,7 +111,7 @@ class Results:
         return values
 
     def after(self, experience: int, until: int) -> Array:
-        """All performances on an experience while later ones, up to ``until``, were trained on."""
+        """Return all performances on an experience during training on later experiences, up to ``until``."""
         return np.array(
             [
                 self.sign * r.value
@@ -122,79 +122,80 @@ class Results:
 
 
 def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, float]:
-    """Every metric of a run.
+    """Compute the metrics of a run.
 
-    The measure's own statistics carry its name (``accuracy.average``). Forgetting and transfer are
-    about the first measure, and carry the names of the others (``linear_probe.backward_transfer``).
+    Statistics of a measure are prefixed with its name (``accuracy.average``). Forgetting and transfer have no prefix
+    for the first measure, and are prefixed for other measures (``linear_probe.backward_transfer``).
 
     Args:
-        records: of one run.
-        measures: the learner's, the decisive one first.
-        names: what to compute, as they are reported or as ``file.py:NAME`` of a :class:`Metric` or a function; all
-            built-in ones by default.
+        records: records of the run.
+        measures: measures of the learner, the primary one first.
+        names: metrics to compute, by reported name or as ``file.py:NAME`` of a :class:`Metric` or a function; all
+            built-in metrics by default.
 
     Returns:
-        Names to values, without those that the run does not define (forgetting with T = 1).
+        Values by name, without metrics that are not defined for the run (forgetting with T = 1).
 
     Raises:
-        Problem: an unknown name, or a metric that gives no number.
+        Problem: a name is unknown, or a metric does not return a number or None.
     """
     records = tuple(records)
     values: dict[str, float] = {}
     results = {measure: Results(records, measure) for measure in measures}
-    for measure, metric, reported in _selected(measures, names):
-        value: Any = metric(results[measure])  # of a file of the user's, which may give anything
+    for measure, metric, name in _selected_metrics(measures, names):
+        value: Any = metric(results[measure])  # a function of the user may return anything
         if value is None:
             continue
         if not isinstance(value, numbers.Real):
-            raise Problem(f"metric {reported} must give one number or None, got {type(value).__name__} {value!r}")
+            raise Problem(f"metric {name} must return a number or None, but returned {type(value).__name__} {value!r}")
         if math.isfinite(value):
-            values[reported] = float(value)
+            values[name] = float(value)
     return values
 
 
-def reported(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Metric]:
-    """The metrics by the names under which they are reported, as :func:`metrics` selects them.
+def reported_metrics(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Metric]:
+    """Return metrics by reported name, selected as by :func:`metrics`.
 
     Raises:
-        Problem: a metric that there is not.
+        Problem: a metric is unknown.
     """
-    return {name: metric for _, metric, name in _selected(measures, names)}
+    return {name: metric for _, metric, name in _selected_metrics(measures, names)}
 
 
-def meanings(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Meaning]:
-    """What each metric means, by the name under which it is reported.
+def meanings(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, MetricMeaning]:
+    """Return the meaning of each metric by reported name.
 
     Raises:
-        Problem: a metric or a measure that there is not.
+        Problem: a metric or measure is unknown.
     """
     return {
-        name: Meaning.of(metric, measure, measure_named(measure))
-        for measure, metric, name in _selected(measures, names)
+        name: MetricMeaning.of(metric, measure, measure_named(measure))
+        for measure, metric, name in _selected_metrics(measures, names)
     }
 
 
-def _selected(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, Metric, str]]:
-    """(measure, metric, reported name) triples."""
-    offered: dict[str, tuple[str, Metric, str]] = {}
-    for place, measure in enumerate(measures):
+def _selected_metrics(measures: Sequence[str], names: Sequence[str]) -> list[tuple[str, Metric, str]]:
+    """Return the selected metrics as (name of the measure, metric, reported name)."""
+    available: dict[str, tuple[str, Metric, str]] = {}
+    for index, measure in enumerate(measures):
         for name in entries("metric"):
             metric = metric_named(name)
-            called = _reported_as(metric, measure, place > 0)
-            offered[called] = (measure, metric, called)
+            reported_name = _reported_name(metric, measure, index > 0)
+            available[reported_name] = (measure, metric, reported_name)
     if not names:
-        return list(offered.values())
-    chosen = []
+        return list(available.values())
+    selected = []
     for name in names:
-        if name in offered:
-            chosen.append(offered[name])
+        if name in available:
+            selected.append(available[name])
         elif ":" in name:
             metric = metric_named(name)
-            chosen.append((measures[0], metric, _reported_as(metric, measures[0], False)))
+            selected.append((measures[0], metric, _reported_name(metric, measures[0], False)))
         else:
-            raise Problem(f"unknown metric {name!r}{did_you_mean(name, offered)}", "evaluation.metrics")
-    return chosen
+            raise Problem(f"unknown metric {name!r}{did_you_mean(name, available)}", "evaluation.metrics")
+    return selected
 
 
-def _reported_as(metric: Metric, measure: str, prefixed: bool) -> str:
+def _reported_name(metric: Metric, measure: str, prefixed: bool) -> str:
+    """Return the name of a metric in reports, with the measure as prefix if ``prefixed`` or if that is its scope."""
     return f"{measure_named(measure).name}.{metric.name}" if prefixed or metric.scope == "measure" else metric.name

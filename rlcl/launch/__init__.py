@@ -1,4 +1,4 @@
-"""Where runs take place, by name."""
+"""Execution of runs, and the registered launchers."""
 
 __all__ = ["LAUNCHERS"]
 

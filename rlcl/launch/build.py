@@ -1,4 +1,4 @@
-"""From an experiment to a trainer: every component built, checked and joined."""
+"""Construction of stream and trainer from an experiment, with checks that the components are compatible."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from rlcl.config import build
 from rlcl.errors import ConfigError, Problem, UnsupportedError, did_you_mean
-from rlcl.evaluation.results import measure_named, reported
+from rlcl.evaluation.results import measure_named, reported_metrics
 from rlcl.experiment import Experiment
-from rlcl.launch.initial import Start
-from rlcl.launch.sizes import memory_told
+from rlcl.launch.initial_state import InitialState
+from rlcl.launch.memory_errors import memory_errors
 from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
@@ -24,80 +24,79 @@ __all__ = ["make_stream", "make_trainer", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` is CUDA where there is any.
+    """Return the device for a setting; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
-        UnsupportedError: a CUDA device that is not there.
+        UnsupportedError: the CUDA device does not exist.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
         index = int(name.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-            raise UnsupportedError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices); use cpu")
+            raise UnsupportedError(f"device: {name} does not exist ({torch.cuda.device_count()} CUDA devices); use cpu")
     return name
 
 
 def make_stream(experiment: Experiment, seed: int) -> Stream:
-    """The experiment's stream under one seed; environments are tried before anything is trained.
+    """Make the experiment's stream for one seed, and check its environments before training.
 
     Raises:
-        RlclError: data that is missing or malformed, or an environment that breaks the API.
+        RlclError: data are missing or malformed, or an environment violates the API.
     """
-    with memory_told(experiment):
+    with memory_errors(experiment):
         return _stream(experiment, seed)
 
 
 def _stream(experiment: Experiment, seed: int) -> Stream:
     seeds = Seeds(seed).child("stream")
-    stream: Any = _named("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
+    stream: Any = _call_at_key("stream", lambda: build(experiment.stream, ("stream",)).make(seeds, experiment.budget))
     if not isinstance(stream, Stream):
-        found = type(stream).__name__
-        raise UnsupportedError(f"stream: make() must return rlcl.streams.stream.Stream, got {found}")
+        raise UnsupportedError(f"stream: make() must return rlcl.streams.stream.Stream, got {type(stream).__name__}")
     if [e.index for e in stream] != list(range(len(stream))) or not len(stream):
-        found = ", ".join(str(e.index) for e in stream) or "no experience"
-        raise UnsupportedError(f"stream: its experiences must be numbered from 0, one after the other; got {found}")
-    tried: set[str] = set()
+        indices = ", ".join(str(e.index) for e in stream) or "no experience"
+        raise UnsupportedError(f"stream: its experiences must have consecutive indices from 0, got {indices}")
+    checked: set[str] = set()
     for experience in stream:
         source = experience.train
         if source.kind == "environment":
             recipe = repr((source.env, source.kwargs, source.attributes))
-            if recipe not in tried:
-                tried.add(recipe)
+            if recipe not in checked:
+                checked.add(recipe)
                 source.check()
-    made: Stream = stream.with_validation(experiment.validation, seeds)
-    check_sources(made)
-    check_classes(made)
-    return made
+    complete_stream: Stream = stream.with_validation(experiment.validation, seeds)
+    check_sources(complete_stream)
+    check_classes(complete_stream)
+    return complete_stream
 
 
 def make_trainer(
-    experiment: Experiment, seed: int, stream: AnyStream | None = None, start: Start | None = None
+    experiment: Experiment, seed: int, stream: AnyStream | None = None, start: InitialState | None = None
 ) -> Trainer:
-    """Builds everything that one run is made of.
+    """Build the trainer of one run with all components.
 
     Args:
         experiment: the config.
-        seed: of the run.
-        stream: as :func:`make_stream` gave it; made here by default.
-        start: what the learner begins with, as :func:`rlcl.launch.initial.start_of` gave it; None for fresh weights, or
-            where a state is loaded afterwards.
+        seed: the seed of the run.
+        stream: the stream from :func:`make_stream`; built here by default.
+        start: the initial state of the learner from :func:`rlcl.launch.initial_state.load_initial_state`; None for
+            fresh weights, or if a state is loaded afterwards.
 
     Raises:
-        RlclError: components that do not go together, by name and reason.
+        RlclError: the components are not compatible.
     """
     stream = make_stream(experiment, seed) if stream is None else stream
-    with memory_told(experiment):
+    with memory_errors(experiment):
         return _trainer(experiment, seed, stream, start)
 
 
-def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: Start | None) -> Trainer:
+def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: InitialState | None) -> Trainer:
     torch.set_num_threads(experiment.threads)
     learner = build(experiment.learner, ("learner",))
     encoder = build(experiment.encoder, ("encoder",))
     if experiment.evaluation.split == "validation" and experiment.validation == 0 and stream.spec.kind != "environment":
-        raise ConfigError(["evaluation.split: validation needs a split; set validation, for example to 0.1"])
-    trainer: Trainer = _named(
+        raise ConfigError(["evaluation.split: validation needs a validation split; set validation, for example to 0.1"])
+    trainer: Trainer = _call_at_key(
         "",
         lambda: Trainer(
             learner,
@@ -113,41 +112,45 @@ def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: Start 
         ),
     )
     if start is not None:
-        start.give_encoder(trainer.encoder, stream)
+        start.restore_encoder(trainer.encoder, stream)
     if experiment.batched_seeds:
         check_batched_seeds(learner, experiment.boundary)
-    _named("", lambda: reported(learner.measures, experiment.evaluation.metrics))
+    _call_at_key("", lambda: reported_metrics(learner.measures, experiment.evaluation.metrics))
     _check_criteria(experiment, learner.measures, len(stream.evaluated))
     return trainer
 
 
 def _check_criteria(experiment: Experiment, measures: Sequence[str], experiences: int) -> None:
-    """Raises ConfigError for conditions of success on metrics, measures or experiences that there are not."""
+    """Check that the conditions of success refer to existing metrics, measures and experiences.
+
+    Raises:
+        ConfigError: some of them do not.
+    """
     criteria = () if experiment.objective is None else experiment.objective.criteria
     known = {
-        "metric": reported(measures, experiment.evaluation.metrics),
+        "metric": reported_metrics(measures, experiment.evaluation.metrics),
         "measure": [measure_named(measure).name for measure in measures],
     }
-    wrong = []
+    problems = []
     for index, criterion in enumerate(criteria):
         kind = "metric" if criterion.experience is None else "measure"
         where, name = f"objective.success[{index}]", criterion.metric
         if name not in known[kind]:
-            wrong.append(f"{where}: no {kind} {name!r}{did_you_mean(name, known[kind])}")
+            problems.append(f"{where}: no {kind} {name!r}{did_you_mean(name, known[kind])}")
         elif isinstance(criterion.experience, int) and criterion.experience >= experiences:
-            wrong.append(
+            problems.append(
                 f"{where}: no experience {criterion.experience} to evaluate; there are {experiences}, counted from 0"
             )
-    if wrong:
-        raise ConfigError(wrong)
+    if problems:
+        raise ConfigError(problems)
 
 
-def _named(place: str, make: Any) -> Any:
-    """Calls, turning a Problem into a ConfigError that names the place."""
+def _call_at_key(key: str, function: Any) -> Any:
+    """Call a function, and turn a Problem into a ConfigError that names the key."""
     try:
-        return make()
+        return function()
     except Problem as error:
         message = str(error)
-        inner = re.match(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*: ", message)  # it begins with a key path
-        joint = "." if inner else ": "
-        raise ConfigError([f"{place}{joint}{message}" if place and not error.where else message]) from error
+        has_key = re.match(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*: ", message)
+        separator = "." if has_key else ": "
+        raise ConfigError([f"{key}{separator}{message}" if key and not error.where else message]) from error

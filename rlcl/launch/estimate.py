@@ -1,4 +1,4 @@
-"""What a run will cost, measured on its first second."""
+"""Estimate of the cost of a run, extrapolated from about a second of training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 from attrs import frozen
 
-from rlcl.evaluation.plan import Interval
+from rlcl.evaluation.plan import EvaluationInterval
 from rlcl.launch.latency import latency_ms
-from rlcl.launch.running import total_steps
+from rlcl.launch.seed_run import total_steps
 from rlcl.registry import name_of
 from rlcl.tracking.clock import peak_bytes
 from rlcl.training.trainer import Trainer
@@ -21,17 +21,17 @@ SECONDS = 1.0  # of training
 
 @frozen
 class Estimate:
-    """What one seed costs.
+    """Estimated cost of one seed.
 
     Args:
-        learner: in words, with its number of parameters where it tells.
-        steps: of the whole run; None where the learner does not tell.
-        rate: steps a second.
-        evaluation_seconds: one evaluation as planned.
-        seconds: of the whole run; None without its steps.
-        memory: bytes at the peak.
-        replay: bytes of those that are a memory of transitions, 0 without one.
-        latency_ms: of one prediction for one input; None where the learner cannot predict yet.
+        learner: description of the learner, with its number of parameters if it reports them.
+        steps: steps of the whole run; None if the learner does not report them.
+        rate: steps per second.
+        evaluation_seconds: seconds of one planned evaluation.
+        seconds: seconds of the whole run; None if ``steps`` is None.
+        memory: peak memory in bytes.
+        replay: the part of ``memory`` that is a replay buffer, in bytes; 0 without one.
+        latency_ms: milliseconds of a prediction for one input; None if the learner cannot predict yet.
     """
 
     learner: str
@@ -45,39 +45,39 @@ class Estimate:
 
 
 def estimate(trainer: Trainer) -> Estimate:
-    """Evaluates once, trains for about a second and extrapolates. The trainer is spent afterwards."""
+    """Evaluate once, train for about a second and extrapolate; the trainer cannot be used for a run afterwards."""
     started = time.perf_counter()
     for _ in trainer._evaluate(-1):
         pass
     evaluation = time.perf_counter() - started
     learner = trainer.learner
     steps = total_steps(trainer)
-    warming = (
-        learner.learning_starts if isinstance(learner, Warming) else 0
-    )  # steps without updates, which say nothing of the others
-    started, first, before = 0.0, 0, 0.0
+    # The steps before the first update are faster than the others, so they are not timed.
+    warm_up_steps = learner.learning_starts if isinstance(learner, Warming) else 0
+    started, first, latest = 0.0, 0, 0.0
     for _ in learner.learn(trainer._experiences[0]):
         now = time.perf_counter()
-        if not started or learner.position.step <= warming:  # the first update warms up
-            started, first, before = now, learner.position.step, now
+        if not started or learner.position.step <= warm_up_steps:  # the first update is slower, so it is not timed
+            started, first, latest = now, learner.position.step, now
             continue
-        before = now
+        latest = now
         if now - started > SECONDS:
             break
-    done = learner.position.step - first
-    rate = done / max(before - started, 1e-9) if done else 1.0
+    timed_steps = learner.position.step - first
+    rate = timed_steps / max(latest - started, 1e-9) if timed_steps else 1.0
     seconds = None if steps is None else steps / rate + evaluation * _evaluations(trainer, steps)
-    # A memory of transitions is allocated at once, but given by the system as it is filled.
+    # A replay buffer is allocated at once, but its memory becomes resident only as it is filled.
     replay, unwritten = learner.reserved_bytes if isinstance(learner, Reserving) else (0, 0)
-    memory = _peak(trainer) + unwritten
+    memory = _peak_memory(trainer) + unwritten
     return Estimate(_describe(trainer), steps, rate, evaluation, seconds, memory, replay, latency_ms(trainer))
 
 
 def _evaluations(trainer: Trainer, steps: int) -> float:
+    """Return the number of evaluations of the whole run."""
     every, count = trainer.evaluation.every, len(trainer.stream)
     if every == "end":
         return 1 + trainer.evaluation.before
-    within = steps // every.steps if isinstance(every, Interval) else 0
+    within = steps // every.steps if isinstance(every, EvaluationInterval) else 0
     return count + trainer.evaluation.before + within
 
 
@@ -89,13 +89,14 @@ def _describe(trainer: Trainer) -> str:
     return f"{name_of('learner', learner)}{size}, {f'methods {methods}' if methods else 'no methods'}"
 
 
-def _peak(trainer: Trainer) -> int:
-    """This process's peak so far (data, network and one experience are in it), and larger experiences to come."""
-    largest = max((_bytes(e.train) for e in trainer.stream), default=0)
-    return peak_bytes() + max(largest - _bytes(trainer.stream[0].train), 0)
+def _peak_memory(trainer: Trainer) -> int:
+    """Return the peak of this process (data, network, first experience) plus the excess of the largest experience."""
+    largest = max((_encoded_bytes(e.train) for e in trainer.stream), default=0)
+    return peak_bytes() + max(largest - _encoded_bytes(trainer.stream[0].train), 0)
 
 
-def _bytes(source: Source) -> int:
+def _encoded_bytes(source: Source) -> int:
+    """Return the bytes of a source's encoded inputs; 0 if they are not held in memory as a whole."""
     if source.kind == "environment" or source.streamed:
         return 0
     return 4 * source.inputs.shape[1:].numel() * len(source)  # encoded as float32

@@ -1,4 +1,4 @@
-"""Whether an objective can be reached at all, judged before anything long runs."""
+"""Feasibility check of an objective before the experiment runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from attrs import frozen
 from rlcl.config import key_path
 from rlcl.evaluation.measures import Measure, source_of
 from rlcl.evaluation.metrics import ONLINE, UNKNOWN, Metric, Span
-from rlcl.evaluation.results import meanings, measure_named, metrics, online_name, reported
+from rlcl.evaluation.results import meanings, measure_named, metrics, online_name, reported_metrics
 from rlcl.experiment import Experiment
 from rlcl.launch.estimate import Estimate
-from rlcl.objective import Criterion, Judgement, Objective, Result, amount, verdict
+from rlcl.objective import ConditionVerdict, Criterion, Objective, SeedResult, format_amount, judge_objective
 from rlcl.statistics.intervals import normal_quantile
 from rlcl.training.trainer import Trainer
-from rlcl.types import Online, Record, Spending
+from rlcl.types import OnlineTesting, Record, Spending
 
 __all__ = ["Forecast", "forecasts", "needed_share", "planned_records"]
 
@@ -26,86 +26,87 @@ Level = Literal["good", "remark", "fault"]
 
 @frozen
 class Forecast:
-    """What is foreseen of one condition or constraint.
+    """Forecast for one condition or constraint of an objective.
 
     Args:
         where: its key path.
-        condition: as it is written.
-        level: ``fault`` where it cannot be met or decided, ``remark`` where there is something to know.
-        told: what is foreseen; of a fault the remedy too.
+        condition: the condition as text.
+        level: ``fault`` if it cannot be met or decided, ``remark`` if it deserves attention, else ``good``.
+        message: the forecast; for a fault, the remedy too.
     """
 
     where: str
     condition: str
     level: Level
-    told: str
+    message: str
 
 
-def forecasts(experiment: Experiment, trainer: Trainer, found: Estimate) -> list[Forecast]:
-    """Every condition and constraint of an experiment's objective, in order.
+def forecasts(experiment: Experiment, trainer: Trainer, cost: Estimate) -> list[Forecast]:
+    """Return a forecast for each condition and constraint of an experiment's objective, in order.
 
     Args:
-        experiment: its objective is looked at.
-        trainer: built from it; a trainer that :func:`rlcl.launch.estimate.estimate` has spent serves too.
-        found: what it will cost.
+        experiment: the experiment with the objective.
+        trainer: a trainer built from it; it may have been used by :func:`rlcl.launch.estimate.estimate`.
+        cost: the estimated cost of the run.
     """
     objective = experiment.objective or Objective()
     records, measures = planned_records(trainer), tuple(trainer.learner.measures)
-    planned = Result.of(records, measures, metrics(records, measures, experiment.evaluation.metrics), {})
-    judged = verdict(Objective(success=objective.success), [planned] * len(experiment.seeds))
-    told = []
+    planned = SeedResult.of(records, measures, metrics(records, measures, experiment.evaluation.metrics), {})
+    verdict = judge_objective(Objective(success=objective.success), [planned] * len(experiment.seeds))
+    condition_forecasts = []
     for index, criterion in enumerate(objective.criteria):
         where = key_path(("objective", "success", index))
-        told.append(Forecast(where, str(criterion), *_of_criterion(criterion, judged.judgements[index], trainer)))
-    return told + list(_of_constraints(objective, trainer, found))
+        level, message = _criterion_forecast(criterion, verdict.conditions[index], trainer)
+        condition_forecasts.append(Forecast(where, str(criterion), level, message))
+    return condition_forecasts + list(_constraint_forecasts(objective, trainer, cost))
 
 
 def planned_records(trainer: Trainer) -> tuple[Record, ...]:
-    """The records that the evaluation plan will give, each of the value 1/2."""
-    measures, found = tuple(trainer.learner.measures), []
-    online = trainer.evaluation.online and isinstance(trainer.learner, Online)
+    """Return the records that the evaluation plan will produce, each with the placeholder value 0.5."""
+    measures, records = tuple(trainer.learner.measures), []
+    online = trainer.evaluation.online and isinstance(trainer.learner, OnlineTesting)
     for t in range(-1, len(trainer.stream)):
-        columns = trainer._evaluated(t) if trainer._planned(t, ending=True) else ()
-        told = [(e.index, name) for e in columns for name in measures]
+        experiences = trainer._evaluated_experiences(t) if trainer._is_planned(t, ending=True) else ()
+        keys = [(e.index, name) for e in experiences for name in measures]
         if online and t >= 0:
-            told.append((t, online_name(measures[0])))
-        found += [Record(trainer.run, trainer.seed, t + 1, t, place, name, 0.5) for place, name in told]
-    return tuple(found)
+            keys.append((t, online_name(measures[0])))
+        records += [Record(trainer.run, trainer.seed, t + 1, t, index, name, 0.5) for index, name in keys]
+    return tuple(records)
 
 
-def _of_criterion(criterion: Criterion, planned: Judgement, trainer: Trainer) -> tuple[Level, str]:
-    if planned.said == "undecided" and planned.value is not None:  # by one seed
+def _criterion_forecast(criterion: Criterion, planned: ConditionVerdict, trainer: Trainer) -> tuple[Level, str]:
+    if planned.status == "undecided" and planned.value is not None:  # a single seed has no interval
         return "fault", f"cannot be decided: {planned.reason}"
-    if planned.said == "undecided":
-        asked = _metrics(trainer).get(criterion.metric) if criterion.experience is None else None
-        remedy = "set evaluation.online" if asked is ONLINE else "evaluate more"
-        reason = f"cannot be decided by {_planned(trainer)}: {planned.reason}"
-        return "fault", f"{reason}; {remedy}, or ask for another metric"
+    if planned.status == "undecided":
+        metric = _metrics(trainer).get(criterion.metric) if criterion.experience is None else None
+        remedy = "set evaluation.online" if metric is ONLINE else "evaluate more"
+        reason = f"cannot be decided by {_plan_text(trainer)}: {planned.reason}"
+        return "fault", f"{reason}; {remedy}, or use another metric"
     low, high = _range(criterion, trainer)
-    reach = (criterion.met(low), criterion.met(high), low <= criterion.number <= high)
+    reach = (criterion.is_met(low), criterion.is_met(high), low <= criterion.number <= high)
     if not any(reach if criterion.comparison == "==" else reach[:2]):
         return "fault", f"cannot be met: {criterion.subject} lies between {low:g} and {high:g}"
     if all(reach[:2]):
         negated = " (a loss enters metrics negated)" if high == 0 else ""
         return "remark", f"is always met: {criterion.subject} lies between {low:g} and {high:g}{negated}"
-    return _of_sample(criterion, trainer) if criterion.interval else ("good", "can be decided")
+    return _sample_forecast(criterion, trainer) if criterion.interval else ("good", "can be decided")
 
 
-def _planned(trainer: Trainer) -> str:
-    """What is evaluated, in a few words."""
+def _plan_text(trainer: Trainer) -> str:
+    """Describe the evaluation plan in a few words."""
     plan, count = trainer.evaluation, len(trainer.stream)
-    moments = "at the end" if plan.every == "end" else "at each boundary"
-    before = "and" if plan.before else "not"
-    return f"{count} experience{'s' * (count > 1)}, evaluated on {plan.on} {moments}, {before} before training"
+    times = "at the end" if plan.every == "end" else "at each boundary"
+    conjunction = "and" if plan.before else "not"
+    return f"{count} experience{'s' * (count > 1)}, evaluated on {plan.on} {times}, {conjunction} before training"
 
 
 def _metrics(trainer: Trainer) -> Mapping[str, Metric]:
-    """The metrics of a run by the names under which it reports them."""
-    return reported(trainer.learner.measures, trainer.evaluation.metrics)
+    """Return the metrics of a run by the names under which it reports them."""
+    return reported_metrics(trainer.learner.measures, trainer.evaluation.metrics)
 
 
 def _measure(criterion: Criterion, trainer: Trainer) -> Measure | None:
-    """The measure that a criterion's value is of, or the mean over experiences of it; None of any other metric."""
+    """Return the measure behind a criterion: its own, or the one averaged over experiences; None for other metrics."""
     measures = [measure_named(name) for name in trainer.learner.measures]
     if criterion.experience is not None:
         return next(measure for measure in measures if measure.name == criterion.metric)
@@ -115,47 +116,47 @@ def _measure(criterion: Criterion, trainer: Trainer) -> Measure | None:
 
 
 def _range(criterion: Criterion, trainer: Trainer) -> Span:
-    """Between which numbers what is compared must lie; infinite where that is not known."""
+    """Return the range of the value that a criterion compares; infinite if it is unknown."""
     if criterion.experience is None:
         return meanings(trainer.learner.measures, trainer.evaluation.metrics)[criterion.metric].range
     measure = _measure(criterion, trainer)
     return UNKNOWN if measure is None else measure.range
 
 
-def _of_sample(criterion: Criterion, trainer: Trainer) -> tuple[Level, str]:
-    """Whether there are enough test samples for the interval asked: the seeds' interval does not know how few."""
-    samples = _samples(criterion, trainer)
+def _sample_forecast(criterion: Criterion, trainer: Trainer) -> tuple[Level, str]:
+    """Check that there are enough test samples for the interval, since an interval over seeds ignores their number."""
+    samples = _effective_samples(criterion, trainer)
     if samples is None:
         return "good", "can be decided"
-    above = criterion.comparison in (">=", ">")
-    number = criterion.number if above else 1 - criterion.number
+    is_lower_bound = criterion.comparison in (">=", ">")
+    number = criterion.number if is_lower_bound else 1 - criterion.number
     share = needed_share(number, samples)
     if share > 1:
-        enough = math.ceil(number * normal_quantile() ** 2 / (1 - number))
+        required = math.ceil(number * normal_quantile() ** 2 / (1 - number))
         return "fault", (
             f"{samples:,.0f} test samples are too few: even a perfect result leaves {criterion.number:g} within its "
-            f"95 % binomial interval; give it at least {enough:,}, or ask for less"
+            f"95 % binomial interval; use at least {required:,}, or relax the condition"
         )
-    reach = f"at least {share:.3f}" if above else f"at most {1 - share:.3f}"
-    return "remark", f"of {samples:,.0f} test samples: a share of {reach} would be sure at 95 % (binomial)"
+    bound = f"at least {share:.3f}" if is_lower_bound else f"at most {1 - share:.3f}"
+    return "remark", f"with {samples:,.0f} test samples, a share of {bound} would be certain at 95 % (binomial)"
 
 
 def needed_share(number: float, samples: float) -> float:
-    """The least share of samples whose Wilson interval has its lower end at a number; above 1 where there is none.
+    """Return the minimum share of samples whose Wilson interval has its lower end at a number; above 1 if none has.
 
     Args:
-        number: in [0, 1].
-        samples: at least 1.
+        number: the lower end of the interval, in [0, 1].
+        samples: number of samples, at least 1.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
     return number + normal_quantile() * math.sqrt(number * (1 - number) / samples)
 
 
-def _samples(criterion: Criterion, trainer: Trainer) -> float | None:
-    """Test samples behind what is compared; of a mean over experiences as many as would vary as much.
+def _effective_samples(criterion: Criterion, trainer: Trainer) -> float | None:
+    """Return the number of test samples behind a criterion's value; None if the value is not a share of samples.
 
-    None where what is compared is no share of samples.
+    For a mean over experiences, it is the number of samples of a single share with the same variance.
     """
     measure = _measure(criterion, trainer)
     if measure is None or not measure.share:
@@ -169,28 +170,28 @@ def _samples(criterion: Criterion, trainer: Trainer) -> float | None:
     return float(min(sizes) if criterion.experience == "each" else sizes[criterion.experience])
 
 
-def _of_constraints(objective: Objective, trainer: Trainer, found: Estimate) -> Iterator[Forecast]:
+def _constraint_forecasts(objective: Objective, trainer: Trainer, cost: Estimate) -> Iterator[Forecast]:
     learner = trainer.learner
-    foreseen = {
-        "minutes": None if found.seconds is None else found.seconds / 60,
-        "memory_mib": found.memory / 2**20,
+    expected = {
+        "minutes": None if cost.seconds is None else cost.seconds / 60,
+        "memory_mib": cost.memory / 2**20,
         "parameters": learner.costs().parameters if isinstance(learner, Spending) else None,
-        "latency_ms": found.latency_ms,
+        "latency_ms": cost.latency_ms,
     }
     for name, limit in objective.constraints.limits.items():
-        value = foreseen[name]
+        value = expected[name]
         where, condition = key_path(("objective", "constraints", name)), f"{name} <= {limit:,.10g}"
         if value is None:
             yield Forecast(where, condition, "remark", "not known before the run")
             continue
-        told, over = f"about {amount(value)} foreseen", value > limit
-        remedy = f"; {REMEDIES[name]}, or allow more" if over else ""
-        yield Forecast(where, condition, "fault" if over else "good", told + remedy)
+        message, exceeds = f"about {format_amount(value)} expected", value > limit
+        remedy = f"; {REMEDIES[name]}, or raise the limit" if exceeds else ""
+        yield Forecast(where, condition, "fault" if exceeds else "good", message + remedy)
 
 
 REMEDIES = {
-    "minutes": "shorten budget or evaluate less",
-    "memory_mib": "make network, memories or data smaller",
+    "minutes": "reduce the budget or evaluate less",
+    "memory_mib": "use a smaller network, smaller replay buffers or less data",
     "parameters": "make learner.network smaller",
     "latency_ms": "make learner.network or the encoder smaller",
 }

@@ -1,4 +1,4 @@
-"""How long one prediction for one input takes."""
+"""Latency of a prediction for one input."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ REPEATS = 51
 
 
 def latency_ms(trainer: Trainer) -> float | None:
-    """The median time of a prediction for one test input of the first experience, its encoding included.
+    """Measure the median time of a prediction for one test input of the first experience, including its encoding.
 
     Args:
-        trainer: of a learner that has begun to learn; it is as before afterwards.
+        trainer: a trainer whose learner has started learning; its state does not change.
 
     Returns:
-        Milliseconds; None where the learner has nothing to predict with.
+        Milliseconds; None if the learner cannot predict yet.
     """
     with preserved_global_state():
         try:
-            predict = _one_prediction(trainer)
-            predict()  # the first one warms up
+            predict = _make_predict(trainer)
+            predict()  # the first prediction is slower, so it is not timed
         except UnseenTaskError:
             return None
         times = []
@@ -43,7 +43,8 @@ def latency_ms(trainer: Trainer) -> float | None:
     return 1000 * median(times)
 
 
-def _one_prediction(trainer: Trainer) -> Callable[[], Any]:
+def _make_predict(trainer: Trainer) -> Callable[[], Any]:
+    """Return a function that makes one prediction for one input."""
     experience = trainer.stream.evaluated[0]
     task_id = experience.task_id if trainer.stream.visibility.at_evaluation else None
     learner, source = trainer.learner, experience.test

@@ -1,4 +1,4 @@
-"""The launcher of one machine: a process a job, as many at once as there are cores for."""
+"""Launcher that runs each job as a process on this machine."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from typing import Any
 from attrs import define, field
 
 from rlcl.config import option
-from rlcl.launch.server import send
-from rlcl.launch.work import to_order
+from rlcl.launch.fork_server import send_signal
+from rlcl.launch.work import job_to_json
 from rlcl.types import Capacity, Ended, Job, Started
 
 __all__ = ["Processes", "cores", "slots_for"]
 
-# What NumPy and its kin would start a thread a core for. Torch's own threads are set by each run.
+# NumPy and similar libraries would start a thread per core. Each run sets the number of torch threads itself.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 START = (
     "import json, sys; sys.path[:], sys.argv[:] = json.loads(sys.argv[1]); "
-    "from rlcl.launch.server import Server; Server().serve()"
+    "from rlcl.launch.fork_server import ForkServer; ForkServer().serve()"
 )
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def slots_for(processes: int | None, threads: int, available: int) -> int:
-    """How many jobs may run at once, so that they have no more threads than there are cores.
+    """Return the number of jobs that may run at once without more threads than cores.
 
     Args:
-        processes: asked for, at least 1; as many as fit by default.
-        threads: of each job.
-        available: cores.
+        processes: requested number of processes, at least 1; None for the maximum.
+        threads: threads of each job.
+        available: number of available cores.
     """
-    fitting = max(1, available // threads)
-    return fitting if processes is None else min(processes, fitting)
+    maximum = max(1, available // threads)
+    return maximum if processes is None else min(processes, maximum)
 
 
 @define(kw_only=True, eq=False)
 class Processes:
-    """Jobs as processes on this machine, forked from one that has imported torch already.
+    """Launcher that forks each job from a process that has already imported torch.
 
     Args:
-        processes: how many at once; as many as there are cores for by default, and never more.
+        processes: maximum number of concurrent processes; the available cores are the default and the limit.
     """
 
     processes: int | None = option(None, ge=1)
@@ -65,69 +65,69 @@ class Processes:
         available = cores()
         slots = slots_for(self.processes, threads, available)
         text = f"{threads} thread{'s' * (threads > 1)} each, {available} cores"
-        more = ": more threads than cores, as the config says" if threads > available else ""
+        more = "; the config sets more threads than cores" if threads > available else ""
         return Capacity(slots, text + more)
 
     def start(self, job: Job) -> None:
         if self._server is None:
             self._server = _start_server()
         self._running[job.name] = 0
-        self._order(start=to_order(job))
+        self._send(start=job_to_json(job))
 
     def stop(self, name: str, at_once: bool = False) -> None:
         if name in self._running:
-            self._order(stop=name, signal=int(signal.SIGKILL if at_once else signal.SIGTERM))
+            self._send(stop=name, signal=int(signal.SIGKILL if at_once else signal.SIGTERM))
 
     def reports(self, seconds: float) -> Sequence[Started | Ended]:
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while self._server is not None and self._running:
             assert self._server.stdout is not None
-            if not select.select([self._server.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not select.select([self._server.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 return []
             received = os.read(self._server.stdout.fileno(), 1 << 16)
             if not received:
-                return self._lost()
+                return self._handle_dead_server()
             *lines, self._buffer = (self._buffer + received).split(b"\n")
             if lines:
-                return [self._heard(json.loads(line)) for line in lines]
+                return [self._parse_report(json.loads(line)) for line in lines]
         return []
 
     def close(self) -> None:
         for name in self._running:
             self.stop(name, at_once=True)
         self._running.clear()
-        self._leave()
+        self._close_server()
 
-    def _heard(self, said: Mapping[str, Any]) -> Started | Ended:
-        if "started" in said:
-            self._running[said["started"]] = said["pid"]
-            return Started(said["started"])
-        del self._running[said["ended"]]
-        return Ended(said["ended"], said["status"])
+    def _parse_report(self, report: Mapping[str, Any]) -> Started | Ended:
+        if "started" in report:
+            self._running[report["started"]] = report["pid"]
+            return Started(report["started"])
+        del self._running[report["ended"]]
+        return Ended(report["ended"], report["status"])
 
-    def _order(self, **order: Any) -> None:
+    def _send(self, **command: Any) -> None:
         assert self._server is not None
         assert self._server.stdin is not None
         try:
-            self._server.stdin.write(json.dumps(order).encode() + b"\n")
+            self._server.stdin.write(json.dumps(command).encode() + b"\n")
             self._server.stdin.flush()
-        except BrokenPipeError:  # it has died, which `reports` finds out
+        except BrokenPipeError:  # the server has died; `reports` detects it
             pass
 
-    def _lost(self) -> list[Ended]:
-        """The server was killed: its jobs, which nobody could wait for, end with it."""
+    def _handle_dead_server(self) -> list[Ended]:
+        """Kill the jobs of a server that was killed, since no process can wait for them, and report their end."""
         names = list(self._running)
         for pid in filter(None, self._running.values()):
             try:
-                send(pid, signal.SIGKILL)
+                send_signal(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
         self._running.clear()
-        self._leave()
+        self._close_server()
         return [Ended(name, -signal.SIGKILL) for name in names]
 
-    def _leave(self) -> None:
-        """The end of its input ends the server; the next job starts another."""
+    def _close_server(self) -> None:
+        """Close the input of the server, which ends it; the next job starts a new server."""
         if self._server is None:
             return
         server, self._server, self._buffer = self._server, None, b""
@@ -143,5 +143,5 @@ def _start_server() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **ONE_THREAD},
-        start_new_session=True,  # Ctrl-C on the terminal reaches the grid alone
+        start_new_session=True,  # Ctrl-C on the terminal reaches only the grid's process
     )

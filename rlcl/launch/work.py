@@ -1,7 +1,7 @@
-"""A job carried out in the process that a launcher started for it.
+"""Execution of a job in a process that a launcher started.
 
-``python -m rlcl.launch.work FILE`` carries out the job that :func:`write_job` wrote, for launchers that start
-processes elsewhere. Its exit status is that of ``rlcl run``.
+``python -m rlcl.launch.work FILE`` runs the job that :func:`write_job` wrote, for launchers that start
+processes on other machines. Its exit status is that of ``rlcl run``.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ import attrs
 
 from rlcl.types import Job
 
-__all__ = ["from_order", "perform", "to_order", "write_job"]
+__all__ = ["job_from_json", "job_to_json", "perform", "write_job"]
 
 
-def to_order(job: Job) -> dict[str, Any]:
-    """A job as JSON values."""
+def job_to_json(job: Job) -> dict[str, Any]:
+    """Convert a job to JSON values."""
     from rlcl.state import flatten
 
-    config, _ = flatten(job.config)  # JSON alone would turn whole-number keys into text
+    config, _ = flatten(job.config)  # plain JSON would turn integer keys into strings
     return {**attrs.asdict(job, recurse=False), "config": config, "root": str(job.root), "log": str(job.log)}
 
 
-def from_order(order: Mapping[str, Any]) -> Job:
-    """The job that :func:`to_order` gave."""
+def job_from_json(content: Mapping[str, Any]) -> Job:
+    """Return the job that :func:`job_to_json` converted."""
     from rlcl.state import unflatten
 
-    config = unflatten(order["config"], {})
-    return Job(**{**order, "config": config, "root": Path(order["root"]), "log": Path(order["log"])})
+    config = unflatten(content["config"], {})
+    return Job(**{**content, "config": config, "root": Path(content["root"]), "log": Path(content["log"])})
 
 
 def write_job(job: Job, file: Path) -> None:
-    """Writes a job to a file, for ``python -m rlcl.launch.work FILE``."""
-    file.write_text(json.dumps(to_order(job)))
+    """Write a job to a file, for ``python -m rlcl.launch.work FILE``."""
+    file.write_text(json.dumps(job_to_json(job)))
 
 
 def perform(job: Job) -> int:
-    """Runs or checks a job in this process; a mistake of the user's is told in a line.
+    """Run or check a job in this process, and print errors that the user can fix without a traceback.
 
     Returns:
-        The exit status that ``rlcl run`` would leave with.
+        The exit status that ``rlcl run`` would have.
     """
-    from rlcl.blame import blamed
+    from rlcl.error_origin import user_error
     from rlcl.errors import Problem, RlclError
 
     try:
         _perform(job)
-    except KeyboardInterrupt:  # before the run could note it
+    except KeyboardInterrupt:  # before the run installed its signal handler
         return 130
     except Exception as error:
-        known = error if isinstance(error, RlclError | Problem) else blamed(error)
-        if known is None:
+        reported = error if isinstance(error, RlclError | Problem) else user_error(error)
+        if reported is None:
             raise
-        for line in str(known).splitlines():
+        for line in str(reported).splitlines():
             print(f"rlcl: {line}", file=sys.stderr)  # noqa: T201
-        return known.exit_status if isinstance(known, RlclError) else 2
+        return reported.exit_status if isinstance(reported, RlclError) else 2
     return 0
 
 
@@ -68,17 +68,17 @@ def _perform(job: Job) -> None:
 
     from rlcl.experiment import experiment_from
     from rlcl.launch.build import make_trainer
-    from rlcl.launch.initial import start_of
+    from rlcl.launch.initial_state import load_initial_state
     from rlcl.launch.seeds import run_seed
     from rlcl.sinks.run_sinks import run_sinks
 
     experiment = experiment_from(job.config)
     if job.work == "check":
         run_sinks(experiment.sinks)
-        make_trainer(experiment, job.seed, start=start_of(experiment, job.seed))
+        make_trainer(experiment, job.seed, start=load_initial_state(experiment, job.seed))
     else:
         run_seed(experiment, job.seed, job.root, Console(width=140))
 
 
 if __name__ == "__main__":
-    sys.exit(perform(from_order(json.loads(Path(sys.argv[1]).read_text()))))
+    sys.exit(perform(job_from_json(json.loads(Path(sys.argv[1]).read_text()))))

@@ -1,4 +1,4 @@
-"""Learners behind one protocol: supervised, unsupervised and reinforcement."""
+"""Registry of supervised, unsupervised and reinforcement learners, with optimizers and learning-rate schedules."""
 
 LEARNERS = {
     "classifier": "rlcl.learners.supervised.classifier:Classifier",

@@ -1,4 +1,4 @@
-"""Boundaries between experiences: what of a :class:`rlcl.types.BoundaryPolicy` learners share."""
+"""Shared parts of a :class:`rlcl.types.BoundaryPolicy`: encoder fitting, and the check of its settings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from attrs import field, frozen
 
 from rlcl.errors import UnsupportedError
-from rlcl.methods.attach import Attached
+from rlcl.methods.attach import AttachedMethods
 from rlcl.registry import name_of
-from rlcl.state import cloned
+from rlcl.state import clone_state
 from rlcl.types import (
     BoundaryLearner,
     BoundaryPolicy,
@@ -21,17 +21,17 @@ from rlcl.types import (
     Visibility,
 )
 
-__all__ = ["EncoderFitting", "check_boundary", "memory_refusal"]
+__all__ = ["EncoderFitting", "check_boundary_policy", "memory_refusal"]
 
 
 @frozen(eq=False)
 class EncoderFitting:
-    """When an encoder is fitted, and on top of what.
+    """Rule for fitting an encoder at the start of each experience.
 
     Args:
-        encoder: of the run.
+        encoder: encoder of the run.
         policy: ``keep``, ``refit`` or ``freeze``; see :class:`rlcl.types.BoundaryPolicy`.
-        unfitted: its state before the first experience, for ``refit``.
+        unfitted: state of the encoder before the first experience, for ``refit``.
     """
 
     encoder: Encoder
@@ -40,53 +40,56 @@ class EncoderFitting:
 
     @classmethod
     def of(cls, setup: Setup) -> EncoderFitting:
-        """As a setup says; its encoder has seen nothing yet."""
+        """Create the rule that a setup defines; the encoder of the setup is not fitted yet."""
         policy = setup.boundary.encoder
-        return cls(setup.encoder, policy, cloned(setup.encoder.state_dict()) if policy == "refit" else {})
+        return cls(setup.encoder, policy, clone_state(setup.encoder.state_dict()) if policy == "refit" else {})
 
     def due(self, experience: Experience) -> bool:
-        """Whether an experience that begins is fitted on; with ``refit``, the encoder has forgotten the others."""
+        """Return whether the encoder is to be fitted on an experience that starts.
+
+        With ``refit``, the encoder is reset to its unfitted state first.
+        """
         if experience.index and self.policy == "refit":
-            self.encoder.load_state_dict(cloned(self.unfitted))
+            self.encoder.load_state_dict(clone_state(self.unfitted))
         return not experience.index or self.policy != "freeze"
 
 
-def memory_refusal(attached: Attached) -> str | None:
-    """Why the methods' memories cannot be emptied, None where they can."""
+def memory_refusal(attached: AttachedMethods) -> str | None:
+    """Return the reason why the methods' memories cannot be reset, or None if they can."""
     if not attached.remembering:
         return "none of its methods has a memory"
-    stuck = [name_of("method", m) for m in attached.remembering if not isinstance(m, ForgettingMethod)]
-    return f"method {stuck[0]} cannot do without its memory" if stuck else None
+    unresettable = [name_of("method", m) for m in attached.remembering if not isinstance(m, ForgettingMethod)]
+    return f"method {unresettable[0]} does not support a reset of its memory" if unresettable else None
 
 
-def check_boundary(policy: BoundaryPolicy, learner: Learner, encoder: Encoder, visibility: Visibility) -> None:
-    """Refuses what a run cannot do at its boundaries.
+def check_boundary_policy(policy: BoundaryPolicy, learner: Learner, encoder: Encoder, visibility: Visibility) -> None:
+    """Check that a learner supports a boundary policy.
 
     Args:
-        policy: of the run.
-        learner: prepared.
-        encoder: of the run.
-        visibility: of its stream.
+        policy: boundary policy of the run.
+        learner: learner after its ``prepare``.
+        encoder: encoder of the run.
+        visibility: visibility settings of the stream.
 
     Raises:
-        UnsupportedError: by key, value and reason.
+        UnsupportedError: a setting is not supported; the message names the key, the value and the reason.
     """
     for key, value in policy.changes.items():
         reason = None
         if visibility.boundaries == "hidden":
             reason = "this stream hides where an experience ends (stream.visibility.boundaries)"
         elif not isinstance(learner, BoundaryLearner):
-            reason = f"learner {name_of('learner', learner)} has no method refuses(key), and may not know of it"
+            reason = f"learner {name_of('learner', learner)} has no method refuses(key), so its support is unknown"
         elif (refusal := learner.refuses(key)) is not None:
             reason = f"learner {name_of('learner', learner)}: {refusal}"
-        elif key == "encoder" and not _holds(encoder.state_dict()):
-            reason = f"encoder {name_of('encoder', encoder)} keeps nothing that it was fitted on"
+        elif key == "encoder" and not _has_leaves(encoder.state_dict()):
+            reason = f"encoder {name_of('encoder', encoder)} has no fitted state"
         if reason is not None:
-            raise UnsupportedError(f"boundary.{key}: {value} is not possible: {reason}; write keep, or leave it out")
+            raise UnsupportedError(f"boundary.{key}: {value} is not possible: {reason}; set keep, or remove the key")
 
 
-def _holds(state: Any) -> bool:
-    """Whether a tree has any leaf."""
+def _has_leaves(state: Any) -> bool:
+    """Return whether a tree has any leaf."""
     if isinstance(state, dict | list | tuple):
-        return any(_holds(part) for part in (state.values() if isinstance(state, dict) else state))
+        return any(_has_leaves(part) for part in (state.values() if isinstance(state, dict) else state))
     return True

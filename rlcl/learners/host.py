@@ -1,4 +1,4 @@
-"""What methods see of a gradient learner."""
+"""Adapter that exposes a gradient-based learner to continual-learning methods through the ``Host`` interface."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientHost"]
 
-ALL = ("batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass")
+CAPABILITIES = ("batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass")
 
 
 @define(eq=False)
 class GradientHost:
-    """A learner as a :class:`rlcl.types.Host`, with everything but what the protocol hides.
+    """Adapter from a gradient-based learner to the :class:`rlcl.types.Host` interface.
+
+    It does not provide task ids or boundaries that are hidden from the learner.
 
     Args:
-        learner: prepared.
-        setup: what it was told.
+        learner: the learner.
+        setup: setup that was passed to ``prepare``.
     """
 
     learner: GradientLearner
     setup: Setup
     primary: str = "network"
-    data: Minibatches | None = field(init=False, default=None)  # of the part in progress, or just learned
+    data: Minibatches | None = field(init=False, default=None)  # of the current or most recent segment
 
     @property
     def name(self) -> str:
@@ -56,11 +58,11 @@ class GradientHost:
             hidden.add("task_id_everywhere")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        return frozenset(ALL) - hidden
+        return frozenset(CAPABILITIES) - hidden
 
     @property
     def ema(self) -> float | None:
-        """The decay of the average of the weights that predicts; None where the weights themselves do."""
+        """Decay of the average of the weights that is used for prediction; None if there is no average."""
         return self.learner.ema
 
     @property
@@ -83,7 +85,7 @@ class GradientHost:
     @property
     def given(self) -> Tensor:
         """See :class:`rlcl.types.WeighingHost`."""
-        return self.learner.objective.given
+        return self.learner.objective.outputs
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self.learner.outputs(x, task_ids)
@@ -96,7 +98,7 @@ class GradientHost:
         return self.learner.losses(batch)
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, encoded, without replacement."""
+        """Sample at most ``n`` encoded examples of the experience that has just ended, without replacement."""
         if self.data is None:
             raise ValueError("no experience has been learned yet")
         return self.data.at(torch.from_numpy(rng.permutation(len(self.data))[:n]))

@@ -1,4 +1,4 @@
-"""Where minibatches come from: encoded arrays in memory, or rows that are read as they are needed."""
+"""Minibatches of encoded arrays in memory, or of rows that are read on demand."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from rlcl.types import ArraySource, Batch, Budget, Encoder
 
 __all__ = [
     "ROWS_AT_ONCE",
-    "InMemory",
-    "Loader",
+    "InMemoryMinibatches",
+    "MinibatchLoader",
     "Minibatches",
-    "Streamed",
+    "StreamedMinibatches",
     "budget_updates",
     "epoch_updates",
-    "fitted_on",
+    "fitting_rows",
 ]
 
-ROWS_AT_ONCE = 512  # of a forward pass without gradient: what stays in the cache is fastest
-FITTED_ROWS = 10_000  # of a source that is read as it is needed, that an encoder is fitted on
+ROWS_AT_ONCE = 512  # rows of a forward pass without gradient: chunks that fit into the cache are fastest
+FITTED_ROWS = 10_000  # maximum number of rows of a streamed source that an encoder is fitted on
 
 
 class Minibatches(Protocol):
-    """One part's encoded inputs with their targets."""
+    """The encoded inputs and targets of one part of an experience."""
 
     @property
     def source(self) -> ArraySource: ...
@@ -39,23 +39,23 @@ class Minibatches(Protocol):
     def __len__(self) -> int: ...
 
     def at(self, rows: Tensor) -> Batch:
-        """The examples at those places, (B,) int64."""
+        """Return the examples at row indices (B,) int64."""
         ...
 
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
-        """Minibatches in a shuffled order; see :meth:`Shuffle.batches`."""
+        """Yield minibatches in a shuffled order; see :meth:`Shuffle.batches`."""
         ...
 
 
 @frozen(eq=False)
-class InMemory:
-    """All of it on the device.
+class InMemoryMinibatches:
+    """Minibatches of arrays that are encoded once and held on the device.
 
     Args:
-        source: that it is of.
+        source: source of the arrays.
         inputs: (N, *encoded) float32.
-        targets: (N, ...), None without labels.
-        task_ids: (N,) int64, one for all, or None where hidden.
+        targets: (N, ...), or None without labels.
+        task_ids: (N,) int64, one id for all rows, or None if hidden.
     """
 
     source: ArraySource
@@ -69,7 +69,7 @@ class InMemory:
     def at(self, rows: Tensor) -> Batch:
         rows = rows.to(self.inputs.device)
         targets = None if self.targets is None else self.targets.index_select(0, rows)
-        return Batch(self.inputs.index_select(0, rows), targets, ids_of(self.task_ids, rows), rows=rows)
+        return Batch(self.inputs.index_select(0, rows), targets, task_ids_of(self.task_ids, rows), rows=rows)
 
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
         for rows in shuffle.batches(len(self.inputs), batch_size, drop_last, updates, self.inputs.device):
@@ -77,15 +77,17 @@ class InMemory:
 
 
 @frozen(eq=False)
-class Streamed:
-    """Read by a DataLoader's workers and encoded minibatch by minibatch, for what does not fit into memory.
+class StreamedMinibatches:
+    """Minibatches that DataLoader workers read from a source that does not fit into memory.
+
+    Each minibatch is encoded when it is used.
 
     Args:
-        source: read row by row.
-        encoder: fitted.
-        targets: (N, ...) on the device, None without labels.
-        task_ids: (N,) int64, one for all, or None where hidden.
-        device: a torch device.
+        source: source that is read by row.
+        encoder: fitted encoder.
+        targets: (N, ...) on the device, or None without labels.
+        task_ids: (N,) int64, one id for all rows, or None if hidden.
+        device: torch device.
     """
 
     source: ArraySource
@@ -101,18 +103,18 @@ class Streamed:
         return self._batch(self.source.subset(rows.cpu()).read()[0], rows)
 
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
-        # The workers read ahead in an order of a copy's: the learner's own stands where the learner stands.
-        order = (len(self.source), batch_size, drop_last, updates)
+        # The workers read ahead with a copy of the shuffle, so that the learner's own shuffle keeps its position.
+        batch_arguments = (len(self.source), batch_size, drop_last, updates)
         loader: Iterable[Tensor | DataError] = DataLoader(
-            _Reader(self.source),  # type: ignore[arg-type]
-            batch_sampler=_Ordered(shuffle.copy(), order),  # type: ignore[arg-type]
+            _MinibatchReader(self.source),  # type: ignore[arg-type]
+            batch_sampler=_MinibatchRows(shuffle.copy(), batch_arguments),  # type: ignore[arg-type]
             num_workers=self.source.workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             generator=torch.Generator(),
             pin_memory=self.device != "cpu",
         )
-        for rows, inputs in zip(shuffle.batches(*order), loader, strict=True):
-            if isinstance(inputs, DataError):  # told here as itself, and not as a worker's traceback
+        for rows, inputs in zip(shuffle.batches(*batch_arguments), loader, strict=True):
+            if isinstance(inputs, DataError):  # raised here, because a worker would print a traceback
                 raise inputs
             yield self._batch(inputs, rows)
 
@@ -120,18 +122,18 @@ class Streamed:
         encoded = self.encoder.encode(inputs).to(self.device)
         rows = rows.to(encoded.device)
         targets = None if self.targets is None else self.targets.index_select(0, rows)
-        return Batch(encoded, targets, ids_of(self.task_ids, rows), rows=rows)
+        return Batch(encoded, targets, task_ids_of(self.task_ids, rows), rows=rows)
 
 
 @define(eq=False)
-class Loader:
-    """Makes minibatches of arrays, in memory on the device that the next arrays use again.
+class MinibatchLoader:
+    """Loader of minibatches of arrays, with a buffer on the device that is reused for each source.
 
-    A new allocation for each experience costs more than its encoding: the system clears the pages.
+    A new allocation for each experience would take longer than the encoding, because the system clears the pages.
 
     Args:
-        encoder: fitted.
-        device: a torch device.
+        encoder: fitted encoder.
+        device: torch device.
     """
 
     encoder: Encoder
@@ -139,19 +141,19 @@ class Loader:
     _buffer: Tensor | None = field(init=False, default=None)
 
     def load(self, source: ArraySource, targets: Tensor | None, task_id: int | None) -> Minibatches:
-        """Encodes a source, or leaves it on disk where it is read as it is needed.
+        """Encode a source; a streamed source stays on disk.
 
         Args:
-            source: N rows.
-            targets: (N, ...) that go with them.
-            task_id: of all of them, where the source does not tell it for each.
+            source: source of N rows.
+            targets: (N, ...) targets of the rows.
+            task_id: task id of all rows, if the source has no task ids of its own.
         """
         ids = task_id if source.task_ids is None else source.task_ids
         if targets is not None:
             targets = targets.to(self.device)
         if source.streamed:
-            return Streamed(source, self.encoder, targets, ids, self.device)
-        return InMemory(source, self._encoded(source.read()[0]), targets, ids)
+            return StreamedMinibatches(source, self.encoder, targets, ids, self.device)
+        return InMemoryMinibatches(source, self._encoded(source.read()[0]), targets, ids)
 
     def _encoded(self, x: Tensor) -> Tensor:
         start, buffer = 0, self._buffer
@@ -167,8 +169,8 @@ class Loader:
 
 
 @frozen(eq=False)
-class _Reader:
-    """What a worker of the DataLoader holds: it reads a whole minibatch at a time."""
+class _MinibatchReader:
+    """Data set of a DataLoader worker, which reads one minibatch at a time."""
 
     source: ArraySource
 
@@ -183,22 +185,23 @@ class _Reader:
 
 
 @frozen(eq=False)
-class _Ordered:
-    """Rows of one minibatch after the other, as a DataLoader asks for them."""
+class _MinibatchRows:
+    """Batch sampler of a DataLoader: the row indices of each minibatch."""
 
     shuffle: Shuffle
-    order: tuple[int, int, bool, int]
+    batch_arguments: tuple[int, int, bool, int]  # of Shuffle.batches
 
     def __iter__(self) -> Iterator[Tensor]:
-        return self.shuffle.batches(*self.order)
+        return self.shuffle.batches(*self.batch_arguments)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
+    """Return a batch as the data set returned it, without collation."""
     return batch
 
 
-def ids_of(task_ids: Tensor | int | None, rows: Tensor) -> Tensor | None:
-    """(B,) int64 task ids of the rows (B,), on their device."""
+def task_ids_of(task_ids: Tensor | int | None, rows: Tensor) -> Tensor | None:
+    """Return the task ids (B,) int64 of the rows (B,), on the device of the rows."""
     if task_ids is None:
         return None
     if isinstance(task_ids, int):
@@ -206,18 +209,18 @@ def ids_of(task_ids: Tensor | int | None, rows: Tensor) -> Tensor | None:
     return task_ids.to(rows.device).index_select(0, rows)
 
 
-def fitted_on(source: ArraySource) -> Tensor:
-    """What an encoder is fitted on: everything, or of a source that is read as it is needed, evenly spaced rows."""
+def fitting_rows(source: ArraySource) -> Tensor:
+    """Return the rows on which an encoder is fitted: all rows, or evenly spaced rows of a large streamed source."""
     if source.streamed and len(source) > FITTED_ROWS:
         source = source.subset(torch.linspace(0, len(source) - 1, FITTED_ROWS).long())
     return source.read()[0]
 
 
 def budget_updates(budget: Budget, rows: int, batch_size: int, drop_last: bool = False) -> int:
-    """How many updates a budget is for a source of that many rows.
+    """Return the number of updates in a budget, for a source with a number of rows.
 
     Raises:
-        UnsupportedError: a budget in env steps or episodes.
+        UnsupportedError: the budget is in env steps or episodes.
     """
     epoch = epoch_updates(rows, batch_size, drop_last)
     if budget.epochs is not None:
@@ -233,5 +236,5 @@ def budget_updates(budget: Budget, rows: int, batch_size: int, drop_last: bool =
 
 
 def epoch_updates(rows: int, batch_size: int, drop_last: bool = False) -> int:
-    """How many updates one pass over that many rows takes, at least 1."""
+    """Return the number of updates in one epoch over a number of rows, at least 1."""
     return max(rows // batch_size if drop_last else math.ceil(rows / batch_size), 1)

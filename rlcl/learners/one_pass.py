@@ -1,4 +1,4 @@
-"""What learners share that need a single pass and no gradient: one loop, one state."""
+"""Base class of gradient-free learners that need a single pass over the data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
-from rlcl.learners.minibatches import fitted_on
-from rlcl.learners.needs import check_kind
+from rlcl.learners.minibatches import fitting_rows
+from rlcl.learners.stream_kinds import check_stream_kind
 from rlcl.registry import name_of
-from rlcl.state import cloned, tensor_bytes
+from rlcl.state import clone_state, tensor_bytes
 from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Exportable, Position, Setup
 
 __all__ = ["OnePassLearner"]
@@ -28,10 +28,10 @@ __all__ = ["OnePassLearner"]
 
 @define(kw_only=True, eq=False)
 class OnePassLearner(Exportable, ABC):
-    """Sees each minibatch once, in the source's order; a concrete learner says what it keeps of it.
+    """Learner that observes each minibatch once, in the order of the source; subclasses define its statistics.
 
     Args:
-        batch_size: samples seen at a time; the result does not depend on it where the statistics are exact.
+        batch_size: samples in a minibatch; the result does not depend on it if the statistics are exact.
     """
 
     batch_size: int = option(256, ge=1)
@@ -50,18 +50,26 @@ class OnePassLearner(Exportable, ABC):
     @property
     @abstractmethod
     def needs(self) -> frozenset[str]:
-        """The kinds of stream that it learns from."""
+        """The supported kinds of stream; see :class:`rlcl.types.StreamSpec`."""
 
     @abstractmethod
     def start(self, setup: Setup, features: int) -> None:
-        """Makes empty statistics for that many encoded features."""
+        """Create empty statistics for a number of encoded features."""
 
     @abstractmethod
     def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
-        """Adds a minibatch, (B, features) float32 and (B,) int64, and says something of it."""
+        """Add a minibatch to the statistics.
+
+        Args:
+            x: (B, features) float32 encoded inputs.
+            y: (B,) int64 targets, or None without labels.
+
+        Returns:
+            Values for the next event, by name.
+        """
 
     def finish(self) -> Mapping[str, float]:
-        """Ends an experience, whose minibatches have all been observed, and says something of it."""
+        """Finish an experience after all its minibatches, and return values for its last event by name."""
         return {}
 
     @abstractmethod
@@ -70,11 +78,11 @@ class OnePassLearner(Exportable, ABC):
 
     @abstractmethod
     def statistics(self) -> dict[str, Any]:
-        """All that was kept."""
+        """Return the learned statistics."""
 
     @abstractmethod
     def load_statistics(self, state: Mapping[str, Any]) -> None:
-        """Restores what :meth:`statistics` gave."""
+        """Restore statistics that :meth:`statistics` returned."""
 
     @property
     def resumable_within(self) -> bool:
@@ -86,12 +94,14 @@ class OnePassLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         name = name_of("learner", self)
-        check_kind(name, self.needs, setup.spec.kind)
+        check_stream_kind(name, self.needs, setup.spec.kind)
         for experience in setup.stream:
             for part in experience.parts:
                 if part.budget != Budget(epochs=1):
-                    found = f"budget.{part.budget.unit}: got {part.budget.amount}"
-                    raise UnsupportedError(f"{found}, and learner {name} needs a single pass; write {{epochs: 1}}")
+                    raise UnsupportedError(
+                        f"budget.{part.budget.unit}: got {part.budget.amount}, but learner {name} needs a single pass; "
+                        "write budget: {epochs: 1}"
+                    )
         self._setup = setup
         self._fitting = EncoderFitting.of(setup)
         self.start(setup, math.prod(setup.encoder.shape(setup.spec.observation_shape)))
@@ -100,10 +110,10 @@ class OnePassLearner(Exportable, ABC):
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "encoder":
             return None
-        return "what it keeps of the examples is all that it learns" if key == "memory" else f"it has no {key}"
+        return "its statistics of the examples are all that it learns" if key == "memory" else f"it has no {key}"
 
     def steps(self, experience: Experience) -> int:
-        """How many minibatches one pass comes to."""
+        """Return the number of minibatches in one pass."""
         return sum(math.ceil(_rows(part) / self.batch_size) for part in experience.parts)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
@@ -115,30 +125,30 @@ class OnePassLearner(Exportable, ABC):
         position, interval = self.position, self._setup.event_interval
         source = part.arrays
         if position.update == 0 and self._fitting.due(part):
-            self.encoder.fit(fitted_on(source))
+            self.encoder.fit(fitting_rows(source))
         minibatches = torch.split(torch.arange(len(source)), self.batch_size)
         for rows in minibatches[position.update :]:
-            began = time.perf_counter()
+            started = time.perf_counter()
             x, y = source.subset(rows).read()
             self._raw = x
-            said = self.observe(self.features(x), y)
+            values = self.observe(self.features(x), y)
             self._samples += len(rows)
             position.advance()
             finished = position.update == len(minibatches)
             if finished and position.end(experience):
-                said = {**said, **self.finish()}
+                values = {**values, **self.finish()}
             event = None
             if position.step % interval == 0 or finished:
-                rate = len(rows) / max(time.perf_counter() - began, 1e-9)
-                event = Event(position.step, {**said, "samples_per_second": rate})
+                rate = len(rows) / max(time.perf_counter() - started, 1e-9)
+                event = Event(position.step, {**values, "samples_per_second": rate})
             yield event
 
     def costs(self) -> Costs:
-        """See :class:`rlcl.types.Spending`: its statistics are its memory."""
+        """See :class:`rlcl.types.Spending`; the statistics count as memory."""
         return Costs(parameters=0, memory_bytes=tensor_bytes(self.statistics()), updates=0, samples=self._samples)
 
     def raw(self, batch: Batch) -> Tensor:
-        """See :class:`rlcl.types.RawHost`: of the minibatch that is being observed."""
+        """See :class:`rlcl.types.RawHost`; returns the raw inputs of the current minibatch."""
         return self._raw.to(self._setup.device)
 
     def encoded(self, x: Any) -> Tensor:
@@ -147,11 +157,11 @@ class OnePassLearner(Exportable, ABC):
         return self.encoder.encode(tensor).to(self._setup.device)
 
     def features(self, x: Any) -> Tensor:
-        """Raw inputs (B, *observation) as (B, features) float32."""
+        """Return the encoded features (B, features) float32 of raw inputs (B, *observation)."""
         return self.encoded(x).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = cloned(
+        state: dict[str, Any] = clone_state(
             {
                 "position": attrs.asdict(self.position),
                 "encoder": self.encoder.state_dict(),
@@ -162,7 +172,7 @@ class OnePassLearner(Exportable, ABC):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        state = cloned(state)
+        state = clone_state(state)
         self.position = Position(**state["position"])
         self.encoder.load_state_dict(state["encoder"])
         self.load_statistics(state["statistics"])

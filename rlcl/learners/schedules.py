@@ -1,7 +1,7 @@
-"""How the learning rate changes over a budget: each schedule is a factor of the optimizer's own rate.
+"""Learning-rate schedules: factors by which the learning rate is multiplied, as functions of the used budget.
 
-The n updates of a warm-up have the factors 1/n, 2/n, ..., 1. An update is what :class:`rlcl.types.Schedule` says: of a
-reinforcement learner a round, with all that is learned from a rollout.
+The n updates of a warm-up have the factors 1/n, 2/n, ..., 1. For the meaning of an update see
+:class:`rlcl.types.Schedule`; for a reinforcement learner it is a round with all training on one rollout.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from attrs import frozen
 from rlcl.config import option
 from rlcl.types import Experience
 
-__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps", "place_in"]
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Steps", "schedule_position"]
 
 
 @frozen(kw_only=True)
 class Constant:
-    """The optimizer's own rate, after the warm-up.
+    """Constant schedule, with an optional warm-up.
 
     Args:
-        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+        warmup: fraction of the updates over which the learning rate first rises linearly, in [0, 1).
     """
 
     warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
-        return warmed(self.warmup, update, updates)[0]
+        return warmup_progress(self.warmup, update, updates)[0]
 
 
 @frozen(kw_only=True)
 class Linear:
-    """Falls linearly.
+    """Linear decay.
 
     Args:
         to: the factor after the last update, in [0, 1].
-        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+        warmup: fraction of the updates over which the learning rate first rises linearly, in [0, 1).
     """
 
     to: float = option(0.0, ge=0, le=1)
     warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
-        rise, progress = warmed(self.warmup, update, updates)
+        rise, progress = warmup_progress(self.warmup, update, updates)
         return rise * (1 - (1 - self.to) * progress)
 
 
 @frozen(kw_only=True)
 class Cosine:
-    """Falls along half a cosine.
+    """Cosine decay, along half a period.
 
     Args:
         to: the factor after the last update, in [0, 1].
-        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+        warmup: fraction of the updates over which the learning rate first rises linearly, in [0, 1).
 
     Source: Loshchilov & Hutter 2017, SGDR, eq. 5, without restarts.
     """
@@ -64,35 +64,35 @@ class Cosine:
     warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
-        rise, progress = warmed(self.warmup, update, updates)
+        rise, progress = warmup_progress(self.warmup, update, updates)
         return rise * (self.to + (1 - self.to) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @frozen(kw_only=True)
 class Exponential:
-    """Falls by the same share at each update.
+    """Exponential decay, by the same factor at each update.
 
     Args:
         to: the factor after the last update, in (0, 1].
-        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+        warmup: fraction of the updates over which the learning rate first rises linearly, in [0, 1).
     """
 
     to: float = option(0.01, gt=0, le=1)
     warmup: float = option(0.0, ge=0, lt=1)
 
     def __call__(self, update: int, updates: int) -> float:
-        rise, progress = warmed(self.warmup, update, updates)
+        rise, progress = warmup_progress(self.warmup, update, updates)
         return rise * math.pow(self.to, progress)
 
 
 @frozen(kw_only=True)
 class Steps:
-    """Falls by a factor at given places.
+    """Step decay, by a factor at each milestone.
 
     Args:
-        at: shares of the updates after the warm-up, rising, each in (0, 1).
-        factor: what the rate is multiplied by at each, in (0, 1].
-        warmup: share of the updates over which the rate first rises linearly, in [0, 1).
+        at: milestones as fractions of the updates after the warm-up, increasing, each in (0, 1).
+        factor: number by which the learning rate is multiplied at each milestone, in (0, 1].
+        warmup: fraction of the updates over which the learning rate first rises linearly, in [0, 1).
     """
 
     at: tuple[float, ...] = option((0.5, 0.75), gt=0, lt=1)
@@ -101,37 +101,39 @@ class Steps:
 
     def __attrs_post_init__(self) -> None:
         if any(b <= a for a, b in pairwise(self.at)):
-            raise ValueError(f"at: expected rising numbers, got {', '.join(map(str, self.at))}")
+            raise ValueError(f"at: expected increasing numbers, got {', '.join(map(str, self.at))}")
 
     def __call__(self, update: int, updates: int) -> float:
-        rise, progress = warmed(self.warmup, update, updates)
-        return rise * self.factor ** sum(progress >= place for place in self.at)
+        rise, progress = warmup_progress(self.warmup, update, updates)
+        return rise * self.factor ** sum(progress >= milestone for milestone in self.at)
 
 
-def place_in(scope: Iterable[Experience], part: Experience, steps: Callable[[Experience], int]) -> tuple[int, int]:
-    """Steps before a part, and in all, of what a schedule runs over.
+def schedule_position(
+    scope: Iterable[Experience], part: Experience, steps: Callable[[Experience], int]
+) -> tuple[int, int]:
+    """Return the number of steps before a part and in total, within the scope of a schedule.
 
     Args:
         scope: the experience that the part belongs to, or the whole stream.
-        part: about to be learned.
-        steps: how many a part's budget comes to.
+        part: the next part to be learned.
+        steps: function that returns the number of steps in the budget of a part.
     """
     parts = [p for experience in scope for p in experience.parts]
     return sum(steps(p) for p in parts if p.index < part.index), sum(map(steps, parts))
 
 
-def warmed(warmup: float, update: int, updates: int) -> tuple[float, float]:
-    """How far the warm-up has risen, and how much of the rest is done.
+def warmup_progress(warmup: float, update: int, updates: int) -> tuple[float, float]:
+    """Return the factor of the warm-up, and the progress after it.
 
     Args:
-        warmup: share of the updates, in [0, 1).
-        update: the one about to be made, from 0.
-        updates: how many there are in all, at least 1.
+        warmup: fraction of the updates, in [0, 1).
+        update: index of the next update, from 0.
+        updates: total number of updates, at least 1.
 
     Returns:
-        A factor in (0, 1], 1 after the warm-up, and progress in [0, 1).
+        The factor in (0, 1], which is 1 after the warm-up, and the progress in [0, 1).
     """
-    rising = round(warmup * updates)
-    if update < rising:
-        return (update + 1) / rising, 0.0
-    return 1.0, min((update - rising) / max(updates - rising, 1), 1.0)
+    warmup_updates = round(warmup * updates)
+    if update < warmup_updates:
+        return (update + 1) / warmup_updates, 0.0
+    return 1.0, min((update - warmup_updates) / max(updates - warmup_updates, 1), 1.0)

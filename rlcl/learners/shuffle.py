@@ -1,4 +1,4 @@
-"""Minibatches in a shuffled order that can be resumed in the middle of an epoch."""
+"""Shuffled order of minibatches that can be resumed within an epoch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Shuffle"]
 
 @define(eq=False)
 class Shuffle:
-    """Draws each row once an epoch, in an order of its own generator's.
+    """Sampler that yields each row once per epoch, in a random order.
 
-    The permutation is not saved: the generator's state at the start of the epoch draws it again.
+    The permutation is not saved. It is reproduced from the generator's state at the start of the epoch.
 
     Args:
-        generator: on the CPU; nothing else draws from it.
+        generator: generator on the CPU that is used only here.
     """
 
     _generator: torch.Generator
@@ -29,14 +29,14 @@ class Shuffle:
     def batches(
         self, rows: int, batch_size: int, drop_last: bool, updates: int, device: torch.device | str = "cpu"
     ) -> Iterator[Tensor]:
-        """Yields (B,) int64 row indices, ``updates`` times, starting new epochs as needed.
+        """Yield row indices (B,) int64, ``updates`` times, starting new epochs as needed.
 
         Args:
             rows: number of rows in the source.
-            batch_size: B; the last of an epoch is smaller where they do not divide.
-            drop_last: whether a smaller last one is left out, unless it is all there is.
-            updates: how many to yield.
-            device: of the indices, the data's own.
+            batch_size: B; the last minibatch of an epoch is smaller if B does not divide ``rows``.
+            drop_last: whether a smaller last minibatch is dropped; the only minibatch of an epoch is never dropped.
+            updates: number of minibatches to yield.
+            device: device of the indices, which is that of the data.
         """
         end = rows - rows % batch_size if drop_last and rows >= batch_size else rows
         order = self._resumed_order(rows, device)
@@ -52,13 +52,13 @@ class Shuffle:
             yield batch
 
     def copy(self) -> Shuffle:
-        """One that goes on as this one will, and leaves it alone."""
-        made = Shuffle(torch.Generator())
-        made.load_state_dict(self.state_dict())
-        return made
+        """Return an independent copy with the same state."""
+        duplicate = Shuffle(torch.Generator())
+        duplicate.load_state_dict(self.state_dict())
+        return duplicate
 
     def stop(self) -> None:
-        """Forgets an unfinished epoch: the next source starts its own."""
+        """Discard an unfinished epoch, so that the next source starts a new one."""
         self._epoch_start = None
 
     def _resumed_order(self, rows: int, device: torch.device | str) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""One update: a minibatch becomes a step of the optimizer."""
+"""One update: the backward pass of a loss and the optimizer step."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rlcl.errors import UnsupportedError
 from rlcl.types import Batch, Schedule
 
-__all__ = ["Precision", "Update", "compiled"]
+__all__ = ["Precision", "Update", "compile_module", "split_batch"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @define(eq=False)
 class Update:
-    """Backpropagates a loss and steps, by the options that all gradient learners share.
+    """Backward pass and optimizer step, with the options that all gradient learners share.
 
     Hooks of methods run within the step, on the gradients of the whole minibatch in float32: before
-    clipping, and after the loss scale of float16 has been taken out.
+    clipping, and after the float16 loss scale has been removed.
 
     Args:
-        optimizer: steps over the module's parameters; every method's hooks are on it already.
-        module: whose average is kept.
-        accumulate: parts of the minibatch, computed one after the other; their gradients add up.
-        clip_norm: the greatest norm of the gradient, None for any.
-        precision: of the forward pass (autocast).
-        schedule: factor of the learning rate, None for a constant one.
-        ema: decay of the average of the weights, None for none.
-        device: a torch device.
+        optimizer: optimizer of the module's parameters, on which the hooks of methods are registered already.
+        module: module whose weights are averaged.
+        accumulate: number of gradient-accumulation steps for a minibatch.
+        clip_norm: maximum norm of the gradient; None for no clipping.
+        precision: precision of the forward pass (autocast).
+        schedule: learning-rate schedule; None for a constant learning rate.
+        ema: decay of the average of the weights; None for no average.
+        device: torch device.
     """
 
     optimizer: Optimizer
@@ -54,7 +54,7 @@ class Update:
             self.optimizer.register_step_pre_hook(self._clip)
         if self.precision == "float16":
             self._scaler = torch.amp.GradScaler(torch.device(self.device).type)
-            # Else a fused optimizer's step, and with it every hook, runs where gradients have overflowed.
+            # Otherwise a fused optimizer steps, and calls its hooks, even if gradients have overflowed.
             self.optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.ema is not None:
             self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(self.ema))  # type: ignore[no-untyped-call]
@@ -63,10 +63,11 @@ class Update:
             group.setdefault("initial_lr", group["lr"])
 
     def __call__(self, loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """
+        """Run one update.
+
         Args:
-            loss: mean over a batch, a scalar.
-            batch: with what methods joined to it.
+            loss: function that returns the mean loss over a batch, a scalar.
+            batch: minibatch, including the examples that methods added.
 
         Returns:
             The loss, a scalar without gradient.
@@ -77,8 +78,8 @@ class Update:
                 self._backward(loss(batch)) if self.precision == "float32" else self._backward(self._cast(loss, batch))
             )
         else:
-            shares = [(part, len(part.inputs) / len(batch.inputs)) for part in split(batch, self.accumulate)]
-            total = torch.stack([self._backward(self._cast(loss, part) * share) for part, share in shares]).sum()
+            parts = [(part, len(part.inputs) / len(batch.inputs)) for part in split_batch(batch, self.accumulate)]
+            total = torch.stack([self._backward(self._cast(loss, part) * fraction) for part, fraction in parts]).sum()
         if self._scaler is None:
             self.optimizer.step()
         else:
@@ -88,31 +89,36 @@ class Update:
         return total
 
     def _cast(self, loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """Return the loss of a batch, computed in the configured precision."""
         with self.autocast():
             return loss(batch)
 
     def _backward(self, loss: Tensor) -> Tensor:
+        """Backpropagate a loss and return it without gradient."""
         if loss.ndim:
-            raise UnsupportedError(
-                f"the loss must be one number, the mean over the batch; got shape {tuple(loss.shape)}"
-            )
+            raise UnsupportedError(f"the loss must be a scalar, the mean over the batch; got shape {tuple(loss.shape)}")
         scaled: Any = loss if self._scaler is None else self._scaler.scale(loss)
         scaled.backward()
         return loss.detach()
 
     def autocast(self) -> Any:
-        """The context in which a forward pass has the precision."""
+        """Return a context in which a forward pass has the configured precision."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, self.precision))
 
     @property
     def weights(self) -> Mapping[str, nn.Module]:
-        """The module and its average, by name."""
+        """The module and its average, if there is one, by name."""
         return {"module": self.module} if self.average is None else {"module": self.module, "average": self.average}
 
-    def scheduled(self, update: int, updates: int) -> None:
-        """Sets the learning rate of an update, from 0, out of all that the schedule runs over."""
+    def set_learning_rate(self, update: int, updates: int) -> None:
+        """Set the learning rate of an update by the schedule.
+
+        Args:
+            update: index of the update, from 0, within the scope of the schedule.
+            updates: total number of updates in that scope.
+        """
         if self.schedule is None:
             return
         factor = self.schedule(update, updates)
@@ -143,11 +149,11 @@ class Update:
             self.average.load_state_dict(state["average"])
 
 
-def compiled(module: nn.Module) -> nn.Module:
-    """The module, whose calls torch compiles from now on; its copies and its state are as before.
+def compile_module(module: nn.Module) -> nn.Module:
+    """Compile the calls of a module, in place; its copies and its state dict do not change.
 
-    ``Module.compile`` leaves a module of torch's own class, such as ``Sequential``, as it is (torch
-    2.13), for it compiles nothing in torch's own files: so the call is a function of ours.
+    ``Module.compile`` has no effect on a module of torch's own classes, such as ``Sequential`` (torch
+    2.13), because torch does not compile functions in its own files. Therefore a function of this file is compiled.
     """
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -157,9 +163,9 @@ def compiled(module: nn.Module) -> nn.Module:
     return module
 
 
-def split(batch: Batch, parts: int) -> Iterator[Batch]:
-    """The batch in at most that many parts, as equal as can be."""
-    pieces = [None if column is None else column.tensor_split(min(parts, len(column))) for column in batch]
-    assert pieces[0] is not None
-    for place in range(len(pieces[0])):
-        yield Batch(*[None if column is None else column[place] for column in pieces])  # type: ignore[arg-type]
+def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
+    """Yield at most ``parts`` parts of a batch, of sizes that differ by at most 1."""
+    columns = [None if column is None else column.tensor_split(min(parts, len(column))) for column in batch]
+    assert columns[0] is not None
+    for index in range(len(columns[0])):
+        yield Batch(*[None if column is None else column[index] for column in columns])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Averaged gradient episodic memory."""
+"""Averaged gradient episodic memory (A-GEM)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ __all__ = ["AGem", "project"]
 
 @define(kw_only=True, eq=False)
 class AGem(Method):
-    """Projects a gradient that would raise the loss on a batch drawn from memory, so that it does not.
+    """Projection of each gradient that would increase the loss on a batch sampled from memory.
 
-    What is projected is everything that is in the gradient by then, with the penalties of other methods.
+    The projection acts on the whole gradient, including the penalties that other methods have added.
 
-    The size of the memory is one of ``capacity``, ``capacity_bytes`` and ``per_experience``.
+    Exactly one of ``capacity``, ``capacity_bytes`` and ``per_experience`` sets the size of the memory.
 
     Args:
-        capacity: examples kept, in all: a uniform sample of everything that was offered.
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        per_experience: examples kept of each experience, drawn at its end (all of one that has fewer).
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        batch_size: examples drawn for each update, on which the reference gradient is taken; 0 equals no method.
-        fill: from all of an ``experience`` at its end, so that the reference is of past ones alone, or
-            from the ``minibatches``, which needs no boundaries (A-GEM-R of Buzzega et al. 2020).
+        capacity: examples in memory, in total: a uniform sample of all examples offered.
+        capacity_bytes: maximum size of the stored examples, in bytes.
+        per_experience: examples stored of each experience, sampled at its end (all examples if there are fewer).
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        batch_size: examples sampled for each update to compute the reference gradient; 0 disables the method.
+        fill: source of the memory: all of an ``experience`` at its end, so that the reference covers past
+            experiences only, or the ``minibatches``, which needs no boundaries (A-GEM-R of Buzzega et al. 2020).
 
     Source: Chaudhry et al. 2019, Efficient lifelong learning with A-GEM, eq. 11 and algorithm 1.
     """
@@ -57,7 +58,7 @@ class AGem(Method):
     def __attrs_post_init__(self) -> None:
         check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes, per_experience=self.per_experience)
         if self.per_experience is not None and self.fill != "experience":
-            raise Problem("minibatches do not say which experience they are of; write fill: experience", "fill")
+            raise Problem("minibatches do not state their experience; set fill: experience", "fill")
 
     @property
     def reopens(self) -> bool:
@@ -77,13 +78,13 @@ class AGem(Method):
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._examples = Examples(host, self._empty(rng), self.stored)
+        self._examples = Examples(host, self._new_memory(rng), self.stored)
         optimizer = host.optimizers[host.primary]
         optimizer.register_step_pre_hook(self._project)
         if self.fill == "minibatches":
             optimizer.register_step_post_hook(self._record)
 
-    def _empty(self, rng: np.random.Generator) -> Memory:
+    def _new_memory(self, rng: np.random.Generator) -> Memory:
         if self.per_experience is not None:
             return WholeMemory(None, rng)
         return ReservoirMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
@@ -100,7 +101,7 @@ class AGem(Method):
         if not self.batch_size or not len(self._examples) or host.loss is None:
             return
         parameters = list(named_parameters(host, host.primary).values())
-        loss = host.loss(self._examples.draw(self.batch_size))
+        loss = host.loss(self._examples.sample(self.batch_size))
         references = torch.autograd.grad(loss, parameters, allow_unused=True)
         project([(p, r) for p, r in zip(parameters, references, strict=True) if r is not None])
 
@@ -120,9 +121,12 @@ class AGem(Method):
 
 
 def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
-    """Changes parameters' gradients into the nearest ones whose product with their references is not negative.
+    """Project gradients, in place, onto the nearest ones whose dot product with their references is not negative.
 
-    A gradient that is None counts as 0, and stays None where nothing is to be changed.
+    A gradient that is None counts as 0. It stays None if no projection is needed.
+
+    Args:
+        pairs: parameters and their reference gradients, of the same shapes.
 
     Source: Chaudhry et al. 2019, eq. 11.
     """

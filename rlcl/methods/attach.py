@@ -1,4 +1,4 @@
-"""Attaches methods to a host, in the order of their phases, and refuses what it cannot serve."""
+"""Attachment of methods to a host in the order of their phases, with checks of their requirements."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from rlcl.types import (
     PredictingMethod,
 )
 
-__all__ = ["NO_TASKS", "PHASES", "Attached", "attach", "refusal"]
+__all__ = ["NO_TASKS", "PHASES", "AttachedMethods", "attach", "refusal"]
 
 # The order in which hooks run. Up to clip they run before the optimizer's step, then after it.
 PHASES = ("record", "mix", "add", "project", "clip", "edit", "restore")
 
 REASONS: Mapping[str, str] = {
-    "batch": "its minibatches cannot be seen from outside",
+    "batch": "its minibatches are not accessible",
     "targets": "its minibatches carry no targets",
     "loss": "its loss cannot be evaluated on other data",
     "task_id": "this stream hides task ids; set stream.visibility.task_ids: visible",
@@ -39,18 +39,19 @@ REASONS: Mapping[str, str] = {
     "set stream.visibility.task_ids: visible",
     "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
-    "weights": "its loss cannot weigh one example more than another",
+    "weights": "its loss does not support example weights",
 }
 
-# Of learners that act, whatever their stream shows.
+# Reasons that hold for every reinforcement learner, independent of its stream.
 NO_TASKS: Mapping[str, str] = dict.fromkeys(
-    ("task_id", "task_id_everywhere"), "learners that act show their networks no task ids; leave the method out"
+    ("task_id", "task_id_everywhere"),
+    "reinforcement learners do not pass task ids to their networks; remove the method",
 )
 
 
 @frozen(eq=False)
-class Attached:
-    """Methods at work on one host."""
+class AttachedMethods:
+    """Methods that are attached to one host."""
 
     methods: tuple[Method, ...]
     mixing: tuple[MixingMethod, ...]
@@ -66,27 +67,27 @@ class Attached:
             method.end(experience)
 
     def forget(self) -> None:
-        """Empties all memories."""
+        """Empty all memories."""
         for method in self.methods:
             if isinstance(method, ForgettingMethod):
                 method.forget()
 
     @property
     def remembering(self) -> tuple[Method, ...]:
-        """Those with a memory of examples."""
+        """Methods with a memory of examples."""
         return tuple(m for m in self.methods if isinstance(m, ForgettingMethod) or m.memory is not None)
 
     def closed_by(self) -> str | None:
         """See :class:`rlcl.types.Reopening`."""
-        closing = [method for method in self.methods if not method.reopens]
-        return f"method {name_of('method', closing[0])} has consolidated it" if closing else None
+        consolidating = [method for method in self.methods if not method.reopens]
+        return f"method {name_of('method', consolidating[0])} has consolidated it" if consolidating else None
 
     def extra(self, batch: Batch) -> Batch:
-        """The batch with the memories of all mixing methods joined to it."""
+        """Return the batch, joined with a batch from the memory of each mixing method."""
         for method in self.mixing:
-            more = method.extra(batch)
-            if more is not None:
-                batch = joined(batch, more, method.shares)
+            replayed = method.extra(batch)
+            if replayed is not None:
+                batch = join_batches(batch, replayed, method.shares)
         return batch
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -97,16 +98,16 @@ class Attached:
             method.load_state_dict(state)
 
 
-def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
-    """Attaches methods, each with a generator of its own.
+def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> AttachedMethods:
+    """Attach methods to a host, each with a separate random generator.
 
     Args:
-        methods: in any order; their phases decide.
+        methods: in any order; their phases determine the order of attachment.
         host: the learner.
-        seeds: of all methods; a child by each one's name, without the module or file that it stands in.
+        seeds: for all methods. Each method has a child seed by its name, without its module or file.
 
     Raises:
-        UnsupportedError: a method needs what the host cannot show, or stands there twice.
+        UnsupportedError: a method requires something that the host does not provide, or a method is listed twice.
     """
     names = [name_of("method", method) for method in methods]
     for index, (name, method) in enumerate(zip(names, methods, strict=True)):
@@ -114,16 +115,16 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
         if method.phase not in PHASES:
             reason = f"its phase is {method.phase!r}, expected one of {', '.join(PHASES)}"
         if reason:
-            raise UnsupportedError(f"learner.methods[{index}]: {name} cannot serve learner {host.name}: {reason}")
+            raise UnsupportedError(f"learner.methods[{index}]: {name} does not support learner {host.name}: {reason}")
         if name in names[:index]:
-            raise UnsupportedError(f"learner.methods[{index}]: {name} stands there twice; leave one out")
+            raise UnsupportedError(f"learner.methods[{index}]: {name} is listed twice; remove one")
     order = sorted(range(len(methods)), key=lambda i: PHASES.index(methods[i].phase))
     for index, name in zip(order, _seed_names([names[i] for i in order]), strict=True):
         methods[index].attach(host, seeds.child(name).numpy())
     ordered = tuple(methods[i] for i in order)
-    return Attached(
+    return AttachedMethods(
         ordered,
-        # One mean over batch and memory first: means of their own are added to it.
+        # Methods that share one mean with the minibatch come first; separate means are added to that mean.
         tuple(sorted((m for m in ordered if isinstance(m, MixingMethod)), key=lambda m: m.shares is not None)),
         tuple(m for m in ordered if isinstance(m, PenalizingMethod)),
         tuple(m for m in ordered if isinstance(m, PredictingMethod)),
@@ -131,60 +132,60 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> Attached:
 
 
 def _seed_names(names: Sequence[str]) -> Iterator[str]:
-    """Yield a name for each method's draws, which a class keeps that moves to another file or folder."""
-    seen: Counter[str] = Counter()
+    """Yield a name for each method's seed. It does not change if the class moves to another file or folder."""
+    counts: Counter[str] = Counter()
     for name in names:
-        own = name.rpartition(":")[2]
-        yield f"{own} {seen[own]}" if seen[own] else own
-        seen[own] += 1
+        class_name = name.rpartition(":")[2]
+        yield f"{class_name} {counts[class_name]}" if counts[class_name] else class_name
+        counts[class_name] += 1
 
 
 def refusal(method: Method, host: Host) -> str | None:
-    """Why a host cannot serve a method, None where it can."""
+    """Return the reason why a host does not support a method, or None if it does."""
     if not host.optimizers:
-        return "it attaches to an optimizer, and this learner changes its weights without one"
+        return "it attaches to an optimizer, and this learner trains without one"
     missing = sorted(method.requires - host.provides)
     if missing:
         reasons = {**REASONS, **host.lacking} if isinstance(host, LackingHost) else REASONS
         return "; ".join(f"it needs {need}, and {reasons.get(need, 'the host lacks it')}" for need in missing)
     if method.kinds is not None and host.kind not in method.kinds:
-        return f"it works on outputs that are {' or '.join(sorted(method.kinds))}, and these are {host.kind}"
+        return f"it supports outputs that are {' or '.join(sorted(method.kinds))}, and these are {host.kind}"
     return method.refuses(host)
 
 
-def joined(a: Batch, b: Batch, shares: tuple[float, float] | None = None) -> Batch:
-    """One batch out of two, ``a`` first.
+def join_batches(a: Batch, b: Batch, shares: tuple[float, float] | None = None) -> Batch:
+    """Join two batches into one, the rows of ``a`` first.
 
     Args:
-        a, b: minibatches of equal columns, but for what they are to weigh.
-        shares: factors of the mean loss over ``a`` and of that over ``b``, which add up to the loss of the
-            whole; None for one mean over all examples.
+        a, b: minibatches with the same columns, except for the weights and the outputs.
+        shares: factors of the mean loss over ``a`` and of the mean loss over ``b``. The loss of the joined batch is
+            the sum of both terms. None for one mean over all examples.
     """
     rows = len(a.inputs) + len(b.inputs)
     factors = (1.0, 1.0)
     if shares is not None:
         factors = (shares[0] * rows / len(a.inputs), shares[1] * rows / len(b.inputs))
 
-    def both(x: Tensor | None, y: Tensor | None) -> Tensor | None:
+    def concatenated(x: Tensor | None, y: Tensor | None) -> Tensor | None:
         return None if x is None or y is None else torch.cat((x, y))
 
-    def scaled(x: Tensor | None, y: Tensor | None, otherwise: float) -> Tensor:
+    def scaled(x: Tensor | None, y: Tensor | None, default: float) -> Tensor:
         parts = zip((a, b), (x, y), factors, strict=True)
         return torch.cat(
-            [p.inputs.new_full((len(p.inputs),), otherwise * f) if c is None else c * f for p, c, f in parts]
+            [p.inputs.new_full((len(p.inputs),), default * f) if c is None else c * f for p, c, f in parts]
         )
 
-    plain = shares is None and a.weights is None and b.weights is None
-    kept = next((c for c in (a.outputs, b.outputs) if c is not None), None)
-    outputs = pulls = None
-    if kept is not None and (a.pulls is not None or b.pulls is not None):
-        blank = [kept.new_zeros(len(p.inputs), *kept.shape[1:]) if p.outputs is None else p.outputs for p in (a, b)]
-        outputs, pulls = torch.cat(blank), scaled(a.pulls, b.pulls, 0.0)
+    unweighted = shares is None and a.weights is None and b.weights is None
+    stored = next((c for c in (a.outputs, b.outputs) if c is not None), None)
+    outputs = distillation_weights = None
+    if stored is not None and (a.distillation_weights is not None or b.distillation_weights is not None):
+        parts = [stored.new_zeros(len(p.inputs), *stored.shape[1:]) if p.outputs is None else p.outputs for p in (a, b)]
+        outputs, distillation_weights = torch.cat(parts), scaled(a.distillation_weights, b.distillation_weights, 0.0)
     return Batch(
         torch.cat((a.inputs, b.inputs)),
-        both(a.targets, b.targets),
-        both(a.task_ids, b.task_ids),
-        None if plain else scaled(a.weights, b.weights, 1.0),
+        concatenated(a.targets, b.targets),
+        concatenated(a.task_ids, b.task_ids),
+        None if unweighted else scaled(a.weights, b.weights, 1.0),
         outputs,
-        pulls,
+        distillation_weights,
     )

@@ -1,4 +1,4 @@
-"""Dark experience replay: old inputs keep the outputs that the network gave when they were learned."""
+"""Dark experience replay: replay of stored inputs with the outputs of the network at storage time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.attach import joined
+from rlcl.methods.attach import join_batches
 from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Batch, Experience, Host, WeighingHost
 
@@ -26,11 +26,11 @@ __all__ = ["Der", "DerPlusPlus"]
 
 @define(kw_only=True, eq=False)
 class DarkReplay(ABC):
-    """A reservoir of inputs with targets and outputs, and the two terms that are added to the loss.
+    """Base of ``der`` and ``der_plus_plus``: a reservoir of inputs, targets and outputs, and two terms of the loss.
 
-    Where the host's loss can weigh examples, both memory batches join the minibatch in one pass, and the
-    outputs that are stored are those of that pass. Elsewhere their gradients are added before the step,
-    and the outputs come from a pass of their own, without dropout.
+    If the host's loss supports example weights, both memory batches join the minibatch in one forward pass, and
+    the outputs of that pass are stored. Otherwise the gradients of both terms are added before the optimizer's step,
+    and the stored outputs come from a separate forward pass, without dropout.
     """
 
     alpha: float = option(0.5, ge=0)
@@ -53,14 +53,14 @@ class DarkReplay(ABC):
     @property
     @abstractmethod
     def label_factor(self) -> float:
-        """Factor of the loss on stored targets."""
+        """The weight of the loss on stored targets."""
 
     @property
     def memory(self) -> Memory:
         return self._examples.memory
 
     @property
-    def _in_one_pass(self) -> bool:
+    def _single_pass(self) -> bool:
         return "weights" in self._host.provides
 
     def refuses(self, host: Host) -> str | None:
@@ -70,54 +70,54 @@ class DarkReplay(ABC):
         self._host = host
         memory = ReservoirMemory(self.capacity, rng, capacity_bytes=self.capacity_bytes)
         self._examples = Examples(host, memory, self.stored)
-        if not self._in_one_pass:
+        if not self._single_pass:
             host.optimizers[host.primary].register_step_pre_hook(self._add)
         host.optimizers[host.primary].register_step_post_hook(self._record)
 
-    def begin(self, experience: Experience, updates: int | None) -> None:  # noqa: B027, it needs no boundaries
+    def begin(self, experience: Experience, updates: int | None) -> None:  # noqa: B027, no boundaries needed
         pass
 
     def end(self, experience: Experience) -> None:  # noqa: B027
         pass
 
     def extra(self, batch: Batch) -> Batch | None:
-        """Memory batches whose weights and pulls make up the terms, each the mean over its own examples."""
-        if not self._in_one_pass or not len(self._examples):
+        """Return memory batches whose weights form the two terms, each a mean over its own batch."""
+        if not self._single_pass or not len(self._examples):
             return None
         terms = []
         if self.alpha:
-            drawn = self._examples.draw(self.batch_size)
-            pulls = drawn.inputs.new_full((len(drawn.inputs),), self.alpha)
-            terms.append(drawn._replace(weights=torch.zeros_like(pulls), pulls=pulls))
+            replayed = self._examples.sample(self.batch_size)
+            alphas = replayed.inputs.new_full((len(replayed.inputs),), self.alpha)
+            terms.append(replayed._replace(weights=torch.zeros_like(alphas), distillation_weights=alphas))
         if self.label_factor:
-            drawn = self._examples.draw(self.batch_size)
-            weights = drawn.inputs.new_full((len(drawn.inputs),), self.label_factor)
-            terms.append(drawn._replace(weights=weights, outputs=None))
+            replayed = self._examples.sample(self.batch_size)
+            weights = replayed.inputs.new_full((len(replayed.inputs),), self.label_factor)
+            terms.append(replayed._replace(weights=weights, outputs=None))
         if not terms:
             return None
-        return terms[0] if len(terms) == 1 else joined(terms[0], terms[1], (1.0, 1.0))
+        return terms[0] if len(terms) == 1 else join_batches(terms[0], terms[1], (1.0, 1.0))
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         host = self._host
         assert host.batch is not None
-        with evaluating(host.modules[host.primary]):
+        with evaluation_mode(host.modules[host.primary]):
             self._outputs = host.outputs(host.batch.inputs, host.batch.task_ids)
         if not len(self._examples):
             return
         if self.alpha:
-            drawn = self._examples.draw(self.batch_size)
-            assert drawn.outputs is not None
-            distance = (host.outputs(drawn.inputs, drawn.task_ids) - drawn.outputs).square().mean()
+            replayed = self._examples.sample(self.batch_size)
+            assert replayed.outputs is not None
+            distance = (host.outputs(replayed.inputs, replayed.task_ids) - replayed.outputs).square().mean()
             add_gradients_of(self.alpha * distance, named_parameters(host, host.primary))
         if self.label_factor:
             assert host.loss is not None
-            drawn = self._examples.draw(self.batch_size)._replace(outputs=None)
-            add_gradients_of(self.label_factor * host.loss(drawn), named_parameters(host, host.primary))
+            replayed = self._examples.sample(self.batch_size)._replace(outputs=None)
+            add_gradients_of(self.label_factor * host.loss(replayed), named_parameters(host, host.primary))
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
         assert batch is not None
-        outputs = cast("WeighingHost", self._host).given if self._in_one_pass else self._outputs
+        outputs = cast("WeighingHost", self._host).given if self._single_pass else self._outputs
         self._outputs = None
         self._examples.insert(batch._replace(outputs=outputs))
 
@@ -133,17 +133,18 @@ class DarkReplay(ABC):
 
 @define(kw_only=True, eq=False)
 class Der(DarkReplay):
-    """Adds ``alpha`` times the mean squared distance to the outputs stored with a memory batch.
+    """Adds a loss term: ``alpha`` times the mean squared error between current and stored outputs on a memory batch.
 
-    The memory is a reservoir. An example is offered to it after the update that it served, as it was before
-    any augmentation, with the outputs that the network gave in that update.
+    The memory is a reservoir: each example of a minibatch is a candidate for storage after the update. It is stored
+    without augmentation, together with the outputs of the network in this update.
 
     Args:
-        alpha: factor of the distance, a mean over examples and outputs; 0 equals no method.
-        capacity: examples kept, in all; or
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        batch_size: examples drawn for each update, without replacement.
+        alpha: weight of this term, whose squared error is averaged over examples and outputs; 0 disables the method.
+        capacity: examples in memory, in total. Set this or ``capacity_bytes``.
+        capacity_bytes: maximum size of the stored examples, in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        batch_size: examples sampled for each update, without replacement.
 
     Source: Buzzega et al. 2020, Dark experience for general continual learning, eq. 6.
     """
@@ -158,17 +159,18 @@ class Der(DarkReplay):
 
 @define(kw_only=True, eq=False)
 class DerPlusPlus(DarkReplay):
-    """Adds what ``der`` adds, and ``beta`` times the learner's own loss on a second memory batch.
+    """Adds two loss terms: that of ``der``, and ``beta`` times the learner's loss on a second memory batch.
 
-    The second batch is drawn independently of the first.
+    The second batch is sampled independently of the first.
 
     Args:
-        alpha: factor of the distance to the stored outputs, a mean over examples and outputs.
-        beta: factor of the loss on stored targets; with ``alpha`` 0 as well it equals no method.
-        capacity: examples kept, in all; or
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        batch_size: examples drawn for each update and term, without replacement.
+        alpha: weight of the term of ``der``.
+        beta: weight of the loss on stored targets. The method is disabled if ``alpha`` and ``beta`` are both 0.
+        capacity: examples in memory, in total. Set this or ``capacity_bytes``.
+        capacity_bytes: maximum size of the stored examples, in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        batch_size: examples sampled for each update and term, without replacement.
 
     Source: Buzzega et al. 2020, Dark experience for general continual learning, eq. 7.
     """

@@ -1,4 +1,4 @@
-"""Distillation: old inputs keep their old outputs."""
+"""Distillation of the stored outputs of past experiences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlcl.config import option
 from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host, Method
 
@@ -25,19 +25,20 @@ DEFAULT_CAPACITY = 1000
 
 @define(kw_only=True, eq=False)
 class Distill(Method):
-    """Adds ``strength`` times the distance to stored outputs on stored inputs of past experiences.
+    """Adds a loss term: ``strength`` times the distance to stored outputs on stored inputs of past experiences.
 
-    At the end of an experience, a sample of its inputs is stored with the network's outputs. It
-    needs neither targets nor the loss, so that it serves policies and value functions as well.
+    At the end of an experience, a sample of its inputs is stored with the network's outputs. The method
+    needs neither targets nor the loss. It therefore also supports policies and value functions.
 
     Args:
-        strength: of the distance to the stored outputs; 0 equals no method.
-        capacity: inputs kept, in all; a uniform sample of what the experiences offer. 1000 by default,
-            where no bytes are given.
-        capacity_bytes: what they and their outputs take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
+        strength: weight of the distance to the stored outputs; 0 disables the method.
+        capacity: inputs in memory, in total: a uniform sample of the inputs that the experiences offer. Defaults to
+            1000 if ``capacity_bytes`` is not set.
+        capacity_bytes: maximum size of the stored inputs and outputs, in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
         samples: inputs that each experience offers.
-        batch_size: stored inputs drawn for each update.
+        batch_size: stored inputs sampled for each update.
 
     Source: the distance between logits is Buzzega et al. 2020, eq. 5; for policies and values
     Rusu et al. 2016, Policy distillation, eqs. 2 and 3, and Rolnick et al. 2019 (CLEAR), eq. 1.
@@ -82,7 +83,7 @@ class Distill(Method):
     def end(self, experience: Experience) -> None:
         host = self._host
         batch = host.sample(self.samples, self._rng)
-        with evaluating(host.modules[host.primary]):
+        with evaluation_mode(host.modules[host.primary]):
             outputs = host.outputs(batch.inputs, batch.task_ids)
         self._examples.insert(batch._replace(targets=None, outputs=outputs))
 
@@ -90,10 +91,10 @@ class Distill(Method):
         if not self.strength or not len(self._examples):
             return
         host = self._host
-        drawn = self._examples.draw(self.batch_size)
-        assert drawn.outputs is not None
-        outputs = host.outputs(drawn.inputs, drawn.task_ids)
-        loss = self.strength * distillation_loss(outputs, drawn.outputs, host.kind)
+        replayed = self._examples.sample(self.batch_size)
+        assert replayed.outputs is not None
+        outputs = host.outputs(replayed.inputs, replayed.task_ids)
+        loss = self.strength * distillation_loss(outputs, replayed.outputs, host.kind)
         add_gradients_of(loss, named_parameters(host, host.primary))
 
     def forget(self) -> None:
@@ -107,11 +108,16 @@ class Distill(Method):
 
 
 def distillation_loss(outputs: Tensor, stored: Tensor, kind: str) -> Tensor:
-    """Mean distance between outputs (B, K) and what was stored of them (B, K), a scalar.
+    """Compute the mean distance between outputs (B, K) and stored outputs (B, K), a scalar.
 
-    The squared distance, but for policies over continuous actions: there the divergence
-    KL(stored || now) of the two Gaussians, summed over actions, for a mean weighs more where the
-    stored policy was sure.
+    The distance is the squared distance. For policies over continuous actions it is the divergence
+    KL(stored || current) of the two Gaussians, summed over actions. The divergence gives a deviation of the
+    mean a higher weight if the stored policy had a low variance.
+
+    Args:
+        outputs: (B, K) of the current network.
+        stored: (B, K) outputs at storage time.
+        kind: see :attr:`rlcl.types.Host.kind`.
     """
     if kind != "gaussian":
         return (outputs - stored).square().mean()

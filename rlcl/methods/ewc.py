@@ -1,4 +1,4 @@
-"""Elastic weight consolidation."""
+"""Elastic weight consolidation (EWC)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
-from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
@@ -24,24 +24,27 @@ KINDS = ("categorical", "gaussian", "values", "reconstruction")
 
 @define(kw_only=True, eq=False)
 class Ewc(Method):
-    """Adds ``strength / 2 * sum_t sum_i F_t,i (theta_i - theta_t,i)^2`` over past experiences t.
+    """Quadratic penalty ``strength / 2 * sum_t sum_i F_t,i (theta_i - theta_t,i)^2`` over past experiences t.
 
-    The sum of quadratic penalties is one quadratic penalty, with the sum of the Fishers as its
-    pull and their weighted mean of the weights as its anchor: two tensors a parameter, however
-    many experiences there are. Strengths do not transfer between kinds of Fisher, nor to papers
-    that leave out the half.
+    F_t is the diagonal of the Fisher information matrix after experience t. The sum of the quadratic penalties equals
+    one quadratic penalty. Its curvature is the sum of all F_t, and its anchor is the mean of the parameters theta_t,
+    weighted by F_t. This takes two tensors per parameter, for any number of experiences. Values of ``strength`` are not
+    comparable between different settings of ``fisher``, or with values from papers that define the penalty without the
+    factor 1/2.
 
     Args:
-        strength: of the penalty; 0 equals no method.
-        fisher: ``exact`` (all labels, weighted by their probability: van de Ven et al. 2022) or
-            ``sampled`` (one label drawn from the model), of any outputs. Of classes also ``empirical``
-            (the true label: Chaudhry et al. 2018), ``weighted`` (the true label, times its probability:
-            Buzzega et al. 2020), or ``batch`` (the square of the gradient of a minibatch's mean loss:
-            Avalanche, and no Fisher information).
-        samples: of the experience just learned, that the Fisher is estimated on; null for all.
+        strength: weight of the penalty; 0 disables the method.
+        fisher: estimate of F. For all kinds of outputs: ``exact`` (all labels, weighted by their probability: van de
+            Ven et al. 2022) or ``sampled`` (one label sampled from the model). Only for categorical outputs:
+            ``empirical`` (the true label: Chaudhry et al. 2018), ``weighted`` (the true label, times its probability:
+            Buzzega et al. 2020) or ``batch`` (the square of the gradient of a minibatch's mean loss:
+            Avalanche; this is no Fisher information).
+        samples: examples of the experience that has just ended, on which F is estimated; null for all examples.
         batch_size: samples in a minibatch of ``fisher: batch``.
-        online: one penalty towards the latest weights, with all Fishers accumulated.
-        decay: what an older Fisher is multiplied by at each boundary, in ``online``.
+        online: whether to use a single penalty around the latest parameters, with the accumulated Fisher information
+            (online EWC), instead of the sum of one penalty per experience.
+        decay: number by which the accumulated Fisher information is multiplied at each boundary; used only if
+            ``online`` is set.
 
     Source: Kirkpatrick et al. 2017, eq. 3; the online form is Schwarz et al. 2018, eq. 9.
     """
@@ -65,7 +68,7 @@ class Ewc(Method):
 
     @property
     def kinds(self) -> frozenset[str]:
-        """What the host's outputs may mean; a label has a likelihood where they are classes."""
+        """The supported kinds of outputs; the true labels have a likelihood only if the outputs are classes."""
         return frozenset({"categorical"} if self.fisher in LABELLED else KINDS)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
@@ -80,36 +83,36 @@ class Ewc(Method):
         if not self.strength:
             return
         weights = named_parameters(self._host, self._host.primary)
-        for name, fisher in self._estimate().items():
+        for name, fisher in self._estimate_fisher().items():
             self._consolidate(name, self.strength * fisher, weights[name].detach().clone())
         self._bind()
 
-    def _consolidate(self, name: str, pull: Tensor, weights: Tensor) -> None:
-        pulls, anchors = self._anchor.pull, self._anchor.anchor
-        old = pulls.get(name)
-        if old is None or old.shape != pull.shape:  # new, or a head that grew: its old penalty is given up
-            pulls[name], anchors[name] = pull, weights
+    def _consolidate(self, name: str, curvature: Tensor, weights: Tensor) -> None:
+        curvatures, anchors = self._anchor.curvature, self._anchor.anchor
+        previous = curvatures.get(name)
+        if previous is None or previous.shape != curvature.shape:  # new, or a head that grew: drop its old penalty
+            curvatures[name], anchors[name] = curvature, weights
         elif self.online:
-            pulls[name], anchors[name] = self.decay * old.to(pull.device) + pull, weights
+            curvatures[name], anchors[name] = self.decay * previous.to(curvature.device) + curvature, weights
         else:
-            old = old.to(pull.device)
-            together = old + pull
-            # A weighted mean as a step from the old anchor, which loses no digits where pulls are large.
-            share = torch.where(together > 0, pull / together, torch.zeros_like(pull))
-            pulls[name], anchors[name] = together, torch.lerp(anchors[name].to(weights.device), weights, share)
+            previous = previous.to(curvature.device)
+            total = previous + curvature
+            # The weighted mean as a step from the previous anchor loses no digits if curvatures are large.
+            share = torch.where(total > 0, curvature / total, torch.zeros_like(curvature))
+            curvatures[name], anchors[name] = total, torch.lerp(anchors[name].to(weights.device), weights, share)
 
-    def _estimate(self) -> dict[str, Tensor]:
+    def _estimate_fisher(self) -> dict[str, Tensor]:
         host = self._host
         module = host.modules[host.primary]
         parameters = named_parameters(host, host.primary)
-        # The generator is spent even where all samples are used, so that ``samples`` changes nothing else.
+        # The generator advances even if all samples are used, so that ``samples`` has no other effect.
         batch = host.sample(self.samples, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         x, targets, ids = batch[:3]
         if self.fisher in LABELLED and targets is not None:
-            shown = targets >= 0  # -1 where a label is hidden
-            x, targets, ids = x[shown], targets[shown], None if ids is None else ids[shown]
-        with evaluating(module, gradients=True):
+            visible = targets >= 0  # a hidden label is -1
+            x, targets, ids = x[visible], targets[visible], None if ids is None else ids[visible]
+        with evaluation_mode(module, gradients=True):
             if self.fisher == "batch" and targets is not None:
                 return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)
             return diagonal_fisher(host.outputs, parameters, module, x, ids, host.kind, self.fisher, generator, targets)

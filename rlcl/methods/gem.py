@@ -1,4 +1,4 @@
-"""Gradient episodic memory."""
+"""Gradient episodic memory (GEM)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.methods.memories.examples import Examples, Stored, raw_refusal
 from rlcl.methods.memories.memory import WholeMemory
-from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
+from rlcl.methods.parts.flat_gradients import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.methods.parts.parameters import device_of, named_parameters
 from rlcl.types import Experience, Host, Method
 
@@ -24,20 +24,21 @@ Array = np.ndarray[Any, Any]
 
 @define(kw_only=True, eq=False)
 class Gem(Method):
-    """Projects a gradient that would raise the loss on the memory of any past experience, so that it raises none.
+    """Projection of each gradient that would increase the loss on the memory of a past experience.
 
-    The nearest such gradient is the present one plus a sum of the memories' own, whose weights are a
-    quadratic program with one number an experience. Each update takes a gradient over every past
-    experience's memory.
+    The projected gradient is the nearest one that increases none of these losses. It is the current gradient plus a
+    weighted sum of the gradients on the memories. The weights solve a quadratic program with one variable per
+    past experience. Each update computes a gradient on the memory of every past experience.
 
     Args:
-        per_experience: examples kept of each experience, drawn at its end; 0 equals no method.
-        margin: least weight of each memory's gradient where there is a projection (gamma): it
-            moves the weights towards old experiences.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
+        per_experience: examples stored of each experience, sampled at its end; 0 disables the method.
+        margin: minimum weight of each memory's gradient in a projection (gamma); a positive value favours past
+            experiences.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
 
     Source: Lopez-Paz & Ranzato 2017, Gradient episodic memory for continual learning, eqs. 9 to 12. Their code, and
-    Avalanche's, add 0.001 to the diagonal of the program's matrix; here it is solved as it is.
+    Avalanche's, add 0.001 to the diagonal of the program's matrix; this implementation does not.
     """
 
     per_experience: int = option(256, ge=0)
@@ -63,10 +64,10 @@ class Gem(Method):
 
     def end(self, experience: Experience) -> None:
         if self.per_experience:
-            self._memories.append(self._empty())
+            self._memories.append(self._new_memory())
             self._memories[-1].insert(self._host.sample(self.per_experience, self._rng))
 
-    def _empty(self) -> Examples:
+    def _new_memory(self) -> Examples:
         return Examples(self._host, WholeMemory(None, self._rng), self.stored)
 
     def _project(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -74,7 +75,7 @@ class Gem(Method):
         if not self._memories or host.loss is None:
             return
         parameters = named_parameters(host, host.primary)
-        references = torch.stack([flat_gradient_of(host.loss(each.held()), parameters) for each in self._memories])
+        references = torch.stack([flat_gradient_of(host.loss(m.contents()), parameters) for m in self._memories])
         gradient = flat_gradient(parameters)
         products = references @ gradient
         if bool((products < 0).any()):
@@ -86,34 +87,38 @@ class Gem(Method):
         self._memories = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.bit_generator.state, "memories": [each.memory.held() for each in self._memories]}
+        return {"rng": self._rng.bit_generator.state, "memories": [m.memory.contents() for m in self._memories]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = device_of(self._host)
         self._rng.bit_generator.state = state["rng"]
-        self._memories = [self._empty() for _ in state["memories"]]
-        for each, columns in zip(self._memories, state["memories"], strict=True):
-            each.memory.insert(**{name: column.to(device) for name, column in columns.items()})
+        self._memories = [self._new_memory() for _ in state["memories"]]
+        for examples, columns in zip(self._memories, state["memories"], strict=True):
+            examples.memory.insert(**{name: column.to(device) for name, column in columns.items()})
 
 
 def cone_weights(gram: Array, products: Array, margin: float) -> Array:
-    """The weights v (T,) of reference gradients G (T, P) for which g + v G is nearest to g and inside their cone.
+    """Compute the weights v (T,) of reference gradients G (T, P) that project a gradient g to g + v G.
 
-    They minimise ``v G G' v / 2 + v G g`` over v of at least the margin. With v = margin + w this is a least-squares
-    problem in w of at least 0, once G G' is written as A' A.
+    The projected gradient is the nearest to g inside the cone of gradients that increase no loss on a memory.
+    The weights minimize ``v G G' v / 2 + v G g`` subject to v >= margin. With v = margin + w and G G' = A' A, this is
+    a non-negative least-squares problem in w.
 
     Args:
         gram: G G' (T, T).
         products: G g (T,).
-        margin: least weight, at least 0.
+        margin: minimum weight, at least 0.
+
+    Returns:
+        v (T,).
 
     Source: Lopez-Paz & Ranzato 2017, eq. 11.
     """
     from scipy.optimize import nnls
 
     values, vectors = np.linalg.eigh(gram)
-    kept = values > values[-1] * len(gram) * np.finfo(np.float32).eps  # the products are sums in float32
-    roots = np.sqrt(values[kept])
+    nonzero = values > values[-1] * len(gram) * np.finfo(np.float32).eps  # the products are sums in float32
+    roots = np.sqrt(values[nonzero])
     linear = products + margin * gram.sum(1)
-    weights: Array = nnls(roots[:, None] * vectors[:, kept].T, -(vectors[:, kept].T @ linear) / roots)[0]
+    weights: Array = nnls(roots[:, None] * vectors[:, nonzero].T, -(vectors[:, nonzero].T @ linear) / roots)[0]
     return margin + weights

@@ -1,4 +1,4 @@
-"""L2 towards the last boundary's weights: the plainest way to hold on to what was learned."""
+"""L2 regularization towards the weights at the last boundary."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["L2"]
 
 @define(kw_only=True, eq=False)
 class L2(Method):
-    """Adds ``strength * |theta - theta*|^2`` to the loss, theta* being the weights at the last boundary.
+    """Penalty ``strength * |theta - theta*|^2``, theta* being the weights at the last boundary.
 
-    EWC with every weight as important as every other: what a method that tells them apart is to beat.
+    It is EWC with the same importance for all weights, and a baseline for methods with an importance per weight.
 
     Args:
-        strength: of the penalty; 0 equals no method.
+        strength: weight of the penalty; 0 disables the method.
 
-    Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; no half here.
+    Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; without the factor 1/2.
     """
 
     strength: float = option(1e-2, ge=0)
@@ -49,7 +49,7 @@ class L2(Method):
     def end(self, experience: Experience) -> None:
         for name, anchor in self._anchors.items():
             weights = {n: p.detach().clone() for n, p in named_parameters(self._host, name).items()}
-            anchor.pull = {n: torch.full_like(w, 2 * self.strength) for n, w in weights.items()}
+            anchor.curvature = {n: torch.full_like(w, 2 * self.strength) for n, w in weights.items()}
             anchor.anchor = weights
         self._bind()
 

@@ -1,4 +1,4 @@
-"""L2 towards the initial weights: keeps a network plastic."""
+"""L2 regularization towards the initial weights, which maintains plasticity."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["L2Init"]
 
 @define(kw_only=True, eq=False)
 class L2Init(Method):
-    """Adds ``strength * |theta - theta_0|^2`` to the loss, theta_0 being the weights at the start.
+    """Penalty ``strength * |theta - theta_0|^2``, theta_0 being the initial weights.
 
     Args:
-        strength: of the penalty; 0 equals no method.
+        strength: weight of the penalty; 0 disables the method.
 
     Source: Kumar et al. 2023, Maintaining plasticity in continual learning via regenerative
     regularization, eq. 1.
@@ -41,8 +41,8 @@ class L2Init(Method):
         self._host = host
         for name, optimizer in host.optimizers.items():
             start = {n: p.detach().clone() for n, p in named_parameters(host, name).items()}
-            pull = {n: torch.full_like(p, 2 * self.strength) for n, p in start.items()} if self.strength else {}
-            self._anchors[name] = Anchor(pull, start)
+            curvature = {n: torch.full_like(p, 2 * self.strength) for n, p in start.items()} if self.strength else {}
+            self._anchors[name] = Anchor(curvature, start)
             optimizer.register_step_pre_hook(self._anchors[name])
         self._bind()
 

@@ -1,4 +1,4 @@
-"""Learning without forgetting."""
+"""Learning without forgetting (LwF)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.methods.parts.modes import evaluating
-from rlcl.methods.parts.outputs import OutputsModule, Weights
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
+from rlcl.methods.parts.outputs import OutputsModule, WeightSubstitution
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.networks.multihead import MultiheadModule
 from rlcl.networks.task_ids import takes_task_ids
@@ -23,10 +23,10 @@ __all__ = ["Lwf", "soft_cross_entropy"]
 
 
 class HeadsModule(OutputsModule):
-    """A host's outputs by head."""
+    """Module that returns the outputs of a host for several heads."""
 
     def forward(self, x: Tensor, tasks: list[int]) -> Tensor:  # type: ignore[override]
-        """(B, *encoded) to (B, H, K) outputs of every task's head, or (B, 1, K) that all heads are read from."""
+        """Map inputs (B, *encoded) to outputs (B, H, K) of the tasks' heads, or (B, 1, K) if all heads share them."""
         if not takes_task_ids(self.module):
             return self.host.outputs(x, None)[:, None]
         if isinstance(self.module, MultiheadModule):
@@ -37,27 +37,28 @@ class HeadsModule(OutputsModule):
 
 @define(kw_only=True, eq=False)
 class Lwf(Method):
-    """Adds ``strength`` times the distance of the outputs to the last boundary's network's, on the minibatch's inputs.
+    """Adds a loss term: ``strength`` times the distance to the outputs of the network at the last boundary.
 
-    No old input is kept: the network of the last boundary is a frozen teacher of what is learned now.
-    The distance of logits is the cross-entropy of the two softened distributions, over the classes
-    of each head that was there. A head is what one task id chooses; where ids are hidden there is one.
-    Other outputs are compared by the mean squared distance. Where the host can show the pass of its
-    loss and there is one head, that pass is the student's, and the teacher sees what it saw. Elsewhere
-    the student's pass is a second one, on the inputs as they were before any augmentation.
+    No past inputs are stored. The network of the last boundary is a frozen teacher on the current minibatch.
+    For logits, the distance is the cross-entropy of the two softened distributions, over the classes
+    of each head of past experiences. Each task id has one head; if task ids are hidden there is a single head.
+    For other outputs, the distance is the mean squared distance. If the host provides the forward pass of its
+    loss and there is a single head, that pass is the student's, and the teacher receives the same inputs. Otherwise
+    the student has a second forward pass, on the inputs without augmentation.
 
-    There is no factor ``temperature^2`` (Hinton et al. 2015 recommend one): put it into ``strength``.
+    There is no factor ``temperature^2`` (Hinton et al. 2015 recommend one); include it in ``strength``.
 
     Args:
-        strength: of the distance to the teacher's outputs; 0 equals no method.
-        temperature: that logits are divided by.
-        units: over which of a head's classes: those ``seen`` by the last boundary, or ``all`` that are possible.
+        strength: weight of the distance to the teacher's outputs; 0 disables the method.
+        temperature: divisor of the logits.
+        units: classes of a head that the distance covers: those ``seen`` up to the last boundary, or ``all`` possible
+            classes.
         weighting: ``heads`` sums the distances of the heads, ``mean`` averages them, ``experiences``
             averages them and multiplies by the number of past experiences.
 
-    Source: Li & Hoiem 2016, Learning without forgetting, eqs. 2 and 3. Avalanche's definition is this one
-    at the defaults; that of van de Ven et al. 2022 has ``units: all``, and ``weighting: experiences``
-    in their domain-incremental protocol.
+    Source: Li & Hoiem 2016, Learning without forgetting, eqs. 2 and 3. Avalanche's definition equals this one
+    with the default settings. The definition of van de Ven et al. 2022 has ``units: all``, and
+    ``weighting: experiences`` in their domain-incremental protocol.
     """
 
     strength: float = option(1.0, ge=0)
@@ -68,7 +69,7 @@ class Lwf(Method):
     _rng: np.random.Generator = field(init=False, default=None)
     _outputs: HeadsModule = field(init=False, default=None)
     _teacher: dict[str, Tensor] = field(init=False, factory=dict)
-    _frozen: Weights = field(init=False, default=None)
+    _teacher_weights: WeightSubstitution = field(init=False, default=None)
     _heads: dict[int, Tensor] = field(init=False, factory=dict)
     _experiences: int = field(init=False, default=0)
     _in_pass: bool = field(init=False, default=False)
@@ -79,7 +80,7 @@ class Lwf(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        return frozenset({"batch", "boundaries"} | ({"targets"} if self.units == "seen" else set()))
+        return frozenset({"batch", "boundaries", "targets"})  # of whole experiences, also for ``units: all``
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
@@ -90,7 +91,10 @@ class Lwf(Method):
             host.optimizers[host.primary].register_step_pre_hook(self._add)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
-        self._frozen = Weights(self._outputs, self._teacher)  # anew, for a growing head is another module
+        self._substitute_teacher()  # a head that grew is another module
+
+    def _substitute_teacher(self) -> None:
+        self._teacher_weights = WeightSubstitution(self._outputs, self._teacher)
 
     def end(self, experience: Experience) -> None:
         if not self.strength:
@@ -100,57 +104,57 @@ class Lwf(Method):
         self._teacher = {f"module.{name}": tensor.detach().clone() for name, tensor in state}
         self._experiences += 1
         for task, classes in self._classes(experience).items():
-            old = self._heads.get(task)
-            self._heads[task] = classes if old is None or old.shape != classes.shape else old | classes
+            previous = self._heads.get(task)
+            self._heads[task] = classes if previous is None or previous.shape != classes.shape else previous | classes
 
     def _classes(self, experience: Experience) -> dict[int, Tensor]:
-        """By task id (0 where hidden), which outputs (K,) an experience has, or has seen."""
-        host, found = self._host, {}
+        """Return a mask (K,) of the outputs that an experience uses, by task id (0 if task ids are hidden)."""
+        host, masks = self._host, {}
         x, _, ids = host.sample(1, self._rng)[:3]
         for task, labels in _labels_by_task(experience).items():
-            with evaluating(self._outputs.module):
+            with evaluation_mode(self._outputs.module):
                 outputs = host.outputs(x, None if ids is None else torch.full_like(ids, task))[0]
             if host.kind != "categorical":
-                found[task] = torch.ones_like(outputs, dtype=torch.bool)
+                masks[task] = torch.ones_like(outputs, dtype=torch.bool)
             elif self.units == "all":
-                found[task] = outputs > IMPOSSIBLE / 2
+                masks[task] = outputs > IMPOSSIBLE / 2
             else:
-                none = torch.zeros_like(outputs, dtype=torch.bool)
-                found[task] = none.index_fill(0, labels.to(none.device), True)
-        return found
+                mask = torch.zeros_like(outputs, dtype=torch.bool)
+                masks[task] = mask.index_fill(0, labels.to(mask.device), True)
+        return masks
 
     def penalty(self, x: Tensor, outputs: Tensor) -> Tensor | None:
         """See :class:`rlcl.types.PenalizingMethod`."""
         if not self._in_pass or not self._teacher:
             return None
-        return self.strength * self._distance(outputs.float()[:, None], self._taught(x).float())
+        return self.strength * self._distance(outputs.float()[:, None], self._teacher_outputs(x).float())
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch, module = self._host.batch, self._outputs.module
         if not self._teacher or batch is None:
             return
-        before = self._taught(batch.inputs)
-        # On copies of its running statistics, for they have seen these inputs once already.
+        teacher = self._teacher_outputs(batch.inputs)
+        # Use copies of the running statistics, which the learner's pass has already updated with these inputs.
         statistics = {f"module.{name}": buffer.clone() for name, buffer in module.named_buffers()}
-        with Weights(self._outputs, statistics).instead():
-            distance = self._distance(self._of_heads(batch.inputs), before)
+        with WeightSubstitution(self._outputs, statistics).applied():
+            distance = self._distance(self._head_outputs(batch.inputs), teacher)
         add_gradients_of(self.strength * distance, named_parameters(self._host, self._host.primary))
 
-    def _taught(self, x: Tensor) -> Tensor:
-        """(B, H, K) the teacher's outputs."""
-        with evaluating(self._outputs.module), self._frozen.instead():
-            return self._of_heads(x)
+    def _teacher_outputs(self, x: Tensor) -> Tensor:
+        """Compute the teacher's outputs (B, H, K)."""
+        with evaluation_mode(self._outputs.module), self._teacher_weights.applied():
+            return self._head_outputs(x)
 
-    def _of_heads(self, x: Tensor) -> Tensor:
+    def _head_outputs(self, x: Tensor) -> Tensor:
         outputs: Tensor = self._outputs(x, list(self._heads))
         return outputs
 
-    def _distance(self, now: Tensor, before: Tensor) -> Tensor:
+    def _distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         if self._host.kind == "categorical":
             heads = torch.stack(list(self._heads.values()))
-            distances = soft_cross_entropy(now, before, heads, self.temperature)
+            distances = soft_cross_entropy(outputs, teacher, heads, self.temperature)
         else:
-            distances = (now - before).square().mean((0, 2))
+            distances = (outputs - teacher).square().mean((0, 2))
         if self.weighting == "heads":
             return distances.sum()
         return distances.mean() * (self._experiences if self.weighting == "experiences" else 1)
@@ -169,33 +173,36 @@ class Lwf(Method):
         self._teacher = {name: tensor.to(device) for name, tensor in state["teacher"].items()}
         self._heads = {task: classes.to(device) for task, classes in state["heads"].items()}
         self._experiences = state["experiences"]
-        self._frozen = Weights(self._outputs, self._teacher)
+        self._substitute_teacher()
 
 
 def _labels_by_task(experience: Experience) -> dict[int, Tensor]:
-    """By task id (0 where hidden), the distinct labels of an experience; nothing of its inputs is read."""
-    found: dict[int, set[int]] = {}
+    """Return the distinct labels of an experience by task id (0 if task ids are hidden), without reading its inputs."""
+    labels_by_task: dict[int, set[int]] = {}
     for part in experience.parts:
         source = part.arrays
         targets = source.targets if source.targets is not None and source.targets.dim() == 1 else None
         tasks = torch.full((len(source),), part.task_id or 0) if source.task_ids is None else source.task_ids
         for task in set(tasks.tolist()):
             labels = set() if targets is None else set(targets[tasks == task].tolist())
-            found.setdefault(task, set()).update(labels)
-    return {task: torch.tensor(sorted(labels), dtype=torch.int64) for task, labels in sorted(found.items())}
+            labels_by_task.setdefault(task, set()).update(labels)
+    return {task: torch.tensor(sorted(labels), dtype=torch.int64) for task, labels in sorted(labels_by_task.items())}
 
 
-def soft_cross_entropy(now: Tensor, before: Tensor, heads: Tensor, temperature: float) -> Tensor:
-    """(H,) mean cross-entropies, in nats, of the softened distributions over each head's classes.
+def soft_cross_entropy(outputs: Tensor, teacher: Tensor, heads: Tensor, temperature: float) -> Tensor:
+    """Compute the mean cross-entropy, in nats, of the softened distributions over each head's classes.
 
     Args:
-        now: logits (B, H, K), or (B, 1, K) that all heads are read from.
-        before: the teacher's, of the same shape.
-        heads: (H, K), which outputs are a head's.
-        temperature: that logits are divided by.
+        outputs: the student's logits (B, H, K), or (B, 1, K) if all heads share them.
+        teacher: the teacher's logits, of the same shape.
+        heads: (H, K) bool, the outputs that belong to each head.
+        temperature: divisor of the logits.
+
+    Returns:
+        (H,).
 
     Source: Li & Hoiem 2016, eqs. 2 and 3.
     """
-    log_p = (now / temperature).masked_fill(~heads, IMPOSSIBLE).log_softmax(2)
-    q = (before / temperature).masked_fill(~heads, IMPOSSIBLE).softmax(2)
+    log_p = (outputs / temperature).masked_fill(~heads, IMPOSSIBLE).log_softmax(2)
+    q = (teacher / temperature).masked_fill(~heads, IMPOSSIBLE).softmax(2)
     return -(q * log_p).sum(2).mean(0)

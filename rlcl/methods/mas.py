@@ -1,4 +1,4 @@
-"""Memory aware synapses."""
+"""Memory aware synapses (MAS)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import named_parameters
-from rlcl.methods.parts.per_example import mean_magnitudes
+from rlcl.methods.parts.per_example_gradients import mean_magnitudes
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
 
@@ -22,16 +22,16 @@ __all__ = ["Mas"]
 
 @define(kw_only=True, eq=False)
 class Mas(Method):
-    """Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* being the weights at the last boundary.
+    """Quadratic penalty ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* the weights at the last boundary.
 
-    Omega sums, over past experiences, the mean over inputs of how much each weight moves the squared
-    length of the outputs: the gradient's absolute value. It needs no labels. The penalty has no half.
+    Omega is the sum over past experiences of the mean over inputs of the absolute gradient of the squared norm of
+    the outputs. It needs no labels. The penalty has no factor 1/2.
 
     Args:
-        strength: of the penalty (lambda); 0 equals no method.
-        samples: inputs of the experience just learned, that Omega is estimated on; null for all.
+        strength: weight of the penalty (lambda); 0 disables the method.
+        samples: inputs of the experience that has just ended, on which Omega is estimated; null for all.
 
-    Source: Aljundi et al. 2018, Memory aware synapses, eqs. 2 and 3, with the squared length of outputs.
+    Source: Aljundi et al. 2018, Memory aware synapses, eqs. 2 and 3, with the squared norm of the outputs.
     """
 
     strength: float = option(1.0, ge=0)
@@ -57,19 +57,19 @@ class Mas(Method):
         if not self.strength:
             return
         weights, anchor = named_parameters(self._host, self._host.primary), self._anchor
-        for name, importance in self._importance().items():
-            pull, old = 2 * self.strength * importance, anchor.pull.get(name)
-            if old is not None and old.shape == pull.shape:  # else new, or a head that grew
-                pull += old.to(pull.device)
-            anchor.pull[name], anchor.anchor[name] = pull, weights[name].detach().clone()
+        for name, importance in self._estimate_importance().items():
+            curvature, previous = 2 * self.strength * importance, anchor.curvature.get(name)
+            if previous is not None and previous.shape == curvature.shape:  # otherwise new, or a head that grew
+                curvature += previous.to(curvature.device)
+            anchor.curvature[name], anchor.anchor[name] = curvature, weights[name].detach().clone()
         self._bind()
 
-    def _importance(self) -> dict[str, Tensor]:
+    def _estimate_importance(self) -> dict[str, Tensor]:
         host = self._host
         module, parameters = host.modules[host.primary], named_parameters(host, host.primary)
         x, _, ids = host.sample(self.samples, self._rng)[:3]
-        with evaluating(module, gradients=True):
-            return mean_magnitudes(host.outputs, parameters, module, x, ids, _squared_length, torch.abs)
+        with evaluation_mode(module, gradients=True):
+            return mean_magnitudes(host.outputs, parameters, module, x, ids, _squared_norm, torch.abs)
 
     def _bind(self) -> None:
         self._anchor.bind(named_parameters(self._host, self._host.primary))
@@ -83,5 +83,5 @@ class Mas(Method):
         self._bind()
 
 
-def _squared_length(outputs: Tensor, rows: slice) -> Iterator[Tensor]:
+def _squared_norm(outputs: Tensor, rows: slice) -> Iterator[Tensor]:
     yield outputs.square().sum(1)

@@ -1,4 +1,4 @@
-"""Maximally interfered retrieval: rehearse what the coming update would harm most."""
+"""Maximally interfered retrieval (MIR): rehearsal of the examples whose loss the next update would increase most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlcl.config import option
 from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import device_of, named_parameters
 from rlcl.types import Batch, Experience, Host, Method, WeighingHost
 
@@ -24,17 +24,19 @@ __all__ = ["Mir"]
 
 @define(kw_only=True, eq=False)
 class Mir(Method):
-    """Adds the mean loss over those of some candidates of memory whose loss a step on the minibatch alone raises most.
+    """Adds a loss term: the mean loss of the stored examples whose loss a step on the minibatch would increase most.
 
-    The step that is tried is one of plain gradient descent at the optimizer's learning rate, in evaluation
-    mode; the weights are put back. The memory is a reservoir, filled after each update.
+    The examples are selected among candidates sampled from memory. The trial step is a step of plain gradient descent
+    at the optimizer's learning rate, in evaluation mode; the weights are restored afterwards. The memory is a
+    reservoir, filled after each update.
 
     Args:
-        capacity: examples kept, in all; or
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        batch_size: examples rehearsed in each update; 0 equals no method.
-        candidates: examples drawn from memory, without replacement, that they are chosen from.
+        capacity: examples in memory, in total. Set this or ``capacity_bytes``.
+        capacity_bytes: maximum size of the stored examples, in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        batch_size: examples rehearsed in each update; 0 disables the method.
+        candidates: examples sampled from memory, without replacement, among which the rehearsed ones are selected.
 
     Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval, algorithm 1
     with the score MI-1.
@@ -79,30 +81,30 @@ class Mir(Method):
     def extra(self, batch: Batch) -> Batch | None:
         if not self.batch_size or not len(self._examples):
             return None
-        drawn = self._examples.draw(self.candidates)
-        if len(drawn.inputs) > self.batch_size:
-            rows = self._interference(batch, drawn).topk(self.batch_size).indices
-            drawn = Batch(*[None if column is None else column[rows] for column in drawn])  # type: ignore[arg-type]
-        return drawn
+        candidates = self._examples.sample(self.candidates)
+        if len(candidates.inputs) <= self.batch_size:
+            return candidates
+        rows = self._interference(batch, candidates).topk(self.batch_size).indices
+        return Batch(*[None if column is None else column[rows] for column in candidates])  # type: ignore[arg-type]
 
-    def _interference(self, batch: Batch, drawn: Batch) -> Tensor:
-        """(B,) by how much a step on the minibatch alone raises the loss of each that was drawn."""
+    def _interference(self, batch: Batch, candidates: Batch) -> Tensor:
+        """Compute the increase (B,) of each candidate's loss by a step on the minibatch alone."""
         host = self._host
         optimizer, module = host.optimizers[host.primary], host.modules[host.primary]
         rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
         parameters = list(named_parameters(host, host.primary).values())
-        with evaluating(module, gradients=True):
+        with evaluation_mode(module, gradients=True):
             loss = host.losses(batch).mean()
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        moved = [(p, p.detach().clone(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        with evaluating(module):
-            before = host.losses(drawn)
+        steps = [(p, p.detach().clone(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        with evaluation_mode(module):
+            before = host.losses(candidates)
             try:
-                for p, _, g in moved:
+                for p, _, g in steps:
                     p.sub_(g, alpha=float(rates[id(p)]))
-                return host.losses(drawn) - before
+                return host.losses(candidates) - before
             finally:
-                for p, old, _ in moved:
+                for p, old, _ in steps:
                     p.copy_(old)
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

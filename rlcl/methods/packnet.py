@@ -1,4 +1,4 @@
-"""PackNet: every task keeps the largest of the weights that it trained, and leaves the others to the next."""
+"""PackNet: each task owns the largest of the weights that it trained; the others are free for later tasks."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from rlcl.types import AveragingHost, Experience, Host, Method
 
 __all__ = ["PackNet", "reached_units", "smallest"]
 
-FREE = 0  # the owner of weights that no task has kept; the tasks that did count from 1
+FREE = 0  # owner number of free weights; tasks are numbered from 1
 
 
-def smallest(weights: Tensor, among: Tensor, share: float) -> Tensor:
-    """Which of the weights are pruned: of those in question the share that is least in magnitude, rounded.
+def smallest(weights: Tensor, candidates: Tensor, share: float) -> Tensor:
+    """Return a mask of the weights to prune: the share of the candidates with the smallest magnitude, rounded.
 
     Args:
         weights: of one layer, any shape.
-        among: of the same shape, bool; which are in question.
+        candidates: of the same shape, bool; the weights that may be pruned.
         share: in [0, 1].
 
     Returns:
-        Of the same shape, bool. Of equal magnitudes the first are taken, so that the number is exact.
+        Of the same shape, bool. Of equal magnitudes the first are pruned, so that the number is exact.
     """
-    places = among.flatten().nonzero().flatten()
-    order = weights.detach().flatten()[places].abs().argsort(stable=True)
+    indices = candidates.flatten().nonzero().flatten()
+    order = weights.detach().flatten()[indices].abs().argsort(stable=True)
     pruned = torch.zeros(weights.numel(), dtype=torch.bool, device=weights.device)
-    pruned[places[order[: round(share * len(places))]]] = True
+    pruned[indices[order[: round(share * len(indices))]]] = True
     return pruned.view(weights.shape)
 
 
 def reached_units(gradient: Tensor) -> Tensor:
-    """(U, 1, ...) bool: which units (rows of a parameter) a gradient (U, ...) says anything about."""
+    """Return a mask (U, 1, ...) of the units (rows of a parameter) whose gradient (U, ...) is not zero."""
     if gradient.ndim < 2:
         return gradient != 0
     return gradient.flatten(1).any(1).view(-1, *[1] * (gradient.ndim - 1))
@@ -50,13 +50,13 @@ def reached_units(gradient: Tensor) -> Tensor:
 
 @define(eq=False)
 class Packing:
-    """Of one parameter, who keeps what.
+    """Ownership of the weights of one parameter.
 
     Args:
-        owner: in its shape, int16; the number of the task that keeps each weight, 0 while it is free.
-        reached: (U, 1, ...) bool; units that the present task's gradient has reached.
-        held: in its shape, bool; what must not move now. None for nothing.
-        values: in its shape; where it is held, at what. None for nothing.
+        owner: in the parameter's shape, int16; the number of the task that owns each weight, 0 if it is free.
+        reached: (U, 1, ...) bool; units with a non-zero gradient in the current task.
+        held: in the parameter's shape, bool; weights that must not change now. None if all may change.
+        values: in the parameter's shape; the values of held weights. None if all may change.
     """
 
     owner: Tensor
@@ -66,36 +66,36 @@ class Packing:
 
     @classmethod
     def fresh(cls, parameter: Tensor) -> Packing:
-        """All of it free, and none of it reached."""
+        """Return a packing whose weights are all free and whose units are not reached."""
         return cls(torch.full_like(parameter, FREE, dtype=torch.int16), reached_units(torch.zeros_like(parameter)))
 
     def hold(self, parameter: Tensor, moving: int) -> None:
-        """From now on, only weights of that owner move."""
+        """Hold all weights at their current values, except the weights of the owner ``moving``."""
         held = self.owner != moving
         self.held, self.values = (held, parameter.detach().clone()) if bool(held.any()) else (None, None)
 
 
 @define(kw_only=True, eq=False)
 class PackNet(Method):
-    """Packs one task after the other into one network; what a task has kept never changes again.
+    """Several tasks in one network by pruning; the weights that a task owns never change again.
 
-    A task trains all free weights, beside those that earlier tasks kept, which it reads and leaves as
-    they are. After a share ``1 - retrain`` of its updates the smallest weights that it trained are set
-    to 0 in each layer; the others retrain for the rest of its updates, and are then held. A prediction
-    for a task uses what the tasks up to it have kept. With T tasks behind it a layer has ``prune^T``
-    of its weights free; where rounding leaves none, later tasks read the layer as it is.
+    A task trains all free weights. It also uses the weights of earlier tasks, without changing them.
+    After a share ``1 - retrain`` of its updates, the smallest weights that it trained are set to 0 in each layer
+    and become free again. The others retrain for the remaining updates, and are then held. A prediction for a
+    task uses the weights of this and earlier tasks. After T tasks, the share ``prune^T`` of a layer's
+    weights is free. If rounding leaves none, later tasks use the layer without changes.
 
-    Biases, the parameters of normalisations, and a batch norm's running statistics belong to the first
-    task that trains them. A unit (an output, a channel) that the task's gradient has never reached, such as
-    another task's head, or a class of another task, is left to later tasks as it is. Before a task is
-    first finished, a prediction for it uses all weights. A task that comes back is packed anew.
+    Biases, the parameters of normalization layers, and a batch norm's running statistics belong to the first
+    task that trains them. A unit (an output, a channel) whose gradient in the task was always zero, such as
+    another task's head, or a class of another task, stays free and unchanged. Until a task is
+    finished for the first time, its predictions use all weights. A task that recurs is packed again.
 
     Args:
-        prune: share of the weights that a task trained, in each layer, which it gives back.
-        retrain: share of an experience's updates that follow the pruning, rounded.
+        prune: share of the weights trained by a task that becomes free again, in each layer.
+        retrain: share of an experience's updates after the pruning, rounded.
 
     Source: Mallya & Lazebnik 2018, PackNet: adding multiple tasks to a single network by iterative pruning,
-    section 3; their 20 epochs before the pruning and 10 after it are ``retrain: 0.333``.
+    section 3; their 20 epochs before the pruning and 10 after it correspond to ``retrain: 0.333``.
     """
 
     prune: float = option(0.5, gt=0, lt=1)
@@ -105,7 +105,7 @@ class PackNet(Method):
     _numbers: dict[int, int] = field(init=False, factory=dict)
     _task: int = field(init=False, default=0)
     _number: int = field(init=False, default=0)
-    _left: int | None = field(init=False, default=None)
+    _updates_left: int | None = field(init=False, default=None)
     _statistics: dict[str, bool] = field(init=False, factory=lambda: {"held": False})
 
     requires = frozenset({"boundaries", "native", "task_id_everywhere"})
@@ -114,10 +114,10 @@ class PackNet(Method):
 
     def refuses(self, host: Host) -> str | None:
         if isinstance(host, AveragingHost) and host.ema is not None:
-            return "it holds weights, and an average of weights moves on; leave out learner.ema"
+            return "it holds weights, which an average of the weights does not; leave out learner.ema"
         modules = list(host.modules[host.primary].modules())
         if any(m._compiled_call_impl is not None for m in modules) and any(isinstance(m, _BatchNorm) for m in modules):
-            return "it holds a batch norm's statistics, which compiled layers do not allow; set learner.compile: false"
+            return "it holds batch norm statistics, which compiled layers do not support; set learner.compile: false"
         return None
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
@@ -125,12 +125,12 @@ class PackNet(Method):
         optimizer = host.optimizers[host.primary]
         optimizer.register_step_pre_hook(self._mask)
         optimizer.register_step_post_hook(self._restore)
-        _hold_statistics(host.modules[host.primary], self._statistics)
+        _hold_batch_norms(host.modules[host.primary], self._statistics)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         self._task = _only_task(experience)
         self._number += 1
-        self._left = None if updates is None else max(updates - round(self.retrain * updates), 1)
+        self._updates_left = None if updates is None else max(updates - round(self.retrain * updates), 1)
         for name, parameter in self._parameters().items():
             owner = self._packings[name].owner if name in self._packings else None
             packing = self._packings[name] = Packing.fresh(parameter)
@@ -138,16 +138,16 @@ class PackNet(Method):
         self._hold()
 
     def end(self, experience: Experience) -> None:
-        if self._pruning:  # no one knew how many updates there would be, or they were fewer
+        if self._pruning:  # the number of updates was unknown, or training stopped early
             self._prune()
-        self._clear()  # again, for early stopping may have brought back weights from before the pruning
+        self._clear()  # early stopping may have restored weights from before the pruning
         self._numbers[self._task] = self._number
         self._statistics["held"] = True
 
     @property
     def _pruning(self) -> bool:
-        """Whether the present task still trains all free weights."""
-        return self._left is None or self._left > 0
+        """Whether the current task still trains all free weights."""
+        return self._updates_left is None or self._updates_left > 0
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         return named_parameters(self._host, self._host.primary)
@@ -169,28 +169,28 @@ class PackNet(Method):
     @torch.no_grad()
     def _restore(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for parameter, packing in self._packed():
-            # Momentum, Adam's moments and weight decay move what has no gradient.
+            # Momentum, Adam's moments and weight decay change weights without gradients.
             if packing.held is not None and packing.values is not None:
                 parameter.copy_(torch.where(packing.held, packing.values, parameter))
-        if self._left:
-            self._left -= 1
-            if not self._left:
+        if self._updates_left:
+            self._updates_left -= 1
+            if not self._updates_left:
                 self._prune()
 
     @torch.no_grad()
     def _prune(self) -> None:
-        self._left = 0
+        self._updates_left = 0
         for parameter, packing in self._packed():
-            kept = (packing.owner == FREE) & packing.reached
-            if parameter.ndim > 1:  # biases and normalisations are kept whole
-                kept &= ~smallest(parameter, kept, self.prune)
-            packing.owner[kept] = self._number
+            owned = (packing.owner == FREE) & packing.reached
+            if parameter.ndim > 1:  # biases and normalization layers are not pruned
+                owned &= ~smallest(parameter, owned, self.prune)
+            packing.owner[owned] = self._number
         self._clear()
         self._hold()
 
     @torch.no_grad()
     def _clear(self) -> None:
-        """Sets to 0 what the present task has given back."""
+        """Set the weights that the current task has pruned to 0."""
         for parameter, packing in self._packed():
             parameter.masked_fill_((packing.owner == FREE) & packing.reached, 0)
 
@@ -204,13 +204,13 @@ class PackNet(Method):
         if number is None:
             yield
             return
-        kept = [(p, p.data, packing.owner) for p, packing in self._packed()]
-        for parameter, data, owner in kept:
+        unmasked = [(p, p.data, packing.owner) for p, packing in self._packed()]
+        for parameter, data, owner in unmasked:
             parameter.data = data.masked_fill((owner == FREE) | (owner > number), 0)
         try:
             yield
         finally:
-            for parameter, data, _ in kept:
+            for parameter, data, _ in unmasked:
                 parameter.data = data
 
     def state_dict(self) -> dict[str, Any]:
@@ -219,16 +219,16 @@ class PackNet(Method):
             "numbers": dict(self._numbers),
             "task": self._task,
             "number": self._number,
-            "left": self._left,
+            "left": self._updates_left,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._numbers, self._task, self._number = dict(state["numbers"]), state["task"], state["number"]
-        self._left = state["left"]
+        self._updates_left = state["left"]
         self._statistics["held"] = bool(self._numbers)
         for name, parameter in self._parameters().items() if state["packings"] else ():
             saved = state["packings"].get(name)
-            if saved is None:  # a head that was not there yet
+            if saved is None:  # a head that was added later
                 self._packings[name] = Packing.fresh(parameter)
                 continue
             owner, reached = (saved[key].to(parameter.device, copy=True) for key in ("owner", "reached"))
@@ -238,24 +238,24 @@ class PackNet(Method):
 
 
 def _only_task(experience: Experience) -> int:
-    """The task of all of an experience's rows.
+    """Return the task id of an experience, whose rows must all belong to one task.
 
     Raises:
-        UnsupportedError: they are of several.
+        UnsupportedError: the rows belong to several tasks.
     """
     source = experience.arrays
     tasks = {experience.task_id} if source.task_ids is None else set(source.task_ids.tolist())
     task = tasks.pop()
     if tasks or task is None:
         raise UnsupportedError(
-            f"learner.methods: packnet packs one task after the other, and experience {experience.index} "
-            f"({experience.name}) holds several; use a stream of one task an experience"
+            f"learner.methods: packnet supports one task per experience, and experience {experience.index} "
+            f"({experience.name}) holds several; use a stream with one task per experience"
         )
     return int(task)
 
 
-def _hold_statistics(module: nn.Module, held: Mapping[str, bool]) -> None:
-    """From ``held["held"]`` on, batch norms neither change their running statistics nor use the minibatch's."""
+def _hold_batch_norms(module: nn.Module, held: Mapping[str, bool]) -> None:
+    """Keep batch norms in evaluation mode while ``held["held"]`` is true, so that running statistics do not change."""
 
     def hold(layer: nn.Module, args: Any) -> None:
         if held["held"]:

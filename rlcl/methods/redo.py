@@ -1,4 +1,4 @@
-"""ReDo: dormant units are recycled."""
+"""ReDo: reinitialization of dormant hidden units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.evaluation.plasticity import dormancy
-from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, listen, refusal
+from rlcl.methods.parts.hidden_units import HiddenLayer, hidden_layers, record_layer_inputs, refusal
 from rlcl.types import Experience, Host, Method
 
 __all__ = ["Redo"]
@@ -21,15 +21,15 @@ __all__ = ["Redo"]
 
 @define(kw_only=True, eq=False)
 class Redo(Method):
-    """Replaces, every so many updates, the hidden units that are dormant on the minibatch.
+    """Periodic reinitialization of the hidden units that are dormant on the minibatch.
 
-    A unit's score is the mean magnitude of its activation over that of its layer's units. Replaced
-    units get incoming weights as at first and outgoing ones of zero, and the optimizer forgets
-    their moments.
+    The score of a unit is the mean magnitude of its activation, divided by the mean over the units of its layer.
+    Replaced units get incoming weights from the initial distribution and outgoing weights of zero. The
+    optimizer's moments of these weights are set to zero.
 
     Args:
-        threshold: score up to which a unit is dormant (tau); at 0 only those that are never active.
-        every: updates between two looks.
+        threshold: maximum score of a dormant unit (tau); with 0 only units without any activation are dormant.
+        every: updates between two checks.
 
     Source: Sokar et al. 2023, The dormant neuron phenomenon in deep reinforcement learning, definition 3.1 and
     algorithm 1.
@@ -39,7 +39,7 @@ class Redo(Method):
     every: int = option(1000, ge=1)
     _rng: np.random.Generator = field(init=False, default=None)
     _layers: list[HiddenLayer] = field(init=False, factory=list)
-    _heard: dict[str, list[Tensor]] = field(init=False, factory=dict)
+    _inputs: dict[str, list[Tensor]] = field(init=False, factory=dict)
     _updates: int = field(init=False, default=0)
 
     requires = frozenset({"native"})
@@ -53,7 +53,7 @@ class Redo(Method):
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._rng, self._updates = rng, 0
         self._layers = hidden_layers(host.modules[host.primary])
-        self._heard = listen(self._layers, lambda: (self._updates + 1) % self.every == 0)
+        self._inputs = record_layer_inputs(self._layers, lambda: (self._updates + 1) % self.every == 0)
         host.optimizers[host.primary].register_step_post_hook(self._recycle)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -66,10 +66,10 @@ class Redo(Method):
     def _recycle(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._updates += 1
         for layer in self._layers:
-            heard = self._heard.pop(layer.name, None)
-            if heard is None:
+            inputs = self._inputs.pop(layer.name, None)
+            if inputs is None:
                 continue
-            score = dormancy(torch.cat([layer.activations(x) for x in heard]).abs().mean((0, 1, 3)))
+            score = dormancy(torch.cat([layer.activations(x) for x in inputs]).abs().mean((0, 1, 3)))
             units = (score <= self.threshold).nonzero().flatten()
             if len(units):
                 layer.replace(units, optimizer, torch.Generator().manual_seed(int(self._rng.integers(2**62))))

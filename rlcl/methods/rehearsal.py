@@ -1,4 +1,4 @@
-"""Rehearsal: a memory of old examples joins every minibatch."""
+"""Rehearsal of stored examples with every minibatch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.memories.ring import RingMemory
 from rlcl.methods.parts.features import features
-from rlcl.methods.parts.mixing import Mixing, shares_of
+from rlcl.methods.parts.mixing import Mixing, loss_shares
 from rlcl.methods.parts.parameters import device_of
 from rlcl.types import Batch, Experience, Host, Method
 
@@ -30,26 +30,28 @@ BY_CLASS = ("class_balanced", "ring", "herding")
 
 @define(kw_only=True, eq=False)
 class Rehearsal(Method):
-    """Minimises the loss over the minibatch and over a batch drawn from memory, in one pass.
+    """Loss over the minibatch and over a batch sampled from memory, in one forward pass.
 
-    The size of the memory is one of ``capacity``, ``capacity_bytes`` and ``per_class``.
+    Exactly one of ``capacity``, ``capacity_bytes`` and ``per_class`` sets the size of the memory.
 
     Args:
-        capacity: examples kept, in all.
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        per_class: examples kept of each class seen so far.
-        memory: what is kept: a uniform sample (``reservoir``), one of each class (``class_balanced``), the
-            latest of each class (``ring``, by ``per_class``), those nearest to their class's mean features
-            (``herding``, filled at an experience's end), or those whose gradients differ (``gss``).
-        stored: inputs as they were ``encoded`` when they were met, or ``raw`` in the source's own dtype (images of
-            bytes take a quarter), encoded by the encoder's present fit whenever they are drawn.
-        compared: examples of memory that ``gss`` compares a new one's gradient with.
-        batch_size: examples drawn for each update; 0 equals no method.
-        fill: from the ``minibatches``, each after the update that it served, or from all of an
-            ``experience`` at its end, so that nothing of the present one is rehearsed.
-        mixing: how the losses mix: one mean over all examples (``concat``), the ``sum`` of the minibatch's mean
-            and the memory's, or ``weighted`` by 1/t and 1 - 1/t in the t-th experience. Where task ids are
-            shown, ``weighted`` draws equally many of each task in memory.
+        capacity: examples in memory, in total.
+        capacity_bytes: maximum size of the stored examples, in bytes.
+        per_class: examples stored of each class seen so far.
+        memory: selection of the stored examples: a uniform sample (``reservoir``), a uniform sample of each class
+            (``class_balanced``), the latest of each class (``ring``, needs ``per_class``), the examples nearest to
+            the mean features of their class (``herding``, filled at the end of an experience), or examples with
+            different gradients (``gss``).
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set (a quarter of the memory for 8-bit images), and encoded with the current
+            fit of the encoder each time they are sampled.
+        compared: stored examples with whose gradients ``gss`` compares the gradient of a new example.
+        batch_size: examples sampled for each update; 0 disables the method.
+        fill: source of the memory: the ``minibatches``, each after its update, or all of an
+            ``experience`` at its end, so that no example of the current experience is rehearsed.
+        mixing: combination of the losses: one mean over all examples (``concat``), the ``sum`` of the minibatch's mean
+            and the memory's mean, or ``weighted`` by 1/t and 1 - 1/t in the t-th experience. If task ids are
+            visible, ``weighted`` samples the same number of examples of each task in memory.
 
     Source: Chaudhry et al. 2019, On tiny episodic memories in continual learning, algorithm 1;
     ``weighted`` is van de Ven et al. 2022, Three types of incremental learning, Methods.
@@ -74,11 +76,11 @@ class Rehearsal(Method):
     def __attrs_post_init__(self) -> None:
         check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes, per_class=self.per_class)
         if self.per_class is not None and self._memory in ("reservoir", "gss"):
-            raise Problem(f"{self._memory} knows no classes; give a capacity, or memory: class_balanced", "per_class")
+            raise Problem(f"{self._memory} ignores classes; set capacity, or memory: class_balanced", "per_class")
         if self._memory == "ring" and self.per_class is None:
-            raise Problem("expected a whole number, for memory: ring keeps that many of each class", "per_class")
+            raise Problem("expected an integer: memory: ring stores this many examples of each class", "per_class")
         if self._memory == "herding" and self.fill != "experience":
-            raise Problem("herding chooses from whole experiences; write fill: experience", "fill")
+            raise Problem("herding selects from whole experiences; set fill: experience", "fill")
 
     @property
     def reopens(self) -> bool:
@@ -88,13 +90,13 @@ class Rehearsal(Method):
     @property
     def requires(self) -> frozenset[str]:
         boundaries = self.fill == "experience" or self.mixing == "weighted"
-        needs = {
+        conditional = {
             "boundaries": boundaries,
             "weights": self.mixing != "concat",
             "targets": self._memory in BY_CLASS,
         }
-        # The memory is to be in the host's own loss, or in its gradients (gss).
-        return frozenset({"batch", "loss", "native", *(name for name, needed in needs.items() if needed)})
+        # The memory takes part in the host's loss, or in its gradients (gss).
+        return frozenset({"batch", "loss", "native", *(name for name, needed in conditional.items() if needed)})
 
     @property
     def memory(self) -> Memory:
@@ -102,19 +104,19 @@ class Rehearsal(Method):
 
     @property
     def shares(self) -> tuple[float, float] | None:
-        """Factors of the minibatch's mean loss and of the memory's; None for one mean over both."""
-        return shares_of(self.mixing, self._experiences)
+        """Weights of the mean losses of the minibatch and of the memory batch; None for one mean over all examples."""
+        return loss_shares(self.mixing, self._experiences)
 
     def refuses(self, host: Host) -> str | None:
         return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        self._examples = Examples(host, self._empty(rng), self.stored)
+        self._examples = Examples(host, self._new_memory(rng), self.stored)
         if self.fill == "minibatches":
             host.optimizers[host.primary].register_step_post_hook(self._record)
 
-    def _empty(self, rng: np.random.Generator) -> Memory:
+    def _new_memory(self, rng: np.random.Generator) -> Memory:
         host, bytes_ = self._host, self.capacity_bytes
         if self._memory == "class_balanced":
             return BalancedMemory(self.capacity, rng, capacity_bytes=bytes_, per_class=self.per_class)
@@ -150,8 +152,8 @@ class Rehearsal(Method):
         if not self.batch_size or not len(self._examples) or self.shares == (1.0, 0.0):
             return None
         if self.mixing == "weighted" and batch.task_ids is not None:
-            return self._examples.draw_evenly(self.batch_size, "task_ids")
-        return self._examples.draw(self.batch_size)
+            return self._examples.sample_evenly(self.batch_size, "task_ids")
+        return self._examples.sample(self.batch_size)
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
@@ -160,7 +162,7 @@ class Rehearsal(Method):
 
     def _insert(self, batch: Batch) -> None:
         if self._memory in BY_CLASS and (batch.targets is None or batch.targets.is_floating_point()):
-            raise UnsupportedError(f"method rehearsal: memory {self._memory} needs classes; use reservoir or gss")
+            raise UnsupportedError(f"method rehearsal: memory {self._memory} needs class labels; use reservoir or gss")
         self._examples.insert(batch)
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Shrink and perturb: weights move towards zero, and noise is added to them."""
+"""Shrink and perturb: decay of the weights towards zero, plus noise."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ __all__ = ["ShrinkAndPerturb", "shrink_and_perturb"]
 
 @define(kw_only=True, eq=False)
 class ShrinkAndPerturb(Method):
-    """Makes ``(1 - decay) theta + noise * e`` of every weight, e being standard normal.
+    """Replacement of every weight theta by ``(1 - decay) theta + noise * e``, e being standard normal.
 
-    Both are shares of one application, and the learning rate has no part in them. Biases and the
-    parameters of normalisations take part; the optimizer's moments stay.
+    Both factors apply to one replacement and do not depend on the learning rate. Biases and the
+    parameters of normalization layers are included. The optimizer's moments do not change.
 
     Args:
-        decay: share of each weight that is taken off.
-        noise: standard deviation of what is added.
-        every: after each ``update``, or at each ``boundary``, before the next experience is trained on.
+        decay: share by which each weight shrinks.
+        noise: standard deviation of the noise.
+        every: time of the replacement: after each ``update``, or at each ``boundary``, before training on the next
+            experience.
 
     Source: Ash & Adams 2020, On warm-starting neural network training, section 4 (lambda = 1 - decay, sigma =
     noise, at boundaries); after each update in Dohare et al. 2024, Loss of plasticity in deep continual learning.
@@ -54,16 +55,16 @@ class ShrinkAndPerturb(Method):
         self._bind()
         if self.every == "update" and (self.decay or self.noise):
             for name, optimizer in host.optimizers.items():
-                optimizer.register_step_post_hook(self._after(name))
+                optimizer.register_step_post_hook(self._post_hook(name))
 
     def _bind(self) -> None:
         self._parameters = {name: list(named_parameters(self._host, name).values()) for name in self._host.optimizers}
 
-    def _after(self, name: str) -> Any:
-        def edit(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _post_hook(self, name: str) -> Any:
+        def apply(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             shrink_and_perturb(self._parameters[name], self.decay, self.noise, self._rng)
 
-        return edit
+        return apply
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         self._bind()
@@ -84,19 +85,19 @@ class ShrinkAndPerturb(Method):
 
 @torch.no_grad()
 def shrink_and_perturb(parameters: list[nn.Parameter], decay: float, noise: float, rng: np.random.Generator) -> None:
-    """Changes the parameters in place; the noise of all of them is one draw.
+    """Shrink and perturb parameters in place, with one sample of noise for all of them.
 
     Args:
         parameters: of any shapes, on one device.
         decay: in [0, 1].
         noise: standard deviation, at least 0.
-        rng: draws a standard normal number a weight, in order; none where ``noise`` is 0.
+        rng: samples one standard normal number per weight, in order; not used if ``noise`` is 0.
     """
     weights = [p.data for p in parameters]
     if decay:
         torch._foreach_mul_(weights, 1 - decay)
     if noise:
         sizes = [w.numel() for w in weights]
-        drawn = torch.from_numpy(rng.standard_normal(sum(sizes), dtype=np.float32)).to(weights[0])
-        pieces = [e.view_as(w) for e, w in zip(torch.split(drawn, sizes), weights, strict=True)]
+        samples = torch.from_numpy(rng.standard_normal(sum(sizes), dtype=np.float32)).to(weights[0])
+        pieces = [e.view_as(w) for e, w in zip(torch.split(samples, sizes), weights, strict=True)]
         torch._foreach_add_(weights, pieces, alpha=noise)

@@ -1,4 +1,4 @@
-"""Synaptic intelligence."""
+"""Synaptic intelligence (SI)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["PathIntegral", "Si"]
 
 @define(eq=False)
 class PathIntegral:
-    """What each weight's way contributed to the fall of the loss: minus the sum of gradient times step.
+    """Contribution of each weight to the decrease of the loss: minus the sum of gradient times step.
 
-    One optimizer's. The gradient is taken before the step, the step as it came out, whatever the
-    optimizer makes of the gradient. Four fused operations a step over buffers that are kept.
+    It covers the parameters of one optimizer. The gradient is taken before the step. The step is the actual change of
+    the weights, for any optimizer. Each step takes four fused operations over preallocated buffers.
 
     Args:
-        start: by parameter name, the weights where the way began.
-        value: by parameter name, the integral since then.
+        start: by parameter name, the weights at the start of the path.
+        value: by parameter name, the integral since the start.
 
     Source: Zenke, Poole & Ganguli 2017, eq. 3.
     """
@@ -36,16 +36,16 @@ class PathIntegral:
     start: dict[str, Tensor] = field(factory=dict)
     value: dict[str, Tensor] = field(factory=dict)
     _rows: list[tuple[nn.Parameter, Tensor, Tensor, Tensor]] = field(init=False, factory=list)
-    _moving: tuple[list[Tensor], ...] | None = field(init=False, default=None)
+    _step: tuple[list[Tensor], ...] | None = field(init=False, default=None)
 
     def begin(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Starts anew from the present weights."""
+        """Start a new path at the current weights."""
         self.start = {name: p.detach().clone() for name, p in parameters.items()}
         self.value = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
         self.bind(parameters)
 
     def bind(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Says which parameters the names stand for now."""
+        """Bind the names to the current parameters."""
         known = {name: p for name, p in parameters.items() if name in self.value}
         self.value.update({name: self.value[name].to(p.device) for name, p in known.items()})
         self._rows = [
@@ -55,20 +55,20 @@ class PathIntegral:
 
     @torch.no_grad()
     def before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """A pre-step hook of torch's optimizers."""
-        # A weight whose gradient is None adds nothing; other methods may give it one, or change these.
+        """Record the weights and gradients before a step (a pre-step hook of torch's optimizers)."""
+        # A weight without a gradient contributes nothing. Other methods may set or change gradients later.
         rows = [row for row in self._rows if row[0].grad is not None]
-        self._moving = tuple([row[i] for row in rows] for i in range(4)) if rows else None
-        if self._moving is not None:
-            weights, before, gradients, _ = self._moving
+        self._step = tuple([row[i] for row in rows] for i in range(4)) if rows else None
+        if self._step is not None:
+            weights, before, gradients, _ = self._step
             torch._foreach_copy_(before, weights)
             torch._foreach_copy_(gradients, [row[0].grad for row in rows if row[0].grad is not None])
 
     @torch.no_grad()
     def after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """A post-step hook of torch's optimizers."""
-        if self._moving is not None:
-            weights, before, gradients, values = self._moving
+        """Add the contribution of a step to the integral (a post-step hook of torch's optimizers)."""
+        if self._step is not None:
+            weights, before, gradients, values = self._step
             torch._foreach_sub_(before, weights)
             torch._foreach_addcmul_(values, gradients, before)
 
@@ -77,12 +77,12 @@ class PathIntegral:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.start = dict(state["start"])
-        self.value = {name: value.clone() for name, value in state["value"].items()}  # it is added to in place
+        self.value = {name: value.clone() for name, value in state["value"].items()}  # it changes in place
 
 
 @define(eq=False)
-class Part:
-    """What is kept of one optimizer: its way, every weight's importance, and the penalty that this makes."""
+class SiState:
+    """State for the parameters of one optimizer: path integral, importance of the weights, and penalty."""
 
     path: PathIntegral = field(factory=PathIntegral)
     importance: dict[str, Tensor] = field(factory=dict)
@@ -91,21 +91,21 @@ class Part:
 
 @define(kw_only=True, eq=False)
 class Si(Method):
-    """Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* being the weights at the last boundary.
+    """Quadratic penalty ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, theta* the weights at the last boundary.
 
-    Omega sums, over past experiences, what each weight's way contributed to the fall of the loss,
-    divided by the square of its distance plus ``epsilon``. The penalty has no half.
+    Omega is a sum over past experiences: the contribution of a weight's path to the decrease of the loss,
+    divided by the squared distance that the weight moved plus ``epsilon``. The penalty has no factor 1/2.
 
     Args:
-        strength: of the penalty (c); 0 equals no method.
+        strength: weight of the penalty (c); 0 disables the method.
         epsilon: added to the squared distance (xi), in squared units of a weight.
-        gradient: what is integrated: the gradient of the learner's ``own`` loss, or the one that is
-            ``penalized`` by this method.
-        lowest: what a lesser Omega is set to at each boundary; null for no bound, so that it may push a weight away.
-        highest: what a greater Omega counts as in the penalty, its sum going on unbounded; null for no bound.
+        gradient: gradient to integrate: of the learner's ``own`` loss, or of the loss ``penalized`` by this method.
+        lowest: minimum of Omega, applied at each boundary. With null there is no minimum, and a negative Omega repels a
+            weight from its anchor.
+        highest: maximum of Omega in the penalty; the sum itself is not limited. With null there is no maximum.
 
     Source: Zenke, Poole & Ganguli 2017, Continual learning through synaptic intelligence, eqs. 3 to 5,
-    whose authors' code has ``lowest: 0``. van de Ven et al. 2022 have ``gradient: penalized``.
+    whose authors' code corresponds to ``lowest: 0``. van de Ven et al. 2022 use ``gradient: penalized``.
     """
 
     strength: float = option(1.0, ge=0)
@@ -114,16 +114,16 @@ class Si(Method):
     lowest: float | None = option(None, le=0)
     highest: float | None = option(None, gt=0)
     _host: Host = field(init=False, default=None)
-    _parts: dict[str, Part] = field(init=False, factory=dict)
+    _parts: dict[str, SiState] = field(init=False, factory=dict)
 
     requires = frozenset({"boundaries"})
-    phase = "record"  # its penalty is added in this phase as well: a sum has no order
+    phase = "record"  # the penalty is added in this phase as well: a sum has no order
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
         for name, optimizer in host.optimizers.items() if self.strength else ():
-            part = self._parts[name] = Part()
+            part = self._parts[name] = SiState()
             if self.gradient == "penalized":
                 optimizer.register_step_pre_hook(part.anchor)
             optimizer.register_step_pre_hook(part.path.before)
@@ -144,14 +144,14 @@ class Si(Method):
                 weights = parameters[key].detach().clone()
                 distance = weights - part.path.start[key].to(weights.device)
                 importance = integral / (distance.square() + self.epsilon)
-                old = part.importance.get(key)
-                if old is not None and old.shape == importance.shape:  # else new, or a head that grew
-                    importance += old.to(importance.device)
+                previous = part.importance.get(key)
+                if previous is not None and previous.shape == importance.shape:  # otherwise new, or a head that grew
+                    importance += previous.to(importance.device)
                 if self.lowest is not None:
                     importance.clamp_(min=self.lowest)
                 part.importance[key] = importance
-                counted = importance if self.highest is None else importance.clamp(max=self.highest)
-                part.anchor.pull[key] = 2 * self.strength * counted
+                limited = importance if self.highest is None else importance.clamp(max=self.highest)
+                part.anchor.curvature[key] = 2 * self.strength * limited
                 part.anchor.anchor[key] = weights
             part.anchor.bind(parameters)
 

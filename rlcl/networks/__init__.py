@@ -1,4 +1,4 @@
-"""Torch networks by name; each maps (B, *shape) float32 to (B, outputs)."""
+"""Networks: torch modules that map inputs (B, *shape) float32 to outputs (B, outputs)."""
 
 NETWORKS = {
     "linear": "rlcl.networks.mlp:Linear",

@@ -7,8 +7,8 @@ from attrs import frozen
 from torch import nn
 
 from rlcl.config import option
-from rlcl.networks.images import check_images
-from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, activated, initialize
+from rlcl.networks.check_images import check_images
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Initialization, activated_width, initialize
 from rlcl.types import Network
 
 __all__ = ["Cnn"]
@@ -16,15 +16,15 @@ __all__ = ["Cnn"]
 
 @frozen(kw_only=True)
 class Cnn(Network):
-    """3 x 3 convolutions, each followed by an activation and 2 x 2 max pooling while that fits.
+    """3 x 3 convolutions, each followed by an activation and 2 x 2 max pooling if the image is large enough.
 
     Args:
-        channels: of each convolution.
-        hidden: units of each fully connected layer after them.
-        activation: after each layer; ``crelu`` doubles what the next layer reads.
-        layer_norm: whether each layer is normalised before its activation, a convolution over channels and places.
+        channels: output channels of each convolution.
+        hidden: units of each fully connected layer after the convolutions.
+        activation: after each layer; ``crelu`` doubles the inputs of the next layer.
+        layer_norm: whether each layer is normalized before its activation; convolutions over channels and positions.
         dropout: probability of dropping a unit of a fully connected layer in training.
-        initialization: of the weights; see :class:`rlcl.networks.mlp.Mlp`.
+        initialization: initialization of the weights; see :class:`rlcl.networks.mlp.Mlp`.
     """
 
     channels: tuple[int, ...] = option((32, 64), ge=1)
@@ -43,7 +43,7 @@ class Cnn(Network):
             if self.layer_norm:
                 layers.append(nn.GroupNorm(1, width))
             layers.append(ACTIVATIONS[self.activation]())
-            channels = activated(width, self.activation)
+            channels = activated_width(width, self.activation)
             if side >= 4:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
@@ -56,6 +56,6 @@ class Cnn(Network):
             layers.append(ACTIVATIONS[self.activation]())
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
-            features = activated(units, self.activation)
+            features = activated_width(units, self.activation)
         layers.append(nn.Linear(features, outputs))
         return initialize(nn.Sequential(*layers), self.initialization)

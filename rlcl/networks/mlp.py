@@ -1,4 +1,4 @@
-"""Fully connected networks."""
+"""Fully connected networks, their activations and initializations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = [
     "Initialization",
     "Linear",
     "Mlp",
-    "activated",
+    "activated_width",
+    "fresh_weights",
     "initialize",
-    "redrawn",
 ]
 
 Activation = Literal["relu", "tanh", "gelu", "elu", "leaky_relu", "silu", "crelu"]
@@ -30,14 +30,14 @@ Initialization = Literal["torch", "xavier", "kaiming", "orthogonal"]
 
 
 class CRelu(nn.Module):
-    """Concatenates relu(x) and relu(-x) along the units or channels: whatever a unit's sign, a gradient passes.
+    """Concatenated ReLU: relu(x) and relu(-x) along the units or channels. Its gradient is non-zero for either sign.
 
-    Source: Shang et al. 2016; against the loss of plasticity Abbas et al. 2023, Loss of plasticity in
+    Source: Shang et al. 2016; as a remedy for the loss of plasticity Abbas et al. 2023, Loss of plasticity in
     continual deep reinforcement learning, section 5.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2 * units, ...) of (B, units, ...)."""
+        """Map (B, units, ...) to (B, 2 * units, ...)."""
         return torch.cat((x, -x), 1).relu()
 
 
@@ -72,10 +72,10 @@ class Mlp(Network):
 
     Args:
         hidden: units of each hidden layer.
-        activation: between the layers; ``crelu`` doubles what the next layer reads.
-        layer_norm: whether each hidden layer is normalised before its activation.
+        activation: between the layers; ``crelu`` doubles the inputs of the next layer.
+        layer_norm: whether each hidden layer is normalized before its activation.
         dropout: probability of dropping a hidden unit in training.
-        initialization: of the weights; ``torch`` is the default of ``nn.Linear``, the others set
+        initialization: initialization of the weights: ``torch`` is the default of ``nn.Linear``; the others set
             biases to zero.
     """
 
@@ -95,46 +95,52 @@ class Mlp(Network):
             layers.append(ACTIVATIONS[self.activation]())
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
-            width = activated(units, self.activation)
+            width = activated_width(units, self.activation)
         layers.append(nn.Linear(width, outputs))
         return initialize(nn.Sequential(*layers), self.initialization)
 
 
-def activated(units: int, activation: Activation) -> int:
-    """The width of a layer of that many units after its activation."""
+def activated_width(units: int, activation: Activation) -> int:
+    """Return the output width of a layer with a number of units after its activation."""
     return 2 * units if activation == "crelu" else units
 
 
-def initialize(module: nn.Module, how: Initialization) -> nn.Module:
-    """Draws the weights of every linear and convolutional layer; ``torch`` leaves them as they are."""
+def initialize(module: nn.Module, initialization: Initialization) -> nn.Module:
+    """Initialize the weights of all linear and convolutional layers in place; ``torch`` does not change them.
+
+    Returns:
+        The module.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            layer.initialization = how  # type: ignore[assignment]  # for what draws it anew
-            if how != "torch":
-                INITIALIZERS[how](layer.weight)
+            layer.initialization = initialization  # type: ignore[assignment]  # for fresh_weights
+            if initialization != "torch":
+                INITIALIZERS[initialization](layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
     return module
 
 
-def redrawn(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> dict[str, Tensor]:
-    """Weight and bias drawn as the layer's were at first: as :func:`initialize` said, or torch's default.
+def fresh_weights(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> dict[str, Tensor]:
+    """Sample a weight and a bias from the initial distribution of a layer, see :func:`initialize`.
 
     Args:
-        layer: left as it is.
+        layer: not changed.
         generator: on the CPU.
 
     Returns:
-        By parameter name, on the CPU.
+        Tensors by parameter name, on the CPU.
     """
-    how = getattr(layer, "initialization", "torch")
+    initialization = getattr(layer, "initialization", "torch")
     weight = torch.empty(layer.weight.shape)
     bound = 1 / math.sqrt(weight[0].numel())
-    if how == "torch":
+    if initialization == "torch":
         weight.uniform_(-bound, bound, generator=generator)
     else:
-        INITIALIZERS[how](weight, generator=generator)
+        INITIALIZERS[initialization](weight, generator=generator)
     if layer.bias is None:
         return {"weight": weight}
     bias = torch.zeros(len(weight))
-    return {"weight": weight, "bias": bias.uniform_(-bound, bound, generator=generator) if how == "torch" else bias}
+    if initialization == "torch":
+        bias.uniform_(-bound, bound, generator=generator)
+    return {"weight": weight, "bias": bias}

@@ -1,4 +1,4 @@
-"""One body, and a linear head for each task."""
+"""Network with a shared body and a linear head for each task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.networks.mlp import ACTIVATIONS, Activation, Mlp, activated
+from rlcl.networks.mlp import ACTIVATIONS, Activation, Mlp, activated_width
 from rlcl.types import Network
 
 __all__ = ["Multihead"]
@@ -15,11 +15,11 @@ __all__ = ["Multihead"]
 
 @frozen(kw_only=True)
 class Multihead(Network):
-    """A body shared by all tasks, and a linear head a task, chosen by the task id.
+    """A body shared by all tasks, and one linear head per task, selected by the task id.
 
     Args:
-        body: the network that all tasks share; its last layer has ``features`` outputs.
-        features: units that the heads read.
+        body: network shared by all tasks; its last layer has ``features`` outputs.
+        features: input units of the heads.
         activation: between body and heads.
     """
 
@@ -29,12 +29,12 @@ class Multihead(Network):
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         body = nn.Sequential(self.body.build(shape, self.features, 1), ACTIVATIONS[self.activation]())
-        width = activated(self.features, self.activation)
+        width = activated_width(self.features, self.activation)
         return MultiheadModule(body, nn.ModuleList(nn.Linear(width, outputs) for _ in range(tasks)))
 
 
 class MultiheadModule(nn.Module):
-    """See :class:`Multihead`."""
+    """Module of :class:`Multihead`."""
 
     takes_task_ids = True
 
@@ -44,13 +44,14 @@ class MultiheadModule(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor, task_ids: Tensor) -> Tensor:
-        """
+        """Compute the outputs of each row with the head of its task.
+
         Args:
             x: (B, *shape) float32.
             task_ids: (B,) int64.
 
         Returns:
-            (B, outputs), each row from its own task's head.
+            (B, outputs).
         """
         features = self.body(x)
         present = sorted(set(task_ids.tolist()))
@@ -68,6 +69,6 @@ class MultiheadModule(nn.Module):
         return outputs
 
     def of_tasks(self, x: Tensor, tasks: list[int]) -> Tensor:
-        """(B, H, outputs) of the heads of H tasks for (B, *shape), in one pass of the body."""
+        """Compute the outputs (B, H, outputs) of H tasks' heads for inputs (B, *shape), in one pass of the body."""
         features = self.body(x)
         return torch.stack([self.heads[task](features) for task in tasks], 1)

@@ -1,4 +1,4 @@
-"""Torchvision's architectures, with fresh weights."""
+"""Networks of torchvision, without pretrained weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from rlcl.config import option
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
-from rlcl.networks.images import check_images
+from rlcl.networks.check_images import check_images
 from rlcl.types import Network
 
 __all__ = ["ResNet18", "TorchvisionNetwork", "torchvision_model"]
@@ -23,7 +23,7 @@ class ResNet18(Network):
     """A residual network of 18 layers.
 
     Args:
-        small_images: whether the first convolution is 3 x 3 without stride and no pooling follows it,
+        small_images: whether the first convolution is 3 x 3 without stride and without subsequent pooling,
             as is usual for images of 32 x 32.
 
     Source: He et al. 2016, Deep residual learning for image recognition, section 4.2 for the small stem.
@@ -47,31 +47,31 @@ class TorchvisionNetwork(Network):
     """Any classification model of ``torchvision.models``.
 
     Args:
-        name: for example ``mobilenet_v3_small``.
-        options: the model's own keyword arguments.
+        name: name of the model, for example ``mobilenet_v3_small``.
+        options: keyword arguments of the model.
     """
 
     name: str = option()
     options: Mapping[str, Any] = option(factory=dict)
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
-        make = torchvision_model(self.name, "learner.network.name")
+        build_model = torchvision_model(self.name, "learner.network.name")
         check_images(self.name, shape)
         try:
-            return make(num_classes=outputs, **self.options)
+            return build_model(num_classes=outputs, **self.options)
         except (TypeError, ValueError) as error:
-            raise UnsupportedError(f"network {self.name} refuses its options: {error}") from error
+            raise UnsupportedError(f"network {self.name} does not support its options: {error}") from error
 
 
 def torchvision_model(name: str, where: str) -> Callable[..., nn.Module]:
-    """What builds a classification model of ``torchvision.models``, with fresh weights.
+    """Return a function that builds a classification model of ``torchvision.models`` without pretrained weights.
 
     Args:
-        name: for example ``resnet18``.
-        where: the key path of the name, for the message.
+        name: name of the model, for example ``resnet18``.
+        where: key path of the name, for the message.
 
     Raises:
-        Problem: there is no model of that name.
+        Problem: no model has this name.
     """
     models = import_torchvision().models
     known = models.list_models(module=models)

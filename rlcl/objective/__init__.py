@@ -1,7 +1,17 @@
-"""Stage 0: why an experiment exists, when it has succeeded, what it may cost, and whether it did."""
+"""Objective of an experiment: its purpose, conditions of success and cost limits, and the verdict on them."""
 
 from rlcl.objective.criterion import Criterion
-from rlcl.objective.objective import Constraints, Objective, stated
-from rlcl.objective.verdict import Judgement, Result, Verdict, amount, verdict
+from rlcl.objective.objective import Constraints, Objective, objective_of
+from rlcl.objective.verdict import ConditionVerdict, SeedResult, Verdict, format_amount, judge_objective
 
-__all__ = ["Constraints", "Criterion", "Judgement", "Objective", "Result", "Verdict", "amount", "stated", "verdict"]
+__all__ = [
+    "ConditionVerdict",
+    "Constraints",
+    "Criterion",
+    "Objective",
+    "SeedResult",
+    "Verdict",
+    "format_amount",
+    "judge_objective",
+    "objective_of",
+]

@@ -1,4 +1,4 @@
-"""What an experiment is for, as its file states it."""
+"""Objective of an experiment as stated in its config."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from attrs import frozen
 from rlcl.config import Faults, option, read
 from rlcl.objective.criterion import CRITERION, FORMS, Criterion
 
-__all__ = ["Constraints", "Objective", "stated"]
+__all__ = ["Constraints", "Objective", "objective_of"]
 
 
 @frozen(kw_only=True)
 class Constraints:
-    """What a run may cost at most; each holds for every seed by itself.
+    """Limits of the cost of a run; each limit applies to every seed separately.
 
     Args:
-        minutes: of a seed, on the wall, evaluations included.
-        memory_mib: of the process at its peak, in MiB (2**20 bytes).
-        parameters: trainable numbers at the end.
-        latency_ms: of one prediction for one input, in milliseconds, encoder included; the median of several.
+        minutes: wall time of a seed, including evaluations.
+        memory_mib: peak memory of the process, in MiB (2**20 bytes).
+        parameters: number of trainable parameters at the end.
+        latency_ms: median time of one prediction for one input, including the encoder, in milliseconds.
     """
 
     minutes: float | None = option(None, gt=0)
@@ -32,21 +32,21 @@ class Constraints:
 
     @property
     def limits(self) -> Mapping[str, float]:
-        """Those that are set."""
+        """The limits that are set, by name."""
         return {name: limit for name, limit in attrs.asdict(self).items() if limit is not None}
 
 
 @frozen(kw_only=True)
 class Objective:
-    """Stage 0: why an experiment exists and when it has succeeded.
+    """The purpose of an experiment and its conditions of success.
 
     Args:
-        statement: why the experiment exists, in a sentence.
-        success: conditions, see :class:`Criterion`; all must be met.
-        obstacles: what stands in the way.
-        constraints: what a run may cost at most.
-        intended_use: what the model is made for.
-        out_of_scope: what it must not be used for.
+        statement: purpose of the experiment, in one sentence.
+        success: conditions of success, see :class:`Criterion`; all must be met.
+        obstacles: expected difficulties.
+        constraints: limits of the cost of a run.
+        intended_use: intended uses of the model.
+        out_of_scope: uses that the model is not intended for.
     """
 
     statement: str = option("")
@@ -62,13 +62,13 @@ class Objective:
         return tuple(map(Criterion.parse, self.success))
 
     @property
-    def judged(self) -> bool:
-        """Whether there is anything to be met."""
+    def has_conditions(self) -> bool:
+        """True if there is a condition of success or a constraint."""
         return bool(self.success or self.constraints.limits)
 
 
-def stated(config: Mapping[str, Any]) -> Objective:
-    """The objective of a resolved config as plain data, empty where it has none that can be read."""
+def objective_of(config: Mapping[str, Any]) -> Objective:
+    """Return the objective of a resolved config (plain data); an empty one if it has none or an invalid one."""
     try:
         objective: Objective | None = read(config.get("objective") or {}, Objective)
     except Faults:

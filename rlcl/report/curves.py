@@ -1,4 +1,4 @@
-"""Curves over the steps of training, side by side."""
+"""Figure of learning curves with confidence bands."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Curve", "curves_figure"]
 
 @frozen(kw_only=True)
 class Curve:
-    """A mean over seeds along training, with its interval.
+    """A mean over seeds during training, with its interval.
 
     Args:
-        steps: (T,) at which it was measured.
-        mean: (T,) over seeds.
+        steps: (T,) steps of the measurements.
+        mean: (T,) mean over seeds.
         low, high: (T,) ends of the interval; None with a single seed.
     """
 
@@ -34,23 +34,23 @@ class Curve:
 
 
 def curves_figure(curves: Mapping[str, Curve], x: str, y: str, title: str = "", floor: float | None = None) -> Figure:
-    """Lines with their bands.
+    """Draw curves with their bands.
 
     Args:
-        curves: by what the legend calls them, in its order.
-        x: what the steps are, with their unit.
-        y: what is drawn.
-        title: above the picture.
-        floor: drawn as a dashed line.
+        curves: curves by their name in the legend, in the order of the legend.
+        x: label of the steps, with their unit.
+        y: label of the values.
+        title: title above the figure.
+        floor: value of a dashed horizontal line; None for no line.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
-    for place, (name, curve) in enumerate(curves.items()):
-        axes.plot(curve.steps, curve.mean, color=f"C{place}", linewidth=1.6, label=name)
+    for i, (name, curve) in enumerate(curves.items()):
+        axes.plot(curve.steps, curve.mean, color=f"C{i}", linewidth=1.6, label=name)
         if curve.low is not None and curve.high is not None:
-            axes.fill_between(curve.steps, curve.low, curve.high, color=f"C{place}", alpha=0.2, linewidth=0)
+            axes.fill_between(curve.steps, curve.low, curve.high, color=f"C{i}", alpha=0.2, linewidth=0)
     if floor is not None:
         axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label=f"floor {floor:g}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -1,4 +1,4 @@
-"""Figures of a run's results."""
+"""Figures of R and of streams."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rlcl.types import Stream
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CELLS = 240  # of a stream, that a picture writes numbers into
-R_CELLS = 400  # of R; more can be read from the colour alone, and take seconds to write
+MAX_NUMBERS = 240  # cells of a stream with numbers; more cells have only a color
+MAX_R_NUMBERS = 400  # cells of R with numbers; more numbers take seconds to draw
 
 __all__ = ["r_figure", "stream_figure"]
 
@@ -24,31 +24,32 @@ __all__ = ["r_figure", "stream_figure"]
 def r_figure(
     matrix: Array, names: Sequence[str], measure: str, title: str = "", trained: Sequence[str] | None = None
 ) -> Figure:
-    """R as a heatmap: a row for what was trained on last, a column for what was evaluated.
+    """Draw R as a heatmap: one row per experience trained on last, one column per experience evaluated.
 
     Args:
-        matrix: (T, J), higher being better; NaN where absent, without the last columns where all of them are.
-        names: of the experiences evaluated, at least J.
-        measure: what R holds, for the caption; its losses are shown as such.
-        title: above the picture.
-        trained: names of the experiences trained on, at least T; those evaluated by default.
+        matrix: (T, J), where higher is better; NaN if absent. Absent columns at the end may be left out.
+        names: names of the experiences evaluated, at least J.
+        measure: name of the measure in R; losses are shown with their original sign.
+        title: title above the figure; the name of the measure by default.
+        trained: names of the experiences trained on, at least T; by default those of the experiences evaluated.
     """
     from matplotlib.figure import Figure
 
     matrix = np.pad(matrix, ((0, 0), (0, len(names) - matrix.shape[1])), constant_values=np.nan)
-    found = measure_named(measure)
-    shown = found.sign * matrix
+    shown_measure = measure_named(measure)
+    shown = shown_measure.sign * matrix
     rows, columns = matrix.shape
-    label = max(map(len, names))
-    figure = Figure(figsize=(3 + 0.08 * label + 0.8 * columns, 1.7 + 0.05 * label + 0.55 * rows), layout="constrained")
+    label_length = max(map(len, names))
+    size = (3 + 0.08 * label_length + 0.8 * columns, 1.7 + 0.05 * label_length + 0.55 * rows)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    ends = AVERAGE.span(found)
+    ends = AVERAGE.span(shown_measure)
     known = all(map(math.isfinite, ends))
     low, high = ends if known else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     image = axes.imshow(matrix, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     digits = 2 if np.nanmax(np.abs(shown)) < 10 else 0
     for (t, j), value in np.ndenumerate(matrix):
-        if np.isnan(value) or matrix.size > R_CELLS:
+        if np.isnan(value) or matrix.size > MAX_R_NUMBERS:
             continue
         dark = value < low + 0.6 * (high - low)
         text = f"{shown[t, j]:.{digits}f}"
@@ -57,34 +58,34 @@ def r_figure(
     trained = names if trained is None else trained
     axes.set_yticks(range(rows), [f"after {trained[t]}" for t in range(rows)], fontsize=9)
     axes.set_xlabel("evaluated on")
-    axes.set_title(title or found.called, fontsize=11)
+    axes.set_title(title or shown_measure.display_name, fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)
     return figure
 
 
 def stream_figure(stream: Stream, title: str = "") -> Figure:
-    """Which classes come when, as a picture: a row a class, a column an experience, shaded by training samples.
+    """Draw the training samples of a stream: one row per class, one column per experience.
 
-    Without classes (or with environments) a row a source, marked where it is trained on.
+    Without classes there is one row per source. A cell is its number of samples, or its env steps for an environment.
 
     Args:
-        stream: with its task classes.
-        title: above the picture.
+        stream: the stream.
+        title: title above the figure.
     """
     from matplotlib.figure import Figure
 
     counts, rows = _counts(stream)
     columns = [e.name for e in stream]
-    label = max(map(len, columns))
+    label_length = max(map(len, columns))
     size = (
         2.5 + 0.12 * max(map(len, rows)) + max(0.45 * len(columns), 2),
-        1.2 + 0.07 * label + max(0.28 * len(rows), 1),
+        1.2 + 0.07 * label_length + max(0.28 * len(rows), 1),
     )
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     shown = np.where(counts > 0, counts, np.nan)
     image = axes.imshow(shown, cmap="Blues", aspect="auto", vmin=0, vmax=counts.max(initial=1))
-    if counts.size <= CELLS:
+    if counts.size <= MAX_NUMBERS:
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 color = "white" if count > 0.6 * counts.max() else "black"
@@ -104,7 +105,7 @@ def stream_figure(stream: Stream, title: str = "") -> Figure:
 
 
 def _counts(stream: Stream) -> tuple[Array, list[str]]:
-    """(rows, experiences) training samples, and the names of the rows."""
+    """Return the training samples (rows, experiences), and the names of the rows."""
     if stream.spec.classes:
         counts = [
             np.bincount(np.asarray(e.train.targets), minlength=stream.spec.classes)  # type: ignore[union-attr]
@@ -113,8 +114,8 @@ def _counts(stream: Stream) -> tuple[Array, list[str]]:
         return np.stack(counts, 1).astype(np.float64), list(stream.spec.class_names)
     names = list(dict.fromkeys(e.name.partition(", visit ")[0] for e in stream))
     table = np.zeros((len(names), len(stream)))
-    for place, e in enumerate(stream):
+    for column, e in enumerate(stream):
         budget = e.budget.env_steps or 1
         size = budget if e.train.kind == "environment" else len(e.train)
-        table[names.index(e.name.partition(", visit ")[0]), place] = size
+        table[names.index(e.name.partition(", visit ")[0]), column] = size
     return table, names

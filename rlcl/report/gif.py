@@ -1,4 +1,4 @@
-"""Films as one animated picture."""
+"""Animated GIF of episodes."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from rlcl.evaluation.filming import Film
+from rlcl.evaluation.episode_video import EpisodeVideo
 
 __all__ = ["write_gif"]
 
-LEAST_WIDTH = 360  # pixels; smaller frames are enlarged
-BAR = 26  # below a frame, for the caption
-HELD = 1200  # ms that an episode's last frame stays
+MIN_WIDTH = 360  # pixels; smaller frames are enlarged
+CAPTION_HEIGHT = 26  # pixels below a frame
+LAST_FRAME_MS = 1200  # duration of the last frame of an episode
 
 
-def write_gif(path: Path, films: Sequence[Film], captions: Sequence[str], frame_ms: float) -> None:
-    """Writes episodes one after the other, each frame with its episode and the return so far below.
+def write_gif(path: Path, videos: Sequence[EpisodeVideo], captions: Sequence[str], frame_ms: float) -> None:
+    """Write episodes one after the other, with a caption and the return so far below each frame.
 
     Args:
-        path: of the file.
-        films: at least one.
-        captions: of each.
-        frame_ms: milliseconds that a frame stays, at least 20: viewers slow faster ones down.
+        path: the file.
+        videos: at least one episode.
+        captions: caption of each episode.
+        frame_ms: duration of a frame in milliseconds, at least 20 because viewers slow down faster videos.
     """
-    pictures, times = [], []
-    for film, caption in zip(films, captions, strict=True):
-        for frame, total in zip(film.frames, film.returns, strict=True):
-            pictures.append(_captioned(Image.fromarray(frame), caption, f"return {total:,.5g}"))
-            times.append(max(20, round(frame_ms)))
-        times[-1] = HELD
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=False)
+    images, durations = [], []
+    for video, caption in zip(videos, captions, strict=True):
+        for frame, total in zip(video.frames, video.returns, strict=True):
+            images.append(_captioned(Image.fromarray(frame), caption, f"return {total:,.5g}"))
+            durations.append(max(20, round(frame_ms)))
+        durations[-1] = LAST_FRAME_MS
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
 
 
-def _captioned(picture: Image.Image, left: str, right: str) -> Image.Image:
-    factor = -(-LEAST_WIDTH // picture.width)
-    width, height = picture.width * factor, picture.height * factor
-    page = Image.new("RGB", (width, height + BAR), "white")
-    page.paste(picture.resize((width, height), Image.Resampling.NEAREST))
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+def _captioned(image: Image.Image, left: str, right: str) -> Image.Image:
+    factor = -(-MIN_WIDTH // image.width)
+    width, height = image.width * factor, image.height * factor
+    canvas = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
+    canvas.paste(image.resize((width, height), Image.Resampling.NEAREST))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
     draw.text((8, height + 5), left, fill="#1d1d1f", font=font)
     draw.text((width - 8, height + 5), right, fill="#1d1d1f", font=font, anchor="ra")
-    return page.quantize(64, dither=Image.Dither.NONE)
+    return canvas.quantize(64, dither=Image.Dither.NONE)

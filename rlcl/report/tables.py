@@ -1,4 +1,4 @@
-"""Tables on the terminal: R, the metrics with their intervals, the verdict on the objective."""
+"""Tables for the terminal: R, metrics with intervals, probes, costs, and the verdict on the objective."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.table import Table
 
 from rlcl.comparison.costs import COSTS
 from rlcl.comparison.matrices import mean_rows
-from rlcl.evaluation.meaning import Meaning
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.results import Results, measure_named, online_name
 from rlcl.objective import Verdict
-from rlcl.statistics.intervals import Summary, summarize
+from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.types import Record
 
 __all__ = [
@@ -23,27 +23,27 @@ __all__ = [
     "metrics_table",
     "probes_table",
     "r_table",
-    "summaries",
+    "summarize_metrics",
     "verdict_table",
 ]
 
 
 def format_number(value: float) -> str:
-    """Four significant digits or three decimals, whichever is shorter."""
+    """Return a number with three decimals, or with one decimal from 10."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> Table:
-    """R, mean over seeds: rows are what was trained on last, columns what was evaluated.
+    """Return R, mean over seeds: one row per experience trained on last, one column per experience evaluated.
 
     Args:
-        outcomes: of the seeds.
-        names: of the experiences evaluated.
+        outcomes: outcome of each seed.
+        names: names of the experiences evaluated.
         trained: names of the experiences trained on.
     """
     measure = outcomes[0].measures[0]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    table = Table(title=f"{measure_named(measure).called} ({seeds})", title_justify="left", title_style="bold")
+    table = Table(title=f"{measure_named(measure).display_name} ({seeds})", title_justify="left", title_style="bold")
     table.add_column("trained on \\ evaluated on", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
@@ -52,106 +52,107 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence
     return table
 
 
-def summaries(outcomes: Sequence[Outcome]) -> Mapping[str, Summary]:
-    """Each metric with its interval over seeds."""
-    each = [o.metrics for o in outcomes]
-    names = [name for name in each[0] if all(name in m for m in each)]
-    return {name: summarize([m[name] for m in each]) for name in names}
+def summarize_metrics(outcomes: Sequence[Outcome]) -> Mapping[str, SeedSummary]:
+    """Return the mean and the interval over seeds of each metric that all seeds have."""
+    by_seed = [o.metrics for o in outcomes]
+    names = [name for name in by_seed[0] if all(name in metrics for metrics in by_seed)]
+    return {name: summarize([metrics[name] for metrics in by_seed]) for name in names}
 
 
-def metrics_table(found: Mapping[str, Summary], meanings: Mapping[str, Meaning]) -> Table:
-    """The metrics, a line each.
+def metrics_table(summaries: Mapping[str, SeedSummary], meanings: Mapping[str, MetricMeaning]) -> Table:
+    """Return a table with one metric per row.
 
     Args:
-        found: by name.
-        meanings: what they mean, by name.
+        summaries: mean and interval of each metric, by name.
+        meanings: meaning of each metric, by name.
     """
-    seeds = max((s.seeds for s in found.values()), default=0)
+    seeds = max((s.seeds for s in summaries.values()), default=0)
     title = f"metrics (mean and 95 % Student interval over {seeds} seeds)" if seeds > 1 else "metrics (1 seed)"
-    captioned = "\n".join(_directions([meanings[name] for name in found if name in meanings])) or None
-    table = Table(title=title, title_justify="left", title_style="bold", caption=captioned, caption_justify="left")
+    caption = "\n".join(_direction_notes([meanings[name] for name in summaries if name in meanings])) or None
+    table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     if seeds > 1:
         table.add_column("interval", justify="right")
-    for name, summary in found.items():
+    for name, summary in summaries.items():
         interval = f"{format_number(summary.low)} to {format_number(summary.high)}"
         table.add_row(name, format_number(summary.mean), *([interval] if seeds > 1 else []))
     return table
 
 
-def _directions(meanings: Sequence[Meaning]) -> Iterator[str]:
-    """Yields which measures are losses, and which metrics are better the lower they are."""
-    losses = {m: measure_named(m) for m in dict.fromkeys(meaning.measure for meaning in meanings)}
-    negated = [measure.name for measure in losses.values() if measure.better == "lower"]
-    if negated:
-        yield f"{', '.join(negated)} enters negated: higher is better"
+def _direction_notes(meanings: Sequence[MetricMeaning]) -> Iterator[str]:
+    """Yield notes on the measures that are losses, and on the metrics of which lower values are better."""
+    measures = {m: measure_named(m) for m in dict.fromkeys(meaning.measure for meaning in meanings)}
+    losses = [measure.name for measure in measures.values() if measure.better == "lower"]
+    if losses:
+        yield f"negated losses, higher is better: {', '.join(losses)}"
     lower = [meaning.metric for meaning in meanings if meaning.better == "lower"]
     if lower:
         yield f"lower is better: {', '.join(dict.fromkeys(lower))}"
 
 
 def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | None:
-    """What probes told last of each experience, mean over seeds; None where there were none.
+    """Return the last value of each probe in each experience, mean over seeds; None without probes.
 
     Args:
-        outcomes: one a seed.
-        names: of the experiences trained on.
+        outcomes: outcome of each seed.
+        names: names of the experiences trained on.
     """
-    told = [_last(outcome.records) for outcome in outcomes]
+    by_seed = [_last_values(outcome.records) for outcome in outcomes]
     measures = outcomes[0].measures
-    probes = sorted({m for m, _ in told[0]} - {*measures, *COSTS, *map(online_name, measures)})
+    probes = sorted({m for m, _ in by_seed[0]} - {*measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
     table = Table(title="probes, after training on", title_justify="left", title_style="bold")
     table.add_column("probe", no_wrap=True)
-    experiences = sorted({t for m, t in told[0] if m in probes})
-    single = max(experiences) + 1 == len(names)
+    experiences = sorted({t for m, t in by_seed[0] if m in probes})
+    separate = max(experiences) + 1 == len(names)
     for t in experiences:
-        table.add_column("nothing" if t < 0 else names[t] if single else "joint", justify="right")
+        table.add_column("nothing" if t < 0 else names[t] if separate else "joint", justify="right")
     for probe in probes:
-        cells = [[each[probe, t] for each in told if (probe, t) in each] for t in experiences]
+        cells = [[values[probe, t] for values in by_seed if (probe, t) in values] for t in experiences]
         table.add_row(probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells))
     return table
 
 
 def costs_line(outcomes: Sequence[Outcome], spent: Sequence[Mapping[str, float]]) -> str:
-    """What a run has cost, mean over seeds: what is held at the end, and all updates, samples and time.
+    """Return the costs of a run, mean over seeds: parameters and memory at the end, total updates, samples and time.
 
     Args:
-        outcomes: one a seed.
-        spent: seconds and cpu_seconds of each.
+        outcomes: outcome of each seed.
+        spent: seconds and cpu_seconds of each seed.
     """
-    told = [_last(outcome.records) for outcome in outcomes]
+    by_seed = [_last_values(outcome.records) for outcome in outcomes]
 
     def mean(name: str) -> float:
-        cells = [[v for (m, _), v in sorted(each.items()) if m == name] for each in told]
-        return float(np.mean([c[-1] if name in ("parameters", "memory_bytes") else sum(c) for c in cells]))
+        values = [[v for (m, _), v in sorted(recorded.items()) if m == name] for recorded in by_seed]
+        return float(np.mean([v[-1] if name in ("parameters", "memory_bytes") else sum(v) for v in values]))
 
     words = {"parameters": "parameters", "memory_bytes": "bytes of memory", "updates": "updates", "samples": "samples"}
-    known = [name for name in words if all(any(m == name for m, _ in each) for each in told)]
+    known = [name for name in words if all(any(m == name for m, _ in recorded) for recorded in by_seed)]
     parts = [f"{mean(name):,.0f} {words[name]}" for name in known]
     seconds, cpu = (float(np.mean([s.get(key, np.nan) for s in spent])) for key in ("seconds", "cpu_seconds"))
     return ", ".join([*parts, f"{seconds:,.1f} s ({cpu:,.1f} s of CPU)"])
 
 
-def _last(records: Sequence[Record]) -> dict[tuple[str, int], float]:
-    """The last value of each metric after training on each experience."""
+def _last_values(records: Sequence[Record]) -> dict[tuple[str, int], float]:
+    """Return the last value of each metric after training on each experience."""
     return {(r.metric, r.trained_on): r.value for r in sorted(records, key=lambda r: r.step)}
 
 
 def verdict_table(verdict: Verdict) -> Table:
-    """Each condition and constraint of the objective: met, not met, or undecided, with the reason."""
-    colours = {"met": "green", "not met": "red", "undecided": "yellow"}
-    said = f"[{colours[verdict.said]}]{verdict.said}[/]"
-    table = Table(title=f"objective: {said}", title_justify="left", title_style="bold")
+    """Return a table of the conditions and constraints of an objective: met, not met or undecided, with the reasons."""
+    colors = {"met": "green", "not met": "red", "undecided": "yellow"}
+    status = f"[{colors[verdict.status]}]{verdict.status}[/]"
+    table = Table(title=f"objective: {status}", title_justify="left", title_style="bold")
     table.add_column("condition")
     table.add_column("value", justify="right")
     table.add_column("verdict")
-    reasons = any(judgement.reason for judgement in verdict.judgements)
+    reasons = any(condition.reason for condition in verdict.conditions)
     if reasons:
         table.add_column("reason")
-    for each in verdict.judgements:
-        cells = [escape(each.condition), each.shown, f"[{colours[each.said]}]{each.said}[/]"]
-        table.add_row(*cells, *([escape(each.reason)] if reasons else []))
+    for condition in verdict.conditions:
+        status = f"[{colors[condition.status]}]{condition.status}[/]"
+        cells = [escape(condition.condition), condition.value_text, status]
+        table.add_row(*cells, *([escape(condition.reason)] if reasons else []))
     return table

@@ -1,1 +1,1 @@
-"""Published protocols, run and judged against their targets."""
+"""Reproduction of published results: protocols, and the targets that their results are compared with."""

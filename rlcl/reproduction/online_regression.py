@@ -1,7 +1,7 @@
-"""Online regression of R runs at once: small networks under plain SGD, an example a step, in NumPy.
+"""Online regression of R runs at once in NumPy: small networks, plain SGD, one example per step.
 
-A step of one run is a few dozen multiplications, and calling them costs far more than they do: so all runs step
-together. What a run comes to does not depend on the others, to the bit.
+A step of one run takes a few dozen multiplications, and the call overhead exceeds their cost. Therefore all runs
+step together. The result of a run is bitwise independent of the other runs.
 """
 
 from __future__ import annotations
@@ -12,43 +12,51 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import define, field
 
-__all__ = ["Array", "Edit", "Lines", "Networks", "Perturbing", "Replacing"]
+__all__ = [
+    "Array",
+    "ContinualBackpropEdit",
+    "HiddenLayerRegressions",
+    "LinearRegressions",
+    "ShrinkAndPerturbEdit",
+    "WeightEdit",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-STEPS_DRAWN = 500  # whose noise is drawn at a time
+NOISE_STEPS = 500  # number of steps whose noise is sampled at once
 
 
-class Edit(Protocol):
-    """What changes the weights after each step."""
+class WeightEdit(Protocol):
+    """Change of the weights after each step."""
 
-    def __call__(self, networks: Lines | Networks, h: Array) -> None:
-        """
+    def __call__(self, networks: LinearRegressions | HiddenLayerRegressions, h: Array) -> None:
+        """Change the weights in place.
+
         Args:
-            networks: after the step.
-            h: (R, U) hidden activations before it; (R, 0) without hidden units.
+            networks: the networks after the step.
+            h: (R, U) hidden activations before the step; (R, 0) without hidden units.
         """
         ...
 
 
 @define(kw_only=True, eq=False)
-class Lines:
-    """R linear regressions of m inputs on one number.
+class LinearRegressions:
+    """R linear regressions with m inputs and one output.
 
     Args:
-        theta: (R, m + 1) float32, weights and then the bias of each run; changes in place with each step.
+        theta: (R, m + 1) float32, weights and bias of each run; each step changes it in place.
         lr: learning rate.
-        weight_decay: added to the gradient, times the weight.
-        edits: after each step, in turn.
+        weight_decay: this number times the weights is added to the gradient.
+        edits: changes of the weights after each step, applied in order.
     """
 
     theta: Array
     lr: float
     weight_decay: float = 0.0
-    edits: Sequence[Edit] = ()
+    edits: Sequence[WeightEdit] = ()
 
     def step(self, x: Array, y: Array) -> Array:
-        """One step on x (R, m) and y (R,); returns the errors (R,) before it."""
+        """Take one step on x (R, m) and y (R,); return the errors (R,) before the step."""
         weights, bias = self.theta[:, :-1], self.theta[:, -1]
         error: Array = (weights * x).sum(1) + bias - y
         gradient = np.concatenate((x, np.ones_like(y)[:, None]), 1) * (2 * error)[:, None]
@@ -59,35 +67,36 @@ class Lines:
 
 
 @define(kw_only=True, eq=False)
-class Networks:
-    """R networks of one hidden layer of U rectified units and one output.
+class HiddenLayerRegressions:
+    """R networks with one hidden layer of U rectified units and one output.
 
     Args:
-        theta: (R, P) float32: of each run the hidden weights (U, m), their biases, the output's weights and bias;
-            changes in place with each step.
-        inputs: m.
+        theta: (R, P) float32: hidden weights (U, m), hidden biases, output weights and output bias of each run;
+            each step changes it in place.
+        inputs: number of inputs m.
         lr: learning rate.
-        weight_decay: added to the gradient, times the weight.
-        edits: after each step, in turn.
-        w, b, v, c: views (R, U, m), (R, U), (R, U) and (R,) of its four parts.
+        weight_decay: this number times the weights is added to the gradient.
+        edits: changes of the weights after each step, applied in order.
+        w, b, v, c: views (R, U, m), (R, U), (R, U) and (R,) of the four parts of ``theta``.
     """
 
     theta: Array
     inputs: int
     lr: float
     weight_decay: float = 0.0
-    edits: Sequence[Edit] = ()
+    edits: Sequence[WeightEdit] = ()
     w: Array = field(init=False)
     b: Array = field(init=False)
     v: Array = field(init=False)
     c: Array = field(init=False)
     _gradient: Array = field(init=False)
-    _parts: tuple[Array, Array, Array, Array] = field(init=False)
+    _gradient_views: tuple[Array, Array, Array, Array] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._gradient = np.zeros_like(self.theta)
-        self.w, self.b, self.v, self.c = self._views(self.theta)  # once: making them takes half of a step's time
-        self._parts = self._views(self._gradient)
+        # The views are created once, because this takes half the time of a step.
+        self.w, self.b, self.v, self.c = self._views(self.theta)
+        self._gradient_views = self._views(self._gradient)
 
     def _views(self, flat: Array) -> tuple[Array, Array, Array, Array]:
         units = (flat.shape[1] - 1) // (self.inputs + 2)
@@ -95,10 +104,10 @@ class Networks:
         return w.reshape(-1, units, self.inputs), b, v, c[:, 0]
 
     def step(self, x: Array, y: Array) -> Array:
-        """One step on x (R, m) and y (R,); returns the errors (R,) before it."""
+        """Take one step on x (R, m) and y (R,); return the errors (R,) before the step."""
         h = np.maximum((self.w @ x[:, :, None])[:, :, 0] + self.b, 0)
         error: Array = (self.v * h).sum(1) + self.c - y
-        w, b, v, c = self._parts
+        w, b, v, c = self._gradient_views
         np.multiply(2, error, out=c)
         np.multiply(c[:, None], h, out=v)
         np.multiply(c[:, None] * self.v, h > 0, out=b)
@@ -109,54 +118,54 @@ class Networks:
         return error
 
 
-def descend(networks: Lines | Networks, gradient: Array) -> None:
-    """A step of plain SGD; the gradient (R, P) is changed where there is a weight decay."""
+def descend(networks: LinearRegressions | HiddenLayerRegressions, gradient: Array) -> None:
+    """Take a step of plain SGD; with a weight decay, the gradient (R, P) is changed in place."""
     if networks.weight_decay:
         gradient += np.float32(networks.weight_decay) * networks.theta
-    networks.theta -= np.float32(networks.lr) * gradient  # in place, as in all edits: there are views of it
+    networks.theta -= np.float32(networks.lr) * gradient  # in place like all edits, because theta has views
 
 
 @define(eq=False)
-class Perturbing:
+class ShrinkAndPerturbEdit:
     """Shrink and perturb; see :class:`rlcl.methods.shrink_and_perturb.ShrinkAndPerturb`.
 
     Args:
-        rngs: of the R runs; each draws what the method of its run would.
-        decay: share of each weight that is taken off.
-        noise: standard deviation of what is added.
+        rngs: generators of the R runs; each samples the same noise as the method of its run.
+        decay: share of each weight that is subtracted.
+        noise: standard deviation of the added noise.
     """
 
     rngs: Sequence[np.random.Generator]
     decay: float
     noise: float
-    _drawn: Array = field(init=False, factory=lambda: np.zeros((0, 0, 0), dtype=np.float32))
+    _samples: Array = field(init=False, factory=lambda: np.zeros((0, 0, 0), dtype=np.float32))
     _used: int = field(init=False, default=0)
 
-    def __call__(self, networks: Lines | Networks, h: Array) -> None:
+    def __call__(self, networks: LinearRegressions | HiddenLayerRegressions, h: Array) -> None:
         networks.theta *= np.float32(1 - self.decay)
         if self.noise:
-            networks.theta += np.float32(self.noise) * self._next(networks.theta.shape[1])
+            networks.theta += np.float32(self.noise) * self._next_noise(networks.theta.shape[1])
 
-    def _next(self, size: int) -> Array:
-        """(R, P) standard normal numbers."""
-        if self._used == len(self._drawn):
-            drawn = [rng.standard_normal((STEPS_DRAWN, size), dtype=np.float32) for rng in self.rngs]
-            self._drawn, self._used = np.stack(drawn, axis=1), 0
+    def _next_noise(self, size: int) -> Array:
+        """Return the next standard normal noise (R, P)."""
+        if self._used == len(self._samples):
+            samples = [rng.standard_normal((NOISE_STEPS, size), dtype=np.float32) for rng in self.rngs]
+            self._samples, self._used = np.stack(samples, axis=1), 0
         self._used += 1
-        found: Array = self._drawn[self._used - 1]
-        return found
+        noise: Array = self._samples[self._used - 1]
+        return noise
 
 
 @define(kw_only=True, eq=False)
-class Replacing:
+class ContinualBackpropEdit:
     """Continual backprop; see :class:`rlcl.methods.continual_backprop.ContinualBackprop`.
 
     Args:
-        redraws: of the R runs: fresh hidden weights (U, m) and biases (U,), of which the replaced units' are taken.
-        units: U.
-        rate: share of the mature units that is replaced at each step; fractions add up.
-        maturity: steps for which a fresh unit is left alone.
-        decay: of the running means.
+        redraws: functions of the R runs that sample hidden weights (U, m) and biases (U,) for the replaced units.
+        units: number of hidden units U.
+        rate: share of the mature units that is replaced at each step; fractions of a unit accumulate.
+        maturity: steps after its replacement for which a unit is not replaced again.
+        decay: decay of the running means.
     """
 
     redraws: Sequence[Callable[[], tuple[Array, Array]]]
@@ -175,8 +184,8 @@ class Replacing:
         self._age, self._mean, self._value = (np.zeros(shape, dtype=np.float32) for _ in range(3))
         self._owed = np.zeros(len(self.redraws))
 
-    def __call__(self, networks: Lines | Networks, h: Array) -> None:
-        assert isinstance(networks, Networks)
+    def __call__(self, networks: LinearRegressions | HiddenLayerRegressions, h: Array) -> None:
+        assert isinstance(networks, HiddenLayerRegressions)
         w, v = networks.w, networks.v
         fresh = np.float32(1 - self.decay)
         self._age += 1

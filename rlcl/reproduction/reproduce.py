@@ -1,4 +1,4 @@
-"""Runs published protocols and says whether the numbers come out."""
+"""Execution of published protocols, their verdicts, and the results file."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from rich.console import Console
 from rlcl.errors import Problem, RlclError
 from rlcl.experiment import Experiment
 from rlcl.launch.seeds import run_experiment
-from rlcl.reproduction.batched_regression import run_together
-from rlcl.reproduction.published import Protocol
-from rlcl.reproduction.sides import Drawn, Row, Run, Side, Target
+from rlcl.reproduction.batched_regression import run_seeds_together
+from rlcl.reproduction.protocols import ReproductionProtocol
 from rlcl.reproduction.targets import TARGETS
+from rlcl.reproduction.types import ReproductionRun, ResultRow, SideResult, Target, TargetWithFigure
 from rlcl.strict_json import json_text
 from rlcl.tracking.folder import write_atomically
 from rlcl.tracking.json_files import read_json
 
 __all__ = ["kind_of_row", "markdown", "read_results", "reproduce", "write_results"]
 
-CODE = ("protocol", "metric", "side")  # columns of names
+CODE_COLUMNS = ("protocol", "metric", "side")  # columns of names, formatted as code
 
 
-def reproduce(protocol: Protocol, root: Path, console: Console) -> Row:
-    """Runs what is missing of a protocol's sides and seeds, reads the rest, and judges it.
+def reproduce(protocol: ReproductionProtocol, root: Path, console: Console) -> ResultRow:
+    """Run the missing sides and seeds of a protocol, read the finished ones, and judge the results.
 
     Args:
-        protocol: as :func:`rlcl.reproduction.published.load_protocol` gives it.
+        protocol: a protocol from :func:`rlcl.reproduction.protocols.load_protocol`.
         root: the folder of all runs.
-        console: progress goes there.
+        console: console for the progress.
 
     Raises:
-        Interrupted: a signal came; the same call goes on.
-        RlclError: anything that a person can mend, for example a metric that these runs do not define.
+        Interrupted: a signal was received; the same call resumes the runs.
+        RlclError: an error that the user can fix, for example a metric that these runs do not define.
     """
-    run = run_together if protocol.together else run_side
+    run = run_seeds_together if protocol.together else run_side
     sides = {name: run(experiment, root, console) for name, experiment in protocol.sides.items()}
     try:
         return protocol.target.judge(sides)
@@ -45,22 +45,24 @@ def reproduce(protocol: Protocol, root: Path, console: Console) -> Row:
         raise RlclError(f"{protocol.name}: {problem}") from problem
 
 
-def run_side(experiment: Experiment, root: Path, console: Console) -> Side:
-    """Runs every seed of an experiment in turn, as ``rlcl run`` does."""
+def run_side(experiment: Experiment, root: Path, console: Console) -> SideResult:
+    """Run every seed of an experiment like ``rlcl run``."""
     finished = run_experiment(experiment, root, console)
     runs = [
-        Run(outcome=one.outcome, path=one.path, seconds=float(read_json(one.path / "summary.json")["seconds"]))
-        for one in finished
+        ReproductionRun(
+            outcome=run.outcome, path=run.path, seconds=float(read_json(run.path / "summary.json")["seconds"])
+        )
+        for run in finished
     ]
     git = read_json(finished[0].path / "manifest.json").get("git")
-    return Side(experiment=experiment, runs=tuple(runs), git=git)
+    return SideResult(experiment=experiment, runs=tuple(runs), git=git)
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The rows of a results file, by protocol; none where there is no file.
+    """Read the rows of a results file, by protocol; empty if the file does not exist.
 
     Raises:
-        RlclError: the file is another one.
+        RlclError: the file is not a results file.
     """
     rows = read_json(path).get("rows")
     if path.exists() and not isinstance(rows, dict):
@@ -68,70 +70,72 @@ def read_results(path: Path) -> dict[str, Any]:
     return rows or {}
 
 
-def write_results(path: Path, rows: Mapping[str, Row]) -> None:
-    """Puts rows into a results file, where those of other protocols stay, and tables and pictures beside it.
+def write_results(path: Path, rows: Mapping[str, ResultRow]) -> None:
+    """Add rows to a results file, and write tables and figures to the same folder; other protocols' rows stay.
 
     Args:
-        path: the JSON file; the tables have the suffix ``.md``, and the pictures are in a folder without one.
-        rows: to add or to replace, by protocol.
+        path: the JSON file; the tables have the suffix ``.md``, and the figures are in a folder of the same name.
+        rows: the rows to add or to replace, by protocol.
 
     Raises:
-        RlclError: it cannot be written, or is another file.
+        RlclError: the file cannot be written, or is not a results file.
     """
-    everything = dict(sorted({**read_results(path), **rows}.items()))
+    all_rows = dict(sorted({**read_results(path), **rows}.items()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for name, row in rows.items():
             _write_figure(path, name, row)
-        write_atomically(path, compact({"command": "rlcl reproduce", "rows": everything}))
-        write_atomically(path.with_suffix(".md"), markdown(everything, path.stem))
+        write_atomically(path, compact_json({"command": "rlcl reproduce", "rows": all_rows}))
+        write_atomically(path.with_suffix(".md"), markdown(all_rows, path.stem))
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}; name another file with --results") from error
 
 
-def _write_figure(path: Path, name: str, row: Row) -> None:
+def _write_figure(path: Path, name: str, row: ResultRow) -> None:
     import matplotlib
 
     kind = kind_of_row(row)
-    if issubclass(kind, Drawn):
+    if issubclass(kind, TargetWithFigure):
         folder = path.with_suffix("")
         folder.mkdir(exist_ok=True)
-        # The same row gives the same bytes: no date, and names of parts that are not drawn at random.
+        # The same row gives the same bytes: the file has no date and no random element ids.
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
             kind.figure(name, row).savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def compact(content: Any) -> str:
-    """JSON with a line for each list of numbers."""
+def compact_json(content: Any) -> str:
+    """Format JSON with each list of numbers on a single line."""
     text = json_text(content, indent=2)
-    return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
+    return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text) + "\n"
 
 
-def kind_of_row(row: Row) -> type[Target]:
-    """The kind of target that a row was held against."""
+def kind_of_row(row: ResultRow) -> type[Target]:
+    """Return the kind of target that a row was compared with."""
     return TARGETS[row["target"].get("type", "mean")]
 
 
-def markdown(rows: Mapping[str, Row], pictures: str = "") -> str:
-    """The rows of a results file as Markdown: a section for each kind of target.
+def markdown(rows: Mapping[str, ResultRow], figures: str = "") -> str:
+    """Format the rows of a results file as Markdown, with a section for each kind of target.
 
     Args:
-        rows: by protocol.
-        pictures: the folder that they are in, beside the file.
+        rows: the rows, by protocol.
+        figures: the folder of the figures, relative to the file.
     """
-    lines = ["# Published numbers, and ours", "", "Made by `rlcl reproduce`.", ""]
+    lines = ["# Published and reproduced results", "", "Written by `rlcl reproduce`.", ""]
     for kind in TARGETS.values():
-        found = {name: row for name, row in rows.items() if kind_of_row(row) is kind}
-        if found:
-            lines += [f"## {kind.heading}", "", *kind.rule, "", *_table(kind, found), ""]
-            drawn = found if issubclass(kind, Drawn) else ()
-            lines += [line for name in drawn for line in (f"![{name}]({pictures}/{name}.svg)", "")]
+        rows_of_kind = {name: row for name, row in rows.items() if kind_of_row(row) is kind}
+        if rows_of_kind:
+            lines += [f"## {kind.heading}", "", *kind.rule, "", *_table(kind, rows_of_kind), ""]
+            names = rows_of_kind if issubclass(kind, TargetWithFigure) else ()
+            lines += [line for name in names for line in (f"![{name}]({figures}/{name}.svg)", "")]
     sources = sorted({row["target"]["source"] for row in rows.values()})
     return "\n".join([*lines, "Sources:", "", *(f"- {source}" for source in sources), ""])
 
 
-def _table(kind: type[Target], rows: Mapping[str, Row]) -> list[str]:
+def _table(kind: type[Target], rows: Mapping[str, ResultRow]) -> list[str]:
     lines = [line for name, row in rows.items() for line in kind.lines(name, row)]
-    quoted = ({key: f"`{cell}`" if key in CODE and cell else cell for key, cell in line.items()} for line in lines)
+    quoted = (
+        {key: f"`{cell}`" if key in CODE_COLUMNS and cell else cell for key, cell in line.items()} for line in lines
+    )
     head, *body = (f"| {' | '.join(cells)} |" for cells in (lines[0], *(line.values() for line in quoted)))
     return [head, f"|{'---|' * len(lines[0])}", *body]

@@ -1,4 +1,4 @@
-"""Sinks of events and records, by name."""
+"""Registry of sinks for events and records, by name."""
 
 __all__ = ["ALWAYS", "SINKS"]
 
@@ -8,5 +8,5 @@ SINKS = {
     "log": "rlcl.sinks.log:Log",
 }
 
-# Every run has these, with their defaults unless the experiment lists them itself.
+# Every run has these sinks. If the experiment does not list them, they have their default settings.
 ALWAYS = ("log", "progress")

@@ -1,4 +1,4 @@
-"""The log of a run: its progress as lines in ``log.txt``, each with the time."""
+"""Sink that writes the progress of a run to ``log.txt``, as lines with their time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Log"]
 
 @define(kw_only=True, eq=False)
 class Log(Sink):
-    """A line in the run's log.txt at each boundary, and now and then in between; every run has it.
+    """Progress in the run's log.txt, a line at each boundary and at intervals in between; every run has this sink.
 
     Args:
         seconds: seconds between two lines within an experience.

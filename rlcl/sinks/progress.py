@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on the console: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ BAR_SECONDS = 0.1  # between two updates of the bar
 
 @define(kw_only=True, eq=False)
 class Progress(Sink):
-    """How far the run is, on the console: a bar on a terminal, lines elsewhere; every run has it.
+    """Progress on the console, a bar on a terminal and lines elsewhere; every run has this sink.
 
     Args:
         seconds: seconds between two lines within an experience.
     """
 
     seconds: float = option(LINE_SECONDS, gt=0)
-    _shown: Sink = field(init=False)
+    _display: Sink = field(init=False)
 
     def open(self, run: RunStart) -> None:
-        self._shown = progress_for(
+        self._display = progress_for(
             run.console, run.title, run.experiences, run.measures, run.steps, run.bar, self.seconds
         )
 
     def write(self, item: Event | Record | Boundary) -> None:
-        self._shown.write(item)
+        self._display.write(item)
 
     def step(self, step: int, experience: int) -> None:
-        self._shown.step(step, experience)
+        self._display.step(step, experience)
 
     def close(self) -> None:
-        self._shown.close()
+        self._display.close()
 
 
 def progress_for(
@@ -57,15 +57,15 @@ def progress_for(
     bar: bool = True,
     seconds: float = LINE_SECONDS,
 ) -> Sink:
-    """The bar where there is a terminal, else the lines.
+    """Return a bar if the console is a terminal, else lines.
 
     Args:
-        console: where to.
-        title: of the run, for example ``seed 0``.
-        names: of the experiences.
-        measures: the learner's, the decisive one first.
-        steps: of the whole run; None where that is not known.
-        bar: whether it may be a bar: a terminal has one at a time.
+        console: console for the progress.
+        title: title of the run, for example ``seed 0``.
+        names: names of the experiences.
+        measures: measures of the learner, the decisive one first.
+        steps: number of steps of the whole run; None if it is not known.
+        bar: whether a bar is allowed; a terminal has at most one at a time.
         seconds: seconds between two lines within an experience.
     """
     if bar and console.is_terminal:
@@ -74,7 +74,7 @@ def progress_for(
 
 
 def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
-    """One row of R in words: ``1.00 0.98 0.00``."""
+    """Return one row of R as text: ``1.00 0.98 0.00``."""
     matrix = Results(records, measure).R
     if trained_on >= len(matrix):
         return ""
@@ -84,7 +84,16 @@ def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
 
 
 class PlainProgress(Sink):
-    """A line at each boundary, and now and then in between; each begins with what ``title`` gives at that time."""
+    """Progress as lines, one at each boundary and one at intervals in between.
+
+    Args:
+        console: console for the lines.
+        title: returns the beginning of a line, for example the current time.
+        names: names of the experiences.
+        measures: measures of the learner, the decisive one first.
+        steps: number of steps of the whole run; None if it is not known.
+        seconds: seconds between two lines within an experience.
+    """
 
     def __init__(
         self,
@@ -99,7 +108,7 @@ class PlainProgress(Sink):
         self._seconds = seconds
         self._records: list[Record] = []
         self._experience = 0
-        self._said = time.monotonic()
+        self._last_time = time.monotonic()
 
     def write(self, item: Event | Record | Boundary) -> None:
         if isinstance(item, Record):
@@ -108,23 +117,23 @@ class PlainProgress(Sink):
             if item.trained_on >= 0:
                 measure = self._measures[0]
                 row = _row(self._records, measure, item.trained_on)
-                self._say(item.trained_on, item.step, f"{measure_named(measure).name}: {row}" if row else "")
-        elif time.monotonic() - self._said > self._seconds:
+                self._print_line(item.trained_on, item.step, f"{measure_named(measure).name}: {row}" if row else "")
+        elif time.monotonic() - self._last_time > self._seconds:
             values = ", ".join(f"{k} {v:.4g}" for k, v in item.values.items())
-            self._say(self._experience, item.step, values)
+            self._print_line(self._experience, item.step, values)
 
     def step(self, step: int, experience: int) -> None:
         self._experience = experience
 
-    def _say(self, experience: int, step: int, text: str) -> None:
-        self._said = time.monotonic()
-        of = f" of {self._steps:,}" if self._steps else ""
-        where = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
-        self._console.print(f"{self._title()}  {where}  step {step:,}{of}  {text}", highlight=False, soft_wrap=True)
+    def _print_line(self, experience: int, step: int, text: str) -> None:
+        self._last_time = time.monotonic()
+        total = f" of {self._steps:,}" if self._steps else ""
+        place = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
+        self._console.print(f"{self._title()}  {place}  step {step:,}{total}  {text}", highlight=False, soft_wrap=True)
 
 
 class TerminalProgress(Sink):
-    """A bar with experience, step, rate and time left."""
+    """Progress as a bar with experience, step, rate and remaining time."""
 
     def __init__(
         self, console: Console, title: str, names: Sequence[str], measures: Sequence[str], steps: int | None
@@ -144,7 +153,7 @@ class TerminalProgress(Sink):
             transient=True,
         )
         self._task: TaskID = self._bar.add_task("", total=steps, title=title, rate="", latest="")
-        self._next = 0.0
+        self._next_update = 0.0
         self._bar.start()
 
     def write(self, item: Event | Record | Boundary) -> None:
@@ -159,8 +168,8 @@ class TerminalProgress(Sink):
                 ),
                 "",
             )
-            shown = {k: v for k, v in item.values.items() if k in ("loss", "episode_return")}
-            self._update(rate=rate.replace("_", " "), latest=" ".join(f"{k} {v:.3g}" for k, v in shown.items()))
+            latest = {k: v for k, v in item.values.items() if k in ("loss", "episode_return")}
+            self._update(rate=rate.replace("_", " "), latest=" ".join(f"{k} {v:.3g}" for k, v in latest.items()))
         elif item.trained_on >= 0:
             row = _row(self._records, self._measures[0], item.trained_on)
             measure = measure_named(self._measures[0]).name
@@ -170,9 +179,9 @@ class TerminalProgress(Sink):
 
     def step(self, step: int, experience: int) -> None:
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next_update:
             return
-        self._next = now + BAR_SECONDS
+        self._next_update = now + BAR_SECONDS
         place = f"{self._title}  {experience + 1}/{len(self._names)} {self._names[experience]}"
         self._update(completed=step, title=place)
 

@@ -1,4 +1,4 @@
-"""All sinks of one run, as one."""
+"""Composite of all sinks of one run."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rlcl.types import Boundary, Event, Record, RunStart, Sink
 __all__ = ["RunSinks", "run_sinks"]
 
 
-def run_sinks(chosen: Sequence[Component]) -> RunSinks:
-    """Build the sinks of a run: the experiment's, and those that every run has where it does not list them.
+def run_sinks(components: Sequence[Component]) -> RunSinks:
+    """Build the sinks of a run: the experiment's, and those of ``ALWAYS`` that it does not list.
 
     Raises:
-        ConfigError: constructors refuse their settings.
+        ConfigError: a constructor rejects its settings.
     """
-    named = {sink.type for sink in chosen}
-    always = [component("sink", name) for name in ALWAYS if name not in named]
-    return RunSinks(build((*chosen, *always), ("sinks",)))
+    names = {sink.type for sink in components}
+    defaults = [component("sink", name) for name in ALWAYS if name not in names]
+    return RunSinks(build((*components, *defaults), ("sinks",)))
 
 
 @define(eq=False)
 class RunSinks(Sink):
-    """A sink that passes everything on to several, in their order.
+    """A sink that passes everything on to several sinks, in their order.
 
     Args:
-        sinks: those of one run; where one cannot be opened, those opened before it are closed all the same.
+        sinks: sinks of one run. If one of them cannot be opened, those that are already open are closed.
     """
 
     sinks: tuple[Sink, ...]

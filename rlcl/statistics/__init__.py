@@ -1,1 +1,1 @@
-"""Intervals, aggregates and hypothesis tests: pure functions of arrays."""
+"""Confidence intervals, aggregates and hypothesis tests as pure functions of arrays."""

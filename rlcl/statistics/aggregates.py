@@ -1,8 +1,8 @@
-"""Aggregates over runs and tasks, and their bootstrap intervals: pure functions on arrays.
+"""Aggregates over runs and tasks with bootstrap intervals, as pure functions of arrays.
 
-Scores are arrays (..., N, M): N runs (seeds) of each of M tasks, higher being better. An aggregate takes away
-these two last axes, so what stands before them (points of time, replications of a bootstrap) is kept, and one
-call serves them all.
+Scores are arrays (..., N, M): N runs (seeds) of each of M tasks, where higher is better. An aggregate reduces the last
+two axes and keeps the leading ones (evaluations over time, bootstrap replications), so that one call computes all of
+them.
 
 Source: Agarwal et al. 2021, Deep reinforcement learning at the edge of the statistical precipice.
 """
@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 __all__ = [
     "AGGREGATES",
-    "Interval",
+    "BootstrapInterval",
     "bootstrap",
     "difference",
     "improvement_interval",
@@ -34,42 +34,42 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 Aggregate = Callable[[Array], Any]
 
-PIECE = 200_000  # numbers resampled at a time: a piece stays in the processor's cache
+CHUNK_SIZE = 200_000  # numbers that are resampled at once; a chunk fits into the processor's cache
 
 
 @frozen(eq=False)
-class Interval:
-    """A value with its interval; arrays of one shape where there are several.
+class BootstrapInterval:
+    """A statistic with its interval; the fields are arrays of the same shape if the statistic is an array.
 
     Args:
-        value: of all scores.
-        low: lower end, NaN with a single run.
-        high: upper end.
-        draws: the value in each replication, on the last axis or, for a statistic that adds one, before it; none
-            with a single run.
+        value: statistic of all scores.
+        low: lower end of the interval; NaN with a single run.
+        high: upper end of the interval; NaN with a single run.
+        replicates: statistic of each replication. The axis of the replications is the last one, or precedes the axis
+            that the statistic adds. Empty with a single run.
     """
 
     value: Any
     low: Any
     high: Any
-    draws: Array = field(factory=lambda: np.empty(0), repr=False)
+    replicates: Array = field(factory=lambda: np.empty(0), repr=False)
 
 
 def mean(scores: Array) -> Any:
-    """The mean of all scores, (..., N, M) to (...); each task weighs the same."""
+    """Return the mean of all scores, (..., N, M) to (...); each task has the same weight."""
     return np.mean(scores, (-2, -1))
 
 
 def median(scores: Array) -> Any:
-    """The median over tasks of the mean over runs, (..., N, M) to (...). Source: Agarwal 2021, section 3."""
+    """Return the median over tasks of the mean over runs, (..., N, M) to (...). Source: Agarwal 2021, section 3."""
     return np.median(np.mean(scores, -2), -1)
 
 
 def interquartile_mean(scores: Array) -> Any:
-    """The mean of the middle half of all N * M scores, (..., N, M) to (...).
+    """Return the mean of the middle half of all N * M scores, (..., N, M) to (...).
 
-    As scipy's ``trim_mean`` and as rliable: floor(N M / 4) whole scores are cut at each end, no fractions of one,
-    so that with fewer than four scores it is their mean.
+    As in scipy's ``trim_mean`` and in rliable, floor(N M / 4) scores are cut at each end. Scores are never cut in part,
+    so the result is the mean of all scores if there are fewer than four.
 
     Source: Agarwal 2021, section 4.3.
     """
@@ -82,12 +82,12 @@ def interquartile_mean(scores: Array) -> Any:
 
 
 def optimality_gap(scores: Array, target: float = 1.0) -> Any:
-    """How far runs stay below a target on average, (..., N, M) to (...); lower is better.
+    """Return the mean distance of the runs below a target, (..., N, M) to (...); lower is better.
 
-    target - mean of min(score, target): what a run has beyond the target makes up for nothing.
+    The gap is target - mean of min(score, target): scores above the target do not compensate for lower ones.
 
     Args:
-        scores: (..., N, M) on one scale, on which 1 usually stands for a perfect or a human's score.
+        scores: (..., N, M) on a common scale, on which 1 is usually the score of a perfect policy or of a human.
         target: gamma in the source.
 
     Source: Agarwal 2021, section 4.3.
@@ -104,11 +104,11 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Array:
-    """The share of runs that score above each threshold, mean over tasks, (..., N, M) to (..., T).
+    """Return the fraction of runs that score above each threshold, mean over tasks, (..., N, M) to (..., T).
 
     Args:
         scores: (..., N, M).
-        thresholds: (T,) tau in the source.
+        thresholds: (T,), tau in the source.
 
     Source: Agarwal 2021, equation 1, the run-score distribution.
     """
@@ -116,17 +116,17 @@ def performance_profile(scores: Array, thresholds: Array) -> Array:
 
 
 def probability_of_improvement(scores: Array, others: Array) -> float:
-    """How likely a run scores above another learner's on the same task, mean over tasks; a tie counts half.
+    """Return the probability that a run scores above a run of another learner on the same task, mean over tasks.
 
-    No matter in which unit a task is scored: only the order within each task counts.
+    A tie counts one half. The result depends only on the order within each task, not on the units of the scores.
 
     Args:
-        scores: (N, M) of one learner.
-        others: (K, M) of another.
+        scores: (N, M) scores of the first learner.
+        others: (K, M) scores of the other learner.
 
     Source: Agarwal 2021, section 4.3; Mann & Whitney 1947, U / (N K).
     """
-    return float(_beaten(scores, others).mean())
+    return float(_pairwise_wins(scores, others).mean())
 
 
 def bootstrap(
@@ -136,43 +136,46 @@ def bootstrap(
     *,
     replications: int = 50_000,
     confidence: float = 0.95,
-) -> Interval:
-    """The percentile interval of a statistic by the stratified bootstrap.
+) -> BootstrapInterval:
+    """Return the percentile interval of a statistic by the stratified bootstrap.
 
-    Each replication draws N runs with replacement within every task, independently of the other tasks; with a
-    leading axis (points of time) whole runs are drawn, the same at all points.
+    Each replication samples N runs with replacement within every task, independently of the other tasks. With a leading
+    axis (evaluations over time), whole runs are sampled, the same ones at all evaluations.
 
     Args:
         scores: (..., N, M).
-        statistic: takes away the two last axes; it may add one at the end.
+        statistic: function that reduces the last two axes; it may add one axis at the end.
         rng: the only source of randomness.
-        replications: at least 1.
-        confidence: in (0, 1).
+        replications: number of replications, at least 1.
+        confidence: confidence level, in (0, 1).
 
     Source: Agarwal 2021, section 4.1; Efron 1979.
     """
-    scores = _checked(scores)
+    scores = _checked_scores(scores)
     value = statistic(scores)
     if scores.shape[-2] < 2:
-        return _unknown(value)
-    pieces = [statistic(_drawn(scores, _choose(scores, rng, n))) for n in _pieces(replications, scores.size)]
-    return _percentiles(value, np.concatenate(pieces, scores.ndim - 2), scores.ndim - 2, confidence)
+        return _undefined_interval(value)
+    chunks = [
+        statistic(_resampled(scores, _sample_runs(scores, rng, n))) for n in _chunk_sizes(replications, scores.size)
+    ]
+    return _percentile_interval(value, np.concatenate(chunks, scores.ndim - 2), scores.ndim - 2, confidence)
 
 
-def difference(first: Interval, second: Interval, confidence: float = 0.95) -> Interval:
-    """The difference of two aggregates, with its percentile interval.
+def difference(first: BootstrapInterval, second: BootstrapInterval, confidence: float = 0.95) -> BootstrapInterval:
+    """Return the difference of two aggregates with its percentile interval.
 
-    It is paired, run n of one with run n of the other, where both bootstraps had as many runs and generators in the
-    same state: each replication then has drawn the same runs of both. Generators of other seeds make it unpaired.
+    The difference is paired (run n of the first with run n of the second) if both bootstraps had the same number of
+    runs and used generators in the same state: each replication then contains the same runs of both. Generators with
+    different seeds make the difference unpaired.
 
     Args:
-        first, second: each a number as :func:`bootstrap` gives it, of as many replications.
-        confidence: in (0, 1).
+        first, second: results of :func:`bootstrap` for a scalar statistic, with the same number of replications.
+        confidence: confidence level, in (0, 1).
     """
     value = first.value - second.value
-    if not len(first.draws) or not len(second.draws):
-        return _unknown(value)
-    return _percentiles(value, first.draws - second.draws, 0, confidence)
+    if not len(first.replicates) or not len(second.replicates):
+        return _undefined_interval(value)
+    return _percentile_interval(value, first.replicates - second.replicates, 0, confidence)
 
 
 def improvement_interval(
@@ -182,27 +185,29 @@ def improvement_interval(
     *,
     replications: int = 50_000,
     confidence: float = 0.95,
-) -> Interval:
-    """:func:`probability_of_improvement` with its percentile interval; runs of both are drawn within every task.
+) -> BootstrapInterval:
+    """Return :func:`probability_of_improvement` with its percentile interval.
+
+    The runs of both learners are resampled within every task.
 
     Args:
-        scores: (N, M) of one learner.
-        others: (K, M) of another.
+        scores: (N, M) scores of the first learner.
+        others: (K, M) scores of the other learner.
         rng: the only source of randomness.
-        replications: at least 1.
-        confidence: in (0, 1).
+        replications: number of replications, at least 1.
+        confidence: confidence level, in (0, 1).
     """
-    scores, others = _checked(scores), _checked(others)
-    beaten = _beaten(scores, others)
-    value = float(beaten.mean())
-    tasks, runs, rivals = beaten.shape
+    scores, others = _checked_scores(scores), _checked_scores(others)
+    wins = _pairwise_wins(scores, others)
+    value = float(wins.mean())
+    tasks, runs, rivals = wins.shape
     if min(runs, rivals) < 2:
-        return _unknown(value)
-    drawn = np.zeros(replications)
-    for table in beaten:  # how often each run was drawn is all that matters, so a task is one matrix product
-        mine, theirs = _times_drawn(runs, rng, replications), _times_drawn(rivals, rng, replications)
-        drawn += np.einsum("rk,rk->r", mine @ table, theirs) / (runs * rivals * tasks)
-    return _percentiles(value, drawn, 0, confidence)
+        return _undefined_interval(value)
+    replicates = np.zeros(replications)
+    for table in wins:  # only the number of times that each run is sampled matters, so a task is one matrix product
+        mine, theirs = _sample_counts(runs, rng, replications), _sample_counts(rivals, rng, replications)
+        replicates += np.einsum("rk,rk->r", mine @ table, theirs) / (runs * rivals * tasks)
+    return _percentile_interval(value, replicates, 0, confidence)
 
 
 def profile_bands(
@@ -212,21 +217,21 @@ def profile_bands(
     *,
     replications: int = 2_000,
     confidence: float = 0.95,
-) -> Interval:
-    """:func:`performance_profile` (T,) with pointwise bands.
+) -> BootstrapInterval:
+    """Return :func:`performance_profile` (T,) with pointwise confidence bands.
 
     Args:
         scores: (N, M).
         thresholds: (T,).
         rng: the only source of randomness.
-        replications: at least 1.
-        confidence: in (0, 1), of each point by itself.
+        replications: number of replications, at least 1.
+        confidence: confidence level of each point separately, in (0, 1).
 
     Source: Agarwal 2021, section 4.2.
     """
     return bootstrap(
         scores,
-        lambda drawn: performance_profile(drawn, thresholds),
+        lambda sample: performance_profile(sample, thresholds),
         rng,
         replications=replications,
         confidence=confidence,
@@ -240,63 +245,66 @@ def sample_efficiency(
     statistic: Aggregate = interquartile_mean,
     replications: int = 2_000,
     confidence: float = 0.95,
-) -> Interval:
-    """An aggregate at each point of time (T,), with its pointwise interval.
+) -> BootstrapInterval:
+    """Return an aggregate at each evaluation (T,) with its pointwise interval.
 
     Args:
-        scores: (T, N, M): at each of T points, of N runs of M tasks.
+        scores: (T, N, M) scores at T evaluations of N runs of M tasks.
         rng: the only source of randomness.
-        statistic: the interquartile mean by default.
-        replications: at least 1.
-        confidence: in (0, 1), of each point by itself.
+        statistic: aggregate over runs and tasks.
+        replications: number of replications, at least 1.
+        confidence: confidence level of each point separately, in (0, 1).
 
     Source: Agarwal 2021, section 4.3 (figure 6).
     """
     return bootstrap(scores, statistic, rng, replications=replications, confidence=confidence)
 
 
-def _checked(scores: Array) -> Array:
+def _checked_scores(scores: Array) -> Array:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim < 2 or 0 in scores.shape or np.isnan(scores).any():
-        raise ValueError(f"expected scores (runs, tasks), at least one of each and none absent, got {scores.shape}")
+        raise ValueError(
+            f"expected scores of shape (..., runs, tasks) with at least one run and one task and without NaN, "
+            f"got shape {scores.shape}"
+        )
     return scores
 
 
-def _beaten(scores: Array, others: Array) -> Array:
-    """(M, N, K): 1 where run n of a task is above the other's run k, 1/2 where they are equal."""
+def _pairwise_wins(scores: Array, others: Array) -> Array:
+    """Return (M, N, K): 1 if run n of a task scores above run k of the other learner, 1/2 if both are equal, else 0."""
     mine, theirs = np.asarray(scores).T[:, :, None], np.asarray(others).T[:, None, :]
-    beaten: Array = (mine > theirs) + (mine == theirs) / 2
-    return beaten
+    wins: Array = (mine > theirs) + (mine == theirs) / 2
+    return wins
 
 
-def _pieces(replications: int, size: int) -> list[int]:
-    """How many replications to make at a time, each of so many numbers."""
-    most = max(1, PIECE // size)
-    return [min(most, replications - done) for done in range(0, replications, most)]
+def _chunk_sizes(replications: int, size: int) -> list[int]:
+    """Return the number of replications of each chunk, for scores of ``size`` numbers."""
+    limit = max(1, CHUNK_SIZE // size)
+    return [min(limit, replications - done) for done in range(0, replications, limit)]
 
 
-def _choose(scores: Array, rng: np.random.Generator, count: int) -> Array:
-    """(count, N, M): which run stands at each place."""
+def _sample_runs(scores: Array, rng: np.random.Generator, count: int) -> Array:
+    """Return (count, N, M) indices of sampled runs, independent for each task."""
     runs, tasks = scores.shape[-2:]
     return rng.integers(0, runs, (count, runs, tasks))
 
 
-def _times_drawn(runs: int, rng: np.random.Generator, replications: int) -> Array:
-    """(replications, N): how often each run is drawn."""
-    chosen = rng.integers(0, runs, (replications, runs)) + runs * np.arange(replications)[:, None]
-    return np.bincount(chosen.ravel(), minlength=runs * replications).reshape(replications, runs).astype(np.float64)
+def _sample_counts(runs: int, rng: np.random.Generator, replications: int) -> Array:
+    """Return (replications, N): how often each run is sampled."""
+    sample = rng.integers(0, runs, (replications, runs)) + runs * np.arange(replications)[:, None]
+    return np.bincount(sample.ravel(), minlength=runs * replications).reshape(replications, runs).astype(np.float64)
 
 
-def _drawn(scores: Array, chosen: Array) -> Array:
-    """(..., count, N, M)."""
-    return scores[..., chosen, np.arange(scores.shape[-1])]
+def _resampled(scores: Array, indices: Array) -> Array:
+    """Return the scores of sampled runs, (..., count, N, M)."""
+    return scores[..., indices, np.arange(scores.shape[-1])]
 
 
-def _percentiles(value: Any, drawn: Array, axis: int, confidence: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis)
-    return Interval(value, low, high, drawn)
+def _percentile_interval(value: Any, replicates: Array, axis: int, confidence: float) -> BootstrapInterval:
+    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2], axis)
+    return BootstrapInterval(value, low, high, replicates)
 
 
-def _unknown(value: Any) -> Interval:
+def _undefined_interval(value: Any) -> BootstrapInterval:
     absent = np.full(np.shape(value), np.nan)[()]
-    return Interval(value, absent, absent)
+    return BootstrapInterval(value, absent, absent)

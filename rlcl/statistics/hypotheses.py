@@ -1,4 +1,4 @@
-"""Whether two learners differ: tests over seeds, their correction, and how many seeds would tell."""
+"""Hypothesis tests over seeds, Holm's correction, and the number of seeds that a test needs."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from rlcl.statistics.aggregates import Interval
-from rlcl.statistics.intervals import student_half
+from rlcl.statistics.aggregates import BootstrapInterval
+from rlcl.statistics.intervals import student_half_width
 
 __all__ = [
-    "MOST_SEEDS",
-    "RANKS",
-    "Tested",
-    "bootstrapped",
-    "detectable",
-    "holm",
+    "MAX_SEEDS",
+    "RANK_TESTS",
+    "HypothesisTest",
+    "bootstrap_test",
+    "detectable_difference",
+    "holm_correction",
     "power",
-    "ranked",
+    "rank_test",
     "seeds_needed",
-    "stratified_ranks",
-    "student",
+    "stratified_rank_test",
+    "t_test",
 ]
 
-MOST_SEEDS = 1000  # more are not planned for: the difference is too small to matter
-POWER = 0.8
-RANKS = ("Wilcoxon's signed ranks", "Mann-Whitney's U")
-EFFICIENCY = 3 / np.pi  # of rank tests beside Student's, where values are normal (Hodges & Lehmann 1956)
+MAX_SEEDS = 1000  # no larger number of seeds is planned: a difference that needs more is too small to matter
+TARGET_POWER = 0.8
+RANK_TESTS = ("Wilcoxon's signed ranks", "Mann-Whitney's U")
+RANK_EFFICIENCY = 3 / np.pi  # of rank tests relative to Student's for normal values (Hodges & Lehmann 1956)
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen
-class Tested:
-    """A test of whether two learners have the same mean (or place).
+class HypothesisTest:
+    """Result of a test whether two learners have the same mean or location.
 
     Args:
-        name: for example ``paired t`` or ``Welch's t``.
-        difference: of the means, the first minus the second.
-        low, high: its Student interval.
-        p: two-sided.
-        deviation: the standard error of the difference times the root of the number of seeds: where paired the
-            standard deviation of the differences, else the root of the sum of both variances.
-        groups: degrees of freedom that a seed adds: 1 where paired, else 2, and more over several streams.
+        name: name of the test, for example ``paired t`` or ``Welch's t``.
+        difference: difference of the means, the first minus the second.
+        low, high: ends of the Student interval of the difference.
+        p: two-sided p value.
+        deviation: standard error of the difference times the square root of the number of seeds. If paired, the
+            standard deviation of the differences; otherwise the square root of the sum of both variances.
+        freedom_per_seed: degrees of freedom that each additional seed adds: 1 if paired, otherwise 2; more for tests
+            over several streams.
     """
 
     name: str
@@ -55,17 +56,19 @@ class Tested:
     high: float
     p: float
     deviation: float
-    groups: int
+    freedom_per_seed: int
 
 
-def student(values: Sequence[float], others: Sequence[float], *, paired: bool, confidence: float = 0.95) -> Tested:
-    """Student's test of the differences, or Welch's of two sets of seeds, which need not vary alike.
+def t_test(
+    values: Sequence[float], others: Sequence[float], *, paired: bool, confidence: float = 0.95
+) -> HypothesisTest:
+    """Run Student's paired test, or Welch's test of two samples with unequal variances.
 
     Args:
-        values: one a seed, at least two.
-        others: of another learner; with the same seeds in the same order where paired.
-        paired: whether seeds go together.
-        confidence: of the interval, in (0, 1).
+        values: one value per seed, at least two.
+        others: values of the other learner; if paired, of the same seeds in the same order.
+        paired: whether to test the differences between equal seeds.
+        confidence: confidence level of the interval, in (0, 1).
 
     Source: Student 1908; Welch 1947; for reinforcement learning Colas et al. 2019, A hitchhiker's guide to
     statistical comparisons of reinforcement learning algorithms.
@@ -75,85 +78,95 @@ def student(values: Sequence[float], others: Sequence[float], *, paired: bool, c
     a, b = np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)
     difference = float(a.mean() - b.mean())
     if paired:
-        spread = _variance(a - b)
-        squared, freedom = spread / len(a), float(len(a) - 1)
+        variance = _variance(a - b)
+        squared_error, freedom = variance / len(a), float(len(a) - 1)
     else:
         parts = np.array([_variance(a) / len(a), _variance(b) / len(b)])
-        spread, squared = _variance(a) + _variance(b), float(parts.sum())
+        variance, squared_error = _variance(a) + _variance(b), float(parts.sum())
         weights = (parts**2 / [len(a) - 1, len(b) - 1]).sum()
-        freedom = squared**2 / float(weights) if squared else 1.0
-    error = float(np.sqrt(squared))
-    half = float(student_half(error, freedom, confidence))
-    # Differences that are all the same leave no doubt, whatever they are.
+        freedom = squared_error**2 / float(weights) if squared_error else 1.0
+    error = float(np.sqrt(squared_error))
+    half = float(student_half_width(error, freedom, confidence))
+    # Without any variance the result is certain: p is 0 for a difference other than 0, and 1 for 0.
     p = float(2 * t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     name = "paired t" if paired else "Welch's t"
-    return Tested(name, difference, difference - half, difference + half, p, float(np.sqrt(spread)), 1 if paired else 2)
+    deviation = float(np.sqrt(variance))
+    return HypothesisTest(name, difference, difference - half, difference + half, p, deviation, 1 if paired else 2)
 
 
-def ranked(values: Sequence[float], others: Sequence[float], *, paired: bool, confidence: float = 0.95) -> Tested:
-    """Wilcoxon's test of signed ranks, or Mann and Whitney's of two sets of seeds; the interval stays Student's.
+def rank_test(
+    values: Sequence[float], others: Sequence[float], *, paired: bool, confidence: float = 0.95
+) -> HypothesisTest:
+    """Run Wilcoxon's signed-rank test, or the Mann-Whitney U test of two samples; the interval remains Student's.
 
-    Nothing is assumed of the distribution but, where paired, that differences are symmetric. With n seeds p is at
-    least 2 / 2^n: five seeds never reach 0.05.
+    The tests assume nothing about the distribution, except that paired differences are symmetric. With n seeds p is
+    at least 2 / 2^n, so five seeds never reach 0.05.
 
     Args:
-        values: one a seed, at least two.
-        others: of another learner; with the same seeds in the same order where paired.
-        paired: whether seeds go together.
-        confidence: of the interval, in (0, 1).
+        values: one value per seed, at least two.
+        others: values of the other learner; if paired, of the same seeds in the same order.
+        paired: whether to test the differences between equal seeds.
+        confidence: confidence level of the interval, in (0, 1).
 
-    Source: Wilcoxon 1945, differences of 0 left out; Mann & Whitney 1947.
+    Source: Wilcoxon 1945, where differences of 0 are left out; Mann & Whitney 1947.
     """
     from attrs import evolve
     from scipy.stats import mannwhitneyu, wilcoxon
 
-    about = student(values, others, paired=paired, confidence=confidence)
+    with_t = t_test(values, others, paired=paired, confidence=confidence)
     a, b = np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)
     if not paired:
-        return evolve(about, name=RANKS[1], p=float(mannwhitneyu(a, b).pvalue))
-    changed = (a - b)[a != b]
-    p = float(wilcoxon(changed).pvalue) if len(changed) else 1.0
-    return evolve(about, name=RANKS[0], p=p)
+        return evolve(with_t, name=RANK_TESTS[1], p=float(mannwhitneyu(a, b).pvalue))
+    nonzero = (a - b)[a != b]
+    p = float(wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
+    return evolve(with_t, name=RANK_TESTS[0], p=p)
 
 
-def bootstrapped(found: Interval, parts: Array, freedoms: Array, seeds: int, confidence: float = 0.95) -> Tested:
-    """Student's test of a difference between aggregates over streams, with the error that its bootstrap gives.
+def bootstrap_test(
+    estimate: BootstrapInterval, variances: Array, freedoms: Array, seeds: int, confidence: float = 0.95
+) -> HypothesisTest:
+    """Run Student's test of a difference between aggregates over streams, with the standard error of its bootstrap.
 
-    The share of replications beyond 0 would not do with few seeds: drawing from n runs makes their spread
-    (n - 1) / n too small, and says nothing of how badly it is known. With 3 seeds on 3 streams it finds a difference
-    where there is none in 13 % of cases instead of 5 %.
+    The fraction of replications beyond 0 is no valid p value with few seeds. Resampling n runs makes their variance
+    too small by the factor (n - 1) / n, and ignores the uncertainty of the variance itself. With 3 seeds on 3 streams,
+    such a test rejects a true null hypothesis in 13 % of cases instead of 5 %.
 
     Args:
-        found: a difference with its replications.
-        parts: variances of the mean difference that each stream (of both learners, where not paired) contributes.
-        freedoms: degrees of freedom of each of them.
-        seeds: of the learner with fewer, at least 2.
-        confidence: of the interval, in (0, 1).
+        estimate: difference with its replications.
+        variances: variances of the mean difference on each stream; if not paired, of the mean of each learner on each
+            stream.
+        freedoms: degrees of freedom of each variance.
+        seeds: number of seeds of the learner with fewer seeds, at least 2.
+        confidence: confidence level of the interval, in (0, 1).
 
     Source: Efron & Tibshirani 1993, section 12.2 and equation 5.12; degrees of freedom by Satterthwaite 1946.
     """
     from scipy.stats import t
 
-    value = float(found.value)
-    error = float(found.draws.std() * np.sqrt(seeds / (seeds - 1)))
-    squares = float((parts**2 / freedoms).sum())
-    freedom = float(parts.sum()) ** 2 / squares if squares else float(freedoms.sum())
-    half = float(student_half(error, freedom, confidence))
+    value = float(estimate.value)
+    error = float(estimate.replicates.std() * np.sqrt(seeds / (seeds - 1)))
+    squares = float((variances**2 / freedoms).sum())
+    freedom = float(variances.sum()) ** 2 / squares if squares else float(freedoms.sum())
+    half = float(student_half_width(error, freedom, confidence))
     p = float(2 * t.sf(abs(value) / error, freedom)) if error else float(value == 0)
-    groups = max(1, round(freedom / (seeds - 1)))
-    return Tested("stratified bootstrap", value, value - half, value + half, p, error * float(np.sqrt(seeds)), groups)
+    per_seed = max(1, round(freedom / (seeds - 1)))
+    deviation = error * float(np.sqrt(seeds))
+    return HypothesisTest("stratified bootstrap", value, value - half, value + half, p, deviation, per_seed)
 
 
-def stratified_ranks(improvement: float, seeds: tuple[int, int], streams: int, interval: tuple[float, float]) -> Tested:
-    """Whether a probability of improvement over several streams is 1/2: Mann and Whitney's test of all of them.
+def stratified_rank_test(
+    improvement: float, seeds: tuple[int, int], streams: int, interval: tuple[float, float]
+) -> HypothesisTest:
+    """Test whether a probability of improvement over several streams is 1/2, by the Mann-Whitney test of all streams.
 
     Args:
         improvement: mean over streams of U / (N K).
         seeds: N and K, at least 2 each.
-        streams: how many.
-        interval: of the improvement, passed on.
+        streams: number of streams.
+        interval: ends of the interval of the improvement, which are copied into the result.
 
-    Source: van Elteren 1960, all streams weighing the same; normal, with the variance (N + K + 1) / (12 N K) of each.
+    Source: van Elteren 1960 with equal weights of the streams; normal approximation with the variance
+    (N + K + 1) / (12 N K) of each stream.
     """
     from scipy.stats import norm
 
@@ -161,14 +174,14 @@ def stratified_ranks(improvement: float, seeds: tuple[int, int], streams: int, i
     error = float(np.sqrt((n + k + 1) / (12 * n * k * streams)))
     p = float(2 * norm.sf(abs(improvement - 0.5) / error))
     deviation = error * float(np.sqrt(min(seeds)))
-    return Tested("stratified ranks", improvement, *interval, p, deviation, 2 * streams)
+    return HypothesisTest("stratified ranks", improvement, *interval, p, deviation, 2 * streams)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """P values corrected so that the chance of any false finding among them stays below the level.
+def holm_correction(values: Sequence[float]) -> list[float]:
+    """Correct p values so that the probability of any false positive among them stays below the level.
 
     Args:
-        values: of all comparisons, in any order; the result has the same.
+        values: p values of all comparisons, in any order; the result has the same order.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -176,71 +189,72 @@ def holm(values: Sequence[float]) -> list[float]:
     order = np.argsort(p, kind="stable")
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return [float(each) for each in corrected]
+    return [float(value) for value in corrected]
 
 
-def power(effect: float, seeds: int, alpha: float, groups: int) -> float:
-    """The chance that Student's test finds a difference.
+def power(effect: float, seeds: int, alpha: float, freedom_per_seed: int) -> float:
+    """Return the probability that Student's test detects a difference.
 
     Args:
-        effect: the difference over its deviation, see :class:`Tested`.
-        seeds: of each learner, at least 2.
+        effect: difference divided by its deviation, see :class:`HypothesisTest`.
+        seeds: number of seeds of each learner, at least 2.
         alpha: level of the test, in (0, 1).
-        groups: see :class:`Tested`.
+        freedom_per_seed: see :class:`HypothesisTest`.
 
     Source: Cohen 1988, Statistical power analysis, chapter 2: the noncentral t distribution.
     """
     from scipy.stats import nct, t
 
-    freedom = groups * (seeds - 1)
+    freedom = freedom_per_seed * (seeds - 1)
     limit, shift = float(t.isf(alpha / 2, freedom)), abs(effect) * np.sqrt(seeds)
-    if shift - limit > 10:  # where the noncentral distribution is no longer computed well
+    if shift - limit > 10:  # beyond this scipy's noncentral t distribution is inaccurate
         return 1.0
     return float(nct.sf(limit, freedom, shift) + nct.cdf(-limit, freedom, shift))
 
 
-def seeds_needed(effect: float, alpha: float, groups: int, *, ranks: bool = False) -> int | None:
-    """Seeds of each learner with which a difference is found with a chance of 80 %; None beyond MOST_SEEDS.
+def seeds_needed(effect: float, alpha: float, freedom_per_seed: int, *, ranks: bool = False) -> int | None:
+    """Return the number of seeds of each learner for a power of 80 %; None if it exceeds MAX_SEEDS.
 
     Args:
-        effect: the difference over its deviation, see :class:`Tested`.
+        effect: difference divided by its deviation, see :class:`HypothesisTest`.
         alpha: level of the test, in (0, 1).
-        groups: see :class:`Tested`.
-        ranks: whether a rank test decides, which needs pi / 3 times as many, and enough that it can decide at all.
+        freedom_per_seed: see :class:`HypothesisTest`.
+        ranks: whether the test is a rank test. It needs pi / 3 times as many seeds, and at least as many as its
+            smallest possible p requires.
     """
     if not effect:
         return None
-    most = range(2, MOST_SEEDS + 1)
-    found = 2 + bisect_left(most, POWER, key=lambda seeds: power(effect, seeds, alpha, groups))
+    counts = range(2, MAX_SEEDS + 1)
+    needed = 2 + bisect_left(counts, TARGET_POWER, key=lambda seeds: power(effect, seeds, alpha, freedom_per_seed))
     if ranks:
-        possible = next(n for n in most if _least_p(n, groups) <= alpha)
-        found = max(possible, int(np.ceil(found / EFFICIENCY)))
-    return found if found <= MOST_SEEDS else None
+        possible = next(n for n in counts if _smallest_rank_p(n, freedom_per_seed) <= alpha)
+        needed = max(possible, int(np.ceil(needed / RANK_EFFICIENCY)))
+    return needed if needed <= MAX_SEEDS else None
 
 
-def detectable(deviation: float, seeds: int, alpha: float, groups: int) -> float:
-    """The least difference that so many seeds find with a chance of 80 %; infinite where there is none.
+def detectable_difference(deviation: float, seeds: int, alpha: float, freedom_per_seed: int) -> float:
+    """Return the smallest difference that is detected with a power of 80 %; infinity if there is none.
 
     Args:
-        deviation: see :class:`Tested`.
-        seeds: of each learner, at least 2.
+        deviation: see :class:`HypothesisTest`.
+        seeds: number of seeds of each learner, at least 2.
         alpha: level of the test, in (0, 1).
-        groups: see :class:`Tested`.
+        freedom_per_seed: see :class:`HypothesisTest`.
     """
-    return deviation * _least_effect(seeds, alpha, groups) if deviation else 0.0
+    return deviation * _detectable_effect(seeds, alpha, freedom_per_seed) if deviation else 0.0
 
 
 @cache
-def _least_effect(seeds: int, alpha: float, groups: int) -> float:
-    """The difference over its deviation; the same for all pairs of a table, and so worth remembering."""
+def _detectable_effect(seeds: int, alpha: float, freedom_per_seed: int) -> float:
+    """Return the smallest detectable effect; cached because all pairs of a table have the same one."""
     low, high = 0.0, 1.0
-    while power(high, seeds, alpha, groups) < POWER:
+    while power(high, seeds, alpha, freedom_per_seed) < TARGET_POWER:
         high *= 2
         if high > 1e6:
             return float("inf")
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, seeds, alpha, groups) >= POWER else (middle, high)
+        low, high = (low, middle) if power(middle, seeds, alpha, freedom_per_seed) >= TARGET_POWER else (middle, high)
     return high
 
 
@@ -248,8 +262,8 @@ def _variance(values: Array) -> float:
     return float(values.var(ddof=1))
 
 
-def _least_p(seeds: int, groups: int) -> float:
-    """What a rank test gives where all seeds agree."""
+def _smallest_rank_p(seeds: int, freedom_per_seed: int) -> float:
+    """Return the smallest possible p of a rank test, which it has if all seeds agree."""
     from math import comb
 
-    return 2 / (2**seeds if groups == 1 else comb(2 * seeds, seeds))
+    return 2 / (2**seeds if freedom_per_seed == 1 else comb(2 * seeds, seeds))

@@ -1,4 +1,4 @@
-"""Scenarios: how a stream of experiences is made out of sources."""
+"""Scenarios, which make streams of experiences from data sets and environments."""
 
 STREAMS = {
     "single": "rlcl.streams.single:Single",

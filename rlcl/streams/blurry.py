@@ -1,4 +1,4 @@
-"""Experiences that overlap: some of each one's data comes with the others."""
+"""Blurry task boundaries: experiences that share some of their data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Blurry"]
 
 @frozen(kw_only=True)
 class Blurry:
-    """Spreads a share of each experience's training data evenly over the other experiences.
+    """Blurry boundaries: a share of the training data of each experience is spread evenly over the other experiences.
 
-    The task id of a moved sample is that of the experience it moved to; test sets stay as they are.
+    A moved sample has the task id of its new experience. Test sets are not changed.
 
     Args:
-        of: the stream whose boundaries are blurred.
-        share: of each experience's training data that moves, chosen by the run's seed.
+        of: stream whose boundaries are blurred.
+        share: share of each experience's training data that is moved, selected with the seed of the run.
 
     Source: Bang et al. 2021, Rainbow memory, blurry-M with M = 100 * share.
     """
@@ -34,17 +34,19 @@ class Blurry:
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)
         if stream.spec.kind == "environment" or any(e.arrays.transform is not None for e in stream):
-            raise Problem("of: only subsets of one data set can be blurred, such as class_incremental")
+            raise Problem(
+                "of: expected a stream whose experiences are subsets of one data set, such as class_incremental"
+            )
         sources = [e.arrays for e in stream]
-        kept, given = list[torch.Tensor](), [list[torch.Tensor]() for _ in sources]
+        remaining, added = list[torch.Tensor](), [list[torch.Tensor]() for _ in sources]
         for index, source in enumerate(sources):
             rows = torch.arange(len(source)) if source.indices is None else source.indices
             order = rows[torch.from_numpy(seeds.child(f"blur {index}").numpy().permutation(len(rows)))]
-            moving = round(self.share * len(rows)) if len(sources) > 1 else 0
-            kept.append(order[moving:])
+            moved = round(self.share * len(rows)) if len(sources) > 1 else 0
+            remaining.append(order[moved:])
             others = [i for i in range(len(sources)) if i != index]
-            for other, part in zip(others, torch.tensor_split(order[:moving], max(len(others), 1)), strict=False):
-                given[other].append(part)
-        mixed = [torch.cat([k, *g]).sort().values for k, g in zip(kept, given, strict=True)]
+            for other, part in zip(others, torch.tensor_split(order[:moved], max(len(others), 1)), strict=False):
+                added[other].append(part)
+        mixed = [torch.cat([own, *parts]).sort().values for own, parts in zip(remaining, added, strict=True)]
         pairs = zip(stream, mixed, strict=True)
         return stream.changed(experiences=tuple(attrs.evolve(e, train=e.arrays.viewing(rows)) for e, rows in pairs))

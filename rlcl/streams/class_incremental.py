@@ -1,4 +1,4 @@
-"""Classes that arrive a few at a time, the task's number hidden."""
+"""Class-incremental learning: new classes in each experience, without task ids."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ClassOrder = Literal["ascending", "shuffled"] | tuple[int, ...]
 
 @frozen(kw_only=True)
 class ClassIncremental:
-    """Each experience brings new classes; all outputs are active and no task id is shown.
+    """Class-incremental learning: each experience has new classes, all outputs are active, and task ids are hidden.
 
     Args:
-        data: a labelled data set.
-        experiences: into how many the classes are divided, as evenly as they go.
-        class_order: ``ascending``, ``shuffled`` by the run's seed, or a list of all classes.
-        visibility: what the protocol shows.
+        data: labelled data set.
+        experiences: number of experiences; the classes are divided as evenly as possible.
+        class_order: ``ascending``, ``shuffled`` with the seed of the run, or a list of all classes.
+        visibility: information about tasks and boundaries that the learner receives.
 
     Source: van de Ven et al. 2022, Three types of incremental learning.
     """
@@ -48,14 +48,23 @@ class ClassIncremental:
 
 
 def divide_classes(data: Data, experiences: int, order: ClassOrder, seeds: Seeds) -> list[list[int]]:
-    """Classes by experience.
+    """Divide the classes among the experiences.
+
+    Args:
+        data: labelled data set.
+        experiences: number of experiences.
+        order: order of the classes.
+        seeds: source of randomness of the run.
+
+    Returns:
+        The classes of each experience.
 
     Raises:
         DataError: the data set has no labels.
-        Problem: more experiences than classes, or an order that is not all classes once.
+        Problem: there are more experiences than classes, or the order does not contain each class once.
     """
     if not data.classes:
-        raise DataError(f"data {data.name!r} has no classes, and this stream divides them; use permuted or single")
+        raise DataError(f"data {data.name!r} has no classes, which this stream needs; use stream permuted or single")
     if experiences > data.classes:
         raise Problem(f"experiences: expected at most {data.classes}, the classes of {data.name}, got {experiences}")
     if order == "ascending":
@@ -71,7 +80,7 @@ def divide_classes(data: Data, experiences: int, order: ClassOrder, seeds: Seeds
 
 
 def split_by_class(data: Data, groups: Sequence[Sequence[int]], budget: Budget, visibility: Visibility) -> Stream:
-    """A stream whose experience ``i`` holds the classes ``groups[i]``."""
+    """Return a stream in which experience ``i`` has the classes ``groups[i]``."""
     train, test = data.labelled()
     experiences = tuple(
         Experience(

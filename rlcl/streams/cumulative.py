@@ -1,4 +1,4 @@
-"""Everything seen so far, again and again: the bound of rehearsing without limit."""
+"""Cumulative training on all data so far: the upper bound of rehearsal with unlimited memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlcl.config import option
 from rlcl.errors import Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.joint import joined
+from rlcl.streams.joint import join_experiences
 from rlcl.types import Budget, Scenario, Stream
 
 __all__ = ["Cumulative"]
@@ -17,10 +17,10 @@ __all__ = ["Cumulative"]
 
 @frozen(kw_only=True)
 class Cumulative:
-    """Experience t trains on the data of experiences 0 to t of another stream, and is evaluated on its own.
+    """Cumulative training: experience t trains on the data of experiences 0 to t; the test data are its own.
 
     Args:
-        of: the stream whose experiences accumulate.
+        of: stream whose experiences are accumulated.
     """
 
     of: Scenario = option(factory=ClassIncremental)
@@ -31,6 +31,7 @@ class Cumulative:
             raise Problem("of: environments cannot be joined into one source; list them as tasks instead")
         return stream.arranged(
             lambda experiences: tuple(
-                attrs.evolve(e, train=joined(experiences[: t + 1], budget).train) for t, e in enumerate(experiences)
+                attrs.evolve(e, train=join_experiences(experiences[: t + 1], budget).train)
+                for t, e in enumerate(experiences)
             )
         )

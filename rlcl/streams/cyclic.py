@@ -1,4 +1,4 @@
-"""Experiences that come back."""
+"""Repeated cycles through the experiences of a stream."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Cyclic"]
 
 @frozen(kw_only=True)
 class Cyclic:
-    """Goes through another stream several times; R has a row a visit and a column an experience.
+    """Repeated cycles through another stream. The result matrix R has one row per visit and one column per experience.
 
     Args:
-        of: the stream that is repeated.
-        cycles: how many times.
+        of: stream that is repeated.
+        cycles: number of cycles.
 
     Source: Powers et al. 2022 (CORA), section 3.1: repeated cycles through the tasks.
     """

@@ -1,4 +1,4 @@
-"""More of the same: equal random shares of one data set."""
+"""Data-incremental learning: equal random shares of one data set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["DataIncremental"]
 
 @frozen(kw_only=True)
 class DataIncremental:
-    """Each experience brings new samples of all classes; the test set is the whole one, always.
+    """Data-incremental learning: each experience has new samples of all classes; all share the whole test set.
 
     Args:
-        data: the data set.
-        experiences: into how many equal shares the training data is divided, by the run's seed.
-        visibility: what the protocol shows.
+        data: data set.
+        experiences: number of equal shares of the training data, selected with the seed of the run.
+        visibility: information about tasks and boundaries that the learner receives.
 
     Source: De Lange & Tuytelaars 2021, Continual prototype evolution, data-incremental learning.
     """

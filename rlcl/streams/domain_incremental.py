@@ -1,4 +1,4 @@
-"""The same question in changing domains: which of its group's classes an input is."""
+"""Domain-incremental learning: the same labels in each experience, for inputs of changing domains."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["DomainIncremental"]
 
 @frozen(kw_only=True)
 class DomainIncremental:
-    """Each experience brings new classes, labelled by their place in the group: 0, 1, ... in every one.
+    """Domain-incremental learning: each experience has new classes, relabelled 0, 1, ... within the experience.
 
     Args:
-        data: a labelled data set.
-        experiences: into how many the classes are divided; it must divide their number.
-        class_order: ``ascending``, ``shuffled`` by the run's seed, or a list of all classes.
-        visibility: what the protocol shows.
+        data: labelled data set.
+        experiences: number of experiences; it must divide the number of classes.
+        class_order: ``ascending``, ``shuffled`` with the seed of the run, or a list of all classes.
+        visibility: information about tasks and boundaries that the learner receives.
 
     Source: van de Ven et al. 2022, Three types of incremental learning.
     """
@@ -45,12 +45,12 @@ class DomainIncremental:
         if any(len(group) != size for group in groups):
             raise Problem(f"experiences: expected a divisor of {data.classes} classes, got {self.experiences}")
         stream = split_by_class(data, groups, budget, self.visibility)
-        place = torch.zeros(data.classes, dtype=torch.int64)
+        new_labels = torch.zeros(data.classes, dtype=torch.int64)
         for group in groups:
-            place[list(group)] = torch.arange(size)
+            new_labels[list(group)] = torch.arange(size)
         return attrs.evolve(
             stream,
-            experiences=tuple(e.with_sources(lambda source: _relabelled(source, place)) for e in stream),
+            experiences=tuple(e.with_sources(lambda source: _relabel(source, new_labels)) for e in stream),
             spec=attrs.evolve(
                 stream.spec,
                 classes=size,
@@ -60,6 +60,6 @@ class DomainIncremental:
         )
 
 
-def _relabelled(source: Source, place: torch.Tensor) -> LabelledArrays:
+def _relabel(source: Source, new_labels: torch.Tensor) -> LabelledArrays:
     assert isinstance(source, LabelledArrays)
-    return attrs.evolve(source, labels=place[source.labels])
+    return attrs.evolve(source, labels=new_labels[source.labels])

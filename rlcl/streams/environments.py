@@ -1,4 +1,4 @@
-"""A sequence of environments: continual reinforcement learning."""
+"""Sequences of environments, for continual reinforcement learning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
-from rlcl.data.environments.contract import shortened
+from rlcl.data.environments.contract import shorten
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
@@ -23,13 +23,13 @@ __all__ = ["EnvironmentTask", "Environments"]
 
 @frozen(kw_only=True)
 class EnvironmentTask:
-    """One experience of an environment stream; what is not given is the stream's.
+    """One experience of a stream of environments.
 
     Args:
-        env: a Gymnasium id, ``module:Id`` or ``file.py:Class``; the stream's by default.
-        kwargs: keyword arguments, on top of the stream's.
-        attributes: attributes of the unwrapped environment, on top of the stream's.
-        name: for people.
+        env: Gymnasium id, ``module:Id`` or ``file.py:Class``; by default that of the stream.
+        kwargs: keyword arguments, in addition to those of the stream.
+        attributes: attributes of the unwrapped environment, in addition to those of the stream.
+        name: human-readable name.
     """
 
     env: str | None = option(None)
@@ -40,17 +40,17 @@ class EnvironmentTask:
 
 @frozen(kw_only=True)
 class Environments:
-    """One experience a task, each a Gymnasium environment under its own kwargs or attributes.
+    """Sequence of Gymnasium environments: each task is an experience with its own kwargs and attributes.
 
     Args:
-        env: a Gymnasium id, ``module:Id`` or ``file.py:Class``.
+        env: Gymnasium id, ``module:Id`` or ``file.py:Class``.
         kwargs: keyword arguments of every environment.
         attributes: attributes of every unwrapped environment, for example ``{gravity: 20}``.
-        tasks: what differs from task to task; one task without differences by default.
-        num_envs: environments that run side by side in training.
-        vectorization: ``sync``, ``async`` for each in a process of its own, or ``native`` where the environment has
-            a vector version.
-        visibility: what the protocol shows.
+        tasks: differences of each task from these settings; by default one task without differences.
+        num_envs: number of parallel environments in training.
+        vectorization: ``sync`` (in one process), ``async`` (each in a separate process), or ``native`` (the vector
+            version of the environment, if it has one).
+        visibility: information about tasks and boundaries that the learner receives.
     """
 
     env: str = option()
@@ -96,18 +96,23 @@ def _name(stream: Environments, task: EnvironmentTask) -> str:
 
 
 def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
-    """Raises DataError where the tasks' spaces differ: one policy cannot serve them."""
+    """Return the spec of a stream of environments.
+
+    Raises:
+        DataError: the spaces of the tasks differ, so that one policy cannot act in all of them.
+    """
     first: tuple[Any, Any] | None = None
     for experience in experiences:
         spaces = experience.environment.spaces()
         if first is None:
             first = spaces
-        alike = (_alike(spaces[0], first[0]), spaces[1] == first[1])
-        for label, ours, theirs, same in zip(("observation", "action"), spaces, first, alike, strict=True):
-            if not same:
+        equal = (_same_form(spaces[0], first[0]), spaces[1] == first[1])
+        for label, space, first_space, is_equal in zip(("observation", "action"), spaces, first, equal, strict=True):
+            if not is_equal:
                 raise DataError(
-                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {shortened(ours)} "
-                    f"differs from the first task's, {shortened(theirs)}; a stream's environments share their spaces"
+                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {shorten(space)} "
+                    f"differs from the first task's, {shorten(first_space)}; all tasks of a stream must have the same "
+                    "spaces"
                 )
     assert first is not None
     observations = first[0]
@@ -118,8 +123,8 @@ def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
     )
 
 
-def _alike(a: gym.Space[Any], b: gym.Space[Any]) -> bool:
-    """Equal, but for a box's bounds, which physics may widen."""
+def _same_form(a: gym.Space[Any], b: gym.Space[Any]) -> bool:
+    """Return whether spaces are equal except for the bounds of boxes, which other physics may widen."""
     if isinstance(a, gym.spaces.Box) and isinstance(b, gym.spaces.Box):
         return a.shape == b.shape and np.dtype(a.dtype) == np.dtype(b.dtype)
     return a == b

@@ -1,4 +1,4 @@
-"""One pass over a stream whose boundaries are not announced."""
+"""Online learning: one pass over a stream with hidden boundaries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ __all__ = ["Online"]
 
 @frozen(kw_only=True)
 class Online:
-    """Shows every sample of another stream once, in the stream's order, without announcing boundaries.
+    """Online learning: one pass over another stream, in its order, with hidden boundaries.
 
-    The budget must be one epoch; the minibatch may have any size. Methods that need boundaries are
-    refused.
+    The budget must be one epoch; minibatches may have any size. Methods that need boundaries are not supported.
 
     Args:
-        of: the stream that is passed through once.
+        of: stream that is passed through once.
 
     Source: Aljundi et al. 2019, Task-free continual learning.
     """
@@ -32,5 +31,7 @@ class Online:
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)
         if stream.spec.kind != "environment" and budget != Budget(epochs=1):
-            raise Problem(f"an online stream is one pass; set budget: {{epochs: 1}}, got {budget}")
+            raise Problem(
+                f"expected a budget of one epoch for an online stream, got {budget}; set budget: {{epochs: 1}}"
+            )
         return stream.changed(visibility=attrs.evolve(stream.visibility, boundaries="hidden"))

@@ -1,4 +1,4 @@
-"""The same data under a different fixed permutation of its features in each experience."""
+"""One data set with a different fixed permutation of the features in each experience."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ __all__ = ["Permuted"]
 
 @frozen
 class Permutation:
-    """Permutes the features of (B, *observation); the order is (F,) int64."""
+    """A permutation of the features of inputs (B, *observation).
+
+    Args:
+        order: (F,) int64 indices of the features in their new order.
+    """
 
     order: Tensor
 
@@ -29,13 +33,13 @@ class Permutation:
 
 @frozen(kw_only=True)
 class Permuted:
-    """Every experience shows all classes with its features in another order.
+    """Permuted features: each experience has the whole data set, with its features in a different order.
 
     Args:
-        data: the data set.
-        experiences: how many permutations.
+        data: data set.
+        experiences: number of permutations.
         first_as_is: whether the first experience keeps the original order.
-        visibility: what the protocol shows.
+        visibility: information about tasks and boundaries that the learner receives.
 
     Source: Goodfellow et al. 2013; Kirkpatrick et al. 2017.
     """
@@ -66,4 +70,5 @@ class Permuted:
             for index in range(self.experiences)
         )
         spec = array_spec(data, [range(data.classes)] * self.experiences)
-        return Stream(experiences, attrs.evolve(spec, columns=()), self.visibility)  # they stand elsewhere each time
+        # Columns have a different position in each experience, so that the spec has none.
+        return Stream(experiences, attrs.evolve(spec, columns=()), self.visibility)

@@ -1,4 +1,4 @@
-"""The same images, turned by another angle in each experience."""
+"""One data set of images, rotated by a different angle in each experience."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ROWS_AT_ONCE = 4096
 
 @frozen
 class Rotation:
-    """Turns images (B, C, H, W) counter-clockwise about their centre; bilinear, zeros from outside.
+    """A counter-clockwise rotation of images (B, C, H, W) about their centre, bilinear, with zeros outside the image.
 
     Args:
-        degrees: the angle.
+        degrees: angle in degrees.
     """
 
     degrees: float
@@ -37,32 +37,32 @@ class Rotation:
             return x
         angle = math.radians(self.degrees)
         height, width = x.shape[2:]
-        # affine_grid's coordinates run from -1 to 1 on both axes: a turn must allow for the image's shape.
-        turn = [
+        # The coordinates of affine_grid run from -1 to 1 on both axes, so that the matrix includes the aspect ratio.
+        matrix = [
             [math.cos(angle), -math.sin(angle) * height / width, 0.0],
             [math.sin(angle) * width / height, math.cos(angle), 0.0],
         ]
-        parts = [self._turned(part, torch.tensor(turn)) for part in torch.split(x, ROWS_AT_ONCE)]
+        parts = [self._rotate(part, torch.tensor(matrix)) for part in torch.split(x, ROWS_AT_ONCE)]
         return torch.cat(parts)
 
-    def _turned(self, x: Tensor, turn: Tensor) -> Tensor:
-        grid = F.affine_grid(turn.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-        turned = F.grid_sample(x.float(), grid, align_corners=False)
-        return turned.to(x.dtype) if x.is_floating_point() else turned.round_().clamp_(0, 255).to(x.dtype)
+    def _rotate(self, x: Tensor, matrix: Tensor) -> Tensor:
+        grid = F.affine_grid(matrix.expand(len(x), 2, 3), list(x.shape), align_corners=False)
+        rotated = F.grid_sample(x.float(), grid, align_corners=False)
+        return rotated.to(x.dtype) if x.is_floating_point() else rotated.round_().clamp_(0, 255).to(x.dtype)
 
 
 @frozen(kw_only=True)
 class Rotated:
-    """Every experience shows all classes, turned by one uniform angle of its own.
+    """Rotated images: each experience has the whole data set, rotated by one random angle.
 
     Args:
-        data: images.
-        experiences: how many angles.
-        degrees: least and greatest angle; each experience draws one between them by the run's seed.
-        first_as_is: whether the first experience is not turned.
-        visibility: what the protocol shows.
+        data: data set of images.
+        experiences: number of angles.
+        degrees: minimum and maximum angle; each experience samples one uniformly, with the seed of the run.
+        first_as_is: whether the first experience is not rotated.
+        visibility: information about tasks and boundaries that the learner receives.
 
-    Source: Lopez-Paz & Ranzato 2017, section 5.1 (there 0 to 180 degrees, one uniform angle a task).
+    Source: Lopez-Paz & Ranzato 2017, section 5.1 (there 0 to 180 degrees, one uniform angle per task).
     """
 
     data: DataSet = option(factory=Digits)
@@ -75,11 +75,12 @@ class Rotated:
         data = loaded(self.data)
         if len(data.observation_shape) != 3:
             raise Problem(
-                f"data: only images can be turned, and {data.name} has inputs of shape {data.observation_shape}"
+                f"data: expected images (channels, height, width), but {data.name} has inputs of shape "
+                f"{data.observation_shape}"
             )
         low, high = self.degrees
         if low > high:
-            raise Problem(f"degrees: expected the least angle first, got {list(self.degrees)}")
+            raise Problem(f"degrees: expected [minimum, maximum], got {list(self.degrees)}")
         angles = [float(seeds.child(f"angle {i}").numpy().uniform(low, high)) for i in range(self.experiences)]
         if self.first_as_is:
             angles[0] = 0.0

@@ -1,4 +1,4 @@
-"""The stationary stream: one experience."""
+"""Stationary stream with a single experience."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Single"]
 
 @frozen(kw_only=True)
 class Single:
-    """All of a data set as one experience: ordinary supervised or unsupervised learning.
+    """One experience with a whole data set, for supervised or unsupervised learning.
 
     Args:
-        data: the data set.
+        data: data set.
     """
 
     data: DataSet = option(factory=Digits)

@@ -1,4 +1,4 @@
-"""A stream: an indexable sequence of experiences."""
+"""Implementation of streams, checks of their data, and helpers for scenarios."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from rlcl.data.validation import tell
+from rlcl.data.validation import warn_once
 from rlcl.errors import DataError
 from rlcl.seeding import Seeds
 from rlcl.types import Data, EnvironmentSource, Experience, Source, StreamSpec, Visibility
 
-__all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "split_off"]
+__all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "hold_out_validation"]
 
-NAMED = 3  # experiences that a message names
+MAX_NAMES = 3  # maximum number of experiences in a message
 
 Arrangement = Callable[[tuple[Experience, ...]], tuple[Experience, ...]]
 
 
 @frozen(eq=False)
 class Stream(Sequence[Experience]):
-    """An indexable sequence of experiences; a slice of it is a stream, numbered from 0 again.
+    """An indexable sequence of experiences. A slice is a stream, whose experiences are numbered from 0.
 
     Args:
-        experiences: in the order they are trained on.
+        experiences: experiences in the order of training.
         spec: shapes and classes.
-        visibility: what the trainer shows of it.
-        columns: the experiences that are evaluated, where they are not the ones trained on (joint).
-        arrange: how those that are trained on are made of the columns.
+        visibility: information that the trainer shows to the learner.
+        columns: evaluated experiences, if they differ from those trained on, as in joint training.
+        arrange: function from ``columns`` to ``experiences``.
     """
 
     experiences: tuple[Experience, ...]
@@ -42,7 +42,7 @@ class Stream(Sequence[Experience]):
 
     @property
     def evaluated(self) -> tuple[Experience, ...]:
-        """What R has a column for."""
+        """The experiences that are evaluated: the columns of the result matrix R."""
         return self.columns or self.experiences
 
     @overload
@@ -56,7 +56,7 @@ class Stream(Sequence[Experience]):
             return self.experiences[key]
 
         def part(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:
-            return tuple(attrs.evolve(e, index=place) for place, e in enumerate(experiences[key]))
+            return tuple(attrs.evolve(e, index=index) for index, e in enumerate(experiences[key]))
 
         if self.arrange is not None:
             return self.arranged(part)
@@ -75,7 +75,7 @@ class Stream(Sequence[Experience]):
         spec: StreamSpec | None = None,
         visibility: Visibility | None = None,
     ) -> Stream:
-        """The same stream but for what is given; see the class for what each is."""
+        """Return a copy with the arguments replaced that are not None; see the class for their meaning."""
         return attrs.evolve(
             self,
             experiences=self.experiences if experiences is None else experiences,
@@ -86,60 +86,61 @@ class Stream(Sequence[Experience]):
     def with_environments(
         self, change: Callable[[EnvironmentSource], EnvironmentSource], shape: tuple[int, ...]
     ) -> Stream:
-        """The same stream over changed environments.
+        """Return the stream with changed environments.
 
         Args:
-            change: of each.
-            shape: of one of their observations, which are arrays.
+            change: function that is applied to each environment.
+            shape: shape of one observation of the changed environments.
         """
 
-        def other(experience: Experience) -> Experience:
+        def changed(experience: Experience) -> Experience:
             return experience.with_sources(lambda source: change(source) if source.kind == "environment" else source)
 
         return attrs.evolve(
             self,
-            experiences=tuple(map(other, self.experiences)),
-            columns=tuple(map(other, self.columns)),
+            experiences=tuple(map(changed, self.experiences)),
+            columns=tuple(map(changed, self.columns)),
             spec=attrs.evolve(self.spec, observation_shape=shape, encodable=True),
         )
 
     def with_validation(self, fraction: float, seeds: Seeds) -> Stream:
-        """Holds out a seeded share of every experience's training data.
+        """Return the stream with a seeded share of each experience's training data held out.
+
+        Streams of environments are returned unchanged: they validate in the training environment with other seeds.
 
         Args:
-            fraction: in [0, 1); of each experience's rows. Environments need no split: theirs is
-                the training environment under seeds of its own.
-            seeds: the run's.
+            fraction: share of each experience's rows, in [0, 1).
+            seeds: source of randomness of the run.
         """
         if fraction == 0 or self.spec.kind == "environment":
             return self
         if self.arrange is not None:
-            # Split before they are arranged: what a column holds out is trained on nowhere.
-            columns = tuple(split_off(e, fraction, seeds) for e in self.columns)
+            # Split before arranging, so that no experience trains on held-out rows.
+            columns = tuple(hold_out_validation(e, fraction, seeds) for e in self.columns)
             return attrs.evolve(self, experiences=self.arrange(columns), columns=columns)
-        return attrs.evolve(self, experiences=tuple(split_off(e, fraction, seeds) for e in self.experiences))
+        return attrs.evolve(self, experiences=tuple(hold_out_validation(e, fraction, seeds) for e in self.experiences))
 
     def arranged(self, arrange: Arrangement) -> Stream:
-        """A stream that trains on something made of this one's experiences, and is evaluated on these.
+        """Return a stream that trains on ``arrange`` of the experiences and is evaluated on the experiences.
 
         Args:
-            arrange: from the experiences to those that are trained on.
+            arrange: function from the evaluated experiences to those trained on.
         """
         columns, inner = self.evaluated, self.arrange
 
-        def whole(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:
+        def composed(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:
             return arrange(experiences if inner is None else inner(experiences))
 
-        return attrs.evolve(self, experiences=whole(columns), columns=columns, arrange=whole)
+        return attrs.evolve(self, experiences=composed(columns), columns=columns, arrange=composed)
 
 
-def split_off(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
-    """An experience of arrays with a seeded share of its training data as its validation data.
+def hold_out_validation(experience: Experience, fraction: float, seeds: Seeds) -> Experience:
+    """Return an experience of arrays with a seeded share of its training data as validation data.
 
     Args:
-        experience: left as it is where the share comes to no row, or to all.
-        fraction: in [0, 1).
-        seeds: of the stream.
+        experience: the experience; it is returned unchanged if the share is no row or all rows.
+        fraction: share of the rows, in [0, 1).
+        seeds: source of randomness of the stream.
     """
     source = experience.arrays
     order = torch.from_numpy(seeds.child(f"validation {experience.index}").numpy().permutation(len(source)))
@@ -154,12 +155,13 @@ def split_off(experience: Experience, fraction: float, seeds: Seeds) -> Experien
 
 
 def check_sources(stream: Stream) -> None:
-    """Looks for what no stream may hold: values that are not finite, and labels that are no class of it.
+    """Check the data of a stream: finite values, labels within the classes of the stream, and training rows.
 
-    Most streams are made of :class:`rlcl.data.sources.Data`, which were looked at; others are of the user's making.
+    Streams of :class:`rlcl.data.sources.Data` have been checked already, but a user's stream may use other sources.
 
     Raises:
-        DataError: by experience and row; or an experience has nothing to learn from.
+        DataError: a value or label is invalid, or an experience has no training rows; the message names the
+            experience and the row.
     """
     _check_filled(stream)
     seen: set[int] = set()
@@ -169,7 +171,7 @@ def check_sources(stream: Stream) -> None:
                 continue
             where = f"stream: the {split} set of experience {experience.index} ({experience.name})"
             for array in source.shared:
-                if isinstance(array, Tensor) and id(array) not in seen:  # those that share one are views of it
+                if isinstance(array, Tensor) and id(array) not in seen:  # several sources may be views of one array
                     seen.add(id(array))
                     _check_finite(where, array, stream.spec.missing and array is source.inputs)
             if stream.spec.kind == "labelled" and source.targets is not None:
@@ -177,25 +179,25 @@ def check_sources(stream: Stream) -> None:
 
 
 def _check_filled(stream: Stream) -> None:
-    """Refuses experiences without training rows, and names those without test rows."""
-    unlearned, untested = (
-        [e for e in experiences if (source := chosen(e)) is not None and source.kind == "arrays" and not len(source)]
-        for experiences, chosen in ((stream, _training), (stream.evaluated, _test))
+    """Check that each experience has training rows, and warn about experiences without test rows."""
+    untrained, untested = (
+        [e for e in experiences if (source := split(e)) is not None and source.kind == "arrays" and not len(source)]
+        for experiences, split in ((stream, _train), (stream.evaluated, _test))
     )
-    if unlearned:
+    if untrained:
         raise DataError(
-            f"stream: experience {_listed(unlearned)} has nothing to learn from{_absent_classes(stream)}; number "
-            "classes from 0 without gaps, or ask for fewer experiences"
+            f"stream: experience {_listed(untrained)} has no training rows{_absent_classes(stream)}; number classes "
+            "from 0 without gaps, or set fewer experiences"
         )
     if untested:
-        tell(
-            f"stream: experience {_listed(untested)} has no test rows, so that nothing is known of how it is learned: "
-            "R has no value there, and metrics that need one, such as average, are left out; add rows, or hold out "
-            "more of them (test_fraction)"
+        warn_once(
+            f"stream: experience {_listed(untested)} has no test rows and cannot be evaluated: the result matrix R has "
+            "no value for it, and metrics that need one, such as average, are undefined; add rows, or hold out more "
+            "of them (test_fraction)"
         )
 
 
-def _training(experience: Experience) -> Source | None:
+def _train(experience: Experience) -> Source | None:
     return experience.train
 
 
@@ -204,20 +206,20 @@ def _test(experience: Experience) -> Source | None:
 
 
 def _listed(experiences: Sequence[Experience]) -> str:
-    more = f" and {len(experiences) - NAMED} more" if len(experiences) > NAMED else ""
-    return ", ".join(f"{e.index} ({e.name})" for e in experiences[:NAMED]) + more
+    more = f" and {len(experiences) - MAX_NAMES} more" if len(experiences) > MAX_NAMES else ""
+    return ", ".join(f"{e.index} ({e.name})" for e in experiences[:MAX_NAMES]) + more
 
 
 def _absent_classes(stream: Stream) -> str:
-    """The classes that no training row has, as ranges of numbers."""
+    """Return the classes without training rows as ranges, for a message."""
     if stream.spec.kind != "labelled":
         return ""
-    taught = {label for experience in stream for label in _labels(experience.train)}
-    absent = [c for c in range(stream.spec.classes) if c not in taught]
+    trained = {label for experience in stream for label in _labels(experience.train)}
+    absent = [c for c in range(stream.spec.classes) if c not in trained]
     starts = [c for c in absent if c - 1 not in absent]
     ends = [c for c in absent if c + 1 not in absent]
-    told = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
-    return f": no training rows for the classes {told}" if told else ""
+    ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+    return f"; classes without training rows: {ranges}" if ranges else ""
 
 
 def _check_finite(where: str, array: Tensor, missing: bool) -> None:
@@ -233,28 +235,28 @@ def _check_labels(where: str, labels: Tensor, classes: int) -> None:
     if len(outside):
         row = int(outside[0])
         raise DataError(
-            f"{where}: row {row} has the label {int(labels[row])}, and the stream's classes are 0..{classes - 1}; mend "
-            "the label, or the classes of its spec"
+            f"{where}: row {row} has the label {int(labels[row])}, but the stream's classes are 0..{classes - 1}; "
+            "correct the label, or the classes of the stream's spec"
         )
 
 
 def check_classes(stream: Stream) -> None:
-    """Looks for classes that are evaluated, and that nothing of the stream teaches.
+    """Check that all evaluated classes have training rows.
 
     Raises:
-        DataError: by experience and class.
+        DataError: a class has none; the message names the experience and the class.
     """
     if stream.spec.kind != "labelled":
         return
-    taught = {label for experience in stream for label in _labels(experience.train)}
+    trained = {label for experience in stream for label in _labels(experience.train)}
     for experience in stream.evaluated:
         for split, source in reversed(experience.splits[1:]):
-            unknown = sorted(_labels(source) - taught)
-            if unknown:
+            untrained = sorted(_labels(source) - trained)
+            if untrained:
                 raise DataError(
-                    f"stream: the {split} set of experience {experience.index} ({experience.name}) holds the classes "
-                    f"{unknown}, and no training set of the stream does; remove them, add training data, or hold "
-                    "less of them out (validation)"
+                    f"stream: the {split} set of experience {experience.index} ({experience.name}) has the classes "
+                    f"{untrained}, which no training set of the stream has; remove them, add training data, or hold "
+                    "out fewer of them (validation)"
                 )
 
 
@@ -264,11 +266,16 @@ def _labels(source: Source) -> set[int]:
 
 
 def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
-    """The spec of a stream over a data set in memory."""
+    """Return the spec of a stream over a data set.
+
+    Args:
+        data: data set.
+        task_classes: classes of each task, in the order of the stream.
+    """
     targets = data.train.targets
-    labelled: Literal["labelled", "regression"] = "regression" if data.regression else "labelled"
+    kind_with_labels: Literal["labelled", "regression"] = "regression" if data.regression else "labelled"
     return StreamSpec(
-        kind="unlabelled" if targets is None else labelled,
+        kind="unlabelled" if targets is None else kind_with_labels,
         observation_shape=data.observation_shape,
         classes=data.classes,
         task_classes=tuple(tuple(sorted(classes)) for classes in task_classes),
@@ -281,7 +288,7 @@ def array_spec(data: Data, task_classes: Sequence[Sequence[int]]) -> StreamSpec:
 
 
 def describe_classes(data: Data, classes: Sequence[int]) -> str:
-    """``"digits 2-3"``, or ``"digits 1, 7"`` where they are not neighbours."""
+    """Return a name for an experience: ``"digits 2-3"``, or ``"digits 1, 7"`` if the classes are not consecutive."""
     if list(classes) == list(range(classes[0], classes[-1] + 1)) and len(classes) > 1:
         return f"{data.name} {data.names[classes[0]]}-{data.names[classes[-1]]}"
     return f"{data.name} {', '.join(data.names[c] for c in classes)}"

@@ -1,4 +1,4 @@
-"""Classes that arrive a few at a time, the task's number shown."""
+"""Task-incremental learning: new classes in each experience, with task ids."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["TaskIncremental"]
 
 @frozen(kw_only=True)
 class TaskIncremental:
-    """Each experience brings new classes, and the task id tells which ones are possible.
+    """Task-incremental learning: each experience has new classes, and the task id determines the possible ones.
 
     Args:
-        data: a labelled data set.
-        experiences: into how many the classes are divided, as evenly as they go.
-        class_order: ``ascending``, ``shuffled`` by the run's seed, or a list of all classes.
-        visibility: what the protocol shows.
+        data: labelled data set.
+        experiences: number of experiences; the classes are divided as evenly as possible.
+        class_order: ``ascending``, ``shuffled`` with the seed of the run, or a list of all classes.
+        visibility: information about tasks and boundaries that the learner receives.
 
     Source: van de Ven et al. 2022, Three types of incremental learning.
     """

@@ -1,1 +1,1 @@
-"""Suites: an experiment along axes, its cells, and their execution."""
+"""Suites: variations of an experiment along axes, and their execution as a grid of cells."""

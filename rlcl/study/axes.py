@@ -1,4 +1,4 @@
-"""What a suite varies: axes, their values by label, and which of their combinations count."""
+"""Axes of a suite, their labelled values, and partial matches of their combinations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
 from rlcl.experiment import Experiment
 
-__all__ = ["Axis", "Choice", "read_axes", "read_matches"]
+__all__ = ["Axis", "AxisValue", "read_axes", "read_matches"]
 
 FIELDS = tuple(attrs.fields_dict(Experiment))
 
 
 @frozen
-class Choice:
+class AxisValue:
     """One value of an axis.
 
     Args:
-        label: for people, and what a match names.
-        change: what it puts into an experiment, with where that was written.
+        label: display name, which matches refer to.
+        change: the settings of an experiment, with their locations in the file.
     """
 
     label: str
@@ -34,37 +34,37 @@ class Choice:
 
 @frozen
 class Axis:
-    """One thing that a suite varies.
+    """One axis of a suite.
 
     Args:
-        name: as the file has it, a key path; or any other name where each value changes several keys.
-        path: the key path; empty where the values are changes of the whole experiment.
-        choices: at least one.
+        name: name in the file: a key path, or any other name if each value changes several keys.
+        path: the key path; empty if each value changes several keys.
+        values: values of the axis, at least one.
     """
 
     name: str
     path: tuple[Key, ...]
-    choices: tuple[Choice, ...]
+    values: tuple[AxisValue, ...]
 
-    def apply(self, experiment: Document, choice: Choice) -> Document:
-        """An experiment with one value of this axis in it.
+    def apply(self, experiment: Document, value: AxisValue) -> Document:
+        """Return an experiment with a value of this axis.
 
         Raises:
-            Faults: the key path asks for an item of a list that is not there.
+            Faults: the key path refers to an item that a list does not have.
         """
         if not self.path:
-            return merged(experiment, choice.change)
+            return merged(experiment, value.change)
         try:
-            return put(experiment, self.path, choice.change)
+            return put(experiment, self.path, value.change)
         except Problem as problem:
             raise Faults.one(problem.message, *parse_key_path(problem.where)) from None
 
 
 def read_axes(suite: Document) -> list[Axis]:
-    """The axes of a suite's ``sweep``.
+    """Read the axes from a suite's ``sweep``.
 
     Raises:
-        Faults: an axis without values, two values with one label, or a key path that is none.
+        Faults: an axis has no values, two values have the same label, or a key path is invalid.
     """
     axes, faults = list[Axis](), list[Fault]()
     for name, values in suite.data.get("sweep", {}).items():
@@ -82,18 +82,18 @@ def _axis(suite: Document, name: str, values: Any) -> Axis:
         raise Problem(f"expected a list of values, or values by label, got {values!r}")
     if not values:
         raise Problem("an axis needs at least one value, else the grid is empty; add one, or remove the axis")
-    path = () if _changes_several(name, values) else parse_key_path(name)
+    path = () if _changes_several_keys(name, values) else parse_key_path(name)
     keys = list(values) if isinstance(values, Mapping) else range(len(values))
     labels = [_label(key) for key in keys] if isinstance(values, Mapping) else _labels(values)
     changes = [_change(suite, ("sweep", name, key)) for key in keys]
-    return Axis(name, path, tuple(map(Choice, labels, changes)))
+    return Axis(name, path, tuple(map(AxisValue, labels, changes)))
 
 
-def _changes_several(name: str, values: Any) -> bool:
-    """Whether an axis is no key path but a name, each of whose values changes several keys of an experiment.
+def _changes_several_keys(name: str, values: Any) -> bool:
+    """Return whether the values of an axis change several keys of an experiment, so its name is not a key path.
 
     Raises:
-        Problem: it is neither.
+        Problem: the name is not a key path, and the values are not changes of an experiment.
     """
     if name in FIELDS or not name.isidentifier():
         return False
@@ -103,26 +103,26 @@ def _changes_several(name: str, values: Any) -> bool:
         if unknown := [key for key in value if key not in FIELDS]:
             near = did_you_mean(str(unknown[0]), FIELDS)
             raise Problem(
-                f"neither a key of an experiment, nor are its values such keys: {label} has {unknown[0]}{near}"
+                f"not a key of an experiment, and its values contain other keys: {label} has {unknown[0]}{near}"
             )
     return True
 
 
 def _change(suite: Document, path: tuple[Key, ...]) -> Document:
     part = suite.part(path)
-    return attrs.evolve(part, places={(): suite.place(path), **part.places})
+    return attrs.evolve(part, locations={(): suite.location(path), **part.locations})
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
-    """A name for each value: the shortest that tells them apart."""
+    """Return a label for each value: short if it is unique, else with all settings."""
     short = [_label(value) for value in values]
-    full = [
+    labels = [
         label if short.count(label) == 1 else _full_label(value) for label, value in zip(short, values, strict=True)
     ]
-    twice = sorted({label for label in full if full.count(label) > 1})
-    if twice:
-        raise Problem(f"the value {twice[0]} stands there more than once, which would repeat its cells; leave one out")
-    return full
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise Problem(f"the value {repeated[0]} is listed more than once; remove one")
+    return labels
 
 
 def _label(value: Any) -> str:
@@ -143,26 +143,26 @@ def _full_label(value: Any) -> str:
 
 
 def read_matches(suite: Document, key: str, axes: Sequence[Axis]) -> list[Mapping[str, frozenset[str]]]:
-    """The partial matches of ``include`` or ``exclude``: for some axes, the labels that match.
+    """Read the partial matches of ``include`` or ``exclude``: for some axes, the labels that match.
 
     Args:
-        suite: the file.
+        suite: the suite file.
         key: ``include`` or ``exclude``.
-        axes: that matches may name.
+        axes: the axes of the suite.
 
     Raises:
-        Faults: an axis or a label that is not there.
+        Faults: a match names an unknown axis or label.
     """
     matches, faults = list[Mapping[str, frozenset[str]]](), list[Fault]()
-    labels = {axis.name: [choice.label for choice in axis.choices] for axis in axes}
+    labels = {axis.name: [value.label for value in axis.values] for axis in axes}
     for index, entry in enumerate(suite.data.get(key, ())):
         match: dict[str, frozenset[str]] = {}
-        for name, wanted in entry.items():
+        for name, value in entry.items():
             path = (key, index, name)
             if name not in labels:
                 faults.append(Fault(path, f"no axis of the sweep{did_you_mean(str(name), labels)}"))
                 continue
-            match[name] = frozenset(map(_label, wanted if isinstance(wanted, list) else [wanted]))
+            match[name] = frozenset(map(_label, value if isinstance(value, list) else [value]))
             faults += [
                 Fault(path, f"no value {label!r} of that axis{did_you_mean(label, labels[name])}")
                 for label in sorted(match[name] - set(labels[name]))

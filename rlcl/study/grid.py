@@ -1,4 +1,4 @@
-"""What is known of the cells of a suite: their states, kept in ``suite.json``."""
+"""Grid of a suite's cells and their states, stored in ``suite.json``."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import Any, Literal
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
-from rlcl.lock import Held, locked
+from rlcl.lock import LockHeldError, locked
 from rlcl.strict_json import json_text
-from rlcl.study.suite import Cell, Suite
+from rlcl.study.suite import Suite, SuiteCell
 from rlcl.tracking.folder import disk_errors, write_atomically
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import state_of
 
-__all__ = ["CellState", "Grid", "State"]
+__all__ = ["CellState", "CellStateName", "Grid"]
 
-State = Literal["missing", "running", "finished", "failed", "timed out", "interrupted", "crashed"]
+CellStateName = Literal["missing", "running", "finished", "failed", "timed out", "interrupted", "crashed"]
 
 
 @define(eq=False)
 class CellState:
-    """What has become of a cell; changes as the grid is worked on.
+    """State of a cell, updated while the grid runs.
 
     Args:
-        cell: what it runs.
-        state: ``missing`` where it has not been run.
-        status: its last process's exit status, negative for the signal that killed it; None before its end.
-        seconds: of its last process, from start to end.
-        told: why it did not finish: the last lines of its log, and how its process ended.
+        cell: the cell.
+        state: name of the state; ``missing`` if the cell has not been run.
+        status: exit status of its last process, negative for the signal that killed it; None before its end.
+        seconds: duration of its last process.
+        messages: why it did not finish: the last lines of its log, and how its process ended.
     """
 
-    cell: Cell
-    state: State = "missing"
+    cell: SuiteCell
+    state: CellStateName = "missing"
     status: int | None = None
     seconds: float = 0.0
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
-        """As ``suite.json`` holds it."""
+        """Return the entry of the cell in ``suite.json``."""
         return {
             "name": self.cell.name,
             "labels": dict(self.cell.labels),
@@ -52,69 +52,69 @@ class CellState:
             "state": self.state,
             "status": self.status,
             "seconds": round(self.seconds, 3),
-            "told": list(self.told),
+            "told": list(self.messages),
         }
 
 
 @define(eq=False)
 class Grid:
-    """A suite, its folder, and the states of its cells.
+    """A suite with its folder and the states of its cells.
 
     Args:
-        suite: what is run.
+        suite: the suite.
         root: the folder of all runs.
-        only: the cells that are to be run; all by default.
+        only: the cells to run; all by default.
     """
 
     suite: Suite
     root: Path
-    only: Sequence[Cell] | None = None
+    only: Sequence[SuiteCell] | None = None
     states: list[CellState] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        before = {row.get("run"): row for row in read_json(self.folder / "suite.json").get("cells", ())}
-        self.states = [self._found(cell, before.get(cell.run, {})) for cell in self.suite.cells]
+        rows = {row.get("run"): row for row in read_json(self.folder / "suite.json").get("cells", ())}
+        self.states = [self._stored_state(cell, rows.get(cell.run, {})) for cell in self.suite.cells]
 
     @property
     def folder(self) -> Path:
-        """``<root>/<name of the suite>``: its runs lie in it as those of an experiment do."""
+        """The folder ``<root>/<name of the suite>``, which contains the runs like the folder of an experiment."""
         return self.root / self.suite.name
 
     @property
-    def asked(self) -> list[CellState]:
-        """The states of the cells that are to be run."""
+    def selected(self) -> list[CellState]:
+        """The states of the cells to run."""
         if self.only is None:
             return self.states
         runs = {cell.run for cell in self.only}
         return [state for state in self.states if state.cell.run in runs]
 
-    def log(self, cell: Cell) -> Path:
-        """What a cell's last process has printed."""
+    def log(self, cell: SuiteCell) -> Path:
+        """Return the file with the output of a cell's last process."""
         return self.folder / "logs" / f"{cell.experiment.hash}-seed{cell.seed}.txt"
 
     def counts(self) -> Counter[str]:
-        """How many cells are in each state."""
+        """Count the cells in each state."""
         return Counter(state.state for state in self.states)
 
-    def _found(self, cell: Cell, before: Mapping[str, Any]) -> CellState:
-        """A cell after earlier calls: its run folder says whether it finished, ``suite.json`` why it did not."""
-        said, known = state_of(self.folder / cell.run), before.get("state")
-        state: State = "interrupted"
-        if said == "finished":
+    def _stored_state(self, cell: SuiteCell, row: Mapping[str, Any]) -> CellState:
+        """Return the state of a cell after earlier calls, from its run folder and its row in ``suite.json``."""
+        run_state, row_state = state_of(self.folder / cell.run), row.get("state")
+        state: CellStateName = "interrupted"
+        if run_state == "finished":
             state = "finished"
-        elif said == "running":
+        elif run_state == "running":
             state = "running"
-        elif known in ("failed", "timed out"):
-            state = known
-        elif said == "crashed":
+        elif row_state in ("failed", "timed out"):
+            state = row_state
+        elif run_state == "crashed":
             state = "crashed"
-        elif said == "unknown":
+        elif run_state == "unknown":
             state = "missing"
-        told = () if state in ("finished", "missing") else tuple(before.get("told", ()))
-        return CellState(cell, state, before.get("status"), before.get("seconds", 0.0), told)
+        messages = () if state in ("finished", "missing") else tuple(row.get("told", ()))
+        return CellState(cell, state, row.get("status"), row.get("seconds", 0.0), messages)
 
     def write(self) -> None:
-        """Replaces ``suite.json``."""
+        """Write ``suite.json``."""
         suite = self.suite
         content = {
             "name": suite.name,
@@ -130,18 +130,18 @@ class Grid:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder, and keeps a second process off it.
+        """Make the folder and lock it against other processes.
 
         Raises:
-            RunFolderError: another process works on it, or it cannot be written.
+            RunFolderError: another process holds the lock, or the folder cannot be written.
         """
         with disk_errors(self.folder):
             (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
+        with ExitStack() as lock:
             try:
                 with disk_errors(self.folder):
-                    held.enter_context(locked(self.folder / "lock"))
-            except Held as error:
-                told = f"another process ({error.holder}) works on {self.folder}; wait for it, or end it"
-                raise RunFolderError(told) from error
+                    lock.enter_context(locked(self.folder / "lock"))
+            except LockHeldError as error:
+                message = f"another process ({error.holder}) works on {self.folder}; wait for it, or end it"
+                raise RunFolderError(message) from error
             yield

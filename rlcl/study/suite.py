@@ -1,4 +1,4 @@
-"""A suite: one experiment, the axes along which it varies, and the cells that this makes."""
+"""Suite files, and the cells that result from an experiment and its axes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from rlcl.config import (
     Faults,
     Kind,
     component,
-    extended,
     merge,
     option,
+    packaged_folder,
     read,
     read_document,
-    shipped_in,
+    resolve_extends,
 )
 from rlcl.errors import ConfigError, did_you_mean
-from rlcl.experiment import FOLDER_NAME, Experiment, structured
-from rlcl.study.axes import Axis, Choice, read_axes, read_matches
+from rlcl.experiment import FOLDER_NAME, Experiment, experiment_from_document
+from rlcl.study.axes import Axis, AxisValue, read_axes, read_matches
 
-__all__ = ["Cell", "Definition", "Suite", "load_suite", "suites_folder"]
+__all__ = ["Suite", "SuiteCell", "SuiteDefinition", "load_suite", "suites_folder"]
 
 DEFAULT_BUDGET = "full"
 
 
 @frozen(kw_only=True)
-class Definition:
-    """A suite file.
+class SuiteDefinition:
+    """Content of a suite file.
 
     Args:
-        name: names the folder of the suite, followed by the budget's name.
-        statement: what it is for, in a sentence.
-        base: an experiment, whole or with ``extends``.
+        name: name of the suite's folder, without the suffix for the budget.
+        statement: purpose of the suite, in a sentence.
+        base: an experiment, complete or with ``extends``.
         sweep: axes: key paths of the experiment, each with a list of values, or with values by label.
-        seeds: how many, counted from 0, or which; the base's by default.
-        include: partial matches, ``{axis: label}``; where there are any, cells that match none are left out.
-        exclude: partial matches; cells that match one are left out.
-        budgets: changes of every cell's experiment, by name.
-        launcher: where the cells run.
+        seeds: number of seeds, from 0, or list of seeds; those of the base by default.
+        include: partial matches, ``{axis: label}``; if there are any, a cell must match one of them.
+        exclude: partial matches; a cell that matches one of them is left out.
+        budgets: overrides of every cell's experiment, by name of the budget.
+        launcher: launcher that runs the cells.
     """
 
     name: str = option(pattern=(FOLDER_NAME, "a folder name of letters, digits, '-', '_' and '.'"))
@@ -59,13 +59,13 @@ class Definition:
 
 
 @frozen
-class Cell:
+class SuiteCell:
     """One run of a suite.
 
     Args:
-        labels: its value of each axis.
-        experiment: resolved, under the name of the suite.
-        seed: of the run.
+        labels: label of the cell's value on each axis.
+        experiment: the resolved experiment, with the name of the suite.
+        seed: seed of the run.
     """
 
     labels: Mapping[str, str]
@@ -74,33 +74,33 @@ class Cell:
 
     @property
     def learner(self) -> str:
-        """What it shares with the cells of its other seeds."""
+        """The name of the cell without its seed."""
         return ", ".join(self.labels.values()) or self.experiment.name
 
     @property
     def name(self) -> str:
-        """For people, and what ``--only`` matches: ``ewc, permuted/seed3``."""
+        """The display name, which ``--only`` matches, for example ``ewc, permuted/seed3``."""
         return f"{self.learner}/seed{self.seed}"
 
     @property
     def run(self) -> str:
-        """Its folder within the suite's."""
+        """The run folder, relative to the folder of the suite."""
         return f"{self.experiment.hash}/seed{self.seed}"
 
 
 @frozen
 class Suite:
-    """A suite as it is run.
+    """A suite with its resolved cells.
 
     Args:
-        name: of its folder: the file's, and the budget's where there are any.
-        statement: what it is for.
-        file: that it was read from.
-        budget: that was chosen; empty where the file has none.
-        definition: the file's content, with what ``base`` extends written out.
-        axes: the labels of each axis.
-        cells: all of them, at least one; seeds of one config stand together.
-        launcher: where they are to run.
+        name: name of its folder: the name in the file, and the name of the budget if the file has budgets.
+        statement: purpose of the suite.
+        file: the suite file.
+        budget: name of the selected budget; empty if the file has no budgets.
+        definition: content of the file, with a ``base`` whose ``extends`` is resolved.
+        axes: labels of each axis.
+        cells: all cells, at least one; the seeds of a config are consecutive.
+        launcher: launcher that runs the cells.
     """
 
     name: str
@@ -109,153 +109,165 @@ class Suite:
     budget: str
     definition: Mapping[str, Any]
     axes: Mapping[str, tuple[str, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[SuiteCell, ...]
     launcher: Component
 
 
 def suites_folder() -> Path:
-    """The folder of the suites that come with rlcl."""
-    return shipped_in("suites", "benchmarks/suites")
+    """Return the folder of the shipped suites."""
+    return packaged_folder("suites", "benchmarks/suites")
 
 
 def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> Suite:
-    """Reads a suite file and resolves every cell.
+    """Read a suite file and resolve every cell.
 
     Args:
-        name: a YAML file, or the bare name of a shipped suite.
-        overrides: ``key.path=value`` of the suite file, for example ``seeds=3`` or ``base.budget.epochs=2``.
-        budget: one of the file's; ``full`` by default.
+        name: a YAML file, or the name of a shipped suite.
+        overrides: overrides ``key.path=value`` of the suite file, for example ``seeds=3`` or ``base.budget.epochs=2``.
+        budget: name of one of the file's budgets; ``full`` by default.
 
     Raises:
-        ConfigError: everything that is wrong with the suite and with all of its cells.
+        ConfigError: the suite or some of its cells are invalid; the error contains all problems.
     """
     document = read_document(name, overrides, suites_folder())
     try:
-        definition: Definition = read(document.data, Definition)
-        base = extended(document.part(("base",)))
-        patch, budget = _patch(document, definition, budget)
+        definition: SuiteDefinition = read(document.data, SuiteDefinition)
+        base = resolve_extends(document.part(("base",)))
+        patch, budget = _budget_overrides(document, definition, budget)
         axes = read_axes(document)
         combinations = _combinations(document, axes)
         seeds = _seeds(patch.data.get("seeds", definition.seeds), base)
-    except Faults as found:
-        raise ConfigError(document.messages(found.faults)) from None
+    except Faults as error:
+        raise ConfigError(document.messages(error.faults)) from None
     full_name = "-".join(filter(None, (definition.name, budget)))
-    named = {"name": full_name, "seeds": list(seeds)}
-    resolved = _resolved(base, axes, combinations, patch, named)
+    identity = {"name": full_name, "seeds": list(seeds)}
+    experiments = _experiments(base, axes, combinations, patch, identity)
     return Suite(
         full_name,
         definition.statement,
         str(name),
         budget,
         {**document.data, "base": base.data},
-        {axis.name: tuple(choice.label for choice in axis.choices) for axis in axes},
-        tuple(Cell(labels, experiment, seed) for labels, experiment in resolved for seed in seeds),
+        {axis.name: tuple(value.label for value in axis.values) for axis in axes},
+        tuple(SuiteCell(labels, experiment, seed) for labels, experiment in experiments for seed in seeds),
         definition.launcher,
     )
 
 
-def _patch(document: Document, definition: Definition, budget: str | None) -> tuple[Document, str]:
-    """What the budget changes, and its name.
+def _budget_overrides(document: Document, definition: SuiteDefinition, budget: str | None) -> tuple[Document, str]:
+    """Return the overrides of a budget, and its name.
 
     Raises:
         Faults: there is no such budget.
     """
-    known = definition.budgets
-    if budget is None and not known:
+    budgets = definition.budgets
+    if budget is None and not budgets:
         return Document(document.name, {}), ""
-    chosen = DEFAULT_BUDGET if budget is None else budget
-    if chosen not in known:
-        asked = "none is called full, so name one with --budget" if budget is None else f"no budget {budget!r}"
-        near = did_you_mean(chosen, known) if known else "; this suite has none"
-        raise Faults.one(f"{asked}{near}", "budgets")
-    return document.part(("budgets", chosen)), chosen
+    name = DEFAULT_BUDGET if budget is None else budget
+    if name not in budgets:
+        problem = "no budget is named full; choose one with --budget" if budget is None else f"no budget {budget!r}"
+        near = did_you_mean(name, budgets) if budgets else "; this suite has none"
+        raise Faults.one(f"{problem}{near}", "budgets")
+    return document.part(("budgets", name)), name
 
 
-def _seeds(given: Any, base: Document) -> tuple[int, ...]:
-    """The seeds of every cell.
+def _seeds(setting: Any, base: Document) -> tuple[int, ...]:
+    """Return the seeds of every cell.
+
+    Args:
+        setting: the setting ``seeds`` of the suite; None for that of the base.
+        base: the base experiment.
 
     Raises:
         Faults: there are none.
     """
-    asked = base.data.get("seeds", 1) if given is None else given
-    found = read(asked, int | tuple[int, ...]) if isinstance(asked, list | int) else asked
-    seeds = tuple(range(found)) if isinstance(found, int) else tuple(found)
+    value = base.data.get("seeds", 1) if setting is None else setting
+    count_or_seeds = read(value, int | tuple[int, ...]) if isinstance(value, list | int) else value
+    seeds = tuple(range(count_or_seeds)) if isinstance(count_or_seeds, int) else tuple(count_or_seeds)
     if not seeds:
         raise Faults.one("expected at least one, got none: the grid is empty", "seeds")
     return seeds
 
 
-def _combinations(document: Document, axes: Sequence[Axis]) -> list[tuple[Choice, ...]]:
-    """The combinations of values that ``include`` and ``exclude`` leave.
+def _combinations(document: Document, axes: Sequence[Axis]) -> list[tuple[AxisValue, ...]]:
+    """Return the combinations of values that remain after ``include`` and ``exclude``.
 
     Raises:
-        Faults: they leave none, or name what is not there.
+        Faults: no combination remains, or a match names an unknown axis or label.
     """
     included, excluded = (read_matches(document, key, axes) for key in ("include", "exclude"))
 
-    def matches(combination: tuple[Choice, ...], match: Mapping[str, frozenset[str]]) -> bool:
-        labels = {axis.name: choice.label for axis, choice in zip(axes, combination, strict=True)}
-        return all(labels[name] in wanted for name, wanted in match.items())
+    def matches(combination: tuple[AxisValue, ...], match: Mapping[str, frozenset[str]]) -> bool:
+        labels = {axis.name: value.label for axis, value in zip(axes, combination, strict=True)}
+        return all(labels[name] in matching_labels for name, matching_labels in match.items())
 
-    left = [
+    combinations = [
         combination
-        for combination in product(*(axis.choices for axis in axes))
+        for combination in product(*(axis.values for axis in axes))
         if (not included or any(matches(combination, match) for match in included))
         and not any(matches(combination, match) for match in excluded)
     ]
-    if not left:
+    if not combinations:
         raise Faults.one("include and exclude leave no cell: the grid is empty", "exclude" if excluded else "include")
-    return left
+    return combinations
 
 
-def _resolved(
+def _experiments(
     base: Document,
     axes: Sequence[Axis],
-    combinations: Sequence[tuple[Choice, ...]],
+    combinations: Sequence[tuple[AxisValue, ...]],
     patch: Document,
-    named: Mapping[str, Any],
+    identity: Mapping[str, Any],
 ) -> list[tuple[Mapping[str, str], Experiment]]:
-    """The labels and the experiment of each combination.
+    """Return the labels and the experiment of each combination.
+
+    Args:
+        base: the base experiment.
+        axes: the axes of the sweep.
+        combinations: a value of each axis per combination.
+        patch: the overrides of the budget.
+        identity: name and seeds of every experiment.
 
     Raises:
-        ConfigError: what is wrong with any of them; or two of them are the same.
+        ConfigError: some experiments are invalid, or two of them are equal.
     """
-    found: list[tuple[Mapping[str, str], Experiment]] = []
+    experiments: list[tuple[Mapping[str, str], Experiment]] = []
     problems: dict[str, list[str]] = {}
-    known: dict[str, str] = {}
+    names: dict[str, str] = {}
     for combination in combinations:
-        labels = {axis.name: choice.label for axis, choice in zip(axes, combination, strict=True)}
-        told = ", ".join(labels.values()) or named["name"]
+        labels = {axis.name: value.label for axis, value in zip(axes, combination, strict=True)}
+        name = ", ".join(labels.values()) or identity["name"]
         try:
-            experiment = structured(_applied(base, axes, combination, patch, named))
+            experiment = experiment_from_document(_with_values(base, axes, combination, patch, identity))
         except ConfigError as error:
             for problem in error.problems:
-                problems.setdefault(problem, []).append(told)
+                problems.setdefault(problem, []).append(name)
             continue
-        if experiment.hash in known:
-            same = f"{base.name}: sweep: {told} is the same run as {known[experiment.hash]}; exclude one of them"
-            problems.setdefault(same, []).append(told)
-        known.setdefault(experiment.hash, told)
-        found.append((labels, experiment))
+        if experiment.hash in names:
+            same = f"{base.name}: sweep: {name} is the same run as {names[experiment.hash]}; exclude one of them"
+            problems.setdefault(same, []).append(name)
+        names.setdefault(experiment.hash, name)
+        experiments.append((labels, experiment))
     if problems:
-        raise ConfigError([_of_cells(problem, cells, len(combinations)) for problem, cells in problems.items()])
-    return found
+        raise ConfigError([_with_cells(problem, cells, len(combinations)) for problem, cells in problems.items()])
+    return experiments
 
 
-def _applied(
-    base: Document, axes: Sequence[Axis], combination: Sequence[Choice], patch: Document, named: Mapping[str, Any]
+def _with_values(
+    base: Document, axes: Sequence[Axis], combination: Sequence[AxisValue], patch: Document, identity: Mapping[str, Any]
 ) -> Document:
+    """Return the base experiment with a value of each axis, the overrides of the budget, name and seeds."""
     document = base
-    for axis, choice in zip(axes, combination, strict=True):
+    for axis, value in zip(axes, combination, strict=True):
         try:
-            document = axis.apply(document, choice)
-        except Faults as found:
-            raise ConfigError(choice.change.messages(found.faults)) from None
-    return merge(merge(document, patch), Document(base.name, dict(named)))
+            document = axis.apply(document, value)
+        except Faults as error:
+            raise ConfigError(value.change.messages(error.faults)) from None
+    return merge(merge(document, patch), Document(base.name, dict(identity)))
 
 
-def _of_cells(problem: str, cells: Sequence[str], all_cells: int) -> str:
-    """The problem, and whose it is unless it is everyone's."""
+def _with_cells(problem: str, cells: Sequence[str], all_cells: int) -> str:
+    """Append the affected cells to a problem, unless it affects all cells."""
     if len(cells) == all_cells or ": sweep: " in problem:
         return problem
     more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""

@@ -1,1 +1,1 @@
-"""The run folder and what writes to it."""
+"""Run folders: their files, readers, writers and index."""

@@ -1,4 +1,4 @@
-"""What sets two runs apart: settings, versions, metrics."""
+"""Differences between two runs: settings, versions, metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.errors import RunFolderError
-from rlcl.tracking.runs import Run, dotted
+from rlcl.tracking.runs import StoredRun, dotted_keys
 
 __all__ = ["Difference", "difference"]
 
@@ -18,13 +18,13 @@ ABSENT = "absent"
 
 @frozen
 class Difference:
-    """Two runs, or two groups of seeds, beside each other; what is equal is left out but for the metrics.
+    """The differences between two runs, or between two groups of seeds, and the metrics of both.
 
     Args:
-        config: key to both values; ``"absent"`` where one has no such key.
-        versions: packages, Python, code, data and hardware that differ, by name.
-        metrics: name to both means over seeds, None where one lacks it.
-        seeds: finished seeds of each.
+        config: both values of each setting that differs, by key; ``"absent"`` if one config has no such key.
+        versions: both values of packages, Python, code, data and hardware that differ, by name.
+        metrics: both means over seeds of each metric, by name; None if it is missing.
+        seeds: numbers of finished seeds.
     """
 
     config: Mapping[str, tuple[Any, Any]]
@@ -33,25 +33,26 @@ class Difference:
     seeds: tuple[int, int]
 
 
-def difference(a: Sequence[Run], b: Sequence[Run]) -> Difference:
-    """
+def difference(a: Sequence[StoredRun], b: Sequence[StoredRun]) -> Difference:
+    """Compare two runs or two groups of seeds.
+
     Args:
         a: seeds of one experiment, at least one.
-        b: of another.
+        b: seeds of the other experiment, at least one.
 
     Raises:
-        RunFolderError: one of them is of several experiments, or its config cannot be read.
+        RunFolderError: a group contains several experiments, or its config cannot be read.
     """
     for runs in (a, b):
         groups = sorted({str(run.group) for run in runs})
         if len(groups) > 1:
-            raise RunFolderError(f"{len(groups)} experiments where one is expected; choose one of {', '.join(groups)}")
+            raise RunFolderError(f"expected one experiment, got {len(groups)}; choose one of {', '.join(groups)}")
         if not runs[0].config:
-            raise RunFolderError(f"{runs[0].path}: config.yaml cannot be read, so that nothing can be compared with it")
+            raise RunFolderError(f"{runs[0].path}: config.yaml cannot be read, so the run cannot be compared")
     names = list(dict.fromkeys(name for run in (*a, *b) for name in run.metrics))
     return Difference(
-        _differing(*(dotted(runs[0].config) for runs in (a, b))),
-        _differing(*(dotted(_versions(runs[0])) for runs in (a, b))),
+        _differing(*(dotted_keys(runs[0].config) for runs in (a, b))),
+        _differing(*(dotted_keys(_versions(runs[0])) for runs in (a, b))),
         {name: (_mean(a, name), _mean(b, name)) for name in names},
         (sum(run.finished for run in a), sum(run.finished for run in b)),
     )
@@ -63,12 +64,12 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[An
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _versions(run: Run) -> Mapping[str, Any]:
-    """What of a manifest is not of one session alone."""
-    chosen = ("packages", "python", "git", "data", "hardware")
-    return {key: run.manifest[key] for key in chosen if key in run.manifest}
+def _versions(run: StoredRun) -> Mapping[str, Any]:
+    """Return the entries of a manifest that do not refer to a single session."""
+    names = ("packages", "python", "git", "data", "hardware")
+    return {key: run.manifest[key] for key in names if key in run.manifest}
 
 
-def _mean(runs: Sequence[Run], name: str) -> float | None:
+def _mean(runs: Sequence[StoredRun], name: str) -> float | None:
     values = [run.metrics[name] for run in runs if name in run.metrics]
     return fmean(values) if values else None

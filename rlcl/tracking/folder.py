@@ -1,8 +1,8 @@
-"""The folder of one run. Files are the truth; everything else is rebuilt from them.
+"""The folder of one run; tables, figures and indexes are computed from its files.
 
-``runs/<name>/<hash>/seed<k>/`` holds ``config.yaml`` (resolved), ``manifest.json``, ``status.json``
+``runs/<name>/<hash>/seed<k>/`` contains ``config.yaml`` (resolved), ``manifest.json``, ``status.json``
 (replaced atomically), ``records.jsonl``, ``events.jsonl``, ``costs.jsonl``, ``tensorboard/``,
-``log.txt``, ``checkpoints/`` and, in the end, ``summary.json``.
+``log.txt``, ``checkpoints/`` and, when the run has finished, ``summary.json``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
-from rlcl.lock import Held, locked
+from rlcl.lock import LockHeldError, locked
 from rlcl.strict_json import json_text
-from rlcl.tracking.clock import Time
-from rlcl.tracking.json_files import read_json, shortened
+from rlcl.tracking.checksum import Checksum
+from rlcl.tracking.clock import ElapsedTime
+from rlcl.tracking.json_files import read_json, short_repr
 from rlcl.tracking.jsonlines import JsonLines, read_lines
-from rlcl.tracking.stamp import Stamp
 from rlcl.types import Event, Record
 
 __all__ = ["RECORDS", "RunFolder", "disk_errors", "read_events", "read_records", "write_atomically", "write_json"]
 
-LINES = ("records", "events", "costs")
+LINE_FILES = ("records", "events", "costs")
 RECORDS = "records.jsonl"
-FIELDS: Mapping[str, tuple[type, ...]] = {  # of a record, in JSON
+RECORD_FIELDS: Mapping[str, tuple[type, ...]] = {  # JSON types of a record
     "run": (str,),
     "seed": (int,),
     "step": (int,),
@@ -42,7 +42,7 @@ FIELDS: Mapping[str, tuple[type, ...]] = {  # of a record, in JSON
     "metric": (str,),
     "value": (float, int, type(None)),
 }
-DISK = (
+DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -58,20 +58,20 @@ DISK = (
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk or a read-only folder into one clear error; other errors are not of its making."""
+    """Convert errors of the disk, such as a full disk or a read-only folder, to a RunFolderError with a remedy."""
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno not in DISK_ERRORS:
             raise
         raise RunFolderError(
             f"cannot write to {path}: {error.strerror or error}; free space or choose another folder with --root. "
-            "What was written so far stays readable, and the same command goes on from its last checkpoint"
+            "Files written so far remain readable, and the same command resumes from the last checkpoint"
         ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file whole: a reader sees the old text or the new one."""
+    """Replace a file atomically: a reader sees either the old text or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text)
@@ -82,20 +82,20 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a JSON file whole."""
+    """Replace a JSON file atomically."""
     with disk_errors(path.parent):
         write_atomically(path, json_text(content, indent=2) + "\n")
 
 
 @define(eq=False)
 class RunFolder:
-    """One run's files, locked while it is open.
+    """The files of one run; the folder is locked while this object is open.
 
     Args:
-        path: the run's own folder.
+        path: the run's folder.
 
     Raises:
-        RunFolderError: another process works on it, or it cannot be written.
+        RunFolderError: another process uses the folder, or it cannot be written.
     """
 
     path: Path
@@ -106,13 +106,14 @@ class RunFolder:
         with disk_errors(self.path):
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-            except FileNotFoundError as error:  # what /proc says of a new folder
-                raise PermissionError(errno.EACCES, "no folder can be made there") from error
+            except FileNotFoundError as error:  # /proc raises it for a new folder
+                raise PermissionError(errno.EACCES, "no folder can be created there") from error
             try:
                 self._lock.enter_context(locked(self.path / "lock"))
-            except Held as error:
+            except LockHeldError as error:
                 raise RunFolderError(
-                    f"another process ({error.holder}) works on {self.path}; wait for it, or end it and run this again"
+                    f"another process ({error.holder}) works on {self.path}; wait for it, or stop it and repeat the "
+                    "command"
                 ) from error
 
     @property
@@ -123,33 +124,33 @@ class RunFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
-    def open(self, lengths: Mapping[str, int], stamp: Stamp | None = None) -> None:
-        """Starts writing records, events and costs after the bytes that a checkpoint vouches for.
+    def open(self, lengths: Mapping[str, int], checksum: Checksum | None = None) -> None:
+        """Open records, events and costs for writing after the bytes that a checkpoint covers.
 
         Args:
-            lengths: of the files, in bytes.
-            stamp: of the records; a checkpoint that was saved before there were any has none.
+            lengths: lengths of the files at the checkpoint, in bytes, by name.
+            checksum: checksum of the records at the checkpoint; None for a checkpoint of a former version.
 
         Raises:
-            RunFolderError: they are not what the checkpoint says, and nothing was changed; or they cannot be written.
+            RunFolderError: the files do not match the checkpoint (and are not changed), or they cannot be written.
         """
         for name, length in lengths.items():
             file = self.path / f"{name}.jsonl"
             if length > (file.stat().st_size if file.is_file() else 0):
                 raise RunFolderError(
-                    f"{file} is shorter than its checkpoint says ({length:,} bytes), so its records are lost; "
-                    f"remove {self.path} to run it anew"
+                    f"{file} is shorter than at its checkpoint ({length:,} bytes), so its content is lost; "
+                    f"remove {self.path} and run it again"
                 )
-        if stamp is not None and (
-            fault := stamp.fault(Stamp.of_file(self.path / RECORDS, stamp.length), "its checkpoint")
+        if checksum is not None and (
+            fault := checksum.mismatch(Checksum.of_file(self.path / RECORDS, checksum.length), "its checkpoint")
         ):
             raise RunFolderError(f"{self.path}: {fault}")
         with disk_errors(self.path):
-            (self.path / "summary.json").unlink(missing_ok=True)  # of records that are continued now
-            self._files = {name: JsonLines(self.path / f"{name}.jsonl", lengths.get(name, 0)) for name in LINES}
+            (self.path / "summary.json").unlink(missing_ok=True)  # a summary of the records before they are continued
+            self._files = {name: JsonLines(self.path / f"{name}.jsonl", lengths.get(name, 0)) for name in LINE_FILES}
 
     def write(self, item: object) -> None:
-        """Appends an event or a record; a sink."""
+        """Append an event or a record; flush the files for any other item. This method is a sink."""
         if isinstance(item, Record):
             self._files["records"].append(attrs.asdict(item))
         elif isinstance(item, Event):
@@ -158,21 +159,21 @@ class RunFolder:
             for file in self._files.values():
                 file.flush()
 
-    def write_cost(self, trained_on: int, step: int, spent: Time) -> None:
-        """Appends the time that an experience took, which two equal runs do not agree on."""
+    def write_cost(self, trained_on: int, step: int, spent: ElapsedTime) -> None:
+        """Append the time of an experience; it is stored apart from the records, because it is not reproducible."""
         self._files["costs"].append({"trained_on": trained_on, "step": step, **attrs.asdict(spent)})
 
     def lengths(self) -> dict[str, int]:
-        """Bytes of records, events and costs on the disk."""
+        """Return the lengths of records, events and costs on the disk, in bytes."""
         return {name: file.length() for name, file in self._files.items()}
 
-    def stamp(self) -> Stamp:
-        """Of the records on the disk."""
-        return self._files["records"].stamp()
+    def checksum(self) -> Checksum:
+        """Return the checksum of the records on the disk."""
+        return self._files["records"].checksum()
 
     def close(self) -> None:
         try:
-            with disk_errors(self.path):  # what is still in a buffer may not fit either
+            with disk_errors(self.path):  # writing the buffers may fail, too
                 for file in self._files.values():
                     file.close()
         finally:
@@ -182,13 +183,13 @@ class RunFolder:
         write_json(self.path / name, content)
 
     def write_status(self, state: str, **details: Any) -> None:
-        """Replaces ``status.json``: running, finished, failed or interrupted, since when, and how far."""
+        """Replace ``status.json``: state (running, finished, failed or interrupted), time and progress."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         step = {k: v for k, v in self.status().items() if k in ("step", "experience", "of")}
         self.write_json("status.json", {"state": state, "updated": now, "pid": os.getpid(), **step, **details})
 
     def status(self) -> dict[str, Any]:
-        """What ``status.json`` says; empty where there is none."""
+        """Return the content of ``status.json``; empty if it does not exist."""
         return read_json(self.path / "status.json")
 
     def records(self) -> tuple[Record, ...]:
@@ -196,31 +197,31 @@ class RunFolder:
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
-    """The records in a run's folder; a value that is null in its file was not finite.
+    """Return the records in a run's folder; a null value in the file becomes NaN.
 
     Raises:
-        RunFolderError: a line is damaged, or they are not those that the run's summary was computed from.
+        RunFolderError: a line is damaged, or the records do not match the checksum in the run's summary.
     """
     file = path / RECORDS
-    stamp = Stamp.in_summary(read_json(path / "summary.json"))
-    if stamp is not None and (fault := stamp.fault(Stamp.of_file(file), "summary.json")):
+    checksum = Checksum.in_summary(read_json(path / "summary.json"))
+    if checksum is not None and (fault := checksum.mismatch(Checksum.of_file(file), "summary.json")):
         raise RunFolderError(f"{path}: {fault}")
     return tuple(_record(row, file, number) for number, row in enumerate(read_lines(file), 1))
 
 
 def _record(row: Mapping[str, Any], file: Path, number: int) -> Record:
-    if row.keys() != FIELDS.keys():
-        missing, more = sorted(FIELDS.keys() - row.keys()), sorted(row.keys() - FIELDS.keys())
-        what = f"{missing[0]} is missing" if missing else f"{more[0]!a} is no column of a record"
+    if row.keys() != RECORD_FIELDS.keys():
+        missing, unknown = sorted(RECORD_FIELDS.keys() - row.keys()), sorted(row.keys() - RECORD_FIELDS.keys())
+        fault = f"{missing[0]} is missing" if missing else f"{unknown[0]!a} is not a field of a record"
     else:
-        wrong = [name for name, kinds in FIELDS.items() if type(row[name]) not in kinds]
-        if not wrong:
+        invalid = [name for name, kinds in RECORD_FIELDS.items() if type(row[name]) not in kinds]
+        if not invalid:
             return Record(**{**row, "value": math.nan if row["value"] is None else row["value"]})
-        what = f"{wrong[0]} is {shortened(row[wrong[0]])}"
-    raise RunFolderError(f"{file}:{number} is damaged: {what}; remove the run with rlcl runs rm and run it again")
+        fault = f"{invalid[0]} is {short_repr(row[invalid[0]])}"
+    raise RunFolderError(f"{file}:{number} is damaged: {fault}; remove the run with rlcl runs rm and run it again")
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events in a run's folder, with step and time; a value that is null in its file was not finite."""
+    """Yield the events in a run's folder, with step and time; a null value in the file becomes NaN."""
     for row in read_lines(path / "events.jsonl"):
         yield {name: math.nan if value is None else value for name, value in row.items()}

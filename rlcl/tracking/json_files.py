@@ -1,7 +1,7 @@
-"""The JSON files of a run and of a suite, read so that a damaged one is told of and breaks nothing.
+"""Readers of the JSON files of runs and suites; a damaged file is reported and raises nothing.
 
-A file is damaged if it is no JSON, or if a value that somebody reads is of another kind than rlcl writes. Nothing here
-imports torch, so that a thousand runs are listed in the time that torch takes to load.
+A file is damaged if it is not JSON, or if a value has another type than rlcl writes. This module does not import
+torch: listing a thousand runs takes as long as importing torch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlcl.formats import parsed
+from rlcl.formats import parse_json
 
-__all__ = ["STATES", "read_json", "read_object", "shortened"]
+__all__ = ["STATES", "read_json", "read_object", "short_repr"]
 
 STATES = ("running", "finished", "failed", "interrupted")
 
@@ -21,49 +21,49 @@ Check = Callable[[Any], bool]
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty where there is none or it is damaged."""
+    """Return the object in a JSON file; empty if the file does not exist or is damaged."""
     return read_object(path)[0]
 
 
 def read_object(path: Path) -> tuple[dict[str, Any], str]:
-    """A JSON file's object; or an empty one, and why."""
+    """Return the object in a JSON file and an empty text, or an empty object and the fault."""
     try:
-        content = parsed(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}, f"no {path.name}"
     except OSError as error:
         return {}, f"{path.name} cannot be read: {error.strerror}"
     except ValueError:
-        return {}, f"{path.name} is damaged: it is no JSON"
+        return {}, f"{path.name} is damaged: it is not JSON"
     if not isinstance(content, dict):
-        return {}, f"{path.name} is damaged: it holds no object"
-    for key, check in SHAPES.get(path.name, {}).items():
+        return {}, f"{path.name} is damaged: it is not an object"
+    for key, check in FILE_SCHEMAS.get(path.name, {}).items():
         if key in content and not check(content[key]):
-            return {}, f"{path.name} is damaged: {key} is {shortened(content[key])}"
+            return {}, f"{path.name} is damaged: {key} is {short_repr(content[key])}"
     return content, ""
 
 
-def shortened(value: Any) -> str:
-    """A value in a message."""
-    told = ascii(value)
-    return told if len(told) <= 40 else f"{told[:39]}..."
+def short_repr(value: Any) -> str:
+    """Return the representation of a value for a message, with at most 42 characters."""
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:39]}..."
 
 
 def _text(value: Any) -> bool:
-    """Whether it is text that can be printed; half a surrogate pair cannot."""
+    """Return True for text that can be printed; unpaired surrogates cannot."""
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
-def _whole(value: Any) -> bool:
+def _integer(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _value(value: Any) -> bool:
-    return type(value) is float or _whole(value)
+def _number(value: Any) -> bool:
+    return type(value) is float or _integer(value)
 
 
-def _amount(value: Any) -> bool:
-    return _value(value) and math.isfinite(value)
+def _finite_number(value: Any) -> bool:
+    return _number(value) and math.isfinite(value)
 
 
 def _mapping(value: Any) -> bool:
@@ -74,16 +74,16 @@ def _or_null(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _each(check: Check) -> Check:
+def _list_of(check: Check) -> Check:
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def _by_name(check: Check) -> Check:
+def _dict_of(check: Check) -> Check:
     return lambda value: _mapping(value) and all(map(check, value.values()))
 
 
-def _with(**checks: Check) -> Check:
-    """Whether it is an object that has these keys, each of its kind."""
+def _object_with(**checks: Check) -> Check:
+    """Return a check for an object with these keys and valid values."""
     return lambda value: _mapping(value) and all(key in value and check(value[key]) for key, check in checks.items())
 
 
@@ -92,69 +92,69 @@ def _git(value: Any) -> bool:
 
 
 def _definition(value: Any) -> bool:
-    return _mapping(value) and _by_name(lambda axis: isinstance(axis, dict | list))(value.get("sweep", {}))
+    return _mapping(value) and _dict_of(lambda axis: isinstance(axis, dict | list))(value.get("sweep", {}))
 
 
 def _cell(value: Any) -> bool:
-    """Whether it can be read as a cell of a suite; keys may be missing."""
-    kinds: Mapping[str, Check] = {
+    """Return True for a valid cell of a suite; keys may be missing."""
+    checks: Mapping[str, Check] = {
         "name": _text,
-        "labels": _by_name(_text),
-        "seed": _whole,
+        "labels": _dict_of(_text),
+        "seed": _integer,
         "hash": _text,
         "run": _text,
         "state": _text,
-        "status": _or_null(_whole),
-        "seconds": _amount,
-        "told": _each(_text),
+        "status": _or_null(_integer),
+        "seconds": _finite_number,
+        "told": _list_of(_text),
     }
-    return _mapping(value) and all(key not in kinds or kinds[key](item) for key, item in value.items())
+    return _mapping(value) and all(key not in checks or checks[key](item) for key, item in value.items())
 
 
-SHAPES: Mapping[str, Mapping[str, Check]] = {
+FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
     "status.json": {
         "state": lambda value: value in STATES,
-        "step": _whole,
-        "experience": _whole,
-        "of": _whole,
+        "step": _integer,
+        "experience": _integer,
+        "of": _integer,
         "updated": _text,
         "error": _text,
-        "seconds": _amount,
-        "cpu_seconds": _amount,
+        "seconds": _finite_number,
+        "cpu_seconds": _finite_number,
     },
     "manifest.json": {
         "started": _text,
-        "seed": _whole,
+        "seed": _integer,
         "data": _text,
         "git": _git,
         "python": _text,
-        "packages": _by_name(_or_null(_text)),
+        "packages": _dict_of(_or_null(_text)),
         "hardware": _mapping,
-        "sessions": _each(_mapping),
+        "sessions": _list_of(_mapping),
         "parent": _mapping,
         "initial": _mapping,
     },
     "summary.json": {
-        "metrics": _by_name(_or_null(_value)),
-        "names": _each(_text),
-        "measures": _each(_text),
-        "experiences": _each(_text),
-        "trained": _each(_text),
+        "metrics": _dict_of(_or_null(_number)),
+        "names": _list_of(_text),
+        "measures": _list_of(_text),
+        "experiences": _list_of(_text),
+        "trained": _list_of(_text),
         "meaning": _mapping,
-        "steps": _whole,
-        "seconds": _amount,
-        "cpu_seconds": _amount,
-        "peak_memory_bytes": _whole,
-        "latency_ms": _amount,
-        "records": _with(length=_whole, sha256=_text),
+        "steps": _integer,
+        "seconds": _finite_number,
+        "cpu_seconds": _finite_number,
+        "peak_memory_bytes": _integer,
+        "latency_ms": _finite_number,
+        "records": _object_with(length=_integer, sha256=_text),
     },
     "suite.json": {
         "name": _text,
         "statement": _text,
         "file": _text,
         "budget": _text,
-        "axes": _by_name(_each(_text)),
-        "cells": _each(_cell),
+        "axes": _dict_of(_list_of(_text)),
+        "cells": _list_of(_cell),
         "definition": _definition,
     },
 }

@@ -1,4 +1,4 @@
-"""Files of one JSON object a line, which survive a torn last line."""
+"""Files with one JSON object per line; an incomplete last line is ignored."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from rlcl.errors import RunFolderError
-from rlcl.formats import parsed
+from rlcl.formats import parse_json
 from rlcl.strict_json import json_text
-from rlcl.tracking.stamp import Stamp
+from rlcl.tracking.checksum import Checksum
 
 __all__ = ["JsonLines", "read_lines"]
 
+REMEDY = "remove the run with rlcl runs rm and run it again"
+
 
 class JsonLines:
-    """Appends objects to a file, one a line.
+    """Writer that appends objects to a file, one per line.
 
     Args:
-        path: of the file; made where there is none.
-        length: bytes to keep of what is there already; what follows is cut off.
+        path: the file; it is created if it does not exist.
+        length: number of existing bytes to keep; the file is truncated after them.
     """
 
     def __init__(self, path: Path, length: int) -> None:
@@ -29,24 +31,25 @@ class JsonLines:
         self._file.truncate(length)
         self._file.seek(0, os.SEEK_END)
         self._digest = hashlib.sha256()
-        with path.open("rb") as kept:
-            while chunk := kept.read(1 << 20):
+        with path.open("rb") as existing:
+            while chunk := existing.read(1 << 20):
                 self._digest.update(chunk)
 
     def append(self, row: Mapping[str, Any]) -> None:
+        """Append an object as one line."""
         line = json_text(row, separators=(",", ":")).encode() + b"\n"
         self._file.write(line)
         self._digest.update(line)
 
     def length(self) -> int:
-        """Bytes written so far, all of them on the disk."""
+        """Write all data to the disk, and return the length of the file in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
-    def stamp(self) -> Stamp:
-        """Of what was written so far."""
-        return Stamp(self._file.tell(), self._digest.hexdigest())
+    def checksum(self) -> Checksum:
+        """Return the checksum of the file."""
+        return Checksum(self._file.tell(), self._digest.hexdigest())
 
     def flush(self) -> None:
         self._file.flush()
@@ -56,7 +59,7 @@ class JsonLines:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a file; a torn last line, left by a crash, is passed over."""
+    """Yield the objects of a file; an incomplete last line, left by a crash, is ignored."""
     if not path.is_file():
         return
     with path.open("rb") as file:
@@ -64,13 +67,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                row = parsed(line)
+                row = parse_json(line)
             except ValueError as error:
-                raise RunFolderError(
-                    f"{path}:{number} is damaged: it is no JSON; remove the run with rlcl runs rm and run it again"
-                ) from error
+                raise RunFolderError(f"{path}:{number} is damaged: it is not JSON; {REMEDY}") from error
             if not isinstance(row, dict):
-                raise RunFolderError(
-                    f"{path}:{number} is damaged: it is no object; remove the run with rlcl runs rm and run it again"
-                )
+                raise RunFolderError(f"{path}:{number} is damaged: it is not an object; {REMEDY}")
             yield row

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, versions, hardware and data."""
+"""Provenance of a run: code, versions, hardware and data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("rlcl", "torch", "numpy", "gymnasium", "stable-baselines3", "avalanc
 
 
 def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, Any]:
-    """Everything outside the config that a run's numbers may depend on."""
+    """Return everything outside the config that may affect a run's results."""
     return {
         "format": RUN_FOLDER.version,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -44,9 +44,9 @@ def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, 
 
 
 def data_hash(stream: Stream) -> str:
-    """SHA-256 over the shapes and bytes of a stream's arrays, or over its environments' recipes.
+    """Return the SHA-256 of a stream: of its arrays' shapes and bytes, or of its environments' specifications.
 
-    Of inputs that stay on disk, names and sizes of the files stand for their bytes.
+    For inputs that stay on disk, it covers the names and sizes of the files instead of their bytes.
     """
     digest = hashlib.sha256()
     seen: set[int] = set()
@@ -77,17 +77,17 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Revision and dirtiness of the code's own repository; None outside of one."""
+    """Return the revision of rlcl's repository, and whether it has uncommitted changes; None without a repository."""
     folder = Path(rlcl.__file__).parents[1]
 
     def run(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
             )
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
+        return process.stdout.strip()
 
     revision = run("rev-parse", "HEAD")
     return None if revision is None else {"revision": revision, "dirty": bool(run("status", "--porcelain"))}

@@ -1,4 +1,4 @@
-"""Runs under an experiment's hash of before, moved to where today's hash looks for them."""
+"""Migration of run folders to the current hash of their experiment."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from attrs import frozen
 
 from rlcl.errors import CheckpointError, RlclError
 from rlcl.experiment import Experiment, dump, load_experiment
-from rlcl.lock import Held, locked
+from rlcl.lock import LockHeldError, locked
 from rlcl.run_format import CONFIG, RUN_FOLDER
+from rlcl.tracking.checksum import Checksum
 from rlcl.tracking.folder import RECORDS, disk_errors, write_atomically, write_json
 from rlcl.tracking.json_files import read_json
-from rlcl.tracking.stamp import Stamp
 from rlcl.training import checkpoint
 
 __all__ = ["Move", "migrate", "rewrite_config"]
 
 HASH = re.compile(r"[0-9a-f]{12}")
-NAMED_IN = ("*.json", "records.jsonl", "log.txt")  # that may name the hash or the folder
+FILES_WITH_HASH = ("*.json", "records.jsonl", "log.txt")  # files that may contain the hash or the folder
 
 
 @frozen
 class Move:
-    """What became of one experiment's folder.
+    """The migration of one experiment's folder.
 
     Args:
-        folder: where it was.
-        target: where it belongs; None where that cannot be told.
-        skipped: why it was left; empty where it was moved.
+        folder: the former folder.
+        target: the new folder; None if it is unknown.
+        skipped: reason why the folder was not moved; empty if it was moved.
     """
 
     folder: Path
@@ -42,14 +42,14 @@ class Move:
 
 
 def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
-    """Moves every experiment's folder whose name is not its hash of today.
+    """Move each experiment's folder whose name is not its current hash, and yield the moves.
 
-    What names the hash within the folder and in its suite is rewritten first, so that an interrupted migration is
-    finished by the next one; the folder is renamed last, in one step.
+    References to the hash in the folder and in its suite are rewritten first, and the folder is renamed last in one
+    step, so that the next migration completes an interrupted one.
 
     Args:
-        root: of all runs: ``<root>/<name>/<hash>/seed<k>``.
-        dry_run: change nothing.
+        root: folder of all runs: ``<root>/<name>/<hash>/seed<k>``.
+        dry_run: only yield the planned moves.
 
     Raises:
         RunFolderError: a folder cannot be written.
@@ -65,83 +65,85 @@ def migrate(root: Path, dry_run: bool = False) -> Iterator[Move]:
             continue
         target = folder.with_name(next(iter(experiments.values())).hash)
         if target != folder:
-            yield Move(folder, target, _moved(folder, target, experiments, dry_run))
+            yield Move(folder, target, _move(folder, target, experiments, dry_run))
 
 
 def _experiments(folder: Path) -> Mapping[Path, Experiment]:
-    """The experiment of each seed's folder, which is the same but for what its hash leaves out.
+    """Return the experiment of each seed's folder; they differ at most in settings that the hash does not cover.
 
     Raises:
-        ConfigError: one cannot be read.
-        RunFolderError: one is of a version that cannot be read.
-        ValueError: they do not agree.
+        ConfigError: a config cannot be read.
+        RunFolderError: a run folder has a version that is not supported.
+        ValueError: the seeds have different hashes.
     """
-    found = {path.parent: load_experiment(path) for path in sorted(folder.glob(f"seed*/{CONFIG}"))}
-    if len({experiment.hash for experiment in found.values()}) > 1:
-        raise ValueError("its seeds are of different experiments")
-    return found
+    experiments = {path.parent: load_experiment(path) for path in sorted(folder.glob(f"seed*/{CONFIG}"))}
+    if len({experiment.hash for experiment in experiments.values()}) > 1:
+        raise ValueError("its seeds belong to different experiments")
+    return experiments
 
 
-def _moved(folder: Path, target: Path, experiments: Mapping[Path, Experiment], dry_run: bool) -> str:
-    """Moves a folder; why it was left, else nothing."""
+def _move(folder: Path, target: Path, experiments: Mapping[Path, Experiment], dry_run: bool) -> str:
+    """Move a folder; return the reason if it is not moved, else an empty text."""
     if target.exists():
-        return f"{target} is there already; remove one of the two"
-    with ExitStack() as held, disk_errors(folder):
+        return f"{target} exists already; remove one of the two"
+    with ExitStack() as locks, disk_errors(folder):
         for seed in sorted(folder.glob("seed*")):
             try:
-                held.enter_context(locked(seed / "lock"))
-            except Held as error:
-                return f"{seed.name} is being worked on ({error.holder}); wait for it, or end it"
+                locks.enter_context(locked(seed / "lock"))
+            except LockHeldError as error:
+                return f"{seed.name} is in use by process {error.holder}; wait for it, or stop it"
         if not dry_run:
             for seed, experiment in experiments.items():
                 rewrite_config(seed, experiment)
-            _rewrite(folder, target.name)
+            _rewrite_hash(folder, target.name)
             _rewrite_suite(folder.parent, folder.name, target.name)
             folder.rename(target)
     return ""
 
 
 def rewrite_config(run: Path, experiment: Experiment) -> None:
-    """Writes the config of a run that is there already, and that it is of today's version."""
+    """Replace the config of an existing run, and set the current version in its manifest."""
     write_atomically(run / CONFIG, dump(experiment))
     write_json(run / "manifest.json", {**read_json(run / "manifest.json"), "format": RUN_FOLDER.version})
 
 
-def _rewrite(folder: Path, new: str) -> None:
-    """Puts the new hash, which is as long as the old one, in the place of the old one in all of a folder's texts."""
-    for path in sorted(path for pattern in NAMED_IN for path in folder.rglob(pattern)):
-        text = "" if "checkpoints" in path.parts else path.read_text()  # those are under a checksum, and never name it
+def _rewrite_hash(folder: Path, new: str) -> None:
+    """Replace the old hash by the new one, which has the same length, in all text files of a folder."""
+    for path in sorted(path for pattern in FILES_WITH_HASH for path in folder.rglob(pattern)):
+        text = (
+            "" if "checkpoints" in path.parts else path.read_text()
+        )  # checkpoints have checksums and do not contain it
         if folder.name in text:
             if path.name == RECORDS:
-                _stamp(path.parent, text.encode(), text.replace(folder.name, new).encode())
+                _rewrite_checksums(path.parent, text.encode(), text.replace(folder.name, new).encode())
             write_atomically(path, text.replace(folder.name, new))
 
 
-def _stamp(run: Path, before: bytes, after: bytes) -> None:
-    """Puts the stamp of the new records, which are as long as the old ones, in the place of the old one.
+def _rewrite_checksums(run: Path, before: bytes, after: bytes) -> None:
+    """Replace the checksums of the old records by those of the new ones, which have the same length.
 
-    One that is not of the old records stays: they were altered, and are refused as they were.
+    A checksum that does not match the old records is kept: they were modified, and remain invalid.
     """
     summary = read_json(run / "summary.json")
-    if Stamp.in_summary(summary) == Stamp.of(before):
-        write_json(run / "summary.json", {**summary, "records": Stamp.of(after).as_json})
+    if Checksum.in_summary(summary) == Checksum.of(before):
+        write_json(run / "summary.json", {**summary, "records": Checksum.of(after).as_json})
     for path in (run / "checkpoints").glob("[0-9]*"):
-        with suppress(CheckpointError):  # of a damaged one nothing is vouched for
+        with suppress(CheckpointError):  # a damaged checkpoint is not used
             state = checkpoint.load(path)
-            kept = Stamp(**state.get("records", Stamp.of(b"").as_json))
-            if kept.length and kept == Stamp.of(before[: kept.length]):
-                new = {**state, "records": Stamp.of(after[: kept.length]).as_json}
+            checksum = Checksum(**state.get("records", Checksum.of(b"").as_json))
+            if checksum.length and checksum == Checksum.of(before[: checksum.length]):
+                new = {**state, "records": Checksum.of(after[: checksum.length]).as_json}
                 checkpoint.save(path.parent, int(path.name), new, keep=len(before))
 
 
 def _rewrite_suite(folder: Path, old: str, new: str) -> None:
-    """The same in the suite that the experiment is a cell of, where there is one."""
+    """Replace the hash in the suite of which the experiment is a cell, if any."""
     suite = read_json(folder / "suite.json")
     if suite:
-        write_json(folder / "suite.json", {**suite, "cells": _renamed(suite.get("cells", []), old, new)})
+        write_json(folder / "suite.json", {**suite, "cells": _replaced(suite.get("cells", []), old, new)})
     for log in sorted(folder.glob(f"logs/{old}-seed*.txt")):
         log.rename(log.with_name(log.name.replace(old, new)))
 
 
-def _renamed(cells: Any, old: str, new: str) -> Any:
+def _replaced(cells: Any, old: str, new: str) -> Any:
     return json.loads(json.dumps(cells).replace(old, new))

@@ -1,4 +1,4 @@
-"""Which runs are listed, and in which order: conditions and sorting by any metric, setting or field."""
+"""Selection and sorting of runs by any metric, setting or field."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.errors import Problem
-from rlcl.tracking.runs import FIELDS, Run, check_known
+from rlcl.tracking.runs import FIELDS, StoredRun, check_key
 
-__all__ = ["Condition", "ordered", "selected"]
+__all__ = ["RunCondition", "select_runs", "sort_runs"]
 
 Comparison = Callable[[Any, Any], bool]
 COMPARISONS: Mapping[str, Comparison] = {
@@ -28,13 +28,13 @@ COMPARISONS: Mapping[str, Comparison] = {
 
 
 @frozen
-class Condition:
-    """One condition on runs: ``learner.type=ppo``, ``accuracy.average>0.9``, ``run=digits*``.
+class RunCondition:
+    """A condition on runs: ``learner.type=ppo``, ``accuracy.average>0.9``, ``run=digits*``.
 
     Args:
-        key: see :meth:`rlcl.tracking.runs.Run.values`.
+        key: see :meth:`rlcl.tracking.runs.StoredRun.values`.
         comparison: one of ``= == != >= <= > <``.
-        text: what a value is compared with; with ``=`` and ``!=``, ``*`` and ``?`` match.
+        text: the value to compare with; for ``=`` and ``!=`` it may contain the wildcards ``*`` and ``?``.
     """
 
     key: str
@@ -42,77 +42,78 @@ class Condition:
     text: str
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
-        """
+    def parse(cls, text: str) -> RunCondition:
+        """Parse a condition.
+
         Raises:
-            Problem: the text is no ``key=value``, or compares a word by size.
+            Problem: the text is not ``key=value``, or it compares a word by size.
         """
         match = re.fullmatch(r"\s*([^\s=!<>]+)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*", text)
         if match is None:
             raise Problem(f"--where: expected KEY=VALUE (or != >= <= > <), such as learner.type=ppo, got {text!r}")
-        made = cls(match[1], match[2], match[3])
-        if made.comparison[0] in "<>" and _number(made.text) is None:
-            raise Problem(f"--where {text}: {made.comparison} compares numbers, and {made.text!r} is none")
-        return made
+        condition = cls(match[1], match[2], match[3])
+        if condition.comparison[0] in "<>" and _number(condition.text) is None:
+            raise Problem(f"--where {text}: {condition.comparison} requires a number, got {condition.text!r}")
+        return condition
 
-    def met(self, run: Run) -> bool:
-        """Whether any of the run's values satisfies it (all of them with ``!=``)."""
+    def is_met(self, run: StoredRun) -> bool:
+        """Return True if any of the run's values meets the condition (all of them for ``!=``)."""
         values = run.values(self.key)
         if self.comparison == "!=":
-            return not any(self._equal(value) for value in values)
-        return any(self._holds(value) for value in values)
+            return not any(self._equals(value) for value in values)
+        return any(self._is_met_by(value) for value in values)
 
-    def _holds(self, value: Any) -> bool:
+    def _is_met_by(self, value: Any) -> bool:
         if self.comparison in ("=", "=="):
-            return self._equal(value)
+            return self._equals(value)
         number = _number(value)
         return number is not None and COMPARISONS[self.comparison](number, _number(self.text))
 
-    def _equal(self, value: Any) -> bool:
+    def _equals(self, value: Any) -> bool:
         number = _number(self.text)
         if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
             return value == number
         return fnmatchcase(_plain(value), self.text)
 
 
-def selected(runs: Sequence[Run], conditions: Sequence[str]) -> tuple[Run, ...]:
-    """The runs that meet all conditions.
+def select_runs(runs: Sequence[StoredRun], conditions: Sequence[str]) -> tuple[StoredRun, ...]:
+    """Return the runs that meet all conditions.
 
     Args:
-        runs: all of them.
-        conditions: see :class:`Condition`.
+        runs: the runs to select from.
+        conditions: see :class:`RunCondition`.
 
     Raises:
-        Problem: a condition that cannot be read.
-        RunFolderError: a key that no run has.
+        Problem: a condition is malformed.
+        RunFolderError: no run has a key.
     """
-    parsed = [Condition.parse(text) for text in conditions]
+    parsed = [RunCondition.parse(text) for text in conditions]
     for condition in parsed:
-        check_known(condition.key, runs, "--where")
-    return tuple(run for run in runs if all(condition.met(run) for condition in parsed))
+        check_key(condition.key, runs, "--where")
+    return tuple(run for run in runs if all(condition.is_met(run) for condition in parsed))
 
 
-def ordered(runs: Sequence[Run], key: str, reverse: bool = False) -> tuple[Run, ...]:
-    """The runs by a value: a metric's best first, anything else ascending, numbers before words.
+def sort_runs(runs: Sequence[StoredRun], key: str, reverse: bool = False) -> tuple[StoredRun, ...]:
+    """Sort runs by a value: a metric with its best value first, any other key ascending, numbers before words.
 
     Args:
-        runs: in any order.
-        key: see :meth:`rlcl.tracking.runs.Run.values`.
-        reverse: the other way around; runs without the key stay last.
+        runs: the runs to sort.
+        key: see :meth:`rlcl.tracking.runs.StoredRun.values`.
+        reverse: reverse the order; runs without the key remain last.
 
     Raises:
         RunFolderError: no run has the key.
     """
-    check_known(key, runs, "--sort")
+    check_key(key, runs, "--sort")
     values = {id(run): run.values(key)[:1] for run in runs}
-    known = [run for run in runs if values[id(run)] and values[id(run)] != [None]]
-    known.sort(key=lambda run: _rank(values[id(run)][0]), reverse=reverse != _best_is_greatest(known, key))
-    kept = {id(run) for run in known}
-    return (*known, *(run for run in runs if id(run) not in kept))
+    with_value = [run for run in runs if values[id(run)] and values[id(run)] != [None]]
+    with_value.sort(key=lambda run: _rank(values[id(run)][0]), reverse=reverse != _is_maximized(with_value, key))
+    sorted_ids = {id(run) for run in with_value}
+    return (*with_value, *(run for run in runs if id(run) not in sorted_ids))
 
 
-def _best_is_greatest(runs: Sequence[Run], key: str) -> bool:
-    """Whether a key is a metric of which higher values are better."""
+def _is_maximized(runs: Sequence[StoredRun], key: str) -> bool:
+    """Return True if a key is a metric whose higher values are better."""
     measured = next((run for run in runs if key in run.metrics), None)
     meaning = None if measured is None or key in FIELDS else measured.meaning(key)
     return meaning is not None and meaning.better == "higher"
@@ -131,7 +132,7 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> str:
-    """As YAML writes it: ``true``, ``null``, words as they are."""
+    """Return a value as YAML text: ``true``, ``null``, words without quotes."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

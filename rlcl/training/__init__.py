@@ -1,1 +1,1 @@
-"""The one loop, and its checkpoints."""
+"""Training loop and checkpoints."""

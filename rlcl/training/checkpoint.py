@@ -1,7 +1,7 @@
-"""Checkpoints: tensors as safetensors, everything else as JSON, both under a checksum.
+"""Checkpoints: tensors as safetensors and all other values as JSON, with checksums.
 
 A checkpoint is a folder that is written under a temporary name and renamed when it is complete.
-Loading one executes nothing.
+Loading a checkpoint executes no code from it.
 """
 
 from __future__ import annotations
@@ -21,38 +21,40 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rlcl.errors import CheckpointError, Problem
-from rlcl.formats import Format, parsed
+from rlcl.formats import Format, parse_json
 from rlcl.state import flatten, unflatten
 
-__all__ = ["load", "load_newest", "remove_after", "save", "whole"]
+__all__ = ["intact_checkpoints", "load", "load_newest", "remove_newer", "save"]
 
 TENSORS, STATE, CHECKSUMS = "tensors.safetensors", "state.json", "checksums.json"
-FORMAT = Format("a checkpoint", 1, "Use the rlcl that wrote it, or remove the run with rlcl runs rm to start it anew")
+FORMAT = Format(
+    "a checkpoint", 1, "Use the rlcl version that wrote it, or remove the run with rlcl runs rm to start again"
+)
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> Path:
-    """Writes a checkpoint and removes all but the newest ones.
+    """Write a checkpoint, and remove all but the newest checkpoints.
 
     Args:
-        folder: of all checkpoints of a run.
-        number: grows from one checkpoint to the next.
-        state: a tree of tensors and plain values.
-        keep: how many stay.
+        folder: folder of all checkpoints of a run.
+        number: number of the checkpoint, higher than those of earlier checkpoints.
+        state: tree of tensors, arrays and plain values.
+        keep: number of checkpoints to keep.
 
     Returns:
-        The checkpoint's own folder.
+        The folder of the new checkpoint.
 
     Raises:
-        CheckpointError: the state holds something that is neither a tensor, an array nor a plain value.
+        CheckpointError: the state contains a value that is not a tensor, an array or a plain value.
     """
     try:
         structure, tensors = flatten(state)
     except TypeError as error:
-        raise CheckpointError(f"{error}; state_dict must give what a file can hold without pickle") from error
+        raise CheckpointError(f"{error}; state_dict must return values that can be saved without pickle") from error
     target, temporary = folder / f"{number:08d}", folder / f".{number:08d}.{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*"):  # by a process that was killed while it saved
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.glob(".*"):  # of a process that was killed while saving
+        shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -74,7 +76,7 @@ def save(folder: Path, number: int, state: Mapping[str, Any], keep: int = 2) -> 
 
 
 def _tagged(structure: Any) -> Any:
-    """With numbers that JSON does not have as ``{"float": "inf"}``, which :func:`rlcl.state.unflatten` reads."""
+    """Replace numbers that JSON does not support by ``{"float": "inf"}``, which :func:`rlcl.state.unflatten` reads."""
     if isinstance(structure, float) and not math.isfinite(structure):
         return {"float": str(structure)}
     if isinstance(structure, dict):
@@ -83,27 +85,32 @@ def _tagged(structure: Any) -> Any:
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors to a file.
+
+    Raises:
+        OSError: the file cannot be written; safetensors wraps system errors, such as a full disk, in its own class.
+    """
     try:
         save_file(tensors, path)
-    except SafetensorError as error:  # it wraps what the system says of a full disk
-        found = re.search(r"os error (\d+)", str(error))
-        if found is None:
+    except SafetensorError as error:
+        match = re.search(r"os error (\d+)", str(error))
+        if match is None:
             raise
-        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        raise OSError(int(match[1]), os.strerror(int(match[1])), str(path)) from error
 
 
 def load(path: Path) -> Any:
-    """The state in one checkpoint.
+    """Load the state in a checkpoint.
 
     Raises:
-        CheckpointError: a file is missing, damaged, or of another version.
+        CheckpointError: a file is missing or damaged, or has another version.
     """
     try:
-        sums = parsed((path / CHECKSUMS).read_text())
+        sums = parse_json((path / CHECKSUMS).read_text())
         for name in (TENSORS, STATE):
             if _checksum(path / name) != sums[name]:
                 raise CheckpointError(f"checkpoint {path}: {name} is damaged (its checksum differs)")
-        document = parsed((path / STATE).read_text())
+        document = parse_json((path / STATE).read_text())
         return FORMAT.read(document["version"], unflatten(document["state"], load_file(path / TENSORS)))
     except Problem as problem:
         raise CheckpointError(f"{path}: {problem}") from None
@@ -112,30 +119,33 @@ def load(path: Path) -> Any:
 
 
 def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[int, Any] | None:
-    """The newest checkpoint that is whole, with its number; None where there is none.
+    """Load the newest intact checkpoint.
 
     Args:
-        folder: of all checkpoints of a run.
-        warn: told of each damaged one that is passed over.
+        folder: folder of all checkpoints of a run.
+        warn: function that is called with a message for each damaged checkpoint that is skipped.
+
+    Returns:
+        The number and the state of the checkpoint, or None if there are no checkpoints.
 
     Raises:
-        CheckpointError: there are some, and none is whole.
+        CheckpointError: all checkpoints are damaged.
     """
-    found = _all(folder)
-    for path in found:
+    paths = _all(folder)
+    for path in paths:
         try:
             return int(path.name), load(path)
         except CheckpointError as error:
-            if path == found[-1]:
+            if path == paths[-1]:
                 raise CheckpointError(
-                    f"{error}, and no other is left; remove the run with rlcl runs rm to start it anew"
+                    f"{error}, and there is no earlier checkpoint; remove the run with rlcl runs rm to start again"
                 ) from error
-            warn(f"{error}; the one before it is used")
+            warn(f"{error}; the previous checkpoint is used")
     return None
 
 
-def whole(folder: Path) -> Iterator[tuple[int, Any]]:
-    """All checkpoints that are whole, with their numbers, the newest first."""
+def intact_checkpoints(folder: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the state of each intact checkpoint, the newest first."""
     for path in _all(folder):
         try:
             yield int(path.name), load(path)
@@ -143,23 +153,25 @@ def whole(folder: Path) -> Iterator[tuple[int, Any]]:
             continue
 
 
-def remove_after(folder: Path, number: int) -> None:
-    """Removes the checkpoints that are newer than one from which a run is resumed."""
+def remove_newer(folder: Path, number: int) -> None:
+    """Remove the checkpoints that are newer than the one from which a run resumes."""
     for path in _all(folder):
         if int(path.name) > number:
             shutil.rmtree(path)
 
 
 def _all(folder: Path) -> list[Path]:
-    """Complete checkpoints, the newest first."""
+    """Return the folders of all complete checkpoints, the newest first."""
     return sorted((p for p in folder.glob("*") if p.name.isdigit()), reverse=True) if folder.is_dir() else []
 
 
 def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:
+    """Flush a file to disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,7 +1,7 @@
-"""The records and protocols that the whole project speaks in.
+"""Records and protocols that all parts of rlcl share.
 
-A **stream** of **experiences** flows through a **learner**, whose learning yields **events**.
-Evaluation writes **records**. Every number that is reported is a pure function of the records.
+A **stream** is a sequence of **experiences**. A **learner** trains on each experience and yields **events**.
+Evaluation writes **records**. Every reported number is a pure function of the records.
 """
 
 from rlcl.types.capabilities import (
@@ -18,7 +18,8 @@ from rlcl.types.capabilities import (
     masks_actions,
     methods_of,
 )
-from rlcl.types.exporting import Exportable, Graph, GraphKind
+from rlcl.types.components import Augmentation, Encoder, Network, OptimizerFactory, Schedule
+from rlcl.types.export import Exportable, Graph, GraphKind
 from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
@@ -27,7 +28,7 @@ from rlcl.types.learners import (
     Generating,
     InitialWeights,
     Learner,
-    Online,
+    OnlineTesting,
     Position,
     Predictor,
     Setup,
@@ -48,10 +49,9 @@ from rlcl.types.methods import (
     RawHost,
     WeighingHost,
 )
-from rlcl.types.parts import Augmentation, Encoder, Network, OptimizerFactory, Schedule
-from rlcl.types.records import Boundary, Event, Metric, Probe, Record
+from rlcl.types.records import Boundary, Event, MetricFunction, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
-from rlcl.types.sources import MISSING, ArraySource, Column, Data, EnvironmentSource, Reading, Rows, Source
+from rlcl.types.sources import MISSING, ArraySource, Data, EnvironmentSource, Rows, Source, TableColumn, TableFormat
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
 
 __all__ = [
@@ -69,7 +69,6 @@ __all__ = [
     "Budgeted",
     "Capacity",
     "Cautious",
-    "Column",
     "Costs",
     "Data",
     "DataSet",
@@ -93,11 +92,11 @@ __all__ = [
     "Masking",
     "Method",
     "Methodical",
-    "Metric",
+    "MetricFunction",
     "MixingMethod",
     "NativeHost",
     "Network",
-    "Online",
+    "OnlineTesting",
     "OptimizerFactory",
     "PenalizingMethod",
     "Position",
@@ -105,7 +104,6 @@ __all__ = [
     "Predictor",
     "Probe",
     "RawHost",
-    "Reading",
     "Record",
     "Reopening",
     "Representing",
@@ -122,6 +120,8 @@ __all__ = [
     "Starting",
     "Stream",
     "StreamSpec",
+    "TableColumn",
+    "TableFormat",
     "Visibility",
     "Warming",
     "WeighingHost",

@@ -1,4 +1,7 @@
-"""What some learners can and others cannot; asked once for a round of work, never within it."""
+"""Optional capabilities of learners, as protocols that are checked at run time.
+
+A capability is checked once, before the work that uses it, and never inside a training loop.
+"""
 
 from __future__ import annotations
 
@@ -29,37 +32,39 @@ __all__ = [
 
 @runtime_checkable
 class Budgeted(Protocol):
-    """A learner that knows the length of its training beforehand."""
+    """A learner that can compute the length of its training in advance."""
 
     def steps(self, experience: Experience) -> int:
-        """How many updates (env steps) an experience's budget comes to."""
+        """Return the number of updates (env steps) that the budget of an experience amounts to."""
         ...
 
 
 @runtime_checkable
 class Cautious(Protocol):
-    """A learner that sees, once prepared, what in its settings or spaces is hardly meant."""
+    """A learner that, once prepared, can report settings or spaces that are probably not intended."""
 
     def cautions(self) -> Sequence[str]:
-        """One line each, with the remedy."""
+        """Return the warnings, one line each, with the remedy."""
         ...
 
 
 @runtime_checkable
 class Hosted(Protocol):
-    """A learner that shows methods a host other than itself."""
+    """A learner that gives its methods a host other than itself."""
 
     @property
-    def host(self) -> Host: ...
+    def host(self) -> Host:
+        """The host that methods are attached to."""
+        ...
 
 
 @runtime_checkable
 class Masking(Protocol):
-    """A predictor whose ``predict`` can be told which actions the environments allow."""
+    """A predictor whose ``predict`` can take the masks of the actions that the environments allow."""
 
     @property
     def takes_action_masks(self) -> bool:
-        """Whether ``predict`` takes ``action_masks``: (B, K) bool, or None for all."""
+        """Whether ``predict`` takes ``action_masks``: (B, K) bool, or None if all actions are allowed."""
         ...
 
 
@@ -68,22 +73,27 @@ class Methodical(Protocol):
     """A learner with continual-learning methods."""
 
     @property
-    def methods(self) -> Sequence[Method]: ...
+    def methods(self) -> Sequence[Method]:
+        """The continual-learning methods of the learner."""
+        ...
 
 
 @runtime_checkable
 class Reopening(Budgeted, Protocol):
-    """A learner that can take up the last experience again after it has ended, to learn more of it."""
+    """A learner that can resume the last finished experience, to continue training on it."""
 
     def closed_by(self) -> str | None:
-        """Why it cannot after all, for example a method that has consolidated the experience; None where it can."""
+        """Return the reason why the last experience cannot be resumed, or None if it can.
+
+        One reason is a method that has consolidated the experience.
+        """
         ...
 
     def reopen(self, update: int) -> None:
-        """Move back into the experience that has just ended; the next call of ``learn`` continues it.
+        """Move back into the experience that has just finished; the next call of ``learn`` continues it.
 
         Args:
-            update: updates (env steps) done in it, fewer than its budget comes to.
+            update: updates (env steps) done in that experience, fewer than its budget.
         """
         ...
 
@@ -93,36 +103,39 @@ class Representing(Protocol):
     """A learner that learns a representation of inputs."""
 
     def represent(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B, features) of raw inputs (B, *observation)."""
+        """Return the representation (B, features) of raw inputs (B, *observation)."""
         ...
 
 
 @runtime_checkable
 class Reserving(Protocol):
-    """A learner whose memory is reserved before it is filled."""
+    """A learner that reserves the memory of its replay buffer before the buffer is filled."""
 
     @property
     def reserved_bytes(self) -> tuple[int, int]:
-        """Bytes of its memory of transitions, and those of them that the system has not given yet."""
+        """Size of the replay buffer in bytes, and the part of it that the system has not allocated yet."""
         ...
 
 
 @runtime_checkable
 class Starting(Protocol):
-    """A learner whose networks can begin with the weights of another run, :attr:`rlcl.types.Setup.initial`."""
+    """A learner whose networks can start from the weights of another run, :attr:`rlcl.types.Setup.initial`."""
 
     def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
-        """The weights of its networks in what ``state_dict`` gave; asked of a learner that was not prepared.
+        """Return the weights of the networks in a state dict; called on a learner that is not prepared.
+
+        Args:
+            state: the result of ``state_dict`` of a learner of this class.
 
         Returns:
-            Tensors by network and by name within it.
+            Tensors by network, then by name in the network's state dict.
         """
         ...
 
 
 @runtime_checkable
 class Warming(Protocol):
-    """A learner that acts at random before it learns."""
+    """A learner that acts at random before its first update."""
 
     @property
     def learning_starts(self) -> int:
@@ -131,10 +144,10 @@ class Warming(Protocol):
 
 
 def masks_actions(predictor: object) -> bool:
-    """Whether a predictor is to be told which actions are allowed."""
+    """Return whether a predictor takes action masks."""
     return isinstance(predictor, Masking) and predictor.takes_action_masks
 
 
 def methods_of(learner: object) -> Sequence[Method]:
-    """A learner's continual-learning methods, none where it takes none."""
+    """Return a learner's continual-learning methods, or an empty sequence if it takes none."""
     return learner.methods if isinstance(learner, Methodical) else ()

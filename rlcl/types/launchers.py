@@ -1,4 +1,4 @@
-"""Launchers: where the runs of a suite take place."""
+"""Protocol of launchers, which start the runs of a suite as processes, and the records that it uses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Capacity", "Ended", "Job", "Launcher", "Started"]
 
 @frozen(kw_only=True)
 class Job:
-    """One run, to be carried out in a process of its own: :func:`rlcl.launch.work.perform` does it.
+    """One run, executed in a separate process by :func:`rlcl.launch.work.perform`.
 
     Args:
-        name: another than that of every job which runs beside it; the same whenever the suite is run again.
-        work: ``run`` it, resuming where it stopped; or only ``check`` it, as ``rlcl check`` does.
-        config: the resolved experiment as plain data.
-        seed: of the run.
-        root: the folder of all runs.
-        log: a file that is to hold what the process prints, and nothing of an earlier one.
+        name: unique among the jobs that run at the same time; the same each time the suite is run.
+        work: ``run`` to run it, resuming from its last checkpoint; ``check`` only to check it, as ``rlcl check`` does.
+        config: resolved experiment as plain data.
+        seed: seed of the run.
+        root: folder of all runs.
+        log: file for the output of the process; the output of an earlier process is overwritten.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Job:
 
 @frozen
 class Started:
-    """A job whose process has started; it may have waited before.
+    """Report that the process of a job has started, possibly after waiting.
 
     Args:
-        name: the job's.
+        name: name of the job.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Started:
 
 @frozen
 class Ended:
-    """A job that has ended.
+    """Report that a job has finished.
 
     Args:
-        name: the job's.
-        status: 0 where all is well, else its exit status; the negative number of the signal that killed it.
+        name: name of the job.
+        status: exit status, 0 for success; the negative number of the signal if a signal ended the process.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Ended:
 
 @frozen
 class Capacity:
-    """How many jobs may be started before one has ended.
+    """Number of jobs that can be in progress at the same time.
 
     Args:
-        slots: that many, at least 1.
-        text: for people, why so many, and where: ``1 thread each, 8 cores``.
+        slots: that number, at least 1.
+        text: human-readable reason and place: ``1 thread each, 8 cores``.
     """
 
     slots: int
@@ -72,28 +72,37 @@ class Capacity:
 
 
 class Launcher(Protocol):
-    """Starts jobs in processes of their own. A job that crashes ends alone."""
+    """A component that starts each job in a separate process. A job that crashes does not affect the others."""
 
     def capacity(self, threads: int) -> Capacity:
-        """How many jobs may be given to :meth:`start` at a time.
+        """Return the number of jobs that can be passed to :meth:`start` at the same time.
 
         Args:
-            threads: of each job.
+            threads: number of threads of each job.
         """
         ...
 
     def start(self, job: Job) -> None:
-        """Start a job, or have it wait for its turn, and return at once."""
+        """Start a job, or put it into a queue; return immediately."""
         ...
 
     def stop(self, name: str, at_once: bool = False) -> None:
-        """Ask a job to save a checkpoint and end (SIGTERM), or end it at once; nothing where it has ended."""
+        """Stop a job; do nothing if it has finished.
+
+        Args:
+            name: name of the job.
+            at_once: whether to kill it; by default it receives SIGTERM, saves a checkpoint and exits.
+        """
         ...
 
     def reports(self, seconds: float) -> Sequence[Started | Ended]:
-        """Return what has become of jobs since the last call, after waiting at most that long for the first."""
+        """Return the reports since the last call.
+
+        Args:
+            seconds: longest time to wait for the first report.
+        """
         ...
 
     def close(self) -> None:
-        """End what still runs, at once."""
+        """Kill all jobs that are still running."""
         ...

@@ -1,4 +1,4 @@
-"""Learners, and what evaluation and the trainer ask of them."""
+"""The ``Learner`` interface that the trainer and the evaluation require, and the data classes in its signatures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import attrs
 from attrs import define, frozen
 
-from rlcl.types.exporting import Exportable
-from rlcl.types.parts import Encoder
+from rlcl.types.components import Encoder
+from rlcl.types.export import Exportable
 from rlcl.types.records import Event
 from rlcl.types.streams import Experience, Stream, StreamSpec
 
@@ -27,7 +27,7 @@ __all__ = [
     "Generating",
     "InitialWeights",
     "Learner",
-    "Online",
+    "OnlineTesting",
     "Position",
     "Predictor",
     "Setup",
@@ -37,14 +37,14 @@ __all__ = [
 
 @frozen(kw_only=True)
 class BoundaryPolicy:
-    """What a learner takes along into each experience from the second on, beside its weights.
+    """Treatment of a learner's state at the start of each experience after the first; its weights are always kept.
 
     Args:
-        optimizer: whether optimizers ``keep`` their moments and counts of steps, or ``reset`` them.
-        memory: whether examples in methods' memories and in a replay buffer are kept, or all dropped.
-        encoder: goes on from what it was fitted on so far, is fitted from scratch (``refit``), or stays as the
-            first experience left it (``freeze``).
-        exploration: whether a learned amount of exploration is kept, or as it was at the start.
+        optimizer: whether to ``keep`` or ``reset`` the moments and step counts of the optimizers.
+        memory: whether to ``keep`` or ``reset`` the examples in rehearsal memories and in the replay buffer.
+        encoder: ``keep``: continue fitting from the current state. ``refit``: fit again from scratch. ``freeze``: do
+            not change the fit of the first experience.
+        exploration: whether to ``keep`` a learned amount of exploration, or to ``reset`` it to its initial value.
     """
 
     optimizer: Literal["keep", "reset"] = "keep"
@@ -54,20 +54,21 @@ class BoundaryPolicy:
 
     @property
     def changes(self) -> Mapping[str, str]:
-        """What is not kept, with what becomes of it."""
+        """The settings that are not ``keep``, by name."""
         return {key: value for key, value in attrs.asdict(self).items() if value != "keep"}
 
 
 @frozen(kw_only=True)
 class Costs:
-    """What learning has cost, in units that two equal runs agree on.
+    """Cost of learning, in units that are equal in two runs of the same experiment.
 
     Args:
-        parameters: trainable numbers of all networks.
-        memory_bytes: tensors and arrays in the states of the methods and of the learner's own memories: examples,
-            anchors, teachers. Not what a library keeps for itself (replay buffers, Avalanche's plugins).
-        updates: steps of the optimizer of the network that predicts.
-        samples: training inputs drawn, those of memories not counted; env steps for environments.
+        parameters: number of trainable parameters of all networks.
+        memory_bytes: size of the tensors and arrays in the states of the methods and of the learner's memories:
+            examples, anchors, teachers. The internal state of a library is not counted (replay buffers, Avalanche's
+            plugins).
+        updates: optimizer steps of the primary network, which computes the predictions.
+        samples: number of training inputs used, excluding those from memories; for environments, env steps.
     """
 
     parameters: int
@@ -78,17 +79,18 @@ class Costs:
 
 @define
 class Position:
-    """Where in the stream a learner stands: the next update is this one.
+    """Position of a learner in the stream: the update that comes next.
 
     ``learn`` calls :meth:`begin` at its start, :meth:`advance` after each update, and :meth:`end` before it yields the
-    last one. Where boundaries are hidden an experience has several segments, its ``parts``, and each of them ends.
+    last update. If boundaries are hidden, an experience has several segments (the items of
+    ``experience.parts``), and :meth:`end` is called for each segment.
 
     Args:
-        experience: index of the experience in progress, or of the next.
-        segment: index of the segment within it, 0 where boundaries are announced.
-        update: updates (env steps) done within the segment.
+        experience: index of the experience in progress, or of the next one.
+        segment: index of the segment in that experience, 0 if boundaries are announced.
+        update: updates (env steps) done in the segment.
         step: updates (env steps) done over the whole stream.
-        learning: whether ``experience`` has begun and is unfinished; not yet after :meth:`reopen`.
+        learning: whether ``experience`` is in progress; false after :meth:`reopen` until :meth:`begin`.
     """
 
     experience: int = 0
@@ -98,40 +100,40 @@ class Position:
     learning: bool = False
 
     def begin(self, experience: Experience) -> bool:
-        """Begin an experience, or resume the one that a loaded state stands in, or that was reopened.
+        """Start an experience, or resume the unfinished one of a loaded state or of :meth:`reopen`.
 
         Returns:
-            Whether it begins; False where it is resumed, after ``update`` updates of the part ``segment``.
+            True if the experience starts; False if it is resumed, after ``update`` updates of the segment ``segment``.
 
         Raises:
             ValueError: another experience is unfinished.
         """
-        begins = not self.learning and not self.update
-        if not begins and self.experience != experience.index:
+        starts = not self.learning and not self.update
+        if not starts and self.experience != experience.index:
             raise ValueError(f"experience {self.experience} is unfinished; finish it before {experience.index}")
-        if begins:
+        if starts:
             self.experience, self.segment = experience.index, 0
         self.learning = True
-        return begins
+        return starts
 
     def advance(self, steps: int = 1) -> None:
-        """Count an update, or so many env steps."""
+        """Count one update, or several env steps."""
         self.update += steps
         self.step += steps
 
     def end(self, experience: Experience) -> bool:
-        """End the segment in progress, and with the last segment the experience.
+        """Finish the segment in progress; after the last segment, finish the experience.
 
-        Call it before the last update is yielded, so that the two are one moment.
+        Call it before the last update is yielded, so that no state can be saved between the two.
 
         Returns:
-            Whether the experience has ended.
+            Whether the experience is finished.
 
         Raises:
-            ValueError: it has not begun.
+            ValueError: the experience has not been started.
         """
         if not self.learning:
-            raise ValueError(f"experience {experience.index} has not begun; call position.begin(experience) first")
+            raise ValueError(f"experience {experience.index} has not been started; call position.begin(experience)")
         self.segment, self.update = self.segment + 1, 0
         if self.segment < len(experience.parts):
             return False
@@ -139,22 +141,23 @@ class Position:
         return True
 
     def reopen(self, update: int) -> None:
-        """Go back into the experience that has just ended, which :meth:`begin` then resumes.
+        """Move back into the experience that has just finished; :meth:`begin` then resumes it.
 
         Args:
-            update: updates (env steps) done in it, at least 1.
+            update: updates (env steps) done in that experience, at least 1.
         """
         self.experience, self.segment, self.update = self.experience - 1, 0, update
 
 
 @frozen(kw_only=True, eq=False)
 class InitialWeights:
-    """What networks begin with in place of weights drawn at random.
+    """Weights with which networks are initialized instead of random weights.
 
     Args:
-        networks: tensors by network and by name within it, as their state dicts hold them.
-        complete: whether they are all that there are of each network; else the others are drawn.
-        origin: where they come from, for messages.
+        networks: tensors by network, then by name, as in the state dicts of the networks.
+        complete: whether ``networks`` contains all tensors of each network; if not, the other tensors keep their random
+            values.
+        origin: source of the weights, for messages.
     """
 
     networks: Mapping[str, Mapping[str, Tensor]]
@@ -164,18 +167,22 @@ class InitialWeights:
 
 @frozen(kw_only=True)
 class Setup:
-    """What a learner is told once, before the first experience.
+    """Information that a learner receives once, before the first experience.
 
     Args:
-        spec: the stream's shapes and classes.
-        stream: the stream as the protocol shows it, for what must be known in advance (budgets, environments).
-        encoder: feature encoding, unfitted; it becomes part of the learner's state.
-        seeds: the run's source of randomness; children are spawned by name.
-        device: a torch device, for example ``"cpu"``.
+        spec: shapes and classes of the stream.
+        stream: view of the stream without the information that is hidden from the learner. It provides what must be
+            known in advance (budgets, environments).
+        encoder: feature encoder, not fitted; it becomes part of the learner's state.
+        seeds: source of randomness of the run; children are spawned by name.
+        device: torch device, for example ``"cpu"``.
         event_interval: updates (env steps) between two events.
-        boundary: what it keeps from one experience to the next; a :class:`BoundaryLearner` carries it out.
-        online: whether to tell how well each minibatch was predicted before its update; see :class:`Online`.
-        initial: what the networks of a :class:`Starting` learner begin with; None for fresh weights.
+        boundary: treatment of the learner's state between experiences, implemented by learners with the interface
+            :class:`BoundaryLearner`.
+        online: whether to measure how well each minibatch is predicted before its update; see
+            :class:`OnlineTesting`.
+        initial: initial weights of the networks, only for learners with the interface :class:`Starting`; None for
+            random weights.
     """
 
     spec: StreamSpec
@@ -191,24 +198,24 @@ class Setup:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """All that evaluation and serving see of a learner; greedy and deterministic."""
+    """The interface of a learner for evaluation and serving. Predictions are greedy and deterministic."""
 
     @property
     @abstractmethod
     def measures(self) -> Sequence[str]:
-        """Names of what it is measured by, the decisive one first; see ``rlcl.evaluation``."""
+        """Names of the measures that evaluate it, the decisive one first; see ``rlcl.evaluation``."""
 
     @abstractmethod
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Any, Any]:
-        """Predicts for raw inputs.
+        """Predict for raw inputs.
+
+        If the attribute ``takes_action_masks`` exists and is true, the keyword argument ``action_masks`` is passed
+        too: (B, K) bool, the actions that the environments allow, or None if all are allowed.
 
         Args:
             x: (B, *observation), as the source yields them.
-            task_id: the task's number, None where the protocol hides it.
-            state: what the call before returned, None at first; for recurrent learners.
-
-        One that has the attribute ``takes_action_masks``, and where it is true, is also given ``action_masks``:
-        (B, K) bool, the actions that the environments allow, or None for all.
+            task_id: index of the task, None if it is hidden.
+            state: state that the previous call returned, None at first; for recurrent learners.
 
         Returns:
             Predictions (B, ...) (class indices, reconstructions, actions), and the next state.
@@ -216,85 +223,94 @@ class Predictor(Protocol):
 
 
 class Learner(Predictor, Exportable, Protocol):
-    """Learns from experiences, one after the other. A class that derives from it need not say what has a default."""
+    """A learner that trains on experiences one after the other.
+
+    A class that derives from it need not define the members that have a default.
+    """
 
     position: Position
 
     @property
     def needs(self) -> frozenset[str]:
-        """The kinds of stream that it learns from; by default any that :meth:`prepare` does not refuse."""
+        """The kinds of stream that it learns from; by default all that :meth:`prepare` does not reject."""
         return frozenset({"labelled", "regression", "unlabelled", "environment"})
 
     @property
     def resumable_within(self) -> bool:
-        """Whether its state can be saved within an experience; by default at a boundary alone."""
+        """Whether its state can be saved within an experience; by default only at a boundary."""
         return False
 
     @abstractmethod
     def prepare(self, setup: Setup) -> None:
-        """Build what depends on the stream. Called once.
+        """Build everything that depends on the stream. Called once.
 
         Raises:
-            UnsupportedError: the stream, the encoder or a method does not go with this learner.
+            UnsupportedError: the learner does not support the stream, the encoder or a method.
         """
 
     @abstractmethod
     def learn(self, experience: Experience) -> Iterator[Event | None]:
-        """Learn from an experience, continuing where a loaded state stands within it.
+        """Learn from an experience; resume it if a loaded state is within it.
 
         Yields:
-            After every update or rollout: an event, or None between reports.
+            After every update or rollout: an event, or None between two events.
 
         Raises:
             ValueError: another experience is unfinished.
-            DivergenceError: the loss is no longer finite.
+            DivergenceError: the loss is not finite.
         """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizers, methods, memories, generators, encoder and position."""
+        """Return weights and the state of optimizers, methods, memories, generators, encoder and position."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore a state that :meth:`state_dict` returned."""
 
 
 @runtime_checkable
 class BoundaryLearner(Protocol):
-    """A learner that carries out :attr:`Setup.boundary` as an experience begins; any other keeps everything."""
+    """A learner that applies :attr:`Setup.boundary` at the start of an experience. Other learners keep all state."""
 
     def refuses(self, key: str) -> str | None:
-        """Why it can only keep what a key of the policy names, None where it can do otherwise; asked when prepared."""
+        """Return the reason why a setting of the boundary policy can only be ``keep``, or None if others are supported.
+
+        Called after :meth:`Learner.prepare`.
+
+        Args:
+            key: a setting of :class:`BoundaryPolicy`.
+        """
         ...
 
 
 @runtime_checkable
-class Online(Protocol):
+class OnlineTesting(Protocol):
     """A learner that is tested on each minibatch before it trains on it."""
 
     def online(self) -> float | None:
-        """Mean of the first measure over the examples of the experience in progress, or just ended."""
+        """Return the mean of the first measure over the examples of the experience in progress or just finished."""
         ...
 
 
 @runtime_checkable
 class Spending(Protocol):
-    """A learner that tells what its learning costs."""
+    """A learner that reports the cost of its learning."""
 
     def costs(self) -> Costs:
-        """All of it up to now."""
+        """Return the total cost so far."""
         ...
 
 
 @runtime_checkable
 class Generating(Protocol):
-    """A learner or method that makes inputs up."""
+    """A learner or method that generates inputs."""
 
     def generated(self, count: int, noise: torch.Generator) -> Tensor | None:
-        """(count, features) made-up inputs, flat and in the encoder's scale; None where another makes them.
+        """Return generated encoded inputs (count, features), flattened; None if another component generates them.
 
         Args:
-            count: how many.
+            count: number of inputs.
             noise: the only source of randomness, on the CPU.
         """
         ...

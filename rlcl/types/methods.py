@@ -1,4 +1,4 @@
-"""Continual-learning methods, and what they may see of a learner."""
+"""Protocols of continual-learning methods, and of the hosts (learners) that they are attached to."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ IMPOSSIBLE = -1e9
 
 
 class Batch(NamedTuple):
-    """A minibatch as the network sees it.
+    """A minibatch of encoded inputs, as the network receives it.
 
     Args:
         inputs: (B, *encoded) float32.
         targets: (B,) int64 class indices or (B, *target) float32; None without labels.
-        task_ids: (B,) int64, or None where hidden.
-        weights: (B,) float32, factor of each example's loss in the mean; None for 1.
-        outputs: (B, K) float32, what the network once gave for each input; None where that is not kept.
-        pulls: (B,) float32, factor in the mean of each example's squared distance to ``outputs``; None for 0.
-        rows: (B,) int64, places in the source of the part in progress, of native hosts; None of what is not of it.
+        task_ids: (B,) int64, None if they are hidden.
+        weights: (B,) float32, weight of each example's loss in the mean; None if all weights are 1.
+        outputs: (B, K) float32, stored earlier outputs of the network for the inputs; None if none are stored.
+        distillation_weights: (B,) float32, weight of each example's squared distance to ``outputs`` in the mean;
+            None if all weights are 0.
+        rows: (B,) int64, row indices in the source of the part in progress (native hosts only); None for other
+            examples.
     """
 
     inputs: Tensor
@@ -52,97 +54,99 @@ class Batch(NamedTuple):
     task_ids: Tensor | None = None
     weights: Tensor | None = None
     outputs: Tensor | None = None
-    pulls: Tensor | None = None
+    distillation_weights: Tensor | None = None
     rows: Tensor | None = None
 
 
 @runtime_checkable
 class Host(Protocol):
-    """What a method may see of a learner, native or Stable-Baselines3's."""
+    """The interface of a learner for methods. The learner may be native or Stable-Baselines3's."""
 
     @property
     def name(self) -> str:
-        """The learner's name, for messages."""
+        """Name of the learner, for messages."""
         ...
 
     @property
     def kind(self) -> str:
-        """What outputs mean: ``categorical`` (logits), ``gaussian`` (means and log standard
+        """Meaning of the outputs: ``categorical`` (logits), ``gaussian`` (means and log standard
         deviations, concatenated), ``values``, ``reconstruction``, or ``other``.
         """
         ...
 
     @property
     def provides(self) -> frozenset[str]:
-        """What it can show of: batch, targets, loss, task_id (in training), task_id_everywhere (and at
-        evaluation), boundaries, native, weights, pass.
+        """Available information, a subset of: batch, targets, loss, task_id (in training), task_id_everywhere (in
+        training and at evaluation), boundaries, native, weights, pass.
         """
         ...
 
     @property
     def primary(self) -> str:
-        """The key of the module (and optimizer) whose outputs :meth:`outputs` gives."""
+        """Key of the module (and optimizer) whose outputs :meth:`outputs` returns."""
         ...
 
     @property
-    def modules(self) -> Mapping[str, nn.Module]: ...
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Networks by name."""
+        ...
 
     @property
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """By the same names as ``modules``."""
+        """Optimizers, with the same keys as ``modules``."""
         ...
 
     @property
     def batch(self) -> Batch | None:
-        """The minibatch of the update in progress, without what methods joined to it."""
+        """Minibatch of the update in progress, without the examples that methods added."""
         ...
 
     @property
     def loss(self) -> Callable[[Batch], Tensor] | None:
-        """The learner's own mean loss over a batch."""
+        """Function that returns the learner's own mean loss over a batch."""
         ...
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """Differentiable outputs (B, K) for encoded inputs (B, *encoded)."""
+        """Return differentiable outputs (B, K) for encoded inputs (B, *encoded)."""
         ...
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, without replacement; all for None."""
+        """Sample at most ``n`` examples (None: all) of the experience that has just ended, without replacement."""
         ...
 
 
 class NativeHost(Host, Protocol):
-    """A learner of rlcl's own: it provides ``native``."""
+    """A learner implemented in rlcl: it provides ``native``."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one encoded input."""
+        """Shape of one encoded input."""
         ...
 
 
 class WeighingHost(Host, Protocol):
-    """A host whose loss honours :attr:`Batch.weights` and :attr:`Batch.pulls`: it provides ``weights``."""
+    """A host whose loss uses :attr:`Batch.weights` and :attr:`Batch.distillation_weights`: it provides ``weights``."""
 
     @property
     def given(self) -> Tensor:
-        """(B, K) outputs for ``batch`` as the loss of the update in progress saw them, without gradient."""
+        """(B, K) outputs for ``batch`` in the loss of the update in progress, without gradient."""
         ...
 
     def losses(self, batch: Batch) -> Tensor:
-        """(B,) loss of each example alone."""
+        """Return the loss of each example, (B,)."""
         ...
 
 
 @runtime_checkable
 class RawHost(Protocol):
-    """A host that gives inputs as the source does, and encodes them."""
+    """A host that can return raw inputs and encode them."""
 
     def raw(self, batch: Batch) -> Tensor:
-        """(B, *observation) inputs of a batch, by its ``rows``, of the source's own dtype and on the host's device."""
+        """Return the raw inputs (B, *observation) of the batch's ``rows``, in the source's dtype, on the device."""
         ...
 
     def encoded(self, x: Tensor) -> Tensor:
-        """(B, *encoded) of raw inputs (B, *observation), by the encoder's present fit."""
+        """Encode raw inputs (B, *observation) to (B, *encoded) with the current fit of the encoder."""
         ...
 
 
@@ -152,121 +156,148 @@ class AveragingHost(Protocol):
 
     @property
     def ema(self) -> float | None:
-        """The decay of the average, None where it predicts with the weights themselves."""
+        """Decay of the exponential moving average, None if the host predicts with the weights themselves."""
         ...
 
 
 @runtime_checkable
 class LackingHost(Protocol):
-    """A host that lacks something whatever the stream shows, and says why."""
+    """A host that cannot provide some information for any stream, with the reasons."""
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """By what a method needs, see :attr:`Host.provides`: the reason, with the remedy."""
+        """Reason and remedy for each missing entry of :attr:`Host.provides`."""
         ...
 
 
 class Method(Protocol):
-    """A continual-learning method: attaches to optimizers, not to a learner.
+    """A continual-learning method. It is attached to optimizers, not to a learner.
 
-    Written as an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens` and :meth:`refuses`. ``extra``, ``penalty``,
-    ``predicting`` and ``forget`` are of those methods alone that mix, penalize, predict or forget.
+    A method is an attrs class whose init fields are its settings. A class that derives from it need not define
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens` and :meth:`refuses`. The methods ``extra``,
+    ``penalty``, ``predicting`` and ``forget`` belong to :class:`MixingMethod`, :class:`PenalizingMethod`,
+    :class:`PredictingMethod` and :class:`ForgettingMethod`.
     """
 
     @property
     @abstractmethod
     def requires(self) -> frozenset[str]:
-        """What it needs of its host; see :attr:`Host.provides`."""
+        """Information that the host must provide; see :attr:`Host.provides`."""
         ...
 
     @property
     @abstractmethod
     def phase(self) -> str:
-        """When its hooks run: record < mix < add < project < clip < edit < restore."""
+        """Phase in which its hooks run, one of (in this order) record, mix, add, project, clip, edit, restore."""
         ...
 
     @property
     @abstractmethod
     def null(self) -> Mapping[str, Any] | None:
-        """The settings that equal no method, bit for bit; None where there are none."""
+        """Settings with which the method has no effect (bit-identical results); None if there are no such settings."""
         ...
 
     @property
     def kinds(self) -> frozenset[str] | None:
-        """The kinds of host that it works on, see :attr:`Host.kind`; None for all."""
+        """Supported kinds of outputs, see :attr:`Host.kind`; None if all kinds are supported."""
         return None
 
     @property
     def shares(self) -> tuple[float, float] | None:
-        """Factors of the minibatch's own mean loss and of the memory's; None for one mean over both."""
+        """Weights of the mean losses of the minibatch and the memory examples; None for one mean over all examples."""
         return None
 
     @property
     def memory(self) -> Any:
-        """Its memory of examples, None where it has none."""
+        """Memory of examples, None if it has none."""
         return None
 
     @property
     def reopens(self) -> bool:
-        """Whether more can be learned of an experience after :meth:`end`, which leaves the method as it was."""
+        """Whether an experience can be continued after :meth:`end`, because ``end`` does not change the method."""
         return False
 
     def refuses(self, host: Host) -> str | None:
-        """Why it cannot serve a host that provides what it requires, with the remedy; None where it can."""
+        """Return the reason why it does not support a host that fulfils ``requires``, with the remedy, or None."""
         return None
 
     @abstractmethod
-    def attach(self, host: Host, rng: np.random.Generator) -> None: ...
+    def attach(self, host: Host, rng: np.random.Generator) -> None:
+        """Attach the method to a host. Called once.
+
+        Args:
+            host: the learner.
+            rng: the method's source of randomness.
+        """
+        ...
 
     @abstractmethod
-    def begin(self, experience: Experience, updates: int | None) -> None: ...
+    def begin(self, experience: Experience, updates: int | None) -> None:
+        """Start an experience.
+
+        Args:
+            experience: the experience that starts.
+            updates: number of updates that the experience will take, None if it is not known.
+        """
+        ...
 
     @abstractmethod
-    def end(self, experience: Experience) -> None: ...
+    def end(self, experience: Experience) -> None:
+        """Finish an experience, after its last update."""
+        ...
 
     @abstractmethod
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the method."""
+        ...
 
     @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that :meth:`state_dict` returned."""
+        ...
 
 
 @runtime_checkable
 class MixingMethod(Protocol):
-    """A method whose memory joins the batch in one pass (native hosts)."""
+    """A method that adds examples from its memory to the minibatch, in one pass (native hosts)."""
 
     @property
     def shares(self) -> tuple[float, float] | None:
         """See :attr:`Method.shares`."""
         ...
 
-    def extra(self, batch: Batch) -> Batch | None: ...
+    def extra(self, batch: Batch) -> Batch | None:
+        """Return the examples to add to a minibatch, or None."""
+        ...
 
 
 @runtime_checkable
 class PenalizingMethod(Protocol):
-    """A method whose penalty is computed from the very pass of the loss (hosts that provide ``pass``)."""
+    """A method that computes a penalty from the forward pass of the loss (hosts that provide ``pass``)."""
 
     def penalty(self, x: Tensor, outputs: Tensor) -> Tensor | None:
-        """What is added to the loss of an update, a scalar; None for nothing.
+        """Return the penalty to add to the loss of an update, a scalar, or None.
 
         Args:
-            x: (B, *encoded) the minibatch as the network saw it, augmented, without what methods joined to it.
-            outputs: (B, K) what it made of them, differentiable.
+            x: (B, *encoded) the inputs of the network, augmented, without the examples that methods added.
+            outputs: (B, K) its outputs for ``x``, differentiable.
         """
         ...
 
 
 @runtime_checkable
 class PredictingMethod(Protocol):
-    """A method that changes the network while predicting (masks, heads)."""
+    """A method that changes the network during prediction (masks, heads)."""
 
-    def predicting(self, task_id: int | None) -> AbstractContextManager[None]: ...
+    def predicting(self, task_id: int | None) -> AbstractContextManager[None]:
+        """Return a context in which the network predicts for a task; the task index is None if it is hidden."""
+        ...
 
 
 @runtime_checkable
 class ForgettingMethod(Protocol):
-    """A method with a memory of examples that can be emptied."""
+    """A method whose memory of examples can be emptied."""
 
-    def forget(self) -> None: ...
+    def forget(self) -> None:
+        """Remove all examples from the memory."""
+        ...

@@ -1,4 +1,4 @@
-"""What a run says, and what is measured of it."""
+"""Events and records that a run writes, and the functions that compute numbers from them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-__all__ = ["Boundary", "Event", "Metric", "Probe", "Record"]
+__all__ = ["Boundary", "Event", "MetricFunction", "Probe", "Record"]
 
 
 @frozen
 class Event:
-    """What a learner says while it learns.
+    """Values that a learner logs during training.
 
     Args:
         step: updates (env steps for reinforcement learning), counted over the whole stream.
-        values: names to numbers, for example ``{"loss": 0.3}``.
+        values: numbers by name, for example ``{"loss": 0.3}``.
     """
 
     step: int
@@ -25,16 +25,16 @@ class Event:
 
 @frozen
 class Record:
-    """One row of the long table that every reported number is computed from.
+    """One row of the long-format table from which every reported number is computed.
 
     Args:
-        run: hash of the config that decides the records.
-        seed: the run's seed.
+        run: hash of the settings that affect records.
+        seed: seed of the run.
         step: see :class:`Event`.
-        trained_on: index of the experience trained on last (or being trained on); -1 before any.
-        evaluated_on: index of the experience evaluated.
-        metric: what was measured, for example ``accuracy``.
-        value: the measurement.
+        trained_on: index of the last experience trained on (finished or in progress); -1 before the first.
+        evaluated_on: index of the evaluated experience.
+        metric: name of the measure, for example ``accuracy``.
+        value: measured value.
     """
 
     run: str
@@ -48,24 +48,31 @@ class Record:
 
 @frozen
 class Boundary:
-    """Said by the trainer when nothing is in flight: before the first experience and after each.
+    """Notice from the trainer that no experience is in progress: before the first experience and after each.
 
     Args:
         step: see :class:`Event`.
-        trained_on: index of the experience that ended, -1 before the first.
+        trained_on: index of the experience that has finished, -1 before the first.
     """
 
     step: int
     trained_on: int
 
 
-class Metric(Protocol):
-    """A function from :class:`rlcl.evaluation.results.Results` to a number; None where the run does not define it."""
+class MetricFunction(Protocol):
+    """A function of :class:`rlcl.evaluation.results.Results` that returns a number, or None if it is undefined."""
 
-    def __call__(self, results: Any) -> float | None: ...
+    def __call__(self, results: Any) -> float | None:
+        """Compute the metric of one run."""
+        ...
 
 
 class Probe(Protocol):
-    """A number of a network's inside, :class:`rlcl.evaluation.inside.Inside`; None where there is none yet."""
+    """A function of a network's activity that returns a number, or None if it is undefined.
 
-    def __call__(self, network: Any) -> float | None: ...
+    The argument is a :class:`rlcl.evaluation.network_activity.NetworkActivity`.
+    """
+
+    def __call__(self, network: Any) -> float | None:
+        """Compute the probe of one network."""
+        ...

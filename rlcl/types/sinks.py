@@ -1,4 +1,4 @@
-"""Sinks: what takes the events and records of a run while it trains."""
+"""Base class of sinks, which receive the events and records of a run during training."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ __all__ = ["RunStart", "Sink"]
 
 @frozen(kw_only=True, eq=False)
 class RunStart:
-    """What a sink is told of the run that it is opened for.
+    """Information about the run that a sink is opened for.
 
     Args:
-        folder: the run's own, where a sink may keep files; ``events.jsonl`` and ``records.jsonl`` hold what was
-            written before ``step``, ``config.yaml`` the config.
-        name: of the experiment.
-        hash: of the config, as in :attr:`rlcl.types.Record.run`; ``name``, ``hash`` and ``seed`` name one run.
-        seed: of the run.
-        config: the resolved experiment as plain data.
-        experiences: names of the experiences trained on, in their order.
-        evaluated: names of the experiences evaluated, in their order.
-        measures: the learner's, the decisive one first.
-        steps: of the whole run; None where that is not known.
-        step: the step at which it resumes; 0 where it begins. What came after it before is written again, and is equal.
-        trainer: the :class:`rlcl.training.trainer.Trainer`; its learner may be looked at, and is left as it was.
-        console: messages for people go there.
-        bar: whether a sink may draw a bar on the console: a terminal has one at a time.
+        folder: folder of the run, where a sink may write files. ``events.jsonl`` and ``records.jsonl`` hold the
+            events and records before ``step``, ``config.yaml`` the config.
+        name: name of the experiment.
+        hash: hash of the config, as in :attr:`rlcl.types.Record.run`; ``name``, ``hash`` and ``seed`` identify a run.
+        seed: seed of the run.
+        config: resolved experiment as plain data.
+        experiences: names of the experiences trained on, in order.
+        evaluated: names of the evaluated experiences, in order.
+        measures: measures of the learner, the decisive one first.
+        steps: number of steps of the whole run; None if it is not known.
+        step: step at which the run resumes, 0 if it starts. Items after this step that an earlier process wrote are
+            written again, with the same content.
+        trainer: the :class:`rlcl.training.trainer.Trainer`; its learner can be read but must not be changed.
+        console: console for human-readable messages.
+        bar: whether the sink may draw a progress bar on the console; a terminal has at most one.
     """
 
     folder: Path
@@ -55,26 +56,26 @@ class RunStart:
 
     @property
     def title(self) -> str:
-        """The run in a few words: ``digits seed 0``."""
+        """Short description of the run: ``digits seed 0``."""
         return f"{self.name} seed {self.seed}"
 
 
 class Sink(ABC):
-    """Takes the events and records of one run. Only ``write`` is required; the other methods do nothing by default.
+    """A receiver of the events and records of one run. Only ``write`` is required; other methods do nothing by default.
 
-    One is built for each run. It is opened, takes what the run writes, is finished where the run comes to its end, and
-    is closed in any case. An error that it raises ends the run, which can be resumed.
+    One sink is built for each run. ``open`` is called first, then ``write`` for each item, ``finish`` if the run
+    completes, and ``close`` in any case. An error that a sink raises stops the run, which can be resumed.
     """
 
     def open(self, run: RunStart) -> None:
-        """Begin, or go on with a run that is resumed."""
+        """Open the sink for a run that starts or resumes."""
 
     @abstractmethod
     def write(self, item: Event | Record | Boundary) -> None:
-        """Take an event, a record or a boundary, in the order of the run."""
+        """Write an event, a record or a boundary; called in the order of the run."""
 
     def step(self, step: int, experience: int) -> None:
-        """Take the progress after each update (env step), also of those without an event.
+        """Handle the progress after each update (env step), with or without an event.
 
         Args:
             step: see :class:`rlcl.types.Event`.
@@ -82,27 +83,27 @@ class Sink(ABC):
         """
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Take the results of a run that has come to its end.
+        """Handle the results of a completed run.
 
         Args:
-            summary: the content of the run's ``summary.json``, ``metrics`` among it; the other files of the run's
-                folder, its last checkpoint among them, are written, too.
+            summary: content of the run's ``summary.json``, including ``metrics``. The other files of the run folder,
+                including the last checkpoint, are already written.
         """
 
     def close(self) -> None:
-        """Write what is still held back, and let go of files and connections."""
+        """Flush pending output, and close files and connections."""
 
     def seeds_changed(self, folder: Path) -> None:
-        """Take notice that a run of this config was finished or removed; the sink need not be open.
+        """Handle the completion or removal of a run of this config; the sink need not be open.
 
         Args:
-            folder: of the config, which holds the runs ``seed0``, ``seed1``, ...
+            folder: folder of the config, which contains the runs ``seed0``, ``seed1``, ...
         """
 
     def look(self, folder: Path) -> str:
-        """Say how to look at what was written: a command, a file or an address; nothing where there is nothing to see.
+        """Return how to view the output: a command, a file or an address; an empty string if there is no output.
 
         Args:
-            folder: of one run or of a config; the sink need not be open.
+            folder: folder of a run or of a config; the sink need not be open.
         """
         return ""

@@ -1,4 +1,4 @@
-"""What experiences are made of: arrays and environments, and the data sets that arrays come from."""
+"""Protocols of the sources of experiences (arrays and environments) and of data sets."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
     from torch import Tensor
 
-__all__ = ["MISSING", "ArraySource", "Column", "Data", "EnvironmentSource", "Reading", "Rows", "Source"]
+__all__ = ["MISSING", "ArraySource", "Data", "EnvironmentSource", "Rows", "Source", "TableColumn", "TableFormat"]
 
-MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that stand for a missing value, unless told otherwise
+MISSING = ("", "NA", "NaN", "nan", "null", "?")  # cells that mean a missing value by default
 
 
 @frozen
-class Column:
-    """One feature of inputs that are rows of a table.
+class TableColumn:
+    """One column of a table whose rows are inputs.
 
     Args:
-        name: as the file's header has it.
-        categories: the texts that whole numbers from 0 stand for, in that order; empty for a column of numbers.
+        name: name in the header of the file.
+        categories: texts that the integers 0, 1, ... stand for, in this order; empty for a numeric column.
     """
 
     name: str
@@ -34,16 +34,17 @@ class Column:
 
     @property
     def categorical(self) -> bool:
+        """Whether the column is categorical, not numeric."""
         return bool(self.categories)
 
 
 @frozen
-class Reading:
-    """How the text file of a table was read, so that later files are read in the same way.
+class TableFormat:
+    """Format of the text file of a table, so that later files can be read in the same way.
 
     Args:
-        delimiter: between two cells.
-        missing: cells that stand for a missing value; in a column of numbers all cells of the same number.
+        delimiter: character between two cells.
+        missing: cells that mean a missing value; in a numeric column, all cells with the same number.
     """
 
     delimiter: str = ","
@@ -52,7 +53,7 @@ class Reading:
 
 @runtime_checkable
 class Rows(Protocol):
-    """Inputs on disk, used like a tensor's rows."""
+    """Inputs on disk, indexed like the rows of a tensor."""
 
     @property
     def shape(self) -> torch.Size:
@@ -60,80 +61,82 @@ class Rows(Protocol):
         ...
 
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> torch.dtype:
+        """Data type of the inputs that :meth:`index_select` returns."""
+        ...
 
     @property
     def workers(self) -> int:
-        """Processes that read minibatches of them."""
+        """Number of processes that read minibatches."""
         ...
 
     @property
     def identity(self) -> str:
-        """What tells them from other rows without reading them: names and sizes of files."""
+        """Text that identifies the rows without reading them: names and sizes of the files."""
         ...
 
     def __len__(self) -> int: ...
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
-        """Reads rows (B,) int64, in that order; ``dim`` is 0."""
+        """Read rows, given by indices (B,) int64, in that order; ``dim`` is 0."""
         ...
 
 
 class ArraySource(Protocol):
-    """Inputs, with or without what is to be predicted: a view of arrays that a whole stream shares."""
+    """Inputs, with or without labels: a view of arrays that the whole stream shares."""
 
     @property
     @abstractmethod
     def kind(self) -> Literal["arrays"]:
-        """What tells it from an :class:`EnvironmentSource`."""
+        """Constant that distinguishes it from an :class:`EnvironmentSource`."""
         ...
 
     @property
     @abstractmethod
     def inputs(self) -> Tensor | Rows:
-        """(N, *observation) of any dtype, that all views share."""
+        """(N, *observation) of any dtype, shared by all views."""
         ...
 
     @property
     @abstractmethod
     def indices(self) -> Tensor | None:
-        """(M,) int64 rows of ``inputs`` that belong to this source, None for all."""
+        """(M,) int64 indices of the rows of ``inputs`` in this source, None for all rows."""
         ...
 
     @property
     @abstractmethod
     def transform(self) -> Callable[[Tensor], Tensor] | None:
-        """From (B, *observation) to (B, *observation), applied when read."""
+        """Function from (B, *observation) to (B, *observation) that is applied on reading."""
         ...
 
     @property
     @abstractmethod
     def shared(self) -> tuple[Tensor | Rows, ...]:
-        """The arrays that it is a view of: inputs, then labels where there are any."""
+        """The arrays that it is a view of: inputs, then labels if there are any."""
         ...
 
     @property
     @abstractmethod
     def targets(self) -> Tensor | None:
-        """(M,) int64 or (M, K) float32 labels, without touching the inputs; None without labels."""
+        """(M,) int64 or (M, K) float32 labels, without reading the inputs; None without labels."""
         ...
 
     @property
     @abstractmethod
     def task_ids(self) -> Tensor | None:
-        """(M,) int64 task of each row, where a source holds several tasks and may show them."""
+        """(M,) int64 task index of each row; None unless the source holds several tasks and task ids are visible."""
         ...
 
     @property
     @abstractmethod
     def streamed(self) -> bool:
-        """Whether inputs stay on disk, and are read as they are needed."""
+        """Whether inputs stay on disk and are read on demand."""
         ...
 
     @property
     @abstractmethod
     def workers(self) -> int:
-        """Processes that read them."""
+        """Number of processes that read the inputs."""
         ...
 
     @abstractmethod
@@ -141,49 +144,55 @@ class ArraySource(Protocol):
 
     @abstractmethod
     def read(self) -> tuple[Tensor, Tensor | None]:
-        """Contiguous inputs (M, *observation) and targets, all of them in memory."""
+        """Read all contiguous inputs (M, *observation) and targets into memory."""
         ...
 
     @abstractmethod
     def subset(self, rows: Tensor) -> ArraySource:
-        """The source's own rows, by place: (B,) int64 below M."""
+        """Return a view of some rows of this source, given by indices (B,) int64 below M."""
         ...
 
     @abstractmethod
     def viewing(self, indices: Tensor, tasks: Tensor | None = None) -> ArraySource:
-        """A view of other rows of the shared arrays, by their place in them.
+        """Return a view of other rows of the shared arrays.
 
         Args:
-            indices: (B,) int64 below N.
-            tasks: (N,) int64 task of each row of the shared arrays, where it is to be shown.
+            indices: (B,) int64 indices below N.
+            tasks: (N,) int64 task index of each row of the shared arrays, to be shown; None leaves it unchanged.
         """
         ...
 
     @abstractmethod
-    def transformed(self, transform: Callable[[Tensor], Tensor]) -> ArraySource: ...
+    def transformed(self, transform: Callable[[Tensor], Tensor]) -> ArraySource:
+        """Return a view with another ``transform``."""
+        ...
 
     @abstractmethod
-    def without_task_ids(self) -> ArraySource: ...
+    def without_task_ids(self) -> ArraySource:
+        """Return a view whose ``task_ids`` are None."""
+        ...
 
 
 class EnvironmentSource(Protocol):
-    """A recipe for environments, which are made when they are asked for."""
+    """A specification of environments, which are made on demand."""
 
     @property
     @abstractmethod
     def kind(self) -> Literal["environment"]:
-        """What tells it from an :class:`ArraySource`."""
+        """Constant that distinguishes it from an :class:`ArraySource`."""
         ...
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
         ...
 
     @property
     @abstractmethod
-    def env(self) -> str | Callable[..., gym.Env[Any, Any]]: ...
+    def env(self) -> str | Callable[..., gym.Env[Any, Any]]:
+        """Gymnasium id, or callable that makes an environment."""
+        ...
 
     @property
     @abstractmethod
@@ -200,79 +209,91 @@ class EnvironmentSource(Protocol):
     @property
     @abstractmethod
     def seed(self) -> int:
-        """Of the environments."""
+        """Seed of the environments."""
         ...
 
     @property
     @abstractmethod
     def num_envs(self) -> int:
-        """Environments that run side by side in training."""
+        """Number of parallel environments in training."""
         ...
 
     @abstractmethod
     def make(self, side_by_side: bool = False) -> gym.Env[Any, Any]:
-        """One environment.
+        """Make one environment.
 
         Args:
-            side_by_side: whether it becomes one of several, whose ``info`` has to have the same form in every step.
+            side_by_side: whether the environment is part of a vector environment; if true, the entries of ``info``
+                have the same type and shape in every step.
         """
         ...
 
     @abstractmethod
     def make_vector(self, num_envs: int | None = None) -> VectorEnv[Any]:
-        """Environments side by side, ``self.num_envs`` by default; an ended episode restarts in the same step."""
+        """Make parallel environments, ``self.num_envs`` by default; a finished episode restarts in the same step."""
         ...
 
     @abstractmethod
     def check(self) -> None:
-        """Raises DataError or EnvironmentApiError for what is wrong with it, after a few steps."""
+        """Check the environment in a few steps.
+
+        Raises:
+            DataError: it cannot be made with these settings.
+            EnvironmentApiError: it breaks the Gymnasium API.
+        """
         ...
 
     @abstractmethod
     def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
-        """Observation and action space of one environment."""
+        """Return the observation space and the action space of one environment."""
         ...
 
     @abstractmethod
     def random_observations(self, count: int) -> np.ndarray[Any, Any]:
-        """(count, *observation) observations under uniformly random actions, the same ones always."""
+        """Return observations (count, *observation) under uniformly random actions, the same ones in each call."""
         ...
 
     @abstractmethod
     def alone(self, **kwargs: Any) -> EnvironmentSource:
-        """One environment in this process, with further keyword arguments."""
+        """Return a source of one environment in this process, with additional keyword arguments."""
         ...
 
     @abstractmethod
     def stacked(self, frames: int) -> EnvironmentSource:
-        """Each observation is the last ones, (frames, *observation), the oldest first."""
+        """Return a source whose observations are the last frames, (frames, *observation), the oldest first."""
         ...
 
     @abstractmethod
     def flattened(self) -> EnvironmentSource:
-        """Observations of several parts, or of one of several things, are vectors."""
+        """Return a source whose structured observations (Dict, Tuple, Discrete) are flattened to vectors."""
         ...
 
     @abstractmethod
-    def without_task_ids(self) -> EnvironmentSource: ...
+    def without_task_ids(self) -> EnvironmentSource:
+        """Return a source that does not show task ids."""
+        ...
 
 
 Source = ArraySource | EnvironmentSource
 
 
 class Data(Protocol):
-    """A data set in memory or on disk, with the split that its authors made."""
+    """A data set in memory or on disk, split into training and test set."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
         ...
 
     @property
-    def train(self) -> ArraySource: ...
+    def train(self) -> ArraySource:
+        """Training set."""
+        ...
 
     @property
-    def test(self) -> ArraySource: ...
+    def test(self) -> ArraySource:
+        """Test set."""
+        ...
 
     @property
     def classes(self) -> int:
@@ -286,25 +307,25 @@ class Data(Protocol):
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """The shape of one input."""
+        """Shape of one input."""
         ...
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name a class."""
+        """Names of the classes."""
         ...
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """Of inputs that are rows of a table."""
+    def columns(self) -> tuple[TableColumn, ...]:
+        """Columns of a table whose rows are inputs; empty for other inputs."""
         ...
 
     @property
     def missing(self) -> bool:
-        """Whether NaN in inputs stands for a value that is not known."""
+        """Whether NaN in inputs means a missing value."""
         ...
 
     @property
-    def reading(self) -> Reading | None:
-        """How the file of a table was read; None for other inputs."""
+    def reading(self) -> TableFormat | None:
+        """Format of the text file of a table; None for other inputs."""
         ...

@@ -1,4 +1,4 @@
-"""What a stream is made of, and how much of it is shown."""
+"""Protocols and records of streams: experiences, budgets, visibility, scenarios, data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_chec
 import attrs
 from attrs import frozen
 
-from rlcl.types.sources import ArraySource, Column, Data, EnvironmentSource, Reading, Source
+from rlcl.types.sources import ArraySource, Data, EnvironmentSource, Source, TableColumn, TableFormat
 
 if TYPE_CHECKING:
     from rlcl.seeding import Seeds
@@ -21,14 +21,14 @@ UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
 
 @frozen(kw_only=True)
 class Budget:
-    """How much training one experience gets, in exactly one unit.
+    """Amount of training in each experience, in exactly one unit.
 
     Args:
         epochs: passes over the training data, at least 1.
         updates: optimizer updates, at least 1.
-        samples: training samples drawn, at least 1; rounded up to whole minibatches.
-        env_steps: environment steps over all parallel environments, at least 1.
-        episodes: episodes finished over all parallel environments, at least 1.
+        samples: training samples, at least 1; rounded up to full minibatches.
+        env_steps: environment steps in all parallel environments together, at least 1.
+        episodes: finished episodes in all parallel environments together, at least 1.
     """
 
     epochs: int | None = None
@@ -38,26 +38,25 @@ class Budget:
     episodes: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        given = {k: v for k, v in attrs.asdict(self).items() if v is not None}
-        if len(given) != 1:
-            found = f"got {', '.join(given)}" if given else "got none"
-            raise ValueError(f"expected exactly one of {', '.join(UNITS)}; {found}")
-        ((unit, amount),) = given.items()
+        amounts = {k: v for k, v in attrs.asdict(self).items() if v is not None}
+        if len(amounts) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(UNITS)}; got {', '.join(amounts) or 'none'}")
+        ((unit, amount),) = amounts.items()
         if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
             raise ValueError(f"{unit}: expected a whole number of at least 1, got {amount!r}")
 
     @property
     def unit(self) -> str:
-        """The unit that was given, for example ``"epochs"``."""
-        return self._given[0]
+        """Unit that is set, for example ``"epochs"``."""
+        return self._unit_and_amount[0]
 
     @property
     def amount(self) -> int:
-        """How many of that unit."""
-        return self._given[1]
+        """Amount in that unit."""
+        return self._unit_and_amount[1]
 
     @property
-    def _given(self) -> tuple[str, int]:
+    def _unit_and_amount(self) -> tuple[str, int]:
         amounts = (self.epochs, self.updates, self.samples, self.env_steps, self.episodes)
         return next((unit, amount) for unit, amount in zip(UNITS, amounts, strict=True) if amount is not None)
 
@@ -68,11 +67,11 @@ class Budget:
 
 @frozen(kw_only=True)
 class Visibility:
-    """What the protocol shows of the stream; the trainer hides the rest.
+    """Information about the stream that the learner receives; the trainer hides all other information.
 
     Args:
-        task_ids: where the task's number is shown: nowhere (``hidden``), while training
-            (``training``), at evaluation (``evaluation``), or in both (``visible``).
+        task_ids: where task ids are shown: nowhere (``hidden``), in training (``training``), at evaluation
+            (``evaluation``), or both (``visible``).
         boundaries: whether the start of a new experience is ``announced`` or ``hidden``.
     """
 
@@ -81,26 +80,28 @@ class Visibility:
 
     @property
     def in_training(self) -> bool:
+        """Whether task ids are shown in training."""
         return self.task_ids in ("training", "visible")
 
     @property
     def at_evaluation(self) -> bool:
+        """Whether task ids are shown at evaluation."""
         return self.task_ids in ("evaluation", "visible")
 
 
 @frozen
 class Experience:
-    """One stretch of a stream, with what it is trained and evaluated on.
+    """One part of a stream, with its training and test data.
 
     Args:
-        index: place in the stream, from 0.
-        name: for people, for example ``"digits 2-3"``.
-        train: what is learned from.
-        test: what evaluation alone sees; None in a learner's hands.
-        budget: how much training it gets.
-        task_id: the task's number, None where the protocol hides it.
-        validation: held out of the training data, None without a split.
-        segments: where boundaries are hidden, the experiences it is made of, drawn in order.
+        index: position in the stream, from 0.
+        name: human-readable name, for example ``"digits 2-3"``.
+        train: training data.
+        test: test data, only for evaluation; None in the experience that a learner receives.
+        budget: amount of training.
+        task_id: index of the task, None if it is hidden.
+        validation: held-out part of the training data, None without a split.
+        segments: if boundaries are hidden, the experiences that it consists of, in order.
     """
 
     index: int
@@ -114,18 +115,18 @@ class Experience:
 
     @property
     def parts(self) -> tuple[Experience, ...]:
-        """The segments in the order they are drawn; itself where boundaries are announced."""
+        """The segments in order, or the experience itself if boundaries are announced."""
         return self.segments or (self,)
 
     @property
     def splits(self) -> tuple[tuple[Literal["train", "validation", "test"], Source], ...]:
-        """Those sources that there are, by name, the training data first."""
+        """Names and sources of the splits that exist, the training data first."""
         names: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
         pairs = zip(names, (self.train, self.validation, self.test), strict=True)
         return tuple((name, source) for name, source in pairs if source is not None)
 
     def with_sources(self, change: Callable[[Source], Source]) -> Experience:
-        """The same experience, its segments' too, of changed sources."""
+        """Return a copy in which ``change`` is applied to all sources, including those of the segments."""
         return attrs.evolve(
             self,
             train=change(self.train),
@@ -136,32 +137,32 @@ class Experience:
 
     @property
     def arrays(self) -> ArraySource:
-        """What is learned from, in a stream of arrays."""
+        """The training data, in a stream of arrays."""
         assert self.train.kind == "arrays"
         return self.train
 
     @property
     def environment(self) -> EnvironmentSource:
-        """What is learned from, in a stream of environments."""
+        """The training environment, in a stream of environments."""
         assert self.train.kind == "environment"
         return self.train
 
 
 @frozen
 class StreamSpec:
-    """What a learner may know of a stream before it starts.
+    """Information about a stream that a learner receives before it starts.
 
     Args:
         kind: ``labelled``, ``regression``, ``unlabelled`` or ``environment``.
-        observation_shape: shape of one raw input, without the batch.
-        classes: number of classes over the whole stream, 0 without classes.
-        task_classes: the classes of each task, in the order of the stream.
-        class_names: for people.
-        targets: numbers to predict for each input, in regression.
-        encodable: whether observations are arrays (boxes of one dimension or more), which an encoder takes.
-        columns: of inputs that are rows of a table.
-        missing: whether NaN in inputs stands for a value that is not known.
-        reading: how the file of a table was read.
+        observation_shape: shape of one raw input, without the batch dimension.
+        classes: number of classes in the whole stream, 0 without classes.
+        task_classes: classes of each task, in the order of the stream.
+        class_names: human-readable names of the classes.
+        targets: number of values to predict for each input, in regression.
+        encodable: whether observations are arrays (boxes with at least one dimension), which encoders support.
+        columns: columns of a table whose rows are inputs.
+        missing: whether NaN in inputs means a missing value.
+        reading: format of the text file of a table.
     """
 
     kind: Literal["labelled", "regression", "unlabelled", "environment"]
@@ -171,31 +172,33 @@ class StreamSpec:
     class_names: tuple[str, ...] = ()
     targets: int = 0
     encodable: bool = True
-    columns: tuple[Column, ...] = ()
+    columns: tuple[TableColumn, ...] = ()
     missing: bool = False
-    reading: Reading | None = None
+    reading: TableFormat | None = None
 
 
 @runtime_checkable
 class Stream(Protocol):
-    """An indexable sequence of experiences; a slice of it is a stream, numbered from 0 again."""
+    """An indexable sequence of experiences. A slice is a stream, whose experiences are numbered from 0."""
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
-        """In the order in which they are trained on."""
+        """The experiences in the order of training."""
         ...
 
     @property
-    def spec(self) -> StreamSpec: ...
+    def spec(self) -> StreamSpec:
+        """Shapes and classes."""
+        ...
 
     @property
     def visibility(self) -> Visibility:
-        """What the trainer shows of it."""
+        """Information that the trainer shows to the learner."""
         ...
 
     @property
     def evaluated(self) -> tuple[Experience, ...]:
-        """What R has a column for."""
+        """The experiences that are evaluated: the columns of the result matrix R."""
         ...
 
     def __len__(self) -> int: ...
@@ -215,36 +218,45 @@ class Stream(Protocol):
         spec: StreamSpec | None = None,
         visibility: Visibility | None = None,
     ) -> Stream:
-        """The same stream but for what is given."""
+        """Return a copy with the arguments replaced that are not None."""
         ...
 
     def arranged(self, arrange: Callable[[tuple[Experience, ...]], tuple[Experience, ...]]) -> Stream:
-        """A stream that trains on something made of this one's experiences, and is evaluated on these."""
+        """Return a stream that trains on ``arrange`` of the experiences and is evaluated on the experiences."""
         ...
 
     def with_environments(
         self, change: Callable[[EnvironmentSource], EnvironmentSource], shape: tuple[int, ...]
     ) -> Stream:
-        """The same stream over changed environments, each observation an array of that shape."""
+        """Return the stream with ``change`` applied to each environment, whose observations then have this shape."""
         ...
 
     def with_validation(self, fraction: float, seeds: Seeds) -> Stream:
-        """Holds out a seeded share in [0, 1) of every experience's training data."""
+        """Return the stream with a seeded share in [0, 1) of each experience's training data held out."""
         ...
 
 
 class DataSet(Protocol):
-    """A data set by name, loaded when it is needed."""
+    """A data set that is loaded on demand."""
 
     expect: Any = None
-    """What the data are expected to be, a :class:`rlcl.data.expect.Expectation`; None where nothing is said."""
+    """Expected properties of the data, a :class:`rlcl.data.expect.Expectation`; None without expectations."""
 
     @abstractmethod
-    def load(self) -> Data: ...
+    def load(self) -> Data:
+        """Load the data."""
+        ...
 
 
 class Scenario(Protocol):
-    """Makes a stream out of sources."""
+    """A factory of streams."""
 
     @abstractmethod
-    def make(self, seeds: Seeds, budget: Budget) -> Stream: ...
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        """Make a stream.
+
+        Args:
+            seeds: source of randomness of the run.
+            budget: amount of training in each experience.
+        """
+        ...

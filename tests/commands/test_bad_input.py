@@ -138,7 +138,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ("learner.methods=[{type: ewc}, {type: ewc}]", 2, "learner.methods[1]: ewc stands there twice; leave one out"),
+        ("learner.methods=[{type: ewc}, {type: ewc}]", 2, "learner.methods[1]: ewc is listed twice; remove one"),
         ("learner.methods=[{type: rehearsal, capacity: 0}]", 2, "learner.methods[0].capacity: expected a whole number"),
         ("learner.methods=[{type: a_gem, capacity: 0}]", 2, "capacity: expected a whole number of at least 1"),
         ("learner.methods=[{type: der, capacity: 9, capacity_bytes: 9}]", 2, "got capacity, capacity_bytes"),
@@ -158,11 +158,11 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("boundary.memory=reset", 2, "boundary.memory: reset is not possible: learner classifier: none of its methods"),
         ("learner.type=autoencodr", 2, "did you mean autoencoder?"),
         ("budget={env_steps: 5}", 2, "arrays have no env steps; use epochs, updates or samples"),
-        ("evaluation.every={env_steps: 5}", 2, "write {updates: N}"),
+        ("evaluation.every={env_steps: 5}", 2, "set {updates: N}"),
         ("evaluation.metrics=[acuracy.average]", 2, "did you mean accuracy.average"),
         ("evaluation.split=validation", 2, "set validation"),
         ("stream.experiences=11", 2, "expected at most 10"),
-        ("device=cuda:7", 2, "is not there"),
+        ("device=cuda:7", 2, "does not exist"),
         ("learner.network={extends: null, type: multihead}", 2, "visibility.task_ids: visible"),
         ("stream={extends: null, type: environments, env: CartPole-v1}", 2, "classifier learns from labelled streams"),
         ("learner.optimizer.lr=1e30", 5, "in experience 0 (digits 0-4)"),
@@ -170,11 +170,15 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         (
             "learner.optimizer={extends: null, type: sgd, nesterov: true}",
             2,
-            "learner.optimizer.nesterov: it needs a momentum",
+            "learner.optimizer.nesterov: true needs a momentum",
         ),
         ("objective={success: ['acuracy.average >= 0.5']}", 2, "objective.success[0]: no metric 'acuracy.average'"),
         ("stream={extends: null, type: environments, env: envs.py}", 2, "write envs.py:Class"),
-        ("learner.extends=null", 2, "learner.extends: it stands beside the type; write learner={extends: null, ...}"),
+        (
+            "learner.extends=null",
+            2,
+            "learner.extends: it must be set together with the type; write learner={extends: null, ...}",
+        ),
         ("learner.methods=!!int abc", 2, "learner.methods: not valid YAML: invalid literal for int()"),
         ("learner.methods=!!python/object:os.system {}", 2, "python/object:os.system has no meaning here; remove it"),
         ("learner.batch_size=" + "[" * 10_000, 2, "learner.batch_size: deeper than 40 levels"),
@@ -210,7 +214,7 @@ RL_SIZES = [
         "learner.capacity: 1,000,000,000,000,000 needs too much memory",
     ),
     ("stream.env=CartPol-v1", "environment 'CartPol-v1' cannot be made: "),
-    ("stream.tasks=[{kwargs: {gravitas: 3}}]", "environment 'CartPole-v1': its kwargs {'gravitas': 3} do not fit"),
+    ("stream.tasks=[{kwargs: {gravitas: 3}}]", "environment 'CartPole-v1': kwargs {'gravitas': 3} are not accepted"),
     ("stream.tasks=[{attributes: {gravitas: 3}}]", "environment CartPole-v1 has no attribute 'gravitas'"),
     ("stream.vectorization=native", "use vectorization: sync"),
 ]
@@ -280,7 +284,7 @@ def test_records_altered_after_a_run_are_not_read_as_its_own(
     for arguments in (["run", good, "-q"], ["report", "good"], ["compare", "good"]):
         status, message = call(capsys, *arguments, "--root", root)
         assert 1 == status
-        assert "records.jsonl was cut or altered after it was written" in message
+        assert "records.jsonl was truncated or modified after it was written" in message
         assert "rlcl runs rm" in message
 
 
@@ -292,7 +296,7 @@ def test_check_refuses_masks_by_task_where_task_ids_are_not_shown(
     changes = [f"learner.methods=[{{type: {method}}}]", f"stream.visibility.task_ids={shown}"]
     status, message = call(capsys, "check", good, *changes)
     assert status == 2
-    assert f"learner.methods[0]: {method} cannot serve learner classifier" in message
+    assert f"learner.methods[0]: {method} does not support learner classifier" in message
     assert "this stream hides task ids in training or at evaluation; set stream.visibility.task_ids: visible" in message
 
 
@@ -304,7 +308,7 @@ def test_check_refuses_masks_by_task_where_task_ids_are_not_shown(
         ("envs.py:WrongType", "dtype float64, expected a NumPy array of float32"),
         ("envs.py:NoInfo", "reset must return (observation, info)"),
         ("envs.py:Outside", "widen the space or clip the observation"),
-        ("envs.py:NanLater", "the environment gave rewards that are not finite at env step 64, in experience 0"),
+        ("envs.py:NanLater", "the environment returned rewards that are not finite at env step 64, in experience 0"),
         ("envs.py:Godo", "did you mean Good?"),
         ("nofile.py:Env", "no file nofile.py"),
     ],
@@ -357,14 +361,14 @@ class ByTask(L2):
         (
             ["learner.methods=[{type: 'odd.py:ByTask'}]"],
             2,
-            "ByTask cannot serve learner classifier: it needs task_id, and this stream hides task ids; set "
+            "ByTask does not support learner classifier: it needs task_id, and this stream hides task ids; set "
             "stream.visibility.task_ids: visible",
         ),
         (
             ["learner.methods=[{type: ewc}]", "stream.visibility.boundaries=hidden"],
             2,
-            "learner.methods[0]: ewc cannot serve learner classifier: it needs boundaries, and this stream hides where "
-            "an experience ends; set stream.visibility.boundaries: announced",
+            "learner.methods[0]: ewc does not support learner classifier: it needs boundaries, and this stream hides "
+            "where an experience ends; set stream.visibility.boundaries: announced",
         ),
         (
             ["boundary.optimizer=reset", "stream.visibility.boundaries=hidden"],
@@ -379,7 +383,7 @@ class ByTask(L2):
         (
             ["stream={extends: null, type: single, data: {type: 'odd.py:Rare'}}", "validation=0.3"],
             1,
-            "stream: the test set of experience 0 (rare) holds the classes [0, 4], and no training set of",
+            "stream: the test set of experience 0 (rare) has the classes [0, 4], which no training set of",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_a_verdict_stands_under_the_table(root: Path, capsys: pytest.CaptureFixt
     assert "single digits: accuracy.average, higher is better" in out
     assert "ewc is better than naive by 0.524" in out
     assert "left out" not in out
-    assert "remark" not in out
+    assert "caveat" not in out
 
 
 def test_a_corrupt_run_is_listed_and_the_others_go_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_a_corrupt_run_is_listed_and_the_others_go_on(root: Path, capsys: pytest
     assert 0 == status
     assert "ewc/h/seed0: corrupt: summary.json is damaged" in out
     assert "ewc is better than naive" in out
-    assert "tests use the seeds that both have, not all, of ewc and naive on single digits" in out
+    assert "tests use only the seeds that both learners have, for ewc and naive on single digits" in out
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,13 +86,13 @@ def test_two_streams_of_another_unit_take_a_scale(tmp_path: Path, capsys: pytest
                 summary = {"measures": ["return"]}
                 write_seed(tmp_path, name, seed, metrics, folder=env, config=config, summary=summary)
     out = call(capsys, tmp_path)[1]
-    assert "only the order within each counts" in out
+    assert "only the order within each stream is compared" in out
     assert "optimality gap" not in out
     scales = ("--scale", "CartPole=0:500", "--scale", "*Acrobot*=-500:0")
     out = call(capsys, tmp_path, *scales)[1]
-    assert "over 2 streams, each on its scale" in out
+    assert "over 2 streams, values scaled to 0 and 1 per stream" in out
     assert "in the IQM of return.average" in out
-    assert "--scale: none for" in call(capsys, tmp_path, *scales[:2])[2]
+    assert "--scale: no scale for" in call(capsys, tmp_path, *scales[:2])[2]
 
 
 def test_three_streams_without_a_common_one_are_compared_alone(
@@ -103,7 +103,7 @@ def test_three_streams_without_a_common_one_are_compared_alone(
     status, out, _ = call(capsys, tmp_path)
     assert 0 == status
     assert "single digits: a and b are not distinguishable" in out
-    assert "not every learner was run on single digits, single iris" in out
+    assert "not every learner has runs on single digits, single iris" in out
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_three_streams_without_a_common_one_are_compared_alone(
         (["--metric", "acuracy.average"], "did you mean accuracy.average?"),
         (["--by", "learner.typ"], "did you mean learner.type"),
         (["--baseline", "ewk"], "did you mean ewc?"),
-        (["--test", "z"], "--test z: there is no such; allowed: ranks, t"),
+        (["--test", "z"], "--test z: unknown value; allowed: ranks, t"),
         (["--aggregate", "iqn"], "did you mean iqm?"),
         (["--table", "runz"], "did you mean runs?"),
         (["--export", "t.xls"], "expected a file that ends in .csv, .parquet, .tex, .md"),
         (["--export", "t.csv", "--table", "aggregates"], "this table has no rows"),
-        (["--scale", "single=1:0"], "low below high"),
+        (["--scale", "single=1:0"], "LOW below HIGH"),
         (["--scale", "iris=0:1"], "no stream matches iris"),
     ],
 )

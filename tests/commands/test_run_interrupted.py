@@ -133,7 +133,7 @@ def test_ctrl_c_reaches_environments_in_processes_too_and_leaves_none(tmp_path: 
     process = start(config, tmp_path)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
-    assert "started anew" not in printed
+    assert "are restarted" not in printed
     assert outcome(tmp_path / "through") == outcome(tmp_path)
 
 
@@ -147,7 +147,7 @@ def killed_and_resumed(config: Path, uninterrupted: tuple[str, str], tmp_path: P
     process = start(config, tmp_path)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
-    assert "going on with" in printed
+    assert "resuming " in printed
     assert uninterrupted == outcome(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_a_signal_saves_a_checkpoint_and_ends_with_its_status(
     os.kill(process.pid, signum)
     printed, _ = process.communicate(timeout=60)
     assert status == process.returncode, printed
-    assert "the same command goes on from there" in printed
+    assert "run the same command to resume from this step" in printed
     assert "Traceback" not in printed
     (folder,) = tmp_path.glob("*/*/seed3")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
@@ -184,7 +184,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     process = start(config, tmp_path)
     printed, _ = process.communicate(timeout=120)
     assert "is damaged" in printed.replace("\n", " ")
-    assert "the one before it is used" in printed.replace("\n", " ")
+    assert "the previous checkpoint is used" in printed.replace("\n", " ")
     assert uninterrupted == outcome(tmp_path)
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from run_folders import write_run
 
 from rlcl.commands import main
-from rlcl.config import shipped_folder
+from rlcl.config import shipped_experiments
 from rlcl.registry import KINDS, entries
 
 
@@ -121,7 +121,7 @@ def test_an_unknown_kind_gets_the_nearest(capsys: pytest.CaptureFixture[str]) ->
 
 def test_every_shipped_experiment_fits_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads(call(capsys, "schema")[1])
-    for path in sorted(shipped_folder().rglob("*.yaml")):
+    for path in sorted(shipped_experiments().rglob("*.yaml")):
         content = YAML(typ="safe").load(path.read_text())
         if "extends" not in content:
             jsonschema.validate(content, schema)
@@ -143,7 +143,7 @@ def test_the_settings_of_a_component_are_shown_with_their_defaults(capsys: pytes
     assert rows["capacity"] == "None"
     assert rows["batch_size"] == "32"
     _, printed = call(capsys, "list", "learner", "sb3")
-    assert {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()}[
+    assert {line.split()[0]: line.split()[1] for line in printed.splitlines() if line.split()[1:]}[
         "algorithm"
     ] == "required"
 

@@ -12,17 +12,19 @@ import pytest
 from comparable_runs import stream, write_learner, write_seed
 
 from rlcl.comparison.export import check_export, export
-from rlcl.comparison.pairs import Settings
-from rlcl.comparison.scores import gather
-from rlcl.comparison.tables import TABLES, Report
+from rlcl.comparison.pairs import ComparisonSettings
+from rlcl.comparison.scores import gather_scores
+from rlcl.comparison.tables import TABLES, ComparisonReport
 from rlcl.comparison.terminal import left_out_lines
 from rlcl.errors import UnsupportedError
 from rlcl.statistics.intervals import summarize
 from rlcl.tracking.runs import find_runs
 
 
-def report(root: Path, metric: str | None = None) -> Report:
-    return Report(scores=gather(find_runs(root), metric), settings=Settings(replications=500))
+def report(root: Path, metric: str | None = None) -> ComparisonReport:
+    return ComparisonReport(
+        scores=gather_scores(find_runs(root), metric), settings=ComparisonSettings(replications=500)
+    )
 
 
 @pytest.fixture
@@ -100,8 +102,8 @@ def test_of_many_pairs_those_with_the_best_are_shown(tmp_path: Path) -> None:
         write_learner(tmp_path, f"m{place}", [0.1 * place, 0.1 * place + 0.05])
     made = report(tmp_path)
     assert 15 == len(made.comparisons)
-    assert {"m5"} == {each.first for each in made.decisive}
-    assert 5 == len(made.decisive)
+    assert {"m5"} == {each.first for each in made.main_comparisons}
+    assert 5 == len(made.main_comparisons)
 
 
 def test_runs_left_out_for_one_reason_are_counted_where_they_are_many() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from comparable_runs import stream, write_learner, write_seed
 
-from rlcl.comparison.groups import Group, grouped
-from rlcl.comparison.scores import gather
+from rlcl.comparison.groups import SeedGroup, group_runs
+from rlcl.comparison.scores import gather_scores
 from rlcl.tracking.runs import find_runs
 
 RECORD = {"run": "", "seed": 0, "step": 1, "trained_on": 0, "evaluated_on": 0, "metric": "accuracy", "value": 1.0}
@@ -16,7 +16,7 @@ ACCURACY = {"accuracy.average": 0.5}
 
 
 def labels(root: Path) -> list[str]:
-    return [group.label for group in grouped(find_runs(root))]
+    return [group.label for group in group_runs(find_runs(root))]
 
 
 def test_names_that_differ_are_the_labels(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_learners_are_called_as_they_are_in_a_comparison(tmp_path: Path) -> None
     for place, (kind, lr) in enumerate([("ewc", 0.1), ("ewc", 0.2), ("si", 0.1)]):
         learner = {"lr": lr, "methods": [{"type": kind}]}
         write_seed(tmp_path, "mine", 0, ACCURACY, folder=f"h{place}", learner=learner)
-    assert list(gather(find_runs(tmp_path)).learners) == labels(tmp_path)
+    assert list(gather_scores(find_runs(tmp_path)).learners) == labels(tmp_path)
     assert "classifier ewc lr=0.1" == labels(tmp_path)[0]
 
 
@@ -50,8 +50,8 @@ def test_the_same_learner_and_stream_by_another_setting_has_another_label(tmp_pa
     assert ["a epochs=1", "a epochs=2 i", "a epochs=2 j"] == labels(tmp_path)
 
 
-def one(root: Path) -> Group:
-    (group,) = grouped(find_runs(root))
+def one(root: Path) -> SeedGroup:
+    (group,) = group_runs(find_runs(root))
     return group
 
 
@@ -66,12 +66,12 @@ def test_seeds_that_cannot_be_read_are_kept_with_the_reason(tmp_path: Path) -> N
     (folder / "seed5/manifest.json").unlink()
     group = one(tmp_path)
     assert [0] == [seed.run.seed for seed in group.seeds]
-    reasons = {other.run.seed: other.reason for other in group.others}
+    reasons = {other.run.seed: other.reason for other in group.excluded}
     assert "is damaged" in reasons[1]
     assert "missing" in reasons[2]
-    assert "corrupt: status.json is damaged: it is no JSON" == reasons[3]
+    assert "corrupt: status.json is damaged: it is not JSON" == reasons[3]
     assert "failed: NaN" == reasons[4]
-    assert "corrupt: manifest.json does not say which data it saw" == reasons[5]
+    assert "corrupt: manifest.json contains no hash of the data" == reasons[5]
 
 
 def test_a_metric_is_of_all_seeds_that_can_be_compared_whatever_their_records(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from comparable_runs import stream, write_learner, write_seed
 
-from rlcl.comparison.scores import Scores, gather
+from rlcl.comparison.scores import Scores, gather_scores
 from rlcl.errors import RunFolderError, UnsupportedError
-from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.measures import ACCURACY
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.metrics import Metric
 from rlcl.tracking.runs import find_runs
 
 
 def gathered(root: Path, metric: str | None = None, by: tuple[str, ...] = ()) -> Scores:
-    return gather(find_runs(root), metric, by)
+    return gather_scores(find_runs(root), metric, by)
 
 
 def test_seeds_of_one_learner_are_a_group_under_its_experiment_s_name(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_loss_of_memory_is_better_the_lower_it_is(tmp_path: Path) -> None:
 def regret(better: str) -> dict[str, Any]:
     """The summary of a run with a metric of the user's own."""
     metric = Metric("regret", lambda _: None, better=better)  # type: ignore[arg-type]
-    return {"meaning": {"regret": Meaning.of(metric, "accuracy", ACCURACY).as_json}, "names": ["gone.py:REGRET"]}
+    return {"meaning": {"regret": MetricMeaning.of(metric, "accuracy", ACCURACY).as_json}, "names": ["gone.py:REGRET"]}
 
 
 def test_a_metric_of_the_user_s_says_by_itself_which_values_are_better(tmp_path: Path) -> None:
@@ -87,13 +87,15 @@ def test_a_metric_of_which_nothing_says_what_is_better_is_left_out(tmp_path: Pat
     write_seed(tmp_path, "ewc", 1, {"regret": 0.2}, summary={"names": ["gone.py:REGRET"]})
     scores = gathered(tmp_path, "regret")
     assert {0: 0.2} == scores.values("ewc", "single digits")
-    assert "does not say whether higher or lower values of regret are better" in scores.left_out[0][1]
+    assert "does not record whether higher or lower values of regret are better" in scores.left_out[0][1]
 
 
 def test_one_name_for_two_directions_is_refused(tmp_path: Path) -> None:
     for name, better in {"ewc": "higher", "si": "lower"}.items():
         write_seed(tmp_path, name, 0, {"regret": 0.2}, summary=regret(better))
-    with pytest.raises(UnsupportedError, match=r"of regret higher values are better in .*lower ones in .*two names"):
+    with pytest.raises(
+        UnsupportedError, match=r"higher values of regret are better in .*lower values of regret in .*different names"
+    ):
         gathered(tmp_path, "regret")
 
 
@@ -101,7 +103,7 @@ def test_over_streams_as_many_seeds_count_of_each(tmp_path: Path) -> None:
     write_learner(tmp_path, "ewc", [0.1, 0.2, 0.3])
     write_learner(tmp_path, "ewc", [0.6, 0.7], folder="i", config={"stream": stream("iris")})
     scores = gathered(tmp_path)
-    assert ("single digits", "single iris") == scores.common
+    assert ("single digits", "single iris") == scores.common_streams
     np.testing.assert_array_equal([[0.1, 0.6], [0.2, 0.7]], scores.table("ewc"))
 
 
@@ -129,7 +131,7 @@ def test_what_is_not_finished_is_left_out_with_the_reason(tmp_path: Path) -> Non
     scores = gathered(tmp_path)
     assert {0: 0.1} == scores.values("ewc", "single digits")
     reasons = {Path(path).name: reason for path, reason in scores.left_out}
-    assert "corrupt: summary.json is damaged: it is no JSON" == reasons["seed1"]
+    assert "corrupt: summary.json is damaged: it is not JSON" == reasons["seed1"]
     assert "failed: it diverged" == reasons["seed2"]
     assert reasons["seed3"].startswith("corrupt: manifest.json")
 
@@ -168,10 +170,13 @@ def test_a_metric_that_was_not_reported_is_computed_from_the_records(tmp_path: P
         ({"config": {"budget": {"epochs": 2}}}, r"budget\.epochs is 1 in .* and 2 in .*--by budget\.epochs"),
         ({"config": {"validation": 0.5}}, r"validation is 0\.0 in .* and 0\.5"),
         ({"config": {"evaluation": {"split": "validation", "on": "all"}}}, r"evaluation\.split is test .* validation"),
-        ({"manifest": {"data": "others"}}, "saw other data"),
+        ({"manifest": {"data": "others"}}, "used different data"),
         ({"summary": {"metrics_version": 2}}, "by version 1 of the metrics .* by version 2"),
-        ({"config": {"stream": stream("iris")}}, "no stream that two learners .* ewc on single digits; si on single"),
-        ({"summary": {"measures": ["inertia"], "metrics": {"inertia.average": 1}}}, "measured by .* none in common"),
+        (
+            {"config": {"stream": stream("iris")}},
+            "no stream has runs of two learners: ewc on single digits; si on single",
+        ),
+        ({"summary": {"measures": ["inertia"], "metrics": {"inertia.average": 1}}}, "measured by .* no common metric"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, other: Any, message: str) -> None:
@@ -223,21 +228,19 @@ def test_how_often_is_evaluated_matters_to_metrics_that_see_it(tmp_path: Path) -
 def test_a_seed_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     for folder in ("h", "i"):
         write_learner(tmp_path, "ewc", [0.1], folder=folder)
-    with pytest.raises(
-        UnsupportedError, match=r"seed 0 of ewc on single digits is there twice: .*h/seed0 and .*i/seed0"
-    ):
+    with pytest.raises(UnsupportedError, match=r"seed 0 of ewc on single digits has two runs: .*h/seed0 and .*i/seed0"):
         gathered(tmp_path)
 
 
 def test_a_folder_that_is_named_twice_is_one(tmp_path: Path) -> None:
     write_learner(tmp_path, "ewc", [0.1])
-    assert 1 == len(gather([*find_runs(tmp_path), *find_runs(tmp_path / "ewc")]).cells)
+    assert 1 == len(gather_scores([*find_runs(tmp_path), *find_runs(tmp_path / "ewc")]).run_scores)
 
 
 def test_other_versions_of_the_code_are_remarked(tmp_path: Path) -> None:
     write_learner(tmp_path, "ewc", [0.1])
     write_learner(tmp_path, "si", [0.1], manifest={"git": {"revision": "b"}})
-    assert "runs of 2 different revisions of the code" in gathered(tmp_path).remarks[0]
+    assert "the runs have 2 different revisions of the code" in gathered(tmp_path).caveats[0]
 
 
 SWEEP = {"stream.data": {"small": {"type": "iris"}, "large": {"type": "digits"}}, "algorithm": {"a": {}, "b": {}}}
@@ -259,4 +262,4 @@ def test_a_suite_s_labels_name_its_learners_and_streams(tmp_path: Path) -> None:
     write_suite(tmp_path / "s", **dict(zip(made, labels, strict=True)))
     scores = gathered(tmp_path)
     assert (("a", "b"), ("small", "large")) == (scores.learners, scores.streams)
-    assert [("old", "no cell of its suite any more")] == [(Path(p).parent.name, why) for p, why in scores.left_out]
+    assert [("old", "no longer a cell of its suite")] == [(Path(p).parent.name, why) for p, why in scores.left_out]

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from rlcl.config import build, component, unstructure
-from rlcl.config.hashed import decisive
+from rlcl.config.defaults import without_defaults
 from rlcl.data import validation
 from rlcl.data.expect import ColumnExpectation, Expectation
-from rlcl.data.overlap import copies, duplicates, row_hashes
+from rlcl.data.overlap import count_duplicates, find_copies, row_hashes
 from rlcl.data.readers.files import Csv, Npy
 from rlcl.data.readers.scikit import Digits
 from rlcl.data.sources import Data, loaded
@@ -30,7 +30,7 @@ PETS = "width,kind,height\n1.5,cat,2\n\n2,dog,3\n3,cat,4\n4,dog,5\n5,cat,6\n6,do
 @pytest.fixture(autouse=True)
 def untold() -> None:
     """Warnings are told once a process, and here once a test."""
-    validation.tell.cache_clear()
+    validation.warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_named_column_of_what_is_no_table_is_refused() -> None:
 
 
 def test_bounds_in_the_wrong_order_are_a_mistake_of_the_config() -> None:
-    with pytest.raises(ConfigError, match=r"data\.expect\.range: expected \[least, greatest\], got \[5"):
+    with pytest.raises(ConfigError, match=r"data\.expect\.range: expected \[minimum, maximum\], got \[5"):
         component("data", {"type": "digits", "expect": {"range": [5, 2]}})
 
 
@@ -147,8 +147,8 @@ def test_rows_that_differ_have_other_hashes() -> None:
 def test_copies_are_pairs_of_a_test_row_and_the_first_training_row_that_it_equals() -> None:
     train = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
     test = torch.tensor([[5.0, 6.0], [1.0, 2.0], [2.0, 1.0], [3.0, 4.0]])
-    assert [[1, 0], [3, 1]] == copies(train, test).tolist()
-    assert 1 == duplicates(train)
+    assert [[1, 0], [3, 1]] == find_copies(train, test).tolist()
+    assert 1 == count_duplicates(train)
 
 
 def test_copies_in_the_test_set_are_a_warning_by_default_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +157,7 @@ def test_copies_in_the_test_set_are_a_warning_by_default_told_once(caplog: pytes
     loaded(source)
     assert [
         "data 'given': 1 of 2 test rows are copies of training rows; the first is test set, row 1, a copy of train "
-        "set, row 1; data.expect.overlap says which share is allowed"
+        "set, row 1; data.expect.overlap sets the allowed share"
     ] == [record.message for record in caplog.records]
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
@@ -197,7 +197,7 @@ def experiment(data: Any) -> Any:
 
 
 def test_a_setting_that_came_later_leaves_old_hashes_as_they_were() -> None:
-    assert {"type": "digits"} == decisive(component("data", "digits"))
+    assert {"type": "digits"} == without_defaults(component("data", "digits"))
     assert experiment("digits").hash == experiment({"type": "digits", "expect": None}).hash
 
 

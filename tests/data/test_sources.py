@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlcl.data.sources import Data, LabelledArrays, UnlabelledArrays, arrays
+from rlcl.data.sources import Data, LabelledArrays, UnlabelledArrays, array_source
 from rlcl.errors import DataError
 
 X = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -37,13 +37,13 @@ def with_value(value: float) -> np.ndarray:
         ({"train_labels": Y[:5]}, r"train set: expected 6 labels of shape \(N,\), got shape \(5,\)"),
         ({"train_labels": Y[:, None]}, r"train set: expected 6 labels of shape \(N,\), got shape \(6, 1\)"),
         ({"train_labels": np.eye(3)[Y]}, r"train set: expected 6 labels of shape \(N,\), got shape \(6, 3\)"),
-        ({"train_labels": Y + 0.5}, r"train set: labels must be whole numbers from 0; that of row 0 is 0.5"),
-        ({"train_labels": Y * np.nan}, r"train set: labels must be whole numbers from 0; that of row 0 is nan"),
-        ({"train_labels": Y - 1}, r"train set: labels must be whole numbers from 0; that of row \d+ is -1"),
+        ({"train_labels": Y + 0.5}, r"train set: labels must be integers from 0; the label of row 0 is 0.5"),
+        ({"train_labels": Y * np.nan}, r"train set: labels must be integers from 0; the label of row 0 is nan"),
+        ({"train_labels": Y - 1}, r"train set: labels must be integers from 0; the label of row \d+ is -1"),
         ({"test_labels": np.array([0, 7, 5])}, r"test set: classes \[5, 7\] are not in the training set; remove"),
         ({"test_inputs": X[:3, :2]}, r"training inputs have the shape \(4,\) each, test inputs \(2,\)"),
-        ({"test_labels": None}, r"give labels to both the training and the test set, or to neither"),
-        ({"train_labels": None}, r"give labels to both|classes .* are not in the training set"),
+        ({"test_labels": None}, r"set labels for both the training and the test set, or for neither"),
+        ({"train_labels": None}, r"set labels for both|classes .* are not in the training set"),
     ],
 )
 def test_malformed_data_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -117,13 +117,13 @@ def test_tasks_follow_their_rows() -> None:
 
 
 def test_the_kind_of_source_fits_the_labels() -> None:
-    assert isinstance(arrays(torch.from_numpy(X), None), UnlabelledArrays)
-    assert isinstance(arrays(torch.from_numpy(X), torch.from_numpy(Y)), LabelledArrays)
+    assert isinstance(array_source(torch.from_numpy(X), None), UnlabelledArrays)
+    assert isinstance(array_source(torch.from_numpy(X), torch.from_numpy(Y)), LabelledArrays)
 
 
 def test_labels_that_are_texts_are_refused_with_the_remedy() -> None:
     with pytest.raises(
-        DataError, match=r"expected numbers, got values such as .*'cat'.*; number texts by numpy.unique"
+        DataError, match=r"expected numbers, got values such as .*'cat'.*; convert texts to numbers with numpy.unique"
     ):
         Data(np.zeros((2, 3)), np.array(["cat", "dog"]), np.zeros((1, 3)), np.array(["cat"]))
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rlcl.data.readers.files import Npy
 from rlcl.data.readers.images import ImageFolder
-from rlcl.data.sources import LabelledArrays, loaded, pieces
+from rlcl.data.sources import LabelledArrays, loaded, read_chunks
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import DataError
@@ -126,10 +126,10 @@ def test_a_stream_read_ahead_by_workers_resumes_where_it_stopped(stop: int, pict
 
 
 def test_evaluation_reads_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch, arrays: Path) -> None:
-    monkeypatch.setattr("rlcl.data.sources.ROWS_OF_A_PIECE", 5)
+    monkeypatch.setattr("rlcl.data.sources.ROWS_PER_CHUNK", 5)
     memory, disk = loaded(npy(arrays, "memory")).test, loaded(npy(arrays, "stream")).test
-    assert [12] == [len(x) for x, _ in pieces(memory)]
-    assert [5, 5, 2] == [len(x) for x, _ in pieces(disk)]
+    assert [12] == [len(x) for x, _ in read_chunks(memory)]
+    assert [5, 5, 2] == [len(x) for x, _ in read_chunks(disk)]
     records = []
     for storage in ("memory", "stream"):
         outcome = Trainer(classifier(), two_tasks(npy(arrays, storage)), seed=1).fit()
@@ -157,7 +157,7 @@ def test_the_choice_follows_the_free_memory_and_is_said(
         monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
         with caplog.at_level(logging.WARNING):
             assert streamed == loaded(npy(arrays, "auto")).train.streamed
-    assert "it is read from disk as it is needed (storage: stream); set storage: memory" in caplog.text
+    assert "it is read from disk on demand (storage: stream); set storage: memory" in caplog.text
 
 
 def test_a_value_that_is_not_finite_is_named_when_it_is_read(arrays: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rlcl.deploy.exporting.export import export
 from rlcl.experiment import load_experiment
 from rlcl.launch.seeds import run_experiment
-from rlcl.tracking.runs import Run, find_runs
+from rlcl.tracking.runs import StoredRun, find_runs
 
 PUZZLE = '''
 import gymnasium as gym
@@ -131,14 +131,14 @@ RUNS = {
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], StoredRun]:
     """A finished run by the name of its experiment."""
     root = tmp_path_factory.mktemp("finished")
     (root / "puzzle.py").write_text(PUZZLE)
     (root / "people.csv").write_text(PEOPLE)
-    runs: dict[str, Run] = {}
+    runs: dict[str, StoredRun] = {}
 
-    def run(name: str) -> Run:
+    def run(name: str) -> StoredRun:
         if name not in runs:
             text = RUNS[name]
             if "{folder}" in text:
@@ -152,7 +152,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory, finished: Callable[[str], Run]) -> Callable[[str], Path]:
+def bundle(tmp_path_factory: pytest.TempPathFactory, finished: Callable[[str], StoredRun]) -> Callable[[str], Path]:
     """The bundle of a run by name, which no test changes."""
     root = tmp_path_factory.mktemp("bundles")
 

@@ -11,11 +11,11 @@ import pytest
 
 from rlcl.deploy.bundle import SUMS, Bundle, seal
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Answer, Feedback, Log, packed, packed_rows
+from rlcl.deploy.log import Answer, Feedback, RequestLog, pack_row, pack_rows
 from rlcl.deploy.signature import Field, Signature
-from rlcl.deploy.updating.checks import experiment_of
+from rlcl.deploy.updating.checks import bundle_experiment
 from rlcl.errors import BundleError, Problem
-from rlcl.types import Column
+from rlcl.types import TableColumn
 
 NAN = float("nan")
 PIXELS = Field(name="input", shape=(2,), dtype="float32", low=0.0, high=16.0)
@@ -52,7 +52,7 @@ def test_one_changed_byte_is_refused_by_its_file(folder: Path, name: str) -> Non
 
 def test_a_missing_file_and_an_unknown_one_are_refused(folder: Path) -> None:
     (folder / "more" / "extra.py").write_text("")
-    with pytest.raises(BundleError, match=r"extra\.py is not in SHA256SUMS; remove it"):
+    with pytest.raises(BundleError, match=r"extra\.py is not listed in SHA256SUMS; remove it"):
         Bundle.open(folder)
     (folder / "more" / "extra.py").unlink()
     (folder / "more" / "weights.bin").unlink()
@@ -64,7 +64,7 @@ def test_a_missing_file_and_an_unknown_one_are_refused(folder: Path) -> None:
 def test_a_list_that_leads_out_of_the_folder_is_refused(folder: Path, name: str) -> None:
     with (folder / SUMS).open("a") as file:
         file.write(f"{'0' * 64}  {name}\n")
-    with pytest.raises(BundleError, match="lies outside of the bundle"):
+    with pytest.raises(BundleError, match="is outside the bundle"):
         Bundle.open(folder)
 
 
@@ -81,7 +81,7 @@ def test_a_format_of_the_future_and_no_bundle_are_refused(folder: Path, tmp_path
         BundleError, match=r"a bundle of version 3; this rlcl reads version 1 and 2\. Use the rlcl that wrote"
     ):
         Bundle.open(folder)
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.open(tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_the_experiment_of_a_bundle_of_the_version_before_is_migrated(folder: Pa
     (folder / "manifest.json").write_text('{"format": 1}')
     (folder / "experiment.yaml").write_text("name: a\ntensorboard: {points: 3}\n")
     seal(folder)
-    found = experiment_of(Bundle.open(folder), ["name=b"]).data
+    found = bundle_experiment(Bundle.open(folder), ["name=b"]).data
     assert {"name": "b", "sinks": [{"type": "tensorboard", "points": 3}]} == found
 
 
@@ -167,7 +167,7 @@ def test_what_is_missing_passes_where_it_may_and_infinity_never(low: object) -> 
 
 
 def test_a_field_travels_as_json_and_one_from_before_there_was_missing_is_read() -> None:
-    columns = (Column("age"), Column("city", ("Oslo", "Rome")))
+    columns = (TableColumn("age"), TableColumn("city", ("Oslo", "Rome")))
     field = Field(name="input", shape=(2,), dtype="float32", missing=True, columns=columns)
     plain = json.loads(json.dumps(field.to_json()))
     assert (True, columns, plain) == (
@@ -199,7 +199,7 @@ def test_a_value_at_the_bound_is_within_it(high: object) -> None:
 def test_rows_are_packed_one_by_one_and_at_once_to_the_same_bytes() -> None:
     arrays = {"class": np.array([3, 4]), "probabilities": np.array([[0.25, 0.75], [1.0, 0.0]])}
     fields = SIGNATURE.outputs
-    assert [packed(fields, arrays, row) for row in (0, 1)] == packed_rows(fields, arrays)
+    assert [pack_row(fields, arrays, row) for row in (0, 1)] == pack_rows(fields, arrays)
 
 
 def answer(id: str, inputs: list[float], label: int) -> Answer:
@@ -209,13 +209,13 @@ def answer(id: str, inputs: list[float], label: int) -> Answer:
         time=1.0,
         bundle="d",
         task_id=None,
-        input=packed(SIGNATURE.inputs, arrays, 0),
-        output=packed(SIGNATURE.outputs, arrays, 0),
+        input=pack_row(SIGNATURE.inputs, arrays, 0),
+        output=pack_row(SIGNATURE.outputs, arrays, 0),
     )
 
 
 def test_a_log_gives_back_what_was_written_with_the_latest_feedback(tmp_path: Path) -> None:
-    log = Log.open(tmp_path / "log.sqlite", write=True)
+    log = RequestLog.open(tmp_path / "log.sqlite", write=True)
     log.register("d", SIGNATURE)
     known = log.write(
         [answer("p", [1.0, 2.0], 0), answer("q", [3.0, 4.0], 1)],
@@ -223,14 +223,14 @@ def test_a_log_gives_back_what_was_written_with_the_latest_feedback(tmp_path: Pa
     )
     log.write([], [Feedback(id="q", time=3.0, value="b")])
     assert [True, False] == known
-    (page,) = Log.open(tmp_path / "log.sqlite").pages()
+    (page,) = RequestLog.open(tmp_path / "log.sqlite").pages()
     assert [[1.0, 2.0], [3.0, 4.0]] == page.inputs["input"].tolist()
     assert [0, 1] == page.outputs["class"].tolist()
     assert [[0.25, 0.75], [0.25, 0.75]] == page.outputs["probabilities"].tolist()
     assert [None, "b"] == page.feedback
-    pages = list(Log.open(tmp_path / "log.sqlite").pages(rows=1))
+    pages = list(RequestLog.open(tmp_path / "log.sqlite").pages(rows=1))
     assert [1, 2] == [int(p.numbers[0]) for p in pages]
-    (page,) = log.pages(fed_after=0)
+    (page,) = log.pages(feedback_after=0)
     assert [2] == page.numbers.tolist()
 
 
@@ -238,17 +238,17 @@ def test_a_log_keeps_its_id_and_another_in_its_place_has_another(tmp_path: Path)
     path = tmp_path / "log.sqlite"
     ids = []
     for _ in range(2):
-        log = Log.open(path, write=True)
+        log = RequestLog.open(path, write=True)
         ids.append(log.id)
-        assert (True, False) == (log.continues(log.id), log.continues("another"))
+        assert (True, False) == (log.has_id(log.id), log.has_id("another"))
         log.close()
     path.unlink()
-    log = Log.open(path, write=True)
+    log = RequestLog.open(path, write=True)
     assert (16, ids[0]) == (len(log.id), ids[1])
     assert log.id != ids[0]
     log.connection.execute("drop table meta")
-    reader = Log.open(path)
-    assert ("", True, False) == (reader.id, reader.continues(""), reader.continues(ids[0]))
+    reader = RequestLog.open(path)
+    assert ("", True, False) == (reader.id, reader.has_id(""), reader.has_id(ids[0]))
     log.close()
     reader.close()
 
@@ -256,11 +256,13 @@ def test_a_log_keeps_its_id_and_another_in_its_place_has_another(tmp_path: Path)
 def test_the_alias_names_what_answers_and_what_did_before(folder: Path) -> None:
     deployment = Deployment(folder)
     assert folder == deployment.current().path
-    deployment.point(["0001", "."])
-    assert folder.with_name("digits.live") / "candidates" / "0001" == deployment.place(deployment.names()[0])
+    deployment.set_alias(["0001", "."])
+    assert folder.with_name("digits.live") / "candidates" / "0001" == deployment.bundle_folder(
+        deployment.alias_names()[0]
+    )
     deployment.alias.write_text('{"current": "../../etc", "before": []}')
     with pytest.raises(BundleError, match="is damaged"):
-        deployment.names()
+        deployment.alias_names()
 
 
 def test_every_line_of_the_audit_names_the_one_before(folder: Path) -> None:
@@ -276,14 +278,14 @@ def test_every_line_of_the_audit_names_the_one_before(folder: Path) -> None:
 
 def test_a_log_of_before_there_were_episodes_is_read_and_written(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
-    log = Log.open(path, write=True)
+    log = RequestLog.open(path, write=True)
     log.register("d", SIGNATURE)
     log.write([answer("p", [1.0, 2.0], 0)], [])
     log.connection.execute("alter table requests drop column episode")
     log.close()
-    (page,) = Log.open(path).pages()
+    (page,) = RequestLog.open(path).pages()
     assert [None] == page.episodes
-    log = Log.open(path, write=True)
+    log = RequestLog.open(path, write=True)
     log.write([attrs.evolve(answer("q", [3.0, 4.0], 1), episode="e")], [])
     (page,) = log.pages()
     assert [None, "e"] == page.episodes

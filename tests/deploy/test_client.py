@@ -45,8 +45,8 @@ def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[st
 
 def test_what_is_missing_is_null() -> None:
     asked = {"inputs": [[1.0, float("nan")], (None, 2.0)], "task_id": 3}
-    assert b'{"inputs": [[1.0, null], [null, 2.0]], "task_id": 3}' == module._encoded(asked)
-    assert b'{"inputs": [[Infinity, null]]}' == module._encoded({"inputs": [[float("inf"), float("nan")]]})
+    assert b'{"inputs": [[1.0, null], [null, 2.0]], "task_id": 3}' == module._to_json(asked)
+    assert b'{"inputs": [[Infinity, null]]}' == module._to_json({"inputs": [[float("inf"), float("nan")]]})
 
 
 @pytest.fixture(autouse=True)
@@ -80,5 +80,5 @@ def test_a_refusal_is_not_tried_again() -> None:
 def test_no_server_and_no_url_are_told() -> None:
     with Client("http://127.0.0.1:9", retries=1) as client, pytest.raises(ClientError, match="ConnectionRefusedError"):
         client.health()
-    with pytest.raises(ValueError, match="expected a URL as"):
+    with pytest.raises(ValueError, match="expected a URL such as"):
         Client("127.0.0.1:8000")

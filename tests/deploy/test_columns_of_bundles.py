@@ -18,18 +18,18 @@ from rlcl.data.readers.table import Table
 from rlcl.data.sources import UnlabelledArrays
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.exporting.fields import array_field
-from rlcl.deploy.rows import read_rows
-from rlcl.deploy.signature import Field, Misplaced, Signature
+from rlcl.deploy.signature import Field, InvalidInput, Signature
+from rlcl.deploy.table_rows import read_rows
 from rlcl.errors import DataError
-from rlcl.types import Column, Reading
+from rlcl.types import TableColumn, TableFormat
 
-COLUMNS = (Column("hour"), Column("pay"), Column("city", ("Oslo", "Rome")))
+COLUMNS = (TableColumn("hour"), TableColumn("pay"), TableColumn("city", ("Oslo", "Rome")))
 ROWS = [[0.0, 100.0, 0.0], [23.0, 5000.0, 1.0]]
 NAN = float("nan")
 
 
 def field(**settings: Any) -> Field:
-    made = array_field([UnlabelledArrays(torch.tensor(ROWS))], columns=COLUMNS, reading=Reading())
+    made = array_field([UnlabelledArrays(torch.tensor(ROWS))], columns=COLUMNS, reading=TableFormat())
     return attrs.evolve(made, **settings)
 
 
@@ -39,28 +39,32 @@ def field(**settings: Any) -> Field:
         ([900, 55, 0], "column hour: expected at most 46, got 900"),
         ([-30, 55, 0], "column hour: expected at least -23, got -30"),
         ([12, 20_000, 1], "column pay: expected at most 9900, got 20000"),
-        ([12, 55, 2], "column city: expected a whole number from 0 to 1, the place of a text, got 2"),
-        ([12, 55, 0.5], "column city: expected a whole number from 0 to 1, the place of a text, got 0.5"),
+        ([12, 55, 2], "column city: expected an integer from 0 to 1, the index of a category, got 2"),
+        ([12, 55, 0.5], "column city: expected an integer from 0 to 1, the index of a category, got 0.5"),
         ([12, None, 0], "column pay: expected a number, got null"),
     ],
 )
 def test_a_value_outside_of_its_column_is_refused_by_the_columns_name(row: list[Any], message: str) -> None:
-    with pytest.raises(Misplaced, match=message.replace("[", r"\[")):
+    with pytest.raises(InvalidInput, match=message.replace("[", r"\[")):
         field().rows([[12, 55, 1], row])
     assert [[12, 55, 1]] == field().rows([[12, 55, 1]]).tolist()
 
 
 def test_a_column_that_is_the_same_everywhere_may_move_by_its_magnitude() -> None:
-    made = array_field([UnlabelledArrays(torch.tensor([[0.0, 7.0], [0.0, 7.0]]))], columns=(Column("a"), Column("b")))
+    made = array_field(
+        [UnlabelledArrays(torch.tensor([[0.0, 7.0], [0.0, 7.0]]))], columns=(TableColumn("a"), TableColumn("b"))
+    )
     assert ([-1, 0], [1, 14]) == (made.low.tolist(), made.high.tolist())  # type: ignore[union-attr]
 
 
 def test_a_number_that_stands_for_a_missing_value_is_one_in_arrays_too() -> None:
-    made = field(reading=Reading(",", ("-9",)), missing=True)
+    made = field(reading=TableFormat(",", ("-9",)), missing=True)
     found = made.rows([[-9, 55, 1], [9, -9, 0]])
     np.testing.assert_array_equal(np.array([[NAN, 55, 1], [9, NAN, 0]], np.float32), found)
-    with pytest.raises(Misplaced, match="column hour: expected a value that is there, as in all of the training data"):
-        field(reading=Reading(",", ("-9",))).rows([[-9, 55, 1]])
+    with pytest.raises(
+        InvalidInput, match="column hour: expected a value that is not missing, because the training data have no"
+    ):
+        field(reading=TableFormat(",", ("-9",))).rows([[-9, 55, 1]])
 
 
 def test_a_file_is_read_as_that_of_the_training_data_was(tmp_path: Path) -> None:
@@ -91,13 +95,13 @@ def test_cells_too_many_are_refused_and_another_delimiter_is_named(tmp_path: Pat
     with pytest.raises(DataError, match=r"t\.csv:2: expected 3 cells, got 4"):
         read_rows(tmp_path / "t.csv", field())
     (tmp_path / "t.csv").write_text("hour;pay;city\n1;5;Rome\n")
-    with pytest.raises(DataError, match=r"cells are separated by commas, as in the training data"):
+    with pytest.raises(DataError, match=r"separate cells by commas, as in the training data"):
         read_rows(tmp_path / "t.csv", field())
 
 
 def test_a_signature_from_before_is_read_with_commas_and_the_usual_markers(tmp_path: Path) -> None:
     data = json.loads(json.dumps(field(missing=True).to_json()))
-    assert Reading() == Field.from_json(data).reading
+    assert TableFormat() == Field.from_json(data).reading
     del data["reading"]
     old = Field.from_json(data)
     (tmp_path / "t.csv").write_text("hour,pay,city\nNA,5,Rome\n")
@@ -124,8 +128,8 @@ def test_predict_follows_the_alias_and_says_so(
     with pytest.raises(SystemExit, match=r"^0$"):
         main(arguments)
     assert "answers" not in capsys.readouterr().err
-    shutil.copytree(bundle("regressor"), deployment.place("0001"))
-    deployment.point(["0001", "."])
+    shutil.copytree(bundle("regressor"), deployment.bundle_folder("0001"))
+    deployment.set_alias(["0001", "."])
     with pytest.raises(SystemExit):
         main(arguments)  # the promoted one takes other inputs
-    assert f"{deployment.place('0001')} answers (" in capsys.readouterr().err
+    assert f"{deployment.bundle_folder('0001')} answers (" in capsys.readouterr().err

@@ -13,10 +13,10 @@ import torch
 
 from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle
-from rlcl.deploy.update_part import forget, memories, parsed_rows
+from rlcl.deploy.update_part import forget, memories, parse_rows
 from rlcl.errors import BundleError, Problem
-from rlcl.launch.restored import restore
-from rlcl.tracking.runs import Run
+from rlcl.launch.restored_run import restore_run
+from rlcl.tracking.runs import StoredRun
 from rlcl.training import checkpoint
 
 
@@ -49,9 +49,9 @@ def test_deleting_is_a_line_of_the_audit(copied: Bundle) -> None:
     assert ("forget", "methods/0/memory", 2) == tuple(json.loads(line)[key] for key in ("what", "memory", "rows"))
 
 
-def test_the_learner_goes_on_from_what_is_left(copied: Bundle, finished: Callable[[str], Run]) -> None:
+def test_the_learner_goes_on_from_what_is_left(copied: Bundle, finished: Callable[[str], StoredRun]) -> None:
     forget(copied, list(range(40)))
-    trainer = restore(finished("digits")).trainer
+    trainer = restore_run(finished("digits")).trainer
     learner: Any = trainer.learner
     learner.load_state_dict(checkpoint.load(Bundle.open(copied.path).update))
     assert 10 == len(learner.methods[0].memory)
@@ -59,7 +59,7 @@ def test_the_learner_goes_on_from_what_is_left(copied: Bundle, finished: Callabl
 
 @pytest.mark.parametrize(
     ("rows", "memory", "message"),
-    [([50], None, "--rows 50: methods/0/memory holds the rows 0 to 49"), ([0], "x", "--memory: expected one of")],
+    [([50], None, "--rows 50: expected rows of methods/0/memory, 0 to 49"), ([0], "x", "--memory: expected one of")],
 )
 def test_what_is_not_there_is_refused(rows: list[int], memory: str | None, message: str, copied: Bundle) -> None:
     before = columns(copied)["inputs"]
@@ -69,15 +69,15 @@ def test_what_is_not_there_is_refused(rows: list[int], memory: str | None, messa
 
 
 def test_a_bundle_that_remembers_nothing_says_so(bundle: Callable[[str], Path]) -> None:
-    with pytest.raises(BundleError, match="remembers no examples"):
+    with pytest.raises(BundleError, match="stores no examples"):
         forget(Bundle.open(bundle("averaged")), [0])
 
 
 def test_rows_are_numbers_and_ranges() -> None:
-    assert [3, 5, 6, 7, 9] == parsed_rows("3, 5-7,9")
+    assert [3, 5, 6, 7, 9] == parse_rows("3, 5-7,9")
     for wrong in ("", "a", "7-5", "-1"):
-        with pytest.raises(Problem, match="--rows: expected whole numbers and ranges"):
-            parsed_rows(wrong)
+        with pytest.raises(Problem, match="--rows: expected integers and ranges"):
+            parse_rows(wrong)
 
 
 def test_the_command_lists_and_deletes(copied: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

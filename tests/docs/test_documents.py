@@ -171,8 +171,9 @@ def test_the_python_of_the_readme_equals_the_quickstart(tmp_path: Path, capsys: 
     assert finished.outcome.metrics["accuracy.average"] == printed
 
 
-def test_the_learner_of_the_readme_runs_from_a_config(tmp_path: Path) -> None:
-    text = [text for language, _, text in blocks(ROOT / "README.md") if language == "python"][1]
+def test_the_minimal_learner_runs_from_a_config(tmp_path: Path) -> None:
+    guide = ROOT / "docs" / "how-to" / "add-a-learner.md"
+    (text,) = (text for _, _, text in blocks(guide) if "class Majority(Learner)" in text)
     (tmp_path / "majority.py").write_text(text)
     config = tmp_path / "majority.yaml"
     config.write_text(

@@ -10,11 +10,11 @@ import pytest
 
 from rlcl import registry
 from rlcl.config import descriptions, settings
-from rlcl.config.components import is_record
-from rlcl.config.rules import arms
+from rlcl.config.components import is_settings_group
+from rlcl.config.rules import union_members
 from rlcl.errors import Problem
 from rlcl.experiment import Experiment
-from rlcl.study.suite import Definition
+from rlcl.study.suite import SuiteDefinition
 
 
 def components() -> Iterator[Any]:
@@ -30,8 +30,8 @@ def components() -> Iterator[Any]:
 
 def groups(hint: Any) -> Iterator[Any]:
     """The plain groups of settings that an annotation holds, at any depth."""
-    for arm in arms(hint):
-        if is_record(arm):
+    for arm in union_members(hint):
+        if is_settings_group(arm):
             yield arm
         for inner in get_args(arm):
             yield from groups(inner)
@@ -39,7 +39,7 @@ def groups(hint: Any) -> Iterator[Any]:
 
 def classes() -> list[Any]:
     found: dict[Any, None] = {}
-    waiting = [Experiment, Definition, *components()]
+    waiting = [Experiment, SuiteDefinition, *components()]
     while waiting:
         cls = waiting.pop(0)
         if cls not in found:

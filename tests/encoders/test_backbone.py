@@ -138,7 +138,7 @@ def test_another_file_is_refused_when_a_run_goes_on(weights: Path, tmp_path: Pat
     state = backbone(weights).state_dict()
     backbone(weights).load_state_dict(state)
     save_weights(MODEL, tmp_path / "other.pth", seed=1)
-    with pytest.raises(CheckpointError, match=r"other.pth is another file than the one that this run began with"):
+    with pytest.raises(CheckpointError, match=r"other.pth differs from the file at the start of this run"):
         backbone(tmp_path / "other.pth").load_state_dict(state)
 
 
@@ -166,9 +166,9 @@ def spoiled(kind: str, weights: Path) -> Any:
         ("missing", f"are no state dict of {MODEL}: conv1.0.weight is missing$"),
         ("unexpected", "conv9.weight is not in the model$"),
         ("shape", r"conv1.0.weight has the shape \(2, 2\) instead of \(24, 3, 3, 3\)"),
-        ("nested", "expected names with tensors, and epoch is none; save model.state_dict"),
-        ("tensor", "expected names with tensors, got Tensor"),
-        ("code", "cannot be read: something else than tensors; expected a state dict"),
+        ("nested", "expected a mapping of names to tensors, and epoch is no tensor; save model.state_dict"),
+        ("tensor", "expected a mapping of names to tensors, got Tensor"),
+        ("code", "cannot be read: it contains other objects than tensors; expected a state dict"),
     ],
 )
 def test_what_is_no_state_dict_of_the_model_is_refused(kind: str, message: str, weights: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_what_is_no_image_is_refused(weights: Path, shape: tuple[int, ...]) -> N
 def test_images_that_are_too_small_are_refused_with_a_remedy(weights: Path) -> None:
     encoder = backbone(weights)
     encoder._network = nn.Sequential(nn.MaxPool2d(16))
-    with pytest.raises(UnsupportedError, match=r"refuses images of \(8, 8\) pixels .* set resize"):
+    with pytest.raises(UnsupportedError, match=r"does not support images of \(8, 8\) pixels .* set resize"):
         encoder.shape((3, 8, 8))
 
 
@@ -209,5 +209,5 @@ def test_an_unknown_model_gets_the_nearest(weights: Path) -> None:
 
 def test_a_model_without_a_last_linear_layer_is_refused(tmp_path: Path) -> None:
     save_weights("squeezenet1_1", tmp_path / "w.pth")
-    with pytest.raises(UnsupportedError, match="squeezenet1_1 ends in no linear layer"):
+    with pytest.raises(UnsupportedError, match="squeezenet1_1 has no linear layer"):
         Backbone(model="squeezenet1_1", weights=str(tmp_path / "w.pth")).shape((3, 32, 32))

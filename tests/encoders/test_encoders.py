@@ -12,8 +12,8 @@ from harness import autoencoder_run, digit_stream, save_weights
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from rlcl.deploy.exporting.parity import answers
-from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.exporting.onnx_export import onnx_graph
+from rlcl.deploy.exporting.parity import run_graph
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.identity import Identity
@@ -165,7 +165,7 @@ def test_a_bundle_encodes_as_the_encoder_does(name: str, settings: Any, dtype: t
         return
     graph = onnx_graph(Encoding(encoder), [x[:3]], ["input"], ["encoded"])
     for rows in (x, x[:1]):
-        encoded = answers(graph, {"input": rows.numpy()})["encoded"]
+        encoded = run_graph(graph, {"input": rows.numpy()})["encoded"]
         # The cosine of angles in the hundreds has few digits.
         np.testing.assert_allclose(encoder.encode(rows).numpy(), encoded, rtol=1e-4, atol=2e-4)
 
@@ -292,7 +292,7 @@ def test_one_hot_marks_the_value_of_each_feature() -> None:
 
 @pytest.mark.parametrize("bad", [[[0.5]], [[-1.0]], [[3.0]]])
 def test_one_hot_refuses_what_is_no_whole_number_in_its_range(bad: list[list[float]]) -> None:
-    with pytest.raises(DataError, match=r"expected whole numbers in 0..2"):
+    with pytest.raises(DataError, match=r"expected integers in 0..2"):
         OneHot(classes=3).fit(torch.tensor(bad))
 
 

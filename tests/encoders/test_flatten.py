@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from harness import digit_stream, environment_stream, learn_all, ppo, prepared, restore, sb3, snapshot
 
+from rlcl.data.environments.flattening import flattening_remedy, is_flattenable
 from rlcl.data.environments.state import environment_state
-from rlcl.data.environments.vectors import can_be_flat, remedy_for
 from rlcl.data.sources import Environment
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
@@ -100,7 +100,7 @@ def test_a_state_in_the_middle_of_an_episode_is_saved_through_it() -> None:
     next(stopped.learn(stream[0]))
     restore(fresh, snapshot(stopped))
     learn_all(fresh, stream)
-    assert through.recent().tolist() == fresh.recent().tolist()
+    assert through.recent_observations().tolist() == fresh.recent_observations().tolist()
 
 
 def test_a_config_says_it_by_the_name_of_the_encoder_and_a_table_of_states_is_one_hot() -> None:
@@ -115,7 +115,7 @@ def test_a_config_says_it_by_the_name_of_the_encoder_and_a_table_of_states_is_on
 
 def test_a_native_vector_is_refused() -> None:
     source = Environment("rlcl_envs/CartPole-v1", vectorization="native", name="cartpole", flat=True)
-    with pytest.raises(DataError, match="observations are flattened in each environment alone"):
+    with pytest.raises(DataError, match="native does not support flattened observations"):
         source.make_vector()
 
 
@@ -129,7 +129,7 @@ def test_a_native_vector_is_refused() -> None:
 )
 def test_a_part_without_a_vector_is_named_with_the_wrapper_that_leaves_it_out(part: Any, kind: str) -> None:
     space = gym.spaces.Dict(seen=gym.spaces.Box(0, 1, (2,)), said=part)
-    assert not can_be_flat(space)
-    assert f"its part ['said'] is {kind}" in remedy_for(space)
-    assert "FilterObservation(env, ['seen'])" in remedy_for(space)
-    assert "set encoder: flatten, before any other encoder" == remedy_for(space["seen"])
+    assert not is_flattenable(space)
+    assert f"its part ['said'] is {kind}" in flattening_remedy(space)
+    assert "FilterObservation(env, ['seen'])" in flattening_remedy(space)
+    assert "set encoder: flatten, before any other encoder" == flattening_remedy(space["seen"])

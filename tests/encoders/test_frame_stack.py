@@ -122,7 +122,7 @@ def test_arrays_have_no_frames() -> None:
 
 def test_native_environments_do_not_stack() -> None:
     source = Environment("rlcl_envs/CartPole-v1", vectorization="native", frames=2, name="cartpole")
-    with pytest.raises(DataError, match=r"vectorization: native does not go with that; use sync"):
+    with pytest.raises(DataError, match=r"vectorization: native does not support stacked frames; use sync"):
         source.make_vector(2)
 
 

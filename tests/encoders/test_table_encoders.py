@@ -13,27 +13,27 @@ from harness import classifier, differences
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 from rlcl.data.sources import Data
-from rlcl.deploy.exporting.parity import answers
-from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.exporting.onnx_export import onnx_graph
+from rlcl.deploy.exporting.parity import run_graph
 from rlcl.encoders.columns import Columns
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.impute import Impute
 from rlcl.encoders.one_hot import OneHot
 from rlcl.encoders.ordinal import Ordinal
 from rlcl.encoders.quantile import Quantile, normal_quantile
-from rlcl.encoders.ranks import Ranked
 from rlcl.encoders.robust import Robust
 from rlcl.encoders.sklearn import Sklearn
+from rlcl.encoders.sorted_values import SortedValues
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import CheckpointError, DataError, Problem, UnsupportedError
 from rlcl.seeding import Seeds
-from rlcl.state import cloned
+from rlcl.state import clone_state
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.permuted import Permuted
 from rlcl.streams.single import Single
 from rlcl.training import checkpoint
 from rlcl.training.trainer import Trainer
-from rlcl.types import Budget, Column, DataSet, Encoder
+from rlcl.types import Budget, DataSet, Encoder, TableColumn
 
 NAN = float("nan")
 
@@ -144,7 +144,7 @@ def test_places_are_those_of_searchsorted() -> None:
     x = sample(missing=True)
     known = tuple(column[~column.isnan()][: 7 * place].unique() for place, column in enumerate(x.T))  # 0 of the first
     for equal in (False, True):
-        found = Ranked(known).below(x, equal=equal)
+        found = SortedValues(known).count_below(x, equal=equal)
         for column, values, actual in zip(x.T, known, found.T, strict=True):
             there = ~column.isnan()
             expected = torch.searchsorted(values, column[there].contiguous(), right=equal)
@@ -191,7 +191,7 @@ def in_a_graph(encoder: Any, x: torch.Tensor) -> float:
             encoded: torch.Tensor = encoder.encode(x)
             return encoded
 
-    encoded = answers(onnx_graph(Encoding(), [x[:3]], ["input"], ["encoded"]), {"input": x.numpy()})["encoded"]
+    encoded = run_graph(onnx_graph(Encoding(), [x[:3]], ["input"], ["encoded"]), {"input": x.numpy()})["encoded"]
     expected = encoder.encode(x).numpy()
     assert np.array_equal(np.isnan(expected), np.isnan(encoded))
     return float(np.nanmax(np.abs(encoded - expected) / np.maximum(np.abs(expected), 1)))
@@ -199,14 +199,19 @@ def in_a_graph(encoder: Any, x: torch.Tensor) -> float:
 
 # Columns.
 
-TABLE = (Column("age"), Column("city", ("Oslo", "Rome")), Column("pay"), Column("kind", ("a", "b", "c")))
+TABLE = (
+    TableColumn("age"),
+    TableColumn("city", ("Oslo", "Rome")),
+    TableColumn("pay"),
+    TableColumn("kind", ("a", "b", "c")),
+)
 
 
 @frozen
 class People(DataSet):
     """Two columns of numbers and two of texts, of which some are missing."""
 
-    columns: tuple[Column, ...] = TABLE
+    columns: tuple[TableColumn, ...] = TABLE
     test_age: float = 5.0
 
     def load(self) -> Data:
@@ -251,7 +256,7 @@ def test_columns_travel_with_their_state(tmp_path: Path) -> None:
 def test_columns_need_a_table_whose_columns_stay_in_their_places() -> None:
     with pytest.raises(UnsupportedError, match="no table with named columns"):
         Columns().adapt(Permuted(data=People(), experiences=2).make(Seeds(0), Budget(epochs=1)))
-    with pytest.raises(UnsupportedError, match=r"one_hot: set classes.* columns of texts alone say it themselves"):
+    with pytest.raises(UnsupportedError, match=r"one_hot: set classes.* known for categorical columns only"):
         OneHot().adapt(Single(data=People()).make(Seeds(0), Budget(epochs=1)))
 
 
@@ -260,7 +265,7 @@ def test_columns_need_a_table_whose_columns_stay_in_their_places() -> None:
 
 def test_values_that_stay_missing_are_told_before_training() -> None:
     stream = Single(data=People()).make(Seeds(0), Budget(epochs=1))
-    with pytest.raises(UnsupportedError, match=r"missing in the train set of people, it leaves them so.*put impute"):
+    with pytest.raises(UnsupportedError, match=r"the train set of people has missing values.*add impute"):
         Trainer(classifier(), stream, encoder=Standardize())
     encoder = Compose((Impute(), Standardize()))
     trainer = Trainer(classifier(), stream, encoder=encoder)
@@ -298,7 +303,7 @@ FITTED: dict[str, Any] = {
 def state_after(encoder: Encoder, poison: float, experiences: int = 1) -> Any:
     stream = DataIncremental(data=Measured(poison), experiences=2).make(Seeds(0), Budget(epochs=1))[:experiences]
     Trainer(classifier(), stream, encoder=encoder).fit()
-    return cloned(encoder.state_dict())
+    return clone_state(encoder.state_dict())
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -340,7 +345,7 @@ def test_a_transformer_is_that_transformer_and_its_state_travels(
     encoder = Sklearn(transformer=name, options=options)
     assert (width,) == encoder.shape((5,))
     encoder.fit(x)
-    theirs = encoder._made().fit(x.double().numpy())
+    theirs = encoder._new_transformer().fit(x.double().numpy())
     np.testing.assert_allclose(encoder.encode(x).numpy(), theirs.transform(x.double().numpy()), rtol=1e-4, atol=1e-5)
     other = Sklearn(transformer=name, options=options)
     other.load_state_dict(checkpoint.load(checkpoint.save(tmp_path, 0, encoder.state_dict())))
@@ -403,7 +408,9 @@ def test_a_width_that_depends_on_the_data_is_asked_for() -> None:
     x = torch.tensor([[0.0, 1.0], [0.0, 2.0], [0.0, 4.0]])
     encoder = Sklearn(transformer="VarianceThreshold")
     assert (2,) == encoder.shape((2,))
-    with pytest.raises(UnsupportedError, match=r"makes 1 numbers of an input of these data, and 2 .* set features: 1"):
+    with pytest.raises(
+        UnsupportedError, match=r"expected 2 output features of VarianceThreshold, got 1 .* set features: 1"
+    ):
         encoder.fit(x)
     encoder = Sklearn(transformer="VarianceThreshold", features=1)
     encoder.shape((2,))
@@ -416,7 +423,7 @@ def test_missing_values_are_told_with_the_remedy() -> None:
     with pytest.raises(UnsupportedError, match=r"PCA cannot be fitted .*NaN.*; put impute before it"):
         encoder.fit(torch.tensor([[NAN, 1.0], [1.0, 2.0]]))
     encoder.fit(torch.rand(9, 2))
-    with pytest.raises(DataError, match=r"PCA refuses inputs: .*NaN.*; put impute before it"):
+    with pytest.raises(DataError, match=r"PCA does not support these inputs: .*NaN.*; put impute before it"):
         encoder.encode(torch.tensor([[NAN, 1.0]]))
 
 

@@ -168,8 +168,8 @@ def test_episode_statistics_can_be_recorded() -> None:
     [
         ("CartPole-v1", [0, 2], "actions: expected 0 to 1, got 0 to 2"),
         ("CartPole-v1", [0, -1], "actions: expected 0 to 1, got -1 to 0"),
-        ("CartPole-v1", [0], r"actions: expected \(2,\) whole numbers, got \(1,\) int64"),
-        ("CartPole-v1", [0.0, 1.0], r"actions: expected \(2,\) whole numbers, got \(2,\) float64"),
+        ("CartPole-v1", [0], r"actions: expected \(2,\) integers, got \(1,\) int64"),
+        ("CartPole-v1", [0.0, 1.0], r"actions: expected \(2,\) integers, got \(2,\) float64"),
         ("Pendulum-v1", [0.0, 1.0], r"actions: expected shape \(2, 1\), got \(2,\)"),
     ],
 )

@@ -82,7 +82,7 @@ def test_each_episode_counts_once_however_short_it_is() -> None:
 
 def test_more_episodes_than_fit_side_by_side_are_played_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = returns(Environment(Countdown, seed=7), 7)
-    monkeypatch.setattr(module, "SIDE_BY_SIDE", 3)
+    monkeypatch.setattr(module, "MAX_ENVS", 3)
     predictor = Acts()
     assert expected == returns(Environment(Countdown, seed=7), 7, predictor=predictor)
     assert {(3, 1), (1, 1)} == predictor.shapes
@@ -98,7 +98,7 @@ def test_a_second_evaluation_gives_the_same(vectorization: Any) -> None:
 
 def test_an_endless_environment_is_cut_off_with_a_warning() -> None:
     source = Environment(Countdown, {"endless": True}, seed=7, name="countdown")
-    with pytest.warns(UserWarning, match="environment countdown: 3 of 3 episodes were cut off after 10 env steps"):
+    with pytest.warns(UserWarning, match="environment countdown: 3 of 3 episodes were truncated after 10 env steps"):
         actual = returns(source, 3, 10)
     assert [10.0 * start(7 + i) for i in range(3)] == actual
 
@@ -111,7 +111,7 @@ def test_an_episode_that_ends_with_the_last_step_is_not_cut_off() -> None:
 
 def test_a_reward_that_is_not_finite_is_an_error() -> None:
     with pytest.raises(
-        DivergenceError, match="environment countdown gave a reward that is not finite, at step 1 of an"
+        DivergenceError, match="environment countdown returned a reward that is not finite, at step 1 of an"
     ):
         returns(Environment(Countdown, {"reward": float("nan")}, name="countdown"), 2)
 

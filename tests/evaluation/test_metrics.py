@@ -22,7 +22,7 @@ import pytest
 
 from rlcl.errors import Problem
 from rlcl.evaluation import MEASURES, METRICS
-from rlcl.evaluation.meaning import Meaning, meanings_in
+from rlcl.evaluation.metric_meaning import MetricMeaning, meanings_in
 from rlcl.evaluation.metrics import Metric
 from rlcl.evaluation.results import Results, meanings, measure_named, metric_named, metrics
 from rlcl.registry import find
@@ -270,7 +270,7 @@ def test_the_reference_page_says_what_the_metric_says(name: str) -> None:
     shown = f"<measure>.{name}" if metric.scope == "measure" else name
     (row,) = [line.split(" | ") for line in REFERENCE.splitlines() if line.startswith(f"| `{shown}` |")]
     assert ("lower" if name in LOWER else "higher") == metric.better == row[2]
-    told = {"performance": "of R", "change": "of a difference"}
+    told = {"performance": "range of R", "change": "difference in R"}
     expected = told[metric.range] if isinstance(metric.range, str) else "{:g} to {:g}".format(*metric.range)
     assert expected == row[3]
 
@@ -295,7 +295,7 @@ def test_a_metric_lies_within_what_its_measure_allows() -> None:
 
 def test_what_a_metric_means_survives_a_file() -> None:
     for meaning in meanings(["squared_error", "accuracy"]).values():
-        assert meaning == Meaning.from_json(json.loads(json.dumps(meaning.as_json)))
+        assert meaning == MetricMeaning.from_json(json.loads(json.dumps(meaning.as_json)))
 
 
 def test_a_damaged_meaning_is_none_at_all() -> None:
@@ -308,7 +308,7 @@ def test_a_damaged_meaning_is_none_at_all() -> None:
         ({"better": "more"}, "better: expected higher or lower, got 'more'"),
         ({"scope": "task"}, "scope: expected measure or run, got 'task'"),
         ({"topic": "cost"}, "topic: expected performance or forgetting or transfer"),
-        ({"range": (1.0, 0.0)}, r"range: expected \(low, high\), low below high"),
+        ({"range": (1.0, 0.0)}, r"range: expected \(low, high\) with low < high, got"),
         ({"name": "my metric"}, "name: expected words joined by dots"),
     ],
 )
@@ -379,7 +379,7 @@ def test_an_object_in_a_file_is_a_metric_under_its_own_name(tmp_path: Path) -> N
     assert {"lost": 0.25, "accuracy.worst": 0.5} == metrics(records_of(R), ["accuracy"], names)
     meaning = meanings(["accuracy"], names)["lost"]
     assert ("lower", -1, (0.0, 1.0)) == (meaning.better, meaning.sign, meaning.range)
-    with pytest.raises(Problem, match=r"Neither is no metric; make one with rlcl\.evaluation\.metrics\.Metric"):
+    with pytest.raises(Problem, match=r"Neither is not a metric; define it as a rlcl\.evaluation\.metrics\.Metric"):
         metrics(records_of(R), ["accuracy"], [f"{file}:Neither"])
 
 
@@ -398,12 +398,12 @@ def test_a_measure_in_a_file_is_reported_by_its_name_and_only_a_measure_is_one(t
     )
     records = [Record("", 0, 1, 0, 0, f"{file}:COST", 2.0)]
     assert {"cost.average": -2.0} == metrics(records, [f"{file}:COST"], ["cost.average"])
-    with pytest.raises(Problem, match="cost is no measure"):
+    with pytest.raises(Problem, match="cost is not a measure"):
         metrics(records, [f"{file}:cost"])
 
 
 def test_a_metric_that_gives_no_number_is_told(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text("def row(results):\n    return results.R[0]\n")
-    with pytest.raises(Problem, match="metric row must give one number or None, got ndarray"):
+    with pytest.raises(Problem, match="metric row must return a number or None, but returned ndarray"):
         metrics([Record("", 0, 1, 0, 0, "accuracy", 0.5)], ["accuracy"], [f"{file}:row"])

@@ -10,7 +10,7 @@ import torch
 from rlcl.evaluation.plasticity import (
     dead_units,
     dormancy,
-    dormant,
+    dormant_units,
     effective_rank,
     gradient_norm,
     stable_rank,
@@ -27,15 +27,15 @@ def test_dormancy_is_a_units_share_of_its_layers_mean() -> None:
 
 def test_a_layer_that_is_never_active_is_all_dormant() -> None:
     assert [0.0, 0.0] == dormancy(torch.zeros(2)).tolist()
-    assert 1.0 == dormant([torch.zeros(2)], 0.0)
+    assert 1.0 == dormant_units([torch.zeros(2)], 0.0)
 
 
 def test_units_up_to_the_threshold_are_dormant() -> None:
-    assert [0.25, 0.25, 0.75, 1.0] == [dormant([MAGNITUDES], t) for t in (0.0, 0.5, 1.0, 2.0)]
+    assert [0.25, 0.25, 0.75, 1.0] == [dormant_units([MAGNITUDES], t) for t in (0.0, 0.5, 1.0, 2.0)]
 
 
 def test_a_score_is_of_its_own_layer_and_a_share_is_of_all_units() -> None:
-    assert pytest.approx([1 / 6, 2 / 6, 4 / 6]) == [dormant([MAGNITUDES, OTHER], t) for t in (0.0, 0.5, 1.0)]
+    assert pytest.approx([1 / 6, 2 / 6, 4 / 6]) == [dormant_units([MAGNITUDES, OTHER], t) for t in (0.0, 0.5, 1.0)]
 
 
 def test_a_dead_unit_is_zero_on_every_input() -> None:

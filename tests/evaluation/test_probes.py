@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from rlcl.encoders.scale import Scale
 from rlcl.errors import ConfigError, UnsupportedError
-from rlcl.evaluation.inside import Inside
-from rlcl.evaluation.plan import Interval, Plan
+from rlcl.evaluation.network_activity import NetworkActivity
+from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.evaluation.probes import DeadUnits, DormantRedo, EffectiveRank, GradientNorm, StableRank, WeightMagnitude
 from rlcl.evaluation.results import Results, metrics
 from rlcl.experiment import experiment_from
@@ -52,7 +52,7 @@ ACTIVITY = ("dormant.redo", "dead_units", "effective_rank", "stable_rank")
 @pytest.fixture(autouse=True)
 def _episodes_may_be_cut() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*were cut off.*")
+        warnings.filterwarnings("ignore", message=".*were truncated.*")
         yield
 
 
@@ -61,8 +61,8 @@ def host(network: Any, **settings: Any) -> Any:
     return prepared(classifier(network=network, **settings), digit_stream(), encoder=Scale(maximum=16))
 
 
-def inside(learner: Any, inputs: Tensor, task_ids: Tensor | None = None) -> Inside:
-    return Inside(learner_host(learner), Batch(inputs, None, task_ids))
+def inside(learner: Any, inputs: Tensor, task_ids: Tensor | None = None) -> NetworkActivity:
+    return NetworkActivity(learner_host(learner), Batch(inputs, None, task_ids))
 
 
 def pixels(*values: float) -> Tensor:
@@ -122,7 +122,7 @@ def test_the_halves_of_a_crelu_are_two_units() -> None:
 def test_what_two_layers_read_is_one_hidden_layer() -> None:
     """The actor of SAC has one layer for means and one for standard deviations."""
     learner = HOSTS["sb3_sac"].prepared()
-    seen = Inside(learner_host(learner), Batch(torch.rand(5, 3))).magnitudes
+    seen = NetworkActivity(learner_host(learner), Batch(torch.rand(5, 3))).magnitudes
     assert [16] == [len(m) for m in seen]
 
 
@@ -143,7 +143,7 @@ def test_more_inputs_than_one_pass_takes_are_one_sample(monkeypatch: pytest.Monk
     learner, x = host(Mlp(hidden=(7,))), torch.rand(10, 1, 8, 8)
     whole = inside(learner, x)
     expected = whole.magnitudes[0], whole.features
-    monkeypatch.setattr("rlcl.evaluation.inside.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("rlcl.evaluation.network_activity.ROWS_AT_ONCE", 3)
     parts = inside(learner, x)
     torch.testing.assert_close(expected[0], parts.magnitudes[0])
     torch.testing.assert_close(expected[1], parts.features)
@@ -212,7 +212,7 @@ def test_every_probe_tells_of_every_host_and_changes_nothing(name: str) -> None:
 
 def test_they_are_taken_at_the_evaluations_of_the_plan_on_fixed_inputs() -> None:
     case = HOSTS["classifier"]
-    plan = attrs.evolve(PLAN, every=Interval(updates=3), before=False, probes=(DeadUnits(),))
+    plan = attrs.evolve(PLAN, every=EvaluationInterval(updates=3), before=False, probes=(DeadUnits(),))
     _, records = fitted(case, plan)
     assert [(3, 0), (6, 0), (8, 0), (9, 1), (12, 1), (15, 1), (16, 1)] == [(s, t) for s, t, *_ in told(records)]
     _, at_the_end = fitted(case, attrs.evolve(plan, every="end"))
@@ -223,7 +223,7 @@ def test_the_seed_chooses_the_inputs_and_an_experience_keeps_its_own() -> None:
     trainers = [Trainer(classifier(), digit_stream(), PLAN, encoder=Scale(), seed=s) for s in (0, 0, 1)]
 
     def inputs(trainer: Trainer, experience: int) -> Tensor:
-        return trainer._probing.batch(trainer.learner.host, trainer._experiences[experience]).inputs  # type: ignore[arg-type]
+        return trainer._probe_runner.batch(trainer.learner.host, trainer._experiences[experience]).inputs  # type: ignore[arg-type]
 
     first, again, other = (inputs(trainer, 0) for trainer in trainers)
     assert (20, 1, 8, 8) == tuple(first.shape)
@@ -322,19 +322,23 @@ def test_a_probe_of_ones_own_is_told_by_its_own_name(tmp_path: Any) -> None:
 
 
 def test_a_learner_without_a_network_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"evaluation.probes look into a network, and this learner shows none"):
+    with pytest.raises(
+        UnsupportedError, match=r"evaluation.probes need access to a network, but this learner provides none"
+    ):
         Trainer(NearestMean(), digit_stream(budget=Budget(epochs=1)), PLAN)
 
 
 def test_a_policy_that_remembers_is_refused_before_training() -> None:
-    with pytest.raises(UnsupportedError, match="what learner ppo gives is no function of one observation"):
+    with pytest.raises(UnsupportedError, match="the outputs of learner ppo depend on more than one observation"):
         Trainer(ppo(recurrent=Recurrent()), cartpoles(32), PLAN)
 
 
 def test_a_network_without_hidden_units_is_refused() -> None:
     late = attrs.evolve(PLAN, before=False)  # nothing is looked at before training
     for plan in (PLAN, late):
-        with pytest.raises(UnsupportedError, match="the network of learner classifier has no hidden units to look at"):
+        with pytest.raises(
+            UnsupportedError, match="the network of learner classifier has no hidden units; remove the probes"
+        ):
             Trainer(classifier(network=Linear()), digit_stream(), plan)
     weights_alone = Plan(probes=(WeightMagnitude(), GradientNorm()))
     assert Trainer(classifier(network=Linear()), digit_stream(), weights_alone).fit()
@@ -342,7 +346,7 @@ def test_a_network_without_hidden_units_is_refused() -> None:
 
 def test_a_probe_that_stands_there_twice_is_refused() -> None:
     plan = Plan(probes=(DormantRedo(), DormantRedo(threshold=0.5)))
-    with pytest.raises(UnsupportedError, match=r"evaluation.probes\[1\]: dormant.redo stands there twice"):
+    with pytest.raises(UnsupportedError, match=r"evaluation.probes\[1\]: dormant.redo is listed twice"):
         Trainer(classifier(), digit_stream(), plan)
 
 

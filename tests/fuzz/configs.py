@@ -81,10 +81,10 @@ SHARE = 0.3  # of the configs that can be built, which are trained
 def trained_for(experiment: Experiment, seconds: float) -> None:
     """Builds everything, and trains for a moment."""
     from rlcl.launch.build import make_trainer
-    from rlcl.launch.sizes import memory_told
+    from rlcl.launch.memory_errors import memory_errors
 
     trainer = make_trainer(experiment, experiment.seeds[0])
-    with memory_told(experiment):
+    with memory_errors(experiment):
         until = time.monotonic() + seconds
         for _ in trainer.events() if seconds else ():
             if time.monotonic() > until:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from deploy.serving.served import classifier
+from deploy.serving.server_harness import classifier
 
 from fuzz.kind import Case, Failed, Kind
 from fuzz.odd import VALUES

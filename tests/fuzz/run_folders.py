@@ -44,7 +44,7 @@ IMPORTED = (
     "rlcl.comparison.tables",
     "rlcl.deploy.exporting.export",
     "rlcl.launch.seeds",
-    "rlcl.launch.watch",
+    "rlcl.launch.trained_policy",
     "rlcl.learners.gradient",
     "rlcl.report.figures",
     "rlcl.report.page.build",

@@ -60,7 +60,9 @@ def test_what_no_record_can_decide_or_meet(success: str, more: dict[str, Any], t
     found = foreseen(success, **more)
     assert "objective.success[0]" == found.where
     assert (
-        ("good", True) == (found.level, True) if told is None else ("fault", True) == (found.level, told in found.told)
+        ("good", True) == (found.level, True)
+        if told is None
+        else ("fault", True) == (found.level, told in found.message)
     )
 
 
@@ -69,7 +71,9 @@ def test_a_loss_that_is_always_low_enough_is_told() -> None:
     more = {"stream": data, "learner": {"type": "regressor", "network": {"type": "mlp", "hidden": [8]}}}
     found = foreseen("squared_error.average <= 0.1", **more)
     assert "remark" == found.level
-    assert "is always met: squared_error.average lies between -inf and 0 (a loss enters metrics negated)" == found.told
+    assert (
+        "is always met: squared_error.average lies between -inf and 0 (a loss enters metrics negated)" == found.message
+    )
     assert "good" == foreseen("squared_error[0] <= 0.1", **more).level
 
 
@@ -80,8 +84,8 @@ def test_the_range_of_a_metric_of_the_user_s_is_known(tmp_path: Path) -> None:
     )
     more = {"evaluation": {"metrics": [f"{tmp_path / 'own.py'}:LOST"]}}
     assert "good" == foreseen("lost <= 0.5", **more).level
-    assert "cannot be met: lost lies between 0 and 1" == foreseen("lost <= -0.5", **more).told
-    assert "is always met: lost lies between 0 and 1" == foreseen("lost <= 1", **more).told
+    assert "cannot be met: lost lies between 0 and 1" == foreseen("lost <= -0.5", **more).message
+    assert "is always met: lost lies between 0 and 1" == foreseen("lost <= 1", **more).message
 
 
 def test_the_share_that_a_wilson_interval_needs() -> None:
@@ -96,15 +100,15 @@ def test_test_data_that_are_too_few_for_the_interval_asked() -> None:
     # Two experiences of 178 and 177 digits; 99 % of 177 is sure from 380.3 on: 0.99 z2 / 0.01.
     found = foreseen("accuracy[1] >= 0.99 (interval)", seeds=[0, 1])
     assert "fault" == found.level
-    assert "test samples are too few" in found.told
-    assert "give it at least 381" in found.told
+    assert "test samples are too few" in found.message
+    assert "use at least 381" in found.message
     enough = foreseen("accuracy[1] >= 0.9 (interval)", seeds=[0, 1])
     (experience,) = built(["accuracy[1] >= 0"])[1].stream.evaluated[1:]
     share = 0.9 + 1.959964 * math.sqrt(0.9 * 0.1 / len(experience.test))  # type: ignore[arg-type]
     assert "remark" == enough.level
-    assert f"a share of at least {share:.3f} would be sure" in enough.told
-    both = foreseen("accuracy.average <= 0.1 (interval)", seeds=[0, 1]).told
-    assert both.startswith("of 355 test samples: a share of at most 0.069 would")  # 0.1 - 1.96 * sqrt(0.09 / 355)
+    assert f"a share of at least {share:.3f} would be certain" in enough.message
+    both = foreseen("accuracy.average <= 0.1 (interval)", seeds=[0, 1]).message
+    assert both.startswith("with 355 test samples, a share of at most 0.069 would")  # 0.1 - 1.96 * sqrt(0.09 / 355)
 
 
 def test_constraints_beside_the_estimate() -> None:
@@ -116,14 +120,14 @@ def test_constraints_beside_the_estimate() -> None:
         ("objective.constraints.parameters", "parameters <= 100", "fault"),
         ("objective.constraints.latency_ms", "latency_ms <= 0.4", "fault"),
     ] == [(f.where, f.condition, f.level) for f in told]
-    assert "about 1.500 foreseen; shorten budget or evaluate less, or allow more" == told[0].told
-    assert "about 610 foreseen" in told[2].told  # 64 * 8 + 8, and 8 * 10 + 10
+    assert "about 1.500 expected; reduce the budget or evaluate less, or raise the limit" == told[0].message
+    assert "about 610 expected" in told[2].message  # 64 * 8 + 8, and 8 * 10 + 10
 
 
 def test_what_the_estimate_does_not_know_is_said() -> None:
     unknown = Estimate("", None, 10.0, 0.1, None, 2**20)
     told = forecasts(*built([], None, constraints={"minutes": 1, "latency_ms": 1}), unknown)
-    assert ["not known before the run"] * 2 == [f.told for f in told]
+    assert ["not known before the run"] * 2 == [f.message for f in told]
 
 
 def test_planned_records_are_those_of_the_run() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rlcl.config import build, component, unstructure
 from rlcl.launch.seeds import run_seed
 from rlcl.registry import entries
-from rlcl.study.suite import Cell, load_suite
+from rlcl.study.suite import SuiteCell, load_suite
 from rlcl.tracking.json_files import read_json
 from rlcl.types import Ended, Job, Launcher, Started
 
@@ -36,7 +36,7 @@ def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     made.close()
 
 
-def job(cell: Cell, root: Path, name: str, work: str = "run") -> Job:
+def job(cell: SuiteCell, root: Path, name: str, work: str = "run") -> Job:
     config = unstructure(cell.experiment)
     return Job(name=name, work=work, config=config, seed=cell.seed, root=root, log=root / f"{name}.txt")  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ def test_a_job_that_is_stopped_goes_on_with_the_records_of_one_that_ran_through(
     assert "interrupted" == read_json(folder / "status.json")["state"]
     launcher.start(asked)
     assert {"slow": 0} == heard(launcher, 1)[0]
-    assert "going on with" in asked.log.read_text()
+    assert "resuming " in asked.log.read_text()
     alone = run_seed(cell.experiment, cell.seed, tmp_path / "alone", QUIET)
     assert (alone.path / "records.jsonl").read_bytes() == (folder / "records.jsonl").read_bytes()
 

@@ -108,7 +108,7 @@ def test_a_run_goes_not_on_with_other_data(tmp_path: Path) -> None:
     (finished.path / "summary.json").unlink()
     manifest = json.loads((finished.path / "manifest.json").read_text())
     (finished.path / "manifest.json").write_text(json.dumps({**manifest, "data": "another"}))
-    with pytest.raises(RunFolderError, match=r"the data of .* have changed since it began"):
+    with pytest.raises(RunFolderError, match=r"the data of .* have changed since the run started"):
         run_experiment(small(tmp_path), tmp_path / "runs", QUIET)
 
 
@@ -154,7 +154,7 @@ BROKEN = {
         "from torch import nn\nclass Broken:\n    def build(self, shape, outputs, tasks):\n"
         "        return nn.Sequential(nn.Flatten(), nn.Linear(63, outputs))\n",
         "learner.network",
-        "refuses inputs of shape (1, 8, 8)",
+        "does not support inputs of shape (1, 8, 8)",
     ),
     "encoder lacks members": (
         "class Broken:\n    def encode(self, x):\n        return x\n",
@@ -183,8 +183,8 @@ def test_a_bug_of_rlcls_own_keeps_its_traceback(tmp_path: Path, monkeypatch: pyt
         raise KeyError("a bug")
 
     small(tmp_path)
-    monkeypatch.setattr("rlcl.launch.running.make_stream", fail)
-    monkeypatch.setattr("rlcl.blame._is_users", lambda filename: False)
+    monkeypatch.setattr("rlcl.launch.seed_run.make_stream", fail)
+    monkeypatch.setattr("rlcl.error_origin._is_user_code", lambda filename: False)
     with pytest.raises(KeyError, match="a bug"):
         main(["run", str(tmp_path / "small.yaml"), "--root", str(tmp_path / "runs"), "-q"])
     (log,) = (tmp_path / "runs").glob("*/*/seed0/log.txt")

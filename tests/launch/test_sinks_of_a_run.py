@@ -11,9 +11,9 @@ from rich.console import Console
 
 from rlcl.commands import main
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.launch.running import running
+from rlcl.launch.seed_run import run_seed_steps
 from rlcl.launch.seeds import run_seed
-from rlcl.launch.stopping import Interrupted, Stop
+from rlcl.launch.signals import Interrupted, StopSignal
 from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
 QUIET = Console(quiet=True)
@@ -112,8 +112,8 @@ def test_a_run_calls_its_sinks_in_order(tape: list[Any], tmp_path: Path) -> None
 def test_an_interrupted_run_closes_its_sinks_and_tells_the_next_where_it_goes_on(
     tape: list[Any], tmp_path: Path
 ) -> None:
-    stop = Stop()
-    run = running(experiment({}), 0, tmp_path, QUIET, stop)
+    stop = StopSignal()
+    run = run_seed_steps(experiment({}), 0, tmp_path, QUIET, stop)
 
     def drain() -> None:
         for _ in run:

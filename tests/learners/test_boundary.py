@@ -134,9 +134,9 @@ def test_a_memory_starts_empty(name: str) -> None:
     learner = prepared(classifier(method), stream, boundary=BoundaryPolicy(memory="reset"))
     begun(learner, stream)
     assert (8, 8) == (len(method.memory), method.memory.seen)  # the minibatch of that update
-    assert {2, 3} >= set(method.memory.held()["targets"].tolist())
+    assert {2, 3} >= set(method.memory.contents()["targets"].tolist())
     learn_all(learner, stream)
-    assert {2, 3} >= set(method.memory.held()["targets"].tolist())
+    assert {2, 3} >= set(method.memory.contents()["targets"].tolist())
 
 
 def test_a_memory_that_is_kept_is_not_emptied() -> None:
@@ -402,8 +402,8 @@ class Plain:
     [
         (classifier(), digit_stream(), {"exploration": "reset"}, "learner classifier: it does not explore"),
         (classifier(Ewc()), digit_stream(), {"memory": "reset"}, "none of its methods has a memory"),
-        (classifier(), digit_stream(), {"encoder": "refit"}, "encoder identity keeps nothing that it was fitted on"),
-        (ICarl(capacity=9), digit_stream(), {"memory": "reset"}, "cannot do without its memory"),
+        (classifier(), digit_stream(), {"encoder": "refit"}, "encoder identity has no fitted state"),
+        (ICarl(capacity=9), digit_stream(), {"memory": "reset"}, "does not support a reset of its memory"),
         (
             NearestMean(),
             digit_stream(budget=Budget(epochs=1)),
@@ -414,15 +414,15 @@ class Plain:
             GDumb(capacity=9),
             digit_stream(budget=Budget(epochs=1)),
             {"memory": "reset"},
-            "what it keeps of the examples is all that it learns",
+            "its statistics of the examples are all that it learns",
         ),
-        (avalanche(), digit_stream(), {"memory": "reset"}, "memories of their own, which cannot be emptied"),
+        (avalanche(), digit_stream(), {"memory": "reset"}, "memories of its strategy and plugins cannot be emptied"),
         (avalanche(), digit_stream(), {"exploration": "reset"}, "it does not explore"),
-        (sb3("PPO"), cartpoles(32), {"exploration": "reset"}, "it learns no amount of exploration"),
+        (sb3("PPO"), cartpoles(32), {"exploration": "reset"}, "it has no learned exploration parameter"),
         (sb3("PPO"), cartpoles(32), {"memory": "reset"}, "none of its methods has a memory"),
-        (sb3("DQN"), cartpoles(32), {"exploration": "reset"}, "learner.schedule_over: experience starts anew"),
-        (sb3("SAC", ent_coef=0.1), pendulums(32), {"exploration": "reset"}, "it learns no amount of exploration"),
-        (Plain(), digit_stream(), {"optimizer": "reset"}, "has no method refuses(key), and may not know of it"),
+        (sb3("DQN"), cartpoles(32), {"exploration": "reset"}, "learner.schedule_over: experience restarts it"),
+        (sb3("SAC", ent_coef=0.1), pendulums(32), {"exploration": "reset"}, "it has no learned exploration parameter"),
+        (Plain(), digit_stream(), {"optimizer": "reset"}, "has no method refuses(key), so its support is unknown"),
         (
             classifier(),
             digit_stream(boundaries="hidden"),
@@ -440,7 +440,7 @@ def test_what_a_run_cannot_do_is_refused_by_key_and_reason(
     ((key, value),) = policy.items()
     assert str(error.value).startswith(f"boundary.{key}: {value} is not possible: ")
     assert said in str(error.value)
-    assert str(error.value).endswith("; write keep, or leave it out")
+    assert str(error.value).endswith("; set keep, or remove the key")
 
 
 def test_a_learner_that_knows_of_no_policy_may_keep_everything() -> None:

@@ -134,7 +134,7 @@ class TestDivergence:
     def test_it_names_experience_step_and_learner(self) -> None:
         stream = digit_stream(2, budget=Budget(updates=40))
         learner = prepared(classifier(optimizer=Sgd(lr=1e30)), stream, event_interval=5)
-        message = r"loss of learner classifier is nan by update 5, in experience 0 \(digits 0-1\); lower learner.opt"
+        message = r"loss of learner classifier is nan at update 5, in experience 0 \(digits 0-1\); lower learner.opt"
         with pytest.raises(DivergenceError, match=message):
             learn_all(learner, stream)
 
@@ -144,7 +144,7 @@ class TestDivergence:
         learn_one(learner, stream)
         with torch.no_grad():
             learner.module[1].weight[0, 0] = float("nan")
-        with pytest.raises(DivergenceError, match=r"by update 8, in experience 1 \(digits 2-3\)"):
+        with pytest.raises(DivergenceError, match=r"at update 8, in experience 1 \(digits 2-3\)"):
             learn_one(learner, stream)
 
     def test_a_method_that_is_too_strong_is_noticed(self) -> None:
@@ -211,7 +211,7 @@ class TestSample:
 
 class TestMultihead:
     def test_without_task_ids_it_is_refused_with_the_remedy(self) -> None:
-        remedy = r"network multihead .*which this stream hides; set stream\.visibility\.task_ids: visible"
+        remedy = r"network multihead .*but this stream hides task ids; set stream\.visibility\.task_ids: visible"
         with pytest.raises(UnsupportedError, match=remedy):
             prepared(classifier(network=Multihead()), digit_stream())
 

@@ -13,10 +13,10 @@ from rlcl.data.sources import Data
 from rlcl.errors import UnsupportedError
 from rlcl.experiment import experiment_from
 from rlcl.launch.build import make_trainer
-from rlcl.learners.growth import grown
+from rlcl.learners.growth import grow_state
 from rlcl.seeding import Seeds
 from rlcl.streams.class_incremental import ClassIncremental
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, DataSet
 
@@ -69,7 +69,7 @@ def test_a_grown_learner_answers_as_before_and_learns_on(name: str, optimizer: s
     small.fit()
     learner: Any = large.learner
     names = [n for n, p in learner.module.named_parameters() if p.requires_grad]
-    state = grown(small.learner.state_dict(), learner.state_dict(), names, 3, 5)
+    state = grow_state(small.learner.state_dict(), learner.state_dict(), names, 3, 5)
     fresh = {n: t.clone() for n, t in learner.module.state_dict().items()}
     learner.load_state_dict(state)
     x = torch.randn(50, 2)
@@ -79,7 +79,7 @@ def test_a_grown_learner_answers_as_before_and_learns_on(name: str, optimizer: s
         assert torch.equal(module.module(encoded), learner.module(encoded)[:, :3])
     last = names[-1]
     assert torch.equal(fresh[last][3:], learner.module.state_dict()[last][3:])
-    experience = attrs.evolve(visible(large.stream)[0], index=1)
+    experience = attrs.evolve(learner_view(large.stream)[0], index=1)
     assert list(learner.learn(experience))  # goes on: moments, anchors and memories fit
     new = experience.train.labels >= 3
     predicted = learner.predict(experience.train.inputs[new])[0]
@@ -92,7 +92,7 @@ def test_moments_and_stored_outputs_are_padded() -> None:
     learner: Any = large.learner
     names = [n for n, p in learner.module.named_parameters() if p.requires_grad]
     old = small.learner.state_dict()
-    state = grown(old, learner.state_dict(), names, 3, 5)
+    state = grow_state(old, learner.state_dict(), names, 3, 5)
     moment = state["update"]["optimizer"]["state"][3]["exp_avg"]
     assert (5,) == moment.shape
     assert torch.equal(old["update"]["optimizer"]["state"][3]["exp_avg"], moment[:3])
@@ -107,5 +107,5 @@ def test_a_network_that_changes_elsewhere_is_refused() -> None:
     state, fresh = small.learner.state_dict(), large.learner.state_dict()
     first = next(iter(fresh["module"]))
     del fresh["module"][first]
-    with pytest.raises(UnsupportedError, match=f"{first} of .* becomes nothing"):
-        grown(state, fresh, [], 3, 5)
+    with pytest.raises(UnsupportedError, match=f"{first} has shape .* before and none after"):
+        grow_state(state, fresh, [], 3, 5)

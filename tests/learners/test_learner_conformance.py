@@ -71,7 +71,7 @@ from rlcl.registry import entries, name_of
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.types import Budget, Encoder, Predictor
 
 HIDDEN = "classifier hidden boundaries"
@@ -510,7 +510,7 @@ def test_every_value_of_an_event_is_a_finite_number(name: str) -> None:
 def test_its_last_update_and_the_boundary_are_one_moment(name: str) -> None:
     case = LEARNERS[name]
     learner = case.prepared()
-    experience = case.stream()[0] if case is not LEARNERS[HIDDEN] else visible(case.stream())[0]
+    experience = case.stream()[0] if case is not LEARNERS[HIDDEN] else learner_view(case.stream())[0]
     steps = learner.steps(experience)
     places = [(learner.position.step, learner.position.learning) for _ in learner.learn(experience)]
     assert (steps, False) == places[-1]

@@ -89,7 +89,7 @@ def test_closed_form_learners_learn_digits_class_by_class(make: Any, at_least: f
 
 def test_one_pass_is_all_they_take() -> None:
     stream = Single(data=Points()).make(Seeds(0), Budget(epochs=2))
-    with pytest.raises(UnsupportedError, match=r"nearest_mean needs a single pass; write \{epochs: 1\}"):
+    with pytest.raises(UnsupportedError, match=r"nearest_mean needs a single pass; write budget: \{epochs: 1\}"):
         prepared(NearestMean(), stream)
 
 

@@ -48,5 +48,5 @@ def test_another_experience_is_refused_while_one_is_unfinished() -> None:
 
 
 def test_what_has_not_begun_cannot_end() -> None:
-    with pytest.raises(ValueError, match=r"experience 3 has not begun; call position.begin\(experience\) first"):
+    with pytest.raises(ValueError, match=r"experience 3 has not been started; call position.begin\(experience\)"):
         Position(experience=3).end(experience(3))

@@ -23,8 +23,8 @@ from rlcl.learners.early_stopping import EarlyStopping
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.schedules import Constant, Cosine, Exponential, Linear, Steps
 from rlcl.learners.supervised.classifier import balanced_weights
-from rlcl.learners.supervised.semi_supervised import hidden_labels, pseudo_label_loss
-from rlcl.learners.update import split
+from rlcl.learners.supervised.semi_supervised import hide_labels, pseudo_label_loss
+from rlcl.learners.update import split_batch
 from rlcl.learners.validation import validation_loss
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init
@@ -79,7 +79,7 @@ def test_a_schedule_is_the_factor_computed_by_hand(
 
 
 def test_steps_that_do_not_rise_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at: expected rising numbers, got 0\.5, 0\.5"):
+    with pytest.raises(ValueError, match=r"at: expected increasing numbers, got 0\.5, 0\.5"):
         Steps(at=(0.5, 0.5))
 
 
@@ -126,8 +126,8 @@ def test_the_weights_are_those_of_torch_with_the_same_rates() -> None:
 
 def test_a_batch_is_split_as_equally_as_can_be() -> None:
     batch = Batch(torch.arange(5.0), torch.arange(5))
-    assert [[0, 1, 2], [3, 4]] == [part.targets.tolist() for part in split(batch, 2)]  # type: ignore[union-attr]
-    assert 5 == len(list(split(batch, 9)))
+    assert [[0, 1, 2], [3, 4]] == [part.targets.tolist() for part in split_batch(batch, 2)]  # type: ignore[union-attr]
+    assert 5 == len(list(split_batch(batch, 9)))
 
 
 @pytest.mark.parametrize("methods", [(), (Rehearsal(capacity=9, batch_size=5),), (Ewc(),)], ids=str)
@@ -244,13 +244,14 @@ def stopped(monkeypatch: pytest.MonkeyPatch, *losses: float, **options: Any) -> 
     learner = prepared(classifier(early_stopping=EarlyStopping(every=1, **options)), stream)
     monkeypatch.setattr(gradient, "validation_loss", Falling(*losses))
     seen, state = [], {}
-    observe = learner._watch.observe
+    observe = learner._early_stopping_monitor.observe
 
     def look(loss: float, modules: Mapping[str, nn.Module]) -> bool:
         seen.append(copy.deepcopy(dict(modules["module"].state_dict())))
         return bool(observe(loss, modules))
 
-    monkeypatch.setattr(type(learner._watch), "observe", lambda self, loss, modules: look(loss, modules))
+    monitor = type(learner._early_stopping_monitor)
+    monkeypatch.setattr(monitor, "observe", lambda self, loss, modules: look(loss, modules))
     learn_all(learner, stream)
     state = learner.module.state_dict()
     (kept,) = [i for i, s in enumerate(seen) if not differences(s, dict(state))]
@@ -298,7 +299,7 @@ def test_the_validation_loss_is_the_learners_own_on_held_out_data(make: Callable
     x, y = stream[0].validation.read()  # type: ignore[union-attr]
     with torch.no_grad():
         expected = learner.loss(Batch(x / 16, y))
-    assert pytest.approx(float(expected), rel=1e-5) == validation_loss(learner, learner._validation, stream[0])
+    assert pytest.approx(float(expected), rel=1e-5) == validation_loss(learner, learner._validation_loader, stream[0])
 
 
 def test_looking_at_the_validation_data_changes_no_training() -> None:
@@ -321,14 +322,16 @@ def test_the_average_that_predicts_is_restored_with_the_weights(monkeypatch: pyt
 
     monkeypatch.setattr(gradient, "validation_loss", look)
     learn_all(learner, stream)
-    assert pytest.approx(losses[1]) == validation_loss(learner, learner._validation, stream[0])
+    assert pytest.approx(losses[1]) == validation_loss(learner, learner._validation_loader, stream[0])
     assert losses[1] != losses[3]
-    assert learner._watch.best is None  # nothing of it is left in later checkpoints
+    assert learner._early_stopping_monitor.best is None  # nothing of it is left in later checkpoints
 
 
 def test_early_stopping_without_boundaries_is_refused() -> None:
     stream = digit_stream(2, boundaries="hidden").with_validation(0.25, Seeds(0))
-    with pytest.raises(UnsupportedError, match=r"early_stopping: it ends an experience, and this stream hides where"):
+    with pytest.raises(
+        UnsupportedError, match=r"early_stopping: it stops an experience early, but this stream hides where"
+    ):
         prepared(classifier(early_stopping=EarlyStopping()), stream)
 
 
@@ -340,7 +343,7 @@ def test_labels_of_a_share_do_not_go_with_accumulation() -> None:
 def test_balanced_weights_look_at_shown_labels_alone() -> None:
     stream = one(1)
     learner = prepared(classifier(labelled=0.2, class_weights="balanced"), stream)
-    assert [3, 3, 3, 3] == torch.bincount(learner._seen(stream[0])).tolist()  # 0.2 of 13
+    assert [3, 3, 3, 3] == torch.bincount(learner._labels_until(stream[0])).tolist()  # 0.2 of 13
 
 
 @pytest.mark.parametrize("optimizer", [Adam(lr=0.01), SGD])
@@ -398,13 +401,13 @@ def test_balanced_weights_follow_what_has_been_seen() -> None:
 
 
 def test_as_many_class_weights_as_classes_are_wanted() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner.class_weights: expected a list of 4, one a class, got 2"):
+    with pytest.raises(UnsupportedError, match=r"learner.class_weights: expected 4 numbers, one per class, got 2"):
         prepared(classifier(class_weights=(1.0, 2.0)), one())
 
 
 def test_a_share_of_each_class_keeps_its_label() -> None:
     y = torch.tensor([0] * 20 + [1] * 10 + [2] * 3)
-    shown = hidden_labels(y, 0.2, np.random.default_rng(0))
+    shown = hide_labels(y, 0.2, np.random.default_rng(0))
     assert [4, 2, 1] == [int((shown == k).sum()) for k in range(3)]
     assert bool((shown[shown >= 0] == y[shown >= 0]).all())
 
@@ -422,7 +425,7 @@ def test_methods_never_see_a_hidden_label() -> None:
     memory = Rehearsal(capacity=100, batch_size=4)
     learner = prepared(classifier(memory, labelled=0.25), stream)
     learn_all(learner, stream)
-    targets = memory.memory.draw(100)["targets"]
+    targets = memory.memory.sample(100)["targets"]
     assert 4 * 13 == len(targets)
     assert [4 * 10, 3, 3, 3, 3] == torch.bincount(targets + 1).tolist()  # 3 of 13 in each class
 
@@ -497,12 +500,12 @@ def test_an_optimizer_that_cannot_be_stepped_is_refused(make: Callable[[Any], An
 
 def test_parameters_that_an_optimizer_leaves_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
     prepared(classifier(optimizer=Wrong(lambda p: torch.optim.SGD(p[:1], lr=0.1))), one())
-    assert "leaves out 3 of 4 parameters" in caplog.text
+    assert "has 1 of 4 parameters" in caplog.text
 
 
 def test_an_augmentation_that_changes_the_shape_is_refused() -> None:
     with pytest.raises(
-        UnsupportedError, match=r"learner.augment\[0\]: .* must keep the shape \(B, 1, 8, 8\), and gave"
+        UnsupportedError, match=r"learner.augment\[0\]: .* must keep the shape \(B, 1, 8, 8\), but returned"
     ):
         prepared(classifier(augment=(lambda x, generator: x[:, :, 1:],)), one())
 
@@ -510,7 +513,7 @@ def test_an_augmentation_that_changes_the_shape_is_refused() -> None:
 def test_a_loss_that_is_no_single_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = prepared(classifier(), one())
     monkeypatch.setattr(learner.objective, "loss", lambda batch: learner.outputs(batch.inputs))
-    with pytest.raises(UnsupportedError, match=r"the loss must be one number, the mean over the batch; got shape"):
+    with pytest.raises(UnsupportedError, match=r"the loss must be a scalar, the mean over the batch; got shape"):
         learn_all(learner, one())
 
 

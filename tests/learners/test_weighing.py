@@ -68,7 +68,7 @@ def test_each_output_is_pulled_by_its_weight(case: tuple[Any, Batch]) -> None:
     learner, batch = case
     outputs = learner.outputs(batch.inputs)
     stored = outputs.detach() + torch.tensor([[7.0], [2.0], [4.0]])  # squared distances 49, 4 and 16
-    found = learner.loss(batch._replace(outputs=stored, pulls=WEIGHTS)) - learner.loss(batch)
+    found = learner.loss(batch._replace(outputs=stored, distillation_weights=WEIGHTS)) - learner.loss(batch)
     torch.testing.assert_close(found, torch.tensor((0 * 49 + 4 + 2.5 * 16) / 3), rtol=1e-3, atol=1e-3)
 
 

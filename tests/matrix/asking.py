@@ -85,10 +85,10 @@ def checked(config: Mapping[str, Any]) -> Answer:
 
 def refusal(error: Exception) -> Answer:
     """A mistake of the user's, or a fault of the project's."""
-    from rlcl.blame import blamed
+    from rlcl.error_origin import user_error
     from rlcl.errors import Problem, RlclError
 
-    known = error if isinstance(error, RlclError | Problem) else blamed(error)
+    known = error if isinstance(error, RlclError | Problem) else user_error(error)
     if known is not None:
         return Answer(False, str(known))
     return Answer(False, "".join(traceback.format_exception(error)), clear=False)

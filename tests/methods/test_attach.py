@@ -15,7 +15,7 @@ from harness import cartpoles, classifier, digit_stream, dqn, learn_all, ppo, pr
 from torch import Tensor
 
 from rlcl.errors import UnsupportedError
-from rlcl.methods.attach import PHASES, joined
+from rlcl.methods.attach import PHASES, join_batches
 from rlcl.methods.packnet import PackNet
 from rlcl.methods.xdg import Xdg
 from rlcl.types import Batch, Budget, Experience, Host, Method, Visibility
@@ -129,7 +129,7 @@ def test_a_method_that_predicts_is_entered_with_the_task_id() -> None:
 def test_joined_batches_lack_what_either_lacks() -> None:
     a = Batch(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
     b = Batch(torch.ones(1, 3), torch.ones(1, dtype=torch.int64), None)
-    both = joined(a, b)
+    both = join_batches(a, b)
     assert both.inputs[:, 0].tolist() == [0, 0, 1]
     assert both.targets is not None
     assert both.targets.tolist() == [0, 0, 1]
@@ -143,28 +143,30 @@ def test_shares_weigh_the_means_of_two_batches() -> None:
 
     a, b, c = (Batch(torch.zeros(n, 3), torch.zeros(n, dtype=torch.int64)) for n in (2, 3, 5))
     losses = torch.arange(10.0)  # means 0.5 (two), 3 (three) and 7 (five)
-    both = joined(a, b, (0.25, 2.0))
+    both = join_batches(a, b, (0.25, 2.0))
     assert pytest.approx(0.25 * 0.5 + 2 * 3) == mean(both, losses[:5])
     # What was weighed before keeps its part of the loss.
-    assert pytest.approx(0.25 * 0.5 + 2 * 3 + 4 * 7) == mean(joined(both, c, (1.0, 4.0)), losses)
-    assert joined(a, b).weights is None
+    assert pytest.approx(0.25 * 0.5 + 2 * 3 + 4 * 7) == mean(join_batches(both, c, (1.0, 4.0)), losses)
+    assert join_batches(a, b).weights is None
 
 
 def test_pulls_are_weighed_alike_and_blank_where_nothing_is_stored() -> None:
     a = Batch(torch.zeros(2, 3))
-    b = Batch(torch.zeros(3, 3), weights=torch.zeros(3), outputs=torch.ones(3, 4), pulls=torch.full((3,), 0.5))
-    both = joined(a, b, (1.0, 1.0))
-    assert both.pulls is not None
+    b = Batch(
+        torch.zeros(3, 3), weights=torch.zeros(3), outputs=torch.ones(3, 4), distillation_weights=torch.full((3,), 0.5)
+    )
+    both = join_batches(a, b, (1.0, 1.0))
+    assert both.distillation_weights is not None
     assert both.outputs is not None
-    assert pytest.approx(0.5 * 3) == float((both.pulls * torch.tensor([9.0, 9.0, 2.0, 3.0, 4.0])).mean())
+    assert pytest.approx(0.5 * 3) == float((both.distillation_weights * torch.tensor([9.0, 9.0, 2.0, 3.0, 4.0])).mean())
     assert [[0.0] * 4] * 2 + [[1.0] * 4] * 3 == both.outputs.tolist()
-    assert joined(a, b._replace(pulls=None), (1.0, 1.0)).outputs is None
+    assert join_batches(a, b._replace(distillation_weights=None), (1.0, 1.0)).outputs is None
 
 
 @pytest.mark.parametrize("method", [PackNet(), Xdg()])
 @pytest.mark.parametrize("learner", [ppo, dqn, lambda method: sb3("PPO", method)])
 def test_what_is_set_already_is_not_advised(method: Any, learner: Callable[[Any], Any]) -> None:
     stream = attrs.evolve(cartpoles(64), visibility=Visibility(task_ids="visible"))
-    with pytest.raises(UnsupportedError, match="show their networks no task ids; leave the method out") as raised:
+    with pytest.raises(UnsupportedError, match="do not pass task ids to their networks; remove the method") as raised:
         prepared(learner(method), stream)
     assert "visibility" not in str(raised.value)

@@ -38,7 +38,7 @@ def close(expected: dict[str, Tensor], actual: dict[str, Any]) -> None:
 
 def test_ewc_has_avalanches_importances(plugins: Any) -> None:
     stream = digit_stream(2, budget=Budget(updates=10))
-    # Avalanche's penalty has no half: half its strength here, and 1 makes the pull the importances.
+    # Avalanche's penalty has no half: half its strength here, and 1 makes the curvature the importances.
     method = Ewc(strength=1.0, fisher="batch", batch_size=1, samples=None)
     learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
     learn_one(learner, stream)
@@ -48,7 +48,7 @@ def test_ewc_has_avalanches_importances(plugins: Any) -> None:
     importances = plugin.compute_importances(
         learner.module, torch.nn.CrossEntropyLoss(), learner._optimizer, rows, "cpu", 1
     )
-    close({name: value.data for name, value in importances.items()}, method._anchor.pull)
+    close({name: value.data for name, value in importances.items()}, method._anchor.curvature)
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # NumPy's, of a tensor in np.square

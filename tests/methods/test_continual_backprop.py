@@ -10,13 +10,13 @@ from harness import classifier, digit_stream, learning, prepared, weights
 from torch import Tensor
 
 from rlcl.learners.optimizers import Sgd
-from rlcl.methods.continual_backprop import ContinualBackprop, Utility
+from rlcl.methods.continual_backprop import ContinualBackprop, UnitUtility
 from rlcl.methods.parts.hidden_units import hidden_layers
 from rlcl.networks.mlp import Mlp
 
 
-def utility(units: int) -> Utility:
-    return Utility(torch.zeros(units), torch.zeros(1, units, 1), torch.zeros(units))
+def utility(units: int) -> UnitUtility:
+    return UnitUtility(torch.zeros(units), torch.zeros(1, units, 1), torch.zeros(units))
 
 
 def activations(*rows: list[float]) -> Tensor:
@@ -45,7 +45,7 @@ def test_a_minibatch_counts_by_its_mean() -> None:
 
 
 def test_what_is_due_adds_up_and_takes_the_least_useful_that_are_mature() -> None:
-    u = Utility(torch.tensor([9.0, 9.0, 9.0, 2.0]), torch.zeros(1, 4, 1), torch.tensor([3.0, 1.0, 2.0, 0.0]))
+    u = UnitUtility(torch.tensor([9.0, 9.0, 9.0, 2.0]), torch.zeros(1, 4, 1), torch.tensor([3.0, 1.0, 2.0, 0.0]))
     found = [u.due(0.25, 2, 0.5) for _ in range(4)]  # three mature units: .75, 1.5, 2.25 - 1, 2 - 1
     assert [None, [1], [1], [1]] == [f if f is None else f.tolist() for f in found]
     assert 0.0 == u.owed
@@ -56,7 +56,7 @@ def test_what_is_due_adds_up_and_takes_the_least_useful_that_are_mature() -> Non
 
 
 def test_nothing_is_due_before_maturity() -> None:
-    u = Utility(torch.tensor([2.0, 2.0]), torch.zeros(1, 2, 1), torch.zeros(2))
+    u = UnitUtility(torch.tensor([2.0, 2.0]), torch.zeros(1, 2, 1), torch.zeros(2))
     assert (None, 0.0) == (u.due(1.0, 2, 0.5), u.owed)
 
 
@@ -110,6 +110,6 @@ def test_the_rate_is_that_of_replacements(rate: float) -> None:
         u.observe(torch.rand(1, 1, 16, 1), torch.ones(1, 1, 16, 1), torch.ones(16, 1), 0.99)
         units = u.due(rate, 0, 0.99)
         if units is not None:
-            u.forget(units)
+            u.reset(units)
             replaced += len(units)
     assert int(400 * 16 * rate) == pytest.approx(replaced, abs=2)

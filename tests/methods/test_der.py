@@ -33,13 +33,13 @@ Drawn = list[dict[str, Tensor]]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     """All that is drawn from memories."""
     found: Drawn = []
-    draw = ReservoirMemory.draw
+    sample = ReservoirMemory.sample
 
     def noting(self: ReservoirMemory, count: int) -> dict[str, Tensor]:
-        found.append(draw(self, count))
+        found.append(sample(self, count))
         return found[-1]
 
-    monkeypatch.setattr(ReservoirMemory, "draw", noting)
+    monkeypatch.setattr(ReservoirMemory, "sample", noting)
     return found
 
 
@@ -138,7 +138,7 @@ def test_inputs_are_stored_as_they_were_before_augmentation() -> None:
     after(method, 4, augment=(Noise(deviation=0.5),))
     x = digit_stream(2)[0].train.read()[0] / 16  # type: ignore[union-attr]
     known = {row.numpy().tobytes() for row in x}
-    assert all(row.numpy().tobytes() in known for row in method.memory.draw(200)["inputs"])
+    assert all(row.numpy().tobytes() in known for row in method.memory.sample(200)["inputs"])
 
 
 def test_the_first_update_has_nothing_to_replay(drawn: Drawn) -> None:
@@ -164,7 +164,7 @@ def test_hidden_labels_are_left_out() -> None:
     method = DerPlusPlus(capacity=30, batch_size=8)
     learner = prepared(classifier(method, labelled=0.3, unlabelled_weight=0.0), stream, encoder=Scale(maximum=16.0))
     learn_all(learner, stream)
-    assert bool((method.memory.draw(30)["targets"] == -1).any())
+    assert bool((method.memory.sample(30)["targets"] == -1).any())
     x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, -1, 1, -1])
     w = torch.tensor([1.0, 5.0, 3.0, 7.0])
     with torch.no_grad():

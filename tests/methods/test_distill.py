@@ -78,7 +78,7 @@ def test_it_stores_the_outputs_of_the_network_without_dropout() -> None:
     stream = digit_stream(2)
     learner = prepared(classifier(method, network=Mlp(hidden=(16,), dropout=0.5)), stream)
     learn_one(learner, stream)
-    stored = method.memory.draw(100)
+    stored = method.memory.sample(100)
     with learner.predicting(None):
         torch.testing.assert_close(learner.outputs(stored["inputs"]), stored["outputs"])
     assert learner.module.training

@@ -32,7 +32,7 @@ from rlcl.learners.optimizers import Sgd
 from rlcl.methods.a_gem import AGem, project
 from rlcl.methods.gem import Gem, cone_weights
 from rlcl.methods.l2_init import L2Init
-from rlcl.methods.parts.flat import flat_gradient, flat_gradient_of, write_flat_gradient
+from rlcl.methods.parts.flat_gradients import flat_gradient, flat_gradient_of, write_flat_gradient
 from rlcl.types import Batch, Budget
 
 PROJECTIONS = {
@@ -152,7 +152,7 @@ def reference(learner: Any, batch: Batch) -> Tensor:
 def test_a_gem_leaves_no_component_against_the_memory() -> None:
     method = AGem(capacity=20, batch_size=20)  # all of it, so that each draw is the same
     learner = after_two(method)
-    against = -reference(learner, Batch(**method.memory.draw(20)))
+    against = -reference(learner, Batch(**method.memory.sample(20)))
     across = torch.zeros_like(against)
     across[:2] = torch.stack((-against[1], against[0]))  # no product with the reference
     along = stepped(learner, across - 3 * against)
@@ -163,7 +163,7 @@ def test_a_gem_leaves_no_component_against_the_memory() -> None:
 def test_a_gem_takes_away_what_is_against_the_memory(scale: float) -> None:
     method = AGem(capacity=20, batch_size=20)
     learner = after_two(method)
-    against = -reference(learner, Batch(**method.memory.draw(20)))
+    against = -reference(learner, Batch(**method.memory.sample(20)))
     across = torch.zeros_like(against)
     across[:2] = torch.stack((-against[1], against[0]))
     torch.testing.assert_close(stepped(learner, across + scale * against), across, rtol=1e-3, atol=1e-4)
@@ -172,7 +172,7 @@ def test_a_gem_takes_away_what_is_against_the_memory(scale: float) -> None:
 def test_gem_satisfies_every_past_experience() -> None:
     method = Gem(per_experience=10, margin=0.0)
     learner = after_two(method)
-    references = torch.stack([reference(learner, memory.held()) for memory in method._memories])
+    references = torch.stack([reference(learner, memory.contents()) for memory in method._memories])
     assert 2 == len(references)
     gradient = -references.sum(0)
     assert bool((references @ gradient < 0).all())
@@ -184,7 +184,7 @@ def test_gem_keeps_so_many_of_each_experience() -> None:
     method = Gem(per_experience=10)
     after_two(method)
     assert [10, 10] == [len(memory) for memory in method._memories]
-    labels = [set(memory.memory.held()["targets"].tolist()) for memory in method._memories]
+    labels = [set(memory.memory.contents()["targets"].tolist()) for memory in method._memories]
     assert [{0}, {1}] == labels
 
 
@@ -196,7 +196,7 @@ def test_gem_reads_its_memory() -> None:
         learner = prepared(classifier(method), stream, encoder=Scale(maximum=16.0))
         learn_one(learner, stream)
         if zeroed:
-            method._memories[0].held().inputs.zero_()
+            method._memories[0].contents().inputs.zero_()
         learn_one(learner, stream)
         states.append(flat(dict(learner.module.named_parameters())))
     assert not torch.equal(*states)
@@ -206,16 +206,16 @@ def test_penalties_are_projected_as_well() -> None:
     method = AGem(capacity=20, batch_size=20)
     learner = after_two(method, L2Init(strength=0.01))
     at_start = prepared(classifier(optimizer=Sgd(lr=0.05)), digit_stream(4), encoder=Scale(maximum=16.0))
-    pull = 0.02 * (flat(weights(learner)) - flat(weights(at_start)))  # back to where nothing was known
-    against = reference(learner, Batch(**method.memory.draw(20)))
-    assert float(pull.dot(against)) < 0
-    torch.testing.assert_close(flat(added_gradients(learner)), projected(pull, against), rtol=1e-3, atol=1e-6)
+    curvature = 0.02 * (flat(weights(learner)) - flat(weights(at_start)))  # back to where nothing was known
+    against = reference(learner, Batch(**method.memory.sample(20)))
+    assert float(curvature.dot(against)) < 0
+    torch.testing.assert_close(flat(added_gradients(learner)), projected(curvature, against), rtol=1e-3, atol=1e-6)
 
 
 def test_task_ids_choose_the_heads_of_the_memory() -> None:
     method = AGem(capacity=20, batch_size=20)
     after_two(method, task_ids=True)
-    drawn = method.memory.draw(20)
+    drawn = method.memory.sample(20)
     assert torch.equal(drawn["targets"], drawn["task_ids"])  # one class a task
 
 
@@ -246,7 +246,7 @@ def test_a_loss_without_labels_is_protected(method: AGem | Gem) -> None:
     learner = prepared(autoencoder(method, optimizer=Sgd(lr=0.05)), stream, encoder=Scale(maximum=16.0))
     learn_one(learner, stream)
     next(learning(learner, stream))
-    memory = Batch(**method.memory.draw(20)) if isinstance(method, AGem) else method._memories[0].held()
+    memory = Batch(**method.memory.sample(20)) if isinstance(method, AGem) else method._memories[0].contents()
     assert float(stepped(learner, -reference(learner, memory)).abs().max()) < 1e-5
 
 
@@ -259,8 +259,8 @@ def test_a_memory_by_experience_holds_exactly_so_many_of_each() -> None:
         learn_one(learner, stream)
         sizes.append(len(method.memory))
     assert [5, 10, 15, 20] == sizes
-    assert [5, 5, 5, 5] == torch.bincount(method.memory.held()["targets"]).tolist()
-    assert len({row.numpy().tobytes() for row in method.memory.held()["inputs"]}) == 20
+    assert [5, 5, 5, 5] == torch.bincount(method.memory.contents()["targets"]).tolist()
+    assert len({row.numpy().tobytes() for row in method.memory.contents()["inputs"]}) == 20
     assert 20 * (64 * 4 + 8) == method.memory.bytes
 
 
@@ -276,7 +276,7 @@ def test_an_experience_that_has_fewer_is_kept_whole() -> None:
     [
         ({}, "expected exactly one of capacity, capacity_bytes, per_experience; got none"),
         ({"capacity": 9, "per_experience": 3}, "got capacity, per_experience"),
-        ({"per_experience": 3, "fill": "minibatches"}, "fill: minibatches do not say which experience they are of"),
+        ({"per_experience": 3, "fill": "minibatches"}, "fill: minibatches do not state their experience"),
     ],
 )
 def test_the_size_of_a_memory_is_said_once(settings: dict[str, Any], expected: str) -> None:

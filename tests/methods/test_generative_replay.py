@@ -35,7 +35,7 @@ from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
 from rlcl.learners.unsupervised.vae import Vae
 from rlcl.methods.generative_replay import GenerativeReplay
 from rlcl.networks.mlp import Linear, Mlp
-from rlcl.networks.variational import gaussian_divergence, negative_log_likelihood
+from rlcl.networks.variational_autoencoder import gaussian_divergence, negative_log_likelihood
 from rlcl.seeding import Seeds
 from rlcl.streams.data_incremental import DataIncremental
 from rlcl.streams.stream import Stream
@@ -212,7 +212,7 @@ def test_the_generator_descends_its_bounds_mixed_in_the_same_way(mixing: str, ow
     draws.set_state(method.state_dict()["draws"])
     next(learning(learner, stream))
     # In the order in which the update draws: codes of five generated inputs, then those of all thirteen.
-    replayed = method._copied_vae.generated(torch.randn(5, 3, generator=draws)).view(5, 1, 8, 8)
+    replayed = method._copied_vae.decode_mean(torch.randn(5, 3, generator=draws)).view(5, 1, 8, 8)
     x = torch.cat((learner.batch.inputs, replayed))
     mean, log_variance = generator.encode(x).chunk(2, 1)
     decoded = generator.decode(mean + torch.randn(13, 3, generator=draws) * (log_variance / 2).exp())
@@ -309,13 +309,18 @@ def test_it_keeps_an_old_task_that_plain_training_forgets() -> None:
 @pytest.mark.parametrize(
     ("learner", "settings", "expected"),
     [
-        (barlow_twins, {}, "its mixing: weighted weighs examples, which the learner's loss cannot; use mixing: concat"),
-        (barlow_twins, {"mixing": "concat", "labels": "soft"}, "its labels: soft weighs .*; use labels: hard"),
-        (classifier, {"generator": "learner"}, "its generator: learner needs the learner vae; use generator: own"),
+        (
+            barlow_twins,
+            {},
+            "mixing: weighted needs example weights, and the learner's loss has none; set mixing: concat",
+        ),
+        (barlow_twins, {"mixing": "concat", "labels": "soft"}, "labels: soft needs example .*; set labels: hard"),
+        (classifier, {"generator": "learner"}, "generator: learner needs the learner vae; set generator: own"),
     ],
 )
 def test_what_a_learner_cannot_do_is_refused(learner: Any, settings: dict[str, Any], expected: str) -> None:
-    with pytest.raises(UnsupportedError, match=rf"methods\[0\]: generative_replay cannot serve learner .*: {expected}"):
+    message = rf"methods\[0\]: generative_replay does not support learner .*: {expected}"
+    with pytest.raises(UnsupportedError, match=message):
         prepared(learner(small(**settings)), digits())
 
 

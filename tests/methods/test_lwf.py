@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from harness import added_gradients, autoencoder, classifier, digit_stream, learn_one, learning, prepared
+from harness import (
+    added_gradients,
+    autoencoder,
+    cartpoles,
+    classifier,
+    digit_stream,
+    learn_one,
+    learning,
+    ppo,
+    prepared,
+)
 from torch import Tensor, nn
 
 from rlcl.encoders.scale import Scale
+from rlcl.errors import UnsupportedError
 from rlcl.methods.lwf import Lwf, soft_cross_entropy
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
@@ -186,3 +197,9 @@ def test_the_teacher_has_its_own_running_statistics_and_the_student_the_minibatc
 def test_running_statistics_see_each_minibatch_once(task_ids: bool) -> None:
     learner, _ = taught(Lwf(), 1, network=WithStatistics(), task_ids=task_ids)
     assert learner.module[1].num_batches_tracked == 7
+
+
+@pytest.mark.parametrize("units", ["seen", "all"])
+def test_a_policy_is_refused_with_either_choice_of_classes(units: Any) -> None:
+    with pytest.raises(UnsupportedError, match="lwf does not support learner ppo: it needs targets"):
+        prepared(ppo(Lwf(units=units)), cartpoles(16))

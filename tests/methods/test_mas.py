@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
 from rlcl.methods.mas import Mas
-from rlcl.methods.parts.per_example import mean_magnitudes
+from rlcl.methods.parts.per_example_gradients import mean_magnitudes
 from rlcl.types import Budget
 
 

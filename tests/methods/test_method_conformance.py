@@ -204,25 +204,25 @@ def test_loading_its_state_leaves_the_saved_one_alone(name: str, host: str) -> N
 
 @pytest.mark.parametrize(("name", "host"), REFUSED)
 def test_a_host_that_cannot_serve_it_refuses_by_name(name: str, host: str) -> None:
-    with pytest.raises(UnsupportedError, match=rf"learner.methods\[0\]: {name} cannot serve learner .+: it "):
+    with pytest.raises(UnsupportedError, match=rf"learner.methods\[0\]: {name} does not support learner .+: it "):
         HOSTS[host].prepared(method(name))
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if "boundaries" in method(n).requires])
 def test_hidden_boundaries_refuse_what_needs_them(name: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"{name} cannot serve .*this stream hides where an experience ends"):
+    with pytest.raises(UnsupportedError, match=f"{name} does not support .*this stream hides where an experience ends"):
         prepared(classifier(method(name)), digit_stream(boundaries="hidden"))
 
 
 def test_sb3_refuses_rehearsal_because_its_network_is_not_native() -> None:
-    with pytest.raises(UnsupportedError, match=r"rehearsal cannot serve learner sb3 \(PPO\): it needs .*native"):
+    with pytest.raises(UnsupportedError, match=r"rehearsal does not support learner sb3 \(PPO\): it needs .*native"):
         prepared(sb3("PPO", method("rehearsal")), cartpoles(32))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_named_twice_is_refused(name: str) -> None:
     host = next(host for n, host in SERVED if n == name)
-    with pytest.raises(UnsupportedError, match=rf"learner.methods\[1\]: {name} stands there twice"):
+    with pytest.raises(UnsupportedError, match=rf"learner.methods\[1\]: {name} is listed twice"):
         HOSTS[host].prepared(method(name), method(name))
 
 

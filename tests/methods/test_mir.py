@@ -31,13 +31,13 @@ def test_it_rehearses_what_a_step_on_the_minibatch_would_harm_most(monkeypatch: 
     method = Mir(capacity=40, batch_size=4, candidates=15)
     learner = after(method, 8)
     candidates: list[dict[str, torch.Tensor]] = []
-    draw = ReservoirMemory.draw
+    sample = ReservoirMemory.sample
 
     def noting(self: ReservoirMemory, count: int) -> dict[str, torch.Tensor]:
-        candidates.append(draw(self, count))
+        candidates.append(sample(self, count))
         return candidates[-1]
 
-    monkeypatch.setattr(ReservoirMemory, "draw", noting)
+    monkeypatch.setattr(ReservoirMemory, "sample", noting)
     chosen = method.extra(learner.batch)
     (drawn,) = candidates
     assert len(drawn["inputs"]) == 15

@@ -292,20 +292,20 @@ def test_a_task_that_comes_back_is_packed_anew() -> None:
 def test_task_ids_must_be_shown_in_training_and_at_evaluation(shown: Any) -> None:
     scenario = TaskIncremental(data=FewDigits(), experiences=2, visibility=Visibility(task_ids=shown))
     with pytest.raises(
-        UnsupportedError, match=r"packnet cannot .* hides task ids .*set stream.visibility.task_ids: vis"
+        UnsupportedError, match=r"packnet does not support .* hides task ids .*set stream.visibility.task_ids: vis"
     ):
         prepared(classifier(PackNet()), scenario.make(Seeds(0), Budget(epochs=1)))
 
 
 def test_an_average_of_the_weights_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"packnet cannot serve .* leave out learner.ema"):
+    with pytest.raises(UnsupportedError, match=r"packnet does not support .* leave out learner.ema"):
         prepared(classifier(PackNet(), ema=0.9), tasks())
 
 
 def test_an_experience_of_several_tasks_is_refused() -> None:
     stream = Joint(of=TaskIncremental(data=FewDigits(), experiences=2)).make(Seeds(0), Budget(epochs=1))
     learner = prepared(classifier(PackNet()), stream)
-    with pytest.raises(UnsupportedError, match=r"experience 0 \(joint\) holds several; use a stream of one task"):
+    with pytest.raises(UnsupportedError, match=r"experience 0 \(joint\) holds several; use a stream with one task"):
         learn_one(learner, stream)
 
 

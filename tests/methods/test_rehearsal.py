@@ -31,7 +31,7 @@ from rlcl.data.sources import UnlabelledArrays
 from rlcl.encoders.scale import Scale
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
-from rlcl.learners.update import split
+from rlcl.learners.update import split_batch
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.types import Batch, Budget, Experience
 
@@ -141,10 +141,10 @@ def test_the_batch_that_methods_see_is_without_the_memory(taped: Taped) -> None:
     [
         ({}, "exactly one of capacity, capacity_bytes, per_class; got none"),
         ({"capacity": 9, "per_class": 3}, "got capacity, per_class"),
-        ({"per_class": 3}, "per_class: reservoir knows no classes"),
-        ({"per_class": 3, "memory": "gss"}, "per_class: gss knows no classes"),
-        ({"capacity": 9, "memory": "ring"}, "per_class: expected a whole number, for memory: ring"),
-        ({"capacity": 9, "memory": "herding"}, "fill: herding chooses from whole experiences"),
+        ({"per_class": 3}, "per_class: reservoir ignores classes"),
+        ({"per_class": 3, "memory": "gss"}, "per_class: gss ignores classes"),
+        ({"capacity": 9, "memory": "ring"}, "per_class: expected an integer: memory: ring"),
+        ({"capacity": 9, "memory": "herding"}, "fill: herding selects from whole experiences"),
     ],
 )
 def test_sizes_that_do_not_go_with_a_memory_are_refused(settings: dict[str, Any], expected: str) -> None:
@@ -155,7 +155,8 @@ def test_sizes_that_do_not_go_with_a_memory_are_refused(settings: dict[str, Any]
 @pytest.mark.parametrize("mixing", ["sum", "weighted"])
 def test_other_mixings_need_a_loss_that_weighs_examples(mixing: Any) -> None:
     learner = BarlowTwins(augment=(Noise(),), methods=(Rehearsal(capacity=9, mixing=mixing),))
-    with pytest.raises(UnsupportedError, match="rehearsal cannot serve learner barlow_twins: it needs weights, and "):
+    message = "rehearsal does not support learner barlow_twins: it needs weights, and "
+    with pytest.raises(UnsupportedError, match=message):
         prepared(learner, digit_stream(2))
 
 
@@ -163,7 +164,7 @@ def test_classes_are_needed_where_the_memory_goes_by_them() -> None:
     stream = digit_stream(2)
     unlabelled = attrs.evolve(stream, experiences=tuple(_without_labels(e) for e in stream))
     learner = prepared(autoencoder(Rehearsal(capacity=9, memory="class_balanced")), unlabelled)
-    with pytest.raises(UnsupportedError, match="memory class_balanced needs classes; use reservoir or gss"):
+    with pytest.raises(UnsupportedError, match="memory class_balanced needs class labels; use reservoir or gss"):
         learn_all(learner, unlabelled)
 
 
@@ -191,7 +192,7 @@ def test_losses_mix_as_they_are_told(
     learner, tape = taped(Rehearsal(capacity=100, batch_size=5, fill=fill, mixing=mixing), 3)
     batch = tape.batches[-1]
     with torch.no_grad():
-        now = sum(learner.loss(part) * len(part.inputs) / 13 for part in split(batch, accumulate))
+        now = sum(learner.loss(part) * len(part.inputs) / 13 for part in split_batch(batch, accumulate))
         each = F.cross_entropy(learner.outputs(batch.inputs), batch.targets, reduction="none")
     torch.testing.assert_close(now, own * each[:8].mean() + memorys * each[8:].mean())
 
@@ -276,7 +277,7 @@ def test_memories_by_class_can_be_filled_at_the_end(taped: Taped, settings: dict
     _, tape = taped(method, 3)
     assert [0, 0, 0, 26, 26, 26] == tape.seen
     assert all(set(batch.targets[8:].tolist()) <= {0, 1} for batch in tape.batches[3:])  # type: ignore[index]
-    assert counts == torch.bincount(method.memory.held()["targets"]).tolist()
+    assert counts == torch.bincount(method.memory.contents()["targets"]).tolist()
 
 
 def test_a_ring_that_is_filled_at_the_end_draws_its_examples_from_all_of_a_class() -> None:
@@ -286,7 +287,7 @@ def test_a_ring_that_is_filled_at_the_end_draws_its_examples_from_all_of_a_class
     order = copy.deepcopy(method.memory.rng).permutation(26)  # of the whole experience, the memory's first draw
     learn_one(learner, stream)
     x, y = stream[0].train.read()  # type: ignore[union-attr]
-    held = method.memory.held()
+    held = method.memory.contents()
     for label in (0, 1):
         latest = [row for row in order if y[row] == label][-4:]
         expected = {x[row].float().numpy().tobytes() for row in latest}

@@ -12,7 +12,7 @@ from harness import classifier, digit_stream, learn_one, learning, prepared, wei
 from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Adam
 from rlcl.methods.reset import Reset
-from rlcl.networks.mlp import Mlp, redrawn
+from rlcl.networks.mlp import Mlp, fresh_weights
 from rlcl.networks.multihead import Multihead
 from rlcl.networks.torchvision import ResNet18, TorchvisionNetwork
 
@@ -64,7 +64,7 @@ def test_what_is_drawn_is_what_the_network_would_draw() -> None:
     begun(learner)
     for layer in learner.module:
         if isinstance(layer, torch.nn.Linear):
-            drawn = redrawn(layer, torch.Generator().manual_seed(int(rng.integers(2**62))))
+            drawn = fresh_weights(layer, torch.Generator().manual_seed(int(rng.integers(2**62))))
             assert torch.equal(drawn["weight"], layer.weight)
             assert torch.equal(drawn["bias"], layer.bias)
 
@@ -72,8 +72,12 @@ def test_what_is_drawn_is_what_the_network_would_draw() -> None:
 @pytest.mark.parametrize(
     ("network", "layers", "message"),
     [
-        (Multihead(body=Mlp(hidden=(4,)), features=4), 1, "a head a task, none of which is the last; set layers: all"),
-        (NETWORK, 4, "it draws 4 layers anew, and the network has 3; set layers: all"),
+        (
+            Multihead(body=Mlp(hidden=(4,)), features=4),
+            1,
+            "one head per task and no single last layer; set layers: all",
+        ),
+        (NETWORK, 4, "it resets 4 layers, and the network has 3; set layers: all"),
         (TorchvisionNetwork(name="vit_b_32", options={"image_size": 32}), "all", "the network has a VisionTransformer"),
     ],
 )
@@ -84,7 +88,7 @@ def test_what_it_cannot_draw_is_refused_with_what_it_has(network: Any, layers: A
 
 
 def test_the_refusal_reaches_the_user() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner.methods\[0\]: reset cannot serve .*: it draws 9 layers"):
+    with pytest.raises(UnsupportedError, match=r"learner.methods\[0\]: reset does not support .*: it resets 9 layers"):
         prepared(classifier(Reset(layers=9)), digit_stream(2))
 
 

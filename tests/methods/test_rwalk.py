@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Sgd
-from rlcl.methods.rwalk import RWalk, Walk
+from rlcl.methods.rwalk import RWalk, WalkState
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.types import Budget
@@ -20,10 +20,10 @@ from rlcl.types import Budget
 class TestWalk:
     """Two weights under SGD with a learning rate of 1: a step is minus the gradient."""
 
-    def walked(self, *gradients: list[float], decay: float = 0.5, interval: int = 2) -> tuple[Walk, nn.Parameter]:
+    def walked(self, *gradients: list[float], decay: float = 0.5, interval: int = 2) -> tuple[WalkState, nn.Parameter]:
         parameter = nn.Parameter(torch.zeros(2))
         optimizer = torch.optim.SGD([parameter], lr=1.0)
-        walk = Walk(decay, interval, epsilon=1.0)
+        walk = WalkState(decay, interval, epsilon=1.0)
         for hook in (walk.before, walk.path.before, walk.anchor):
             optimizer.register_step_pre_hook(hook)
         for hook in (walk.path.after, walk.after):
@@ -57,7 +57,7 @@ class TestWalk:
         walk.end(strength=3.0)
         scores = [20 / 181, 4 / 5]
         expected = [6 * (1.0 + scores[0] / scores[1]), 6 * (0.2 + 1.0)]
-        torch.testing.assert_close(walk.anchor.pull["p"], torch.tensor(expected))
+        torch.testing.assert_close(walk.anchor.curvature["p"], torch.tensor(expected))
         assert parameter.tolist() == walk.anchor.anchor["p"].tolist()
 
     def test_what_is_left_of_an_interval_counts_at_the_end(self) -> None:
@@ -79,7 +79,7 @@ class TestWalk:
         walk, _ = self.walked([2.0, 2.0], [4.0, 2.0])
         walk.score["p"][0] = -5.0
         walk.end(strength=1.0)
-        assert 2 * 1.0 == float(walk.anchor.pull["p"][0])  # the Fisher's share alone
+        assert 2 * 1.0 == float(walk.anchor.curvature["p"][0])  # the Fisher's share alone
         assert -5.0 == float(walk.past["p"][0])
 
     def test_the_penalty_is_neither_in_the_fisher_nor_in_the_path(self) -> None:
@@ -104,8 +104,8 @@ def test_the_gradient_is_the_penaltys() -> None:
     learn_one(learner, stream)
     end = weights(learner)
     walk = method._walks["network"]
-    pull = {name: value.clone() for name, value in walk.anchor.pull.items()}
-    together = torch.cat([value.flatten() for value in pull.values()]) / 6
+    curvature = {name: value.clone() for name, value in walk.anchor.curvature.items()}
+    together = torch.cat([value.flatten() for value in curvature.values()]) / 6
     assert 1.0 < float(together.max()) <= 2.0  # each part is at most 1
     assert float(together.min()) >= 0.0
     for _ in zip(range(3), learning(learner, stream), strict=False):
@@ -113,7 +113,7 @@ def test_the_gradient_is_the_penaltys() -> None:
     now = weights(learner)
     added: dict[str, Tensor | None] = added_gradients(learner)
     for name, value in now.items():
-        torch.testing.assert_close(added[name], pull[name] * (value - end[name]), rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(added[name], curvature[name] * (value - end[name]), rtol=1e-4, atol=1e-7)
 
 
 def test_a_head_that_was_not_used_is_left_alone() -> None:
@@ -122,9 +122,9 @@ def test_a_head_that_was_not_used_is_left_alone() -> None:
     network = Multihead(body=Mlp(hidden=(16,)), features=16)
     learner = prepared(classifier(method, network=network), stream)
     learn_one(learner, stream)
-    pull: dict[str, Any] = method._walks["network"].anchor.pull
-    assert "heads.1.weight" not in pull
-    assert float(pull["heads.0.weight"].abs().max()) > 0
+    curvature: dict[str, Any] = method._walks["network"].anchor.curvature
+    assert "heads.1.weight" not in curvature
+    assert float(curvature["heads.0.weight"].abs().max()) > 0
 
 
 def test_it_holds_every_optimizer_of_its_host() -> None:
@@ -133,4 +133,4 @@ def test_it_holds_every_optimizer_of_its_host() -> None:
     learner = prepared(sb3("SAC", method), stream)
     learn_one(learner, stream)
     for key in ("actor", "critic"):
-        assert any(float(v.abs().max()) > 0 for v in method._walks[key].anchor.pull.values())
+        assert any(float(v.abs().max()) > 0 for v in method._walks[key].anchor.curvature.values())

@@ -153,7 +153,7 @@ def test_the_penalty_is_in_the_integral_only_where_that_is_asked_for(gradient: A
     next(learning(learner, stream))
     optimizer, part = learner._optimizer, method._parts["network"]
     name, parameter = next(iter(learner.module.named_parameters()))
-    part.anchor.pull[name].fill_(3.0)
+    part.anchor.curvature[name].fill_(3.0)
     part.anchor.bind(dict(learner.module.named_parameters()))
     part.path.value[name].zero_()
     with torch.no_grad():
@@ -177,8 +177,8 @@ def test_the_lower_bound_holds_for_the_sum_and_the_upper_for_the_penalty_alone()
     importance = torch.cat([v.flatten() for v in part.importance.values()])
     assert 0 == float(importance.min())
     assert float(importance.max()) > 1e-3
-    pull = torch.cat([v.flatten() for v in part.anchor.pull.values()])
-    torch.testing.assert_close(pull, importance.clamp(max=1e-3))
+    curvature = torch.cat([v.flatten() for v in part.anchor.curvature.values()])
+    torch.testing.assert_close(curvature, importance.clamp(max=1e-3))
 
 
 def test_a_head_that_was_not_used_has_no_importance() -> None:
@@ -201,9 +201,9 @@ def test_a_parameter_that_has_grown_begins_without_importance() -> None:
     name = next(iter(part.importance))
     shape = part.importance[name].shape
     part.importance[name] = torch.full((3,), 1e6)
-    part.anchor.pull[name] = torch.full((3,), 1e6)
+    part.anchor.curvature[name] = torch.full((3,), 1e6)
     learn_one(learner, stream)
-    assert [shape, shape] == [part.importance[name].shape, part.anchor.pull[name].shape]
+    assert [shape, shape] == [part.importance[name].shape, part.anchor.curvature[name].shape]
     assert float(part.importance[name].abs().max()) < 1e6
 
 

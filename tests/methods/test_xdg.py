@@ -164,17 +164,18 @@ def test_gates_and_a_penalty_together_keep_more_than_either() -> None:
 
 
 def test_a_network_without_hidden_activations_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"xdg cannot serve .* the network has none that is a module; use mlp"):
+    message = "xdg does not support .* the network has none that is a module; use mlp"
+    with pytest.raises(UnsupportedError, match=message):
         gated(Xdg(), network=Linear())
 
 
 def test_a_network_with_layers_of_each_task_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"xdg cannot serve .* gives each task layers of its own already"):
+    with pytest.raises(UnsupportedError, match=r"xdg does not support .* already has separate layers for each task"):
         gated(Xdg(), network=Progressive(hidden=(5,)))
 
 
 def test_a_learner_that_shows_its_network_no_task_ids_is_told() -> None:
     stream = digit_stream(2, task_ids=True)
     learner = prepared(ICarl(methods=(Xdg(),), capacity=10, network=Mlp(hidden=(5,))), stream)
-    with pytest.raises(UnsupportedError, match="xdg chooses units by the task id, which this learner does not show"):
+    with pytest.raises(UnsupportedError, match="xdg selects units by the task id, which this learner does not pass"):
         learn_one(learner, stream)

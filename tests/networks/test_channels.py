@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.exporting.onnx_export import onnx_graph
 from rlcl.encoders.channels_first import ChannelsFirst
 from rlcl.errors import UnsupportedError
+from rlcl.networks.check_images import check_images
 from rlcl.networks.cnn import Cnn
-from rlcl.networks.images import check_images
 from rlcl.networks.torchvision import ResNet18
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.learners.optimizers import Adam
 from rlcl.networks.cnn import Cnn
-from rlcl.networks.mlp import ACTIVATIONS, CRelu, Linear, Mlp, redrawn
+from rlcl.networks.mlp import ACTIVATIONS, CRelu, Linear, Mlp, fresh_weights
 from rlcl.networks.multihead import Multihead
 from rlcl.networks.progressive import Progressive
 from rlcl.networks.torchvision import ResNet18, TorchvisionNetwork
@@ -117,7 +117,7 @@ def test_a_layer_is_drawn_anew_as_it_was_at_first(how: Any) -> None:
     torch.manual_seed(1)
     for layer in Cnn(channels=(50,), hidden=(200,), initialization=how).build((1, 10, 10), 60, 1).modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            drawn = redrawn(layer, torch.Generator().manual_seed(0))
+            drawn = fresh_weights(layer, torch.Generator().manual_seed(0))
             assert not torch.equal(drawn["weight"], layer.weight)
             for name, parameter in layer.named_parameters():
                 assert drawn[name].shape == parameter.shape

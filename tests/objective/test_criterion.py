@@ -6,7 +6,7 @@ import pytest
 
 from rlcl.errors import Problem
 from rlcl.objective import Criterion
-from rlcl.statistics.intervals import Summary
+from rlcl.statistics.intervals import SeedSummary
 
 WRITTEN = [
     ("accuracy.average >= 0.85", Criterion("accuracy.average", ">=", 0.85)),
@@ -37,8 +37,8 @@ def test_what_is_none(text: str) -> None:
 
 @pytest.mark.parametrize(("comparison", "judged"), [(">=", 0.7), (">", 0.7), ("<=", 0.9), ("<", 0.9)])
 def test_an_interval_is_judged_by_its_worse_end(comparison: str, judged: float) -> None:
-    assert judged == Criterion("a", comparison, 0.5, interval=True).judged_by(Summary(0.8, 0.7, 0.9, 3))
-    assert 0.8 == Criterion("a", comparison, 0.5).judged_by(Summary(0.8, 0.7, 0.9, 3))
+    assert judged == Criterion("a", comparison, 0.5, interval=True).judged_value(SeedSummary(0.8, 0.7, 0.9, 3))
+    assert 0.8 == Criterion("a", comparison, 0.5).judged_value(SeedSummary(0.8, 0.7, 0.9, 3))
 
 
 @pytest.mark.parametrize(("comparison", "worst"), [(">=", 0.1), ("<", 0.9), ("==", 0.1)])

@@ -12,9 +12,9 @@ from rlcl.commands import main
 from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import load_experiment
-from rlcl.reproduction.published import load_protocol, published_folder
-from rlcl.reproduction.sides import Row, Run, Side
+from rlcl.reproduction.protocols import load_protocol, protocols_folder
 from rlcl.reproduction.targets.order import Order
+from rlcl.reproduction.types import ReproductionRun, ResultRow, SideResult
 from rlcl.types import Record
 
 EXPERIMENT = load_experiment("quickstart")
@@ -40,12 +40,12 @@ target:
 """
 
 
-def run(*online: float, metric: str = "squared_error.online", dead: float | None = None) -> Run:
+def run(*online: float, metric: str = "squared_error.online", dead: float | None = None) -> ReproductionRun:
     """A run with an online measure of each experience."""
     records = [Record("", 0, 10 * (t + 1), t, t, metric, value) for t, value in enumerate(online)]
     if dead is not None:
         records.append(Record("", 0, 10 * len(online), len(online) - 1, 0, "dead_units", dead))
-    return Run(outcome=Outcome(tuple(records), (metric.partition(".")[0],)), seconds=2.0)
+    return ReproductionRun(outcome=Outcome(tuple(records), (metric.partition(".")[0],)), seconds=2.0)
 
 
 def judged(
@@ -53,7 +53,7 @@ def judged(
     order: Sequence[Sequence[str]],
     metric: str = "squared_error.online",
     worsens: Sequence[str] = (),
-) -> Row:
+) -> ResultRow:
     """One experience of four is the beginning, and one is the end."""
     target = Order(
         order=tuple(map(tuple, order)),
@@ -64,7 +64,7 @@ def judged(
         source="a paper",
     )
     runs = {
-        name: Side(experiment=EXPERIMENT, runs=tuple(run(*seed, metric=metric) for seed in seeds))
+        name: SideResult(experiment=EXPERIMENT, runs=tuple(run(*seed, metric=metric) for seed in seeds))
         for name, seeds in sides.items()
     }
     return target.judge(runs)
@@ -124,8 +124,8 @@ def test_one_seed_has_no_interval() -> None:
 
 def test_dead_units_are_told_where_they_were_looked_for() -> None:
     runs = {
-        "a": Side(experiment=EXPERIMENT, runs=(run(1, 1, dead=0.25), run(1, 1, dead=0.75))),
-        "b": Side(experiment=EXPERIMENT, runs=(run(2, 2), run(2, 2))),
+        "a": SideResult(experiment=EXPERIMENT, runs=(run(1, 1, dead=0.25), run(1, 1, dead=0.75))),
+        "b": SideResult(experiment=EXPERIMENT, runs=(run(2, 2), run(2, 2))),
     }
     row = Order(order=(("a",), ("b",)), source="a paper").judge(runs)
     assert ["50 %", ""] == [line["dead units"] for line in Order.lines("x", row)]
@@ -134,7 +134,7 @@ def test_dead_units_are_told_where_they_were_looked_for() -> None:
 def test_another_measure_than_the_learners_is_told() -> None:
     with pytest.raises(Problem, match=r"target.metric: the runs have no records of accuracy.online"):
         Order(order=(("a",), ("b",)), metric="accuracy.online", source="x").judge(
-            {name: Side(experiment=EXPERIMENT, runs=(run(1, 1),)) for name in "ab"}
+            {name: SideResult(experiment=EXPERIMENT, runs=(run(1, 1),)) for name in "ab"}
         )
 
 
@@ -142,7 +142,7 @@ def test_another_measure_than_the_learners_is_told() -> None:
 
 
 def test_the_order_of_table_c_is_there() -> None:
-    protocol = load_protocol(published_folder() / "dohare2024-slowly-changing.yaml")
+    protocol = load_protocol(protocols_folder() / "dohare2024-slowly-changing.yaml")
     assert "continual_backprop < shrink_and_perturb, l2 < linear < backprop" == protocol.target.claim
     assert ("backprop",) == protocol.target.worsens  # type: ignore[attr-defined]
     assert tuple(range(20)) == protocol.seeds
@@ -152,12 +152,12 @@ def test_the_order_of_table_c_is_there() -> None:
 BAD = {
     "no sides": (
         SMALL[: SMALL.index("sides:")] + SMALL[SMALL.index("target:") :],
-        ["sides: missing; required: by name"],
+        ["sides: missing; required: the keys in which each side differs, by name"],
     ),
     "no mapping": (SMALL.replace("plain: {}", "plain:"), ["small.yaml:13: sides.plain: expected the keys that differ"]),
     "another stream": (
         SMALL.replace("plain: {}", "plain: {stream: {type: single}}"),
-        ["small.yaml:13: sides.plain.stream: is the same on every side"],
+        ["small.yaml:13: sides.plain.stream: must be the same for all sides"],
     ),
     "unknown key of a side": (
         SMALL.replace("lr: 1e-5", "lrr: 1e-5"),
@@ -171,14 +171,17 @@ BAD = {
         SMALL.replace("[slow]]", "[slo]]"),
         [
             "target.order: no side 'slo'; did you mean slow",
-            "target.order: every side has one place in it; slow has not",
+            "target.order: expected every side exactly once; missing or repeated: slow",
         ],
     ),
-    "twice": (SMALL.replace("[slow]]", "[slow], [plain]]"), ["every side has one place in it; plain has not"]),
+    "twice": (
+        SMALL.replace("[slow]]", "[slow], [plain]]"),
+        ["expected every side exactly once; missing or repeated: plain"],
+    ),
     "one group": (SMALL.replace("[plain], [slow]", "[plain, slow]"), ["target.order: expected at least two groups"]),
     "not online": (
         SMALL.replace("online: true", "online: false").replace("together: true\n", ""),
-        ["sides.plain: its examples are not", "sides.slow: its examples are not predicted before its updates"],
+        ["sides.plain: the online measure is not", "sides.slow: the online measure is not recorded"],
     ),
     "not together": (
         SMALL.replace("lr: 1e-5", "momentum: 0.9"),

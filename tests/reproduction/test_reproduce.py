@@ -18,14 +18,14 @@ from rlcl.commands import main
 from rlcl.errors import ConfigError, RlclError
 from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import load_experiment
-from rlcl.reproduction.published import load_protocol, protocol_files, published_folder
+from rlcl.reproduction.protocols import load_protocol, protocol_files, protocols_folder
 from rlcl.reproduction.reproduce import kind_of_row, markdown, read_results, reproduce, write_results
-from rlcl.reproduction.sides import Drawn, Row, Run, Side
 from rlcl.reproduction.targets.mean import Mean
+from rlcl.reproduction.types import ReproductionRun, ResultRow, SideResult, TargetWithFigure
 from rlcl.types import Record
 
 QUIET = Console(quiet=True)
-FILES = sorted(published_folder().glob("*.yaml"))
+FILES = sorted(protocols_folder().glob("*.yaml"))
 MEANS = [path for path in FILES if path.stem.split("-")[0] in ("buzzega2020", "vandeven2022")]
 
 SMALL = """\
@@ -43,10 +43,10 @@ def target(**changes: object) -> Mean:
     return Mean(**{"value": 0.8, "source": "a paper", **changes})  # type: ignore[arg-type]
 
 
-def came_to(*values: float, **changes: object) -> Row:
+def came_to(*values: float, **changes: object) -> ResultRow:
     """What a protocol of one experience would come to."""
-    runs = [Run(outcome=Outcome((Record("", 0, 1, 0, 0, "accuracy", v),), ("accuracy",))) for v in values]
-    return target(**changes).judge({"ours": Side(experiment=load_experiment("quickstart"), runs=tuple(runs))})
+    runs = [ReproductionRun(outcome=Outcome((Record("", 0, 1, 0, 0, "accuracy", v),), ("accuracy",))) for v in values]
+    return target(**changes).judge({"ours": SideResult(experiment=load_experiment("quickstart"), runs=tuple(runs))})
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -219,14 +219,14 @@ def test_rows_of_other_protocols_stay(small: Path) -> None:
 
 
 def test_what_is_committed_is_what_would_be_written() -> None:
-    results = published_folder().parent / "results" / "published.json"
+    results = protocols_folder().parent / "results" / "published.json"
     rows = read_results(results)
     assert {path.stem for path in MEANS} <= set(rows)
     assert results.with_suffix(".md").read_text() == markdown(rows, "published")
     assert "reproduced" == rows["dohare2024-slowly-changing"]["verdict"]
     for name, row in rows.items():
         drawn = (results.parent / "published" / f"{name}.svg").exists()
-        assert issubclass(kind_of_row(row), Drawn) == drawn
+        assert issubclass(kind_of_row(row), TargetWithFigure) == drawn
 
 
 def test_a_file_of_something_else_is_not_replaced(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,10 +264,10 @@ def test_interrupted_it_goes_on_to_the_same_row(small: Path, capsys: pytest.Capt
     os.kill(process.pid, signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert 130 == process.returncode, printed
-    assert "the same command goes on from there" in printed
+    assert "run the same command to resume from this step" in printed
     assert not (folder / "r.json").exists()
     _, printed = call(capsys, *arguments)
-    assert "going on with" in printed
+    assert "resuming " in printed
     actual = json.loads((folder / "r.json").read_text())["rows"]["small"]
     assert len(expected.pop("seconds")) == len(actual.pop("seconds"))
     assert expected == actual

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from rlcl.config import build, component
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.launch.running import run_folder, running
+from rlcl.launch.seed_run import run_folder, run_seed_steps
 from rlcl.launch.seeds import run_seed
-from rlcl.launch.stopping import Interrupted, Stop
+from rlcl.launch.signals import Interrupted, StopSignal
 from rlcl.registry import entries
 from rlcl.training import checkpoint
 from rlcl.types import Sink
@@ -53,8 +53,8 @@ def experiment(*sinks: str) -> Experiment:
 
 def stopped(experiment: Experiment, root: Path, items: int) -> None:
     """A run that is asked to stop after some yields."""
-    stop = Stop()
-    run = running(experiment, 0, root, QUIET, stop)
+    stop = StopSignal()
+    run = run_seed_steps(experiment, 0, root, QUIET, stop)
 
     def drain() -> None:
         for number, _ in enumerate(run, 1):

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu, trim_mean
 from rlcl.statistics import aggregates
 from rlcl.statistics.aggregates import (
     AGGREGATES,
-    Interval,
+    BootstrapInterval,
     bootstrap,
     difference,
     improvement_interval,
@@ -30,7 +30,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def ends(interval: Interval) -> tuple[float, float]:
+def ends(interval: BootstrapInterval) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
@@ -163,7 +163,7 @@ def test_a_curve_draws_whole_runs() -> None:
 def test_a_bootstrap_does_not_depend_on_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = rng().random((5, 3))
     whole = ends(bootstrap(scores, interquartile_mean, rng(), replications=300))
-    monkeypatch.setattr(aggregates, "PIECE", 15 * 7)
+    monkeypatch.setattr(aggregates, "CHUNK_SIZE", 15 * 7)
     assert whole == ends(bootstrap(scores, interquartile_mean, rng(), replications=300))
 
 

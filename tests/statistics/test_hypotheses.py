@@ -7,16 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from rlcl.statistics.aggregates import Interval, bootstrap, difference, mean
+from rlcl.statistics.aggregates import BootstrapInterval, bootstrap, difference, mean
 from rlcl.statistics.hypotheses import (
-    bootstrapped,
-    detectable,
-    holm,
+    bootstrap_test,
+    detectable_difference,
+    holm_correction,
     power,
-    ranked,
+    rank_test,
     seeds_needed,
-    stratified_ranks,
-    student,
+    stratified_rank_test,
+    t_test,
 )
 from rlcl.statistics.intervals import summarize
 
@@ -25,9 +25,9 @@ A, B = [3.0, 5.0, 7.0], [2.0, 3.0, 4.0]
 
 def test_the_paired_test_is_student_s_of_the_differences() -> None:
     # Differences 1, 2, 3: mean 2, deviation 1, so t = 2 sqrt(3) with 2 degrees of freedom: p = 1 - t / sqrt(2 + t^2).
-    test = student(A, B, paired=True)
+    test = t_test(A, B, paired=True)
     t = 2 * math.sqrt(3)
-    assert ("paired t", 2.0, 1.0, 1) == (test.name, test.difference, test.deviation, test.groups)
+    assert ("paired t", 2.0, 1.0, 1) == (test.name, test.difference, test.deviation, test.freedom_per_seed)
     assert pytest.approx(1 - t / math.sqrt(2 + t**2)) == test.p
     interval = summarize([1.0, 2.0, 3.0])
     assert pytest.approx((interval.low, interval.high)) == (test.low, test.high)
@@ -37,8 +37,8 @@ def test_without_pairs_it_is_welch_s() -> None:
     # Variances 4 and 1: the error is sqrt(5 / 3), with (5/3)^2 / ((4/3)^2 / 2 + (1/3)^2 / 2) = 50 / 17 degrees.
     from scipy.stats import t
 
-    test = student(A, B, paired=False)
-    assert ("Welch's t", 2.0, 2) == (test.name, test.difference, test.groups)
+    test = t_test(A, B, paired=False)
+    assert ("Welch's t", 2.0, 2) == (test.name, test.difference, test.freedom_per_seed)
     assert pytest.approx(math.sqrt(5)) == test.deviation
     assert pytest.approx(2 * t.sf(2 / math.sqrt(5 / 3), 50 / 17)) == test.p
     half = t.ppf(0.975, 50 / 17) * math.sqrt(5 / 3)
@@ -47,67 +47,67 @@ def test_without_pairs_it_is_welch_s() -> None:
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_what_never_varies_leaves_no_doubt(paired: bool) -> None:
-    assert 1.0 == student([2.0, 2.0], [2.0, 2.0], paired=paired).p
-    found = student([3.0, 3.0], [2.0, 2.0], paired=paired)
+    assert 1.0 == t_test([2.0, 2.0], [2.0, 2.0], paired=paired).p
+    found = t_test([3.0, 3.0], [2.0, 2.0], paired=paired)
     assert (0.0, 1.0, 1.0) == (found.p, found.low, found.high)
 
 
 def test_signed_ranks_of_five_seeds_never_reach_the_level() -> None:
     # All five differences have one sign: 2 of the 2^5 assignments of signs are as extreme.
-    test = ranked([1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.9, 1.8, 2.7, 3.6], paired=True)
+    test = rank_test([1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.9, 1.8, 2.7, 3.6], paired=True)
     assert "Wilcoxon's signed ranks" == test.name
     assert pytest.approx(2 / 32) == test.p
 
 
 def test_ranks_leave_out_seeds_that_are_equal() -> None:
-    assert 1.0 == ranked([1.0, 2.0], [1.0, 2.0], paired=True).p
-    four = ranked([1.0, 2.0, 3.0, 4.0, 9.0], [0.0, 0.9, 1.8, 2.7, 9.0], paired=True)
+    assert 1.0 == rank_test([1.0, 2.0], [1.0, 2.0], paired=True).p
+    four = rank_test([1.0, 2.0, 3.0, 4.0, 9.0], [0.0, 0.9, 1.8, 2.7, 9.0], paired=True)
     assert pytest.approx(2 / 16) == four.p
 
 
 def test_ranks_of_two_sets_of_seeds() -> None:
     # All of one above all of the other: 2 of the 20 ways to choose three of six.
-    assert pytest.approx(2 / 20) == ranked([4.0, 5.0, 6.0], [1.0, 2.0, 3.0], paired=False).p
+    assert pytest.approx(2 / 20) == rank_test([4.0, 5.0, 6.0], [1.0, 2.0, 3.0], paired=False).p
 
 
 def test_holm_s_correction() -> None:
     # Sorted .01, .02, .04: 3 * .01, 2 * .02, 1 * .04, each at least the one before.
-    assert pytest.approx([0.04, 0.03, 0.04]) == holm([0.04, 0.01, 0.02])
-    assert pytest.approx([1.0, 1.0]) == holm([0.6, 0.9])
-    assert pytest.approx([0.06, 0.06]) == holm([0.03, 0.04])
+    assert pytest.approx([0.04, 0.03, 0.04]) == holm_correction([0.04, 0.01, 0.02])
+    assert pytest.approx([1.0, 1.0]) == holm_correction([0.6, 0.9])
+    assert pytest.approx([0.06, 0.06]) == holm_correction([0.03, 0.04])
 
 
 def test_a_bootstrap_of_one_stream_is_student_s_test() -> None:
     # The mean of one stream: the error of many draws, widened by n / (n - 1), is that of the mean.
     a, b = np.array([[3.0], [5.0], [7.0]]), np.array([[2.0], [3.0], [4.0]])
     found = difference(*(bootstrap(table, mean, np.random.default_rng(0)) for table in (a, b)))
-    test = bootstrapped(found, np.array([1 / 3]), np.array([2.0]), 3)
-    expected = student(A, B, paired=True)
+    test = bootstrap_test(found, np.array([1 / 3]), np.array([2.0]), 3)
+    expected = t_test(A, B, paired=True)
     assert pytest.approx(expected.p, rel=0.02) == test.p
     assert pytest.approx((expected.low, expected.high), abs=0.03) == (test.low, test.high)
     assert pytest.approx(expected.deviation, rel=0.01) == test.deviation
-    assert expected.groups == test.groups
+    assert expected.freedom_per_seed == test.freedom_per_seed
 
 
 def test_streams_that_vary_alike_add_their_degrees_of_freedom() -> None:
     # Three equal variances with 4 degrees of freedom each make 12: 3 for each seed after the first.
-    found = Interval(1.0, 0.0, 2.0, np.array([0.5, 1.5]))
-    assert 3 == bootstrapped(found, np.full(3, 0.2), np.full(3, 4.0), 5).groups
+    found = BootstrapInterval(1.0, 0.0, 2.0, np.array([0.5, 1.5]))
+    assert 3 == bootstrap_test(found, np.full(3, 0.2), np.full(3, 4.0), 5).freedom_per_seed
     # One stream that varies a hundred times as much decides alone.
-    assert 1 == bootstrapped(found, np.array([100.0, 1.0, 1.0]), np.full(3, 4.0), 5).groups
+    assert 1 == bootstrap_test(found, np.array([100.0, 1.0, 1.0]), np.full(3, 4.0), 5).freedom_per_seed
 
 
 @pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.3, 0.0)])
 def test_a_bootstrap_that_never_varies_leaves_no_doubt(value: float, p: float) -> None:
-    assert p == bootstrapped(Interval(value, value, value, np.full(9, value)), np.zeros(2), np.ones(2), 2).p
+    assert p == bootstrap_test(BootstrapInterval(value, value, value, np.full(9, value)), np.zeros(2), np.ones(2), 2).p
 
 
 def test_stratified_ranks() -> None:
     # Two streams of 4 and 4 runs: each has variance 9 / 192, their mean half of it; all above all: 0.5 away.
-    test = stratified_ranks(1.0, (4, 4), 2, (0.9, 1.0))
+    test = stratified_rank_test(1.0, (4, 4), 2, (0.9, 1.0))
     assert pytest.approx(math.erfc(0.5 / math.sqrt(9 / 384) / math.sqrt(2))) == test.p
     assert (1.0, 0.9, 1.0) == (test.difference, test.low, test.high)
-    assert pytest.approx(1.0) == stratified_ranks(0.5, (4, 4), 2, (0.2, 0.8)).p
+    assert pytest.approx(1.0) == stratified_rank_test(0.5, (4, 4), 2, (0.2, 0.8)).p
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10)])
@@ -135,10 +135,10 @@ def test_a_difference_that_is_too_small_asks_for_no_number() -> None:
 
 
 def test_what_is_detectable_is_what_needs_so_many_seeds() -> None:
-    found = detectable(3.0, 12, 0.05, 1)
+    found = detectable_difference(3.0, 12, 0.05, 1)
     assert pytest.approx(0.8) == power(found / 3.0, 12, 0.05, 1)
     assert 12 == seeds_needed(found / 3.0 + 1e-9, 0.05, 1)
-    assert 0.0 == detectable(0.0, 5, 0.05, 1)
+    assert 0.0 == detectable_difference(0.0, 5, 0.05, 1)
 
 
 def test_power_grows_to_one() -> None:

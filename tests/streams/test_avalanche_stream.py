@@ -11,7 +11,7 @@ import torch
 from harness import write_mnist
 
 import rlcl.data.readers.avalanche
-from rlcl.data.avalanche_import import import_avalanche, quietly
+from rlcl.data.avalanche_import import import_avalanche, suppressed_deprecations
 from rlcl.data.readers.avalanche import AvalancheData
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.errors import DataError, Problem
@@ -38,7 +38,7 @@ def stream(benchmark: str, **options: Any) -> Stream:
 
 
 def own(benchmark: str, root: Path, **options: Any) -> Any:
-    with quietly():
+    with suppressed_deprecations():
         return getattr(import_avalanche().benchmarks, benchmark)(dataset_root=root, **options)
 
 
@@ -64,7 +64,7 @@ def test_each_experience_holds_the_same_images(
     benchmark: str, options: dict[str, Any], held: bool, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not held:
-        monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 0)
+        monkeypatch.setattr(rlcl.data.readers.avalanche, "MAX_BYTES_IN_MEMORY", 0)
     ours, theirs = stream(benchmark, **options), own(benchmark, root, **options)
     assert len(theirs.train_stream) == len(ours)
     for index, experience in enumerate(ours):
@@ -76,7 +76,7 @@ def test_each_experience_holds_the_same_images(
 @pytest.mark.skipif(not all((REAL / "MNIST" / "raw" / n).is_file() for n in IDX_FILES), reason="MNIST is not here")
 def test_the_real_split_mnist_holds_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLCL_DATA", str(REAL))
-    monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 0)  # reads those images alone
+    monkeypatch.setattr(rlcl.data.readers.avalanche, "MAX_BYTES_IN_MEMORY", 0)  # reads those images alone
     ours, theirs = stream("SplitMNIST", n_experiences=5, seed=1), own("SplitMNIST", REAL, n_experiences=5, seed=1)
     assert 60_000 == sum(len(e.train) for e in ours)  # type: ignore[arg-type]
     for index, experience in enumerate(ours):
@@ -87,7 +87,7 @@ def test_the_real_split_mnist_holds_the_same_images(monkeypatch: pytest.MonkeyPa
 def test_a_held_stream_is_one_tensor_and_a_larger_one_none(monkeypatch: pytest.MonkeyPatch) -> None:
     held = stream("SplitMNIST", n_experiences=5)
     assert 1 == len({e.train.inputs.data_ptr() for e in held})  # type: ignore[union-attr]
-    monkeypatch.setattr(rlcl.data.readers.avalanche, "HELD", 2 * 20 * 28 * 28 * 4 - 1)
+    monkeypatch.setattr(rlcl.data.readers.avalanche, "MAX_BYTES_IN_MEMORY", 2 * 20 * 28 * 28 * 4 - 1)
     larger = stream("PermutedMNIST", n_experiences=2)
     assert [(20,), (20,)] == [tuple(e.train.inputs.shape) for e in larger]  # type: ignore[union-attr]
     assert (1, 28, 28) == larger.spec.observation_shape
@@ -131,7 +131,7 @@ def test_the_whole_benchmark_is_a_data_set_for_other_streams() -> None:
             {"experiences": 5},
             "options.experiences: SplitMNIST has no option 'experiences'; did you mean n_exp",
         ),
-        ("SplitMNIST", {}, "options.n_experiences: missing, and SplitMNIST needs it"),
+        ("SplitMNIST", {}, "options.n_experiences: missing; SplitMNIST requires it"),
         (
             "SplitMNIST",
             {"n_experiences": 5, "return_task_id": True},

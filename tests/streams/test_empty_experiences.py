@@ -29,7 +29,7 @@ def saved(path: Path, labels: list[int]) -> Path:
 
 def test_classes_that_no_row_has_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path / "gaps.npz", [3, 10, 40] * 10)
-    with pytest.raises(DataError, match="nothing to learn from: no training rows for the classes 0-2, 4-9, 11-39; "):
+    with pytest.raises(DataError, match="has no training rows; classes without training rows: 0-2, 4-9, 11-39; "):
         make_stream(experiment(path, 41), 0)
 
 
@@ -39,12 +39,12 @@ def test_gaps_within_experiences_that_have_rows_are_learned(tmp_path: Path) -> N
 
 
 def test_without_test_rows_a_cell_is_absent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    validation.tell.cache_clear()
+    validation.warn_once.cache_clear()
     path = saved(tmp_path / "one.npz", [0, 1, 2, 3] * 10 + [4, 5])
     made = experiment(path, 3)
     trainer = make_trainer(made, 0, make_stream(made, 0))
     assert "experience 2 (one 4-5) has no test rows" in caplog.text
-    assert "such as average, are left out" in caplog.text
+    assert "such as average, are undefined" in caplog.text
     outcome = trainer.fit()
     assert np.isnan(outcome.R[:, 2]).all()
     assert np.isfinite(outcome.R[:, :2]).all()

@@ -15,7 +15,7 @@ from rlcl.errors import Problem
 from rlcl.experiment import experiment_from
 from rlcl.launch.seeds import run_experiment
 from rlcl.seeding import Seeds
-from rlcl.streams.slowly_changing_regression import SlowlyChangingRegression, Target
+from rlcl.streams.slowly_changing_regression import SlowlyChangingRegression, ThresholdNetwork
 from rlcl.types import Budget
 
 
@@ -33,17 +33,17 @@ def made(seed: int = 0, **settings: Any) -> list[tuple[LabelledArrays, LabelledA
 
 def test_a_unit_fires_where_enough_bits_agree() -> None:
     weights = torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]])
-    target = Target(weights, torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0]), 1.0, 0.5)
+    target = ThresholdNetwork(weights, torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0]), 1.0, 0.5)
     # Agreeing bits must be above .5 * 4 - 1.5 = .5 for the first unit and above 3.5, never, for the second.
     x = torch.tensor([[0, 0, 1], [1, 0, 1], [1, 0, 0]], dtype=torch.uint8)  # 0, 1 and 2 agree with the first
     assert [[1.0], [2.0], [2.0]] == target(x).tolist()
-    low = Target(weights, torch.tensor([-1.0, 1.0]), torch.tensor([1.0, -1.0]), -1.0, 0.25)
+    low = ThresholdNetwork(weights, torch.tensor([-1.0, 1.0]), torch.tensor([1.0, -1.0]), -1.0, 0.25)
     # Above 1 + 1.5 = 2.5 and above 1 - 1.5 = -.5, always.
     assert [[-2.0], [-1.0]] == low(torch.tensor([[1, 0, 1], [1, 1, 0]], dtype=torch.uint8)).tolist()
 
 
 def test_everything_in_the_target_is_one_or_minus_one() -> None:
-    target = Target.drawn(7, 5, 0.7, Seeds(0).numpy())
+    target = ThresholdNetwork.sample(7, 5, 0.7, Seeds(0).numpy())
     assert (5, 7) == tuple(target.weights.shape)
     drawn = torch.cat([target.weights.flatten(), target.biases, target.outgoing, torch.tensor([target.offset])])
     assert {-1.0, 1.0} == set(drawn.tolist())
@@ -95,7 +95,7 @@ def test_the_last_period_may_be_shorter() -> None:
 def test_more_slow_bits_than_bits_and_another_budget_are_refused() -> None:
     with pytest.raises(Problem, match="slow_bits: expected at most 6, the bits of an input, got 7"):
         made(slow_bits=7)
-    with pytest.raises(Problem, match=r"set budget: \{epochs: 1\}, got 2 epochs"):
+    with pytest.raises(Problem, match=r"expected a budget of one epoch.*, got 2 epochs; set budget: \{epochs: 1\}"):
         SlowlyChangingRegression().make(Seeds(0), Budget(epochs=2))
 
 

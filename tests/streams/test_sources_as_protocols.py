@@ -17,9 +17,9 @@ from rlcl.evaluation.measures import arrays_of, environment_of
 from rlcl.evaluation.plan import Plan
 from rlcl.learners.supervised.classifier import Classifier
 from rlcl.seeding import Seeds
-from rlcl.streams.joint import joined
+from rlcl.streams.joint import join_experiences
 from rlcl.streams.stream import Stream, check_sources
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.training.trainer import Trainer
 from rlcl.types import ArraySource, Budget, Experience, Record, Source, StreamSpec, Visibility
 
@@ -87,7 +87,7 @@ def test_a_protocol_shows_neither_test_data_nor_hidden_task_ids() -> None:
     source = LabelledArrays(torch.zeros(3, 1), torch.tensor([0, 1, 0]), tasks=torch.tensor([0, 1, 1]))
     experience = Experience(0, "two tasks", source, source, Budget(epochs=1), 0, validation=source)
     stream = Stream((experience,), StreamSpec("labelled", (1,), classes=2, task_classes=((0,), (1,))))
-    hidden, shown = visible(stream)[0], visible(stream.changed(visibility=Visibility(task_ids="visible")))[0]
+    hidden, shown = learner_view(stream)[0], learner_view(stream.changed(visibility=Visibility(task_ids="visible")))[0]
     assert (None, None) == (hidden.test, hidden.task_id)
     assert [None, None] == [s.task_ids for _, s in hidden.splits if s.kind == "arrays"]
     assert [0, 1, 1] == shown.arrays.task_ids.tolist()  # type: ignore[union-attr]
@@ -106,7 +106,7 @@ def test_a_view_of_other_rows_keeps_what_is_shared() -> None:
 def test_joined_sources_of_ones_own_keep_their_task() -> None:
     parts = [Experience(i, "", Counted(torch.arange(n)), None, Budget(epochs=1), i) for i, n in enumerate((2, 3))]
     parts = [evolve(part, test=part.train) for part in parts]
-    train = joined(parts, Budget(epochs=1)).arrays
+    train = join_experiences(parts, Budget(epochs=1)).arrays
     assert [0, 0, 1, 1, 1] == train.task_ids.tolist()  # type: ignore[union-attr]
     assert [0, 1, 0, 1, 0] == train.targets.tolist()  # type: ignore[union-attr]
 

@@ -30,7 +30,7 @@ from rlcl.streams.permuted import Permuted
 from rlcl.streams.rotated import Rotated, Rotation
 from rlcl.streams.stream import Stream, check_sources
 from rlcl.streams.task_incremental import TaskIncremental
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.types import Budget, DataSet, Experience, StreamSpec, Visibility
 
 CLASSES, TRAIN, TEST = 6, 60, 18
@@ -314,8 +314,8 @@ def test_rows_of_experiences_that_come_back_keep_their_tasks(scenario: Any) -> N
 
 
 def test_joint_hides_task_ids_as_the_stream_that_it_joins() -> None:
-    (hidden,) = visible(make(Joint(of=ClassIncremental(data=Small(), experiences=3))))
-    (shown,) = visible(make(Joint(of=TaskIncremental(data=Small(), experiences=3))))
+    (hidden,) = learner_view(make(Joint(of=ClassIncremental(data=Small(), experiences=3))))
+    (shown,) = learner_view(make(Joint(of=TaskIncremental(data=Small(), experiences=3))))
     assert isinstance(hidden.train, LabelledArrays)
     assert isinstance(shown.train, LabelledArrays)
     assert hidden.train.task_ids is None
@@ -416,7 +416,7 @@ def test_environments_need_no_split() -> None:
 
 def shown(task_ids: Any, boundaries: Any = "announced") -> tuple[Experience, ...]:
     visibility = Visibility(task_ids=task_ids, boundaries=boundaries)
-    return visible(make(ClassIncremental(data=Small(), experiences=3, visibility=visibility)))
+    return learner_view(make(ClassIncremental(data=Small(), experiences=3, visibility=visibility)))
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_angles_are_drawn_between_the_ends() -> None:
 
 
 def test_only_pictures_can_be_turned() -> None:
-    with pytest.raises(Problem, match=r"data: only images can be turned, and small has inputs of shape \(2, 2\)"):
+    with pytest.raises(Problem, match=r"data: expected images .*, but small has inputs of shape \(2, 2\)"):
         make(Rotated(data=Small()))
 
 
@@ -510,7 +510,7 @@ def test_cumulative_experiences_hold_all_before_them() -> None:
 def test_an_online_stream_hides_its_boundaries_and_passes_once() -> None:
     stream = make(Online(of=ClassIncremental(data=Small(), experiences=3)))
     assert "hidden" == stream.visibility.boundaries
-    with pytest.raises(Problem, match=r"set budget: \{epochs: 1\}, got 2 epochs"):
+    with pytest.raises(Problem, match=r"expected a budget of one epoch.*, got 2 epochs; set budget: \{epochs: 1\}"):
         Online(of=ClassIncremental(data=Small())).make(Seeds(0), Budget(epochs=2))
 
 
@@ -526,7 +526,7 @@ def test_blurred_experiences_exchange_their_share_evenly() -> None:
 
 
 def test_only_subsets_of_one_data_set_can_be_blurred() -> None:
-    with pytest.raises(Problem, match="of: only subsets of one data set can be blurred"):
+    with pytest.raises(Problem, match="of: expected a stream whose experiences are subsets of one data set"):
         make(Blurry(of=Permuted(data=Small(), experiences=2)))
 
 

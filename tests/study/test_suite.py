@@ -82,7 +82,7 @@ def test_a_value_of_another_type_keeps_what_it_has_as_well(tmp_path: Path) -> No
 def test_a_setting_that_another_type_lacks_is_refused(axis: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         suite(tmp_path, f"sweep: {{{axis}}}\n")
-    told = "small.yaml:6: stream.type: single has no setting experiences, which class_incremental was given; "
+    told = "small.yaml:6: stream.type: single has no setting experiences, which class_incremental has; "
     (problem,) = caught.value.problems
     assert told in problem
 
@@ -151,7 +151,7 @@ def test_the_command_line_changes_the_suite(tmp_path: Path) -> None:
         ("sweep: {lerner: [ppo]}", "small.yaml:6: sweep.lerner: no key of an experiment; did you mean learner?"),
         (
             "sweep: {length: {a: {budgt: {epochs: 2}}}}",
-            "small.yaml:6: sweep.length: neither a key of an experiment, nor are its values such keys: "
+            "small.yaml:6: sweep.length: not a key of an experiment, and its values contain other keys: "
             "a has budgt; did you mean budget?",
         ),
         (
@@ -164,7 +164,7 @@ def test_the_command_line_changes_the_suite(tmp_path: Path) -> None:
         ),
         ("sweep: {validation: []}", "small.yaml:6: sweep.validation: an axis needs at least one value"),
         ("sweep: {validation: 0.1}", "small.yaml:6: sweep.validation: expected a list of values, or values by label"),
-        ("sweep: {validation: [0.1, 0.1]}", "the value 0.1 stands there more than once"),
+        ("sweep: {validation: [0.1, 0.1]}", "the value 0.1 is listed more than once; remove one"),
         (
             "sweep: {validation: {a: 0.1, b: 0.1}}",
             "small.yaml: sweep: b is the same run as a; exclude one of them",
@@ -194,7 +194,7 @@ def test_a_mistake_is_one_message(tmp_path: Path, text: str, said: str) -> None:
     [
         ("budgets: {smoke: {}, full: {}}\n", "smok", "budgets: no budget 'smok'; did you mean smoke?"),
         ("", "smoke", "budgets: no budget 'smoke'; this suite has none"),
-        ("budgets: {tiny: {}}\n", None, "budgets: none is called full, so name one with --budget; allowed: tiny"),
+        ("budgets: {tiny: {}}\n", None, "budgets: no budget is named full; choose one with --budget; allowed: tiny"),
     ],
 )
 def test_an_unknown_budget_is_told_with_those_there_are(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from ruamel.yaml import YAML
 
-from rlcl.config import shipped_folder
+from rlcl.config import shipped_experiments
 from rlcl.experiment import dump, load_experiment
-from rlcl.tracking.block_yaml import Unusual, read_block
+from rlcl.tracking.block_yaml import UnsupportedYamlError, read_block
 
 
 def whole(text: str) -> object:
     return YAML(typ="safe", pure=True).load(text)
 
 
-@pytest.mark.parametrize("path", sorted(shipped_folder().rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(shipped_experiments().rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_config_is_read_alike(path: object) -> None:
     text = dump(load_experiment(str(path)))
     assert whole(text) == read_block(text)
@@ -44,5 +44,5 @@ def test_plain_values_are_read_alike(text: str) -> None:
     ],
 )
 def test_what_is_not_plain_is_left_to_the_whole_reader(text: str) -> None:
-    with pytest.raises(Unusual):
+    with pytest.raises(UnsupportedYamlError):
         read_block(text)

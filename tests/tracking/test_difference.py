@@ -26,7 +26,7 @@ def test_only_what_differs_is_told_and_metrics_are_means_over_seeds(tmp_path: Pa
 def test_several_experiments_are_refused(tmp_path: Path) -> None:
     for name in ("a/1/seed0", "a/2/seed0"):
         write_run(tmp_path, name, {})
-    with pytest.raises(RunFolderError, match="2 experiments where one is expected"):
+    with pytest.raises(RunFolderError, match="expected one experiment, got 2; choose one of"):
         difference(find_runs(tmp_path), find_runs(tmp_path / "a" / "1" / "seed0"))
 
 

@@ -83,7 +83,7 @@ def test_files_shorter_than_a_checkpoint_says_are_told_of(tmp_path: Path) -> Non
     lengths = filled(tmp_path)
     (tmp_path / "records.jsonl").write_bytes(b"")
     folder = RunFolder(tmp_path)
-    with pytest.raises(RunFolderError, match=r"records.jsonl is shorter than its checkpoint says"):
+    with pytest.raises(RunFolderError, match=r"records.jsonl is shorter than at its checkpoint"):
         folder.open(lengths)
     folder.close()
 

@@ -12,8 +12,8 @@ from rlcl.commands import main
 from rlcl.config import unstructure
 from rlcl.experiment import dump, load_experiment
 from rlcl.lock import locked
+from rlcl.tracking.checksum import Checksum
 from rlcl.tracking.migration import Move, migrate
-from rlcl.tracking.stamp import Stamp
 from rlcl.training import checkpoint
 
 OLD = "0123456789ab"
@@ -87,14 +87,14 @@ def test_a_target_that_is_there_is_left(tmp_path: Path, folder: Path, target: Pa
     target.mkdir()
     before = contents(tmp_path)
     (move,) = migrate(tmp_path)
-    assert move.skipped == f"{target} is there already; remove one of the two"
+    assert move.skipped == f"{target} exists already; remove one of the two"
     assert before == contents(tmp_path)
 
 
 def test_a_run_that_is_worked_on_is_left(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(folder / "seed1" / "lock"):
         assert 1 == status(tmp_path)
-    assert f"skipped {folder}: seed1 is being worked on" in capsys.readouterr().out
+    assert f"skipped {folder}: seed1 is in use by process" in capsys.readouterr().out
     assert folder.is_dir()
 
 
@@ -129,7 +129,7 @@ def test_stamps_of_records_that_name_the_hash_are_renewed_and_those_of_altered_o
 ) -> None:
     for seed in (0, 1):
         run = folder / f"seed{seed}"
-        stamp = Stamp.of((run / "records.jsonl").read_bytes())
+        stamp = Checksum.of((run / "records.jsonl").read_bytes())
         (run / "summary.json").write_text(json.dumps({"records": stamp.as_json}))
         checkpoint.save(run / "checkpoints", 3, {"records": stamp.as_json, "lengths": {}})
     file = folder / "seed1" / "records.jsonl"
@@ -138,7 +138,7 @@ def test_stamps_of_records_that_name_the_hash_are_renewed_and_those_of_altered_o
     assert [Move(folder, target)] == list(migrate(folder.parents[1]))
     for seed, whole in ((0, True), (1, False)):
         run = target / f"seed{seed}"
-        found = Stamp.of((run / "records.jsonl").read_bytes()).as_json
+        found = Checksum.of((run / "records.jsonl").read_bytes()).as_json
         wanted = found if whole else altered.as_json
         assert wanted == json.loads((run / "summary.json").read_text())["records"]
         assert wanted == checkpoint.load(run / "checkpoints" / "00000003")["records"]

@@ -9,7 +9,7 @@ from run_folders import write_run
 
 from rlcl.errors import RunFolderError
 from rlcl.lock import locked
-from rlcl.tracking.runs import check_known, dotted, find_runs, named_runs, runs_at, state_of
+from rlcl.tracking.runs import check_key, dotted_keys, find_runs, named_runs, runs_at, state_of
 
 
 def test_runs_are_found_at_any_depth_in_the_order_of_their_seeds(tmp_path: Path) -> None:
@@ -29,12 +29,12 @@ def test_a_run_is_its_own_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "fault"),
     [
-        ("status.json", "{", "status.json is damaged: it is no JSON"),
-        ("status.json", "[]", "status.json is damaged: it holds no object"),
-        ("status.json", "{}", "status.json names no state"),
-        ("status.json", None, "no status.json: it has only just begun, or ended before anything was saved"),
-        ("summary.json", '{"metrics": ', "summary.json is damaged: it is no JSON"),
-        ("summary.json", "\xff\x00", "summary.json is damaged: it is no JSON"),
+        ("status.json", "{", "status.json is damaged: it is not JSON"),
+        ("status.json", "[]", "status.json is damaged: it is not an object"),
+        ("status.json", "{}", "status.json contains no state"),
+        ("status.json", None, "no status.json: the run has just started, or it ended before its state was saved"),
+        ("summary.json", '{"metrics": ', "summary.json is damaged: it is not JSON"),
+        ("summary.json", "\xff\x00", "summary.json is damaged: it is not JSON"),
         ("summary.json", "{}", "summary.json is not complete"),
         ("summary.json", None, "no summary.json"),
     ],
@@ -97,16 +97,16 @@ def test_a_path_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_key_that_no_run_has_is_refused_with_the_nearest(tmp_path: Path) -> None:
     write_run(tmp_path, "a/1/seed0", {"forgetting.chaudhry": 0.1})
     runs = find_runs(tmp_path)
-    check_known("forgetting.chaudhry", runs, "--sort")
+    check_key("forgetting.chaudhry", runs, "--sort")
     with pytest.raises(RunFolderError, match=r"--sort forgetting.chaudry: no run .*did you mean forgetting.chaudhry"):
-        check_known("forgetting.chaudry", runs, "--sort")
+        check_key("forgetting.chaudry", runs, "--sort")
     with pytest.raises(RunFolderError, match=r"did you mean learner\.lr"):
-        check_known("learner.lrr", runs, "--where")
+        check_key("learner.lrr", runs, "--where")
 
 
 def test_a_config_as_dotted_keys() -> None:
     expected = {"a.b": 1, "a.c[0].d": 2, "a.c[1].d": 3, "e": [4, 5], "f": {}}
-    assert expected == dotted({"a": {"b": 1, "c": [{"d": 2}, {"d": 3}]}, "e": [4, 5], "f": {}})
+    assert expected == dotted_keys({"a": {"b": 1, "c": [{"d": 2}, {"d": 3}]}, "e": [4, 5], "f": {}})
 
 
 def test_a_run_whose_process_is_gone_is_crashed(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 from run_folders import write_run
 
 from rlcl.errors import Problem, RunFolderError
-from rlcl.tracking.runs import Run, find_runs
-from rlcl.tracking.selection import ordered, selected
+from rlcl.tracking.runs import StoredRun, find_runs
+from rlcl.tracking.selection import select_runs, sort_runs
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> tuple[Run, ...]:
+def runs(tmp_path: Path) -> tuple[StoredRun, ...]:
     write_run(tmp_path, "a/1/seed0", {"return.average": 20.0})
     write_run(tmp_path, "b/1/seed0", {"return.average": 9.0}, learner="dqn", lr=0.01)
     write_run(tmp_path, "c/1/seed0", None, learner="sac", state="failed", error="DivergenceError: NaN")
@@ -38,18 +38,18 @@ def runs(tmp_path: Path) -> tuple[Run, ...]:
         (["error=*NaN"], "c"),
     ],
 )
-def test_conditions_select(runs: tuple[Run, ...], conditions: list[str], expected: str) -> None:
-    assert expected == "".join(run.name[0] for run in selected(runs, conditions))
+def test_conditions_select(runs: tuple[StoredRun, ...], conditions: list[str], expected: str) -> None:
+    assert expected == "".join(run.name[0] for run in select_runs(runs, conditions))
 
 
-def names(runs: tuple[Run, ...]) -> str:
+def names(runs: tuple[StoredRun, ...]) -> str:
     return "".join(run.name[0] for run in runs)
 
 
-def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(runs: tuple[Run, ...]) -> None:
-    assert "acb" == names(ordered(runs, "learner.lr"))
-    assert "bac" == names(ordered(runs, "learner.lr", reverse=True))
-    assert "bac" == names(ordered(runs, "learner.type"))
+def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(runs: tuple[StoredRun, ...]) -> None:
+    assert "acb" == names(sort_runs(runs, "learner.lr"))
+    assert "bac" == names(sort_runs(runs, "learner.lr", reverse=True))
+    assert "bac" == names(sort_runs(runs, "learner.type"))
 
 
 def test_of_a_metric_the_best_comes_first(tmp_path: Path) -> None:
@@ -58,15 +58,15 @@ def test_of_a_metric_the_best_comes_first(tmp_path: Path) -> None:
         write_run(tmp_path, f"{name}/1/seed0", found)
     write_run(tmp_path, "c/1/seed0", None, state="failed")
     runs = find_runs(tmp_path)
-    assert "abc" == names(ordered(runs, "return.average"))
-    assert "bac" == names(ordered(runs, "return.average", reverse=True))
-    assert "bac" == names(ordered(runs, "forgetting.chaudhry"))
+    assert "abc" == names(sort_runs(runs, "return.average"))
+    assert "bac" == names(sort_runs(runs, "return.average", reverse=True))
+    assert "bac" == names(sort_runs(runs, "forgetting.chaudhry"))
 
 
-def test_a_condition_that_cannot_be_read_is_refused(runs: tuple[Run, ...]) -> None:
+def test_a_condition_that_cannot_be_read_is_refused(runs: tuple[StoredRun, ...]) -> None:
     with pytest.raises(Problem, match="expected KEY=VALUE"):
-        selected(runs, ["learner.type"])
-    with pytest.raises(Problem, match="compares numbers, and 'ppo' is none"):
-        selected(runs, ["learner.type>ppo"])
+        select_runs(runs, ["learner.type"])
+    with pytest.raises(Problem, match="> requires a number, got 'ppo'"):
+        select_runs(runs, ["learner.type>ppo"])
     with pytest.raises(RunFolderError, match=r"did you mean return\.average"):
-        selected(runs, ["return.averag>1"])
+        select_runs(runs, ["return.averag>1"])

@@ -134,14 +134,14 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     (warning,) = warnings
     assert str(tmp_path / "00000001") in warning
     assert "damaged" in warning
-    assert warning.endswith("; the one before it is used")
+    assert warning.endswith("; the previous checkpoint is used")
 
 
 def test_where_all_are_damaged_nothing_is_started_anew(tmp_path: Path) -> None:
     for number in range(2):
         flipped(checkpoint.save(tmp_path, number, tree()) / "state.json")
     warnings: list[str] = []
-    with pytest.raises(CheckpointError, match="no other is left; remove the run"):
+    with pytest.raises(CheckpointError, match="there is no earlier checkpoint; remove the run"):
         checkpoint.load_newest(tmp_path, warnings.append)
     assert 1 == len(warnings)
 

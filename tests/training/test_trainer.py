@@ -17,7 +17,7 @@ from attrs import frozen
 from rlcl.data.sources import Data, LabelledArrays
 from rlcl.encoders.standardize import Standardize
 from rlcl.errors import UnsupportedError
-from rlcl.evaluation.plan import Interval, Plan
+from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.supervised.classifier import Classifier
 from rlcl.methods.rehearsal import Rehearsal
@@ -215,10 +215,10 @@ ALL = range(3)
         (Plan(on="current", before=False), [(3, 0, 0), (6, 1, 1), (9, 2, 2)]),
         (Plan(on="current"), [(0, -1, 0), (3, 0, 0), (6, 1, 1), (9, 2, 2)]),
         (
-            Plan(every=Interval(updates=2), on="current", before=False),
+            Plan(every=EvaluationInterval(updates=2), on="current", before=False),
             [(2, 0, 0), (3, 0, 0), (4, 1, 1), (6, 1, 1), (8, 2, 2), (9, 2, 2)],
         ),
-        (Plan(every=Interval(updates=100), on="current", before=False), [(3, 0, 0), (6, 1, 1), (9, 2, 2)]),
+        (Plan(every=EvaluationInterval(updates=100), on="current", before=False), [(3, 0, 0), (6, 1, 1), (9, 2, 2)]),
     ],
     ids=lambda value: str(value) if isinstance(value, Plan) else "",
 )
@@ -251,7 +251,7 @@ def test_evaluating_leaves_every_global_generator_as_it_was() -> None:
         Trainer(learner, blobs(), plan, seed=3).fit()
         return learner.drawn
 
-    assert drawn(Plan(before=False, every="end")) == drawn(Plan(every=Interval(updates=1)))
+    assert drawn(Plan(before=False, every="end")) == drawn(Plan(every=EvaluationInterval(updates=1)))
 
 
 def test_the_seed_decides_the_global_generators() -> None:
@@ -266,10 +266,14 @@ def test_the_seed_decides_the_global_generators() -> None:
 
 def test_an_interval_is_in_the_streams_own_unit() -> None:
     poles = Environments(env="CartPole-v1").make(Seeds(0), Budget(env_steps=10))
-    with pytest.raises(UnsupportedError, match=r"evaluation.every: this stream is counted in env_steps"):
-        Trainer(Dummy([]), poles, Plan(every=Interval(updates=2)))
-    with pytest.raises(UnsupportedError, match=r"evaluation.every: this stream is counted in updates"):
-        Trainer(Dummy([]), blobs(), Plan(every=Interval(env_steps=2)))
+    with pytest.raises(
+        UnsupportedError, match=r"evaluation.every: got updates, but this stream is counted in env_steps"
+    ):
+        Trainer(Dummy([]), poles, Plan(every=EvaluationInterval(updates=2)))
+    with pytest.raises(
+        UnsupportedError, match=r"evaluation.every: got env_steps, but this stream is counted in updates"
+    ):
+        Trainer(Dummy([]), blobs(), Plan(every=EvaluationInterval(env_steps=2)))
 
 
 # Runs that go on from where they stopped.
@@ -281,7 +285,7 @@ class Case:
 
     learner: Mapping[str, Any] = attrs.field(factory=dict)
     fit_on: Any = "running"
-    plan: Plan = attrs.field(factory=lambda: Plan(every=Interval(updates=2)))
+    plan: Plan = attrs.field(factory=lambda: Plan(every=EvaluationInterval(updates=2)))
     visibility: Mapping[str, Any] = attrs.field(factory=dict)
 
     def trainer(self) -> Trainer:
@@ -383,7 +387,7 @@ def test_a_finished_run_has_nothing_left_to_say() -> None:
 @every
 def test_how_often_a_run_is_evaluated_does_not_change_what_it_learns(case: Case) -> None:
     states = []
-    for plan in (Plan(every=Interval(updates=1)), Plan(every="end", before=False)):
+    for plan in (Plan(every=EvaluationInterval(updates=1)), Plan(every="end", before=False)):
         trainer = attrs.evolve(case, plan=plan).trainer()
         trainer.fit()
         states.append((plain(trainer.learner.state_dict()), plain(global_state())))
@@ -460,8 +464,8 @@ class Restless(Dummy):
 @pytest.mark.parametrize(
     ("end_at", "message"),
     [
-        (0, "learn goes on though its position said that experience 0 has ended; call position.end"),
-        (9, "learn has ended, and its position says experience 0, learning True; call position.begin"),
+        (0, "learn continues although its position has left experience 0; call position.end"),
+        (9, "after learn, its position is experience 0, learning True; call position.begin"),
     ],
 )
 def test_a_learner_whose_position_is_wrong_is_told_so(end_at: int, message: str) -> None:
@@ -493,7 +497,7 @@ def test_the_stability_gap_is_in_the_minimum_of_a_run_that_is_evaluated_within_e
     stream = blobs(experiences=2, updates=3)  # three classes each, four test inputs a class
     outcomes = [
         Trainer(Dips([]), stream, Plan(every=every, before=False)).fit()
-        for every in (Interval(updates=1), "experience")
+        for every in (EvaluationInterval(updates=1), "experience")
     ]
     # Class 0 is a third of the first experience: 1/3 of it is right, but 0 at step 4; of the second none is.
     assert [[[1 / 3, 0], [1 / 3, 0]]] * 2 == [o.R.tolist() for o in outcomes]

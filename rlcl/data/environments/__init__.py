@@ -1,1 +1,1 @@
-"""Environments as a source: making, masks of actions, state, worker processes."""
+"""Environment sources: creation, API checks, action masks, state, worker processes."""

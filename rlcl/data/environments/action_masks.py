@@ -1,4 +1,4 @@
-"""The actions that environments allow, where they say so."""
+"""Action masks of environments: the actions that are allowed in a state."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from rlcl.data.environments.environment import Environment
 
 __all__ = [
-    "AnswersMasks",
+    "ActionMaskWrapper",
+    "action_counts",
     "action_masks",
-    "choices",
-    "masks_that_followed",
+    "current_mask",
+    "next_state_masks",
+    "provides_masks",
     "random_action",
-    "tells_masks",
-    "told_mask",
 ]
 
 Array = np.ndarray[Any, Any]
-TRIED = 100  # env steps that are asked for masks
+PROBED_STEPS = 100  # env steps that are checked for masks
 
 
-def choices(space: gym.Space[Any]) -> tuple[int, ...]:
-    """How many actions each choice of a space has, (2,) for a bit; empty where actions are not counted."""
+def action_counts(space: gym.Space[Any]) -> tuple[int, ...]:
+    """Return the number of actions of each component of a space, 2 for a bit; empty if actions are not discrete."""
     if isinstance(space, gym.spaces.Discrete):
         return (int(space.n),)
     if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
@@ -39,60 +39,61 @@ def choices(space: gym.Space[Any]) -> tuple[int, ...]:
     return ()
 
 
-def told_mask(env: gym.Env[Any, Any], info: Mapping[str, Any], asked: bool) -> Array | None:
-    """(K,) bool, which actions an environment allows now; None where it does not say.
+def current_mask(env: gym.Env[Any, Any], info: Mapping[str, Any], has_method: bool) -> Array | None:
+    """Return the mask (K,) bool of the actions that an environment allows now, or None if it has no mask.
 
     Args:
         env: the environment.
-        info: of the reset or step that led here.
-        asked: whether it has a method ``action_masks()`` that is to be asked where info has no ``action_mask``.
+        info: ``info`` of the last reset or step.
+        has_method: whether the environment has a method ``action_masks()``, which is called if ``info`` has no
+            ``action_mask``.
 
     Raises:
-        Problem: it is no mask of the environment's actions.
+        Problem: the mask does not fit the action space.
     """
     mask = info.get("action_mask")
-    if mask is None and not asked:
+    if mask is None and not has_method:
         return None
     if mask is None:
-        named = env.get_wrapper_attr("action_masks")
-        mask = named() if callable(named) else named
-    sizes = choices(env.action_space)
-    return None if mask is None or not sizes else _one_mask(mask, sizes)
+        attribute = env.get_wrapper_attr("action_masks")
+        mask = attribute() if callable(attribute) else attribute
+    sizes = action_counts(env.action_space)
+    return None if mask is None or not sizes else _flat_mask(mask, sizes)
 
 
-def _one_mask(mask: Any, sizes: tuple[int, ...]) -> Array:
-    """(K,) bool of a mask, or of one a choice."""
+def _flat_mask(mask: Any, sizes: tuple[int, ...]) -> Array:
+    """Return one mask (K,) bool from a mask, or from one mask per component of the action space."""
     if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.ndim == 1:
-        found = mask.copy()
+        flat = mask.copy()
     else:
         try:
-            found = np.hstack([np.ravel(part) for part in mask]).astype(bool)
+            flat = np.hstack([np.ravel(part) for part in mask]).astype(bool)
         except (TypeError, ValueError):
             raise Problem(f"expected an action mask of {sum(sizes)} truth values, got {mask!r}") from None
-    if found.size != sum(sizes):
-        raise Problem(f"expected an action mask of {sum(sizes)} truth values, one an action, got {found.size}")
-    return found
+    if flat.size != sum(sizes):
+        raise Problem(f"expected an action mask of {sum(sizes)} truth values, one per action, got {flat.size}")
+    return flat
 
 
 def random_action(space: gym.Space[Any], mask: Array | None) -> Any:
-    """An action drawn evenly from those that are allowed, by the generator of the space.
+    """Sample an allowed action uniformly, with the generator of the space.
 
     Args:
-        space: of actions.
-        mask: (K,) bool; None for all.
+        space: action space.
+        mask: (K,) bool; None if all actions are allowed.
     """
     if mask is None:
         return space.sample()
-    parts = np.split(mask.astype(np.int8), np.cumsum(choices(space))[:-1])
+    parts = np.split(mask.astype(np.int8), np.cumsum(action_counts(space))[:-1])
     if isinstance(space, gym.spaces.Discrete):
         return space.sample(parts[0])
     if isinstance(space, gym.spaces.MultiDiscrete):
         return space.sample(tuple(parts))
-    return space.sample(np.array([2 if part.all() else part[1] for part in parts], np.int8))  # 2 stands for either
+    return space.sample(np.array([2 if part.all() else part[1] for part in parts], np.int8))  # 2 means either value
 
 
-class AnswersMasks(gym.Wrapper[Any, Any, Any, Any]):
-    """Answers ``action_masks()`` by the last ``info["action_mask"]`` of an environment; all of a state without one."""
+class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any]):
+    """A wrapper whose method ``action_masks()`` returns the last ``info["action_mask"]`` of an environment."""
 
     _mask: Any = None
 
@@ -107,20 +108,20 @@ class AnswersMasks(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
     def action_masks(self) -> Array:
-        """(K,) bool, which of K choices are allowed now; all where the environment did not say."""
+        """Return the mask (K,) bool of the actions allowed now; all actions if the last ``info`` has no mask."""
         if self._mask is None:
-            return np.ones(sum(choices(self.action_space)), bool)
+            return np.ones(sum(action_counts(self.action_space)), bool)
         mask: Array = np.asarray(self._mask).astype(bool)
         return mask
 
 
-def tells_masks(source: Environment) -> bool:
-    """Whether the environments of a source tell in any of their first states which actions they allow."""
+def provides_masks(source: Environment) -> bool:
+    """Return whether the environments of a source provide an action mask in any of their first states."""
     env = source.make()
     env.action_space.seed(source.seed)
     try:
         _, info = env.reset(seed=source.seed)
-        for _ in range(TRIED):
+        for _ in range(PROBED_STEPS):
             if "action_mask" in info:
                 return True
             _, _, terminated, truncated, info = env.step(env.action_space.sample())
@@ -132,70 +133,71 @@ def tells_masks(source: Environment) -> bool:
 
 
 def action_masks(vector: VectorEnv[Any], info: Mapping[str, Any]) -> Array | None:
-    """(N, K) bool, which of K choices each environment allows now; None where none of them says.
+    """Return the masks (N, K) bool of the actions that N environments allow now, or None if none provides a mask.
 
-    An environment says it by ``info["action_mask"]`` (K,) of a reset or step, as Gymnasium's Taxi
-    does, or by a method ``action_masks()``, as sb3-contrib has it. K is the number of actions; of several choices
-    at once (MultiDiscrete) those of all, one after the other. One that says nothing of a state allows all in it.
+    An environment provides its mask in ``info["action_mask"]`` (K,) of a reset or step, as Gymnasium's Taxi does, or
+    by a method ``action_masks()``, as in sb3-contrib. K is the number of actions. For an action with several
+    components (MultiDiscrete) the masks of all components are concatenated. In a state without a mask all actions are
+    allowed.
 
     Raises:
-        EnvironmentApiError: an environment allows nothing, or tells no mask of its actions.
+        EnvironmentApiError: an environment allows no action, or its mask does not fit the action space.
     """
-    found, told = info.get("action_mask"), info.get("_action_mask")
-    if found is None:
-        named = getattr(vector.unwrapped, "action_masks", None)  # of a native one
-        found = named() if callable(named) else named
-        if found is None:
+    values, provided = info.get("action_mask"), info.get("_action_mask")
+    if values is None:
+        attribute = getattr(vector.unwrapped, "action_masks", None)  # of a native vector environment
+        values = attribute() if callable(attribute) else attribute
+        if values is None:
             return None
-    masks = _masks(found, told, vector.num_envs, choices(vector.single_action_space))
+    masks = _stack_masks(values, provided, vector.num_envs, action_counts(vector.single_action_space))
     if masks is None:
         return None
-    sizes = choices(vector.single_action_space)
+    sizes = action_counts(vector.single_action_space)
     for part in np.split(masks, np.cumsum(sizes)[:-1], 1) if len(sizes) > 1 else (masks,):
         if not part.any(1).all():
             raise EnvironmentApiError(
-                f"environment {int(np.argmin(part.any(1)))} of {vector.num_envs} allows no action at all; its "
-                'info["action_mask"] must allow one after every step and after every reset'
+                f"environment {int(np.argmin(part.any(1)))} of {vector.num_envs} allows no action; its "
+                'info["action_mask"] must allow at least one after every step and reset'
             )
     return masks
 
 
-def _masks(found: Any, told: Any, count: int, sizes: tuple[int, ...]) -> Array | None:
-    """(N, K) bool of what info holds of N environments, all True of those that say nothing."""
+def _stack_masks(values: Any, provided: Any, count: int, sizes: tuple[int, ...]) -> Array | None:
+    """Stack the masks in the ``info`` of N environments to (N, K) bool; all True for environments without a mask."""
     if not sizes:
         return None
-    said = np.ones(count, bool) if told is None else np.asarray(told, bool)
-    if isinstance(found, np.ndarray) and found.dtype != object:
-        if found.size != count * sum(sizes):
+    has_mask = np.ones(count, bool) if provided is None else np.asarray(provided, bool)
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        if values.size != count * sum(sizes):
             raise EnvironmentApiError(
-                f"the action masks of {count} environments have the shape {found.shape}, expected "
-                f"({count}, {sum(sizes)}): one truth value an action"
+                f"the action masks of {count} environments have the shape {values.shape}, expected "
+                f"({count}, {sum(sizes)}): one truth value per action"
             )
-        masks: Array = found.reshape(count, -1).astype(bool) | ~said[:, None]
+        masks: Array = values.reshape(count, -1).astype(bool) | ~has_mask[:, None]
         return masks
     masks = np.ones((count, sum(sizes)), bool)
-    for row in np.flatnonzero(said):
+    for row in np.flatnonzero(has_mask):
         try:
-            if found[row] is not None:
-                masks[row] = _one_mask(found[row], sizes)
+            if values[row] is not None:
+                masks[row] = _flat_mask(values[row], sizes)
         except Problem as error:
             raise EnvironmentApiError(f"environment {int(row)} of {count}: {error}") from error
     return masks
 
 
-def masks_that_followed(masks: Array, ended: Array, info: Mapping[str, Any]) -> Array:
-    """(N, K) bool of the states that followed a step, the last one of an episode before its reset.
+def next_state_masks(masks: Array, ended: Array, info: Mapping[str, Any]) -> Array:
+    """Return the masks (N, K) bool of the next states of a step: at the end of an episode, of its last state.
 
     Args:
-        masks: (N, K) bool of the states to act in next.
+        masks: (N, K) bool of the current states, after any reset.
         ended: (N,) bool, whether an episode ended in that step.
-        info: of that step; a last state of which it says nothing, or which allows nothing, allows all.
+        info: ``info`` of that step. A last state without a mask, or whose mask allows nothing, allows all actions.
     """
     if not ended.any():
         return masks
-    told = info.get("final_info", {})
-    if "action_mask" not in told:
+    final_info = info.get("final_info", {})
+    if "action_mask" not in final_info:
         return np.where(ended[:, None], True, masks)
-    last = _masks(told["action_mask"], told.get("_action_mask"), len(masks), (masks.shape[1],))
+    last = _stack_masks(final_info["action_mask"], final_info.get("_action_mask"), len(masks), (masks.shape[1],))
     assert last is not None
     return np.where(ended[:, None], last | ~last.any(1, keepdims=True), masks)

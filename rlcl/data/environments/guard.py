@@ -1,4 +1,4 @@
-"""An environment as everything else meets it: what it gives is copied, checked and tells its masks in one way."""
+"""Wrapper that copies and checks the results of an environment, and provides action masks in one form."""
 
 from __future__ import annotations
 
@@ -7,90 +7,94 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rlcl.data.environments.action_masks import told_mask
-from rlcl.data.environments.contract import after_reset, after_step, ours
+from rlcl.data.environments.action_masks import current_mask
+from rlcl.data.environments.contract import copy_observation, unpack_reset, unpack_step
 from rlcl.errors import EnvironmentApiError, Problem
 
-__all__ = ["Guard"]
+__all__ = ["EnvironmentGuard"]
 
-STATISTICS = ("success", "is_success")  # what else of info is a number, and merged
+STATISTICS = ("success", "is_success")  # entries of info that are kept as numbers, besides the episode statistics
 
 
-class Guard(gym.Wrapper[Any, Any, Any, Any]):
-    """Copies observations and masks, for an environment may write the next ones into the same arrays.
+class EnvironmentGuard(gym.Wrapper[Any, Any, Any, Any]):
+    """A wrapper that checks the results of reset and step, and copies observations and masks.
 
-    Which actions are allowed stands in ``info["action_mask"]``, (K,) bool, where the environment says it at all.
+    Copies are needed because an environment may write the next observation into the same array. The mask of the
+    allowed actions is in ``info["action_mask"]``, (K,) bool, if the environment provides one.
 
     Args:
-        env: the environment, under the wrappers that its user gave it.
-        name: for messages.
-        side_by_side: whether it is one of several, so that of info only what has the same form in every step is given
-            on: the mask, whether the episode was a success, and its statistics. Gymnasium merges anything else into
-            arrays of the first value's type and length, which another step's need not have.
+        env: the environment, with the user's wrappers.
+        name: name for messages.
+        side_by_side: whether the environment is part of a vector environment. If true, ``info`` contains only entries
+            whose type and shape are the same in every step: the mask, the success of the episode, and the episode
+            statistics. Gymnasium merges the entries of parallel environments into arrays whose dtype and shape are
+            those of the first value; later values with another shape would cause an error.
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str, side_by_side: bool = False) -> None:
         super().__init__(env)
         self._name, self._steps, self._space = name, 0, env.observation_space
-        self._asked, self._side_by_side = env.has_wrapper_attr("action_masks"), side_by_side
+        self._has_mask_method, self._side_by_side = env.has_wrapper_attr("action_masks"), side_by_side
         box = isinstance(self._space, gym.spaces.Box)
-        self._plain = (self._space.shape, self._space.dtype) if box else ()
+        self._box_type = (self._space.shape, self._space.dtype) if box else ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         result = self.env.reset(seed=seed, options=options)
         try:
-            observation, info = after_reset(result)
-            return ours(self._space, observation), self._told(info, terminated=False)
+            observation, info = unpack_reset(result)
+            return copy_observation(self._space, observation), self._checked_info(info, terminated=False)
         except Problem as error:
-            raise self._refusal("reset", error) from error
+            raise self._api_error("reset", error) from error
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         result = self.env.step(action)
         self._steps += 1
         try:
-            observation, reward, terminated, truncated, info = after_step(result)
-            # The usual case at once: ten thousands of these are taken each second.
-            if type(observation) is np.ndarray and (observation.shape, observation.dtype) == self._plain:
+            observation, reward, terminated, truncated, info = unpack_step(result)
+            # Fast path for the usual case: step is called tens of thousands of times per second.
+            if type(observation) is np.ndarray and (observation.shape, observation.dtype) == self._box_type:
                 observation = observation.copy()
             else:
-                observation = ours(self._space, observation)
-            if info or self._asked:
-                info = self._told(info, terminated)
+                observation = copy_observation(self._space, observation)
+            if info or self._has_mask_method:
+                info = self._checked_info(info, terminated)
             return observation, reward, terminated, truncated, info
         except Problem as error:
-            raise self._refusal("step", error) from error
+            raise self._api_error("step", error) from error
 
-    def _told(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
-        if self._asked or "action_mask" in info:
+    def _checked_info(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
+        if self._has_mask_method or "action_mask" in info:
             info = self._with_mask(info, terminated)
-        return _of_one_form(info) if info and self._side_by_side else info
+        return _mergeable(info) if info and self._side_by_side else info
 
     def _with_mask(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
         try:
-            mask = told_mask(self.env, info, self._asked and not terminated)
+            mask = current_mask(self.env, info, self._has_mask_method and not terminated)
         except Problem:
-            if not terminated:  # where nothing is done any more, a mask means nothing
+            if not terminated:  # the mask of a terminal state has no meaning
                 raise
             mask = None
         if mask is not None:
             return {**info, "action_mask": mask}
         return {key: value for key, value in info.items() if key != "action_mask"}
 
-    def _refusal(self, method: str, error: Problem) -> EnvironmentApiError:
-        said = str(error)
-        gave = f"{method} gave {said}" if said.startswith("an observation") else said
-        return EnvironmentApiError(f"environment {self._name}: {gave} (at its env step {self._steps:,}); correct it")
+    def _api_error(self, method: str, error: Problem) -> EnvironmentApiError:
+        message = str(error)
+        if message.startswith("an observation"):
+            message = f"{method} returned {message}"
+        return EnvironmentApiError(f"environment {self._name}: {message} (at its env step {self._steps:,}); correct it")
 
 
-def _of_one_form(info: dict[str, Any]) -> dict[str, Any]:
-    kept = {"action_mask": info["action_mask"]} if "action_mask" in info else {}
-    kept |= _numbers({key: info[key] for key in STATISTICS if key in info})
+def _mergeable(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of ``info`` that have the same type and shape in every step."""
+    entries = {"action_mask": info["action_mask"]} if "action_mask" in info else {}
+    entries |= _numbers({key: info[key] for key in STATISTICS if key in info})
     episode = info.get("episode")
-    return {**kept, "episode": _numbers(episode)} if isinstance(episode, dict) else kept
+    return {**entries, "episode": _numbers(episode)} if isinstance(episode, dict) else entries
 
 
 def _numbers(values: dict[Any, Any]) -> dict[str, Any]:
-    """Those that are numbers, by names."""
+    """Return the numeric values as floats, by name."""
     return {
         str(key): float(value)
         for key, value in values.items()

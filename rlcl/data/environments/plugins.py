@@ -1,4 +1,4 @@
-"""Environments of installed packages that nobody has imported yet."""
+"""Registration of environments that installed packages declare as entry points."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ __all__ = ["register_plugins"]
 logger = logging.getLogger(__name__)
 
 GROUP = "gymnasium.envs"
-ROOT = "__root__"  # of ids without a namespace
+ROOT = "__root__"  # name of the entry point for ids without a namespace
 
 
 def register_plugins(env: str) -> None:
-    """Register what installed packages declare of an id that is not known: Gymnasium did so itself before 1.0.
+    """Register the environments of the installed packages that declare the namespace of an unknown id.
 
-    Packages that declare entry points in the group ``gymnasium.envs`` (MiniGrid, MinAtar) need no import by the user.
+    Packages declare entry points in the group ``gymnasium.envs`` (MiniGrid, MinAtar), so that users need not import
+    them. Gymnasium itself registered them before version 1.0.
 
     Args:
-        env: a Gymnasium id; nothing happens where it is known, or names its module.
+        env: Gymnasium id; nothing is done if it is already registered or has the form ``module:Id``.
 
     Raises:
-        gymnasium.error.Error: it is no id.
+        gymnasium.error.Error: the id is malformed.
     """
     if env in gym.registry or ":" in env:
         return
     namespace, _, _ = parse_env_id(env)
-    for found in entry_points(group=GROUP):
-        if found.name == (namespace or ROOT):
+    for entry_point in entry_points(group=GROUP):
+        if entry_point.name == (namespace or ROOT):
             try:
-                found.load()()
-            except Exception as error:  # of a package that may have nothing to do with this id
+                entry_point.load()()
+            except Exception as error:  # the package may not be the one that declares this id
                 reason = f"{type(error).__name__}: {error}"
-                logger.warning("the environments that %s declares cannot be registered: %s", found.value, reason)
+                logger.warning("the environments of entry point %s cannot be registered: %s", entry_point.value, reason)

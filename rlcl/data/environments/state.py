@@ -1,8 +1,9 @@
-"""The state of environments side by side, out and in, so that a learner may stop in the middle of an episode.
+"""Saving and restoring the state of vector environments, so that training can be interrupted within an episode.
 
-Saved are environments that do it themselves (``state_dict`` and ``load_state_dict``, as those of
-rlcl_envs), and Gymnasium's classic control under the wrappers that ``gymnasium.make`` puts on; those in
-processes of their own tell it from there. Of any other environment nobody can tell what its next step depends on.
+Two kinds of environment are supported: environments with the methods ``state_dict`` and ``load_state_dict``, such as
+those of rlcl_envs, and Gymnasium's classic control with the wrappers of ``gymnasium.make``. Environments in worker
+processes are saved there. Other environments are not supported, because the state that their next step depends on is
+not known.
 """
 
 from __future__ import annotations
@@ -23,61 +24,63 @@ from gymnasium.envs.classic_control import (
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from rlcl.data.environments.guard import Guard
+from rlcl.data.environments.guard import EnvironmentGuard
 from rlcl.errors import DataError
 
-__all__ = ["environment_of_state", "environment_state", "restore_environment", "state_of_environment"]
+__all__ = ["environment_state", "restore_environment", "restore_single", "single_state"]
 
 AnyEnv = gym.Env[Any, Any]
 
-# All that these classes remember, beside spaces, generator and screen, is in plain attributes.
-KNOWN = (AcrobotEnv, CartPoleEnv, Continuous_MountainCarEnv, MountainCarEnv, PendulumEnv)
-DRAWING = frozenset({"render_mode", "isopen", "screen", "clock", "screen_width", "screen_height", "screen_dim"})
-# What a wrapper remembers from step to step; what Gymnasium's checker does changes no result.
-WRAPPERS: Mapping[type, tuple[str, ...]] = {
+# The state of these classes, except for spaces, generator and screen, is in plain attributes.
+SUPPORTED = (AcrobotEnv, CartPoleEnv, Continuous_MountainCarEnv, MountainCarEnv, PendulumEnv)
+RENDER_ATTRIBUTES = frozenset(
+    {"render_mode", "isopen", "screen", "clock", "screen_width", "screen_height", "screen_dim"}
+)
+# Attributes of each wrapper that carry state from step to step. Gymnasium's checker changes no result.
+WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     FlattenObservation: (),
     FrameStackObservation: ("obs_queue", "padding_value"),
     OrderEnforcing: ("_has_reset",),
     PassiveEnvChecker: (),
     TimeLimit: ("_elapsed_steps",),
 }
-SYNC = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
+SYNC_ATTRIBUTES = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
 
 
 def environment_state(vector: VectorEnv[Any]) -> dict[str, Any] | None:
-    """All that later steps of environments depend on, as a tree of arrays and plain values.
+    """Return the state that later steps of vector environments depend on, as a tree of arrays and plain values.
 
     Args:
-        vector: as :meth:`rlcl.data.environments.environment.Environment.make_vector` makes it.
+        vector: result of :meth:`rlcl.data.environments.environment.Environment.make_vector`.
 
     Returns:
-        None where it cannot be saved. The generators of the spaces are their user's.
+        None if the state cannot be saved. The generators of the spaces are not included.
     """
     if _saves_itself(vector):
         return {"itself": vector.state_dict()}  # type: ignore[attr-defined]
     if isinstance(vector, AsyncVectorEnv):
-        # A restart that waits for the next step is known to the process alone.
+        # In other modes, a reset that is pending for the next step is known only to the worker process.
         same_step = vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
-        saved = vector.get_attr("saved") if same_step else (None,)
-        return None if None in saved else {"workers": list(saved)}
-    # Only a vector whose observations are one array: of dicts, each row would be a view of many.
+        states = vector.get_attr("saved_state") if same_step else (None,)
+        return None if None in states else {"workers": list(states)}
+    # Only observations in a single array are supported: with dicts, each row would be a view of several arrays.
     if type(vector) is not SyncVectorEnv or not isinstance(vector.single_observation_space, gym.spaces.Box):
         return None
-    envs = [state_of_environment(env) for env in vector.envs]
+    envs = [single_state(env) for env in vector.envs]
     if None in envs:
         return None
-    return {"vector": {name: np.array(getattr(vector, name)) for name in SYNC}, "envs": envs}
+    return {"vector": {name: np.array(getattr(vector, name)) for name in SYNC_ATTRIBUTES}, "envs": envs}
 
 
 def restore_environment(vector: VectorEnv[Any], state: Mapping[str, Any]) -> None:
-    """Restores what :func:`environment_state` gave; the next step goes on where that one stopped.
+    """Restore a state that :func:`environment_state` returned; the next step continues from it.
 
     Args:
-        vector: made by the same recipe, with or without a reset.
-        state: of as many environments of the same kind.
+        vector: vector environment made with the same settings, with or without a reset.
+        state: state of the same number of environments of the same kind.
 
     Raises:
-        DataError: the state of other environments.
+        DataError: the state is that of other environments.
     """
     try:
         if _saves_itself(vector) != ("itself" in state) or isinstance(vector, AsyncVectorEnv) != ("workers" in state):
@@ -93,16 +96,16 @@ def restore_environment(vector: VectorEnv[Any], state: Mapping[str, Any]) -> Non
 
 
 def _restore_workers(vector: AsyncVectorEnv, states: Sequence[Mapping[str, Any]]) -> None:
-    now = vector.get_attr("saved")
-    _check_kinds(states, [["what cannot be saved"] if state is None else state["kinds"] for state in now])
-    vector.set_attr("saved", list(states))
+    current = vector.get_attr("saved_state")
+    _check_kinds(states, [["unsupported environments"] if state is None else state["kinds"] for state in current])
+    vector.set_attr("saved_state", list(states))
 
 
 def _check_kinds(states: Sequence[Mapping[str, Any]], actual: Sequence[Sequence[str]]) -> None:
     expected = [list(state["kinds"]) for state in states]
     if expected != actual:
         raise ValueError(
-            f"it is that of {len(expected)} ({' over '.join(expected[0])}), and these are {len(actual)} "
+            f"it is the state of {len(expected)} ({' over '.join(expected[0])}), but there are {len(actual)} "
             f"({' over '.join(actual[0])})"
         )
 
@@ -110,8 +113,8 @@ def _check_kinds(states: Sequence[Mapping[str, Any]], actual: Sequence[Sequence[
 def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
     _check_kinds(state["envs"], [_kinds(env) for env in vector.envs])
     for env, saved in zip(vector.envs, state["envs"], strict=True):
-        environment_of_state(env, saved)
-    for name in SYNC:
+        restore_single(env, saved)
+    for name in SYNC_ATTRIBUTES:
         setattr(vector, name, state["vector"][name].copy())
     vector._env_obs = list(state["vector"]["_observations"].copy())
 
@@ -121,9 +124,9 @@ def _saves_itself(env: Any) -> bool:
 
 
 def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
-    """The wrappers from the outside in, but for ours, which remember nothing; and then the environment itself."""
+    """Yield the wrappers from the outermost inwards, then the environment; ``EnvironmentGuard`` has no state."""
     while isinstance(env, gym.Wrapper):
-        if not isinstance(env, Guard):
+        if not isinstance(env, EnvironmentGuard):
             yield env
         env = env.env
     yield env
@@ -135,33 +138,33 @@ def _kinds(env: AnyEnv) -> list[str]:
 
 def _savable(env: AnyEnv) -> bool:
     *wrappers, inner = _layers(env)
-    return all(type(w) in WRAPPERS for w in wrappers) and (type(inner) in KNOWN or _saves_itself(inner))
+    return all(type(w) in WRAPPER_ATTRIBUTES for w in wrappers) and (type(inner) in SUPPORTED or _saves_itself(inner))
 
 
-def state_of_environment(env: AnyEnv) -> dict[str, Any] | None:
-    """The state of one environment under its wrappers; None where it cannot be saved."""
+def single_state(env: AnyEnv) -> dict[str, Any] | None:
+    """Return the state of one environment and its wrappers, or None if it cannot be saved."""
     if not _savable(env):
         return None
     *wrappers, inner = _layers(env)
-    state: dict[str, Any] = {"kinds": _kinds(env), "wrappers": [_remembered(w) for w in wrappers]}
+    state: dict[str, Any] = {"kinds": _kinds(env), "wrappers": [_wrapper_state(w) for w in wrappers]}
     if _saves_itself(inner):
         return {**state, "itself": inner.state_dict()}  # type: ignore[attr-defined]
     generator = inner._np_random
     return {
         **state,
-        "attributes": _plain(inner),
+        "attributes": _plain_attributes(inner),
         "generator": None if generator is None else generator.bit_generator.state,
     }
 
 
-def environment_of_state(env: AnyEnv, state: Mapping[str, Any]) -> None:
-    """Restores what :func:`state_of_environment` gave."""
+def restore_single(env: AnyEnv, state: Mapping[str, Any]) -> None:
+    """Restore a state that :func:`single_state` returned."""
     *wrappers, inner = _layers(env)
-    for wrapper, remembered in zip(wrappers, state["wrappers"], strict=True):
-        for name, value in remembered.items():
-            frames = isinstance(value, list)
-            setattr(wrapper, name, deque(value, maxlen=len(value)) if frames else _copied(value))
-        if isinstance(wrapper, PassiveEnvChecker):  # it compares the first step with the reset, and there is none
+    for wrapper, attributes in zip(wrappers, state["wrappers"], strict=True):
+        for name, value in attributes.items():
+            is_frames = isinstance(value, list)
+            setattr(wrapper, name, deque(value, maxlen=len(value)) if is_frames else _copied(value))
+        if isinstance(wrapper, PassiveEnvChecker):  # it would compare the first step with a reset, but there is none
             wrapper.checked_reset = wrapper.checked_step = wrapper.checked_data_reuse = True
     if "itself" in state:
         inner.load_state_dict(state["itself"])  # type: ignore[attr-defined]
@@ -177,14 +180,14 @@ def _generator(state: Mapping[str, Any]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-def _remembered(wrapper: AnyEnv) -> dict[str, Any]:
-    values = {name: getattr(wrapper, name) for name in WRAPPERS[type(wrapper)]}
+def _wrapper_state(wrapper: AnyEnv) -> dict[str, Any]:
+    values = {name: getattr(wrapper, name) for name in WRAPPER_ATTRIBUTES[type(wrapper)]}
     return {name: list(v) if isinstance(v, deque) else _copied(v) for name, v in values.items()}
 
 
-def _plain(env: AnyEnv) -> dict[str, Any]:
-    """Physics and state: all attributes that are numbers, words, arrays, or rows of them."""
-    return {name: _copied(v) for name, v in vars(env).items() if name not in DRAWING and _is_plain(v)}
+def _plain_attributes(env: AnyEnv) -> dict[str, Any]:
+    """Return physics and state: all attributes that are numbers, strings, arrays, or sequences of them."""
+    return {name: _copied(v) for name, v in vars(env).items() if name not in RENDER_ATTRIBUTES and _is_plain(v)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,1 +1,1 @@
-"""Readers of data sets: files of a user's own, and those of scikit-learn, torchvision and Avalanche."""
+"""Readers of data sets: the user's files, and data sets of scikit-learn, torchvision and Avalanche."""

@@ -1,4 +1,4 @@
-"""Small data sets that ship with scikit-learn."""
+"""Small data sets included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import frozen
 
 from rlcl.config import option
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import held_out
+from rlcl.data.readers.files import held_out_mask
 from rlcl.data.sources import Data
 from rlcl.types import DataSet
 
@@ -20,12 +20,12 @@ TEST_FRACTION = 0.2
 
 @frozen(kw_only=True)
 class Digits(DataSet):
-    """Handwritten digits, 1,797 grey images of 8 x 8 in [0, 16].
+    """Handwritten digits: 1,797 grey images of 8 x 8 pixels, values in [0, 16].
 
-    The test set is every fifth image of each class (355 images), always the same ones.
+    The test set is every fifth image of each class (355 images), the same ones in every run.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
@@ -41,10 +41,10 @@ class Digits(DataSet):
 
 @frozen(kw_only=True)
 class Iris(DataSet):
-    """150 flowers of 3 kinds by 4 measurements, in cm.
+    """Iris flowers: 150 samples of 3 species with 4 measurements, in cm.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Fisher 1936, The use of multiple measurements in taxonomic problems.
     """
@@ -54,16 +54,16 @@ class Iris(DataSet):
     def load(self) -> Data:
         from sklearn.datasets import load_iris
 
-        found = load_iris()
-        return _split("iris", found.data, found.target, tuple(map(str, found.target_names)))
+        bunch = load_iris()
+        return _split("iris", bunch.data, bunch.target, tuple(map(str, bunch.target_names)))
 
 
 @frozen(kw_only=True)
 class Wine(DataSet):
-    """178 wines of 3 growers by 13 chemical measurements.
+    """Wines: 178 samples of 3 cultivars with 13 chemical measurements.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Aeberhard & Forina 1992, UCI Wine.
     """
@@ -73,16 +73,16 @@ class Wine(DataSet):
     def load(self) -> Data:
         from sklearn.datasets import load_wine
 
-        found = load_wine()
-        return _split("wine", found.data, found.target)
+        bunch = load_wine()
+        return _split("wine", bunch.data, bunch.target)
 
 
 @frozen(kw_only=True)
 class BreastCancer(DataSet):
-    """569 tumours, malignant or benign, by 30 measurements.
+    """Breast tumours: 569 samples, malignant or benign, with 30 measurements.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Wolberg et al. 1993, UCI Breast Cancer Wisconsin (Diagnostic).
     """
@@ -92,16 +92,16 @@ class BreastCancer(DataSet):
     def load(self) -> Data:
         from sklearn.datasets import load_breast_cancer
 
-        found = load_breast_cancer()
-        return _split("breast_cancer", found.data, found.target, tuple(map(str, found.target_names)))
+        bunch = load_breast_cancer()
+        return _split("breast_cancer", bunch.data, bunch.target, tuple(map(str, bunch.target_names)))
 
 
 @frozen(kw_only=True)
 class Diabetes(DataSet):
-    """442 patients by 10 standardised measurements; the target is the disease's progression (regression).
+    """Diabetes: 442 patients with 10 standardized measurements; the target is disease progression (regression).
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Efron et al. 2004, Least angle regression.
     """
@@ -112,10 +112,10 @@ class Diabetes(DataSet):
         from sklearn.datasets import load_diabetes
 
         x, y = load_diabetes(return_X_y=True)
-        test = held_out(np.zeros(len(y)), TEST_FRACTION)
+        test = held_out_mask(np.zeros(len(y)), TEST_FRACTION)
         return Data(x[~test], y[~test], x[test], y[test], name="diabetes", regression=True)
 
 
 def _split(name: str, x: Any, y: Any, names: tuple[str, ...] = ()) -> Data:
-    test = held_out(y, TEST_FRACTION)
+    test = held_out_mask(y, TEST_FRACTION)
     return Data(x[~test], y[~test], x[test], y[test], name=name, class_names=names)

@@ -1,4 +1,4 @@
-"""Tables of one's own with columns of numbers and of texts, and with missing values."""
+"""Data sets in the user's tables, with columns of numbers and of texts, and with missing values."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from attrs import field, frozen
 
 from rlcl.config import option
-from rlcl.data.cells import absent_numbers, natural, notation, number, text_of
-from rlcl.data.columns import Unknown
+from rlcl.data.cells import cell_text, detect_notation, missing_numbers, natural_key, parse_number
+from rlcl.data.column_warnings import warn_about_classes, warn_about_index, warn_about_merging, warn_about_texts
 from rlcl.data.expect import Expectation
-from rlcl.data.readers.files import check_tested, held_out
+from rlcl.data.readers.files import check_test_rows, held_out_mask
 from rlcl.data.readers.parquet import is_parquet, read_parquet
-from rlcl.data.readers.text import check_header, check_labels, classes, read_csv
+from rlcl.data.readers.text_tables import check_header, check_labels, encode_classes, read_csv
 from rlcl.data.root import find_data
 from rlcl.data.sources import Data
-from rlcl.data.suspicious import warn_of_classes, warn_of_index, warn_of_merging, warn_of_texts
-from rlcl.data.validation import tell
+from rlcl.data.unknown_categories import UnknownCategory
+from rlcl.data.validation import warn_once
 from rlcl.errors import DataError, did_you_mean
-from rlcl.types import MISSING, Column, DataSet, Reading
+from rlcl.types import MISSING, DataSet, TableColumn, TableFormat
 
 __all__ = ["Table"]
 
@@ -30,24 +30,24 @@ Array = np.ndarray[Any, Any]
 
 @frozen(kw_only=True)
 class Table(DataSet):
-    """A CSV or Parquet file whose columns hold numbers or texts, with cells that may be missing.
+    """CSV or Parquet file whose columns hold numbers or texts, and whose cells may be missing.
 
-    A column of texts becomes the number of each text in the natural order of those in the training rows; a missing
-    cell, and a text that no training row has, become NaN, which the encoders ``impute``, ``ordinal`` and
-    ``one_hot`` take.
+    A text is encoded as its index in the natural order of the texts in the training rows. A missing cell, and a text
+    that occurs in no training row, are encoded as NaN. The encoders ``impute``, ``ordinal`` and ``one_hot`` accept NaN.
 
     Args:
-        path: of the file, ``.parquet`` or a table with a header line, from the working directory or the data root.
-        target: name of the column to predict; none for unlabelled data.
+        path: path of the file, ``.parquet`` or a table with a header line, relative to the working directory or the
+            data root.
+        target: name of the column to predict; null for unlabelled data.
         regression: whether the target is a number to predict, not a class.
-        test_path: of another file that holds the test rows; by default some rows of ``path`` are held out.
-        test_fraction: of the rows, held out evenly from each class, where there is no ``test_path``.
-        categorical: columns that hold texts though all of them look like numbers, for example postcodes. Texts and
-            categories of a Parquet file are texts anyhow.
-        drop: columns to leave out.
-        missing: cells of a text file that stand for a missing value; in a column of numbers all of the same number.
-        delimiter: between two cells.
-        expect: what the data must be, checked when they are loaded.
+        test_path: path of another file with the test rows; by default some rows of ``path`` are held out.
+        test_fraction: share of the rows held out as test set, the same share of each class, without ``test_path``.
+        categorical: names of columns whose cells look like numbers but are texts, for example postcodes. Texts and
+            categories of a Parquet file are always texts.
+        drop: names of columns that are not used.
+        missing: cells of a text file that mean a missing value; in a numeric column, all cells with the same number.
+        delimiter: character between two cells.
+        expect: expected properties of the data, checked on loading.
     """
 
     path: str = option()
@@ -64,16 +64,16 @@ class Table(DataSet):
     def load(self) -> Data:
         whole = self._read(self.path)
         if self.test_path is None:
-            split = held_out(self._strata(whole), self.test_fraction)
+            split = held_out_mask(self._strata(whole), self.test_fraction)
             train, test = whole.rows(~split), whole.rows(split)
         else:
             train, test = whole, self._read(self.test_path, whole)
         features = [name for name in whole.columns if name != self.target]
         y, y_test, names = self._targets(train, test)
-        x, x_test, columns = _encoded(train, test, features)
+        x, x_test, columns = _encode(train, test, features)
         self._warn(whole, train, test, columns)
         if self.test_path is None:
-            check_tested(whole.place, split, self._strata(whole), self.test_fraction)
+            check_test_rows(whole.path, split, self._strata(whole), self.test_fraction)
         return Data(
             x,
             y,
@@ -85,180 +85,186 @@ class Table(DataSet):
             columns=columns,
             lines=(train.lines, test.lines),
             missing=bool(np.isnan(x).any() or np.isnan(x_test).any()),
-            unknown=tuple(_unknown(test, columns)),
-            reading=self._reading,
+            unknown=tuple(_unknown_categories(test, columns)),
+            reading=self._format,
         )
 
     @property
-    def _reading(self) -> Reading:
-        return Reading(self.delimiter, self.missing)
+    def _format(self) -> TableFormat:
+        return TableFormat(self.delimiter, self.missing)
 
-    def _warn(self, whole: _Rows, train: _Rows, test: _Rows, columns: Sequence[Column]) -> None:
-        """Says what is suspicious in the columns."""
-        numbers = [column for column in columns if whole.kinds[column.name]]
-        if numbers:
-            values = np.stack([np.array(whole.columns[column.name], np.float64) for column in numbers], 1)
-            warn_of_index(whole.place, numbers, values)
-            warn_of_merging(whole.place, values, numbers)
+    def _warn(self, whole: _TableRows, train: _TableRows, test: _TableRows, columns: Sequence[TableColumn]) -> None:
+        """Warn about suspicious columns."""
+        numeric = [column for column in columns if whole.is_numeric[column.name]]
+        if numeric:
+            values = np.stack([np.array(whole.columns[column.name], np.float64) for column in numeric], 1)
+            warn_about_index(whole.path, numeric, values)
+            warn_about_merging(whole.path, values, numeric)
         for column in columns:
-            if not whole.kinds[column.name]:
-                name, meant = column.name, column.name in self.categorical
-                warn_of_texts(whole.place, name, train.columns[name], test.columns[name], meant=meant)
+            if not whole.is_numeric[column.name]:
+                name, is_categorical = column.name, column.name in self.categorical
+                texts, test_texts = train.columns[name], test.columns[name]
+                warn_about_texts(whole.path, name, texts, test_texts, is_categorical=is_categorical)
         if self.target is not None and not self.regression:
-            warn_of_classes(whole.place, self.target, whole.columns[self.target])
+            warn_about_classes(whole.path, self.target, whole.columns[self.target])
 
-    def _read(self, path: str, like: _Rows | None = None) -> _Rows:
-        """All rows of a file, its columns of the kinds that they have in another one where that is given."""
-        place = find_data(path)
-        lines, cells, texts = self._cells(place)
+    def _read(self, path: str, reference: _TableRows | None = None) -> _TableRows:
+        """Read all rows of a file; with a reference, its columns have the same types as those of the reference."""
+        file = find_data(path)
+        lines, cells, texts = self._cells(file)
         for name in (*self.categorical, *([self.target] if self.target is not None else [])):
             if name not in cells:
-                raise DataError(f"data {place}: no column {name!r}{did_you_mean(name, cells)}")
-        if like is not None and list(like.columns) != list(cells):
-            odd = sorted(set(like.columns) ^ set(cells)) or ["their order"]
-            raise DataError(f"data {place}: its columns are not those of {like.place}: {', '.join(odd)}")
+                raise DataError(f"data {file}: no column {name!r}{did_you_mean(name, cells)}")
+        if reference is not None and list(reference.columns) != list(cells):
+            differences = sorted(set(reference.columns) ^ set(cells)) or ["their order"]
+            raise DataError(f"data {file}: its columns differ from those of {reference.path}: {', '.join(differences)}")
         if not lines:
-            raise DataError(f"data {place}: expected at least one row, got none")
+            raise DataError(f"data {file}: expected at least one row, got none")
         target = [] if self.target is None else [self.target]
         texts = {*self.categorical, *texts, *([] if self.regression else target)} - set(target * self.regression)
-        kinds = {n: n not in texts and _numeric(v) for n, v in cells.items()} if like is None else dict(like.kinds)
+        if reference is None:
+            is_numeric = {name: name not in texts and _should_be_numeric(column) for name, column in cells.items()}
+        else:
+            is_numeric = dict(reference.is_numeric)
         if self.regression:
-            kinds |= dict.fromkeys(target, True)
-        absent = absent_numbers(None if is_parquet(place) else self._reading)
+            is_numeric |= dict.fromkeys(target, True)
+        missing = missing_numbers(None if is_parquet(file) else self._format)
         columns = {}
         for name, values in cells.items():
             try:
-                columns[name] = _typed(place, lines, name, values, kinds[name], absent)
+                columns[name] = _convert(file, lines, name, values, is_numeric[name], missing)
             except DataError:
-                if like is not None or name in target or not _mostly_texts(place, name, values):
+                if reference is not None or name in target or not _is_mostly_texts(file, name, values):
                     raise
-                kinds[name], columns[name] = False, _typed(place, lines, name, values, False, absent)
-        return _Rows(place, lines, columns, kinds)
+                is_numeric[name], columns[name] = False, _convert(file, lines, name, values, False, missing)
+        return _TableRows(file, lines, columns, is_numeric)
 
-    def _cells(self, place: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]], Collection[str]]:
-        """The line of each row, the cells of each column (numbers, texts, or None), and which columns hold texts."""
-        if is_parquet(place):
-            named = {*self.categorical, *([] if self.target is None else [self.target])}
-            columns, texts = read_parquet(place, self.drop, named)
+    def _cells(self, path: Path) -> tuple[Sequence[int], Mapping[str, Sequence[Any]], Collection[str]]:
+        """Return the line of each row, the cells (numbers, texts, or None) of each column, and the columns of texts."""
+        required = (*self.categorical, *([] if self.target is None else [self.target]))
+        if is_parquet(path):
+            columns, texts = read_parquet(path, self.drop, set(required))
             return range(1, len(next(iter(columns.values()), ())) + 1), columns, texts
-        header, lines, rows = read_csv(place, self.delimiter)
-        wanted = (*self.categorical, *([] if self.target is None else [self.target]))
-        check_header(place, header, wanted, rows)
+        header, lines, rows = read_csv(path, self.delimiter)
+        check_header(path, header, required, rows)
         unknown = [name for name in self.drop if name not in header]
         if unknown:
-            raise DataError(f"data {place}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], header)}")
-        absent, kept = frozenset(self.missing), [name for name in header if name not in self.drop]
-        found = {name: [row[header.index(name)] for row in rows] for name in kept}
-        return lines, {n: [None if cell in absent else cell for cell in v] for n, v in found.items()}, ()
+            raise DataError(f"data {path}: drop: no column {unknown[0]!r}{did_you_mean(unknown[0], header)}")
+        missing, names = frozenset(self.missing), [name for name in header if name not in self.drop]
+        cells = {name: [row[header.index(name)] for row in rows] for name in names}
+        return lines, {n: [None if cell in missing else cell for cell in column] for n, column in cells.items()}, ()
 
-    def _strata(self, rows: _Rows) -> Array:
+    def _strata(self, rows: _TableRows) -> Array:
         if self.target is None or self.regression:
             return np.zeros(len(rows.lines))
-        return classes([str(text) for text in rows.columns[self.target]])[0]
+        return encode_classes([str(text) for text in rows.columns[self.target]])[0]
 
-    def _targets(self, train: _Rows, test: _Rows) -> tuple[Array | None, Array | None, tuple[str, ...]]:
+    def _targets(self, train: _TableRows, test: _TableRows) -> tuple[Array | None, Array | None, tuple[str, ...]]:
         if self.target is None:
             return None, None, ()
         for rows in (train, test):
-            check_labels(rows.place, rows.lines, rows.columns[self.target], self.target)
+            check_labels(rows.path, rows.lines, rows.columns[self.target], self.target)
         if self.regression:
             return np.array(train.columns[self.target]), np.array(test.columns[self.target]), ()
-        y, names = classes(train.columns[self.target])
-        known = {name: number for number, name in enumerate(names)}
+        y, names = encode_classes(train.columns[self.target])
+        indices = {name: index for index, name in enumerate(names)}
         for line, text in zip(test.lines, test.columns[self.target], strict=True):
-            if text not in known:
+            if text not in indices:
                 raise DataError(
-                    f"data {test.place}:{line}: column {self.target}: no training row has the class {text!r}"
+                    f"data {test.path}:{line}: column {self.target}: no training row has the class {text!r}; remove "
+                    "the row, or add training rows"
                 )
-        return y, np.array([known[text] for text in test.columns[self.target]]), names
+        return y, np.array([indices[text] for text in test.columns[self.target]]), names
 
 
 @frozen
-class _Rows:
-    """Some rows of a file.
+class _TableRows:
+    """Rows of a file.
 
     Args:
-        place: of the file.
-        lines: of each row in it.
-        columns: cells by column, numbers (NaN where missing) or texts (None).
-        kinds: whether each column holds numbers.
+        path: path of the file.
+        lines: line number of each row.
+        columns: cells of each column by name: numbers (NaN if missing) or texts (None if missing).
+        is_numeric: whether each column holds numbers, by name.
     """
 
-    place: Path
+    path: Path
     lines: Sequence[int]
     columns: Mapping[str, Sequence[Any]]
-    kinds: Mapping[str, bool] = field(factory=dict)
+    is_numeric: Mapping[str, bool] = field(factory=dict)
 
-    def rows(self, chosen: Array) -> _Rows:
-        places = np.flatnonzero(chosen).tolist()
-        return _Rows(
-            self.place,
-            [self.lines[i] for i in places],
-            {name: [values[i] for i in places] for name, values in self.columns.items()},
-            self.kinds,
+    def rows(self, mask: Array) -> _TableRows:
+        """Return the rows of a mask (N,) bool."""
+        indices = np.flatnonzero(mask).tolist()
+        return _TableRows(
+            self.path,
+            [self.lines[i] for i in indices],
+            {name: [values[i] for i in indices] for name, values in self.columns.items()},
+            self.is_numeric,
         )
 
 
-def _numeric(cells: Sequence[Any]) -> bool:
-    """Whether any cell is a number; all that are there should be then."""
+def _should_be_numeric(cells: Sequence[Any]) -> bool:
+    """Return whether any cell is a number, so that all cells should be, or all cells are missing."""
     return any(_is_number(cell) for cell in cells) or all(cell is None for cell in cells)
 
 
-def _mostly_texts(place: Path, name: str, cells: Sequence[Any]) -> bool:
-    """Whether a few numbers stand among texts of other forms, as ``737`` among models of planes; says so."""
+def _is_mostly_texts(path: Path, name: str, cells: Sequence[Any]) -> bool:
+    """Return whether most cells are texts, like aircraft models of which one is ``737``, and log a warning if so."""
     texts = [cell for cell in cells if cell is not None and not _is_number(cell)]
     numbers = [cell for cell in cells if _is_number(cell)]
-    if len(numbers) >= len(texts) or notation(set(texts)) is not None:
+    if len(numbers) >= len(texts) or detect_notation(set(texts)) is not None:
         return False
-    tell(
-        f"data {place}: column {name}: {len(numbers):,} of its {len(numbers) + len(texts):,} cells look like numbers "
-        f"({numbers[0]}), and it is read as texts; if it is one, name it under categorical"
+    warn_once(
+        f"data {path}: column {name}: {len(numbers):,} of its {len(numbers) + len(texts):,} cells look like numbers "
+        f"({numbers[0]}), but it is read as texts; name it under categorical if this is correct"
     )
     return True
 
 
 def _is_number(cell: Any) -> bool:
-    return cell is not None and (not isinstance(cell, str) or number(cell) is not None)
+    return cell is not None and (not isinstance(cell, str) or parse_number(cell) is not None)
 
 
-def _typed(
-    place: Path, lines: Sequence[int], name: str, cells: Sequence[Any], numeric: bool, absent: Sequence[float]
+def _convert(
+    path: Path, lines: Sequence[int], name: str, cells: Sequence[Any], numeric: bool, missing: Sequence[float]
 ) -> list[Any]:
-    """Cells as numbers, NaN for those that are absent, or as texts."""
+    """Convert cells to numbers, NaN for missing ones, or to texts."""
     if not numeric:
-        return [None if cell is None else text_of(cell) for cell in cells]
-    found = []
+        return [None if cell is None else cell_text(cell) for cell in cells]
+    numbers = []
     for line, cell in zip(lines, cells, strict=True):
-        value = cell if not isinstance(cell, str) else np.nan if cell.lower() == "nan" else number(cell)
+        value = cell if not isinstance(cell, str) else np.nan if cell.lower() == "nan" else parse_number(cell)
         if value is None and cell is not None:
-            told = notation([cell])
-            rewrite = "" if told is None else f"it looks like one of {told[0]}: {told[1]}; else "
+            notation = detect_notation([cell])
+            rewrite = "" if notation is None else f"it looks like one of {notation[0]}: {notation[1]}; else "
             raise DataError(
-                f"data {place}:{line}: column {name}: expected a number, as in other rows, got {cell!r}; {rewrite}name "
+                f"data {path}:{line}: column {name}: expected a number, as in other rows, got {cell!r}; {rewrite}name "
                 "the column under categorical, or the text under missing"
             )
-        found.append(np.nan if value is None or value in absent else float(value))
-    return found
+        numbers.append(np.nan if value is None or value in missing else float(value))
+    return numbers
 
 
-def _encoded(train: _Rows, test: _Rows, names: Sequence[str]) -> tuple[Array, Array, tuple[Column, ...]]:
-    """(N, F) and (M, F) float64, and what each column is; categories are numbered by the training rows alone."""
+def _encode(train: _TableRows, test: _TableRows, names: Sequence[str]) -> tuple[Array, Array, tuple[TableColumn, ...]]:
+    """Return arrays (N, F) and (M, F) float64 and the columns; only training rows determine the categories."""
     columns = []
-    halves = [np.empty((len(rows.lines), len(names))) for rows in (train, test)]
-    for place, name in enumerate(names):
-        seen = set() if train.kinds[name] else {text for text in train.columns[name] if text is not None}
-        texts = tuple(sorted(seen, key=natural))
-        known: dict[Any, float] = {text: float(number) for number, text in enumerate(texts)}
-        columns.append(Column(name, texts))
-        for half, rows in zip(halves, (train, test), strict=True):
+    arrays = [np.empty((len(rows.lines), len(names))) for rows in (train, test)]
+    for feature, name in enumerate(names):
+        numeric = train.is_numeric[name]
+        distinct = set() if numeric else {text for text in train.columns[name] if text is not None}
+        texts = tuple(sorted(distinct, key=natural_key))
+        indices: dict[Any, float] = {text: float(index) for index, text in enumerate(texts)}
+        columns.append(TableColumn(name, texts))
+        for array, rows in zip(arrays, (train, test), strict=True):
             values = rows.columns[name]
-            half[:, place] = values if train.kinds[name] else [known.get(text, np.nan) for text in values]
-    return halves[0], halves[1], tuple(columns)
+            array[:, feature] = values if numeric else [indices.get(text, np.nan) for text in values]
+    return arrays[0], arrays[1], tuple(columns)
 
 
-def _unknown(test: _Rows, columns: Sequence[Column]) -> Iterator[Unknown]:
+def _unknown_categories(test: _TableRows, columns: Sequence[TableColumn]) -> Iterator[UnknownCategory]:
     for column in columns:
         known = {None, *column.categories} if column.categorical else None
         for row, text in enumerate(test.columns[column.name] if known else ()):
             if known and text not in known:
-                yield Unknown(column.name, text, row, f"{test.place}:{test.lines[row]}")
+                yield UnknownCategory(column.name, text, row, f"{test.path}:{test.lines[row]}")

@@ -1,4 +1,4 @@
-"""Image data sets through torchvision: read from the data root, else downloaded to there."""
+"""Image data sets of torchvision, read from the data root and downloaded to it if missing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from rlcl.types import DataSet
 __all__ = ["Cifar10", "Cifar100", "Emnist", "FashionMnist", "Kmnist", "Mnist", "Svhn"]
 
 Array = np.ndarray[Any, Any]
-Halves = tuple[Any, Any, Any, Any]  # training inputs and labels, test inputs and labels
+Splits = tuple[Any, Any, Any, Any]  # training inputs and labels, test inputs and labels
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 @frozen(kw_only=True)
 class Mnist(DataSet):
-    """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28, uint8.
+    """Handwritten digits: 60,000 training and 10,000 test grey images of 28 x 28, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
     """
@@ -45,10 +45,10 @@ class Mnist(DataSet):
 
 @frozen(kw_only=True)
 class FashionMnist(DataSet):
-    """Pictures of clothes in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
+    """Clothing in 10 classes: 60,000 training and 10,000 test grey images of 28 x 28, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Xiao et al. 2017, Fashion-MNIST.
     """
@@ -61,10 +61,10 @@ class FashionMnist(DataSet):
 
 @frozen(kw_only=True)
 class Kmnist(DataSet):
-    """Cursive Japanese characters in ten classes, 60,000 + 10,000 grey images of 28 x 28, uint8.
+    """Cursive Japanese characters in 10 classes: 60,000 training and 10,000 test grey images of 28 x 28, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Clanuwat et al. 2018, Deep learning for classical Japanese literature.
     """
@@ -77,11 +77,11 @@ class Kmnist(DataSet):
 
 @frozen(kw_only=True)
 class Emnist(DataSet):
-    """Handwritten letters and digits, upright grey images of 28 x 28, uint8; classes from 0.
+    """Handwritten letters and digits: upright grey images of 28 x 28, uint8; classes from 0.
 
     Args:
         split: ``letters`` (26 classes), ``balanced`` (47), ``digits`` (10), ``byclass`` (62) or ``bymerge`` (47).
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Cohen et al. 2017, EMNIST.
     """
@@ -93,7 +93,7 @@ class Emnist(DataSet):
         kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
         files = [f"emnist-{self.split}-{part}-{kind}" for part in ("train", "test") for kind in kinds]
         data = _idx(f"emnist_{self.split}", "EMNIST", files, split=self.split)
-        # The files hold images on their side, and letters that are numbered from 1.
+        # The images in the files are transposed, and letters are numbered from 1.
         first = 1 if self.split == "letters" else 0
         assert data.train_labels is not None
         assert data.test_labels is not None
@@ -108,10 +108,10 @@ class Emnist(DataSet):
 
 @frozen(kw_only=True)
 class Svhn(DataSet):
-    """House numbers, 73,257 + 26,032 colour images of 32 x 32 in ten classes, uint8.
+    """House numbers in 10 classes: 73,257 training and 26,032 test colour images of 32 x 32, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Netzer et al. 2011, Reading digits in natural images.
     """
@@ -123,23 +123,23 @@ class Svhn(DataSet):
             for split in ("train", "test"):
                 datasets.SVHN(root, split=split, download=True)
 
-        def read(folder: Path) -> Halves:
+        def read(folder: Path) -> Splits:
             from scipy.io import loadmat
 
             train, test = (loadmat(str(folder / f"{split}_32x32.mat")) for split in ("train", "test"))
-            # (H, W, C, N) in the file, where 10 stands for the digit 0.
-            halves = [(half["X"].transpose(3, 2, 0, 1), half["y"].ravel() % 10) for half in (train, test)]
-            return (*halves[0], *halves[1])
+            # The shape in the file is (H, W, C, N), and the label of the digit 0 is 10.
+            pairs = [(split["X"].transpose(3, 2, 0, 1), split["y"].ravel() % 10) for split in (train, test)]
+            return (*pairs[0], *pairs[1])
 
-        return _files("svhn", ".", ("train_32x32.mat", "test_32x32.mat"), download, read)
+        return _load_files("svhn", ".", ("train_32x32.mat", "test_32x32.mat"), download, read)
 
 
 @frozen(kw_only=True)
 class Cifar10(DataSet):
-    """Photographs in ten classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
+    """Photographs in 10 classes: 50,000 training and 10,000 test colour images of 32 x 32, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
@@ -153,10 +153,10 @@ class Cifar10(DataSet):
 
 @frozen(kw_only=True)
 class Cifar100(DataSet):
-    """Photographs in a hundred classes, 50,000 + 10,000 colour images of 32 x 32, uint8.
+    """Photographs in 100 classes: 50,000 training and 10,000 test colour images of 32 x 32, uint8.
 
     Args:
-        expect: what the data must be, checked when they are loaded.
+        expect: expected properties of the data, checked on loading.
 
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
     """
@@ -168,35 +168,39 @@ class Cifar100(DataSet):
 
 
 def _idx(name: str, torchvision_name: str, files: Sequence[str], **options: Any) -> Data:
-    """The family of MNIST: torchvision reads the plain IDX files."""
+    """Load a data set of the MNIST family, whose IDX files torchvision reads."""
 
-    def make(datasets: Any, root: str, train: bool, download: bool) -> Any:
+    def open_split(datasets: Any, root: str, train: bool, download: bool) -> Any:
         return getattr(datasets, torchvision_name)(root, train=train, download=download, **options)
 
-    def read(folder: Path) -> Halves:
-        train, test = (make(torchvision_datasets(), str(data_root()), half, False) for half in (True, False))
+    def read(folder: Path) -> Splits:
+        train, test = (open_split(torchvision_datasets(), str(data_root()), part, False) for part in (True, False))
         return train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets
 
-    return _files(name, f"{torchvision_name}/raw", files, lambda d, root: make(d, root, True, True), read)
+    def download(datasets: Any, root: str) -> None:
+        open_split(datasets, root, True, True)
+
+    return _load_files(name, f"{torchvision_name}/raw", files, download, read)
 
 
 def _cifar(name: str, torchvision_name: str, folder: str, train: list[str], test: list[str], labels: str) -> Data:
     def download(datasets: Any, root: str) -> None:
         getattr(datasets, torchvision_name)(root, download=True)
 
-    def read(place: Path) -> Halves:
-        halves: list[Any] = []
+    def read(path: Path) -> Splits:
+        arrays: list[Any] = []
         for files in (train, test):
-            batches = [_Arrays(io.BytesIO((place / file).read_bytes()), encoding="latin1").load() for file in files]
-            halves.append(np.concatenate([b["data"] for b in batches]).reshape(-1, 3, 32, 32))
-            halves.append(np.concatenate([b[labels] for b in batches]))
-        return (halves[0], halves[1], halves[2], halves[3])
+            unpicklers = [_ArrayUnpickler(io.BytesIO((path / file).read_bytes()), encoding="latin1") for file in files]
+            batches = [unpickler.load() for unpickler in unpicklers]
+            arrays.append(np.concatenate([b["data"] for b in batches]).reshape(-1, 3, 32, 32))
+            arrays.append(np.concatenate([b[labels] for b in batches]))
+        return (arrays[0], arrays[1], arrays[2], arrays[3])
 
-    return _files(name, folder, [*train, *test], download, read)
+    return _load_files(name, folder, [*train, *test], download, read)
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads the pickles that CIFAR is published as, and lets them name nothing but plain arrays."""
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler for the files of CIFAR that allows only plain arrays."""
 
     ALLOWED = frozenset(
         {
@@ -210,49 +214,49 @@ class _Arrays(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which plain arrays do not")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which plain arrays do not contain")
         return super().find_class(module, name)
 
 
-def _files(
+def _load_files(
     name: str,
     folder: str,
     files: Sequence[str],
     download: Callable[[Any, str], None],
-    read: Callable[[Path], Halves],
+    read: Callable[[Path], Splits],
 ) -> Data:
-    """Downloads what is missing, then reads.
+    """Read the files of a data set, and download them first if some are missing.
 
     Args:
-        name: of the data set.
-        folder: in the data root.
-        files: that must be there.
-        download: from torchvision's data sets and the data root; shows a progress bar.
-        read: from the folder to the arrays.
+        name: name of the data set.
+        folder: folder of the files in the data root.
+        files: names of the files.
+        download: function of torchvision's module of data sets and the data root; shows a progress bar.
+        read: function from the folder to the arrays.
 
     Raises:
-        DataError: files that are missing and cannot be downloaded, or damaged ones.
+        DataError: files are missing and cannot be downloaded, or a file is damaged.
     """
-    place = data_root() / folder
-    if not all((place / file).is_file() for file in files):
+    path = data_root() / folder
+    if not all((path / file).is_file() for file in files):
         try:
             download(torchvision_datasets(), str(data_root()))
         except (RuntimeError, OSError) as error:
-            raise DataError(_missing(name, place, files, error)) from error
+            raise DataError(_missing_files_message(name, path, files, error)) from error
     try:
-        return Data(*read(place), name=name)
+        return Data(*read(path), name=name)
     except DataError:
         raise
-    except Exception as error:  # what a damaged file makes of its reader
+    except Exception as error:  # a damaged file can raise any error in the reader
         raise DataError(
-            f"data {name!r}: a file in {place.resolve()} is damaged or cut short ({error}); remove "
-            f"{', '.join(files)} and load them anew"
+            f"data {name!r}: a file in {path.resolve()} is damaged or truncated ({error}); remove "
+            f"{', '.join(files)} and load them again"
         ) from error
 
 
-def _missing(name: str, place: Path, files: Sequence[str], error: Exception) -> str:
+def _missing_files_message(name: str, path: Path, files: Sequence[str], error: Exception) -> str:
     reason = str(error).strip().splitlines()[-1]
     return (
-        f"data {name!r} is not complete in {place.resolve()} ({root_origin()}) and could not be downloaded ({reason}); "
-        f"put {', '.join(files)} there, or set RLCL_DATA to the folder that holds {place.relative_to(data_root())}"
+        f"data {name!r} is not complete in {path.resolve()} ({root_origin()}) and could not be downloaded ({reason}); "
+        f"copy {', '.join(files)} there, or set RLCL_DATA to the folder that contains {path.relative_to(data_root())}"
     )

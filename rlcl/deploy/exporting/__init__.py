@@ -1,1 +1,1 @@
-"""From a finished run to a bundle: the one part of deployment that knows torch."""
+"""Export of a finished run as a bundle; together with updating the part of deployment that needs torch."""

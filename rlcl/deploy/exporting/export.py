@@ -1,4 +1,4 @@
-"""A finished run as a bundle."""
+"""Export of a finished run as a bundle."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from safetensors.numpy import save
 
 from rlcl.deploy.bundle import UPDATE, Bundle, seal
 from rlcl.deploy.exporting.card import model_card
-from rlcl.deploy.exporting.fields import array_field, incomplete
+from rlcl.deploy.exporting.fields import array_field, has_missing_values
 from rlcl.deploy.exporting.graphs import WithEncoded, array_graph, check_outputs, policy_graph
-from rlcl.deploy.exporting.held_out import Reference, array_reference, with_holes
 from rlcl.deploy.exporting.lineage import lineage
-from rlcl.deploy.exporting.met import met
-from rlcl.deploy.exporting.parity import answers, check_filled, check_parity
-from rlcl.deploy.exporting.played import observed, played
-from rlcl.deploy.exporting.traced import onnx_graph
+from rlcl.deploy.exporting.onnx_export import onnx_graph
+from rlcl.deploy.exporting.parity import check_imputation, check_parity, run_graph
+from rlcl.deploy.exporting.policy_reference import policy_reference
+from rlcl.deploy.exporting.policy_rollouts import observation_format, policy_rollouts
+from rlcl.deploy.exporting.reference_rows import ReferenceRows, array_reference, with_missing_values
 from rlcl.deploy.model import ENCODED, Model
 from rlcl.deploy.signature import Field, Signature
 from rlcl.deploy.update_part import write_part
-from rlcl.deploy.updating.incoming import Incoming
+from rlcl.deploy.updating.new_data import NewData
 from rlcl.errors import BundleError, RunFolderError
 from rlcl.experiment import dump
-from rlcl.launch.restored import Restored, restore
+from rlcl.launch.restored_run import RestoredRun, restore_run
 from rlcl.report.profile.build import make_profile
 from rlcl.state import flatten
 from rlcl.strict_json import json_text
 from rlcl.tracking.folder import disk_errors
-from rlcl.tracking.runs import Run
+from rlcl.tracking.runs import StoredRun
 from rlcl.training.trainer import Trainer
 from rlcl.types import ArraySource, Graph, Stream
 
-__all__ = ["Description", "Exported", "export", "profiled", "write_bundle"]
+__all__ = ["BundleDescription", "ExportedBundle", "data_profile", "export", "write_bundle"]
 
 Array = np.ndarray[Any, Any]
-STEPS = 1000  # env steps of a profile
+PROFILE_STEPS = 1000  # env steps per environment of a data profile
 
 
 @frozen(eq=False)
-class Description:
-    """What a bundle says of itself.
+class BundleDescription:
+    """Metadata of a bundle.
 
     Args:
-        manifest: where it comes from.
-        card: for people.
-        profile: of the data, plain values.
+        manifest: lineage of the bundle.
+        card: model card in Markdown.
+        profile: data profile as plain values.
     """
 
     manifest: Mapping[str, Any]
@@ -61,12 +61,12 @@ class Description:
 
 
 @frozen(eq=False)
-class Exported:
-    """What was written.
+class ExportedBundle:
+    """Exported bundle.
 
     Args:
-        path: the bundle.
-        signature, manifest: of it.
+        path: folder of the bundle.
+        signature, manifest: contents of the files of these names.
     """
 
     path: Path
@@ -74,80 +74,80 @@ class Exported:
     manifest: Mapping[str, Any]
 
 
-def export(run: Run, target: Path, *, update: bool = True) -> Exported:
-    """Writes a run's model as a bundle; a folder that is there is left alone.
+def export(run: StoredRun, target: Path, *, update: bool = True) -> ExportedBundle:
+    """Write a run's model as a bundle.
 
     Args:
-        run: finished.
-        target: the bundle's folder, which must not be there.
-        update: whether what updating alone needs is part of it.
+        run: finished run.
+        target: folder of the bundle; must not exist.
+        update: whether to include the update part.
 
     Raises:
         RunFolderError: the run is not finished.
-        BundleError: the folder is there, or the ONNX graph does not answer as the learner does.
+        BundleError: the folder exists, or the outputs of the ONNX graph differ from the learner's.
         UnsupportedError: the learner, an encoder or a network cannot be exported.
     """
     if run.state != "finished":
         reason = f" ({run.fault})" if run.fault else ""
-        raise RunFolderError(f"{run.path} is {run.state}{reason}; finish it with rlcl run before it is exported")
+        raise RunFolderError(f"{run.path} is {run.state}{reason}; finish it with rlcl run before the export")
     if target.exists():
-        raise BundleError(f"{target} is there; remove it, or choose another folder with --to")
-    restored = restore(run)
+        raise BundleError(f"{target} exists; remove it, or choose another folder with --to")
+    restored = restore_run(run)
 
-    def described(signature: Signature, parity: Mapping[str, Any], _: Bundle) -> Description:
-        manifest, facts = lineage(run, restored, parity), profiled(restored, restored.trainer.stream, run.seed)
-        return Description(manifest, model_card(run, restored, signature, manifest, facts), facts)
+    def describe(signature: Signature, parity: Mapping[str, Any], _: Bundle) -> BundleDescription:
+        manifest, profile = lineage(run, restored, parity), data_profile(restored, restored.trainer.stream, run.seed)
+        return BundleDescription(manifest, model_card(run, restored, signature, manifest, profile), profile)
 
-    return write_bundle(restored, target, described, update=update)
+    return write_bundle(restored, target, describe, update=update)
 
 
-def profiled(restored: Restored, stream: Stream, seed: int) -> dict[str, Any]:
-    """The profile of a stream, as ``rlcl profile`` has it.
+def data_profile(restored: RestoredRun, stream: Stream, seed: int) -> dict[str, Any]:
+    """Compute the data profile of a stream, as ``rlcl profile`` does.
 
     Args:
-        restored: whose experiment it is.
-        stream: what is to be looked at of it.
-        seed: that it was made under.
+        restored: restored run with the experiment.
+        stream: the experiment's stream, or a part of it.
+        seed: seed of the stream.
     """
-    return make_profile(attrs.evolve(restored.experiment, seeds=(seed,)), stream, STEPS).facts
+    return make_profile(attrs.evolve(restored.experiment, seeds=(seed,)), stream, PROFILE_STEPS).facts
 
 
 def write_bundle(
-    restored: Restored,
+    restored: RestoredRun,
     target: Path,
-    described: Callable[[Signature, Mapping[str, Any], Bundle], Description],
+    describe: Callable[[Signature, Mapping[str, Any], Bundle], BundleDescription],
     *,
     update: bool = True,
-    added: Sequence[Incoming] = (),
-) -> Exported:
-    """Writes a learner as a bundle: under another name first, and only if its graph answers as it does.
+    added: Sequence[NewData] = (),
+) -> ExportedBundle:
+    """Write a learner as a bundle, to a temporary folder first, if the outputs of its ONNX graph equal the learner's.
 
     Args:
-        restored: the learner, and what it learned.
-        target: the bundle's folder, which must not be there.
-        described: makes manifest, model card and profile of the signature, what the check of parity found, and the
-            bundle as far as it is written, whose model answers already.
-        update: whether what updating alone needs is part of it.
-        added: what updates have learned since the run, which the next one is judged on.
+        restored: restored run with the trained learner.
+        target: folder of the bundle; must not exist.
+        describe: function that creates manifest, model card and profile from the signature, the result of the parity
+            check, and the incomplete bundle, whose model can already predict.
+        update: whether to include the update part.
+        added: data of updates since the run, on which later candidates are judged.
 
     Raises:
-        BundleError: the ONNX graph does not answer as the learner does.
+        BundleError: the outputs of the ONNX graph differ from the learner's.
         UnsupportedError: the learner, an encoder or a network cannot be exported.
     """
-    graph, fields, references = _prepared(restored.trainer, added)
+    graph, fields, references = _graph_and_references(restored.trainer, added)
     reference = references[0]
     signature = _signature(graph, fields, reference, restored.trainer)
-    written = _written(graph, signature, reference)
-    every = [answers(written, each.arrays()) for each in references]
-    parity = check_parity(graph, every, references)
+    onnx_bytes = _onnx_bytes(graph, signature, reference)
+    outputs = [run_graph(onnx_bytes, rows.arrays()) for rows in references]
+    parity = check_parity(graph, outputs, references)
     with disk_errors(target):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             temporary.mkdir(parents=True)
-            _write(temporary, restored, graph, signature, written)
-            kept = _watched(restored.trainer, temporary, reference, every[0])
-            (temporary / "reference.safetensors").write_bytes(save(kept))
-            description = described(signature, parity, Bundle(temporary))
+            _write_model(temporary, restored, graph, signature, onnx_bytes)
+            monitoring_arrays = _monitoring_arrays(restored.trainer, temporary, reference, outputs[0])
+            (temporary / "reference.safetensors").write_bytes(save(monitoring_arrays))
+            description = describe(signature, parity, Bundle(temporary))
             (temporary / "manifest.json").write_text(json_text(description.manifest, indent=2) + "\n")
             (temporary / "profile.json").write_text(json_text(description.profile, indent=1) + "\n")
             (temporary / "MODEL_CARD.md").write_text(description.card)
@@ -157,82 +157,90 @@ def write_bundle(
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return Exported(target, signature, description.manifest)
+    return ExportedBundle(target, signature, description.manifest)
 
 
-def _prepared(trainer: Trainer, added: Sequence[Incoming]) -> tuple[Graph, tuple[Field, ...], list[Reference]]:
-    """The graph, its inputs, and what it is checked on: first what is kept for monitoring."""
+def _graph_and_references(
+    trainer: Trainer, added: Sequence[NewData]
+) -> tuple[Graph, tuple[Field, ...], list[ReferenceRows]]:
+    """Return the graph, its inputs, and the rows of the parity check; the first ones are stored for monitoring."""
     stream = trainer.stream
     if stream.spec.kind != "environment":
         graph = array_graph(trainer.learner, stream)
-        ranges = [(each.taught.low, each.taught.high) for each in added]
+        ranges = [(data.summary.low, data.summary.high) for data in added]
         columns, reading = stream.spec.columns, stream.spec.reading
-        field = array_field(_seen(stream, len(added)), ranges, incomplete(stream), columns, reading)
+        field = array_field(_bounding_sources(stream, len(added)), ranges, has_missing_values(stream), columns, reading)
         reference = array_reference(trainer, graph.tasks, field.dtype)
         if not field.missing:
             return graph, (field,), [reference]
-        holes = with_holes(reference, trainer)
-        check_filled(graph, holes, [column.name for column in field.columns])
-        return graph, (field,), [reference, holes]
-    how = observed(trainer)
-    graph = policy_graph(trainer.learner, how.space if how.flat else None)
-    return graph, how.fields, [played(trainer, graph, how, at_random=chance) for chance in (False, True)]
+        incomplete = with_missing_values(reference, trainer)
+        check_imputation(graph, incomplete, [column.name for column in field.columns])
+        return graph, (field,), [reference, incomplete]
+    observations = observation_format(trainer)
+    graph = policy_graph(trainer.learner, observations.space if observations.flat else None)
+    rollouts = [policy_rollouts(trainer, graph, observations, random=random) for random in (False, True)]
+    return graph, observations.fields, rollouts
 
 
-def _seen(stream: Stream, added: int) -> Iterator[ArraySource]:
-    """What the inputs' bounds are of; of a table what is held out as well, for a column's range is soon left."""
+def _bounding_sources(stream: Stream, added: int) -> Iterator[ArraySource]:
+    """Yield the data that determine the inputs' bounds.
+
+    For tables they include held-out data, because values often exceed the range of a single column slightly.
+    """
     if stream.spec.columns:
         sources = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
         yield from (source for source in sources if source.kind == "arrays")
         return
-    # Of what was added there is what was noted when it was learned.
+    # The training rows of updates are not stored; their ranges are.
     yield from (experience.arrays for experience in list(stream)[: len(stream) - added])
 
 
-def _signature(graph: Graph, fields: tuple[Field, ...], reference: Reference, trainer: Trainer) -> Signature:
-    made = check_outputs(trainer.learner, graph, _tensors(reference, slice(0, 2)))
+def _signature(graph: Graph, fields: tuple[Field, ...], reference: ReferenceRows, trainer: Trainer) -> Signature:
+    tensors = check_outputs(trainer.learner, graph, _tensors(reference, slice(0, 2)))
     spec = trainer.stream.spec
     names = spec.class_names[: spec.classes] or tuple(map(str, range(spec.classes)))
     return Signature(
         kind=graph.kind,
         inputs=fields,
-        outputs=tuple(_field(name, part) for name, part in zip(graph.outputs, made, strict=False)),
+        outputs=tuple(_field(name, tensor) for name, tensor in zip(graph.outputs, tensors, strict=False)),
         classes=names if graph.kind == "classifier" else (),
         tasks=graph.tasks,
         state=tuple(Field(name=name, shape=(size,), dtype="float32") for name, size in graph.state.items()),
     )
 
 
-def _field(name: str, made: torch.Tensor) -> Field:
-    return Field(name=name, shape=tuple(made.shape[1:]), dtype=str(made.dtype).removeprefix("torch."))
+def _field(name: str, output: torch.Tensor) -> Field:
+    return Field(name=name, shape=tuple(output.shape[1:]), dtype=str(output.dtype).removeprefix("torch."))
 
 
-def _tensors(reference: Reference, rows: slice) -> list[torch.Tensor]:
+def _tensors(reference: ReferenceRows, rows: slice) -> list[torch.Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(array[rows])) for array in reference.arrays().values()]
 
 
-def _written(graph: Graph, signature: Signature, reference: Reference) -> bytes:
+def _onnx_bytes(graph: Graph, signature: Signature, reference: ReferenceRows) -> bytes:
     outputs = [*graph.outputs, *(f"{field.name}.next" for field in signature.state)]
     example = _tensors(reference, slice(0, 3))
     outputs += [] if graph.encoded is None else [ENCODED]
     return onnx_graph(WithEncoded(graph), example, list(reference.arrays()), outputs)
 
 
-def _write(folder: Path, restored: Restored, graph: Graph, signature: Signature, written: bytes) -> None:
+def _write_model(folder: Path, restored: RestoredRun, graph: Graph, signature: Signature, onnx_bytes: bytes) -> None:
     weights = {"network": dict(graph.module.state_dict()), "encoder": restored.trainer.encoder.state_dict()}
     tensors = {name.lstrip("/"): t.numpy() for name, t in flatten(weights)[1].items()}
     (folder / "weights.safetensors").write_bytes(save(tensors))
-    (folder / "model.onnx").write_bytes(written)
+    (folder / "model.onnx").write_bytes(onnx_bytes)
     (folder / "signature.json").write_text(json_text(signature.to_json()) + "\n")
     (folder / "experiment.yaml").write_text(dump(restored.experiment))
 
 
-def _watched(trainer: Trainer, folder: Path, reference: Reference, found: Mapping[str, Array]) -> dict[str, Array]:
-    """What requests are compared with: the held-out sample, or what a policy meets."""
+def _monitoring_arrays(
+    trainer: Trainer, folder: Path, reference: ReferenceRows, outputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return the arrays that monitoring compares requests with: held-out rows, or rollouts of a policy."""
     if trainer.stream.spec.kind == "environment":
-        arrays = met(trainer, Model(Bundle(folder)), observed(trainer))
+        arrays = policy_reference(trainer, Model(Bundle(folder)), observation_format(trainer))
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     labels = {} if reference.labels is None else {"labels": reference.labels}
-    own = {f"output.{name}": array for name, array in found.items() if name != ENCODED}
-    arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **own}
+    named_outputs = {f"output.{name}": array for name, array in outputs.items() if name != ENCODED}
+    arrays = {**reference.arrays(), **labels, "experience": reference.experiences, **named_outputs}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

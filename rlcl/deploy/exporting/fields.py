@@ -1,4 +1,4 @@
-"""The inputs of a bundle: names, shapes, dtypes, and the bounds that serving holds them to."""
+"""Input fields of a bundle: names, shapes, dtypes, and the bounds that serving enforces."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rlcl.data.sources import pieces
+from rlcl.data.sources import read_chunks
 from rlcl.deploy.signature import DTYPES, Field
 from rlcl.errors import UnsupportedError
-from rlcl.types import ArraySource, Column, Reading, Stream
+from rlcl.types import ArraySource, Stream, TableColumn, TableFormat
 
-__all__ = ["array_field", "incomplete", "narrowed", "space_fields"]
+__all__ = ["array_field", "field_dtype", "has_missing_values", "space_fields"]
 
 Array = np.ndarray[Any, Any]
 LARGEST = float(np.finfo(np.float32).max)
@@ -23,36 +23,37 @@ def array_field(
     sources: Iterable[ArraySource],
     ranges: Iterable[tuple[Sequence[float], Sequence[float]]] = (),
     missing: bool = False,
-    columns: tuple[Column, ...] = (),
-    reading: Reading | None = None,
+    columns: tuple[TableColumn, ...] = (),
+    reading: TableFormat | None = None,
 ) -> Field:
-    """The one input of what learned from arrays.
+    """Return the input field of a model that was trained on arrays.
 
-    Whole numbers are held to the range of their dtype. Others may lie outside of all that was trained on by its
-    whole width on either side: a sensor's outlier passes, a wrong unit does not. What is missing has no part in it.
-    Of a table this holds column by column.
+    Integers are bounded by the range of their dtype. Floats may exceed the range of the training data by the width of
+    this range on either side: an outlier of a sensor is accepted, a value in a wrong unit is rejected. Missing values
+    are ignored. The bounds of a table are per column.
 
     Args:
-        sources: the training data of all experiences; of a table what is held out, too.
-        ranges: smallest and greatest values of what was trained on beside them, and is not there any more; one of
-            all, or one a column.
-        missing: whether values may be missing, see :func:`incomplete`.
-        columns: of a table.
-        reading: how its file was read.
+        sources: training data of all experiences; for a table also the held-out data.
+        ranges: minima and maxima of further training data that are not stored any more; one value for all, or one per
+            column.
+        missing: whether values may be missing, see :func:`has_missing_values`.
+        columns: columns of a table; empty otherwise.
+        reading: format of the table's file.
     """
     axis, size = (0, (len(columns),)) if columns else (None, ())
     low, high, shape, dtype = np.full(size, np.inf), np.full(size, -np.inf), (), np.dtype(np.float32)
-    for least, most in ranges:
-        low, high = np.minimum(low, least if columns else min(least)), np.maximum(high, most if columns else max(most))
+    for lows, highs in ranges:
+        low = np.minimum(low, lows if columns else min(lows))
+        high = np.maximum(high, highs if columns else max(highs))
     for source in sources:
-        for x, _ in pieces(source):
+        for x, _ in read_chunks(source):
             array = x.numpy()
             shape, dtype = array.shape[1:], array.dtype
             if dtype.kind == "f" and array.size:
                 low = np.minimum(low, np.fmin.reduce(array, axis, initial=np.inf))
                 high = np.maximum(high, np.fmax.reduce(array, axis, initial=-np.inf))
-    name = narrowed(dtype)
-    bounds = _range(np.dtype(name)) if dtype.kind != "f" else _widened(low, high, columns)
+    name = field_dtype(dtype)
+    bounds = _dtype_range(np.dtype(name)) if dtype.kind != "f" else _widen(low, high, columns)
     return Field(
         name="input",
         shape=shape,
@@ -65,43 +66,45 @@ def array_field(
     )
 
 
-def _widened(low: Any, high: Any, columns: Sequence[Column]) -> tuple[Any, Any]:
-    """Bounds of fractions around what was there: of all, where that is anything, or of each column."""
+def _widen(low: Any, high: Any, columns: Sequence[TableColumn]) -> tuple[Any, Any]:
+    """Widen the range of floats by its width on either side: one range for all, or one per column of a table."""
     if not columns:
         low, high = float(low), float(high)
         return (None, None) if low > high else (2 * low - high, 2 * high - low)
     with np.errstate(invalid="ignore"):
-        # A column that is the same everywhere says nothing of how far it may move.
+        # The range of a constant column has no width; its magnitude is used instead.
         width = np.where(high > low, high - low, np.maximum(np.abs(high), 1))
         known = low <= high
-        least, most = np.where(known, low - width, -LARGEST), np.where(known, high + width, LARGEST)
-    for place, column in enumerate(columns):
+        lows, highs = np.where(known, low - width, -LARGEST), np.where(known, high + width, LARGEST)
+    for i, column in enumerate(columns):
         if column.categorical:
-            least[place], most[place] = 0, len(column.categories) - 1
-    return np.clip(least, -LARGEST, LARGEST), np.clip(most, -LARGEST, LARGEST)
+            lows[i], highs[i] = 0, len(column.categories) - 1
+    return np.clip(lows, -LARGEST, LARGEST), np.clip(highs, -LARGEST, LARGEST)
 
 
-def incomplete(stream: Stream) -> bool:
-    """Whether values are missing in what a stream trains or evaluates on, so that they may be missing later on."""
-    every = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
-    sources = [source for source in every if source.kind == "arrays"]
-    return stream.spec.missing and any(bool(x.isnan().any()) for source in sources for x, _ in pieces(source))
+def has_missing_values(stream: Stream) -> bool:
+    """Return True if values are missing in the training or evaluation data, so that they may be missing in requests."""
+    splits = [source for e in (*stream, *stream.evaluated) for _, source in e.splits]
+    sources = [source for source in splits if source.kind == "arrays"]
+    return stream.spec.missing and any(bool(x.isnan().any()) for source in sources for x, _ in read_chunks(source))
 
 
-def narrowed(dtype: np.dtype[Any]) -> str:
-    """The dtype of a field for arrays of a dtype: float32 for all fractions.
+def field_dtype(dtype: np.dtype[Any]) -> str:
+    """Return the dtype of a field for arrays of a dtype: float32 for all floats.
 
     Raises:
-        UnsupportedError: none fits.
+        UnsupportedError: no dtype of a field fits.
     """
     if dtype.kind == "f":
         return "float32"
     if dtype.name not in DTYPES:
-        raise UnsupportedError(f"inputs of {dtype} cannot be exported; expected fractions or {', '.join(DTYPES)}")
+        raise UnsupportedError(
+            f"inputs of the dtype {dtype} cannot be exported; expected floats or {', '.join(DTYPES)}"
+        )
     return dtype.name
 
 
-def _range(dtype: np.dtype[Any]) -> tuple[float, float] | tuple[None, None]:
+def _dtype_range(dtype: np.dtype[Any]) -> tuple[float, float] | tuple[None, None]:
     if dtype.kind == "b":
         return None, None
     info = np.iinfo(dtype)
@@ -109,10 +112,10 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float] | tuple[None, None]:
 
 
 def space_fields(space: gym.Space[Any]) -> tuple[Field, ...]:
-    """The inputs of a policy: one named ``input``, or one a key of a Dict.
+    """Return the input fields of a policy: one field ``input``, or one field per key of a Dict space.
 
     Raises:
-        UnsupportedError: a space that is neither an array nor a Dict of arrays.
+        UnsupportedError: the space is neither a space of arrays nor a Dict of them.
     """
     if isinstance(space, gym.spaces.Dict):
         return tuple(_field(key, part) for key, part in space.items())
@@ -122,7 +125,7 @@ def space_fields(space: gym.Space[Any]) -> tuple[Field, ...]:
 def _field(name: str, space: gym.Space[Any]) -> Field:
     if isinstance(space, gym.spaces.Box):
         low, high = _bound(space.low), _bound(space.high)
-        return Field(name=name, shape=space.shape, dtype=narrowed(np.dtype(space.dtype)), low=low, high=high)
+        return Field(name=name, shape=space.shape, dtype=field_dtype(np.dtype(space.dtype)), low=low, high=high)
     if isinstance(space, gym.spaces.Discrete):
         start, n = int(space.start), int(space.n)
         return Field(name=name, shape=(), dtype="int64", low=float(start), high=float(start + n - 1))
@@ -131,13 +134,13 @@ def _field(name: str, space: gym.Space[Any]) -> Field:
         return Field(name=name, shape=space.shape, dtype="int64", low=space.start.astype(np.float64), high=high)
     if isinstance(space, gym.spaces.MultiBinary):
         return Field(name=name, shape=space.shape, dtype="int8", low=0.0, high=1.0)
-    raise UnsupportedError(f"observations {name} of {space} cannot be exported; expected arrays, or a Dict of arrays")
+    raise UnsupportedError(f"observations {name} in {space} cannot be exported; expected arrays, or a Dict of arrays")
 
 
 def _bound(bound: Array) -> float | Array | None:
-    """One number for all, an array, or None where it is infinite everywhere."""
+    """Return one number if all bounds are equal, None if all are infinite, otherwise an array."""
     if np.isinf(bound).all():
         return None
-    # JSON has no infinity; no finite float32 lies beyond the largest one.
+    # JSON has no infinity; the largest float32 bounds all finite values.
     values = np.clip(bound.astype(np.float64), -LARGEST, LARGEST)
     return float(values.flat[0]) if (values == values.flat[0]).all() else values

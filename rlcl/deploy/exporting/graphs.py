@@ -1,4 +1,4 @@
-"""The graph that a learner says it predicts with, held against what its stream asks for."""
+"""Inference graphs of learners, with checks of their kind and outputs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from rlcl.deploy.exporting.flattening import Flattening, flattening
+from rlcl.deploy.exporting.observation_flattening import FlattenObservations, with_flattening
 from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
 from rlcl.types import Exportable, Graph, Stream
 
-__all__ = ["WithEncoded", "array_graph", "check_outputs", "policy_graph", "scores"]
+__all__ = ["WithEncoded", "array_graph", "check_outputs", "decision_scores", "policy_graph"]
 
 
 class WithEncoded(nn.Module):
-    """A graph that gives what its encoder makes of the inputs as one more output, flat: ``encoded``, (B, F).
+    """Graph with the flattened output of its encoder as an additional output ``encoded``, (B, F).
 
-    It is computed twice in the graph, of which ONNX Runtime makes once.
+    The encoder occurs twice in the graph; ONNX Runtime merges the two.
+
+    Args:
+        graph: inference graph of a learner.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -29,93 +32,103 @@ class WithEncoded(nn.Module):
         self._encoded = graph.encoded
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
-        """See :class:`rlcl.types.Graph`."""
+        """Return the outputs of :class:`rlcl.types.Graph`, followed by ``encoded`` if the graph has an encoder."""
         encoded = None if self._encoded is None else self._encoded(*arrays)
-        found: tuple[Tensor, ...] = self.graph(*arrays)
-        return found if encoded is None else (*found, encoded.flatten(1))
+        outputs: tuple[Tensor, ...] = self.graph(*arrays)
+        return outputs if encoded is None else (*outputs, encoded.flatten(1))
 
 
 def array_graph(learner: Any, stream: Stream) -> Graph:
-    """The graph of a learner that learned from arrays.
+    """Return the inference graph of a learner that was trained on arrays.
 
     Raises:
-        UnsupportedError: no graph holds what it predicts with, or it predicts otherwise than arrays ask for.
+        UnsupportedError: the learner has no inference graph, or its graph is a policy.
     """
-    shown = [e.task_id for e in stream.evaluated if e.task_id is not None] if stream.visibility.at_evaluation else []
-    graph = _said(learner, max(shown, default=-1) + 1)
+    visible = [e.task_id for e in stream.evaluated if e.task_id is not None] if stream.visibility.at_evaluation else []
+    graph = _learner_graph(learner, max(visible, default=-1) + 1)
     if graph.kind == "policy":
-        raise _refused(learner, "its graph is a policy, and it learned from arrays; expected another kind")
+        raise _not_exportable(
+            learner,
+            "its graph is of the kind policy, but it was trained on arrays; expected classifier, "
+            "regressor or autoencoder",
+        )
     return graph
 
 
 def policy_graph(learner: Any, flat: gym.Space[Any] | None) -> Graph:
-    """The graph of a learner that acts.
+    """Return the inference graph of a reinforcement learner.
 
     Args:
-        learner: with its state loaded.
-        flat: the space of observations that it is given flattened into one vector; None where as they are.
+        learner: learner with its state loaded.
+        flat: observation space, if the learner receives observations flattened into one vector; None otherwise.
 
     Raises:
-        UnsupportedError: no graph holds what it acts with, or it is no policy.
+        UnsupportedError: the learner has no inference graph, or its graph is not a policy.
     """
-    graph = _said(learner, 0)
+    graph = _learner_graph(learner, 0)
     if graph.kind != "policy":
-        raise _refused(learner, f"its graph is a {graph.kind}, and it learned in environments; expected a policy")
+        raise _not_exportable(
+            learner, f"its graph is of the kind {graph.kind}, but it was trained in environments; expected policy"
+        )
     if flat is None:
         return graph
     return attrs.evolve(
         graph,
-        module=Flattening(graph.module, flat),
-        encoded=graph.encoded and flattening(graph.encoded, flat),
-        scores=graph.scores and flattening(graph.scores, flat),
+        module=FlattenObservations(graph.module, flat),
+        encoded=graph.encoded and with_flattening(graph.encoded, flat),
+        scores=graph.scores and with_flattening(graph.scores, flat),
     )
 
 
-def scores(graph: Graph, arrays: list[Tensor]) -> Tensor | None:
-    """(B, ..., K) what decides between classes or discrete actions; None where numbers are predicted."""
+def decision_scores(graph: Graph, arrays: list[Tensor]) -> Tensor | None:
+    """Return the scores (B, ..., K) that decide between classes or discrete actions; None for numeric outputs."""
     if graph.scores is not None:
         return graph.scores(*arrays)
     return graph(*arrays)[1] if graph.kind == "classifier" else None
 
 
 def check_outputs(learner: Any, graph: Graph, example: list[Tensor]) -> tuple[Tensor, ...]:
-    """What a graph makes of a few rows, which must be what its kind says.
+    """Compute the outputs of a graph for a few rows, and check their number and first dimension.
 
     Args:
-        learner: whose it is.
-        graph: of it.
+        learner: learner of the graph, for messages.
+        graph: inference graph.
         example: inputs, task ids and states (B, ...).
 
     Raises:
-        UnsupportedError: other outputs, or other than one a row.
+        UnsupportedError: the number of outputs differs from that of the graph's kind, or an output does not have one
+            entry per row.
     """
     names = [*graph.outputs, *(f"the next {name}" for name in graph.state)]
     with torch.no_grad():
-        found = graph(*example)
-    if not isinstance(found, tuple) or len(found) != len(names):
-        got = f"a tuple of {len(found)}" if isinstance(found, tuple) else f"a {type(found).__name__}"
-        raise _refused(learner, f"its graph must give a tuple of {len(names)} ({', '.join(names)}), and gave {got}")
-    for name, part in zip(names, found, strict=True):
-        if part.ndim == 0 or len(part) != len(example[0]):
-            shape = tuple(part.shape)
-            raise _refused(
-                learner, f"its graph must give {name} row by row, and gave {shape} of {len(example[0])} rows"
+        outputs = graph(*example)
+    if not isinstance(outputs, tuple) or len(outputs) != len(names):
+        got = f"a tuple of {len(outputs)}" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
+        raise _not_exportable(
+            learner, f"its graph must return a tuple of {len(names)} ({', '.join(names)}); it returned {got}"
+        )
+    for name, output in zip(names, outputs, strict=True):
+        if output.ndim == 0 or len(output) != len(example[0]):
+            raise _not_exportable(
+                learner,
+                f"its graph must return one entry of {name} per row; it returned the shape {tuple(output.shape)} for "
+                f"{len(example[0])} rows",
             )
-    return found
+    return outputs
 
 
-def _said(learner: Any, tasks: int) -> Graph:
+def _learner_graph(learner: Any, tasks: int) -> Graph:
     if not isinstance(learner, Exportable):
-        raise _refused(
+        raise _not_exportable(
             learner,
-            "it does not say what graph it predicts with; derive its class from rlcl.types.Learner and write its "
-            "method graph (docs/how-to/add-a-learner.md)",
+            "it has no inference graph; derive its class from rlcl.types.Learner and write its method graph "
+            "(docs/how-to/add-a-learner.md)",
         )
     try:
         return learner.graph(tasks)
     except UnsupportedError as error:
-        raise _refused(learner, str(error)) from error
+        raise _not_exportable(learner, str(error)) from error
 
 
-def _refused(learner: Any, reason: str) -> UnsupportedError:
+def _not_exportable(learner: Any, reason: str) -> UnsupportedError:
     return UnsupportedError(f"learner {name_of('learner', learner)} cannot be exported: {reason}")

@@ -1,4 +1,4 @@
-"""Where a bundle comes from: its manifest."""
+"""Manifest of a bundle: its run, data, code, dependencies, held-out sets, parity check and costs."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ import attrs
 import numpy as np
 
 from rlcl.deploy.bundle import FORMAT
-from rlcl.deploy.exporting.held_out import digests
+from rlcl.deploy.exporting.reference_rows import held_out_digests
 from rlcl.evaluation.results import Results
-from rlcl.launch.restored import Restored
+from rlcl.launch.restored_run import RestoredRun
 from rlcl.tracking.folder import read_records
 from rlcl.tracking.jsonlines import read_lines
 from rlcl.tracking.manifest import data_hash, manifest
-from rlcl.tracking.runs import Run
+from rlcl.tracking.runs import StoredRun
 from rlcl.types import Spending
 
 __all__ = ["lineage"]
 
-ALSO = ("onnx", "onnxruntime", "onnxscript")  # of the extra that exports
+EXPORT_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # packages of the optional dependency group deploy
 
 
-def lineage(run: Run, restored: Restored, parity: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a bundle, as plain data.
+def lineage(run: StoredRun, restored: RestoredRun, parity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a bundle as plain data.
 
     Args:
-        run: that is exported.
-        restored: from it.
-        parity: what :func:`rlcl.deploy.exporting.parity.check_parity` found.
+        run: exported run.
+        restored: the run's restored learner.
+        parity: result of :func:`rlcl.deploy.exporting.parity.check_parity`.
     """
     experiment, trainer = restored.experiment, restored.trainer
-    here = manifest(trainer.stream, run.seed, experiment.threads, "cpu")
+    current = manifest(trainer.stream, run.seed, experiment.threads, "cpu")
     return {
         "format": FORMAT.version,
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "run": {"name": experiment.name, "hash": experiment.hash, "seed": run.seed},
         "data": data_hash(trainer.stream),
         "files": run.manifest.get("files", {}),
-        "code": {"trained": run.manifest.get("git"), "exported": here["git"]},
+        "code": {"trained": run.manifest.get("git"), "exported": current["git"]},
         "versions": {
             "trained": run.manifest.get("packages", {}),
             "exported": {name: entry["version"] for name, entry in licences().items()},
         },
-        "python": here["python"],
+        "python": current["python"],
         "licences": {name: entry["licence"] for name, entry in licences().items()},
         "held_out": _held_out(run, restored),
         "parity": dict(parity),
@@ -55,19 +55,19 @@ def lineage(run: Run, restored: Restored, parity: Mapping[str, Any]) -> dict[str
     }
 
 
-def _held_out(run: Run, restored: Restored) -> list[dict[str, Any]]:
+def _held_out(run: StoredRun, restored: RestoredRun) -> list[dict[str, Any]]:
     trainer, sets = restored.trainer, []
     measure = trainer.learner.measures[0]
     results = Results(read_records(run.path), measure)
-    for entry in digests(trainer.stream, trainer.evaluation):
+    for entry in held_out_digests(trainer.stream, trainer.evaluation):
         value = results.sign * results.R[-1, entry["index"]] if results.R.size else np.nan
-        known = None if np.isnan(value) else float(value)
+        score = None if np.isnan(value) else float(value)
         load = {"experiment": "experiment.yaml", "seed": run.seed, "experience": entry["index"]}
-        sets.append({**entry, "measure": measure, "result": known, "load": load})
+        sets.append({**entry, "measure": measure, "result": score, "load": load})
     return sets
 
 
-def _costs(run: Run, restored: Restored) -> dict[str, Any]:
+def _costs(run: StoredRun, restored: RestoredRun) -> dict[str, Any]:
     learner = restored.trainer.learner
     spent = attrs.asdict(learner.costs()) if isinstance(learner, Spending) else {}
     rows = list(read_lines(run.path / "costs.jsonl"))
@@ -76,20 +76,20 @@ def _costs(run: Run, restored: Restored) -> dict[str, Any]:
 
 
 def licences() -> dict[str, dict[str, str]]:
-    """Version and licence of every package that rlcl stands on, as their authors state them."""
+    """Return the version and the licence that every dependency of rlcl states in its metadata."""
     required = [text for text in requires("rlcl") or () if "extra ==" not in text]
-    wanted = [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in required]
-    found = {}
-    for name in sorted({"rlcl", *wanted, *ALSO}):
+    names = [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in required]
+    entries = {}
+    for name in sorted({"rlcl", *names, *EXPORT_PACKAGES}):
         try:
-            stated = metadata(name)
+            package = metadata(name)
         except PackageNotFoundError:
             continue
-        found[name] = {"version": stated["Version"], "licence": _licence(stated)}
-    return found
+        entries[name] = {"version": package["Version"], "licence": _licence(package)}
+    return entries
 
 
-def _licence(stated: Any) -> str:
-    classified = [c.split(" :: ")[-1] for c in stated.get_all("Classifier") or () if c.startswith("License ::")]
-    text = stated.get("License-Expression") or "; ".join(classified) or (stated.get("License") or "").split("\n")[0]
+def _licence(package: Any) -> str:
+    classified = [c.split(" :: ")[-1] for c in package.get_all("Classifier") or () if c.startswith("License ::")]
+    text = package.get("License-Expression") or "; ".join(classified) or (package.get("License") or "").split("\n")[0]
     return text or "not stated"

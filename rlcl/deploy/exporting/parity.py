@@ -1,4 +1,4 @@
-"""Whether the ONNX graph answers as the learner does."""
+"""Parity checks of an ONNX graph: its outputs must equal those of the learner."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlcl.deploy.exporting.graphs import scores
-from rlcl.deploy.exporting.held_out import Reference
+from rlcl.deploy.exporting.graphs import decision_scores
+from rlcl.deploy.exporting.reference_rows import ReferenceRows
 from rlcl.errors import BundleError, UnsupportedError
 from rlcl.types import Graph
 
-__all__ = ["answers", "check_filled", "check_parity"]
+__all__ = ["check_imputation", "check_parity", "run_graph"]
 
 Array = np.ndarray[Any, Any]
-TIE, RELATIVE = 1e-5, 1e-4
-AT_ONCE = 256
-NAMED = 5  # columns that a message names
+MAX_TIE_GAP, MAX_RELATIVE_DIFFERENCE = 1e-5, 1e-4
+CHUNK_ROWS = 256
+MAX_NAMED_COLUMNS = 5  # in a message
 
 
-def answers(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """What ONNX Runtime computes for N rows, a bounded number at a time, the first one alone.
+def run_graph(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a graph in ONNX Runtime for N rows, in chunks; the first row is a chunk of its own.
+
+    Args:
+        graph: serialized ONNX graph.
+        arrays: inputs (N, ...) by name.
+
+    Returns:
+        The outputs (N, ...) by name.
 
     Raises:
-        BundleError: the graph does not load or run, or takes other inputs.
+        UnsupportedError: the graph cannot be loaded or run, or takes other inputs.
     """
     import onnxruntime
 
@@ -34,117 +41,123 @@ def answers(graph: bytes, arrays: Mapping[str, Array]) -> dict[str, Array]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     rows = len(next(iter(arrays.values())))
-    cuts = [0, *range(1, rows, AT_ONCE), rows]
+    bounds = [0, *range(1, rows, CHUNK_ROWS), rows]
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        parts = [session.run(None, {name: array[a:b] for name, array in arrays.items()}) for a, b in pairwise(cuts)]
-    except Exception as error:  # ONNX Runtime has no common class of its errors
-        raise UnsupportedError(f"its ONNX graph does not run: {str(error).splitlines()[0]}") from error
+        parts = [session.run(None, {name: array[a:b] for name, array in arrays.items()}) for a, b in pairwise(bounds)]
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        raise UnsupportedError(f"the ONNX graph of the model does not run: {str(error).splitlines()[0]}") from error
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
-def check_parity(graph: Graph, found: Sequence[Mapping[str, Array]], references: Sequence[Reference]) -> dict[str, Any]:
-    """Compares what the graph answers with the learner's own answers and states.
+def check_parity(
+    graph: Graph, onnx_outputs: Sequence[Mapping[str, Array]], references: Sequence[ReferenceRows]
+) -> dict[str, Any]:
+    """Compare the outputs of the ONNX graph with the outputs and states of the learner.
 
-    Classes and discrete actions must be equal, but where the two best scores lie within 1e-5; numbers must agree
-    within 1e-4 of their magnitude, or of the root mean square of all where that is greater.
+    Classes and discrete actions must be equal, unless the two highest scores differ by at most 1e-5. Numbers may differ
+    by 1e-4 of their magnitude, or of the root mean square of all numbers if this is larger.
 
     Args:
-        graph: as torch computes it, for its scores.
-        found: by ONNX Runtime, by name, for each reference.
-        references: rows with the learner's answers.
+        graph: inference graph in torch, which computes the scores.
+        onnx_outputs: outputs of ONNX Runtime by name, for each element of ``references``.
+        references: rows with the outputs of the learner.
 
     Returns:
-        How many rows, ties, and the greatest relative difference of numbers.
+        The number of rows, the number of ties, and the maximum relative difference of numbers.
 
     Raises:
-        BundleError: they differ.
+        BundleError: an output differs.
     """
     ties, difference = 0, 0.0
-    for reference, answered in zip(references, found, strict=True):
-        following = {f"{name}.next": state for name, state in reference.following.items()}
-        for name, expected in {**_computed(graph, reference), **following}.items():
-            actual = answered[name]
+    for reference, outputs in zip(references, onnx_outputs, strict=True):
+        next_states = {f"{name}.next": state for name, state in reference.next_states.items()}
+        for name, expected in {**_torch_outputs(graph, reference), **next_states}.items():
+            actual = outputs[name]
             if expected.shape != actual.shape:
-                raise BundleError(f"parity: {name} has the shape {actual.shape}, and the learner's {expected.shape}")
+                raise BundleError(
+                    f"parity: {name} has the shape {actual.shape} in the ONNX graph and {expected.shape} in the "
+                    "learner; nothing was written"
+                )
             if np.issubdtype(expected.dtype, np.floating):
-                difference = max(difference, _difference(name, expected, actual))
+                difference = max(difference, _max_difference(name, expected, actual))
             else:
-                ties += _ties(graph, reference, expected, actual)
+                ties += _count_ties(graph, reference, expected, actual)
     return {"rows": sum(map(len, references)), "ties": ties, "greatest_relative_difference": difference}
 
 
-def check_filled(graph: Graph, holes: Reference, columns: Sequence[str]) -> None:
-    """Looks whether the encoder fills in whatever is missing; what training happened to lack says little of it.
+def check_imputation(graph: Graph, incomplete: ReferenceRows, columns: Sequence[str]) -> None:
+    """Check that the encoder imputes every missing value, including values that were never missing in training.
 
     Args:
-        graph: as torch computes it.
-        holes: rows of which any value may be missing, the first one all.
-        columns: names of the inputs where they are a table's, else none.
+        graph: inference graph in torch.
+        incomplete: rows with missing values; all values of the first row are missing.
+        columns: names of a table's columns; empty for other inputs.
 
     Raises:
-        UnsupportedError: it leaves some missing, so that answers would be no numbers.
+        UnsupportedError: the encoder does not impute a value, so the outputs would be NaN.
     """
-    first = {name: torch.from_numpy(array[:1]) for name, array in holes.arrays().items()}
+    first = {name: torch.from_numpy(array[:1]) for name, array in incomplete.arrays().items()}
 
-    def left(x: torch.Tensor) -> bool:
+    def has_nan(x: torch.Tensor) -> bool:
         with torch.no_grad():
             encoded = None if graph.encoded is None else graph.encoded(*{**first, "input": x}.values())
         return encoded is not None and bool(encoded.isnan().any())
 
-    if not left(first["input"]):
+    if not has_nan(first["input"]):
         return
-    wrong = islice((place for place in range(first["input"].numel()) if left(_without(first["input"], place))), NAMED)
-    named = ", ".join(columns[place] if columns else f"input[{place}]" for place in wrong)
+    size = first["input"].numel()
+    failing = islice((i for i in range(size) if has_nan(_missing_at(first["input"], i))), MAX_NAMED_COLUMNS)
+    names = ", ".join(columns[i] if columns else f"input[{i}]" for i in failing)
     raise UnsupportedError(
-        f"values are missing in this run's data, and its encoder leaves {named or 'some inputs'} missing where it is, "
-        "which training did not meet; a bundle answers whatever is missing: put impute before it, and run again"
+        f"values are missing in this run's data, but its encoder does not impute {names or 'some inputs'}, which "
+        "training data do not lack; a bundle must accept any missing value: put impute before the encoder and run again"
     )
 
 
-def _without(row: torch.Tensor, place: int) -> torch.Tensor:
-    """Zeros but for one value, which is missing."""
-    return torch.where(torch.arange(row.numel()).reshape(row.shape) == place, torch.nan, torch.zeros_like(row))
+def _missing_at(row: torch.Tensor, index: int) -> torch.Tensor:
+    """Return a row of zeros with one missing value."""
+    return torch.where(torch.arange(row.numel()).reshape(row.shape) == index, torch.nan, torch.zeros_like(row))
 
 
-def _computed(graph: Graph, reference: Reference) -> dict[str, Array]:
-    """What the learner answers, and the outputs beside it, as torch computes them."""
+def _torch_outputs(graph: Graph, reference: ReferenceRows) -> dict[str, Array]:
+    """Return the learner's predictions, and the other outputs of the graph as computed by torch."""
     parts = []
-    for rows in np.array_split(np.arange(len(reference)), -(-len(reference) // AT_ONCE)):
+    for rows in np.array_split(np.arange(len(reference)), -(-len(reference) // CHUNK_ROWS)):
         with torch.no_grad():
             parts.append(graph(*(torch.from_numpy(array[rows]) for array in reference.arrays().values())))
-    beside = {name: np.concatenate([part[i].numpy() for part in parts]) for i, name in enumerate(graph.outputs)}
-    return {**beside, graph.outputs[0]: reference.predicted}
+    outputs = {name: np.concatenate([part[i].numpy() for part in parts]) for i, name in enumerate(graph.outputs)}
+    return {**outputs, graph.outputs[0]: reference.predicted}
 
 
-def _difference(name: str, expected: Array, actual: Array) -> float:
+def _max_difference(name: str, expected: Array, actual: Array) -> float:
     typical = float(np.sqrt(np.mean(np.square(expected, dtype=np.float64))))
     scale = np.maximum(np.maximum(np.abs(expected), typical), np.finfo(np.float32).tiny)
-    greatest = float(np.max(np.abs(actual.astype(np.float64) - expected) / scale, initial=0.0))
-    if not greatest <= RELATIVE:
+    maximum = float(np.max(np.abs(actual.astype(np.float64) - expected) / scale, initial=0.0))
+    if not maximum <= MAX_RELATIVE_DIFFERENCE:
         raise BundleError(
-            f"parity: {name} of the ONNX graph differs from the learner's by {greatest:.2g} of its magnitude, and at "
-            f"most {RELATIVE:g} is allowed; nothing was written"
+            f"parity: {name} of the ONNX graph differs from the learner's by {maximum:.2g} of its magnitude; allowed: "
+            f"at most {MAX_RELATIVE_DIFFERENCE:g}; nothing was written"
         )
-    return greatest
+    return maximum
 
 
-def _ties(graph: Graph, reference: Reference, expected: Array, actual: Array) -> int:
-    """Rows that differ, each a tie."""
+def _count_ties(graph: Graph, reference: ReferenceRows, expected: Array, actual: Array) -> int:
+    """Return the number of rows with different decisions, all of which must be ties."""
     wrong = expected != actual
     rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))
     if not len(rows):
         return 0
     with torch.no_grad():
-        found = scores(graph, [torch.from_numpy(array[rows]) for array in reference.arrays().values()])
+        scores = decision_scores(graph, [torch.from_numpy(array[rows]) for array in reference.arrays().values()])
     gap = float("inf")
-    if found is not None:
-        best = found[torch.from_numpy(wrong[rows])].topk(2, -1).values
+    if scores is not None:
+        best = scores[torch.from_numpy(wrong[rows])].topk(2, -1).values
         gap = float((best[..., 0] - best[..., 1]).max())
-    if gap > TIE:
+    if gap > MAX_TIE_GAP:
         raise BundleError(
-            f"parity: the ONNX graph decides otherwise than the learner in {len(rows)} of {len(expected)} rows, and no "
-            f"tie explains it (scores {gap:.2g} apart); nothing was written"
+            f"parity: the decisions of the ONNX graph differ from the learner's in {len(rows)} of {len(expected)} "
+            f"rows, and not only in ties (the two highest scores differ by {gap:.2g}); nothing was written"
         )
     return len(rows)

@@ -1,1 +1,1 @@
-"""Whether what a deployed model is asked, answers and gets right is still what it was: see docs/reference/drift.md."""
+"""Drift detection for deployed models: inputs, predictions and losses. See docs/reference/drift.md."""

@@ -1,4 +1,4 @@
-"""What a window of requests is compared with: features one by one, the encoder's features together, predictions."""
+"""Comparisons of a window of requests with the reference: single features, joint features and class shares."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from rlcl.deploy.monitoring.statistics import (
 from rlcl.deploy.signature import Field
 
 __all__ = [
-    "Comparison",
-    "Features",
-    "Finding",
-    "Moved",
-    "Projections",
-    "Shares",
-    "ascending",
-    "columns",
-    "names",
-    "times_of",
+    "ClassShareComparison",
+    "ComparisonResult",
+    "Difference",
+    "FeatureComparison",
+    "ProjectionComparison",
+    "WindowComparison",
+    "column_names",
+    "feature_correlation_times",
+    "feature_matrix",
+    "sorted_features",
 ]
 
 Array = np.ndarray[Any, Any]
 
-FEATURES = 1024  # of an input that are compared one by one
+MAX_FEATURES = 1024  # features of an input that are compared one by one
 DIRECTIONS = 64
-DIGITS = 6  # behind the point, of projections in units of a standard deviation
-LISTED = 10  # of those that moved
+DIGITS = 6  # decimal places of projections, in units of a standard deviation
+LISTED = 10  # significant differences that a result lists
 ROUNDING = 1e-9
-DECIDED = (
-    15  # independent rows that a sample must be worth: of fewer its correlation time is too uncertain to divide by
-)
+# Minimum effective size of a sample that is tested. With fewer independent rows, the estimate of the correlation time
+# is too uncertain.
+MIN_SIZE = 15
 
 
 @frozen
-class Moved:
-    """One feature, direction or class.
+class Difference:
+    """The difference between window and reference in one feature, direction or class.
 
     Args:
-        what: its name.
+        what: name of the feature, direction or class.
         statistic: distance of the distribution functions, or difference of the shares, window minus reference.
-        p: of the test of it alone.
+        p: p-value of the single test, without correction.
     """
 
     what: str
@@ -57,102 +57,108 @@ class Moved:
 
 
 @frozen
-class Finding:
-    """What a comparison found.
+class ComparisonResult:
+    """The result of comparing one window with the reference.
 
     Args:
-        worst: the least likely of all.
-        threshold: for each p: the level of the comparison, shared by all that it looks at.
-        count: how many p are at or under it.
-        moved: the least likely of those, at most ten.
-        undecided: how many were not tested, since their rows resemble each other for too long; their p is 1.
+        worst: difference with the smallest p.
+        threshold: level for each p: the level of the comparison, divided by the number of tests.
+        count: number of differences whose p is at most the threshold.
+        significant: at most ten of those, by increasing p.
+        undecided: number of tests that were skipped because successive rows are correlated for too long; their p is 1.
     """
 
-    worst: Moved
+    worst: Difference
     threshold: float
     count: int
-    moved: tuple[Moved, ...]
+    significant: tuple[Difference, ...]
     undecided: int = 0
 
 
-class Comparison(Protocol):
-    """A reference that windows are compared with."""
+class WindowComparison(Protocol):
+    """A comparison of windows with a fixed reference."""
 
-    def of(self, window: Array, level: float) -> Finding:
-        """Tests one window.
+    def compare(self, window: Array, level: float) -> ComparisonResult:
+        """Test one window.
 
         Args:
-            window: (B, F), or (B,) of classes, in the order of requests.
+            window: (B, F), or (B,) for classes, in the order of requests.
             level: probability of a false alarm.
         """
         ...
 
 
 @define(eq=False)
-class Features:
-    """Compares features one by one, by Kolmogorov and Smirnov with Bonferroni's correction.
+class FeatureComparison:
+    """A comparison of single features by Kolmogorov-Smirnov tests with Bonferroni's correction.
 
-    A value that is missing (NaN) counts as greater than every number, so that one test sees both how the values that
-    are there are distributed and how many are not. Where it is the latter that differs most, the name says so.
+    A missing value (NaN) counts as greater than every number. One test therefore covers both the distribution of the
+    present values and the share of missing ones. If the share of missing values differs most, the
+    difference is named after the feature, followed by ``missing``.
 
-    A sample counts for its rows divided by the longest correlation time of any feature: what happens to be constant in
-    a window, or varies with something slow that shows in it but weakly, does not tell its own. Features whose time is
-    so long that the sample is worth too few rows are not tested, and lengthen only that of constants.
+    The effective size of a sample is its number of rows divided by the maximum correlation time of all features. A
+    feature that happens to be constant in a window, or that depends only weakly on a slow process, does not show its
+    own correlation time. A feature is not tested if its correlation time leaves too small an effective size; that
+    time then lengthens only the time of constant features.
 
     Args:
-        called: F names.
-        reference: (N, F), NaN where a value is missing.
+        names: names of the F features.
+        reference: (N, F) reference rows, NaN for a missing value.
         ordered: whether rows of the reference resemble their neighbours, as env steps do.
-        independent: whether rows of windows are known not to, as those of whole episodes.
-        alike: whether all features are of one process, so that none is tested where one cannot be.
+        independent: whether rows of windows are known to be independent, as whole episodes are.
+        same_process: whether all features come from one process, so that either all are tested or none is.
 
     Source: Rabanser, Guennemann & Lipton 2019, "Failing Loudly", section 3.
     """
 
-    called: Sequence[str]
+    names: Sequence[str]
     reference: Array
     ordered: bool = False
     independent: bool = False
-    alike: bool = False
+    same_process: bool = False
     _sorted: Array = field(init=False)
     _missing: Array = field(init=False)
     _sizes: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sorted, self._missing = ascending(self.reference)
-        self._sizes = self._worth(self.reference, self.ordered)
+        self._sorted, self._missing = sorted_features(self.reference)
+        self._sizes = self._effective_sizes(self.reference, self.ordered)
 
-    def of(self, window: Array, level: float) -> Finding:
-        """See :class:`Comparison`."""
-        sizes = self._worth(window, not self.independent)
-        values, missing = ascending(window)
+    def compare(self, window: Array, level: float) -> ComparisonResult:
+        """Test one window, see :class:`WindowComparison`."""
+        sizes = self._effective_sizes(window, not self.independent)
+        values, missing = sorted_features(window)
         distances = ks_distances(self._sorted, values)
         levels = ks_levels(distances, self._sizes, sizes)
-        few = (not self.independent) & (sizes < DECIDED) | self.ordered & (self._sizes < DECIDED)
-        fewer = (distances > 0) & (np.abs(missing - self._missing) >= distances - ROUNDING)
-        called = [f"{name} missing" if less else name for name, less in zip(self.called, fewer, strict=True)]
-        return _finding(called, distances, levels, level, few)
+        undecided = (not self.independent) & (sizes < MIN_SIZE) | self.ordered & (self._sizes < MIN_SIZE)
+        by_missing = (distances > 0) & (np.abs(missing - self._missing) >= distances - ROUNDING)
+        names = [
+            f"{name} missing" if is_missing else name for name, is_missing in zip(self.names, by_missing, strict=True)
+        ]
+        return _result(names, distances, levels, level, undecided)
 
-    def _worth(self, rows: Array, dependent: bool) -> Array:
-        """(F,) how many independent rows they are worth."""
+    def _effective_sizes(self, rows: Array, dependent: bool) -> Array:
+        """Compute the (F,) numbers of independent rows that the rows are equivalent to."""
         if not dependent:
-            return np.full(len(self.called), float(len(rows)))
-        times = times_of(rows)
+            return np.full(len(self.names), float(len(rows)))
+        times = feature_correlation_times(rows)
         times[rows.max(0) == rows.min(0)] = times.max()
-        known = times if self.alike else times[times * DECIDED <= len(rows)]
-        return np.asarray(len(rows) / np.maximum(times, known.max(initial=1.0)))
+        usable = times if self.same_process else times[times * MIN_SIZE <= len(rows)]
+        return np.asarray(len(rows) / np.maximum(times, usable.max(initial=1.0)))
 
 
 @define(eq=False)
-class Projections:
-    """Compares many features together: their projections on fixed random directions, tested as :class:`Features` are.
+class ProjectionComparison:
+    """A joint comparison of many features by their projections on fixed random directions.
 
-    Two distributions that differ differ on almost every direction. Other than permutation tests of kernels or
-    energies, whose p is never under one by their number of permutations, this one can be tested at any level.
+    The projections are tested as :class:`FeatureComparison` tests features. Two distributions that differ also differ
+    on almost every direction. The p-value of a permutation test of kernels or energies is at least one divided by the
+    number of permutations; the p-value of this test has no lower bound, so it can be tested at any level.
 
     Args:
-        reference: (N, F); what is missing counts as the feature's mean, for how much is missing :class:`Features` see.
-        ordered, independent: as of :class:`Features`.
+        reference: (N, F) reference rows; a missing value counts as the mean of its feature.
+            :class:`FeatureComparison` tests the share of missing values.
+        ordered, independent: same as in :class:`FeatureComparison`.
 
     Source: Cuesta-Albertos, Fraiman & Ransford 2007, "A sharp form of the Cramer-Wold theorem", corollary 3.2; several
     directions with a correction as in Cuesta-Albertos, del Barrio, Fraiman & Matran 2007.
@@ -161,131 +167,150 @@ class Projections:
     reference: Array
     ordered: bool = False
     independent: bool = False
-    _middle: Array = field(init=False)
+    _means: Array = field(init=False)
     _directions: Array = field(init=False)
-    _features: Features = field(init=False)
+    _features: FeatureComparison = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._middle = _means(self.reference)
-        spread = np.where(np.isnan(self.reference), self._middle, self.reference).std(0)
+        self._means = _feature_means(self.reference)
+        spread = np.where(np.isnan(self.reference), self._means, self.reference).std(0)
         directions = np.random.default_rng(0).standard_normal((self.reference.shape[1], DIRECTIONS))
-        self._directions = directions / np.where(spread > 0, spread, 1)[:, None]  # a constant that moves is seen, too
-        called = [f"direction {n}" for n in range(DIRECTIONS)]
-        self._features = Features(called, self._projected(self.reference), self.ordered, self.independent, alike=True)
+        # A constant feature keeps its weight, so that a change of its value is detected.
+        self._directions = directions / np.where(spread > 0, spread, 1)[:, None]
+        names = [f"direction {n}" for n in range(DIRECTIONS)]
+        self._features = FeatureComparison(
+            names, self._project(self.reference), self.ordered, self.independent, same_process=True
+        )
 
-    def of(self, window: Array, level: float) -> Finding:
-        """See :class:`Comparison`."""
-        return self._features.of(self._projected(window), level)
+    def compare(self, window: Array, level: float) -> ComparisonResult:
+        """Test one window, see :class:`WindowComparison`."""
+        return self._features.compare(self._project(window), level)
 
-    def _projected(self, table: Array) -> Array:
-        centred = np.where(np.isnan(table), 0, table - self._middle)
-        # Rounded, or equal rows would differ by the last bits of a product, which depend on how many there are.
-        return np.round(centred @ self._directions, DIGITS)
+    def _project(self, table: Array) -> Array:
+        centered = np.where(np.isnan(table), 0, table - self._means)
+        # The last bits of a product depend on the number of rows. Without rounding, equal rows would differ.
+        return np.round(centered @ self._directions, DIGITS)
 
 
 @define(eq=False)
-class Shares:
-    """Compares how often each class is predicted, by Fisher's exact test with Bonferroni's correction.
+class ClassShareComparison:
+    """A comparison of the share of each predicted class, by Fisher's exact test with Bonferroni's correction.
 
-    All classes count for the rows divided by the longest correlation time of any of them: of a class that a window
-    shows in one run, or not at all, its own rows do not tell how long runs last.
+    The effective size of a sample is its number of rows divided by the maximum correlation time of all classes. A class
+    that a window contains in one run, or not at all, does not show how long its runs last.
 
     Args:
-        classes: names by number; of others the number is the name.
-        reference: (N,) int64.
-        ordered: as of :class:`Features`.
+        classes: names by class index; a class beyond them is named by its index.
+        reference: (N,) int64 reference classes.
+        ordered: same as in :class:`FeatureComparison`.
     """
 
     classes: Sequence[str]
     reference: Array
     ordered: bool = False
 
-    def of(self, window: Array, level: float) -> Finding:
-        """See :class:`Comparison`."""
-        kinds = np.union1d(self.reference, window)
-        was, now = self.reference[:, None] == kinds, window[:, None] == kinds
-        many, before = _thinned(was, correlation_times(was).max() if self.ordered else 1.0)
-        size, counts = _thinned(now, correlation_times(now).max())
-        levels = share_levels(before, np.full(len(kinds), many), counts, np.full(len(kinds), size))
-        few = np.full(len(kinds), size < DECIDED or (self.ordered and many < DECIDED))
-        called = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in kinds]
-        return _finding(called, now.mean(0) - was.mean(0), levels, level, few)
+    def compare(self, window: Array, level: float) -> ComparisonResult:
+        """Test one window, see :class:`WindowComparison`."""
+        classes = np.union1d(self.reference, window)
+        before, now = self.reference[:, None] == classes, window[:, None] == classes
+        reference_size, reference_counts = _effective_counts(
+            before, correlation_times(before).max() if self.ordered else 1.0
+        )
+        window_size, window_counts = _effective_counts(now, correlation_times(now).max())
+        levels = share_levels(
+            reference_counts,
+            np.full(len(classes), reference_size),
+            window_counts,
+            np.full(len(classes), window_size),
+        )
+        undecided = np.full(len(classes), window_size < MIN_SIZE or (self.ordered and reference_size < MIN_SIZE))
+        names = [f"class {self.classes[k]}" if 0 <= k < len(self.classes) else f"class {k}" for k in classes]
+        return _result(names, now.mean(0) - before.mean(0), levels, level, undecided)
 
 
-def times_of(values: Array) -> Array:
-    """Correlation times: the longest of features', of their distances' from the mean, and of what is missing of them.
+def feature_correlation_times(values: Array) -> Array:
+    """Compute (F,) correlation times, the maximum over values, distances from the mean and missing values.
 
-    The mean of what swings to and fro is known soon; its distribution is not where swings are wide for a while.
+    The mean of an oscillating feature is known after a few rows. Its distribution is not if the amplitude changes
+    slowly; the distances from the mean show that.
+
+    Args:
+        values: (B, F), NaN for a missing value.
     """
     absent = np.isnan(values)
     if absent.any():
-        values = np.where(absent, _means(values), values)
-        return np.maximum(times_of(values), correlation_times(absent))
+        values = np.where(absent, _feature_means(values), values)
+        return np.maximum(feature_correlation_times(values), correlation_times(absent))
     return np.maximum(correlation_times(values), correlation_times(np.abs(values - values.mean(0))))
 
 
-def _means(values: Array) -> Array:
-    """(F,) of the values that are there, 0 where none is."""
+def _feature_means(values: Array) -> Array:
+    """Compute the (F,) means of the present values, 0 for a feature without any."""
     absent = np.isnan(values)
     if not absent.any():
         return np.asarray(values.mean(0))
-    known = np.maximum((~absent).sum(0), 1)
-    return np.asarray((np.where(absent, 0, values).sum(0) / known).astype(values.dtype))
+    present = np.maximum((~absent).sum(0), 1)
+    return np.asarray((np.where(absent, 0, values).sum(0) / present).astype(values.dtype))
 
 
-def _thinned(is_kind: Array, time: float) -> tuple[int, Array]:
-    """The effective size of a sample, and each class's count in so many rows."""
-    size = int(max(len(is_kind) // time, 1))
-    return size, np.round(is_kind.mean(0) * size).astype(np.int64)
+def _effective_counts(is_class: Array, time: float) -> tuple[int, Array]:
+    """Return the effective size of a sample and the count of each class in that many rows."""
+    size = int(max(len(is_class) // time, 1))
+    return size, np.round(is_class.mean(0) * size).astype(np.int64)
 
 
-def _finding(called: Sequence[str], statistics: Array, levels: Array, level: float, undecided: Array) -> Finding:
+def _result(names: Sequence[str], statistics: Array, levels: Array, level: float, undecided: Array) -> ComparisonResult:
     threshold = level / len(levels)
     levels = np.where(undecided, 1.0, levels)
-    # p may underflow to 0 for several: among those the largest difference comes first.
+    # Several p may underflow to 0. The maximum difference comes first among equal p.
     order = np.lexsort((-np.abs(statistics), levels))
-    found = [Moved(called[i], float(statistics[i]), float(levels[i])) for i in order[:LISTED]]
-    moved = tuple(each for each in found if each.p <= threshold)
-    return Finding(found[0], threshold, int((levels <= threshold).sum()), moved, int(undecided.sum()))
+    differences = [Difference(names[i], float(statistics[i]), float(levels[i])) for i in order[:LISTED]]
+    significant = tuple(difference for difference in differences if difference.p <= threshold)
+    return ComparisonResult(
+        differences[0], threshold, int((levels <= threshold).sum()), significant, int(undecided.sum())
+    )
 
 
-def ascending(values: Array) -> tuple[Array, Array]:
-    """(F, B) values in ascending order, what is missing last, as infinity; and (F,) the share that is missing.
+def sorted_features(values: Array) -> tuple[Array, Array]:
+    """Sort each feature, and compute its share of missing values.
 
     Args:
-        values: (B, F), NaN where a value is missing.
+        values: (B, F), NaN for a missing value.
+
+    Returns:
+        (F, B) values in ascending order, missing ones last as infinity; and (F,) shares of missing values.
     """
     absent = np.isnan(values)
     return np.sort(np.where(absent, np.inf, values).T, axis=1), absent.mean(0)
 
 
-def names(parts: Sequence[Field]) -> list[str]:
-    """What the columns of :func:`columns` are called: ``input[3][4]``, those of a table by their own names."""
-    every = [name for part in parts for name in _names(part)]
-    return [every[i] for i in _chosen(len(every))]
+def column_names(fields: Sequence[Field]) -> list[str]:
+    """Return the names of the columns of :func:`feature_matrix`: ``input[3][4]``, or the column names of a table."""
+    names = [name for part in fields for name in _field_column_names(part)]
+    return [names[i] for i in _selected_columns(len(names))]
 
 
-def _names(part: Field) -> list[str]:
+def _field_column_names(part: Field) -> list[str]:
     if part.columns:
         return [column.name for column in part.columns]
-    return [part.name + "".join(f"[{i}]" for i in place) for place in np.ndindex(*part.shape)]
+    return [part.name + "".join(f"[{i}]" for i in index) for index in np.ndindex(*part.shape)]
 
 
-def columns(parts: Sequence[Field], arrays: Any) -> Array:
-    """All features of a batch side by side; of more than 1,024 as many, evenly spread.
+def feature_matrix(fields: Sequence[Field], arrays: Any) -> Array:
+    """Concatenate all features of a batch; more than 1,024 are subsampled to 1,024 at even distances.
 
     Args:
-        parts: of the signature.
-        arrays: (B, *shape) by name.
+        fields: fields of the signature.
+        arrays: (B, *shape) arrays by name.
 
     Returns:
-        (B, F), float32 where it holds every value and else float64.
+        (B, F), float32 if it represents every value, else float64.
     """
-    tables = [np.asarray(arrays[part.name]).reshape(len(arrays[part.name]), -1) for part in parts]
+    tables = [np.asarray(arrays[part.name]).reshape(len(arrays[part.name]), -1) for part in fields]
     wide = any(np.result_type(table.dtype, np.float32) != np.float32 for table in tables)
-    whole = np.concatenate(tables, 1)[:, _chosen(sum(t.shape[1] for t in tables))]
-    return np.asarray(whole, np.float64 if wide else np.float32)
+    matrix = np.concatenate(tables, 1)[:, _selected_columns(sum(t.shape[1] for t in tables))]
+    return np.asarray(matrix, np.float64 if wide else np.float32)
 
 
-def _chosen(count: int) -> Array:
-    return np.unique(np.linspace(0, count - 1, min(count, FEATURES)).astype(np.int64))
+def _selected_columns(count: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_FEATURES)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Requests of a policy, episode by episode."""
+"""Windows of whole episodes, from the requests of a policy."""
 
 from __future__ import annotations
 
@@ -9,127 +9,130 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from rlcl.deploy.log import Page
-from rlcl.deploy.monitoring.reference import Reference
-from rlcl.deploy.monitoring.summaries import LONGEST, Summary
+from rlcl.deploy.log import AnswerPage
+from rlcl.deploy.monitoring.episode_summaries import MAX_STEPS, EpisodeSummary
+from rlcl.deploy.monitoring.reference import ReferenceSample
 from rlcl.deploy.monitoring.windows import Window
 
-__all__ = ["LEAST", "Episodes"]
+__all__ = ["MIN_EPISODES", "EpisodeWindows"]
 
 Array = np.ndarray[Any, Any]
 
-LEAST = 20  # episodes of a window: with half as many hardly anything is certain enough
+MIN_EPISODES = 20  # in a window; with half as many, hardly any change is significant
 
 
 @define(eq=False)
-class Episode:
-    """One that has begun.
+class ObservedEpisode:
+    """One episode of a client.
 
     Args:
-        name: as its client has it.
-        first: the number of its first request.
-        begun: when that came.
+        name: name that the client has sent.
+        first: number of the first request.
+        first_time: time of the first request, in seconds since 1970.
     """
 
     name: str
     first: int
-    begun: float
+    first_time: float
     last: int = field(init=False)
-    ended: float = field(init=False)
-    summary: Summary = field(init=False, factory=Summary)
+    last_time: float = field(init=False)
+    summary: EpisodeSummary = field(init=False, factory=EpisodeSummary)
 
     def __attrs_post_init__(self) -> None:
-        self.last, self.ended = self.first, self.begun
+        self.last, self.last_time = self.first, self.first_time
 
 
 @define(eq=False)
-class Episodes:
-    """Collects whole episodes in the order of their beginning, a window at a time.
+class EpisodeWindows:
+    """A collector of whole episodes in the order of their first requests, one window at a time.
 
-    That order does not favour short ones, as that of their ends would. An episode has ended when it is as long as any
-    may be, or when ``quiet`` further requests have come without one of it.
+    The order of their last requests would favour short episodes. An episode has finished when it has reached the
+    maximum length, or after ``quiet`` successive requests that do not belong to it.
 
     Args:
-        reference: with episodes.
-        requests: that a window should hold, on average.
-        judged: the last request of every episode that was in a window and may still go on, by its name.
+        reference: reference sample with episodes.
+        requests: number of requests that a window should contain on average.
+        last_requests: number of the last request, by name, of every episode that was in a window and may still
+            continue.
     """
 
-    reference: Reference
+    reference: ReferenceSample
     requests: int
-    judged: dict[str, int]
+    last_requests: dict[str, int]
     size: int = field(init=False)
-    seen: int = field(init=False, default=0)  # number of the last request
-    _open: dict[str, Episode] = field(init=False, factory=dict)
-    _begun: list[Episode] = field(init=False, factory=list)  # that are in no window yet
-    _over: int = field(init=False, default=0)  # of those, the first so many have ended
+    last: int = field(init=False, default=0)  # number of the last request
+    _open: dict[str, ObservedEpisode] = field(init=False, factory=dict)
+    _pending: list[ObservedEpisode] = field(init=False, factory=list)  # episodes that are in no window yet
+    _finished: int = field(init=False, default=0)  # number of finished episodes at the beginning of _pending
 
     def __attrs_post_init__(self) -> None:
         assert self.reference.episodes is not None
-        self.size = max(LEAST, math.ceil(self.requests / float(self.reference.episodes["inputs"][:, 0].mean())))
+        mean_length = float(self.reference.episodes["inputs"][:, 0].mean())
+        self.size = max(MIN_EPISODES, math.ceil(self.requests / mean_length))
 
     @property
     def quiet(self) -> int:
-        """Further requests without one of an episode, after which it has ended."""
+        """Number of successive requests outside an episode, after which it has finished."""
         return self.requests
 
-    def take(self, page: Page) -> Iterator[Window]:
-        """Full windows, once they are.
+    def take(self, page: AnswerPage) -> Iterator[Window]:
+        """Add requests, and yield each window that they complete.
 
         Args:
-            page: what follows in the log, all with the names of episodes.
+            page: the next requests of the log, all with the names of their episodes.
         """
-        tables = self.reference.steps(page.inputs, page.outputs)
-        told = zip(page.numbers.tolist(), page.times.tolist(), page.episodes, strict=True)
-        for row, (number, time, name) in enumerate(told):
+        tables = self.reference.step_tables(page.inputs, page.outputs)
+        requests = zip(page.numbers.tolist(), page.times.tolist(), page.episodes, strict=True)
+        for row, (number, time, name) in enumerate(requests):
             assert name is not None
-            self._step(name, number, time, {kind: table[row] for kind, table in tables.items()})
-            self.seen = number
-            while self._over < len(self._begun) and self._has_ended(self._begun[self._over]):
-                self._over += 1
-            while self._over >= self.size:
+            self._add_step(name, number, time, {kind: table[row] for kind, table in tables.items()})
+            self.last = number
+            while self._finished < len(self._pending) and self._has_finished(self._pending[self._finished]):
+                self._finished += 1
+            while self._finished >= self.size:
                 yield self._window()
 
     def leave_out(self) -> None:
-        """What has begun will be in no window."""
-        self.judged.update({episode.name: episode.last for episode in self._begun})
-        self._open, self._begun, self._over = {}, [], 0
+        """Discard the episodes that are in no window yet."""
+        self.last_requests.update({episode.name: episode.last for episode in self._pending})
+        self._open, self._pending, self._finished = {}, [], 0
 
-    def before(self, seen: int) -> int:
-        """Number of the request behind which one has to read again to go on from here, the last one being ``seen``."""
-        return self._begun[0].first - 1 if self._begun else seen
+    def before(self, last: int) -> int:
+        """Return the number of the request after which reading has to resume if ``last`` was the last one read."""
+        return self._pending[0].first - 1 if self._pending else last
 
-    def _step(self, name: str, number: int, time: float, row: Mapping[str, Array]) -> None:
-        known = self.judged.get(name)
-        if known is not None and number - known <= self.quiet:
-            self.judged[name] = max(known, number)
+    def _add_step(self, name: str, number: int, time: float, row: Mapping[str, Array]) -> None:
+        previous = self.last_requests.get(name)
+        if previous is not None and number - previous <= self.quiet:
+            self.last_requests[name] = max(previous, number)
             return
         episode = self._open.get(name)
         if episode is None or number - episode.last > self.quiet:
-            episode = self._open[name] = Episode(name, number, time)
-            self._begun.append(episode)
-        episode.last, episode.ended = number, time
-        if episode.summary.steps < LONGEST:
+            episode = self._open[name] = ObservedEpisode(name, number, time)
+            self._pending.append(episode)
+        episode.last, episode.last_time = number, time
+        if episode.summary.steps < MAX_STEPS:
             episode.summary.add(row)
 
-    def _has_ended(self, episode: Episode) -> bool:
-        return episode.summary.steps == LONGEST or self.seen - episode.last > self.quiet
+    def _has_finished(self, episode: ObservedEpisode) -> bool:
+        return episode.summary.steps == MAX_STEPS or self.last - episode.last > self.quiet
 
     def _window(self) -> Window:
-        chosen, self._begun = self._begun[: self.size], self._begun[self.size :]
-        self._over -= self.size
-        for episode in chosen:
-            self.judged[episode.name] = episode.last
+        episodes, self._pending = self._pending[: self.size], self._pending[self.size :]
+        self._finished -= self.size
+        for episode in episodes:
+            self.last_requests[episode.name] = episode.last
             if self._open.get(episode.name) is episode:
                 del self._open[episode.name]
-        for name, last in list(self.judged.items()):
-            if last <= self.before(self.seen) and self.seen - last > self.quiet:  # neither goes on nor is read again
-                del self.judged[name]
-        rows = [episode.summary.rows(self.reference.actions is not None) for episode in chosen]
+        for name, last in list(self.last_requests.items()):
+            # An episode is forgotten when it cannot continue and its requests will not be read again.
+            if last <= self.before(self.last) and self.last - last > self.quiet:
+                del self.last_requests[name]
+        rows = [episode.summary.rows(self.reference.actions is not None) for episode in episodes]
         return Window(
-            requests=(chosen[0].first, max(episode.last for episode in chosen)),
-            times=(chosen[0].begun, max(episode.ended for episode in chosen)),
+            requests=(episodes[0].first, max(episode.last for episode in episodes)),
+            times=(episodes[0].first_time, max(episode.last_time for episode in episodes)),
             tables={kind: np.stack([row[kind] for row in rows]) for kind in rows[0]},
-            comparisons=self.reference.of_episodes,
-            about={"episodes": self.size},
+            comparisons=self.reference.episode_comparisons,
+            details={"episodes": self.size},
         )

@@ -1,4 +1,4 @@
-"""The monitor: requests and feedback go in as they come, lines of ``drift.jsonl`` come out."""
+"""Drift monitor without files: requests and feedback in, lines of ``drift.jsonl`` out."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import attrs
 import numpy as np
 from attrs import define, field, frozen
 
-from rlcl.deploy.log import Page
-from rlcl.deploy.monitoring.comparisons import Finding, Moved
-from rlcl.deploy.monitoring.episodes import Episodes
-from rlcl.deploy.monitoring.losses import losses_of
-from rlcl.deploy.monitoring.performance import DELTA, Change, Performance
-from rlcl.deploy.monitoring.reference import KINDS, Reference
-from rlcl.deploy.monitoring.statistics import spent
-from rlcl.deploy.monitoring.windows import Requests, Window, rows_of
+from rlcl.deploy.log import AnswerPage
+from rlcl.deploy.monitoring.comparisons import ComparisonResult, Difference
+from rlcl.deploy.monitoring.episodes import EpisodeWindows
+from rlcl.deploy.monitoring.losses import feedback_losses
+from rlcl.deploy.monitoring.performance import DELTA, LossChange, LossMonitor
+from rlcl.deploy.monitoring.reference import KINDS, ReferenceSample
+from rlcl.deploy.monitoring.statistics import window_level
+from rlcl.deploy.monitoring.windows import RequestWindows, Window, select_rows
 
-__all__ = ["BLOCK", "Line", "Monitor", "Settings"]
+__all__ = ["BLOCK", "DriftLine", "Monitor", "MonitorSettings"]
 
 Array = np.ndarray[Any, Any]
-Line = dict[str, Any]
+DriftLine = dict[str, Any]
 
-BLOCK = 100  # answers whose feedback is looked at together
-THINNED = 100  # requests of a window, at least, where most are passed over
+BLOCK = 100  # answers whose feedback is processed together
+MIN_THINNED_REQUESTS = 100  # minimum requests in a window whose requests are thinned
 
 
 @frozen
-class Settings:
-    """How closely is looked.
+class MonitorSettings:
+    """Settings of a monitor.
 
     Args:
         window: requests that are compared together, at least 50.
-        alpha: probability of a false alarm of inputs, encoded inputs and predictions over the whole life, in (0, 1).
-        delta: of ADWIN, in (0, 1).
+        alpha: probability of a false alarm for inputs, encoded inputs and predictions over the whole
+            deployment, in (0, 1).
+        delta: confidence of ADWIN, in (0, 1).
     """
 
     window: int = 500
@@ -45,175 +46,182 @@ class Settings:
 
 @define(eq=False)
 class Monitor:
-    """Watches one deployment.
+    """A monitor of one deployment.
 
-    Windows hold consecutive requests of one bundle: where another bundle begins to answer, a window that is not full
-    is left out. Requests of policies resemble their neighbours: those whose client names their episodes are compared
-    by whole episodes, of others so few that they are independent. Lines depend on the log alone, not on how it is cut
-    into pages.
+    A window contains consecutive requests of one bundle. When another bundle starts to answer, the unfinished window is
+    left out. Requests of a policy resemble their neighbours: if clients name their episodes, whole episodes are
+    compared; otherwise requests are thinned until they are independent. Lines depend on the log alone, not on how it
+    is divided into pages.
 
     Args:
-        find: gives a bundle's reference by its digest; None where it is not there any more, and nothing is compared.
-        settings: how closely is looked.
+        find_reference: function that returns the reference of a bundle by its digest, or None if the bundle no longer
+            exists; its requests are then not compared.
+        settings: settings of the monitor.
     """
 
-    find: Callable[[str], Reference | None]
-    settings: Settings = field(factory=Settings)
-    seen: int = field(init=False, default=0)  # number of the last request that was taken in
+    find_reference: Callable[[str], ReferenceSample | None]
+    settings: MonitorSettings = field(factory=MonitorSettings)
+    last_request: int = field(init=False, default=0)  # number of the last request that was added
     windows: int = field(init=False, default=0)
     _alarmed: dict[str, bool] = field(init=False, factory=dict)
-    _bundle: str | None = field(init=False, default=None)  # whose requests are collected
-    _requests: Requests = field(init=False)
-    _episodes: Episodes | None = field(init=False, default=None)
-    _begin: int = field(init=False, default=0)  # requests up to this number are in windows, or left out
-    _judged: dict[str, int] = field(init=False, factory=dict)  # see Episodes
-    _watches: dict[str, Performance] = field(init=False, factory=dict)
-    _references: dict[str, Reference | None] = field(init=False, factory=dict)
+    _bundle: str | None = field(init=False, default=None)  # digest of the bundle whose requests are collected
+    _requests: RequestWindows = field(init=False)
+    _episodes: EpisodeWindows | None = field(init=False, default=None)
+    _windows_end: int = field(init=False, default=0)  # requests up to this number are in windows, or left out
+    _last_requests: dict[str, int] = field(init=False, factory=dict)  # see EpisodeWindows
+    _loss_monitors: dict[str, LossMonitor] = field(init=False, factory=dict)
+    _references: dict[str, ReferenceSample | None] = field(init=False, factory=dict)
 
     @property
-    def after(self) -> int:
-        """Number of the request behind which one has to read again to go on from here."""
+    def resume_after(self) -> int:
+        """Number of the request after which reading has to resume."""
         if self._bundle is None:
-            return self.seen
-        before = self._requests.before(self.seen)
-        return before if self._episodes is None else min(before, self._episodes.before(self.seen))
+            return self.last_request
+        before = self._requests.before(self.last_request)
+        return before if self._episodes is None else min(before, self._episodes.before(self.last_request))
 
-    def observe(self, page: Page) -> Iterator[Line]:
-        """Takes requests in, in the order of their numbers, and gives a line a full window and one an alarm.
+    def observe(self, page: AnswerPage) -> Iterator[DriftLine]:
+        """Add requests, and yield a line for each full window and for each alarm.
 
         Args:
-            page: any number of requests of one bundle, right behind those before.
+            page: any number of requests of one bundle, in the order of their numbers, starting after the previous ones.
         """
         if self._bundle != page.bundle:
-            self._change(page.bundle)
-        for part in _runs(page) if self._episodes else [page]:
-            self.seen = int(part.numbers[-1])
+            self._change_bundle(page.bundle)
+        for part in _split_by_naming(page) if self._episodes else [page]:
+            self.last_request = int(part.numbers[-1])
             for window in self._windows(part):
-                yield from self._compared(window)
+                yield from self._compare(window)
 
     def begin_log(self) -> None:
-        """Goes on with another log, whose requests are numbered from 1 again; windows go on being counted."""
-        self.seen, self._begin = 0, 0
-        self._bundle, self._episodes, self._judged = None, None, {}
+        """Continue with another log, whose requests are numbered from 1 again; the count of windows continues."""
+        self.last_request, self._windows_end = 0, 0
+        self._bundle, self._episodes, self._last_requests = None, None, {}
 
-    def judge(self, page: Page) -> Iterator[Line]:
-        """Takes feedback in, and gives a line about it and one an alarm.
+    def observe_feedback(self, page: AnswerPage) -> Iterator[DriftLine]:
+        """Add feedback, and yield a line about it and one for each alarm.
 
         Args:
-            page: answers of one bundle with their feedback, of one block of :meth:`rlcl.deploy.log.Log.arrived`.
+            page: answers of one bundle with their feedback, from one block of
+                :meth:`rlcl.deploy.log.RequestLog.first_feedback`.
         """
-        losses = losses_of(page)
+        losses = feedback_losses(page)
         known = np.isfinite(losses)
-        where = _where(page)
+        location = _location(page)
         if not known.any():
-            yield {"line": "feedback", **where, "answers": 0, "left_out": len(losses), "loss": None}
+            yield {"line": "feedback", **location, "answers": 0, "left_out": len(losses), "loss": None}
             return
-        watch = self._watch(page.bundle, page.signature.kind == "classifier")
-        changes = watch.watch(losses[known])
+        loss_monitor = self._loss_monitor(page.bundle, page.signature.kind == "classifier")
+        changes = loss_monitor.observe(losses[known])
         loss = float(losses[known].mean())
         yield {
-            "line": "feedback", **where, "answers": int(known.sum()), "left_out": int((~known).sum()), "loss": loss,
+            "line": "feedback", **location, "answers": int(known.sum()), "left_out": int((~known).sum()), "loss": loss,
             "unit": page.signature.kind == "classifier",
-            "held_out": float(watch.held_out.mean()) if len(watch.held_out) else None,
+            "held_out": float(loss_monitor.held_out.mean()) if len(loss_monitor.held_out) else None,
             "drift": any(change.worse for change in changes),
         }  # fmt: skip
         for change in changes:
             if change.worse:
-                yield _performance_alarm(change, where, self.settings.delta)
+                yield _performance_alarm(change, location, self.settings.delta)
 
-    def _change(self, bundle: str) -> None:
-        """Another bundle answers, or this one for the first time; what is in no window yet is left out."""
+    def _change_bundle(self, bundle: str) -> None:
+        """Start to collect the requests of a bundle; requests that are in no window yet are left out."""
         if self._bundle is not None:
-            self._begin = self.seen
+            self._windows_end = self.last_request
         if self._episodes is not None:
             self._episodes.leave_out()
         self._bundle, reference, size = bundle, self._reference(bundle), self.settings.window
-        every = 1 if reference is None else reference.every
-        self._requests = Requests(max(min(size, THINNED), -(-size // every)), every, self._begin)
-        episodes = reference is not None and reference.episodes is not None
-        self._episodes = Episodes(reference, size, self._judged) if reference and episodes else None
+        stride = 1 if reference is None else reference.stride
+        thinned_size = max(min(size, MIN_THINNED_REQUESTS), -(-size // stride))
+        self._requests = RequestWindows(thinned_size, stride, self._windows_end)
+        has_episodes = reference is not None and reference.episodes is not None
+        self._episodes = EpisodeWindows(reference, size, self._last_requests) if reference and has_episodes else None
 
-    def _windows(self, page: Page) -> Iterator[Window]:
-        """Full windows of requests whose episodes are all named or all not.
+    def _windows(self, page: AnswerPage) -> Iterator[Window]:
+        """Yield full windows from requests that all name their episode, or all do not.
 
-        Where there are both, what one way has collected is left out when the other's window is full: it may wait for
-        ever, and would be read again and again.
+        If the log contains both, a full window of one discards the unfinished window of the other, which might never
+        be completed and would be read again each time.
         """
         if self._episodes is not None and page.episodes[0] is not None:
             for window in self._episodes.take(page):
-                self._requests.leave_out(self._episodes.seen)
+                self._requests.leave_out(self._episodes.last)
                 yield window
             return
-        for whole in self._requests.take(page):
+        for requests in self._requests.take(page):
             if self._episodes is not None:
                 self._episodes.leave_out()
-            yield self._window(whole)
+            yield self._request_window(requests)
 
-    def _window(self, page: Page) -> Window:
-        reference, every = self._reference(page.bundle), self._requests.every
+    def _request_window(self, page: AnswerPage) -> Window:
+        reference, stride = self._reference(page.bundle), self._requests.stride
         return Window(
             requests=(int(page.numbers[0]), int(page.numbers[-1])),
             times=(float(page.times.min()), float(page.times.max())),
-            tables={} if reference is None else reference.tables(page.inputs, page.outputs),
+            tables={} if reference is None else reference.comparison_tables(page.inputs, page.outputs),
             comparisons={} if reference is None else reference.comparisons,
-            about={"every": every} if every > 1 else {},
+            details={"every": stride} if stride > 1 else {},
         )
 
-    def _compared(self, window: Window) -> Iterator[Line]:
+    def _compare(self, window: Window) -> Iterator[DriftLine]:
         self.windows += 1
-        level = spent(self.windows, self.settings.alpha) / len(KINDS)
+        level = window_level(self.windows, self.settings.alpha) / len(KINDS)
         place = {"bundle": self._bundle, "requests": list(window.requests), "times": list(window.times)}
-        where = {"window": self.windows, **place, **window.about}
-        found = {kind: comparison.of(window.tables[kind], level) for kind, comparison in window.comparisons.items()}
-        yield {"line": "window", **where, **{kind: _told(finding) for kind, finding in found.items()}}
-        for kind, finding in found.items():
-            begins = finding.count > 0 and not self._alarmed.get(kind)
-            self._alarmed[kind] = finding.count > 0
-            if begins:
-                moved = [attrs.asdict(each) for each in finding.moved]
-                yield {"line": "alarm", "kind": kind, **where, **_told(finding), "features": moved}
+        location = {"window": self.windows, **place, **window.details}
+        results = {
+            kind: comparison.compare(window.tables[kind], level) for kind, comparison in window.comparisons.items()
+        }
+        yield {"line": "window", **location, **{kind: _result_line(result) for kind, result in results.items()}}
+        for kind, result in results.items():
+            is_new = result.count > 0 and not self._alarmed.get(kind)
+            self._alarmed[kind] = result.count > 0
+            if is_new:
+                features = [attrs.asdict(difference) for difference in result.significant]
+                yield {"line": "alarm", "kind": kind, **location, **_result_line(result), "features": features}
 
-    def _reference(self, bundle: str) -> Reference | None:
+    def _reference(self, bundle: str) -> ReferenceSample | None:
         if bundle not in self._references:
-            self._references[bundle] = self.find(bundle)
+            self._references[bundle] = self.find_reference(bundle)
         return self._references[bundle]
 
-    def _watch(self, bundle: str, unit: bool) -> Performance:
-        if bundle not in self._watches:
+    def _loss_monitor(self, bundle: str, unit: bool) -> LossMonitor:
+        if bundle not in self._loss_monitors:
             reference = self._reference(bundle)
             held_out = np.empty(0) if reference is None else reference.losses
-            self._watches[bundle] = Performance(held_out, unit, self.settings.delta)
-        return self._watches[bundle]
+            self._loss_monitors[bundle] = LossMonitor(held_out, unit, self.settings.delta)
+        return self._loss_monitors[bundle]
 
     def state_dict(self) -> dict[str, Any]:
-        """As plain data, without the requests of the window that is not full: they are read again, behind ``after``."""
-        watches = {bundle: watch.state_dict() for bundle, watch in self._watches.items()}
-        requests = self._requests.after if self._bundle is not None else self._begin
-        taken = {"after": self.after, "requests": requests, "judged": dict(self._judged)}
-        return {**taken, "windows": self.windows, "alarmed": dict(self._alarmed), "watches": watches}
+        """Return the state as plain data, without requests of the unfinished window, which are read again."""
+        loss_monitors = {bundle: monitor.state_dict() for bundle, monitor in self._loss_monitors.items()}
+        windows_end = self._requests.after if self._bundle is not None else self._windows_end
+        position = {"after": self.resume_after, "requests": windows_end, "judged": dict(self._last_requests)}
+        return {**position, "windows": self.windows, "alarmed": dict(self._alarmed), "watches": loss_monitors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Restore the state.
+
         Args:
-            state: what :meth:`state_dict` gave, also by way of JSON.
+            state: result of :meth:`state_dict`, possibly after a round trip through JSON.
         """
-        self.seen, self.windows = int(state["after"]), int(state["windows"])
-        self._begin, self._judged = int(state.get("requests", self.seen)), dict(state.get("judged", {}))
+        self.last_request, self.windows = int(state["after"]), int(state["windows"])
+        self._windows_end = int(state.get("requests", self.last_request))
+        self._last_requests = dict(state.get("judged", {}))
         self._bundle, self._episodes = None, None
-        self._alarmed, self._watches = dict(state["alarmed"]), {}
-        for bundle, kept in state["watches"].items():
-            self._watch(bundle, unit=False).load_state_dict(kept)
+        self._alarmed, self._loss_monitors = dict(state["alarmed"]), {}
+        for bundle, loss_monitor_state in state["watches"].items():
+            self._loss_monitor(bundle, unit=False).load_state_dict(loss_monitor_state)
 
 
-def _runs(page: Page) -> Iterator[Page]:
-    """A page cut where requests whose episode is named begin and end."""
+def _split_by_naming(page: AnswerPage) -> Iterator[AnswerPage]:
+    """Split a page into parts whose requests all name their episode, or all do not."""
     named = np.array([episode is not None for episode in page.episodes])
     cuts = [0, *(np.flatnonzero(named[1:] != named[:-1]) + 1).tolist(), len(named)]
-    return (rows_of(page, np.arange(start, end)) for start, end in pairwise(cuts))
+    return (select_rows(page, np.arange(start, end)) for start, end in pairwise(cuts))
 
 
-def _where(page: Page) -> Line:
-    """Which requests a line is about, and when they came (seconds since 1970)."""
+def _location(page: AnswerPage) -> DriftLine:
+    """Return the bundle, the requests and the times (seconds since 1970) that a line is about."""
     return {
         "bundle": page.bundle,
         "requests": [int(page.numbers.min()), int(page.numbers.max())],
@@ -221,14 +229,14 @@ def _where(page: Page) -> Line:
     }
 
 
-def _told(finding: Finding) -> Line:
-    worst: Moved = finding.worst
-    counted = {"count": finding.count, "undecided": finding.undecided}
-    return {**attrs.asdict(worst), "threshold": finding.threshold, **counted}
+def _result_line(result: ComparisonResult) -> DriftLine:
+    worst: Difference = result.worst
+    counts = {"count": result.count, "undecided": result.undecided}
+    return {**attrs.asdict(worst), "threshold": result.threshold, **counts}
 
 
-def _performance_alarm(change: Change, where: Line, delta: float) -> Line:
+def _performance_alarm(change: LossChange, location: DriftLine, delta: float) -> DriftLine:
     return {
-        "line": "alarm", "kind": "performance", **where, "what": "loss", "statistic": change.after - change.before,
+        "line": "alarm", "kind": "performance", **location, "what": "loss", "statistic": change.after - change.before,
         "p": None, "threshold": delta, "count": 1, "before": change.before, "after": change.after,
     }  # fmt: skip

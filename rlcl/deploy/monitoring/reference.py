@@ -1,4 +1,4 @@
-"""What a bundle brings along to be compared with: held-out inputs, the model's answers to them, and their labels."""
+"""The reference sample of a bundle: held-out inputs, the model's predictions for them, and their labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from attrs import define, field
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.model import Model
-from rlcl.deploy.monitoring.comparisons import Comparison, Features, Projections, Shares, columns, names, times_of
+from rlcl.deploy.monitoring.comparisons import (
+    ClassShareComparison,
+    FeatureComparison,
+    ProjectionComparison,
+    WindowComparison,
+    column_names,
+    feature_correlation_times,
+    feature_matrix,
+)
+from rlcl.deploy.monitoring.episode_summaries import action_shares, episode_comparisons
 from rlcl.deploy.monitoring.losses import reference_losses
-from rlcl.deploy.monitoring.summaries import comparisons as of_episodes
-from rlcl.deploy.monitoring.summaries import shares_of
 from rlcl.deploy.signature import Field, Signature
 from rlcl.errors import BundleError
 
-__all__ = ["FILE", "KINDS", "Reference", "is_discrete", "steps_of"]
+__all__ = ["FILE", "KINDS", "ReferenceSample", "is_discrete", "step_tables"]
 
 Array = np.ndarray[Any, Any]
 
@@ -27,19 +34,19 @@ FILE = "reference.safetensors"
 
 
 @define(eq=False)
-class Reference:
-    """The held-out sample of one bundle.
+class ReferenceSample:
+    """The held-out sample of one bundle, and the comparisons with it.
 
     Args:
-        signature: of the bundle.
-        inputs: (N, *shape) by name.
-        outputs: (N, *shape) by name, what the model says of them.
-        labels: (N,) int64 or (N, K) float32; None where there are none.
-        model: whose encoder gives features; None to compare raw inputs instead.
-        spacing: env steps from one row to the next, of a policy's.
-        episodes: (R, ...) by kind, what the policy met in so many whole episodes
-            (:meth:`rlcl.deploy.monitoring.summaries.Summary.rows`); None where that was not kept.
-        actions: (K,) int64 that there are, where they are discrete and episodes were kept.
+        signature: signature of the bundle.
+        inputs: (N, *shape) held-out inputs by name.
+        outputs: (N, *shape) outputs of the model for these inputs, by name.
+        labels: (N,) int64 or (N, K) float32 labels; None if there are none.
+        model: model that computes encoded features; None to compare raw inputs instead.
+        spacing: number of env steps between successive rows, for a policy.
+        episodes: (R, ...) summaries of whole rollouts by kind
+            (:meth:`rlcl.deploy.monitoring.episode_summaries.EpisodeSummary.rows`); None if the bundle has none.
+        actions: (K,) int64 actions, if they are discrete and the bundle has episodes; otherwise None.
     """
 
     signature: Signature
@@ -50,90 +57,96 @@ class Reference:
     spacing: int = 1
     episodes: Mapping[str, Array] | None = None
     actions: Array | None = None
-    comparisons: Mapping[str, Comparison] = field(init=False)
-    of_episodes: Mapping[str, Comparison] = field(init=False)
-    every: int = field(init=False)  # of so many successive requests one tells as much as all of them
+    comparisons: Mapping[str, WindowComparison] = field(init=False)
+    episode_comparisons: Mapping[str, WindowComparison] = field(init=False)
+    stride: int = field(init=False)  # one of this many successive requests carries as much information as all of them
     losses: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        inputs, encoded, predictions = self.tables(self.inputs, self.outputs).values()
-        decisive = decided(self.signature)
-        ordered = self.signature.kind == "policy"  # env steps of episodes, one after the other
+        inputs, encoded, predictions = self.comparison_tables(self.inputs, self.outputs).values()
+        watched = watched_output(self.signature)
+        ordered = self.signature.kind == "policy"  # rows are successive env steps of episodes
         self.comparisons = {
-            "inputs": Features(names(self.signature.inputs), inputs, ordered),
-            "encoded": Projections(encoded, ordered),
-            "predictions": Shares(self.signature.classes, predictions, ordered)
-            if is_discrete(decisive)
-            else Features(names([decisive]), predictions, ordered),
+            "inputs": FeatureComparison(column_names(self.signature.inputs), inputs, ordered),
+            "encoded": ProjectionComparison(encoded, ordered),
+            "predictions": ClassShareComparison(self.signature.classes, predictions, ordered)
+            if is_discrete(watched)
+            else FeatureComparison(column_names([watched]), predictions, ordered),
         }
-        self.every = math.ceil(self.spacing * times_of(inputs).max()) if ordered else 1
-        self.of_episodes = {} if self.episodes is None else of_episodes(self.signature, self.episodes, self.actions)
+        self.stride = math.ceil(self.spacing * feature_correlation_times(inputs).max()) if ordered else 1
+        self.episode_comparisons = (
+            {} if self.episodes is None else episode_comparisons(self.signature, self.episodes, self.actions)
+        )
         self.losses = reference_losses(self.signature, self.outputs, self.labels)
 
     @classmethod
-    def read(cls, bundle: Bundle) -> Reference:
-        """
+    def read(cls, bundle: Bundle) -> ReferenceSample:
+        """Read the reference sample of a bundle.
+
         Raises:
-            BundleError: the bundle has none, or one that does not fit its signature.
+            BundleError: the bundle has no reference sample, or one that does not fit its signature.
         """
         from safetensors.numpy import load_file
 
         path, signature = bundle.path / FILE, bundle.signature
         try:
-            found = load_file(path)
-            inputs = {part.name: found[part.name].astype(part.dtype, copy=False) for part in signature.inputs}
-            outputs = {part.name: found[f"output.{part.name}"] for part in signature.outputs}
-            episodes = {kind: found[f"episodes.{kind}"] for kind in KINDS} if "episodes.inputs" in found else None
-        except Exception as error:  # safetensors has a class of its own beside KeyError and OSError
+            arrays = load_file(path)
+            inputs = {part.name: arrays[part.name].astype(part.dtype, copy=False) for part in signature.inputs}
+            outputs = {part.name: arrays[f"output.{part.name}"] for part in signature.outputs}
+            episodes = {kind: arrays[f"episodes.{kind}"] for kind in KINDS} if "episodes.inputs" in arrays else None
+        except Exception as error:  # safetensors raises its own class beside KeyError and OSError
             raise BundleError(
-                f"{path} cannot be read ({type(error).__name__}: {error}), and without it there is nothing to "
-                "compare requests with; export the run again"
+                f"{path} cannot be read ({type(error).__name__}: {error}); requests are compared with it; "
+                "export the run again"
             ) from error
         rows = {len(array) for array in (*inputs.values(), *outputs.values())}
         if len(rows) != 1 or rows == {0}:
-            raise BundleError(f"{path} has {sorted(rows)} rows, not one number of at least 1; export the run again")
-        spacing = int(found["spacing"][0]) if "spacing" in found else 1
-        actions = found.get("episodes.actions")
-        return cls(signature, inputs, outputs, found.get("labels"), Model(bundle), spacing, episodes, actions)
+            raise BundleError(
+                f"{path}: its arrays have {sorted(rows)} rows; expected the same number, at least 1, in all of them; "
+                "export the run again"
+            )
+        spacing = int(arrays["spacing"][0]) if "spacing" in arrays else 1
+        actions = arrays.get("episodes.actions")
+        return cls(signature, inputs, outputs, arrays.get("labels"), Model(bundle), spacing, episodes, actions)
 
-    def tables(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
-        """What is compared of a batch, by kind."""
-        return tables_of(self.signature, self.model, inputs, outputs)
+    def comparison_tables(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the compared values of a batch, by kind."""
+        return comparison_tables(self.signature, self.model, inputs, outputs)
 
-    def steps(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
-        """What is summed up of a batch of steps, by kind."""
-        return steps_of(self.signature, self.model, inputs, outputs, self.actions)
+    def step_tables(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the values of a batch of env steps that an episode summary is computed from, by kind."""
+        return step_tables(self.signature, self.model, inputs, outputs, self.actions)
 
 
-def tables_of(
+def comparison_tables(
     signature: Signature, model: Model | None, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """What is compared of a batch, by kind; see :class:`Reference` for the arguments."""
-    raw, decisive = columns(signature.inputs, inputs), decided(signature)
+    """Return the compared values of a batch, by kind; see :class:`ReferenceSample` for the arguments."""
+    raw, watched = feature_matrix(signature.inputs, inputs), watched_output(signature)
     encoded = model.encoded(inputs) if model else None
-    discrete = is_discrete(decisive)
-    predictions = outputs[decisive.name] if discrete else columns([decisive], outputs)
+    discrete = is_discrete(watched)
+    predictions = outputs[watched.name] if discrete else feature_matrix([watched], outputs)
     return {"inputs": raw, "encoded": raw if encoded is None else encoded, "predictions": predictions}
 
 
-def steps_of(
+def step_tables(
     signature: Signature,
     model: Model | None,
     inputs: Mapping[str, Array],
     outputs: Mapping[str, Array],
     actions: Array | None,
 ) -> dict[str, Array]:
-    """The same with discrete actions as shares, of which there is a mean."""
-    tables = tables_of(signature, model, inputs, outputs)
-    return tables if actions is None else {**tables, "predictions": shares_of(tables["predictions"], actions)}
+    """Return the same as :func:`comparison_tables`, with discrete actions as one-hot rows, which have a mean."""
+    tables = comparison_tables(signature, model, inputs, outputs)
+    return tables if actions is None else {**tables, "predictions": action_shares(tables["predictions"], actions)}
 
 
-def decided(signature: Signature) -> Field:
-    """The output that is watched: of an autoencoder its error, else the decisive one, which is the first."""
-    named = {part.name: part for part in signature.outputs}
-    return named.get("error", signature.outputs[0]) if signature.kind == "autoencoder" else signature.outputs[0]
+def watched_output(signature: Signature) -> Field:
+    """Return the output that is compared: the error of an autoencoder, else the first output."""
+    outputs = {part.name: part for part in signature.outputs}
+    return outputs.get("error", signature.outputs[0]) if signature.kind == "autoencoder" else signature.outputs[0]
 
 
 def is_discrete(part: Field) -> bool:
-    """Whether a row of it is one whole number: a class, or a discrete action."""
+    """Return whether one row of a field is a single integer: a class or a discrete action."""
     return part.shape == () and np.dtype(part.dtype).kind in "biu"

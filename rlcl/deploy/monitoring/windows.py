@@ -1,4 +1,4 @@
-"""Which requests are compared together: those that follow one another, or every so many-th of them."""
+"""Windows of requests that are compared together: successive requests, or every k-th one."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ import attrs
 import numpy as np
 from attrs import define, field, frozen
 
-from rlcl.deploy.log import Page
-from rlcl.deploy.monitoring.comparisons import Comparison
+from rlcl.deploy.log import AnswerPage
+from rlcl.deploy.monitoring.comparisons import WindowComparison
 
-__all__ = ["Requests", "Window", "rows_of"]
+__all__ = ["RequestWindows", "Window", "select_rows"]
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen(kw_only=True, eq=False)
 class Window:
-    """What is compared together.
+    """A full window and its comparisons.
 
     Args:
-        requests: numbers of the first and the last one.
-        times: when those came, in seconds since 1970.
-        tables: (B, ...) what is compared, by kind; empty where there is nothing to compare with.
-        comparisons: what they are compared with, by kind.
-        about: what a reader of its line has to know besides.
+        requests: numbers of the first and the last request.
+        times: times of the first and the last request, in seconds since 1970.
+        tables: (B, ...) compared values by kind; empty if there is no reference.
+        comparisons: comparisons by kind; empty if there is no reference.
+        details: additional keys of the window's line.
     """
 
     requests: tuple[int, int]
     times: tuple[float, float]
     tables: Mapping[str, Array]
-    comparisons: Mapping[str, Comparison]
-    about: Mapping[str, int]
+    comparisons: Mapping[str, WindowComparison]
+    details: Mapping[str, int]
 
 
 @define(eq=False)
-class Requests:
-    """Collects requests of one bundle, a window at a time.
+class RequestWindows:
+    """A collector of the requests of one bundle, one window at a time.
 
     Args:
-        size: requests of a window.
-        every: of so many successive requests the first is in a window; 1 takes all.
-        after: number of the last request that is in a window already, or before all.
+        size: number of requests in a window.
+        stride: distance between the requests of a window; 1 takes all.
+        after: number of the last request that is already in a window, or the number before the first request.
     """
 
     size: int
-    every: int
+    stride: int
     after: int
-    _parts: list[Page] = field(init=False, factory=list)
-    _passed: int = field(init=False, default=0)  # since ``after``, taken or not
+    _parts: list[AnswerPage] = field(init=False, factory=list)
+    _passed: int = field(init=False, default=0)  # requests since ``after``, selected or not
 
-    def take(self, page: Page) -> Iterator[Page]:
-        """Full windows, once they are.
+    def take(self, page: AnswerPage) -> Iterator[AnswerPage]:
+        """Add requests, and yield each window that they complete.
 
         Args:
-            page: what follows in the log; what is known already is passed over.
+            page: the next requests of the log; those that were added before are skipped.
         """
         start = int(np.searchsorted(page.numbers, self.after, "right"))
         while start < len(page.numbers):
-            end = min(start + self.size * self.every - self._passed, len(page.numbers))
-            chosen = np.arange(start + -self._passed % self.every, end, self.every)
-            self._parts.append(rows_of(page, chosen))
+            end = min(start + self.size * self.stride - self._passed, len(page.numbers))
+            selected = np.arange(start + -self._passed % self.stride, end, self.stride)
+            self._parts.append(select_rows(page, selected))
             self._passed += end - start
             start = end
-            if self._passed == self.size * self.every:
+            if self._passed == self.size * self.stride:
                 self.after, self._passed = int(page.numbers[end - 1]), 0
-                whole, self._parts = _joined(self._parts), []
-                yield whole
+                window, self._parts = _concatenate(self._parts), []
+                yield window
 
     def leave_out(self, number: int) -> None:
-        """Begins anew behind a request."""
+        """Discard the requests of the unfinished window, and continue after the request with this number."""
         self.after, self._passed, self._parts = number, 0, []
 
-    def before(self, seen: int) -> int:
-        """Number of the request behind which one has to read again to go on from here, the last one being ``seen``."""
-        return self.after if self._passed else seen
+    def before(self, last: int) -> int:
+        """Return the number of the request after which reading has to resume if ``last`` was the last one read."""
+        return self.after if self._passed else last
 
 
-def rows_of(page: Page, rows: Array) -> Page:
-    """Some rows of a page, by their places."""
+def select_rows(page: AnswerPage, rows: Array) -> AnswerPage:
+    """Return some rows of a page, by their indices."""
     return attrs.evolve(
         page,
         numbers=page.numbers[rows],
@@ -93,7 +93,7 @@ def rows_of(page: Page, rows: Array) -> Page:
     )
 
 
-def _joined(pages: list[Page]) -> Page:
+def _concatenate(pages: list[AnswerPage]) -> AnswerPage:
     first = pages[0]
     return attrs.evolve(
         first,

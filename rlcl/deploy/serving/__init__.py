@@ -1,1 +1,1 @@
-"""A bundle behind HTTP: requests joined into batches, answers and feedback logged, bundles exchanged in between."""
+"""HTTP server of a bundle: batched predictions, a log of requests and feedback, bundle changes without downtime."""

@@ -1,4 +1,4 @@
-"""The server's paths."""
+"""ASGI application of the server, and its paths."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from rlcl.deploy.serving.limits import Endpoint, Gate
-from rlcl.deploy.serving.openapi import describe
-from rlcl.deploy.serving.page import page
+from rlcl.deploy.serving.limits import AccessMiddleware, JsonEndpoint
+from rlcl.deploy.serving.openapi import openapi_document
+from rlcl.deploy.serving.page import render_page
 from rlcl.deploy.serving.service import Service
 
 __all__ = ["make_app"]
 
-# The version that comes before the counts (text format 0.0.4) is what Prometheus asks for by default.
+# Prometheus requests this version of the text format by default.
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-# The page loads nothing from elsewhere, and asks this server alone.
+# The page loads nothing from elsewhere, and sends requests to this server only.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
 
 def make_app(service: Service) -> Any:
-    """An ASGI application: Starlette behind the gate.
+    """Build the ASGI application: Starlette behind the access middleware.
 
     Args:
-        service: that answers.
+        service: service that computes the answers.
     """
     settings = service.settings
-    endpoint = partial(Endpoint, max_body=settings.max_body, timeout=settings.timeout, metrics=service.metrics)
-    asked = {"/predict": service.predict, "/act": service.act, "/feedback": service.feedback}
-    often = {path: endpoint(answer) for path, answer in asked.items()}
-    told = {
+    endpoint = partial(JsonEndpoint, max_body=settings.max_body, timeout=settings.timeout, metrics=service.metrics)
+    post_handlers = {"/predict": service.predict, "/act": service.act, "/feedback": service.feedback}
+    endpoints = {path: endpoint(handler) for path, handler in post_handlers.items()}
+    get_handlers = {
         "/health": _health,
         "/ready": _ready,
         "/metrics": _metrics,
@@ -44,23 +44,24 @@ def make_app(service: Service) -> Any:
         "/openapi.json": _openapi,
         "/docs": _docs,
     }
-    routes = [Route(path, each, methods=["POST"]) for path, each in often.items()]
-    routes += [_get(path, answer, service) for path, answer in told.items()]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
-    return Gate(app, often, settings.token, service.metrics, frozenset((*asked, *told)))
+    routes = [Route(path, json_endpoint, methods=["POST"]) for path, json_endpoint in endpoints.items()]
+    routes += [_get_route(path, handler, service) for path, handler in get_handlers.items()]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    paths = frozenset((*post_handlers, *get_handlers))
+    return AccessMiddleware(app, endpoints, settings.token, service.metrics, paths)
 
 
-def _get(path: str, answer: Callable[[Service], Response], service: Service) -> Route:
-    async def answered(request: Request) -> Response:
-        return answer(service)
+def _get_route(path: str, handler: Callable[[Service], Response], service: Service) -> Route:
+    async def answer(request: Request) -> Response:
+        return handler(service)
 
-    route = Route(path, answered, methods=["GET"])
-    route.methods = {"GET"}  # Starlette adds HEAD, which the description does not have
+    route = Route(path, answer, methods=["GET"])
+    route.methods = {"GET"}  # Starlette adds HEAD, which the OpenAPI document does not contain
     return route
 
 
-def _refused(request: Request, error: Exception) -> Response:
-    """An unknown path, or a method that a path does not have, in the form of all other errors."""
+def _http_error(request: Request, error: Exception) -> Response:
+    """Answer an unknown path or an unsupported method in the form of all other errors."""
     assert isinstance(error, HTTPException)
     return _json({"detail": error.detail}, error.status_code, error.headers)
 
@@ -83,16 +84,16 @@ def _metrics(service: Service) -> Response:
 
 
 def _signature(service: Service) -> Response:
-    return _json({"bundle": service.served.digest, **service.served.signature.to_json()})
+    return _json({"bundle": service.loaded.digest, **service.loaded.signature.to_json()})
 
 
-def _description(service: Service) -> dict[str, Any]:
-    return describe(service.served, service.settings)
+def _openapi_document(service: Service) -> dict[str, Any]:
+    return openapi_document(service.loaded, service.settings)
 
 
 def _openapi(service: Service) -> Response:
-    return _json(_description(service))
+    return _json(_openapi_document(service))
 
 
 def _docs(service: Service) -> Response:
-    return HTMLResponse(page(_description(service)), headers={"content-security-policy": POLICY})
+    return HTMLResponse(render_page(_openapi_document(service)), headers={"content-security-policy": POLICY})

@@ -1,4 +1,4 @@
-"""Requests that wait at the same time are answered by one run of the model."""
+"""Batching of waiting requests into runs of the model."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from rlcl.deploy.serving.refused import Refused
-from rlcl.deploy.serving.served import Served
+from rlcl.deploy.serving.loaded_model import LoadedModel
+from rlcl.deploy.serving.request_errors import RequestError
 
-__all__ = ["Batcher", "Ran"]
+__all__ = ["BatchResult", "Batcher"]
 
 Array = np.ndarray[Any, Any]
 
 
 @define(eq=False)
-class Waiting:
-    """A request whose answer is awaited."""
+class PendingRequest:
+    """A request in the queue, and the future of its answer."""
 
-    served: Served
+    loaded: LoadedModel
     arrays: dict[str, Array]
     task_id: int | None
     episodes: Sequence[str | None]
@@ -34,10 +34,10 @@ class Waiting:
 
 
 @frozen(eq=False)
-class Ran:
-    """What one run of the model has answered, for the log: B rows of one bundle."""
+class BatchResult:
+    """The inputs and outputs of one run of a model, for the log: B rows of one bundle."""
 
-    served: Served
+    loaded: LoadedModel
     time: float
     ids: Sequence[str]
     task_ids: Sequence[int | None]
@@ -48,116 +48,120 @@ class Ran:
 
 @define(eq=False)
 class Batcher:
-    """Joins requests; of one event loop.
+    """A queue of requests that are answered in batches, for one event loop.
 
     Args:
-        max_rows: of a run, but for a single request of more.
+        max_rows: maximum number of rows in a run, except for a single larger request.
         max_wait: seconds to wait for more requests before a run.
-        max_queue: requests that may wait.
-        keep: is told of every run.
-        observe: is told the rows of every run.
+        max_queue: maximum number of requests in the queue.
+        on_result: function that is called with the result of every run.
+        on_rows: function that is called with the number of rows of every run.
     """
 
     max_rows: int
     max_wait: float
     max_queue: int
-    keep: Callable[[Ran], None]
-    observe: Callable[[float], None]
-    _queue: deque[Waiting] = field(init=False, factory=deque)
-    _wanted: asyncio.Event = field(init=False, factory=asyncio.Event)
+    on_result: Callable[[BatchResult], None]
+    on_rows: Callable[[float], None]
+    _queue: deque[PendingRequest] = field(init=False, factory=deque)
+    _not_empty: asyncio.Event = field(init=False, factory=asyncio.Event)
     _thread: ThreadPoolExecutor = field(init=False, factory=lambda: ThreadPoolExecutor(1, "model"))
     _prefix: str = field(init=False)
     _count: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        # Ids grow with time, so that the log's index grows at its end alone; the random part tells servers apart.
+        # Ids increase with time, so that the log's index grows only at its end. The random part differs by server.
         self._prefix = f"{int(time.time()):08x}{secrets.token_hex(4)}"
 
     def __len__(self) -> int:
-        """Requests that wait."""
+        """Return the number of requests in the queue."""
         return len(self._queue)
 
     def submit(
-        self, served: Served, arrays: dict[str, Array], task_id: int | None, episodes: Sequence[str] | None = None
+        self, loaded: LoadedModel, arrays: dict[str, Array], task_id: int | None, episodes: Sequence[str] | None = None
     ) -> asyncio.Future[bytes]:
-        """Asks for the answer to checked arrays.
+        """Add a valid request to the queue.
 
         Args:
-            served: the bundle that is asked.
-            arrays: (B, *shape) by name.
-            task_id: of all rows.
-            episodes: that the rows are of; None where it is not said.
+            loaded: model that answers the request.
+            arrays: (B, *shape) inputs by name.
+            task_id: task id of all rows.
+            episodes: names of the rows' episodes; None if the client did not name them.
+
+        Returns:
+            The future of the answer.
 
         Raises:
-            Refused: too many wait already.
+            RequestError: the queue is full.
         """
         if len(self._queue) >= self.max_queue:
-            raise Refused(503, "busy", "too many requests are waiting; try again", {"retry-after": "1"})
+            raise RequestError(503, "busy", "too many requests are waiting; try again", {"retry-after": "1"})
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        rows = len(arrays[served.signature.inputs[0].name])
-        self._queue.append(Waiting(served, arrays, task_id, episodes or [None] * rows, rows, answer))
-        self._wanted.set()
+        rows = len(arrays[loaded.signature.inputs[0].name])
+        self._queue.append(PendingRequest(loaded, arrays, task_id, episodes or [None] * rows, rows, answer))
+        self._not_empty.set()
         return answer
 
     async def work(self) -> None:
-        """Answers until it is cancelled."""
+        """Answer requests until the task is cancelled."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._not_empty.wait()
+            self._not_empty.clear()
             while self._queue:
                 if self.max_wait:
                     await asyncio.sleep(self.max_wait)
                 if batch := self._take():
                     await self._answer(batch)
-                await asyncio.sleep(0)  # the answers go out, and what has come meanwhile is read
+                await asyncio.sleep(0)  # lets the loop send the answers and read new requests
 
-    def _take(self) -> list[Waiting]:
-        """The longest waiting requests that go together: to one bundle, and of so many rows."""
-        batch: list[Waiting] = []
+    def _take(self) -> list[PendingRequest]:
+        """Remove the next batch from the queue: the oldest requests for one model, up to the maximum rows."""
+        batch: list[PendingRequest] = []
         rows = 0
         while self._queue:
             first = self._queue[0]
-            if batch and (first.served is not batch[0].served or rows + first.rows > self.max_rows):
+            if batch and (first.loaded is not batch[0].loaded or rows + first.rows > self.max_rows):
                 break
             self._queue.popleft()
-            if not first.answer.done():  # its client was told already that it took too long
+            if not first.answer.done():  # else its timeout has expired
                 batch.append(first)
                 rows += first.rows
         return batch
 
-    async def _answer(self, batch: list[Waiting]) -> None:
+    async def _answer(self, batch: list[PendingRequest]) -> None:
         try:
-            ran = await self._run(batch)
-        except Exception as error:  # whatever ONNX Runtime raises, as for a value that its graph cannot look up
+            result = await self._run(batch)
+        except Exception as error:  # any error of ONNX Runtime, for example an index that is out of range in the graph
             if len(batch) > 1:
-                for one in batch:
-                    await self._answer([one])
+                for request in batch:
+                    await self._answer([request])
             elif not batch[0].answer.done():
                 batch[0].answer.set_exception(error)
             return
-        self.keep(ran)
+        self.on_result(result)
         start = 0
-        for one in batch:
-            stop = start + one.rows
-            if not one.answer.done():
-                one.answer.set_result(ran.served.answer(ran.ids[start:stop], ran.outputs, start, stop))
+        for request in batch:
+            stop = start + request.rows
+            if not request.answer.done():
+                request.answer.set_result(result.loaded.answer(result.ids[start:stop], result.outputs, start, stop))
             start = stop
 
-    async def _run(self, batch: list[Waiting]) -> Ran:
-        served, arrays = batch[0].served, batch[0].arrays
+    async def _run(self, batch: list[PendingRequest]) -> BatchResult:
+        loaded, arrays = batch[0].loaded, batch[0].arrays
         if len(batch) > 1:
-            arrays = {name: np.concatenate([one.arrays[name] for one in batch]) for name in arrays}
-        if served.quick:
-            outputs = served.model.run(arrays)
+            arrays = {name: np.concatenate([request.arrays[name] for request in batch]) for name in arrays}
+        if loaded.quick:
+            outputs = loaded.model.run(arrays)
         else:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, served.model.run, arrays)
-        rows = sum(one.rows for one in batch)
-        self.observe(rows)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, loaded.model.run, arrays)
+        rows = sum(request.rows for request in batch)
+        self.on_rows(rows)
         ids = [f"{self._prefix}-{number:08x}" for number in range(self._count, self._count + rows)]
         self._count += rows
-        task_ids = [one.task_id for one in batch for _ in range(one.rows)]
-        episodes = [episode for one in batch for episode in one.episodes]
-        return Ran(served, time.time(), ids, task_ids, episodes, arrays, outputs)
+        task_ids = [request.task_id for request in batch for _ in range(request.rows)]
+        episodes = [episode for request in batch for episode in request.episodes]
+        return BatchResult(loaded, time.time(), ids, task_ids, episodes, arrays, outputs)
 
     def close(self) -> None:
+        """Stop the thread of the model."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: the OpenAPI description for people, in one file that loads nothing from elsewhere."""
+"""HTML page at ``/docs``: the OpenAPI document for people, in one self-contained file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-__all__ = ["page"]
+__all__ = ["render_page"]
 
 
-def page(description: dict[str, Any]) -> str:
-    """HTML of an OpenAPI document."""
+def render_page(document: dict[str, Any]) -> str:
+    """Return the HTML page of an OpenAPI document."""
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -26,15 +26,15 @@ def page(description: dict[str, Any]) -> str:
             "method": method.upper(),
             "path": path,
             "summary": operation["summary"],
-            "responses": {status: answer["description"] for status, answer in operation["responses"].items()},
+            "responses": {status: response["description"] for status, response in operation["responses"].items()},
             "example": _example(operation),
         }
-        for path, methods in description["paths"].items()
+        for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
     operations.sort(key=lambda operation: operation["method"] != "POST")
     template = environment.get_template("page.html")
-    return template.render(info=description["info"], operations=operations, token="components" in description)
+    return template.render(info=document["info"], operations=operations, token="components" in document)
 
 
 def _example(operation: dict[str, Any]) -> str | None:

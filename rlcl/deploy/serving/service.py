@@ -1,4 +1,4 @@
-"""What the server does, apart from HTTP: it predicts, takes feedback, and tells of itself."""
+"""The server apart from HTTP: predictions, feedback, and changes of the deployed bundle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import orjson
 from attrs import define, field
 
 from rlcl.deploy.deployment import Deployment
+from rlcl.deploy.serving.alias_watcher import AliasWatcher
 from rlcl.deploy.serving.batching import Batcher
 from rlcl.deploy.serving.feedback import read_feedback
-from rlcl.deploy.serving.metrics import Metrics, State
-from rlcl.deploy.serving.refused import Refused, fault
-from rlcl.deploy.serving.served import Served
-from rlcl.deploy.serving.settings import Settings
-from rlcl.deploy.serving.watching import Watcher
-from rlcl.deploy.serving.writing import Silent, Writer
+from rlcl.deploy.serving.loaded_model import LoadedModel
+from rlcl.deploy.serving.log_writer import LogWriter, NullLogWriter
+from rlcl.deploy.serving.metrics import Metrics, ServerState
+from rlcl.deploy.serving.request_errors import RequestError, fault
+from rlcl.deploy.serving.settings import ServerSettings
 
 __all__ = ["Service"]
 
@@ -27,109 +27,111 @@ Value = TypeVar("Value")
 
 @define(eq=False)
 class Service:
-    """One deployment at work.
+    """The service of one deployment.
 
     Args:
-        deployment: of the bundle.
-        settings: limits and what is kept.
+        deployment: deployment to serve.
+        settings: settings of the server.
 
     Raises:
         BundleError: the bundle or the log cannot be opened.
     """
 
     deployment: Deployment
-    settings: Settings
-    served: Served = field(init=False)
+    settings: ServerSettings
+    loaded: LoadedModel = field(init=False)
     draining: bool = field(init=False, default=False)
     metrics: Metrics = field(init=False)
     batcher: Batcher = field(init=False)
-    writer: Writer | Silent = field(init=False)
-    watcher: Watcher = field(init=False)
+    writer: LogWriter | NullLogWriter = field(init=False)
+    watcher: AliasWatcher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         s = self.settings
         self.metrics = Metrics(self._state)
-        self.watcher = Watcher(self.deployment, self._load, self._exchange, self._failed)
-        self.served = self.watcher.first()
-        self.writer = Writer(self.deployment.log, s.max_queue) if s.log else Silent()
-        self.batcher = Batcher(s.max_batch, s.max_wait, s.max_queue, self.writer.keep, self.metrics.batches.observe)
+        self.watcher = AliasWatcher(self.deployment, self._load, self._replace_model, self._report_failed_load)
+        self.loaded = self.watcher.load_first()
+        self.writer = LogWriter(self.deployment.log, s.max_queue) if s.log else NullLogWriter()
+        self.batcher = Batcher(
+            s.max_batch, s.max_wait, s.max_queue, self.writer.add_answers, self.metrics.batches.observe
+        )
 
     @property
     def ready(self) -> bool:
-        """Whether traffic should come: the log can be written, and the server is not ending."""
+        """Whether the server accepts traffic: the log can be written, and the server is not shutting down."""
         return self.writer.ready and not self.draining
 
     async def predict(self, request: Any) -> bytes:
-        """The answer of a model that does not act."""
-        if self.served.acts:
-            raise Refused(404, "not_found", "this bundle is a policy; ask POST /act")
+        """Answer a request for predictions; the bundle must not be a policy."""
+        if self.loaded.is_policy:
+            raise RequestError(404, "not_found", "this bundle is a policy; use POST /act")
         return await self._answer(request)
 
     async def act(self, request: Any) -> bytes:
-        """The answer of a policy."""
-        if not self.served.acts:
-            kind = self.served.signature.kind
-            raise Refused(404, "not_found", f"this bundle is no policy but of kind {kind}; ask POST /predict")
+        """Answer a request for actions; the bundle must be a policy."""
+        if not self.loaded.is_policy:
+            kind = self.loaded.signature.kind
+            raise RequestError(404, "not_found", f"this bundle is not a policy but of kind {kind}; use POST /predict")
         return await self._answer(request)
 
     async def _answer(self, request: Any) -> bytes:
-        served = self.served
-        asked = served.read(request, self.settings.max_rows)
-        return await self._within(self.batcher.submit(served, *asked), served.quick)
+        loaded = self.loaded
+        arguments = loaded.parse_request(request, self.settings.max_rows)
+        return await self._with_timeout(self.batcher.submit(loaded, *arguments), loaded.quick)
 
     async def feedback(self, request: Any) -> bytes:
-        """Keeps labels, values or rewards of earlier answers; answers when they are committed."""
+        """Log labels, values or rewards for earlier answers; return after the commit."""
         single = not isinstance(request, list)
-        items = read_feedback(self.served.signature, request, self.settings.max_rows)
-        known = await self._within(self.writer.tell(items))
-        kept = [item.id for item, found in zip(items, known, strict=True) if found]
+        items = read_feedback(self.loaded.signature, request, self.settings.max_rows)
+        known = await self._with_timeout(self.writer.add_feedback(items))
+        kept = [item.id for item, is_known in zip(items, known, strict=True) if is_known]
         self.metrics.feedback += len(kept)
         if len(kept) == len(items):
             return orjson.dumps({"kept": kept})
-        message = "unknown id; ids are those of answers that this deployment has logged"
+        message = "unknown id; expected the id of an answer in the log of this deployment"
         unknown = [
             fault(message, ("id",) if single else (i, "id"), item.id)
-            for i, (item, found) in enumerate(zip(items, known, strict=True))
-            if not found
+            for i, (item, is_known) in enumerate(zip(items, known, strict=True))
+            if not is_known
         ]
-        raise Refused(404, "unknown_id", unknown, more={"kept": kept})
+        raise RequestError(404, "unknown_id", unknown, more={"kept": kept})
 
-    async def _within(self, waiting: Awaitable[Value], quick: bool = False) -> Value:
-        """What comes, unless it takes too long; of quick models it does not, and watching the clock costs time."""
+    async def _with_timeout(self, waiting: Awaitable[Value], quick: bool = False) -> Value:
+        """Wait for a result within the timeout; a quick model needs none, and a timer would cost time."""
         if quick:
             return await waiting
         try:
             return await asyncio.wait_for(waiting, self.settings.timeout)
         except TimeoutError:
-            detail = f"it took longer than {self.settings.timeout:g} s; try again"
-            raise Refused(503, "late", detail, {"retry-after": "1"}) from None
+            detail = f"the answer took longer than {self.settings.timeout:g} s; try again"
+            raise RequestError(503, "late", detail, {"retry-after": "1"}) from None
 
-    def _load(self, name: str) -> Served:
+    def _load(self, name: str) -> LoadedModel:
         s = self.settings
-        return Served.load(self.deployment.place(name), name, s.threads, s.max_batch)
+        return LoadedModel.load(self.deployment.bundle_folder(name), name, s.threads, s.max_batch)
 
-    def _exchange(self, served: Served) -> None:
-        """From now on requests are the new bundle's; the one before still answers those that were read for it."""
-        self.served = served
+    def _replace_model(self, loaded: LoadedModel) -> None:
+        """Use another model for new requests; the previous one still answers the requests in the queue."""
+        self.loaded = loaded
         self.metrics.exchanges += 1
-        self.say(f"{self.deployment.place(served.name)} answers now ({served.digest[:12]})")
+        self.report(f"{self.deployment.bundle_folder(loaded.name)} is deployed now ({loaded.digest[:12]})")
 
-    def _failed(self, message: str) -> None:
+    def _report_failed_load(self, message: str) -> None:
         self.metrics.failed_loads += 1
-        self.say(f"{message}; {self.deployment.place(self.served.name)} goes on answering")
+        self.report(f"{message}; {self.deployment.bundle_folder(self.loaded.name)} stays deployed")
 
-    def _state(self) -> State:
-        return State(
-            name=self.served.name,
-            digest=self.served.digest,
+    def _state(self) -> ServerState:
+        return ServerState(
+            name=self.loaded.name,
+            digest=self.loaded.digest,
             ready=self.ready,
             queue=len(self.batcher),
             log_waiting=self.writer.waiting,
-            log_kept=self.writer.kept,
+            log_committed=self.writer.committed,
             log_lost=self.writer.lost,
         )
 
     @staticmethod
-    def say(message: str) -> None:
-        """One line for whoever looks after the server."""
+    def report(message: str) -> None:
+        """Print one line for the operator to the standard error."""
         print(f"rlcl: {message}", file=sys.stderr, flush=True)  # noqa: T201

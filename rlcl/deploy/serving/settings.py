@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""Settings of a server, and its token."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from attrs.validators import ge, gt
 
 from rlcl.errors import UnsupportedError
 
-__all__ = ["Settings", "read_token"]
+__all__ = ["ServerSettings", "read_token"]
 
 TOKEN = "RLCL_TOKEN"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -25,25 +25,26 @@ def is_loopback(host: str) -> bool:
 
 
 @frozen(kw_only=True)
-class Settings:
-    """Where to listen, what to allow and what to keep.
+class ServerSettings:
+    """The address, the limits and the log of a server.
 
     Args:
-        host, port: to listen on; port 0 takes a free one.
-        token: what clients must send as ``Authorization: Bearer TOKEN``; None for no token.
-        open: whether other machines may come without a token.
-        log: whether requests, answers and feedback are kept.
-        threads: of ONNX Runtime.
-        max_batch: rows of one run of the model, but for a single request of more.
-        max_wait: seconds to wait for more requests before a run; 0 joins those that came during the run before.
-        max_queue: requests that may wait, of predictions and of feedback each.
-        max_body: bytes of a request's body.
-        max_rows: inputs of a request, and feedback of a request.
+        host, port: address to listen on; port 0 selects a free one.
+        token: token that clients must send as ``Authorization: Bearer TOKEN``; None for no token.
+        open: whether other machines may send requests without a token.
+        log: whether requests, answers and feedback are logged.
+        threads: number of threads of ONNX Runtime.
+        max_batch: maximum number of rows in one run of the model, except for a single larger request.
+        max_wait: seconds to wait for more requests before a run; 0 joins the requests that arrived during the
+            previous run.
+        max_queue: maximum number of waiting requests, for predictions and for feedback separately.
+        max_body: maximum size of a request's body in bytes.
+        max_rows: maximum number of inputs, or of items of feedback, in a request.
         timeout: seconds for a request's body to arrive, and then for its answer.
-        drain: seconds to answer what is under way after SIGTERM.
+        drain: seconds to answer the pending requests after SIGTERM.
 
     Raises:
-        UnsupportedError: open to other machines without a token.
+        UnsupportedError: other machines can reach the server, and there is no token.
     """
 
     host: str = "127.0.0.1"
@@ -63,22 +64,23 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.token is None and not self.open and not is_loopback(self.host):
             raise UnsupportedError(
-                f"--host {self.host}: other machines could reach the server without a token; give one with "
-                f"--token-file or {TOKEN}, or say --no-token"
+                f"--host {self.host}: other machines could reach the server without a token; set one with "
+                f"--token-file or {TOKEN}, or pass --no-token"
             )
 
 
 def read_token(file: Path | None, open: bool) -> str | None:
-    """The token out of a file or of the environment, the file first.
+    """Read the token from a file, or from the environment if there is no file.
 
     Args:
-        file: whose only line it is.
-        open: whether none is wanted.
+        file: file with the token in its only line; None for the environment variable.
+        open: whether the user has passed --no-token.
 
     Raises:
-        UnsupportedError: the file cannot be read, the token is empty or no plain text, or it is both given and refused.
+        UnsupportedError: the file cannot be read; the token is empty, or contains spaces or characters outside
+            printable ASCII; or there is a token beside --no-token.
     """
-    place = TOKEN if file is None else str(file)
+    source = TOKEN if file is None else str(file)
     try:
         text = os.environ.get(TOKEN) if file is None else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -86,8 +88,8 @@ def read_token(file: Path | None, open: bool) -> str | None:
     if text is None:
         return None
     if open:
-        raise UnsupportedError(f"--no-token beside a token in {place}; leave out one of them")
+        raise UnsupportedError(f"--no-token and a token in {source} exclude each other; remove one of them")
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UnsupportedError(f"{place}: expected a token of letters, digits and signs, without spaces")
+        raise UnsupportedError(f"{source}: expected a token of printable ASCII characters without spaces")
     return token

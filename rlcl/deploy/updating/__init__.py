@@ -1,1 +1,1 @@
-"""The next experience of a deployed model: a candidate is trained on it, judged, and kept or refused."""
+"""Updates of a deployed model: training of a candidate on new data, and its comparison with the deployed model."""

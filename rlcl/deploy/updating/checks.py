@@ -1,4 +1,4 @@
-"""What makes an update impossible, told before any data are loaded, and whether the data are those of the bundle."""
+"""Checks of an update: its changes and origin before data are loaded, and the held-out data after loading."""
 
 from __future__ import annotations
 
@@ -9,70 +9,70 @@ import attrs
 
 from rlcl.config import Document, override, read_document, unstructure
 from rlcl.deploy.bundle import FORMAT, Bundle
-from rlcl.deploy.exporting.held_out import digests
+from rlcl.deploy.exporting.reference_rows import held_out_digests
 from rlcl.deploy.signature import Signature
 from rlcl.errors import BundleError
-from rlcl.experiment import Experiment, structured
+from rlcl.experiment import Experiment, experiment_from_document
 from rlcl.types import Stream
 
-__all__ = ["changed_experiment", "check_held_out", "check_origin", "experiment_of", "seed_of"]
+__all__ = ["bundle_experiment", "changed_experiment", "check_held_out", "check_origin", "run_seed"]
 
-REMEDY = "leave the change out, or run a new experiment with it"
+REMEDY = "remove the change, or run a new experiment with it"
 
 
-def seed_of(bundle: Bundle) -> int:
-    """The seed of the run that a bundle was exported from.
+def run_seed(bundle: Bundle) -> int:
+    """Return the seed of the run that a bundle was exported from.
 
     Raises:
-        BundleError: its manifest does not have what an update goes by.
+        BundleError: the manifest lacks the seed or the held-out sets.
     """
     run, sets = bundle.manifest.get("run"), bundle.manifest.get("held_out")
-    known = isinstance(sets, list) and all(isinstance(each, dict) and {"index", "load"} <= each.keys() for each in sets)
-    if not known or not isinstance(run, dict) or type(run.get("seed")) is not int:
+    valid = isinstance(sets, list) and all(isinstance(item, dict) and {"index", "load"} <= item.keys() for item in sets)
+    if not valid or not isinstance(run, dict) or type(run.get("seed")) is not int:
         raise BundleError(
-            f"{bundle.path / 'manifest.json'} does not name the run's seed and the held-out sets; export the run again"
+            f"{bundle.path / 'manifest.json'} lacks the run's seed or the held-out sets; export the run again"
         )
     return int(run["seed"])
 
 
 def changed_experiment(bundle: Bundle, changes: Sequence[str]) -> Experiment:
-    """The experiment of a bundle with the changes of an update.
+    """Return the experiment of a bundle with the changes of an update.
 
     Args:
-        bundle: with its ``experiment.yaml``.
-        changes: ``key.path=value``.
+        bundle: bundle with ``experiment.yaml``.
+        changes: changes of the form ``key.path=value``.
 
     Raises:
-        ConfigError: the experiment does not take a change.
-        BundleError: no state of the bundle's could go on with it.
+        ConfigError: a change is not valid.
+        BundleError: the bundle's state does not support a change of the learner or the encoder.
     """
-    kept, document = structured(experiment_of(bundle)), experiment_of(bundle, changes)
+    original, document = experiment_from_document(bundle_experiment(bundle)), bundle_experiment(bundle, changes)
     learner = document.data["learner"]
-    asked = learner.get("type", kept.learner.type) if isinstance(learner, Mapping) else kept.learner.type
-    if asked != kept.learner.type:
+    learner_type = learner.get("type", original.learner.type) if isinstance(learner, Mapping) else original.learner.type
+    if learner_type != original.learner.type:
         raise BundleError(
-            f"command line: learner.type: an update goes on with the bundle's learner, which is "
-            f"{kept.learner.type}, and cannot with {asked}; {REMEDY}"
+            f"command line: learner.type: expected {original.learner.type}, whose state the update resumes, got "
+            f"{learner_type}; {REMEDY}"
         )
-    # Settings that another encoder lacks are no matter: there can be no other encoder.
-    changed = None if ("encoder",) in document.retyped else structured(document)
-    if changed is None or unstructure(changed)["encoder"] != unstructure(kept)["encoder"]:
+    # Another type of the encoder is rejected, so its settings are not checked.
+    changed = None if ("encoder",) in document.type_changes else experiment_from_document(document)
+    if changed is None or unstructure(changed)["encoder"] != unstructure(original)["encoder"]:
         raise BundleError(
-            "command line: encoder: what the bundle's network has learned to read is what its own encoder gives; "
+            "command line: encoder: an update cannot change the encoder, whose outputs the network was trained on; "
             f"{REMEDY}"
         )
     return changed
 
 
-def experiment_of(bundle: Bundle, changes: Sequence[str] = ()) -> Document:
-    """The config of the run that was exported, as today's version has it.
+def bundle_experiment(bundle: Bundle, changes: Sequence[str] = ()) -> Document:
+    """Return the config of the exported run in the format of the present version.
 
     Args:
-        bundle: with its ``experiment.yaml``.
-        changes: ``key.path=value``.
+        bundle: bundle with ``experiment.yaml``.
+        changes: changes of the form ``key.path=value``.
 
     Raises:
-        ConfigError: it cannot be read, or does not take a change.
+        ConfigError: the config cannot be read, or a change is not valid.
     """
     document = read_document(bundle.path / "experiment.yaml")
     data = FORMAT.read(bundle.manifest["format"], document.data)
@@ -80,56 +80,57 @@ def experiment_of(bundle: Bundle, changes: Sequence[str] = ()) -> Document:
 
 
 def check_origin(origin: str | Mapping[str, Any], signature: Signature, gain: float) -> None:
-    """Whether a model of this signature can learn from that, and could pass.
+    """Check that a model of this signature can be trained on the origin, and that the gain is possible.
 
     Args:
         origin: ``log``, a file, or a task.
-        signature: of the model that answers now.
-        gain: that is asked for.
+        signature: signature of the deployed model.
+        gain: minimum gain.
 
     Raises:
-        BundleError: it cannot, and what could be named instead.
+        BundleError: the combination is not supported; the message names a supported one.
     """
     kind = signature.kind
     if isinstance(origin, Mapping):
         if kind != "policy":
-            raise BundleError("--from: this model learned from arrays; name log, or an npz file with x and y")
+            raise BundleError("--from: this model was trained on arrays; pass log, or an npz file with x and y")
         return
     if kind == "policy":
         raise BundleError(
-            "--from: a policy learns from an environment, not from a log or a file; name one more task of its stream, "
+            "--from: a policy is trained in an environment, not on a log or a file; pass one more task of its stream, "
             "for example --from '{attributes: {gravity: 20}}'"
         )
     if signature.tasks and kind != "classifier":
         raise BundleError(
-            f"this {kind} tells tasks apart, and what it makes of one that it does not know "
-            "cannot be compared; export a run without task ids to update it"
+            f"a model of the kind {kind} that takes task ids cannot be updated, because the deployed model has no "
+            "score on a new task; export a run without task ids"
         )
     if signature.tasks and origin == "log":
-        raise BundleError("--from log: the log is of known tasks, and an update is a new one; name an npz file")
+        raise BundleError(
+            "--from log: the log contains known tasks only, but an update is a new task; pass an npz file"
+        )
     if kind == "classifier" and gain >= 1:
-        raise BundleError(f"--gain {gain:g}: what is judged are shares of right answers; expected a number below 1")
+        raise BundleError(f"--gain {gain:g}: expected a number below 1, because the gain is a difference of accuracies")
 
 
 def check_held_out(bundle: Bundle, stream: Stream, experiment: Experiment, changes: Sequence[str]) -> None:
-    """Whether what forgetting is judged on is what it was at export.
+    """Check that the held-out data, on which forgetting is judged, are the same as at the export.
 
     Args:
-        bundle: whose manifest has the SHA-256 of each held-out set.
-        stream: of the experiment.
-        experiment: says which split is judged on.
-        changes: of the experiment, for the message.
+        bundle: bundle whose manifest contains the SHA-256 of each held-out set.
+        stream: stream of the experiment.
+        experiment: experiment, which selects the split.
+        changes: changes of the experiment, for the message.
 
     Raises:
-        BundleError: it is not.
+        BundleError: the held-out data differ.
     """
-    known = {entry["index"]: entry for entry in bundle.manifest["held_out"]}
-    for entry in digests(stream, experiment.evaluation):
-        before = known.get(entry["index"], {})
-        changed = [key for key in ("inputs", "labels", "environment") if before.get(key) != entry.get(key)]
-        if changed:
-            else_ = f", or leave out what changes them ({' '.join(changes)})" if changes else ""
+    exported = {entry["index"]: entry for entry in bundle.manifest["held_out"]}
+    for entry in held_out_digests(stream, experiment.evaluation):
+        before = exported.get(entry["index"], {})
+        if any(before.get(key) != entry.get(key) for key in ("inputs", "labels", "environment")):
+            alternative = f", or remove the changes that affect them ({' '.join(changes)})" if changes else ""
             raise BundleError(
-                f"the held-out data of experience {entry['index']} ({entry['name']}) are not those of the bundle "
-                f"(their SHA-256 differ), so that forgetting cannot be judged; restore the data that the run had{else_}"
+                f"the held-out data of experience {entry['index']} ({entry['name']}) differ from those of the bundle "
+                f"(by their SHA-256), so forgetting cannot be judged; restore the data of the run{alternative}"
             )

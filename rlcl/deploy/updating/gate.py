@@ -1,7 +1,8 @@
-"""Whether a candidate may take a deployed model's place: gain on what is new, forgetting on what is old.
+"""Conditions of the gate: gain on new data and forgetting on earlier experiences, by paired tests.
 
-All of it is decided on the same held-out samples for both, pair by pair, by the worse end of a 95 % interval. Every
-condition must hold, so that none needs a correction for the number of them (an intersection-union test: Berger 1982).
+Both models are compared on the same held-out samples, and a condition passes if the worse end of a 95 % confidence
+interval satisfies it. All conditions must pass, so no correction for multiple tests is necessary (intersection-union
+test, Berger 1982).
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from typing import Any, Literal
 import numpy as np
 from attrs import frozen
 
-from rlcl.statistics.intervals import normal_quantile, student_half
+from rlcl.statistics.intervals import normal_quantile, student_half_width
 
-__all__ = ["Condition", "Paired", "Verdict", "judged", "overall", "paired"]
+__all__ = ["GateCondition", "PairedDifference", "Verdict", "overall_verdict", "paired_difference", "score_condition"]
 
 Array = np.ndarray[Any, Any]
 Verdict = Literal["passed", "rejected", "undecided", "labels disagree"]
 LEVEL = 0.95
 Z = normal_quantile(LEVEL)
-MOST_ROWS = 10_000_000  # more than that are not worth naming
-FEW = 30  # samples, of fewer a mean on the wrong side may be chance
+MAX_NEEDED_SAMPLES = 10_000_000  # larger numbers are not reported
+MIN_SAMPLES = 30  # with fewer samples, a mean on the wrong side may be chance
 
 
 @frozen(kw_only=True)
-class Paired:
-    """The mean difference of two models' scores on the same samples.
+class PairedDifference:
+    """Mean difference of two models' scores on the same samples.
 
     Args:
-        samples: how many.
+        samples: number of samples.
         before, after: mean scores of the deployed model and of the candidate; higher is better.
-        low, high: ends of the 95 % interval of ``after - before``.
-        deviation: of the differences, from which the number of samples that would decide follows.
+        low, high: ends of the 95 % confidence interval of ``after - before``.
+        deviation: standard deviation of the differences; it determines the number of samples needed for a decision.
     """
 
     samples: int
@@ -45,17 +46,19 @@ class Paired:
 
     @property
     def difference(self) -> float:
+        """Mean score of the candidate minus that of the deployed model."""
         return self.after - self.before
 
 
-def paired(before: Array, after: Array) -> Paired:
-    """Compares two models on the same samples.
+def paired_difference(before: Array, after: Array) -> PairedDifference:
+    """Compare two models on the same samples.
 
-    Of scores that are 0 or 1 the interval is the adjusted Wald interval of a paired difference of proportions, which
-    has width even where the two never differ; of others Student's t over the differences.
+    For scores of 0 and 1, the confidence interval is the adjusted Wald interval of a paired difference of proportions,
+    which has a width even if the two models never differ. For other scores, it is Student's t interval of the
+    differences.
 
     Args:
-        before, after: (N,) scores of the same samples, higher being better; N at least 1.
+        before, after: (N,) scores of the same samples, higher is better; N at least 1.
 
     Source: Bonett & Price 2012, Adjusted Wald confidence interval for a difference of binomial proportions based on
     paired data, eq. 4.
@@ -70,9 +73,9 @@ def paired(before: Array, after: Array) -> Paired:
     else:
         deviation = float(differences.std(ddof=1)) if n > 1 else math.inf
         centre = float(differences.mean())
-        half = float(student_half(deviation / math.sqrt(n), n - 1, LEVEL)) if n > 1 else math.inf
+        half = float(student_half_width(deviation / math.sqrt(n), n - 1, LEVEL)) if n > 1 else math.inf
         low, high = centre - half, centre + half
-    return Paired(
+    return PairedDifference(
         samples=n,
         before=float(first.mean()),
         after=float(second.mean()),
@@ -83,20 +86,20 @@ def paired(before: Array, after: Array) -> Paired:
 
 
 @frozen(kw_only=True)
-class Condition:
-    """One thing that a candidate must satisfy.
+class GateCondition:
+    """Condition of the gate, with its verdict for a candidate.
 
     Args:
-        name: for people, for example ``forgetting on digits 0-1``.
-        verdict: whether it does; ``undecided`` where the samples are too few to tell.
-        value: what was found.
-        limit: what is asked for.
-        reason: in a sentence.
-        low, high: ends of the 95 % interval of the value, None where it has none.
-        samples: that it was found on, None where there are none.
-        needed: samples that would decide, where too few do not.
-        before, after: scores of the deployed model and of the candidate, None where nothing was scored.
-        experience: number of that whose held-out samples they are of, None of others.
+        name: name in reports, for example ``forgetting on digits 0-1``.
+        verdict: ``undecided`` if the number of samples is too small for a decision.
+        value: measured value.
+        limit: required value.
+        reason: explanation of the verdict.
+        low, high: ends of the 95 % confidence interval of the value; None if it has none.
+        samples: number of samples; None if the value does not come from samples.
+        needed: number of samples needed for a decision; None if the verdict is decided or the number is unknown.
+        before, after: mean scores of the deployed model and of the candidate; None if there are no scores.
+        experience: index of the experience of the held-out samples; None if the condition concerns no experience.
     """
 
     name: str
@@ -113,54 +116,60 @@ class Condition:
     experience: int | None = None
 
 
-def judged(name: str, found: Paired, least: float, experience: int | None = None) -> Condition:
-    """Whether the candidate's scores exceed the deployed model's by ``least`` (below 0: fall by no more than that).
+def score_condition(
+    name: str, paired: PairedDifference, minimum: float, experience: int | None = None
+) -> GateCondition:
+    """Judge whether the difference of the candidate's and the deployed model's scores is at least ``minimum``.
 
-    Passed where the interval's lower end does; rejected where the mean itself does not, which more samples are not
-    expected to mend; undecided in between, and where samples are few and the interval reaches beyond ``least``.
+    The condition is passed if the lower end of the confidence interval is at least ``minimum``. It is rejected if the
+    mean does not exceed ``minimum``, because more samples are not expected to change this. It is undecided in between,
+    and if there are few samples and the interval includes ``minimum``.
 
     Args:
-        name: for people.
-        found: on the same held-out samples.
-        least: smallest difference allowed.
-        experience: the number of that whose samples they are.
+        name: name of the condition in reports.
+        paired: paired difference on held-out samples.
+        minimum: minimum difference; negative to allow a decrease.
+        experience: index of the experience of the samples.
     """
     needed: int | None = None
-    told = f"{found.difference:+.4g} ({found.low:+.4g} to {found.high:+.4g}) on {found.samples} samples"
+    difference = f"{paired.difference:+.4g} ({paired.low:+.4g} to {paired.high:+.4g}) on {paired.samples} samples"
     verdict: Verdict
-    if found.low >= least:
-        verdict, reason = "passed", f"{told}: at least {least:+g}"
-    elif found.samples < FEW and found.difference <= least <= found.high:
-        verdict, needed = "undecided", FEW
-        reason = f"{told}: too few to tell whether it is at least {least:+g}; at least {FEW} are needed"
-    elif found.difference <= least and found.difference < max(least, 0):
-        verdict, reason = "rejected", f"{told}: less than {least:+g}"
-    elif found.difference <= least:
-        verdict, reason = "rejected", f"{told}: no more than {least:+g}, which no number of samples would exceed"
+    if paired.low >= minimum:
+        verdict, reason = "passed", f"{difference}: at least {minimum:+g}"
+    elif paired.samples < MIN_SAMPLES and paired.difference <= minimum <= paired.high:
+        verdict, needed = "undecided", MIN_SAMPLES
+        reason = (
+            f"{difference}: too few samples to decide whether it is at least {minimum:+g}; {MIN_SAMPLES} are needed"
+        )
+    elif paired.difference <= minimum and paired.difference < max(minimum, 0):
+        verdict, reason = "rejected", f"{difference}: less than {minimum:+g}"
+    elif paired.difference <= minimum:
+        verdict = "rejected"
+        reason = f"{difference}: not above {minimum:+g}; more samples are not expected to change this"
     else:
         verdict = "undecided"
-        rows = (Z * found.deviation / (found.difference - least)) ** 2
-        needed = math.ceil(rows) if found.samples < rows <= MOST_ROWS else None
-        would = "" if needed is None else f"; about {needed:,} would"
-        reason = f"{told}: too few to tell whether it is at least {least:+g}{would}"
-    return Condition(
+        samples = (Z * paired.deviation / (paired.difference - minimum)) ** 2
+        needed = math.ceil(samples) if paired.samples < samples <= MAX_NEEDED_SAMPLES else None
+        remedy = "" if needed is None else f"; about {needed:,} would decide"
+        reason = f"{difference}: too few samples to decide whether it is at least {minimum:+g}{remedy}"
+    return GateCondition(
         name=name,
         verdict=verdict,
-        value=found.difference,
-        limit=least,
+        value=paired.difference,
+        limit=minimum,
         reason=reason,
-        low=found.low,
-        high=found.high,
-        samples=found.samples,
+        low=paired.low,
+        high=paired.high,
+        samples=paired.samples,
         needed=needed,
-        before=found.before,
-        after=found.after,
+        before=paired.before,
+        after=paired.after,
         experience=experience,
     )
 
 
-def overall(conditions: Sequence[Condition]) -> Verdict:
-    """Rejected where any is, else undecided where any is, else passed; of labels that disagree nothing is judged."""
-    found = {condition.verdict for condition in conditions}
-    worst: Sequence[Verdict] = ("labels disagree", "rejected", "undecided")
-    return next((verdict for verdict in worst if verdict in found), "passed")
+def overall_verdict(conditions: Sequence[GateCondition]) -> Verdict:
+    """Return the worst verdict of all conditions: labels disagree, rejected, undecided or passed."""
+    verdicts = {condition.verdict for condition in conditions}
+    worst_first: Sequence[Verdict] = ("labels disagree", "rejected", "undecided")
+    return next((verdict for verdict in worst_first if verdict in verdicts), "passed")

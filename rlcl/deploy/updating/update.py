@@ -1,4 +1,4 @@
-"""One update of a deployed model: learn, export, judge, keep."""
+"""Update of a deployed model: training of a candidate, its export, and its judgement by the gate."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import attrs
 from rich.console import Console
 
 from rlcl.config import unstructure
-from rlcl.data.sources import pieces
+from rlcl.data.sources import read_chunks
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.exporting.export import Description, profiled, write_bundle
-from rlcl.deploy.exporting.held_out import digests
-from rlcl.deploy.exporting.updated_card import updated_card
-from rlcl.deploy.log import Log
+from rlcl.deploy.exporting.candidate_card import candidate_card
+from rlcl.deploy.exporting.export import BundleDescription, data_profile, write_bundle
+from rlcl.deploy.exporting.reference_rows import held_out_digests
+from rlcl.deploy.log import RequestLog
 from rlcl.deploy.model import Model
 from rlcl.deploy.signature import Signature
-from rlcl.deploy.updating.agreement import agreement
-from rlcl.deploy.updating.candidate import Candidate, learned
-from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin, seed_of
-from rlcl.deploy.updating.file import from_file, trusted_rows
-from rlcl.deploy.updating.gate import Condition
-from rlcl.deploy.updating.growing import ADDED, added_to, grown_stream
-from rlcl.deploy.updating.incoming import Incoming, check_classes, from_log, without
-from rlcl.deploy.updating.judging import DEFAULT, PLAIN, Gate, Judgement, judge
+from rlcl.deploy.updating.added_experiences import ADDED, extended_stream, load_added
+from rlcl.deploy.updating.candidate import Candidate, train_candidate
+from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin, run_seed
+from rlcl.deploy.updating.gate import GateCondition
+from rlcl.deploy.updating.gate_evaluation import DEFAULT_GATE, PLAIN_TEXT, GateSettings, UpdateResult, judge_candidate
+from rlcl.deploy.updating.label_agreement import label_agreement
+from rlcl.deploy.updating.new_data import NewData, check_classes, read_log, without_inputs
+from rlcl.deploy.updating.npz_file import read_npz, use_trusted_rows
 from rlcl.errors import BundleError
 from rlcl.evaluation.measures import arrays_of
 from rlcl.evaluation.results import measure_named
 from rlcl.experiment import Experiment, experiment_from
-from rlcl.formats import parsed
+from rlcl.formats import parse_json
 from rlcl.launch.build import make_stream
-from rlcl.launch.located import located
+from rlcl.launch.file_paths import with_absolute_paths
 from rlcl.streams.stream import Stream
 from rlcl.strict_json import json_text
 from rlcl.tracking.manifest import data_hash
@@ -44,213 +44,230 @@ from rlcl.types import Experience, Spending
 
 __all__ = ["update"]
 
-Descriptions = Callable[[Signature, Mapping[str, Any], Bundle], Description]
+Describe = Callable[[Signature, Mapping[str, Any], Bundle], BundleDescription]
 
 
 def update(
     deployment: Deployment,
     origin: str | Mapping[str, Any],
     changes: Sequence[str] = (),
-    gate: Gate = DEFAULT,
+    gate: GateSettings = DEFAULT_GATE,
     console: Console | None = None,
     *,
     trusted: Path | None = None,
     accept_labels: bool = False,
-) -> Judgement:
-    """Trains a candidate on what is new, by the run's own learner, methods and memory, and judges it.
+) -> UpdateResult:
+    """Train a candidate on new data with the run's learner, methods and memory, and judge it.
 
     Args:
-        deployment: whose current bundle is updated; it goes on answering as it is.
+        deployment: deployment whose current bundle is updated; this bundle does not change and remains deployed.
         origin: ``log``, an npz file with x and y, or one more task of an environment stream.
-        changes: ``key.path=value`` of the experiment, which the candidate keeps.
-        gate: what the candidate must satisfy.
-        console: progress goes there.
-        trusted: an npz file as ``origin`` may be one, whose labels are known to be right: the gain is judged on it, and
-            all that is new is learned from.
-        accept_labels: whether new labels are learned from that the deployed model contradicts.
+        changes: changes of the experiment, of the form ``key.path=value``; the candidate stores them.
+        gate: thresholds of the gate.
+        console: console for progress messages.
+        trusted: npz file with verified labels, in the form of ``origin``; the gain is judged on its rows, and all new
+            rows are used for training.
+        accept_labels: whether to train on new labels that the deployed model contradicts.
 
     Returns:
-        What became of it; with the verdict ``labels disagree`` nothing was trained.
+        The result of the update; with the verdict ``labels disagree`` no candidate was trained.
 
     Raises:
-        BundleError: nothing new, no part for updating, or held-out data that are not those of the bundle.
-        ConfigError: changes that the experiment does not take.
-        UnsupportedError: a network that does not grow, or a learner that cannot be exported.
+        BundleError: there are no new data, the bundle has no update part, or the held-out data have changed.
+        ConfigError: a change is not valid.
+        UnsupportedError: the network cannot be extended, or the learner cannot be exported.
     """
     console = Console() if console is None else console
     current = deployment.current()
     part = current.update
     experiment = changed_experiment(current, changes)
     check_origin(origin, current.signature, gate.gain)
-    seed, added = seed_of(current), added_to(part)
+    seed, added = run_seed(current), load_added(part)
     files = current.manifest.get("files", {})
     if isinstance(origin, Mapping):
         if trusted is not None:
-            raise BundleError("--trusted: a policy is judged in its environments; leave it out")
-        wider = _with_task(experiment, origin)
-        check_held_out(current, make_stream(located(experiment, files), seed), experiment, changes)
-        experiment, stream = wider, make_stream(located(wider, files), seed)
+            raise BundleError(
+                "--trusted: not supported for policies, which are judged in their environments; remove the option"
+            )
+        extended = _with_task(experiment, origin)
+        check_held_out(current, make_stream(with_absolute_paths(experiment, files), seed), experiment, changes)
+        experiment, stream = extended, make_stream(with_absolute_paths(extended, files), seed)
     else:
-        incoming = _incoming(origin, deployment, current, added, gate)
-        check_classes(incoming, current.signature.classes)
+        new_data = _read_new_data(origin, deployment, current, added, gate)
+        check_classes(new_data, current.signature.classes)
         if trusted is not None:
-            incoming = trusted_rows(trusted, current.signature, incoming)
-        base = make_stream(located(experiment, files), seed)
+            new_data = use_trusted_rows(trusted, current.signature, new_data)
+        base = make_stream(with_absolute_paths(experiment, files), seed)
         check_held_out(current, base, experiment, changes)
-        added.append(_unjudged(incoming, grown_stream(base, added, experiment, seed), experiment, console))
-        stream = grown_stream(base, added, experiment, seed)
+        earlier = extended_stream(base, added, experiment, seed)
+        added.append(_without_held_out(new_data, earlier, experiment, console))
+        stream = extended_stream(base, added, experiment, seed)
         if trusted is None and not accept_labels:
-            held = agreement(Model(current), added[-1], stream, experiment.evaluation)
-            if held.verdict == "labels disagree":
-                return _held(deployment, current, held, origin)
+            condition = label_agreement(Model(current), added[-1], stream, experiment.evaluation)
+            if condition.verdict == "labels disagree":
+                return _result_without_candidate(deployment, current, condition, origin)
     name, state = _next_name(deployment), checkpoint.load(part)
-    console.print(_told(stream.evaluated[-1], current.signature, stream), **PLAIN)
-    told = origin if isinstance(origin, str) else json.dumps(dict(origin))
-    begun = {"candidate": name, "parent": current.digest, "from": told, "changes": list(changes)}
-    deployment.audit("update", begun)
-    candidate = learned(experiment, seed, stream, state, len(added), console, current.signature.classes, files)
-    path = deployment.place(name)
-    console.print(f"exporting candidate {name}", **PLAIN)
-    judgements = list[Judgement]()
+    console.print(_training_message(stream.evaluated[-1], current.signature, stream), **PLAIN_TEXT)
+    origin_text = origin if isinstance(origin, str) else json.dumps(dict(origin))
+    update_record = {"candidate": name, "parent": current.digest, "from": origin_text, "changes": list(changes)}
+    deployment.audit("update", update_record)
+    candidate = train_candidate(experiment, seed, stream, state, len(added), console, current.signature.classes, files)
+    path = deployment.bundle_folder(name)
+    console.print(f"exporting candidate {name}", **PLAIN_TEXT)
+    results = list[UpdateResult]()
 
-    def judged(made: Bundle) -> Judgement:
-        judgements.append(judge(name, current, made, stream, experiment, gate, console))
-        return judgements[0]
+    def judge(bundle: Bundle) -> UpdateResult:
+        results.append(judge_candidate(name, current, bundle, stream, experiment, gate, console))
+        return results[0]
 
-    write_bundle(candidate.restored, path, _descriptions(current, candidate, stream, begun, judged), added=added)
-    judgement = attrs.evolve(judgements[0], path=path)
-    verdict = {**judgement.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
-    deployment.verdict(name).write_text(json_text(verdict, indent=2) + "\n")
+    describe = _describe(current, candidate, stream, update_record, judge)
+    write_bundle(candidate.restored, path, describe, added=added)
+    result = attrs.evolve(results[0], path=path)
+    verdict = {**result.to_json(), "parent": current.digest, "digest": Bundle.open(path).digest}
+    deployment.verdict_file(name).write_text(json_text(verdict, indent=2) + "\n")
     deployment.audit("judge", verdict)
-    return judgement
+    return result
 
 
-def _held(deployment: Deployment, current: Bundle, condition: Condition, origin: str) -> Judgement:
-    """An update that has to wait for a person: nothing is trained."""
-    judgement = Judgement(name=None, path=current.path, conditions=(condition,))
-    deployment.audit("judge", {**judgement.to_json(), "parent": current.digest, "from": origin})
-    return judgement
+def _result_without_candidate(
+    deployment: Deployment, current: Bundle, condition: GateCondition, origin: str
+) -> UpdateResult:
+    """Record that no candidate was trained because a person has to inspect the labels."""
+    result = UpdateResult(name=None, path=current.path, conditions=(condition,))
+    deployment.audit("judge", {**result.to_json(), "parent": current.digest, "from": origin})
+    return result
 
 
-def _incoming(origin: str, deployment: Deployment, current: Bundle, added: Sequence[Incoming], gate: Gate) -> Incoming:
+def _read_new_data(
+    origin: str, deployment: Deployment, current: Bundle, added: Sequence[NewData], gate: GateSettings
+) -> NewData:
     if origin != "log":
-        return from_file(Path(origin), current.signature, gate.held_out)
-    log = Log.open(deployment.log)
+        return read_npz(Path(origin), current.signature, gate.held_out)
+    log = RequestLog.open(deployment.log)
     try:
-        return from_log(log, current.signature, added, gate.held_out)
+        return read_log(log, current.signature, added, gate.held_out)
     finally:
         log.close()
 
 
-def _unjudged(incoming: Incoming, former: Stream, experiment: Experiment, console: Console) -> Incoming:
-    """Leaves out of what is learned whatever forgetting is judged on.
+def _without_held_out(new_data: NewData, earlier: Stream, experiment: Experiment, console: Console) -> NewData:
+    """Remove training rows that are held out of earlier experiences, on which forgetting is judged.
 
     Raises:
-        BundleError: nothing is left.
+        BundleError: no training rows remain.
     """
-    judged_on = [x for e in former.evaluated for x, _ in pieces(arrays_of(e, experiment.evaluation))]
-    left, count = without(incoming, judged_on)
+    held_out = [x for e in earlier.evaluated for x, _ in read_chunks(arrays_of(e, experiment.evaluation))]
+    remaining, count = without_inputs(new_data, held_out)
     if count:
-        console.print(f"{count:,} inputs are held out of former experiences; they are not learned from", style="yellow")
-    if not len(left.train[0]):
-        raise BundleError(f"{incoming.name}: every input is held out of a former experience; there is nothing to learn")
-    return left
+        message = f"{count:,} inputs are held out of earlier experiences; they are excluded from training"
+        console.print(message, style="yellow")
+    if not len(remaining.train[0]):
+        raise BundleError(
+            f"{new_data.name}: every input is held out of an earlier experience, so none remains for training; add rows"
+        )
+    return remaining
 
 
 def _with_task(experiment: Experiment, task: Mapping[str, Any]) -> Experiment:
-    """One more task at the end of an environment stream.
+    """Return the experiment with one more task at the end of its environment stream.
 
     Raises:
-        BundleError: the stream is of arrays.
-        ConfigError: it is no task.
+        BundleError: the stream consists of arrays.
+        ConfigError: the task is not valid.
     """
     resolved = unstructure(experiment)
     if "tasks" not in resolved["stream"]:
-        raise BundleError("--from: this model learned from arrays; name log, or an npz file with x and y")
+        raise BundleError("--from: this model was trained on arrays; pass log, or an npz file with x and y")
     stream = {**resolved["stream"], "tasks": [*resolved["stream"]["tasks"], dict(task)]}
     return experiment_from({**resolved, "stream": stream}, "--from")
 
 
 def _next_name(deployment: Deployment) -> str:
-    taken = [int(p.name) for p in deployment.candidates.glob("*") if p.name.isdigit()]
-    return f"{max(taken, default=0) + 1:04d}"
+    numbers = [int(p.name) for p in deployment.candidates.glob("*") if p.name.isdigit()]
+    return f"{max(numbers, default=0) + 1:04d}"
 
 
-def _descriptions(
+def _describe(
     current: Bundle,
     candidate: Candidate,
     stream: Stream,
-    begun: Mapping[str, Any],
-    judged: Callable[[Bundle], Judgement],
-) -> Descriptions:
-    """The manifest, the profile and the model card of a candidate: lineage is its parent's, every figure its own."""
-    learned_on = candidate.experience.name
+    update_record: Mapping[str, Any],
+    judge: Callable[[Bundle], UpdateResult],
+) -> Describe:
+    """Return a function that creates manifest, data profile and model card of a candidate.
 
-    def described(signature: Signature, parity: Mapping[str, Any], made: Bundle) -> Description:
+    The lineage is that of the parent; all figures are those of the candidate.
+    """
+    experience_name = candidate.experience.name
+
+    def describe(signature: Signature, parity: Mapping[str, Any], bundle: Bundle) -> BundleDescription:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        before, trainer = current.manifest, candidate.restored.trainer
-        judgement = judged(made)
+        parent, trainer = current.manifest, candidate.restored.trainer
+        result = judge(bundle)
         manifest = {
-            **before,
+            **parent,
             "exported": now,
             "data": data_hash(trainer.stream),
             "parity": dict(parity),
-            "held_out": _held_out(before["held_out"], stream, candidate, judgement),
+            "held_out": _held_out(parent["held_out"], stream, candidate, result),
             "costs": {**(attrs.asdict(trainer.learner.costs()) if isinstance(trainer.learner, Spending) else {}),
                       "steps": trainer.learner.position.step},
-            "updates": [*before.get("updates", []), {**begun, "experience": learned_on, "at": now}],
+            "updates": [*parent.get("updates", []), {**update_record, "experience": experience_name, "at": now}],
         }  # fmt: skip
-        facts = _grown(current, profiled(candidate.restored, _alone(candidate), seed_of(current)))
-        card = updated_card(candidate.restored, signature, manifest, facts, judgement.conditions)
-        return Description(manifest, card, facts)
+        new_profile = data_profile(candidate.restored, _new_experience_stream(candidate), run_seed(current))
+        profile = _extended_profile(current, new_profile)
+        card = candidate_card(candidate.restored, signature, manifest, profile, result.conditions)
+        return BundleDescription(manifest, card, profile)
 
-    return described
+    return describe
 
 
 def _held_out(
-    before: Sequence[Mapping[str, Any]], stream: Stream, candidate: Candidate, judgement: Judgement
+    parent_entries: Sequence[Mapping[str, Any]], stream: Stream, candidate: Candidate, result: UpdateResult
 ) -> list[dict[str, Any]]:
-    """What the manifest has of each held-out set: where it is from, and the candidate's score on it."""
-    known = {entry["index"]: entry for entry in before}
+    """Return the manifest entries of the held-out sets: their sources, and the candidate's scores on them."""
+    known = {entry["index"]: entry for entry in parent_entries}
     measure = candidate.restored.trainer.learner.measures[0]
     sign = measure_named(measure).sign
-    scores = {c.experience: sign * c.after for c in judgement.conditions if c.after is not None}
+    scores = {c.experience: sign * c.after for c in result.conditions if c.after is not None}
     entries = []
-    for entry in digests(stream, candidate.restored.experiment.evaluation):
+    for entry in held_out_digests(stream, candidate.restored.experiment.evaluation):
         load = known.get(entry["index"], {"load": {"update": f"{UPDATE}/{ADDED}"}})["load"]
         entries.append({**entry, "measure": measure, "result": scores.get(entry["index"]), "load": load})
     return entries
 
 
-def _told(experience: Experience, known: Signature, stream: Stream) -> str:
-    """What is about to be learned: ``learning new: 376 inputs, 161 held out; new classes 7, 8, 9``."""
+def _training_message(experience: Experience, known: Signature, stream: Stream) -> str:
+    """Return a progress message: ``training on new: 376 inputs, 161 held out; new classes 7, 8, 9``."""
     train, test = experience.train, experience.test
     if train.kind == "environment" or test is None or test.kind == "environment":
-        return f"learning {experience.name}"
+        return f"training on {experience.name}"
     names = stream.spec.class_names[len(known.classes) :] if known.classes else ()
     new = f"; new class{'es' if len(names) > 1 else ''} {', '.join(names)}" if names else ""
-    return f"learning {experience.name}: {len(train):,} inputs, {len(test):,} held out{new}"
+    return f"training on {experience.name}: {len(train):,} inputs, {len(test):,} held out{new}"
 
 
-def _alone(candidate: Candidate) -> Stream:
-    """A stream of what was learned just now, and nothing else."""
+def _new_experience_stream(candidate: Candidate) -> Stream:
+    """Return a stream of the new experience only."""
     stream = candidate.restored.trainer.stream
     return Stream((candidate.experience,), stream.spec, stream.visibility)
 
 
-def _grown(current: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile that a bundle came with, and the experiences of another one behind its own."""
+def _extended_profile(current: Bundle, new_profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data profile of a bundle, extended by the experiences of another profile."""
     path = current.path / "profile.json"
     try:
-        before = parsed(path.read_text()) if path.is_file() else {**facts, "experiences": []}  # there was none before
-        own = [_with_classes(each, len(facts["classes"])) for each in before["experiences"]]
+        # Bundles of earlier versions have no profile.
+        profile = parse_json(path.read_text()) if path.is_file() else {**new_profile, "experiences": []}
+        experiences = [_with_classes(entry, len(new_profile["classes"])) for entry in profile["experiences"]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} is damaged ({error}); export the run again") from error
-    return {**before, "classes": facts["classes"], "experiences": [*own, *facts["experiences"]]}
+    all_experiences = [*experiences, *new_profile["experiences"]]
+    return {**profile, "classes": new_profile["classes"], "experiences": all_experiences}
 
 
 def _with_classes(experience: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """An experience of a profile, with no rows of the classes that it did not know."""
+    """Return an experience of a profile with counts of 0 for the new classes."""
     train = experience.get("train", {})
     if "classes" not in train:
         return dict(experience)

@@ -1,1 +1,1 @@
-"""Strategies of Avalanche as learners."""
+"""Learner for the strategies of Avalanche."""

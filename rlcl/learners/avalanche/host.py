@@ -1,4 +1,4 @@
-"""What methods see of a strategy of Avalanche."""
+"""Adapter that exposes a strategy of Avalanche to methods and probes through the ``Host`` interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rlcl.learners.avalanche.experiences import Encoded
+from rlcl.learners.avalanche.benchmark import EncodedDataset
 from rlcl.learners.avalanche.prediction import is_multitask
 from rlcl.types import IMPOSSIBLE, Batch, StreamSpec, Visibility
 
@@ -21,30 +21,30 @@ __all__ = ["AvalancheHost"]
 
 @frozen(eq=False)
 class AvalancheHost:
-    """A strategy as a :class:`rlcl.types.Host`: everything but a native network.
+    """Adapter from a strategy of Avalanche to the :class:`rlcl.types.Host` interface, without ``native``.
 
     Args:
-        name: the learner's, for messages.
-        strategy: of Avalanche.
-        spec: the stream's classes.
-        visibility: what the protocol shows.
-        data: gives the data of the experience in progress, or just learned.
+        name: name of the learner, for messages.
+        strategy: a strategy of Avalanche.
+        spec: specification of the stream.
+        visibility: visibility of task ids and boundaries.
+        data: returns the data of the current or last experience.
     """
 
     name: str
     strategy: Any
     spec: StreamSpec
     visibility: Visibility
-    data: Callable[[], Encoded]
+    data: Callable[[], EncodedDataset]
     kind: str = "categorical"
     primary: str = "network"
 
     @property
     def provides(self) -> frozenset[str]:
-        shown = {"task_id"} if self.visibility.in_training else set()
+        visible = {"task_id"} if self.visibility.in_training else set()
         if self.visibility.task_ids == "visible":
-            shown.add("task_id_everywhere")
-        return frozenset({"batch", "targets", "loss", "boundaries", *shown})
+            visible.add("task_id_everywhere")
+        return frozenset({"batch", "targets", "loss", "boundaries", *visible})
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -56,14 +56,14 @@ class AvalancheHost:
 
     @property
     def batch(self) -> Batch | None:
-        """The strategy's minibatch, with what its own memory joined to it."""
-        found = self.strategy.mbatch
-        if found is None:
+        """The strategy's minibatch, including samples of its own memory."""
+        minibatch = self.strategy.mbatch
+        if minibatch is None:
             return None
-        return Batch(found[0], found[1], found[-1] if self.visibility.in_training else None)
+        return Batch(minibatch[0], minibatch[1], minibatch[-1] if self.visibility.in_training else None)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, classes) logits for encoded inputs, -1e9 for classes without an output yet and those of other tasks."""
+        """Return logits (B, classes) for encoded inputs; -1e9 for classes without output and classes of other tasks."""
         model = self.strategy.model
         tasks = torch.zeros(len(x), dtype=torch.int64, device=x.device) if task_ids is None else task_ids
         logits: Tensor = model(x, tasks) if is_multitask(model) else model(x)
@@ -76,12 +76,12 @@ class AvalancheHost:
         return logits.masked_fill(impossible[task_ids], IMPOSSIBLE)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy over a batch, a scalar."""
+        """Return the mean cross-entropy over a batch, a scalar."""
         assert batch.targets is not None
         return F.cross_entropy(self.outputs(batch.inputs, batch.task_ids), batch.targets)
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` items of the experience just learned, encoded, without replacement."""
-        held = self.data()
-        rows = torch.from_numpy(rng.permutation(len(held))[:n])
-        return held.batch(rows, self.visibility.in_training, self.strategy.device)
+        """Sample at most ``n`` encoded samples of the current or last experience without replacement."""
+        data = self.data()
+        rows = torch.from_numpy(rng.permutation(len(data))[:n])
+        return data.batch(rows, self.visibility.in_training, self.strategy.device)

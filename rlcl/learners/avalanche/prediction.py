@@ -1,4 +1,4 @@
-"""Predicts as Avalanche's own evaluation does, and leaves the strategy as it was."""
+"""Prediction by Avalanche's own evaluation, without changing the strategy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rlcl.seeding import preserved_global_state
 
 __all__ = ["adapt", "is_multitask", "predict", "weights_suffice"]
 
-# What its evaluation assigns; the clock counts evaluated minibatches too.
+# Attributes that its evaluation assigns, besides the clock, which also counts evaluated minibatches.
 CHANGED = ("experience", "is_training", "dataloader", "adapted_dataset", "mbatch", "mb_output", "loss", "_criterion")
 HOOKS = ("before_eval_iteration", "before_eval_forward", "after_eval_forward", "after_eval_iteration")
 
 
 @define(eq=False)
-class _Collector:
-    """A plugin that keeps the classes of every minibatch, after all others have changed the outputs."""
+class _ClassRecorder:
+    """Plugin that records the predicted classes of each minibatch, after all other plugins have changed the outputs."""
 
     classes: list[Tensor] = field(factory=list)
 
@@ -32,39 +32,39 @@ class _Collector:
 
 
 def predict(strategy: Any, experience: Any, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Classes (N,) int64 by the strategy's own ``eval_epoch``, without adapting the model to what is evaluated.
+    """Predict classes (N,) int64 by the strategy's ``eval_epoch``, without adapting the model to the evaluated data.
 
     Args:
-        strategy: of Avalanche.
-        experience: one that it has met, of the task of these inputs.
+        strategy: a strategy of Avalanche.
+        experience: an experience that has been learned, with the task of the inputs.
         batches: encoded inputs (B, *encoded) and their task labels (B,) int64.
 
     Raises:
         UnseenTaskError: the model has no head for the task yet.
     """
-    _refuse_unseen(strategy, {int(task) for _, tasks in batches for task in tasks[:1]})
-    collector = _Collector()
-    with _evaluating(strategy, collector), torch.no_grad(), preserved_global_state():
+    _check_seen(strategy, {int(task) for _, tasks in batches for task in tasks[:1]})
+    recorder = _ClassRecorder()
+    with _evaluating(strategy, recorder), torch.no_grad(), preserved_global_state():
         strategy.experience = experience
-        # The loss is not asked for; a label would have to be one that its criterion knows.
+        # The labels are not used: the criterion is replaced.
         strategy.dataloader = [[x, torch.zeros(len(x), dtype=torch.int64), tasks] for x, tasks in batches]
         strategy.eval_epoch()
-    return torch.cat(collector.classes)
+    return torch.cat(recorder.classes)
 
 
 @contextmanager
-def _evaluating(strategy: Any, collector: _Collector) -> Iterator[None]:
+def _evaluating(strategy: Any, recorder: _ClassRecorder) -> Iterator[None]:
     before = {name: getattr(strategy, name) for name in CHANGED}
     clock = dict(vars(strategy.clock))
     modes = [(module, module.training) for module in strategy.model.modules()]
-    strategy.plugins.append(collector)
+    strategy.plugins.append(recorder)
     strategy.is_training = False
     strategy._criterion = lambda outputs, targets: torch.zeros(1, device=strategy.device)
     strategy.model.eval()
     try:
         yield
     finally:
-        strategy.plugins.remove(collector)
+        strategy.plugins.remove(recorder)
         for name, value in before.items():
             setattr(strategy, name, value)
         vars(strategy.clock).update(clock)
@@ -73,19 +73,19 @@ def _evaluating(strategy: Any, collector: _Collector) -> Iterator[None]:
 
 
 def is_multitask(module: Any) -> bool:
-    """Whether a model takes task labels."""
-    found: bool = import_avalanche().models.utils.is_multi_task_module(module)
-    return found
+    """Return whether a model takes task labels."""
+    multitask: bool = import_avalanche().models.utils.is_multi_task_module(module)
+    return multitask
 
 
 def adapt(module: Any, experiences: Any) -> None:
-    """Gives a model the heads that these experiences of Avalanche's call for."""
+    """Add the heads that experiences of Avalanche need to a model."""
     module.train()
     for experience in experiences:
         import_avalanche().models.dynamic_modules.avalanche_model_adaptation(module, experience)
 
 
-def _refuse_unseen(strategy: Any, tasks: set[int]) -> None:
+def _check_seen(strategy: Any, tasks: set[int]) -> None:
     models, model = import_avalanche().models, strategy.model
     if is_multitask(model) and not tasks <= model.known_train_tasks_labels:
         raise UnseenTaskError(f"the model has no head for task {max(tasks)} yet")
@@ -93,18 +93,19 @@ def _refuse_unseen(strategy: Any, tasks: set[int]) -> None:
         if isinstance(module, models.NCMClassifier) and not module.class_means_dict:
             raise UnseenTaskError("the model has no class means yet")
         if isinstance(module, models.IncrementalClassifier) and module.masking and not module.active_units.any():
-            raise UnseenTaskError("the model has met no class yet")
+            raise UnseenTaskError("the model has observed no class yet")
 
 
 def weights_suffice(strategy: Any) -> bool:
-    """Whether predictions are a function of the weights alone, and not of what strategy, plugins or layers keep."""
+    """Return whether predictions depend on weights only, and not on other state of strategy, plugins or layers."""
     avalanche = import_avalanche()
     models = avalanche.models
-    keeping = (models.packnet.PackNetModule, models.NCMClassifier, models.FeCAMClassifier)  # masks and means, unsaved
-    if any(isinstance(module, keeping) for module in strategy.model.modules()):
+    # Their masks and class means are not part of the saved weights.
+    stateful = (models.packnet.PackNetModule, models.NCMClassifier, models.FeCAMClassifier)
+    if any(isinstance(module, stateful) for module in strategy.model.modules()):
         return False
     template, plain = avalanche.training.templates.SupervisedTemplate, avalanche.core.SupervisedPlugin
-    own = any(getattr(type(strategy), name) is not getattr(template, name) for name in ("forward", "eval_epoch"))
+    overridden = any(getattr(type(strategy), name) is not getattr(template, name) for name in ("forward", "eval_epoch"))
     plugins = [p for p in strategy.plugins if p not in (strategy.evaluator, strategy.clock)]
     hooks = [(getattr(type(p), hook, None), getattr(plain, hook)) for p in plugins for hook in HOOKS]
-    return not own and all(found in (None, nothing) for found, nothing in hooks)
+    return not overridden and all(hook in (None, default) for hook, default in hooks)

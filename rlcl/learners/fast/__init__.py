@@ -1,1 +1,1 @@
-"""Hand-written forward and backward passes, a fused Adam, and several seeds trained as one computation."""
+"""Hand-written forward and backward passes, a fused Adam, and batched training of several seeds."""

@@ -1,8 +1,8 @@
-"""Forward and backward passes of networks, for learners that write the gradient of their loss out.
+"""Forward and backward passes of networks, for learners that compute the gradient of their loss in closed form.
 
-A learner gives the derivative of its loss by a network's outputs, in closed form, and the network's weights
-get theirs. Chains of linear layers, as small policies are, do so by their own formulas: without a recorded
-graph, which takes longer than their arithmetic. Any other network is left to torch.
+A learner computes the derivative of its loss with respect to a network's outputs, and the backward pass computes the
+gradients of the network's weights. Chains of linear layers, such as small policies, have hand-written passes without
+an autograd graph, because building the graph takes longer than the arithmetic. Other networks use torch's autograd.
 """
 
 from __future__ import annotations
@@ -16,83 +16,90 @@ from torch import Tensor, nn
 
 __all__ = [
     "Affine",
-    "Chain",
+    "AutogradPasses",
+    "ChainPasses",
+    "ChainStep",
+    "HasPasses",
     "Passes",
-    "Passing",
-    "Recorded",
-    "Step",
-    "activation",
-    "affine",
-    "give_gradient",
+    "activation_step",
+    "affine_step",
     "passes_of",
+    "set_gradient",
     "steps_of",
 ]
 
-NARROW = 16  # inputs of a layer: below, the weight's gradient takes a quarter of the time the other way round (256 x 4)
+# Layers with fewer inputs compute the transpose of the weight's gradient, which takes a quarter of the time (256 x 4).
+NARROW = 16
 
 tanh_backward, threshold_backward = torch.ops.aten.tanh_backward, torch.ops.aten.threshold_backward
 
 
 class Passes(Protocol):
-    """A network that is run forwards, and then backwards."""
+    """Protocol of a network's forward and backward passes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs, without a graph; what a backward pass needs is kept until the next call."""
+        """Return outputs without a graph, and store the tensors for the backward pass until the next call."""
         ...
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
-        """From the derivative of a loss by the last outputs to that by the weights, which replaces their ``grad``.
+        """Backpropagate the derivative of a loss with respect to the last outputs.
+
+        The derivative with respect to the weights replaces their ``grad``.
 
         Args:
-            gradient: of the outputs' shape.
-            weights: whether theirs is wanted.
-            inputs: whether that of the inputs is.
+            gradient: derivative with respect to the outputs, with their shape.
+            weights: whether to compute the derivative with respect to the weights.
+            inputs: whether to compute the derivative with respect to the inputs.
 
         Returns:
-            The derivative by the inputs, of their shape, where it is wanted.
+            The derivative with respect to the inputs, with their shape, or None if it is not computed.
         """
         ...
 
 
 @runtime_checkable
-class Passing(Protocol):
-    """A module that knows its own passes."""
+class HasPasses(Protocol):
+    """Protocol of a module that defines its own passes."""
 
     def passes(self) -> Passes: ...
 
 
-class Step(Protocol):
-    """A link of a chain; x is what it read, y what it gave."""
+class ChainStep(Protocol):
+    """Protocol of one step of a chain of layers."""
 
-    def forward(self, x: Tensor) -> Tensor: ...
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the step."""
+        ...
 
-    def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor: ...
+    def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
+        """Backpropagate a gradient through the step, for its last input x and output y."""
+        ...
 
 
 class Affine:
-    """``x W + b``, or several of them side by side.
+    """The affine map ``x W + b``, or a batch of affine maps.
 
     Args:
-        weight: (..., in, out), a parameter or a view of one.
-        bias: (..., out) or (..., 1, out), the same.
-        parameters: that get the gradient, the weight's as (out, in) where it is a view of that.
+        weight: (..., in, out) parameter, or a view of a parameter.
+        bias: (..., out) or (..., 1, out) parameter, or a view of a parameter.
+        parameters: parameters that get the gradients; the weight may be (out, in), with ``weight`` as its transpose.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, parameters: tuple[Tensor, Tensor]) -> None:
         self._weight, self._bias = weight.detach(), bias.detach()
         self._parameters = parameters
-        self._turned = parameters[0].shape != weight.shape or parameters[0].stride() != weight.stride()
-        self._multiplied = torch.addmm if weight.dim() == 2 else torch.baddbmm
+        self._transposed = parameters[0].shape != weight.shape or parameters[0].stride() != weight.stride()
+        self._multiply_add = torch.addmm if weight.dim() == 2 else torch.baddbmm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._multiplied(self._bias, x, self._weight)
+        return self._multiply_add(self._bias, x, self._weight)
 
     def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
         if weights:
             weight, bias = self.gradients()
-            if self._turned and x.shape[-1] < NARROW:
+            if self._transposed and x.shape[-1] < NARROW:
                 weight.copy_((x.mT @ gradient).mT)
-            elif self._turned:
+            elif self._transposed:
                 torch.matmul(gradient.mT, x, out=weight)
             else:
                 torch.matmul(x.mT, gradient, out=weight)
@@ -100,7 +107,7 @@ class Affine:
         return gradient @ self._weight.mT if inputs else gradient
 
     def gradients(self) -> tuple[Tensor, Tensor]:
-        """Where those of the parameters are written."""
+        """Return the gradient tensors of the parameters, allocated if necessary."""
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
@@ -108,11 +115,11 @@ class Affine:
         return weight, bias  # type: ignore[return-value]
 
 
-class Flat:
-    """(..., B, *shape) as (..., B, in).
+class Flatten:
+    """Step that flattens (..., B, *shape) to (..., B, in).
 
     Args:
-        rows: dimensions up to B.
+        rows: number of dimensions up to and including B.
     """
 
     def __init__(self, rows: int) -> None:
@@ -126,7 +133,7 @@ class Flat:
 
 
 class Tanh:
-    """NumPy's is the faster one on a CPU: a sixth of torch's time for 256 x 64 numbers."""
+    """Tanh step, computed in NumPy on a CPU, which takes a sixth of torch's time for 256 x 64 elements."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
@@ -136,55 +143,55 @@ class Tanh:
         return x
 
     def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
-        found: Tensor = tanh_backward(gradient, y)
-        return found
+        input_gradient: Tensor = tanh_backward(gradient, y)
+        return input_gradient
 
 
 class Relu:
-    """Where it gave 0, nothing goes back."""
+    """ReLU step."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu_()
 
     def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
-        found: Tensor = threshold_backward(gradient, y, 0)
-        return found
+        input_gradient: Tensor = threshold_backward(gradient, y, 0)
+        return input_gradient
 
 
-# They write into what the linear layer before them gave.
-ACTIVATIONS: dict[type[nn.Module], Step] = {nn.Tanh: Tanh(), nn.ReLU: Relu()}
+# Activations write into their input, which is the output of a linear layer.
+ACTIVATIONS: dict[type[nn.Module], ChainStep] = {nn.Tanh: Tanh(), nn.ReLU: Relu()}
 
 
-class Chain:
-    """Steps of which each reads what the one before it gave."""
+class ChainPasses:
+    """Passes of a chain of steps, each of which gets the output of the previous step."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[ChainStep]) -> None:
         self._steps = tuple(steps)
         self._first = next(i for i, step in enumerate(self._steps) if isinstance(step, Affine))
-        self._kept: list[Tensor] = []
+        self._activations: list[Tensor] = []  # the input and the output of every step
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            kept = [x]
+            activations = [x]
             for step in self._steps:
                 x = step.forward(x)
-                kept.append(x)
-        self._kept = kept
+                activations.append(x)
+        self._activations = activations
         return x
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
-        kept, first = self._kept, self._first
+        xs, first = self._activations, self._first
         with torch.no_grad():
             for i in range(len(self._steps) - 1, -1, -1):
-                gradient = self._steps[i].backward(gradient, kept[i], kept[i + 1], weights, inputs or i > first)
+                gradient = self._steps[i].backward(gradient, xs[i], xs[i + 1], weights, inputs or i > first)
         return gradient if inputs else None
 
 
-class Recorded:
-    """Any module, with torch's own record of what was done.
+class AutogradPasses:
+    """Passes of any module, with torch's autograd.
 
     Args:
-        module: from (B, ...) to outputs.
+        module: module from (B, ...) to outputs.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -199,64 +206,67 @@ class Recorded:
         return self._y.detach()
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
-        wanted: list[Tensor] = [*(self._parameters if weights else ()), *((self._x,) if inputs else ())]
-        found = torch.autograd.grad(self._y, wanted, gradient, allow_unused=True)
+        targets: list[Tensor] = [*(self._parameters if weights else ()), *((self._x,) if inputs else ())]
+        gradients = torch.autograd.grad(self._y, targets, gradient, allow_unused=True)
         if weights:
-            for parameter, its in zip(self._parameters, found, strict=False):
-                give_gradient(parameter, its)
-        return found[-1] if inputs else None
+            for parameter, parameter_gradient in zip(self._parameters, gradients, strict=False):
+                set_gradient(parameter, parameter_gradient)
+        return gradients[-1] if inputs else None
 
 
-def give_gradient(parameter: Tensor, gradient: Tensor | None) -> None:
-    """Replaces a parameter's gradient, in place where it has one."""
+def set_gradient(parameter: Tensor, gradient: Tensor | None) -> None:
+    """Replace the gradient of a parameter, in place if it has one."""
     if parameter.grad is None or gradient is None:
         parameter.grad = gradient
     else:
         parameter.grad.copy_(gradient)
 
 
-def affine(layer: nn.Linear) -> Affine:
-    """The step that a layer with a bias is."""
+def affine_step(layer: nn.Linear) -> Affine:
+    """Return the step of a linear layer with a bias."""
     return Affine(layer.weight.T, layer.bias, (layer.weight, layer.bias))
 
 
-def activation(layer: nn.Module) -> Step | None:
-    """The step that an activation is, None where it is not known."""
+def activation_step(layer: nn.Module) -> ChainStep | None:
+    """Return the step of an activation, or None if the activation is not supported."""
     return ACTIVATIONS.get(type(layer))
 
 
 def passes_of(module: nn.Module) -> Passes:
-    """The passes of a module, from (B, ...) to its outputs.
+    """Return the passes of a module, from (B, ...) to its outputs.
 
-    A module may know its own (:class:`Passing`). One on which somebody listens, by a hook, is run as it is, and so
-    are all but chains of linear layers with ``relu`` or ``tanh`` between them.
+    A module can define its own passes (:class:`HasPasses`). Chains of linear layers with ``relu`` or ``tanh`` between
+    them have hand-written passes, unless forward hooks are registered. Other modules use autograd.
     """
-    if isinstance(module, Passing):
+    if isinstance(module, HasPasses):
         return module.passes()
     steps = steps_of(module)
-    return Recorded(module) if steps is None else Chain(steps)
+    return AutogradPasses(module) if steps is None else ChainPasses(steps)
 
 
-def steps_of(module: nn.Module, linear: Callable[[nn.Linear], Affine] = affine, rows: int = 1) -> Sequence[Step] | None:
-    """The steps of a chain of linear layers with known activations between them; None for any other module.
+def steps_of(
+    module: nn.Module, linear: Callable[[nn.Linear], Affine] = affine_step, rows: int = 1
+) -> Sequence[ChainStep] | None:
+    """Return the steps of a chain of linear layers with supported activations, or None for any other module.
 
     Args:
-        module: on which nobody listens.
-        linear: the step that a linear layer with a bias is.
-        rows: dimensions of what it reads up to those of one observation.
+        module: the module; with forward hooks, the result is None.
+        linear: function that returns the step of a linear layer with a bias.
+        rows: number of leading dimensions of the input, before those of one observation.
     """
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
     steps = [_step(layer, linear, rows) for layer in layers if type(layer) is not nn.Identity]
-    known = [step for step in steps if step is not None]
-    first = next((step for step in known if not isinstance(step, Flat)), None)
-    heard = any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
-    # An activation writes where it reads.
-    return None if heard or len(known) < len(steps) or not isinstance(first, Affine) else known
+    supported = [step for step in steps if step is not None]
+    first = next((step for step in supported if not isinstance(step, Flatten)), None)
+    has_hooks = any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    # The first step must not be an activation, because it would write into the caller's input.
+    return None if has_hooks or len(supported) < len(steps) or not isinstance(first, Affine) else supported
 
 
-def _step(layer: nn.Module, linear: Callable[[nn.Linear], Affine], rows: int) -> Step | None:
+def _step(layer: nn.Module, linear: Callable[[nn.Linear], Affine], rows: int) -> ChainStep | None:
+    """Return the step of a layer, or None if the layer is not supported."""
     if type(layer) is nn.Flatten:
-        return Flat(rows)
+        return Flatten(rows)
     if type(layer) is nn.Linear and layer.bias is not None:
         return linear(layer)
-    return activation(layer)
+    return activation_step(layer)

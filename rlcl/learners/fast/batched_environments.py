@@ -1,4 +1,4 @@
-"""Environments and generators of several learners at work at once, each as it would be alone."""
+"""Batched stepping of the environments and generators of several learners, with the same results as one by one."""
 
 from __future__ import annotations
 
@@ -11,117 +11,124 @@ from typing import Any
 import numpy as np
 from rlcl_envs.vector import ClassicVector
 
-from rlcl.learners.reinforcement.collecting import Collector, Step
+from rlcl.learners.reinforcement.collector import Collector, StepResult
 
-__all__ = ["Collectors", "Generators"]
+__all__ = ["BatchedCollector", "BatchedGenerators"]
 
 Array = np.ndarray[Any, Any]
 
-OF_EACH = ("observations", "_returns", "_lengths", "_discounted")  # (N, ...) of each environment
+PER_ENVIRONMENT = ("observations", "_returns", "_lengths", "_discounted")  # attributes of a collector, (N, ...) each
 
 
-class Generators:
-    """Draws for S * N rows: those of each generator, for N rows, one after the other."""
+class BatchedGenerators:
+    """Random numbers for S * N rows, of which each of S generators samples N consecutive rows.
+
+    The methods are those of ``numpy.random.Generator``.
+    """
 
     def __init__(self, generators: Sequence[np.random.Generator]) -> None:
         self._generators = generators
 
-    def _each(self, rows: int) -> int:
+    def _rows_per_generator(self, rows: int) -> int:
         return rows // len(self._generators)
 
     def random(self, size: int) -> Array:
-        return np.concatenate([g.random(self._each(size)) for g in self._generators])
+        return np.concatenate([g.random(self._rows_per_generator(size)) for g in self._generators])
 
     def integers(self, high: int, size: int) -> Array:
-        return np.concatenate([g.integers(high, size=self._each(size)) for g in self._generators])
+        return np.concatenate([g.integers(high, size=self._rows_per_generator(size)) for g in self._generators])
 
     def gumbel(self, size: tuple[int, int]) -> Array:
-        return np.concatenate([g.gumbel(size=(self._each(size[0]), size[1])) for g in self._generators])
+        return np.concatenate([g.gumbel(size=(self._rows_per_generator(size[0]), size[1])) for g in self._generators])
 
     def standard_normal(self, size: tuple[int, int], dtype: Any) -> Array:
-        shape = self._each(size[0]), size[1]
+        shape = self._rows_per_generator(size[0]), size[1]
         return np.concatenate([g.standard_normal(shape, dtype=dtype) for g in self._generators])
 
 
-class Unwatched:
-    """Counts steps; what environments give is looked at by the collector whose they are, at its events.
+class StepCounter:
+    """Replacement of a collector's environment checks that only counts steps.
 
-    Here it would be an error of all of them.
+    Each learner's own collector checks the values of its environments at its events. A check of the joint collector
+    would fail for all learners.
     """
 
     steps = 0
 
-    def step(self, *_: Any) -> None:
+    def check_step(self, *_: Any) -> None:
         self.steps += 1
 
 
-class Collectors:
-    """Collectors whose environments step together.
+class BatchedCollector:
+    """Collector that steps the environments of several collectors together.
 
     Args:
-        parts: the collectors.
-        whole: of as many environments as all of them have.
+        collectors: collectors of S learners, each with N environments.
+        joint: collector with S * N environments.
     """
 
-    def __init__(self, parts: Sequence[Collector], whole: Collector) -> None:
-        self.parts = list(parts)
-        self._whole = whole
-        self._vectors = [part.vector.unwrapped for part in parts]
-        self._each = len(parts[0])
+    def __init__(self, collectors: Sequence[Collector], joint: Collector) -> None:
+        self.collectors = list(collectors)
+        self._joint = joint
+        self._vectors = [collector.vector.unwrapped for collector in collectors]
+        self._num_envs = len(collectors[0])
 
     @classmethod
-    def of(cls, parts: Sequence[Collector]) -> Collectors | None:
-        """None where each must step alone: other environments than ours, encoders that go on learning, masks."""
-        vectors = [part.vector.unwrapped for part in parts]
-        alike = all(isinstance(vector, ClassicVector) for vector in vectors)
-        if not alike or any(part.learns or part.masks is not None for part in parts):
+    def of(cls, collectors: Sequence[Collector]) -> BatchedCollector | None:
+        """Combine collectors, or return None if their environments cannot step together.
+
+        Not supported are environments other than :class:`ClassicVector`, encoders that keep fitting, and action masks.
+        """
+        vectors = [collector.vector.unwrapped for collector in collectors]
+        supported = all(isinstance(vector, ClassicVector) for vector in vectors)
+        if not supported or any(collector.fits_encoder or collector.masks is not None for collector in collectors):
             return None
-        whole = copy.copy(parts[0])
-        whole.vector = parts[0].source.make_vector(sum(map(len, parts)))
-        return cls(parts, whole)
+        joint = copy.copy(collectors[0])
+        joint.vector = collectors[0].source.make_vector(sum(map(len, collectors)))
+        return cls(collectors, joint)
 
     @contextmanager
-    def at_work(self) -> Iterator[Collectors]:
-        """Goes on where the parts are, and leaves them where it has come to."""
-        whole, vector = self._whole, self._whole.vector.unwrapped
-        vector.take(self._vectors)  # type: ignore[attr-defined]
-        for name in OF_EACH:
-            setattr(whole, name, np.concatenate([getattr(part, name) for part in self.parts]))
-        whole.episodes, whole.fresh = deque(), self.parts[0].fresh
-        whole._watch = Unwatched()  # type: ignore[assignment]
+    def synchronized(self) -> Iterator[BatchedCollector]:
+        """Load the states of the collectors, and write the new states back at the end of the context."""
+        joint, vector = self._joint, self._joint.vector.unwrapped
+        vector.gather(self._vectors)  # type: ignore[attr-defined]
+        for name in PER_ENVIRONMENT:
+            setattr(joint, name, np.concatenate([getattr(collector, name) for collector in self.collectors]))
+        joint.episodes, joint.fresh = deque(), self.collectors[0].fresh
+        joint._checks = StepCounter()  # type: ignore[assignment]
         yield self
-        vector.give(self._vectors)  # type: ignore[attr-defined]
-        for i, part in enumerate(self.parts):
-            rows = slice(i * self._each, (i + 1) * self._each)
-            for name in OF_EACH:
-                setattr(part, name, getattr(whole, name)[rows].copy())
-            part.fresh = whole.fresh
-            part._watch.steps += whole._watch.steps
+        vector.scatter(self._vectors)  # type: ignore[attr-defined]
+        for i, collector in enumerate(self.collectors):
+            rows = slice(i * self._num_envs, (i + 1) * self._num_envs)
+            for name in PER_ENVIRONMENT:
+                setattr(collector, name, getattr(joint, name)[rows].copy())
+            collector.fresh = joint.fresh
+            collector._checks.steps += joint._checks.steps
 
     masks = None
 
     @property
     def fresh(self) -> bool:
-        """See :class:`rlcl.learners.reinforcement.collecting.Collector`."""
-        return self._whole.fresh
+        """See :class:`rlcl.learners.reinforcement.collector.Collector`."""
+        return self._joint.fresh
 
     @property
     def observations(self) -> Array:
-        """(S * N, *observation)."""
-        return self._whole.observations
+        """Observations (S * N, *observation) of all environments."""
+        return self._joint.observations
 
     def encode(self, observations: Array) -> Array:
-        """See :class:`rlcl.learners.reinforcement.collecting.Collector`."""
-        return self._whole.encode(observations)
+        """See :class:`rlcl.learners.reinforcement.collector.Collector`."""
+        return self._joint.encode(observations)
 
-    def step(self, actions: Array) -> Step:
-        """Acts in every environment of all; actions (S * N, *action)."""
-        whole = self._whole
-        step = whole.step(actions)
-        if whole.episodes:
-            for i, episode in zip(np.flatnonzero(step.ended).tolist(), whole.episodes, strict=True):
-                part = self.parts[i // self._each]
-                part.episodes.append(episode)
-                part.finished += 1
-            whole.episodes.clear()
+    def step(self, actions: Array) -> StepResult:
+        """Step all environments with actions (S * N, *action)."""
+        joint = self._joint
+        step = joint.step(actions)
+        if joint.episodes:
+            for i, episode in zip(np.flatnonzero(step.ended).tolist(), joint.episodes, strict=True):
+                collector = self.collectors[i // self._num_envs]
+                collector.episodes.append(episode)
+                collector.finished += 1
+            joint.episodes.clear()
         return step

@@ -1,6 +1,6 @@
-"""Batched seeds: learners of one config under several seeds, whose updates are one computation.
+"""Batched seeds: learners with the same config and different seeds, whose updates are one computation.
 
-Which learners have such an update is :data:`BATCHED`; the learners themselves know nothing of it.
+:data:`BATCHED` lists the learners that have a batched update. The learners themselves do not depend on this module.
 """
 
 from __future__ import annotations
@@ -15,169 +15,181 @@ from torch import Tensor
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.fast.backprop import steps_of
 from rlcl.learners.fast.batched_dqn import BatchedDqn
-from rlcl.learners.fast.batched_environments import Collectors
+from rlcl.learners.fast.batched_environments import BatchedCollector
 from rlcl.learners.fast.batched_ppo import BatchedPpo
-from rlcl.learners.fast.batched_weights import stacked
+from rlcl.learners.fast.batched_weights import stack_trees
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
-from rlcl.learners.reinforcement.advancing import by_itself
-from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.dqn import Dqn
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
-from rlcl.learners.reinforcement.notes import Notes
+from rlcl.learners.reinforcement.logged_values import LoggedValues
 from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.reinforcement.rounds import collect_and_update
 from rlcl.registry import name_of
 from rlcl.types import BoundaryPolicy
 
 __all__ = ["BATCHED", "BatchedSeeds", "check_batched_seeds"]
 
-# Of each learner that has it: what makes the updates of several.
+# Classes with the batched update of a learner, by the class of the learner.
 BATCHED: Mapping[type, Any] = {Ppo: BatchedPpo, Dqn: BatchedDqn}
 
 
-class Batched(Protocol):
-    """Several learners, whose updates are one computation."""
+class BatchedLearners(Protocol):
+    """Protocol of S learners whose updates are one computation."""
 
     @property
-    def notes(self) -> Notes:
-        """What it noted of all of them, (S,) or one number for all."""
+    def logged(self) -> LoggedValues:
+        """Logged values of all learners: (S,) each, or a scalar for all."""
         ...
 
     @property
     def collects(self) -> bool:
-        """Whether :meth:`collect` can act for all of them."""
+        """Whether :meth:`collect` is supported."""
         ...
 
-    def collect(self, collectors: Collectors, progress: float) -> Sequence[Any]:
-        """What :meth:`ReinforcementLearner.collect` gives, of each."""
+    def collect(self, collector: BatchedCollector, progress: float) -> Sequence[Any]:
+        """Act for all learners, and return the result of :meth:`ReinforcementLearner.collect` for each."""
         ...
 
-    def improve(self, lesson: Any) -> Tensor | None:
-        """Learns from lessons of all, stacked."""
+    def update_on(self, batch: Any) -> Tensor | None:
+        """Update all learners with their stacked batches."""
         ...
 
 
 @define(eq=False)
 class BatchedSeeds:
-    """Lets learners act, and learn in one computation.
+    """Scheduler that advances several learners together, with one computation for their updates.
 
-    Each asks to advance, and waits until all have asked; then those that are furthest behind do. While one
-    waits its state is what it was when it asked.
+    Each learner requests to advance, and waits until all learners have a request. Then the learners with the lowest
+    step advance. The state of a waiting learner does not change.
     """
 
     _members: list[Any] = field(init=False, factory=list)
-    _asked: dict[int, tuple[Collector, float]] = field(init=False, factory=dict)  # by the place among the members
-    _failed: dict[int, DivergenceError] = field(init=False, factory=dict)
-    _joint: Batched = field(init=False, default=None)
-    _joined: tuple[Any, ...] = field(init=False, default=())  # what the joint learner was made for
-    _collectors: Collectors | None = field(init=False, default=None)
-    paused: bool = field(init=False, default=False)  # whether all are to wait
+    _requests: dict[int, tuple[Collector, float]] = field(init=False, factory=dict)  # by the id of the learner
+    _errors: dict[int, DivergenceError] = field(init=False, factory=dict)  # by the id of the learner
+    _joint: BatchedLearners = field(init=False, default=None)
+    _joint_key: tuple[Any, ...] = field(init=False, default=())  # learners and part that the joint learner is for
+    _batched_collector: BatchedCollector | None = field(init=False, default=None)
+    paused: bool = field(init=False, default=False)  # whether all learners wait
 
     @contextmanager
-    def joined(self, learner: Any) -> Iterator[None]:
-        """Has a learner, whose state is loaded, among those that are waited for."""
+    def registered(self, learner: Any) -> Iterator[None]:
+        """Register a learner with a loaded state for the duration of the context."""
         learner.advance = self.advance
         self._members.append(learner)
         try:
             yield
         finally:
-            self.leave(learner)
+            self.unregister(learner)
 
-    def leave(self, learner: Any) -> None:
-        """Waits for a learner no longer: it goes by itself."""
-        self._asked.pop(id(learner), None)
+    def unregister(self, learner: Any) -> None:
+        """Remove a learner, which then advances on its own."""
+        self._requests.pop(id(learner), None)
         self._members = [member for member in self._members if member is not learner]
-        learner.advance = by_itself
+        learner.advance = collect_and_update
 
     def advance(self, learner: ReinforcementLearner, collector: Collector, progress: float, /) -> Iterator[None]:
-        """Advances a learner with the others; yields while it waits for them."""
-        self._asked[id(learner)] = collector, progress
-        while id(learner) in self._asked:
-            if self.paused or len(self._asked) < len(self._members):
+        """Advance a learner together with the others; yield while it waits for them."""
+        self._requests[id(learner)] = collector, progress
+        while id(learner) in self._requests:
+            if self.paused or len(self._requests) < len(self._members):
                 yield None
             else:
                 self._advance()
-        if (error := self._failed.pop(id(learner), None)) is not None:
+        if (error := self._errors.pop(id(learner), None)) is not None:
             raise error
 
     def _advance(self) -> None:
-        behind = min(member.position.step for member in self._members)
-        group = [member for member in self._members if member.position.step == behind]
-        collected = self._collected(group)
-        asked = {id(member): self._asked.pop(id(member)) for member in group}
-        group = [member for member in group if id(member) not in self._failed]
+        """Advance the learners with the lowest step, and remove their requests."""
+        lowest_step = min(member.position.step for member in self._members)
+        group = [member for member in self._members if member.position.step == lowest_step]
+        collected = self._collect(group)
+        requests = {id(member): self._requests.pop(id(member)) for member in group}
+        group = [member for member in group if id(member) not in self._errors]
         if not group:
             return
-        joint = self._joint_of(group)
-        lessons = [member.lessons(collected[id(member)], *asked[id(member)]) for member in group]
-        for each in zip(*lessons, strict=True):
-            errors = joint.improve(stacked(each))
+        joint = self._joint_learner(group)
+        batches = [member.batches(collected[id(member)], *requests[id(member)]) for member in group]
+        for member_batches in zip(*batches, strict=True):
+            errors = joint.update_on(stack_trees(member_batches))
             for i, member in enumerate(group):
-                member.learned(None if errors is None else errors[i])
-        hand_on(joint.notes, [member.notes for member in group])
+                member.after_update(None if errors is None else errors[i])
+        distribute_logged_values(joint.logged, [member.logged for member in group])
 
-    def _collected(self, group: Sequence[Any]) -> dict[int, Any]:
-        """What came of acting: in one step where environments can be stepped so, else one after the other."""
-        joint, asked = self._joint_of(group), [self._asked[id(member)] for member in group]
-        collectors = [collector for collector, _ in asked]
-        if self._collectors is None or self._collectors.parts != collectors:
-            self._collectors = Collectors.of(collectors)
-        if self._collectors is not None and joint.collects:
-            with self._collectors.at_work() as collector:
-                found = joint.collect(collector, asked[0][1])
-            return {id(member): its for member, its in zip(group, found, strict=True)}
+    def _collect(self, group: Sequence[Any]) -> dict[int, Any]:
+        """Act for a group of learners, together if that is supported and else one by one.
+
+        Returns:
+            The result of ``collect`` by the id of the learner, without learners that failed.
+        """
+        joint, requests = self._joint_learner(group), [self._requests[id(member)] for member in group]
+        collectors = [collector for collector, _ in requests]
+        if self._batched_collector is None or self._batched_collector.collectors != collectors:
+            self._batched_collector = BatchedCollector.of(collectors)
+        if self._batched_collector is not None and joint.collects:
+            with self._batched_collector.synchronized() as batched_collector:
+                results = joint.collect(batched_collector, requests[0][1])
+            return {id(member): result for member, result in zip(group, results, strict=True)}
         collected = {}
-        for member, what in zip(group, asked, strict=True):
+        for member, request in zip(group, requests, strict=True):
             try:
-                collected[id(member)] = member.collect(*what)
-            except DivergenceError as error:  # that member's alone, whoever asked last
-                self._failed[id(member)] = error
+                collected[id(member)] = member.collect(*request)
+            except DivergenceError as error:  # raised later by the learner whose environment failed
+                self._errors[id(member)] = error
         return collected
 
-    def _joint_of(self, group: Sequence[Any]) -> Batched:
-        """Made anew for another group, and for another experience, before which optimizers may have been reset."""
-        wanted = (*map(id, group), group[0].position.experience, group[0].position.segment)
-        if wanted != self._joined:
-            self._joined, self._joint = wanted, BATCHED[type(group[0])](group)
+    def _joint_learner(self, group: Sequence[Any]) -> BatchedLearners:
+        """Return the joint learner of a group.
+
+        A new one is created for another group and for another part of the stream, because optimizers may have been
+        reset in between.
+        """
+        key = (*map(id, group), group[0].position.experience, group[0].position.segment)
+        if key != self._joint_key:
+            self._joint_key, self._joint = key, BATCHED[type(group[0])](group)
         return self._joint
 
 
-def hand_on(notes: Notes, to: Sequence[Notes]) -> None:
-    """Moves what was noted of several learners, (S,) or one number for all, to the notes of each."""
-    for name, values in notes.values.items():
+def distribute_logged_values(joint: LoggedValues, members: Sequence[LoggedValues]) -> None:
+    """Move the logged values of several learners, (S,) or a scalar for all, to the logged values of each learner."""
+    for name, values in joint.values.items():
         for value in values:
-            each = value.unbind() if isinstance(value, Tensor) else [value] * len(to)
-            for its, noted in zip(to, each, strict=True):
-                its.add(**{name: noted})
-    notes.values.clear()
+            member_values = value.unbind() if isinstance(value, Tensor) else [value] * len(members)
+            for logged, member_value in zip(members, member_values, strict=True):
+                logged.add(**{name: member_value})
+    joint.values.clear()
 
 
 def check_batched_seeds(learner: Any, boundary: BoundaryPolicy) -> None:
-    """Raises UnsupportedError for what batched seeds do not go with, with its key.
+    """Check that batched seeds support a learner and a boundary policy.
 
     Args:
-        learner: prepared.
-        boundary: what it keeps from one experience to the next.
+        learner: prepared learner.
+        boundary: boundary policy of the run.
+
+    Raises:
+        UnsupportedError: a setting is not supported; the message names its key.
     """
     for key, reason in _refusals(learner, boundary):
         raise UnsupportedError(f"{key}: batched_seeds: true {reason}, or set batched_seeds: false")
 
 
 def _refusals(learner: Any, boundary: BoundaryPolicy) -> Iterator[tuple[str, str]]:
-    """Keys, and why and what to do instead."""
+    """Yield the keys of settings that are not supported, each with the reason and the remedy."""
     batched = BATCHED.get(type(learner))
     if batched is None:
-        known = " or ".join(name_of("learner", cls) for cls in BATCHED)
-        yield "learner.type", f"has no batched update of {name_of('learner', learner)}; use {known}"
+        supported = " or ".join(name_of("learner", cls) for cls in BATCHED)
+        yield "learner.type", f"does not support {name_of('learner', learner)}; use {supported}"
         return
     if learner.methods:
-        yield "learner.methods", "makes the updates of all seeds in one, and methods see those of one; leave them out"
+        yield "learner.methods", "updates all seeds in one computation, but methods act on one learner; remove them"
     if not isinstance(learner.optimizer, Adam | AdamW | RmsProp | Sgd):
         name = name_of("optimizer", learner.optimizer)
-        yield "learner.optimizer", f"takes one that is known to step each weight alone, not {name}; use adam"
+        yield "learner.optimizer", f"needs an optimizer that updates each weight independently, got {name}; use adam"
     for key, reason in batched.refusals(learner):
         yield f"learner.{key}", reason
     if any(steps_of(network) is None for network in batched.networks(learner)):
-        chains = "takes chains of linear layers with relu or tanh between them"
+        chains = "only supports chains of linear layers with relu or tanh between them"
         yield "learner.network", f"{chains}; use linear, or mlp without layer_norm and dropout"
     if boundary.exploration == "reset":
-        yield "boundary.exploration", "counts one number of steps for all parameters of a learner; write keep"
+        yield "boundary.exploration", "has one step count for all parameters of a learner; set keep"

@@ -1,1 +1,1 @@
-"""Learners of environments, and their parts: actions, returns, losses, replay buffers."""
+"""Reinforcement learners and their parts: action distributions, rollouts, losses, replay buffers."""

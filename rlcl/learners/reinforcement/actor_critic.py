@@ -1,4 +1,4 @@
-"""Networks that act and judge."""
+"""Actor-critic network, its forward and backward passes, its initialization."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rlcl.learners.fast.backprop import Chain, Passes
+from rlcl.learners.fast.backprop import ChainPasses, Passes
 
 __all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
 
 class ActorCritic(nn.Module):
-    """A network for actions and one for values, or one for both, and what the distribution has beside them.
+    """An actor and a critic, or a shared network, with the state-independent parameters of the distribution.
 
     Args:
-        actor: (B, *encoded) to (B, K), or to (B, K + 1) where the values are its last outputs.
-        critic: (B, *encoded) to (B, 1); None for the actor's last output.
-        free: (F,), None for none.
+        actor: maps (B, *encoded) to (B, K), or to (B, K + 1) if shared: the last output is the value.
+        critic: maps (B, *encoded) to (B, 1); None if the actor is shared.
+        free: (F,) parameters of the distribution that do not depend on the state; None if it has none.
     """
 
     def __init__(self, actor: nn.Module, critic: nn.Module | None, free: nn.Parameter | None) -> None:
@@ -30,37 +30,42 @@ class ActorCritic(nn.Module):
 
     @property
     def side_by_side(self) -> tuple[nn.Module, ...]:
-        """Each with a head of its own: the actor, and the critic where it is another."""
+        """Networks with separate heads: the actor, and the critic unless the actor is shared."""
         return (self.actor,) if self.critic is None else (self.actor, self.critic)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K) outputs for actions."""
+        """Return the actor's outputs (B, K)."""
         outputs: Tensor = self.actor(x)
         return outputs[:, :-1] if self.critic is None else outputs
 
 
 class ActorCriticPasses:
-    """The passes of both at once; see :class:`rlcl.learners.fast.backprop.Passes`.
+    """Forward and backward passes of actor and critic; see :class:`rlcl.learners.fast.backprop.Passes`.
 
     Args:
-        networks: those of :attr:`ActorCritic.side_by_side`.
+        networks: passes of the networks in :attr:`ActorCritic.side_by_side`.
     """
 
     def __init__(self, networks: Sequence[Passes]) -> None:
         self._networks = networks
 
     @property
-    def modeless(self) -> bool:
-        """Whether it is the same to them if a network trains or predicts: it takes as long to say as to act."""
-        return all(isinstance(network, Chain) for network in self._networks)
+    def mode_independent(self) -> bool:
+        """Whether training and evaluation mode are the same; switching modes takes as long as a forward pass."""
+        return all(isinstance(network, ChainPasses) for network in self._networks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., B, K) outputs for actions, and (..., B) values."""
+        """Return the actor's outputs (..., B, K) and values (..., B)."""
         *outputs, last = [network.forward(x) for network in self._networks]
         return (outputs[0] if outputs else last[..., :-1]), last[..., -1]
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
-        """From the derivative of a loss by what the last pass gave to that by the weights."""
+        """Backpropagate derivatives of a loss to the weights of the last forward pass.
+
+        Args:
+            by_outputs: (..., B, K) derivative by the actor's outputs.
+            by_values: (..., B) derivative by the values.
+        """
         parts = [by_outputs, by_values[..., None]]
         if len(self._networks) == 1:
             parts = [torch.cat(parts, -1)]
@@ -69,7 +74,11 @@ class ActorCriticPasses:
 
 
 def scale_orthogonal(module: nn.Module, last: Sequence[float]) -> None:
-    """Multiplies orthogonal weights by sqrt 2, and those of the last layer by a gain an output; others stay.
+    """Scale orthogonally initialized weights in place; other layers are unchanged.
+
+    Args:
+        module: network; its orthogonal layers are multiplied by sqrt 2, except for the last one.
+        last: gain of each output of the last layer.
 
     Source: Huang et al. 2022, detail 2.
     """

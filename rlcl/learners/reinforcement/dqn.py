@@ -1,9 +1,9 @@
-"""Deep Q-learning, with what has been added to it since."""
+"""Deep Q-network with double and dueling Q-learning, n-step returns and prioritized replay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -13,25 +13,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.config.aliases import Alias
 from rlcl.errors import UnsupportedError
 from rlcl.learners.fast.backprop import Passes, passes_of
-from rlcl.learners.fast.forward import Forward, forward_of
-from rlcl.learners.fast.fused_adam import lay_out
-from rlcl.learners.optimizers import Adam, built_optimizer
-from rlcl.learners.reinforcement.actions import allowed, masked
-from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
-from rlcl.learners.reinforcement.off_policy import Drawn, OffPolicyLearner, followed, frozen_copy
-from rlcl.learners.reinforcement.policy_graphs import policy_graph
-from rlcl.learners.reinforcement.values import (
-    bootstrapped,
-    chosen,
+from rlcl.learners.fast.fused_adam import pack_parameters
+from rlcl.learners.fast.numpy_forward import NumpyForward, numpy_forward
+from rlcl.learners.optimizers import Adam, build_optimizer
+from rlcl.learners.reinforcement.action_distributions import mask_array, mask_tensor
+from rlcl.learners.reinforcement.action_values import (
+    bootstrapped_targets,
+    chosen_values,
+    chosen_values_gradient,
     dueling_gradient,
     dueling_values,
-    following_values,
-    spread,
+    next_state_values,
 )
+from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.policy_graphs import policy_graph
+from rlcl.learners.reinforcement.setting_aliases import DQN_ALIASES
+from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.tried import tried
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Dqn", "Exploration"]
@@ -41,12 +43,13 @@ Array = np.ndarray[Any, Any]
 
 @frozen(kw_only=True)
 class Exploration:
-    """The probability of a random action, falling linearly.
+    """Linear schedule of the probability of random actions.
 
     Args:
-        start: probability of a random action at first.
-        end: probability of a random action from ``share`` on.
-        share: of what schedules run over (the budget of an experience, or of the stream), during which it falls.
+        start: initial probability of a random action.
+        end: final probability of a random action, from ``share`` on.
+        share: fraction of the budget over which the probability decreases. The budget is that of the experience or of
+            the stream (see ``schedule_over`` of the learner).
     """
 
     start: float = option(1.0, ge=0, le=1)
@@ -59,29 +62,31 @@ class Exploration:
 
 @define(kw_only=True, eq=False)
 class Dqn(OffPolicyLearner):
-    """Learns the value of each action, and takes the best, but for random ones while it learns.
+    """Deep Q-network with epsilon-greedy exploration.
 
-    ``double``, ``dueling``, ``n_step`` and ``prioritised`` combine; all of them are Rainbow without its noise and its
-    distributions. The probability of a random action holds between two rounds of updates. Actions that an environment
-    forbids (:mod:`rlcl.data.environments.action_masks`) are never taken, nor are their values learned towards.
+    ``double``, ``dueling``, ``n_step`` and ``prioritised`` can be combined; together they are Rainbow without noisy
+    networks and without distributional values. The probability of a random action is constant between two rounds of
+    updates. Actions that an environment forbids (:mod:`rlcl.data.environments.action_masks`) are never taken, and their
+    values are excluded from targets.
 
-    Events tell, of the last update of each round: ``loss`` (mean Huber loss), ``value`` (mean value of the minibatch's
-    actions); of all env steps ``exploration``, the probability of a random action.
+    Logged values of the last update of each round: ``loss`` (mean Huber loss), ``value`` (mean value of the minibatch's
+    actions). Logged at each env step: ``exploration``, the probability of a random action.
 
     Args:
-        network: from observations to the values of all actions.
-        optimizer: of its weights.
-        double: whether the network that learns chooses the action that the target network values.
-        dueling: whether the network gives a state's value and the actions' advantages, both linear in what its
-            last hidden layer gives.
-        tau: share of the way that the target network goes towards the network that learns.
-        target_interval: env steps, over all environments, between two moves of the target network.
-        exploration: the probability of a random action.
-        clip_norm: the greatest norm of the gradient; null for any.
+        network: network from observations to the values of all actions.
+        optimizer: optimizer of the network.
+        double: whether the online network selects the action that the target network evaluates.
+        dueling: whether the outputs are a state value and advantages of actions, both linear in the last hidden layer.
+        tau: weight of the online network in the Polyak average of the target network; 1 copies the weights.
+        target_interval: env steps, summed over all environments, between two updates of the target network.
+        exploration: schedule of the probability of random actions.
+        clip_norm: maximum norm of the gradient; null for no clipping.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1; double: van Hasselt
-    et al. 2016; dueling: Wang et al. 2016; prioritised: Schaul et al. 2016; n steps: Hessel et al. 2018.
+    et al. 2016; dueling: Wang et al. 2016; prioritized: Schaul et al. 2016; n steps: Hessel et al. 2018.
     """
+
+    aliases: ClassVar[Mapping[str, Alias]] = DQN_ALIASES
 
     network: Network = option(factory=lambda: Mlp(hidden=(64, 64)))
     optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=1e-4))
@@ -97,13 +102,13 @@ class Dqn(OffPolicyLearner):
     policy: nn.Module = field(init=False, default=None)
     target: nn.Module = field(init=False, default=None)
     torch_optimizer: Any = field(init=False, default=None)
-    acting: Forward = field(init=False, default=None)
-    _actions: int = field(init=False, default=0)
-    _start: int = field(init=False, default=0)
+    policy_forward: NumpyForward = field(init=False, default=None)
+    _actions: int = field(init=False, default=0)  # number of actions
+    _start: int = field(init=False, default=0)  # first action of the space
     passes: Passes = field(init=False, default=None)
     target_passes: Passes = field(init=False, default=None)
-    weights: list[Tensor] = field(init=False, factory=list)  # of the network, and of its target
-    _moves: int = field(init=False, default=0)  # of the target network that have been due
+    weights: list[Tensor] = field(init=False, factory=list)  # of the online network, and of the target network
+    _target_updates: int = field(init=False, default=0)  # number of target updates that have been due
 
     @property
     def kind(self) -> str:
@@ -118,25 +123,27 @@ class Dqn(OffPolicyLearner):
         return {"policy": self.torch_optimizer}
 
     @property
-    def targets(self) -> Mapping[str, nn.Module]:
+    def target_networks(self) -> Mapping[str, nn.Module]:
         return {"policy": self.target}
 
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         if not isinstance(actions, gym.spaces.Discrete):
             raise UnsupportedError(
-                f"learner {self.name} chooses one of a few actions (Discrete), and these are {actions}; use "
+                f"learner {self.name} needs a discrete action space (Discrete), got {actions}; use "
                 f"{'ppo, sac or td3' if isinstance(actions, gym.spaces.Box) else 'ppo'}"
             )
         self._actions, self._start = int(actions.n), int(actions.start)
         outputs = self._actions + self.dueling
-        self.policy = tried(self.network.build(shape, outputs, 1), self.network, shape, outputs).to(self._setup.device)
+        self.policy = check_forward(self.network.build(shape, outputs, 1), self.network, shape, outputs).to(
+            self._setup.device
+        )
         self.target = frozen_copy(self.policy)
-        self.weights = [lay_out(module.parameters()) for module in (self.policy, self.target)]
-        self.torch_optimizer = built_optimizer(self.optimizer, list(self.policy.parameters()))
-        self.keep(shape, (), np.int64, num_envs)
+        self.weights = [pack_parameters(module.parameters()) for module in (self.policy, self.target)]
+        self.torch_optimizer = build_optimizer(self.optimizer, list(self.policy.parameters()))
+        self.make_replay_buffer(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
-        self.acting = forward_of(self.policy)
+        self.policy_forward = numpy_forward(self.policy)
         self.passes, self.target_passes = passes_of(self.policy), passes_of(self.target)
 
     def _values(self, outputs: Tensor) -> Tensor:
@@ -149,63 +156,67 @@ class Dqn(OffPolicyLearner):
     def takes_action_masks(self) -> bool:
         return True
 
-    def _best(self, observations: Array, masks: Array | None) -> Array:
-        outputs = self.acting(observations)
-        best: Array = masked(outputs[:, 1:] if self.dueling else outputs, masks).argmax(1)
-        return best
+    def _greedy(self, observations: Array, masks: Array | None) -> Array:
+        outputs = self.policy_forward(observations)
+        actions: Array = mask_array(outputs[:, 1:] if self.dueling else outputs, masks).argmax(1)
+        return actions
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self.for_environment(self._best(observations, masks))
+        return self.for_environment(self._greedy(observations, masks))
 
     def graph(self, tasks: int) -> Graph:
-        """See :class:`rlcl.types.Exportable`: by the advantages, which order actions as their values do."""
+        """See :class:`rlcl.types.Exportable`; scores of a dueling network are its advantages."""
         count, start = self._actions, self._start
         return policy_graph(
             self.encoder, self.policy, lambda y: y[:, -count:].argmax(1) + start, lambda y: y[:, -count:]
         )
 
     def random_actions(self, count: int) -> Array:
-        if self._allowed is None:
+        if self._action_masks is None:
             return self.rng.integers(self._actions, size=count)
-        drawn: Array = np.where(self._allowed, self.rng.random(self._allowed.shape), -1).argmax(1)
-        return drawn
+        actions: Array = np.where(self._action_masks, self.rng.random(self._action_masks.shape), -1).argmax(1)
+        return actions
 
     def explore(self, observations: Array, progress: float) -> Array:
         probability = self.exploration(progress)
         self.log(exploration=probability)
         at_random = self.rng.random(len(observations)) < probability
         actions = self.random_actions(len(observations))
-        return actions if at_random.all() else np.where(at_random, actions, self._best(observations, self._allowed))
+        if at_random.all():
+            return actions
+        return np.where(at_random, actions, self._greedy(observations, self._action_masks))
 
     def for_environment(self, actions: Array) -> Array:
         return actions + self._start
 
-    def improve(self, lesson: Drawn) -> Tensor:
-        # The target network rests within a round: one pass values what follows in all of its minibatches.
-        valued = allowed(self._values(self.target_passes.forward(lesson.following)), lesson.masks)
-        following = torch.split(valued, self.batch_size, -2)
-        for batch, values in zip(lesson.split(self.batch_size), following, strict=True):
+    def update_on(self, batch: TransitionBatch) -> Tensor:
+        # The target network is constant within a round: one forward pass evaluates the next states of all minibatches.
+        next_values = mask_tensor(self._values(self.target_passes.forward(batch.next_observations)), batch.masks)
+        parts = torch.split(next_values, self.batch_size, -2)
+        for minibatch, values in zip(batch.split(self.batch_size), parts, strict=True):
             online = None
             if self.double:
-                online = allowed(self._values(self.passes.forward(batch.following)), batch.masks)
-            wanted = bootstrapped(batch.rewards, batch.discounts, following_values(values, online))
-            self.batch = Batch(batch.observations)
-            predicted = chosen(self._values(self.passes.forward(batch.observations)), batch.actions)
-            gradient = spread(huber_loss_gradient(predicted, wanted, batch.weights), batch.actions, self._actions)
+                online = mask_tensor(self._values(self.passes.forward(minibatch.next_observations)), minibatch.masks)
+            targets = bootstrapped_targets(minibatch.rewards, minibatch.discounts, next_state_values(values, online))
+            self.batch = Batch(minibatch.observations)
+            predicted = chosen_values(self._values(self.passes.forward(minibatch.observations)), minibatch.actions)
+            gradient = chosen_values_gradient(
+                huber_loss_gradient(predicted, targets, minibatch.weights), minibatch.actions, self._actions
+            )
             self.passes.backward(dueling_gradient(gradient) if self.dueling else gradient)
             self.torch_optimizer.step()
-        self.log(loss=huber_loss(predicted, wanted, batch.weights), value=predicted.mean(-1))
-        return predicted - wanted
+        self.log(loss=huber_loss(predicted, targets, minibatch.weights), value=predicted.mean(-1))
+        return predicted - targets
 
     def begin_round(self) -> None:
-        """Makes the moves of the target network that have come due; while nothing was learned it had nowhere to go."""
+        """Make the target updates that are due, those before ``learning_starts`` included, as one Polyak update."""
         due = (self.position.step + self.steps_per_round) // self.target_interval
-        if due > self._moves:
-            followed(self.weights[1], self.weights[0], 1 - (1 - self.tau) ** (due - self._moves))
-        self._moves = due
+        if due > self._target_updates:
+            polyak_update(self.weights[1], self.weights[0], 1 - (1 - self.tau) ** (due - self._target_updates))
+        self._target_updates = due
 
     def own_state(self) -> dict[str, Any]:
-        return {"moves": self._moves}
+        return {"moves": self._target_updates}
 
     def load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._moves = state["moves"]
+        self._target_updates = state["moves"]

@@ -1,4 +1,4 @@
-"""What methods see of a reinforcement learner."""
+"""Adapter that exposes a reinforcement learner to methods and probes through the ``Host`` interface."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["ReinforcementHost"]
 
 @frozen(eq=False)
 class ReinforcementHost:
-    """A learner as a :class:`rlcl.types.Host`: modules, outputs and observations, but neither targets nor a loss.
+    """Adapter from a reinforcement learner to the :class:`rlcl.types.Host` interface, without targets and loss.
 
     Args:
-        learner: prepared.
-        setup: what it was told.
+        learner: a prepared learner.
+        setup: setup of the learner.
     """
 
     learner: ReinforcementLearner
@@ -67,6 +67,6 @@ class ReinforcementHost:
         return self.learner.outputs(x, task_ids)
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` observations of the experience in progress; all that are kept for None."""
-        rows = self.learner.recent()
+        """Sample at most ``n`` observations of the current experience without replacement; None for all stored ones."""
+        rows = self.learner.recent_observations()
         return Batch(torch.from_numpy(rows[rng.permutation(len(rows))[:n]]).to(self.setup.device))

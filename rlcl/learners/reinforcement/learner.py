@@ -1,4 +1,4 @@
-"""The base of reinforcement learners: what each of them says, and the life cycle that they share."""
+"""Base class of reinforcement learners: abstract members, training loop, checkpointed state."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import memory_refusal
-from rlcl.learners.initial import begin_with
-from rlcl.learners.ledger import trainable
-from rlcl.learners.reinforcement.advancing import Advance, by_itself
-from rlcl.learners.reinforcement.clipping import clip_gradients
-from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.initial_weights import load_initial_weights
+from rlcl.learners.online_score import count_trainable
+from rlcl.learners.reinforcement.collector import Collector
+from rlcl.learners.reinforcement.gradient_clipping import clip_gradients
 from rlcl.learners.reinforcement.host import ReinforcementHost
-from rlcl.learners.reinforcement.notes import Notes
-from rlcl.learners.reinforcement.opening import Opening, first_environment
-from rlcl.learners.schedules import place_in
-from rlcl.methods.attach import Attached, attach
+from rlcl.learners.reinforcement.logged_values import LoggedValues
+from rlcl.learners.reinforcement.rounds import RoundFunction, collect_and_update
+from rlcl.learners.reinforcement.training_environments import CollectorFactory, first_environment
+from rlcl.learners.schedules import schedule_position
+from rlcl.methods.attach import AttachedMethods, attach
 from rlcl.registry import name_of
-from rlcl.state import cloned, tensor_bytes
+from rlcl.state import clone_state, tensor_bytes
 from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Position, Schedule, Setup
 
 __all__ = ["ReinforcementLearner"]
@@ -38,23 +38,24 @@ __all__ = ["ReinforcementLearner"]
 
 @define(kw_only=True, eq=False)
 class ReinforcementLearner(Exportable, ABC):
-    """Acts in environments and learns from what comes of it; a concrete learner says how.
+    """Base class of learners that collect data in environments and update networks on it.
 
-    Training environments are made and seeded anew for every experience; weights, optimizers and
-    memories are kept. The state can be saved after every update, with that of the environments
-    where they allow it (see :mod:`rlcl.data.environments.state`).
+    New training environments are created and seeded for every experience. Weights, optimizers and
+    replay buffers are kept. The state can be saved after every update; it includes the state of the
+    environments if they support saving (see :mod:`rlcl.data.environments.state`).
 
-    A concrete learner overrides what is abstract; what it may override has a default that does nothing. It is exported
-    if it also overrides ``graph``, and an off-policy one derives from
-    :class:`~rlcl.learners.reinforcement.off_policy.OffPolicyLearner`, which keeps the memory. Several seeds at once
-    (:mod:`rlcl.learners.fast`) are for the learners that are listed there; any other runs seed after seed.
+    A subclass must implement the abstract members. The optional hooks do nothing by default. A learner that
+    overrides ``graph`` can be exported. Off-policy learners derive from
+    :class:`~rlcl.learners.reinforcement.off_policy.OffPolicyLearner`, which provides the replay buffer. Batched seeds
+    (:mod:`rlcl.learners.fast`) support the learners that are listed there; other learners run one seed after another.
 
     Args:
-        gamma: discount.
-        clip_norm: the greatest norm of each optimizer's gradient, with what methods add to it; null for any.
+        gamma: discount factor.
+        clip_norm: maximum norm of each optimizer's gradient, with the gradients of methods; null for no clipping.
         methods: continual-learning methods; they run in the order of their phases.
-        schedule: factor of the learning rate over the budget, from round to round; constant by default.
-        schedule_over: what schedules run over: each ``experience``, or the ``stream``.
+        schedule: learning-rate schedule, which multiplies the learning rate by a factor that depends on the used
+            fraction of the budget and is updated in each round; constant by default.
+        schedule_over: budget that schedules cover: that of each ``experience``, or of the whole ``stream``.
     """
 
     gamma: float = option(0.99, ge=0, le=1)
@@ -67,18 +68,18 @@ class ReinforcementLearner(Exportable, ABC):
     batch: Batch | None = field(init=False, default=None)
     rng: np.random.Generator = field(init=False, default=None)
     collector: Collector | None = field(init=False, default=None)
-    notes: Notes = field(init=False, factory=Notes)
-    advance: Advance = field(init=False, default=by_itself)
-    host: ReinforcementHost = field(init=False, default=None)  # what methods and probes see
+    logged: LoggedValues = field(init=False, factory=LoggedValues)
+    advance: RoundFunction = field(init=False, default=collect_and_update)
+    host: ReinforcementHost = field(init=False, default=None)  # interface to methods and probes
     _setup: Setup = field(init=False, default=None)
-    _attached: Attached = field(init=False, default=None)
-    _opening: Opening = field(init=False, default=None)
-    _explored: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
+    _attached: AttachedMethods = field(init=False, default=None)
+    _collector_factory: CollectorFactory = field(init=False, default=None)
+    _initial_exploration: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
     _updates_done: int = field(init=False, default=0)  # of the primary module
 
     needs = frozenset({"environment"})
 
-    # What a concrete learner says.
+    # Abstract members.
 
     @property
     @abstractmethod
@@ -88,50 +89,56 @@ class ReinforcementLearner(Exportable, ABC):
     @property
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
-        """See :class:`rlcl.types.Host`; the primary one first."""
+        """See :class:`rlcl.types.Host`; the primary module, which acts, comes first."""
 
     @property
     @abstractmethod
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """By the same names as ``modules``."""
+        """Optimizers by the names of ``modules``."""
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
-        """Makes modules and optimizers; torch's global generator is seeded.
+        """Create modules and optimizers; torch's global generator is seeded before the call.
 
         Args:
-            shape: of one encoded observation.
-            actions: the space of one environment's actions.
-            num_envs: that run in parallel.
+            shape: shape of one encoded observation.
+            actions: action space of a single environment.
+            num_envs: number of parallel environments.
         """
 
     @property
     @abstractmethod
     def steps_per_round(self) -> int:
-        """Env steps, over all environments, between two yields: a round of acting and of learning."""
+        """Env steps of one round of collecting and updating, over all environments."""
 
     @abstractmethod
     def collect(self, collector: Collector, progress: float) -> Any:
-        """Acts for ``steps_per_round`` env steps; what :meth:`lessons` is told of it.
+        """Collect ``steps_per_round`` env steps and return the data for :meth:`batches`.
 
         Args:
-            collector: the environments at work.
-            progress: share of what schedules run over that is behind, in [0, 1).
+            collector: training environments.
+            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
         """
 
     @abstractmethod
-    def lessons(self, collected: Any, collector: Collector, progress: float) -> Iterator[Any]:
-        """What is to be learned from, each after the one before; arguments as those of :meth:`collect`."""
+    def batches(self, collected: Any, collector: Collector, progress: float) -> Iterator[Any]:
+        """Yield the batches of a round, one after the other.
+
+        Args:
+            collected: the return value of :meth:`collect`.
+            collector: training environments.
+            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
+        """
 
     @abstractmethod
-    def improve(self, lesson: Any) -> Tensor | None:
-        """Learns from one lesson: one step of each optimizer.
+    def update_on(self, batch: Any) -> Tensor | None:
+        """Update the networks on one batch of :meth:`batches`.
 
-        It sets :attr:`batch` to what the loss sees (of encoded observations) before the step, for methods read it
-        while they add to the gradient.
+        An implementation sets :attr:`batch` to the encoded observations of the minibatch before each optimizer step:
+        methods read it when they add to the gradient.
 
         Returns:
-            What :meth:`learned` is told: errors (B,) of the lesson's transitions where they are prioritised, or None.
+            Argument of :meth:`after_update`: errors (B,) of the batch's transitions for prioritized replay, or None.
         """
 
     @abstractmethod
@@ -142,65 +149,66 @@ class ReinforcementLearner(Exportable, ABC):
     def act(
         self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None = None
     ) -> np.ndarray[Any, Any]:
-        """(B, *action) greedy actions, as the environment takes them.
+        """Return greedy actions (B, *action) in the environment's action space.
 
         Args:
             observations: (B, *encoded).
-            masks: (B, K) bool, which are allowed; None for all, and where ``takes_action_masks`` is False.
+            masks: (B, K) bool, True for allowed actions; None if all are allowed or ``takes_action_masks`` is False.
         """
 
     @property
     def takes_action_masks(self) -> bool:
-        """Whether it keeps to the actions that environments allow; see :mod:`rlcl.data.environments.action_masks`."""
+        """Whether actions are restricted by masks; see :mod:`rlcl.data.environments.action_masks`."""
         return False
 
     @abstractmethod
-    def recent(self) -> np.ndarray[Any, Any]:
-        """(M, *encoded) observations of the experience in progress."""
+    def recent_observations(self) -> np.ndarray[Any, Any]:
+        """Return encoded observations (M, *encoded) of the current experience."""
 
     @abstractmethod
     def learner_state(self) -> dict[str, Any]:
-        """What the concrete learner has beside modules and optimizers."""
+        """Return the state of the subclass, without modules and optimizers."""
 
     @abstractmethod
-    def load_learner_state(self, state: Mapping[str, Any]) -> None: ...
+    def load_learner_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the state that :meth:`learner_state` returned."""
 
-    # What it may say.
+    # Optional hooks.
 
     @property
-    def explored(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
-        """Learned parameters of how much it explores, each with its optimizer."""
+    def exploration_parameters(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
+        """Learned parameters that control exploration, each with its optimizer."""
         return ()
 
     @property
     def all_optimizers(self) -> Sequence[Optimizer]:
-        """Those of :attr:`optimizers`, and what else has moments."""
+        """Optimizers of :attr:`optimizers` and of parameters outside of :attr:`modules`."""
         return tuple(self.optimizers.values())
 
     def act_on(
         self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None, state: Any
     ) -> tuple[np.ndarray[Any, Any], Any]:
-        """As :meth:`act`, and the next state of one that remembers; ``state`` is None as episodes begin."""
+        """Return the actions of :meth:`act` and the next recurrent state; ``state`` is None as an episode starts."""
         return self.act(observations, masks), None
 
-    def begun(self) -> None:
-        """Called when the weights of another run have been copied into the modules."""
+    def after_initial_weights(self) -> None:
+        """React to initial weights of another run, which have been copied into the modules."""
 
     def ready(self) -> None:
-        """Called once, when methods have hung on modules and optimizers what they hang there."""
+        """React to methods that have been attached, and to weights that have moved in memory."""
 
-    def learned(self, errors: Tensor | None) -> None:
-        """Called after a lesson, with what :meth:`improve` gave."""
+    def after_update(self, errors: Tensor | None) -> None:
+        """React to an update, with the return value of :meth:`update_on`."""
 
     @property
     def memory_bytes(self) -> int:
-        """What a memory of its own holds, beside those of methods."""
+        """Size of the learner's replay buffer in bytes, without the memories of methods."""
         return 0
 
     def forget_memory(self) -> None:
-        """Empties a memory of its own."""
+        """Empty the learner's replay buffer."""
 
-    # Its life (rlcl.types.Learner).
+    # Training loop; see rlcl.types.Learner.
 
     @property
     def name(self) -> str:
@@ -226,29 +234,29 @@ class ReinforcementLearner(Exportable, ABC):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.build(setup.encoder.shape(observations.shape), actions, source.num_envs)
         if setup.initial is not None:
-            begin_with(setup.initial, self.modules)
-            self.begun()
+            load_initial_weights(setup.initial, self.modules)
+            self.after_initial_weights()
         for experience in setup.stream:
-            self.steps(experience)  # a budget in another unit is refused before training
+            self.steps(experience)  # raises for a budget in another unit before training
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
-        self._opening = Opening(setup, self.takes_action_masks)
+        self._collector_factory = CollectorFactory(setup, self.takes_action_masks)
         self.host = ReinforcementHost(self, setup)
         self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
         for optimizer in self.optimizers.values():
             clip_gradients(optimizer, self.clip_norm)
-        self.optimizers[self.host.primary].register_step_post_hook(self._count)
-        self._explored = [(p, o, p.detach().clone()) for p, o in self.explored]
+        self.optimizers[self.host.primary].register_step_post_hook(self._count_update)
+        self._initial_exploration = [(p, o, p.detach().clone()) for p, o in self.exploration_parameters]
         self.ready()
 
-    def _count(self, *_: Any) -> None:
+    def _count_update(self, *_: Any) -> None:
         self._updates_done += 1
 
     def costs(self) -> Costs:
         """See :class:`rlcl.types.Spending`."""
         return Costs(
-            parameters=trainable(self.modules.values()),
+            parameters=count_trainable(self.modules.values()),
             memory_bytes=tensor_bytes(self._attached.state_dict()) + self.memory_bytes,
             updates=self._updates_done,
             samples=self.position.step,
@@ -256,12 +264,12 @@ class ReinforcementLearner(Exportable, ABC):
 
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
-        if key == "exploration" and not self._explored:
-            return "it learns nothing of how much it explores; schedules run over each experience by schedule_over"
+        if key == "exploration" and not self._initial_exploration:
+            return "it has no learned exploration parameters; schedules run over each experience by schedule_over"
         return memory_refusal(self._attached) if key == "memory" and not self.memory_bytes else None
 
     def _cross_boundary(self) -> None:
-        """What the policy resets between two experiences, but for the encoder."""
+        """Apply the boundary policy between two experiences, except for the encoder."""
         policy = self._setup.boundary
         if policy.optimizer == "reset":
             for optimizer in self.all_optimizers:
@@ -270,8 +278,8 @@ class ReinforcementLearner(Exportable, ABC):
             self._attached.forget()
             self.forget_memory()
         if policy.exploration == "reset":
-            for parameter, optimizer, first in self._explored:
-                parameter.data.copy_(first)
+            for parameter, optimizer, initial in self._initial_exploration:
+                parameter.data.copy_(initial)
                 optimizer.state.pop(parameter, None)
 
     def closed_by(self) -> str | None:
@@ -279,11 +287,11 @@ class ReinforcementLearner(Exportable, ABC):
         return self._attached.closed_by()
 
     def reopen(self, update: int) -> None:
-        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        """See :class:`rlcl.types.Reopening`; new environments are created and seeded."""
         self.position.reopen(update)
 
     def steps(self, experience: Experience) -> int:
-        """How many env steps an experience's budget comes to, rounded up to what is made at once."""
+        """Return the env steps of an experience's budget, rounded up to whole rounds."""
         return sum(map(self._env_steps, experience.parts))
 
     def _env_steps(self, part: Experience) -> int:
@@ -304,15 +312,15 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
-        collector = self.collector = self._opening.collector(part, position.update)
+        collector = self.collector = self._collector_factory.collector(part, position.update)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
-        budget, (before, planned) = self._env_steps(part), place_in(scope, part, self._env_steps)
+        budget, (before, planned) = self._env_steps(part), schedule_position(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step
         try:
             while True:
-                progress = (before + position.update) / planned
-                self._scheduled((before + position.update) // self.steps_per_round, planned // self.steps_per_round)
-                yield from self.advance(self, collector, progress)
+                done = before + position.update
+                self._set_learning_rate(done // self.steps_per_round, planned // self.steps_per_round)
+                yield from self.advance(self, collector, done / planned)
                 position.advance(self.steps_per_round)
                 finished, event = position.update >= budget, None
                 if position.step // interval != reported // interval or finished:
@@ -328,13 +336,13 @@ class ReinforcementLearner(Exportable, ABC):
             collector.close()
 
     def _end_part(self, experience: Experience) -> None:
-        """Ends a part before its last update is told, so that the two are one moment."""
+        """End a part before the event of its last update is yielded, so that a checkpoint there contains both."""
         self.collector = None
         if self.position.end(experience):
             self._attached.end(experience)
 
-    def _scheduled(self, done: int, planned: int) -> None:
-        """Sets the learning rate of the round that begins, of ``planned`` rounds with ``done`` behind it."""
+    def _set_learning_rate(self, done: int, planned: int) -> None:
+        """Set the learning rate of the next round: number ``done`` of ``planned`` rounds, counted from 0."""
         if self.schedule is None:
             return
         factor = self.schedule(done, planned)
@@ -343,16 +351,16 @@ class ReinforcementLearner(Exportable, ABC):
                 group["lr"] = group["initial_lr"] * factor
 
     def log(self, **values: Tensor | float) -> None:
-        """Note numbers, or scalars without gradient, whose mean the next event reports."""
-        self.notes.add(**values)
+        """Log numbers or scalar tensors without gradient; the next event reports their means."""
+        self.logged.add(**values)
 
     def _event(self, collector: Collector, rate: float, part: Experience) -> Event:
-        values = self.notes.means()
+        values = self.logged.means()
         lr = next(iter(self.optimizers.values())).param_groups[0]["lr"]
         values |= {**collector.values(), "lr": float(lr)}
         collector.check()
         for key, value in values.items():
-            if not math.isfinite(value) and key != "explained_variance":  # undefined where returns do not vary
+            if not math.isfinite(value) and key != "explained_variance":  # undefined if returns are constant
                 raise DivergenceError(
                     f"{key} of learner {self.name} is {value} at env step {self.position.step:,}, in experience "
                     f"{part.index} ({part.name}); lower the learning rate, or add the encoder running_norm"
@@ -363,23 +371,30 @@ class ReinforcementLearner(Exportable, ABC):
     def predict(
         self, x: Any, task_id: int | None = None, state: Any = None, action_masks: Any = None
     ) -> tuple[Any, Any]:
-        """Greedy actions (B, *action) for raw observations (B, *observation), of those allowed (B, K)."""
+        """Return greedy actions and the next recurrent state.
+
+        Args:
+            x: (B, *observation) raw observations.
+            task_id: not used.
+            state: recurrent state after the previous step; None at the start of episodes.
+            action_masks: (B, K) bool, True for allowed actions; None if all are.
+        """
         encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
         return self.act_on(encoded, action_masks, state)
 
-    # State.
+    # Saved state.
 
     def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Tensor]]:
         """See :class:`rlcl.types.Starting`."""
-        found: Mapping[str, Mapping[str, Tensor]] = state["modules"]
-        return found
+        weights: Mapping[str, Mapping[str, Tensor]] = state["modules"]
+        return weights
 
     def state_dict(self) -> dict[str, Any]:
         collector = None
         if self.position.learning:
-            # A state that was loaded, and whose environments are not made yet, is handed on.
-            collector = self._opening.restored if self.collector is None else self.collector.state_dict()
-        state: dict[str, Any] = cloned(
+            # After loading, before environments are created, the loaded collector state is returned.
+            collector = self._collector_factory.restored if self.collector is None else self.collector.state_dict()
+        state: dict[str, Any] = clone_state(
             {
                 "position": attrs.asdict(self.position),
                 "modules": {name: dict(module.state_dict()) for name, module in self.modules.items()},
@@ -389,14 +404,14 @@ class ReinforcementLearner(Exportable, ABC):
                 "rng": self.rng.bit_generator.state,
                 "updates": self._updates_done,
                 "collector": collector,
-                "logged": self.notes.state_dict(),
+                "logged": self.logged.state_dict(),
                 "learner": self.learner_state(),
             }
         )
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        state = cloned(state)
+        state = clone_state(state)
         self.position = Position(**state["position"])
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -406,6 +421,6 @@ class ReinforcementLearner(Exportable, ABC):
         self._attached.load_state_dict(state["methods"])
         self.rng.bit_generator.state = state["rng"]
         self._updates_done = state["updates"]
-        self._opening.restored = state["collector"]
-        self.notes.load_state_dict(state["logged"])
+        self._collector_factory.restored = state["collector"]
+        self.logged.load_state_dict(state["logged"])
         self.load_learner_state(state["learner"])

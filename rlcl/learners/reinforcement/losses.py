@@ -1,8 +1,8 @@
-"""Losses of reinforcement learning, each above its own derivative, as pure functions of tensors.
+"""Losses of reinforcement learning and their gradients, as pure functions of tensors.
 
-Learners descend the derivatives and report the losses; ``tests/learners/reinforcement/test_losses.py`` holds each pair
-together by automatic differentiation. Those of one network take any leading dimensions, (..., B): a scalar is then one
-for each minibatch (B,).
+Learners apply the gradients and log the losses; ``tests/learners/reinforcement/test_losses.py`` compares each gradient
+with automatic differentiation. Losses of a single network accept leading dimensions (..., B) and return one scalar for
+each minibatch (B,).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
     "value_loss_gradient",
 ]
 
-# Of policies, on-policy.
+# On-policy losses.
 
 
 class PpoLoss(NamedTuple):
-    """Scalars: what PPO descends, and the terms of it."""
+    """Loss of PPO and its terms, scalars."""
 
     loss: Tensor
     policy_loss: Tensor
@@ -55,12 +55,12 @@ def ppo_loss(
     value_weight: float,
     entropy_weight: float,
 ) -> PpoLoss:
-    """What PPO descends: ``clipped_surrogate + value_weight * value_loss - entropy_weight * entropy``.
+    """Compute the loss of PPO: ``clipped_surrogate + value_weight * value_loss - entropy_weight * entropy``.
 
     Args:
-        log_ratio, advantages, clip: of :func:`clipped_surrogate`.
-        values, returns: of :func:`value_loss`.
-        entropy: mean entropy of the policy, a scalar, nats.
+        log_ratio, advantages, clip: see :func:`clipped_surrogate`.
+        values, returns: see :func:`value_loss`.
+        entropy: mean entropy of the policy, a scalar, in nats.
         value_weight, entropy_weight: factors.
 
     Source: Schulman et al. 2017, Proximal policy optimization algorithms, eq. 9, negated.
@@ -80,18 +80,18 @@ def ppo_loss_gradient(
     value_weight: float,
     entropy_weight: float,
 ) -> tuple[Tensor, Tensor, float]:
-    """The derivatives of :func:`ppo_loss` by each log ratio (B,), by each value (B,), and by the mean entropy."""
+    """Compute the derivatives of :func:`ppo_loss` by log ratios (B,), by values (B,), and by the mean entropy."""
     by_log_ratio = clipped_surrogate_gradient(log_ratio, advantages, clip)
     by_values = value_loss_gradient(values, returns).mul_(value_weight)
     return by_log_ratio, by_values, -entropy_weight
 
 
 def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float | None) -> Tensor:
-    """A scalar: minus the mean of ``min(ratio A, clamp(ratio, 1 - clip, 1 + clip) A)``.
+    """Compute minus the mean of ``min(ratio A, clamp(ratio, 1 - clip, 1 + clip) A)``, a scalar.
 
     Args:
-        log_ratio: (B,) log of the new probability of each action over the old one.
-        advantages: (B,).
+        log_ratio: (B,) log of the ratio of the new to the old probability of each action.
+        advantages: (B,) A.
         clip: None for ``-mean(ratio A)``.
 
     Source: Schulman et al. 2017, eq. 7.
@@ -104,7 +104,7 @@ def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float | None)
 
 
 def clipped_surrogate_gradient(log_ratio: Tensor, advantages: Tensor, clip: float | None) -> Tensor:
-    """(B,) the derivative of :func:`clipped_surrogate` by each log ratio: ``-ratio A / B``, 0 where the clip holds."""
+    """Compute the derivative (B,) of :func:`clipped_surrogate` by log ratios: ``-ratio A / B``, 0 if clipped."""
     plain = log_ratio.exp().mul_(advantages)
     gradient = plain.mul(-1 / plain.shape[-1])
     if clip is None:
@@ -114,64 +114,64 @@ def clipped_surrogate_gradient(log_ratio: Tensor, advantages: Tensor, clip: floa
 
 
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:
-    """A scalar: the mean squared error of values (B,) of returns (B,)."""
+    """Compute the mean squared error between values (B,) and returns (B,), a scalar."""
     return (values - returns).square().mean(-1)
 
 
 def value_loss_gradient(values: Tensor, returns: Tensor) -> Tensor:
-    """(B,) the derivative of :func:`value_loss` by each value: ``2 (V - R) / B``."""
+    """Compute the derivative (B,) of :func:`value_loss` by values: ``2 (V - R) / B``."""
     return (values - returns).mul_(2 / values.shape[-1])
 
 
-# Of action values.
+# Losses of action values.
 
 
-def huber_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """A scalar: the mean of ``d^2 / 2`` where ``|d| < 1``, of ``|d| - 1/2`` elsewhere, d being the difference.
+def huber_loss(predicted: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the mean of ``d^2 / 2`` if ``|d| < 1``, else ``|d| - 1/2``, with ``d = predicted - targets``; a scalar.
 
     Args:
-        predicted, wanted: (B,).
-        weights: (B,) factors of each term; None for 1.
+        predicted, targets: (B,).
+        weights: (B,) weight of each term; None if all weights are 1.
     """
-    found = F.smooth_l1_loss(predicted, wanted, reduction="none")
-    return (found if weights is None else found * weights).mean(-1)
+    losses = F.smooth_l1_loss(predicted, targets, reduction="none")
+    return (losses if weights is None else losses * weights).mean(-1)
 
 
-def huber_loss_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(B,) the derivative of :func:`huber_loss` by each prediction: the difference, cut to [-1, 1], over B."""
-    cut = (predicted - wanted).clamp_(-1, 1).div_(wanted.shape[-1])
-    return cut if weights is None else cut.mul_(weights)
+def huber_loss_gradient(predicted: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the derivative (B,) of :func:`huber_loss` by predictions: ``w clamp(d, -1, 1) / B``."""
+    gradient = (predicted - targets).clamp_(-1, 1).div_(targets.shape[-1])
+    return gradient if weights is None else gradient.mul_(weights)
 
 
-def twin_loss(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """A scalar: the sum over two critics of their mean squared errors.
+def twin_loss(predicted: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the sum of the mean squared errors of two critics, a scalar.
 
     Args:
-        predicted: (2, B).
-        wanted: (B,), for both.
-        weights: (B,) factors of each transition; None for 1.
+        predicted: (2, B) values of both critics.
+        targets: (B,) common targets.
+        weights: (B,) weight of each transition; None if all weights are 1.
 
     Source: Fujimoto et al. 2018, algorithm 1.
     """
-    squared = (predicted - wanted).square()
-    return (squared if weights is None else squared * weights).sum() / len(wanted)
+    squared = (predicted - targets).square()
+    return (squared if weights is None else squared * weights).sum() / len(targets)
 
 
-def twin_loss_gradient(predicted: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(2, B) the derivative of :func:`twin_loss` by each prediction: twice the difference, over B."""
-    found = (predicted - wanted).mul_(2 / len(wanted))
-    return found if weights is None else found.mul_(weights)
+def twin_loss_gradient(predicted: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the derivative (2, B) of :func:`twin_loss` by predictions: ``2 w (predicted - targets) / B``."""
+    gradient = (predicted - targets).mul_(2 / len(targets))
+    return gradient if weights is None else gradient.mul_(weights)
 
 
-# Of actors that follow critics.
+# Losses of actors that maximize the values of critics.
 
 
 def soft_policy_loss(log_probs: Tensor, values: Tensor, temperature: Tensor) -> Tensor:
-    """A scalar: what SAC's actor descends, the mean of ``temperature * log density - min(Q1, Q2)``.
+    """Compute the loss of SAC's actor, the mean of ``temperature * log density - min(Q1, Q2)``, a scalar.
 
     Args:
         log_probs: (B,) log-densities of the actor's actions.
-        values: (2, B) of those actions, by both critics.
+        values: (2, B) values of these actions by both critics.
         temperature: a scalar.
 
     Source: Haarnoja et al. 2018, Soft actor-critic algorithms and applications, eq. 7.
@@ -180,31 +180,31 @@ def soft_policy_loss(log_probs: Tensor, values: Tensor, temperature: Tensor) -> 
 
 
 def soft_policy_loss_gradient(values: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-    """The derivatives of :func:`soft_policy_loss` by each log-density, a scalar, and by both values, (2, B)."""
+    """Compute the derivatives of :func:`soft_policy_loss` by each log-density, a scalar, and by values (2, B)."""
     count = values.shape[1]
     return temperature / count, torch.zeros_like(values).scatter_(0, values.min(0).indices[None], -1 / count)
 
 
-def temperature_loss(log_temperature: Tensor, log_probs: Tensor, wanted_entropy: float) -> Tensor:
-    """A scalar: what SAC's temperature descends, ``-log temperature * mean(log density + wanted entropy)``.
+def temperature_loss(log_temperature: Tensor, log_probs: Tensor, target_entropy: float) -> Tensor:
+    """Compute the loss of SAC's temperature, ``-log temperature * mean(log density + target entropy)``, a scalar.
 
     Args:
         log_temperature: a scalar.
         log_probs: (B,) log-densities of the actor's actions, without gradient.
-        wanted_entropy: nats.
+        target_entropy: in nats.
 
-    Source: Haarnoja et al. 2018, eq. 18, in the logarithm of the temperature as the authors' code has it.
+    Source: Haarnoja et al. 2018, eq. 18, with the logarithm of the temperature as in the authors' code.
     """
-    return -log_temperature * (log_probs.mean() + wanted_entropy)
+    return -log_temperature * (log_probs.mean() + target_entropy)
 
 
-def temperature_loss_gradient(log_probs: Tensor, wanted_entropy: float) -> Tensor:
-    """The derivative of :func:`temperature_loss` by the logarithm of the temperature, a scalar."""
-    return -(log_probs.mean() + wanted_entropy)
+def temperature_loss_gradient(log_probs: Tensor, target_entropy: float) -> Tensor:
+    """Compute the derivative of :func:`temperature_loss` by the logarithm of the temperature, a scalar."""
+    return -(log_probs.mean() + target_entropy)
 
 
 def deterministic_policy_loss(values: Tensor) -> Tensor:
-    """A scalar: what TD3's actor descends, minus the mean of the values (B,) of its actions by the first critic.
+    """Compute the loss of TD3's actor, a scalar: minus the mean value (B,) of its actions by the first critic.
 
     Source: Fujimoto et al. 2018, algorithm 1.
     """
@@ -212,5 +212,5 @@ def deterministic_policy_loss(values: Tensor) -> Tensor:
 
 
 def deterministic_policy_loss_gradient(values: Tensor) -> Tensor:
-    """(B,) the derivative of :func:`deterministic_policy_loss` by each value: ``-1 / B``."""
+    """Compute the derivative (B,) of :func:`deterministic_policy_loss` by values: ``-1 / B``."""
     return torch.full_like(values, -1 / len(values))

@@ -1,4 +1,4 @@
-"""What learners share that learn from a memory of transitions."""
+"""Base class of off-policy learners, with a replay buffer and target networks."""
 
 from __future__ import annotations
 
@@ -17,65 +17,70 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
-from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.priorities import Priorities, Prioritised
 from rlcl.learners.reinforcement.replay import ReplayBuffer
 
-__all__ = ["Drawn", "OffPolicyLearner", "followed", "frozen_copy"]
+__all__ = ["OffPolicyLearner", "TransitionBatch", "frozen_copy", "polyak_update"]
 
 Array = np.ndarray[Any, Any]
 
-DRAWN_BYTES = 2**22  # of observations, which one draw for several updates may take
+BATCH_BYTES = 2**22  # maximum size of the observations of one batch, which holds the minibatches of several updates
 
 
-class Drawn(NamedTuple):
-    """Transitions as a learner takes them, each over k steps, k at most n.
+class TransitionBatch(NamedTuple):
+    """Sampled n-step transitions, encoded and on the device.
+
+    Each transition covers k <= n steps of one episode; k < n only near the end of the episode.
 
     Args:
         observations: (B, *encoded) float32.
         actions: (B, *action).
         rewards: (B,) float32, the sum of ``gamma^i r_{t+i}`` over the k steps.
-        following: (B, *encoded) float32 k steps later.
-        discounts: (B,) float32, ``gamma^k``; 0 where that state is terminal.
-        weights: (B,) float32 importance weights; None for 1.
-        masks: (B, K) bool, the actions that the states in ``following`` allow; None for all.
+        next_observations: (B, *encoded) float32 k steps later.
+        discounts: (B,) float32, ``gamma^k``; 0 if that state is terminal.
+        weights: (B,) float32 importance weights; None if all weights are 1.
+        masks: (B, K) bool, actions allowed in ``next_observations``; None if all actions are allowed.
     """
 
     observations: Tensor
     actions: Tensor
     rewards: Tensor
-    following: Tensor
+    next_observations: Tensor
     discounts: Tensor
     weights: Tensor | None
     masks: Tensor | None = None
 
-    def split(self, rows: int) -> Iterator[Drawn]:
-        """Minibatches of so many rows, in order; (..., B) columns keep their leading dimensions."""
+    def split(self, rows: int) -> Iterator[TransitionBatch]:
+        """Yield minibatches of ``rows`` rows, in order; columns (..., B) keep their leading dimensions."""
         if self.rewards.shape[-1] == rows:
             yield self
             return
-        along = self.rewards.dim() - 1
-        columns = [torch.split(column, rows, along) for column in self[:5]]
-        some = (repeat(None) if column is None else torch.split(column, rows, along) for column in self[5:])
-        yield from map(Drawn, *columns, *some)
+        dim = self.rewards.dim() - 1
+        columns = [torch.split(column, rows, dim) for column in self[:5]]
+        optional = (repeat(None) if column is None else torch.split(column, rows, dim) for column in self[5:])
+        yield from map(TransitionBatch, *columns, *optional)
 
 
 @define(kw_only=True, eq=False)
 class OffPolicyLearner(ReinforcementLearner):
-    """Keeps transitions, and learns from some of them drawn at random.
+    """Base class of learners that update on minibatches sampled from a replay buffer.
 
-    Observations are kept raw and encoded, by the statistics of the moment, when they are drawn; rewards are kept
-    as they were normalised when they were given. The memory lives on from experience to experience.
+    The buffer stores raw observations, and rewards that are normalized if the encoder normalizes them. Observations are
+    encoded each time they are sampled, with the current statistics of the encoder. Rewards keep the normalization from
+    the time of collection. The buffer is kept from experience to experience.
 
     Args:
-        capacity: rows of the memory, over all environments: one a step, and one more an episode.
+        capacity: number of rows of the replay buffer, for all environments together. Each step takes one row, and the
+            final observation of each episode takes one more.
         batch_size: transitions in a minibatch.
-        learning_starts: env steps of uniformly random actions before the first update, once in a stream.
-        train_every: env steps, over all environments, between two rounds of updates; rounded up to whole steps of all.
-        gradient_steps: updates in each round; -1 for as many as env steps.
-        n_step: steps whose rewards are summed before the value of the state that follows.
-        prioritised: draws transitions by their last error; null for uniformly.
+        learning_starts: env steps of uniformly random actions at the start of the stream, before the first update.
+        train_every: env steps, summed over all environments, between two rounds of updates; rounded up to a multiple of
+            the number of environments.
+        gradient_steps: updates in each round; -1 for one per env step.
+        n_step: steps of n-step returns.
+        prioritised: settings of prioritized replay; null for uniform sampling.
 
     Source: Lin 1992; Mnih et al. 2015, algorithm 1; n steps: Hessel et al. 2018, Rainbow, section 3.
     """
@@ -90,51 +95,80 @@ class OffPolicyLearner(ReinforcementLearner):
 
     buffer: ReplayBuffer = field(init=False, default=None)
     _priorities: Priorities | None = field(init=False, default=None)
-    _errors: Tensor | None = field(init=False, default=None)  # of the last minibatch
+    _errors: Tensor | None = field(init=False, default=None)  # (B,) errors of the last minibatch
     _num_envs: int = field(init=False, default=1)
-    _updates_a_draw: int = field(init=False, default=1)  # updates whose minibatches are one draw
-    _experienced: int = field(init=False, default=0)  # env steps of the experience in progress
-    _allowed: Array | None = field(init=False, default=None)  # (N, K) bool, actions to choose from; None for all
+    _updates_per_batch: int = field(init=False, default=1)  # number of updates whose minibatches are sampled together
+    _experience_steps: int = field(init=False, default=0)  # env steps of the current experience
+    _action_masks: Array | None = field(init=False, default=None)  # (N, K) bool, actions allowed now; None for all
 
-    # What a concrete learner says beside.
+    # Abstract members, besides those of ReinforcementLearner.
 
     @abstractmethod
     def random_actions(self, count: int) -> Array:
-        """(count, *action) uniformly random actions, as the memory keeps them."""
+        """Sample uniformly random actions (count, *action), in the form that the buffer stores."""
 
     @abstractmethod
     def explore(self, observations: Array, progress: float) -> Array:
-        """(N, *action) actions to learn from, as the memory keeps them, for encoded observations (N, *encoded)."""
+        """Return exploratory actions (N, *action), in the form that the buffer stores.
+
+        Args:
+            observations: (N, *encoded).
+            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
+        """
 
     @abstractmethod
     def for_environment(self, actions: Array) -> Array:
-        """The same actions as the environment takes them."""
+        """Convert stored actions to the environment's action space."""
 
     @abstractmethod
-    def improve(self, lesson: Drawn) -> Tensor:
-        """One update for each ``batch_size`` rows; (B,) the errors of the last one, without gradient."""
+    def update_on(self, batch: TransitionBatch) -> Tensor:
+        """Update once on each minibatch of ``batch.split(self.batch_size)``.
 
-    def begun(self) -> None:
-        for name, target in self.targets.items():
+        Returns:
+            Errors (B,) of the last minibatch, without gradient.
+        """
+
+    @property
+    @abstractmethod
+    def target_networks(self) -> Mapping[str, nn.Module]:
+        """Target networks by the names of the :attr:`modules` that they follow; saved with the state."""
+
+    @abstractmethod
+    def own_state(self) -> dict[str, Any]:
+        """Return the state of the subclass, without modules, optimizers, target networks and replay buffer."""
+
+    @abstractmethod
+    def load_own_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the state that :meth:`own_state` returned."""
+
+    # Optional hooks.
+
+    def after_initial_weights(self) -> None:
+        for name, target in self.target_networks.items():
             target.load_state_dict(self.modules[name].state_dict())
 
     def begin_round(self) -> None:
-        """Called before each round of updates."""
+        """Prepare a round of updates."""
 
-    # What it says itself.
+    # Implementation of ReinforcementLearner.
 
-    def keep(self, shape: tuple[int, ...], actions: tuple[int, ...], dtype: Any, num_envs: int) -> None:
-        """Makes the memory; :meth:`build` calls it.
+    def make_replay_buffer(self, shape: tuple[int, ...], actions: tuple[int, ...], dtype: Any, num_envs: int) -> None:
+        """Create the replay buffer; :meth:`build` must call this.
 
         Args:
-            shape: of one encoded observation.
-            actions, dtype: shape and type of one action.
-            num_envs: that run in parallel.
+            shape: shape of one encoded observation.
+            actions: shape of one action, as stored.
+            dtype: data type of actions.
+            num_envs: number of parallel environments.
+
+        Raises:
+            UnsupportedError: ``train_every`` exceeds ``capacity``.
         """
         if self.train_every > self.capacity:
             raise UnsupportedError(
-                f"learner.train_every: got {self.train_every:,}, and learner {self.name} keeps {self.capacity:,} rows "
-                "(capacity): transitions would be lost before it learns from them; set it lower, or capacity higher"
+                f"learner.train_every: got {self.train_every:,}, more than the {self.capacity:,} rows of the replay "
+                f"buffer of learner {self.name} (capacity): transitions would be overwritten before they are sampled; "
+                "set train_every lower, or capacity higher"
             )
         source = self._setup.stream[0].train
         assert isinstance(source, Environment)
@@ -142,11 +176,11 @@ class OffPolicyLearner(ReinforcementLearner):
         assert space.shape is not None
         self.buffer = ReplayBuffer(self.capacity, num_envs, space.shape, space.dtype, actions, dtype)
         self._num_envs = num_envs
-        row = 8 * math.prod(shape)
-        self._updates_a_draw = max(DRAWN_BYTES // (self.batch_size * row), 1)
+        row_bytes = 8 * math.prod(shape)
+        self._updates_per_batch = max(BATCH_BYTES // (self.batch_size * row_bytes), 1)
         if self.prioritised is not None:
             self._priorities = Priorities(self.buffer.rows, self.prioritised)
-            self._updates_a_draw = 1  # an update changes what the next one draws
+            self._updates_per_batch = 1  # each update changes the priorities
 
     @property
     def steps_per_round(self) -> int:
@@ -154,23 +188,23 @@ class OffPolicyLearner(ReinforcementLearner):
 
     @property
     def reserved_bytes(self) -> tuple[int, int]:
-        """What the memory takes in all, and how much of it the system has not had to give yet."""
+        """Size of the replay buffer in bytes, and how much of it is not yet written."""
         tree = 0 if self._priorities is None else self._priorities.bytes
         return self.buffer.bytes + tree, self.buffer.unwritten_bytes
 
     @property
     def memory_bytes(self) -> int:
-        """What of the memory has been written."""
-        whole, unwritten = self.reserved_bytes
-        return whole - unwritten
+        """Size of the written part of the replay buffer in bytes."""
+        reserved, unwritten = self.reserved_bytes
+        return reserved - unwritten
 
     def forget_memory(self) -> None:
         self.buffer.clear()
         if self._priorities is not None and self.prioritised is not None:
             self._priorities = Priorities(self.buffer.rows, self.prioritised)
 
-    def recent(self) -> Array:
-        rows = torch.from_numpy(self.buffer.newest(self._experienced))
+    def recent_observations(self) -> Array:
+        rows = torch.from_numpy(self.buffer.newest(self._experience_steps))
         encoded: Array = self._setup.encoder.encode(rows).numpy()
         return encoded
 
@@ -178,86 +212,74 @@ class OffPolicyLearner(ReinforcementLearner):
         if collector.fresh:
             self.buffer.interrupt()
         done = self.position.step
-        places = []
+        indices = []
         for _ in range(self.steps_per_round // self._num_envs):
-            places.append(self._step(collector, progress, at_random=done < self.learning_starts))
+            indices.append(self._step(collector, progress, at_random=done < self.learning_starts))
             done += self._num_envs
-        return places
+        return indices
 
-    def lessons(self, collected: list[Array], collector: Collector, progress: float) -> Iterator[Drawn]:
+    def batches(self, collected: list[Array], collector: Collector, progress: float) -> Iterator[TransitionBatch]:
         if self._priorities is not None:
             self._priorities.add(np.concatenate(collected))
         started = self.position.update == 0 and self.position.segment == 0
-        self._experienced = self.steps_per_round + (0 if started else self._experienced)
+        self._experience_steps = self.steps_per_round + (0 if started else self._experience_steps)
         if self.position.step + self.steps_per_round > self.learning_starts:
             self.begin_round()
-            yield from self._draws(collector, progress)
+            yield from self._sample_batches(collector, progress)
 
     def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
         observations = collector.observations
-        self._allowed = collector.masks
+        self._action_masks = collector.masks
         if at_random:
             actions = self.random_actions(len(observations))
         else:
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))
         return self.buffer.add(
-            observations, actions, step.rewards, step.following, step.terminated, step.ended, step.masks
+            observations, actions, step.rewards, step.next_observations, step.terminated, step.ended, step.masks
         )
 
-    def _draws(self, collector: Collector, progress: float) -> Iterator[Drawn]:
-        left = self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps
-        while left:
-            count = min(left, self._updates_a_draw)
-            places, drawn = self._draw(collector, count * self.batch_size, progress)
-            yield drawn
+    def _sample_batches(self, collector: Collector, progress: float) -> Iterator[TransitionBatch]:
+        remaining = self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps
+        while remaining:
+            count = min(remaining, self._updates_per_batch)
+            indices, batch = self._sample_batch(collector, count * self.batch_size, progress)
+            yield batch
             if self._priorities is not None:
                 assert self._errors is not None
-                self._priorities.update(places, self._errors.cpu().numpy())
-            left -= count
+                self._priorities.update(indices, self._errors.cpu().numpy())
+            remaining -= count
 
-    def learned(self, errors: Tensor | None) -> None:
+    def after_update(self, errors: Tensor | None) -> None:
         self._errors = errors
 
-    def _draw(self, collector: Collector, rows: int, progress: float) -> tuple[Array, Drawn]:
+    def _sample_batch(self, collector: Collector, rows: int, progress: float) -> tuple[Array, TransitionBatch]:
         weights = None
         if self._priorities is None:
-            places = self.buffer.draw(rows, self.rng)
+            indices = self.buffer.sample_indices(rows, self.rng)
         else:
-            places, found = self._priorities.draw(rows, self.buffer.valid, self.rng, progress)
-            weights = self._tensor(found)
-        part = self.buffer.at(places, self.gamma, self.n_step)
-        return places, Drawn(
-            self._tensor(collector.encode(part.observations)),
-            self._tensor(part.actions),
-            self._tensor(part.rewards),
-            self._tensor(collector.encode(part.following)),
-            self._tensor(part.discounts),
+            indices, importance = self._priorities.sample(rows, self.buffer.valid, self.rng, progress)
+            weights = self._tensor(importance)
+        sampled = self.buffer.at(indices, self.gamma, self.n_step)
+        return indices, TransitionBatch(
+            self._tensor(collector.encode(sampled.observations)),
+            self._tensor(sampled.actions),
+            self._tensor(sampled.rewards),
+            self._tensor(collector.encode(sampled.next_observations)),
+            self._tensor(sampled.discounts),
             weights,
-            None if part.masks is None else self._tensor(part.masks),
+            None if sampled.masks is None else self._tensor(sampled.masks),
         )
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._setup.device)
 
-    @property
-    @abstractmethod
-    def targets(self) -> Mapping[str, nn.Module]:
-        """Target networks."""
-
-    @abstractmethod
-    def own_state(self) -> dict[str, Any]:
-        """What the concrete learner has beside modules, optimizers, targets and memory."""
-
-    @abstractmethod
-    def load_own_state(self, state: Mapping[str, Any]) -> None: ...
-
     def learner_state(self) -> dict[str, Any]:
         return {
             "buffer": self.buffer.state_dict(),
             "priorities": None if self._priorities is None else self._priorities.state_dict(),
-            "experienced": self._experienced,
-            "targets": {name: dict(module.state_dict()) for name, module in self.targets.items()},
+            "experienced": self._experience_steps,
+            "targets": {name: dict(module.state_dict()) for name, module in self.target_networks.items()},
             "own": self.own_state(),
         }
 
@@ -265,22 +287,24 @@ class OffPolicyLearner(ReinforcementLearner):
         self.buffer.load_state_dict(state["buffer"])
         if self._priorities is not None:
             self._priorities.load_state_dict(state["priorities"])
-        self._experienced = state["experienced"]
-        for name, module in self.targets.items():
+        self._experience_steps = state["experienced"]
+        for name, module in self.target_networks.items():
             module.load_state_dict(state["targets"][name])
         self.load_own_state(state["own"])
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A module with the same weights, which no gradient reaches."""
+    """Return a copy of a module whose parameters require no gradient."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
-def followed(target: Tensor, source: Tensor, share: float) -> None:
-    """Moves a target's weights by a share of the way towards their source, ``target + share (source - target)``.
+def polyak_update(target: Tensor, source: Tensor, share: float) -> None:
+    """Move target weights towards the source by Polyak averaging: ``target + share (source - target)``, in place.
 
     Args:
-        target, source: (..., W) all weights, as :func:`rlcl.learners.fast.fused_adam.lay_out` gives them.
+        target, source: (..., W) all weights in one tensor; see
+            :func:`rlcl.learners.fast.fused_adam.pack_parameters`.
+        share: in (0, 1]; 1 copies the weights.
 
     Source: Lillicrap et al. 2016, Continuous control with deep reinforcement learning, algorithm 1.
     """

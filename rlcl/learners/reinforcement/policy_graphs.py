@@ -1,4 +1,4 @@
-"""Graphs of learners that act, for export."""
+"""Inference graphs of policies, for export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from rlcl.learners.reinforcement.recurrent import Remembering
+from rlcl.learners.reinforcement.recurrent import RecurrentNetwork
 from rlcl.types import Encoder, Graph
 
 __all__ = ["policy_graph"]
@@ -18,12 +18,12 @@ Scores = Callable[[Tensor], Tensor | None]
 
 
 class PolicyModule(nn.Module):
-    """A network behind the encoder, and what makes actions of its outputs; without a state.
+    """Encoder, network and decision rule of a policy without a recurrent state.
 
     Args:
-        encoder: fitted.
-        network: from encoded observations to outputs, (B, K).
-        decide: from outputs to actions.
+        encoder: a fitted encoder.
+        network: maps encoded observations to outputs (B, K).
+        decide: maps outputs to actions.
     """
 
     def __init__(self, encoder: Encoder, network: nn.Module, decide: Decide) -> None:
@@ -32,22 +32,22 @@ class PolicyModule(nn.Module):
         self._encoder, self._decide = encoder, decide
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
-        """Of observations and states, the action and the next states."""
-        outputs, following = self.outputs(arrays)
-        return (self._decide(outputs), *following)
+        """Return the action and the next states for observations and states."""
+        outputs, next_state = self.outputs(arrays)
+        return (self._decide(outputs), *next_state)
 
     def encoded(self, *arrays: Tensor) -> Tensor:
         return self._encoder.encode(arrays[0])
 
     def outputs(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(B, K), and the next states."""
+        """Return outputs (B, K) and the next states."""
         return self.network(self.encoded(*arrays)), ()
 
 
-class RememberingModule(PolicyModule):
-    """The same of a network that remembers; its states are ``hidden`` and ``cell``."""
+class RecurrentPolicyModule(PolicyModule):
+    """Encoder, network and decision rule of a recurrent policy, whose states are ``hidden`` and ``cell``."""
 
-    network: Remembering
+    network: RecurrentNetwork
 
     def outputs(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         outputs, state = self.network.step(self.encoded(*arrays), torch.stack(arrays[-2:]))
@@ -55,20 +55,21 @@ class RememberingModule(PolicyModule):
 
 
 def policy_graph(encoder: Encoder, network: nn.Module, decide: Decide, scores: Scores | None = None) -> Graph:
-    """The graph of a policy.
+    """Build the inference graph of a policy.
 
     Args:
-        encoder: fitted.
-        network: that acts, from encoded observations to outputs (B, K).
-        decide: from outputs to greedy actions (B, *action), as the environment takes them.
-        scores: from outputs to what decides between discrete actions (B, ..., K); None where they are numbers.
+        encoder: a fitted encoder.
+        network: maps encoded observations to outputs (B, K).
+        decide: maps outputs to greedy actions (B, *action) in the environment's action space.
+        scores: maps outputs to scores (B, ..., K) of discrete actions, whose maximum is the action; None for continuous
+            actions.
     """
-    remembers = isinstance(network, Remembering)
-    module = (RememberingModule if remembers else PolicyModule)(encoder, network, decide)
+    recurrent = isinstance(network, RecurrentNetwork)
+    module = (RecurrentPolicyModule if recurrent else PolicyModule)(encoder, network, decide)
     return Graph(
         kind="policy",
         module=module,
-        state={"hidden": network.size, "cell": network.size} if isinstance(network, Remembering) else {},
+        state={"hidden": network.size, "cell": network.size} if isinstance(network, RecurrentNetwork) else {},
         encoded=module.encoded,
         scores=None if scores is None else lambda *arrays: scores(module.outputs(arrays)[0]),
     )

@@ -1,4 +1,4 @@
-"""Draws in proportion to priorities, from a tree of sums in one array."""
+"""Priorities of prioritized replay, with a sum tree for proportional sampling."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ __all__ = ["Priorities", "Prioritised", "SumTree"]
 
 Array = np.ndarray[Any, Any]
 
-FAN = 32  # numbers that one sum takes
-EPSILON = 1e-6  # added to errors, so that every transition keeps a chance
+FANOUT = 32  # children of a node of the sum tree
+EPSILON = 1e-6  # added to errors, so that every transition has a positive priority
 
 
 @frozen(kw_only=True)
 class Prioritised:
-    """Transitions are drawn in proportion to a power of their last error.
+    """Prioritized replay: transitions are sampled in proportion to a power of their last error.
 
     Args:
-        alpha: the power of the error; 0 draws uniformly.
-        beta: how far importance weights undo it at first, rising linearly to 1 over what schedules run over.
+        alpha: exponent of the error; 0 for uniform sampling.
+        beta: initial exponent of the importance weights; it increases linearly to 1 over the budget of the experience
+            or of the stream (see ``schedule_over`` of the learner).
 
-    Source: Schaul et al. 2016, Prioritized experience replay, section 3.3 and 3.4, the proportional variant.
+    Source: Schaul et al. 2016, Prioritized experience replay, sections 3.3 and 3.4, proportional variant.
     """
 
     alpha: float = option(0.6, ge=0, le=1)
@@ -35,28 +36,29 @@ class Prioritised:
 
 @define(eq=False)
 class SumTree:
-    """Numbers whose sums over ranges find the place of a running total.
+    """Sum tree over an array of non-negative numbers, which finds the index of a cumulative sum.
 
-    Each level sums blocks of the one below it. Blocks of 32 make a level a few calls of NumPy, and few levels.
+    Each level holds the sums of blocks of the level below. With blocks of 32 there are few levels, and each level takes
+    few NumPy calls.
 
     Args:
-        size: how many numbers, at least 1; all are 0 at first.
+        size: number of leaves, at least 1; all are 0 initially.
     """
 
     size: int
-    _levels: list[Array] = field(init=False)  # each (blocks, 32), the root's single block first
+    _levels: list[Array] = field(init=False)  # (blocks, 32) each; the first one is the root block
 
     def __attrs_post_init__(self) -> None:
-        blocks, self._levels = -(-self.size // FAN), []
+        blocks, self._levels = -(-self.size // FANOUT), []
         while True:
-            self._levels.insert(0, np.zeros((blocks, FAN), np.float64))
+            self._levels.insert(0, np.zeros((blocks, FANOUT), np.float64))
             if blocks == 1:
                 return
-            blocks = -(-blocks // FAN)
+            blocks = -(-blocks // FANOUT)
 
     @property
     def leaves(self) -> Array:
-        """(size,) the numbers, as a view."""
+        """(size,) leaves, as a view."""
         return self._levels[-1].reshape(-1)[: self.size]
 
     @property
@@ -67,36 +69,39 @@ class SumTree:
     def bytes(self) -> int:
         return sum(level.nbytes for level in self._levels)
 
-    def set(self, places: Array, values: Array | float) -> None:
-        """Writes numbers of at least 0; of a place that is named twice the last one holds."""
-        self.leaves[places] = values
+    def set(self, indices: Array, values: Array | float) -> None:
+        """Set leaves to values >= 0; the last value counts for an index that occurs twice."""
+        self.leaves[indices] = values
         for below, above in zip(self._levels[:0:-1], self._levels[-2::-1], strict=True):
-            places = places // FAN
-            # Sums of what is below, not differences added: no rounding errors gather.
-            above.reshape(-1)[places] = below[places].sum(1)
+            indices = indices // FANOUT
+            # Blocks are summed again instead of adding differences, so that no rounding errors accumulate.
+            above.reshape(-1)[indices] = below[indices].sum(1)
 
     def find(self, masses: Array) -> Array:
-        """(B,) the places whose share of the running total holds each mass (B,), in [0, total).
+        """Return the indices (B,) at which the cumulative sum exceeds each mass.
 
-        By rounding it may be a place beside one whose share ends there, or one beyond the last.
+        By rounding, an index may be that of a neighbour, or ``size``, one after the last leaf.
+
+        Args:
+            masses: (B,) in [0, total).
         """
-        places, rows = np.zeros(len(masses), np.int64), np.arange(len(masses))
+        indices, rows = np.zeros(len(masses), np.int64), np.arange(len(masses))
         for level in self._levels:
-            blocks = level[places]
+            blocks = level[indices]
             sums = blocks.cumsum(1)
-            inside = np.minimum((sums <= masses[:, None]).sum(1), FAN - 1)
+            inside = np.minimum((sums <= masses[:, None]).sum(1), FANOUT - 1)
             masses = masses - (sums[rows, inside] - blocks[rows, inside])
-            places = places * FAN + inside
-        return places
+            indices = indices * FANOUT + inside
+        return indices
 
 
 @define(eq=False)
 class Priorities:
-    """The priorities of a buffer's rows.
+    """Priorities of the rows of a replay buffer.
 
     Args:
-        rows: of the buffer.
-        settings: powers of errors and of importance weights.
+        rows: number of rows of the buffer.
+        settings: exponents of errors and of importance weights.
     """
 
     rows: int
@@ -111,43 +116,43 @@ class Priorities:
     def bytes(self) -> int:
         return self._tree.bytes
 
-    def add(self, places: Array) -> None:
-        """Gives new transitions the largest priority so far, so that each is likely to be drawn once."""
-        self._tree.set(places, self._largest)
+    def add(self, indices: Array) -> None:
+        """Set the priority of new transitions to the maximum so far, so that each is likely to be sampled."""
+        self._tree.set(indices, self._largest)
 
-    def draw(self, count: int, valid: Array, rng: np.random.Generator, progress: float) -> tuple[Array, Array]:
-        """One transition from each of ``count`` equal parts of the total.
+    def sample(self, count: int, valid: Array, rng: np.random.Generator, progress: float) -> tuple[Array, Array]:
+        """Sample one transition from each of ``count`` equal intervals of the total (stratified sampling).
 
         Args:
-            count: B.
-            valid: (rows,) bool, whether a row is a transition; there must be one of a priority above 0.
-            rng: draws.
-            progress: share of what schedules run over that is behind.
+            count: number B of transitions.
+            valid: (rows,) bool, whether a row is a transition; at least one must have a priority above 0.
+            rng: source of randomness.
+            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
 
         Returns:
-            (B,) int64 places, and (B,) float32 importance weights, the largest being 1.
+            Indices (B,) int64 and importance weights (B,) float32, whose maximum is 1.
         """
         tree = self._tree
-        places = tree.find((np.arange(count) + rng.random(count)) * (tree.total / count))
-        missing = np.flatnonzero(~self._valid(places, valid))
-        while len(missing):  # rows that a later episode's end took keep their number until they are written again
-            places[missing] = tree.find(rng.random(len(missing)) * tree.total)
-            missing = missing[~self._valid(places[missing], valid)]
+        indices = tree.find((np.arange(count) + rng.random(count)) * (tree.total / count))
+        missing = np.flatnonzero(~self._valid(indices, valid))
+        while len(missing):  # rows that hold only a last observation keep an old priority until they are overwritten
+            indices[missing] = tree.find(rng.random(len(missing)) * tree.total)
+            missing = missing[~self._valid(indices[missing], valid)]
         beta = self.settings.beta + (1 - self.settings.beta) * progress
-        chosen = tree.leaves[places]
-        # (1 / (N P))^beta over the largest of the batch: N and the total cancel out.
-        return places, ((chosen / chosen.min()) ** -beta).astype(np.float32)
+        priorities = tree.leaves[indices]
+        # (1 / (N P))^beta divided by its maximum in the batch: N and the total cancel out.
+        return indices, ((priorities / priorities.min()) ** -beta).astype(np.float32)
 
-    def _valid(self, places: Array, valid: Array) -> Array:
-        inside = np.minimum(places, self.rows - 1)  # rounding may lead one beyond the last
-        found: Array = valid[inside] & (self._tree.leaves[inside] > 0) & (places < self.rows)
-        return found
+    def _valid(self, indices: Array, valid: Array) -> Array:
+        inside = np.minimum(indices, self.rows - 1)  # SumTree.find may return one after the last leaf
+        is_valid: Array = valid[inside] & (self._tree.leaves[inside] > 0) & (indices < self.rows)
+        return is_valid
 
-    def update(self, places: Array, errors: Array) -> None:
-        """Sets priorities by errors (B,), of any sign."""
-        found = (np.abs(errors.astype(np.float64)) + EPSILON) ** self.settings.alpha
-        self._largest = max(self._largest, float(found.max()))
-        self._tree.set(places, found)
+    def update(self, indices: Array, errors: Array) -> None:
+        """Set the priorities of indices (B,) from errors (B,) of any sign."""
+        priorities = (np.abs(errors.astype(np.float64)) + EPSILON) ** self.settings.alpha
+        self._largest = max(self._largest, float(priorities.max()))
+        self._tree.set(indices, priorities)
 
     def state_dict(self) -> dict[str, Any]:
         return {"leaves": self._tree.leaves, "largest": self._largest}

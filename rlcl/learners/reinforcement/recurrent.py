@@ -1,4 +1,4 @@
-"""Networks that remember: an LSTM reads each observation, and a network reads what it remembers."""
+"""Recurrent actor-critic: an LSTM over observations, followed by a feedforward network."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from attrs import define, field, frozen
 from torch import Tensor, nn
 
 from rlcl.config import option
-from rlcl.learners.fast.backprop import give_gradient
+from rlcl.learners.fast.backprop import set_gradient
 from rlcl.learners.reinforcement.actor_critic import ActorCritic
-from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.rollout import Rollout
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 
-__all__ = ["Recurrence", "Recurrent", "Remembering"]
+__all__ = ["Recurrent", "RecurrentActorCritic", "RecurrentNetwork"]
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen(kw_only=True)
 class Recurrent:
-    """A memory of the episode so far.
+    """Recurrent memory of the current episode.
 
     Args:
         type: ``lstm``, a long short-term memory of one layer.
-        size: numbers that it remembers.
+        size: hidden units.
 
     Source: Hochreiter & Schmidhuber 1997, Long short-term memory; with forget gates, Gers et al. 2000.
     """
@@ -37,13 +37,13 @@ class Recurrent:
     size: int = option(64, ge=1)
 
 
-class Remembering(nn.Module):
-    """A network behind an LSTM; a state is (2, B, size): what it shows, and what it holds.
+class RecurrentNetwork(nn.Module):
+    """An LSTM followed by a network; the recurrent state (2, B, size) is the hidden state and the cell state.
 
     Args:
-        width: numbers in an observation.
-        size: numbers that it remembers.
-        network: (B, size) to (B, K).
+        width: size of a flattened observation.
+        size: hidden units of the LSTM.
+        network: maps (B, size) to (B, K).
     """
 
     def __init__(self, width: int, size: int, network: nn.Module) -> None:
@@ -53,171 +53,184 @@ class Remembering(nn.Module):
             nn.init.orthogonal_(parameter) if "weight" in name else nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K) of observations (B, ...) that begin an episode."""
-        found: Tensor = self.network(self.cell(x.flatten(1))[0])
-        return found
+        """Return outputs (B, K) for the first observations (B, ...) of episodes."""
+        outputs: Tensor = self.network(self.cell(x.flatten(1))[0])
+        return outputs
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K) of observations (B, ...) in a state, and the next state."""
-        shown, held = self.cell(x.flatten(1), (state[0], state[1]))
-        return self.network(shown), torch.stack((shown, held))
+        """Return outputs (B, K) and the next state for observations (B, ...) and a state (2, B, size)."""
+        hidden, cell = self.cell(x.flatten(1), (state[0], state[1]))
+        return self.network(hidden), torch.stack((hidden, cell))
 
-    def along(self, x: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """T steps of B environments, in one batch but for what one step hands the next.
+    def forward_sequence(self, x: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Process T steps of B environments; only the recurrence itself is computed step by step.
 
         Args:
             x: (T, B, ...) observations.
-            starts: (T, B) bool, whether an episode begins there: the state before it is forgotten.
-            state: (2, B, size) before the first.
+            starts: (T, B) bool, whether an observation is the first one of an episode; the state is 0 before it.
+            state: (2, B, size) before the first step.
 
         Returns:
-            (T * B, K) outputs, and (T, 2, B, size) the states after each step.
+            Outputs (T * B, K), and the states (T, 2, B, size) after each step.
         """
-        cell = self.cell
-        read = nn.functional.linear(x.flatten(2), cell.weight_ih, cell.bias_ih + cell.bias_hh)
-        kept = (~starts)[..., None].to(read.dtype)
-        shown, held = state
+        lstm = self.cell
+        inputs = nn.functional.linear(x.flatten(2), lstm.weight_ih, lstm.bias_ih + lstm.bias_hh)
+        continues = (~starts)[..., None].to(inputs.dtype)
+        hidden, cell = state
         states = []
-        for t in range(len(read)):
-            gates = torch.addmm(read[t], shown * kept[t], cell.weight_hh.T)
-            let_in, keep, new, show = gates.chunk(4, 1)
-            held = keep.sigmoid() * (held * kept[t]) + let_in.sigmoid() * new.tanh()
-            shown = show.sigmoid() * held.tanh()
-            states.append(torch.stack((shown, held)))
+        for t in range(len(inputs)):
+            gates = torch.addmm(inputs[t], hidden * continues[t], lstm.weight_hh.T)
+            input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
+            cell = forget_gate.sigmoid() * (cell * continues[t]) + input_gate.sigmoid() * candidate.tanh()
+            hidden = output_gate.sigmoid() * cell.tanh()
+            states.append(torch.stack((hidden, cell)))
         after = torch.stack(states)
         return self.network(after[:, 0].flatten(0, 1)), after
 
 
 @define(eq=False)
-class Recurrence:
-    """What actor and critic, or the one network that is both, remember of the episodes in progress.
+class RecurrentActorCritic:
+    """Recurrent states of actor and critic in N environments, and their forward and backward passes.
 
-    Gradients go back to the beginning of a rollout, and no further.
+    Backpropagation through time is truncated at the start of a rollout.
 
     Args:
-        policy: whose networks are :class:`Remembering`.
-        num_envs: N.
+        policy: an actor-critic whose networks are :class:`RecurrentNetwork`.
+        num_envs: number N of environments.
         device: a torch device.
     """
 
     policy: ActorCritic
     num_envs: int
     device: str
-    states: Tensor = field(init=False)  # (networks, 2, N, size) before the rollout's first step
-    _now: Tensor = field(init=False)  # (2, N, size) of the actor, within a rollout
-    _starts: list[Array] = field(init=False, factory=list)  # of each step of a rollout, (N,) bool
-    _made: tuple[Tensor, Tensor] | None = field(init=False, default=None)  # by the last pass, with its graph
+    states: Tensor = field(init=False)  # (networks, 2, N, size) before the first step of the rollout
+    _current_state: Tensor = field(init=False)  # (2, N, size) of the actor, during a rollout
+    _starts: list[Array] = field(init=False, factory=list)  # (N,) bool of each step of the rollout
+    _last_outputs: tuple[Tensor, Tensor] | None = field(init=False, default=None)  # of the last forward(), with graph
 
     def __attrs_post_init__(self) -> None:
         networks = self.policy.side_by_side
         self.states = torch.zeros(len(networks), 2, self.num_envs, self._actor.size, device=self.device)
-        self._now = self.states[0]
+        self._current_state = self.states[0]
 
     @property
-    def _actor(self) -> Remembering:
-        assert isinstance(self.policy.actor, Remembering)
+    def _actor(self) -> RecurrentNetwork:
+        assert isinstance(self.policy.actor, RecurrentNetwork)
         return self.policy.actor
 
-    # Acting.
+    # Acting, without gradient.
 
-    def acting(self, collector: Collector) -> Callable[[Array], Array]:
-        """A function from observations (N, *encoded) to the actor's outputs (N, K), for the steps of one rollout."""
-        self._starts, self._now = [], self.states[0]
+    def actor_forward(self, collector: Collector) -> Callable[[Array], Array]:
+        """Return the function from observations (N, *encoded) to the actor's outputs (N, K) during one rollout."""
+        self._starts, self._current_state = [], self.states[0]
 
         def act(x: Array) -> Array:
             starts = collector.starts
             self._starts.append(starts)
-            forgetting = self._now.masked_fill(torch.from_numpy(starts).to(self.device)[None, :, None], 0.0)
-            outputs, self._now = self._stepped(x, forgetting)
+            mask = torch.from_numpy(starts).to(self.device)[None, :, None]
+            outputs, self._current_state = self._act_step(x, self._current_state.masked_fill(mask, 0.0))
             return outputs
 
         return act
 
-    def decide(self, x: Array, state: Array | None) -> tuple[Array, Array]:
-        """(B, K) outputs of the actor for observations (B, *encoded), and the next state (2, B, size).
+    def act(self, x: Array, state: Array | None) -> tuple[Array, Array]:
+        """Return the actor's outputs (B, K) and the next state (2, B, size).
 
         Args:
-            state: of the step before; None at the beginning of episodes.
+            x: (B, *encoded) observations.
+            state: (2, B, size) after the previous step; None at the start of episodes.
         """
         before = torch.zeros(2, len(x), self._actor.size) if state is None else torch.from_numpy(state)
-        outputs, after = self._stepped(x, before.to(self.device))
+        outputs, after = self._act_step(x, before.to(self.device))
         return outputs, after.cpu().numpy()
 
-    def _stepped(self, x: Array, state: Tensor) -> tuple[Array, Tensor]:
-        with evaluating(self.policy):
+    def _act_step(self, x: Array, state: Tensor) -> tuple[Array, Tensor]:
+        with evaluation_mode(self.policy):
             outputs, after = self._actor.step(torch.from_numpy(x).to(self.device), state)
         return outputs.cpu().numpy(), after
 
     # Learning.
 
-    def judge(self, states: Tensor, rollout: Rollout) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """What the networks make of a rollout; they go on from its end.
+    def evaluate_rollout(self, states: Tensor, rollout: Rollout) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Evaluate the networks on a rollout, and advance the recurrent states to its end.
 
         Args:
-            states: those of :attr:`rlcl.learners.reinforcement.rollout.Rollout.states`.
-            rollout: just made.
+            states: (S, *encoded); see :attr:`rlcl.learners.reinforcement.rollout.Rollout.states`.
+            rollout: the rollout that has just been collected.
 
         Returns:
-            (T * N, K) outputs for actions, values (S,) of all states, and columns: ``starts`` (T * N,) and ``memory``
-            (networks, 2, N, size), what :meth:`forward` begins from.
+            The actor's outputs (T * N, K), values (S,) of all states, and columns: ``starts`` (T * N,) and ``memory``
+            (networks, 2, N, size), the initial states of :meth:`forward`.
         """
         steps, count = rollout.rewards.shape
         shape = states.shape[1:]
-        acted, last, cut = torch.split(states, [steps * count, count, len(rollout.cut)])
+        observations, last, cut = torch.split(states, [steps * count, count, len(rollout.cut)])
         starts = torch.from_numpy(np.stack(self._starts)).to(self.device)
-        at, which = (torch.from_numpy(places).to(self.device) for places in rollout.places)
+        cut_steps, cut_environments = (torch.from_numpy(indices).to(self.device) for indices in rollout.indices)
         ended = torch.from_numpy(rollout.ended[-1]).to(self.device)
-        found, after = [], []
+        results, after = [], []
         for network, memory in zip(self.policy.side_by_side, self.states, strict=True):
-            outputs, along = network.along(acted.view(steps, count, *shape), starts, memory)  # type: ignore[operator]
-            next_outputs, _ = network.step(last, along[-1].masked_fill(ended[None, :, None], 0.0))  # type: ignore[operator]
-            # An episode that was cut off goes on in its last state, with what it remembers there.
-            cut_outputs, _ = network.step(cut, along[at, :, which].movedim(1, 0))  # type: ignore[operator]
-            found.append(torch.cat((outputs, next_outputs, cut_outputs)))
-            after.append(along[-1])
+            outputs, memories = network.forward_sequence(observations.view(steps, count, *shape), starts, memory)  # type: ignore[operator]
+            next_outputs, _ = network.step(last, memories[-1].masked_fill(ended[None, :, None], 0.0))  # type: ignore[operator]
+            # The last state of a truncated episode is evaluated with the recurrent state before it.
+            cut_outputs, _ = network.step(cut, memories[cut_steps, :, cut_environments].movedim(1, 0))  # type: ignore[operator]
+            results.append(torch.cat((outputs, next_outputs, cut_outputs)))
+            after.append(memories[-1])
         columns = {"starts": starts.view(-1), "memory": self.states}
         self.states = torch.stack(after)
-        return self._parted(found)[0][: steps * count], self._parted(found)[1], columns
+        return self._split_values(results)[0][: steps * count], self._split_values(results)[1], columns
 
-    def forward(self, part: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(R, K) outputs for actions and (R,) values of whole sequences, as columns (R, ...) in the order of time."""
-        memory, x = part["memory"], part["observations"]
+    def forward(self, minibatch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the actor's outputs (R, K) and values (R,) of whole sequences.
+
+        Args:
+            minibatch: columns (R, ...) of whole sequences, in order of time; see :meth:`sequences`.
+        """
+        memory, x = minibatch["memory"], minibatch["observations"]
         count = memory.shape[2]
-        x, starts = x.view(-1, count, *x.shape[1:]), part["starts"].view(-1, count)
+        x, starts = x.view(-1, count, *x.shape[1:]), minibatch["starts"].view(-1, count)
         with torch.enable_grad():
             networks = zip(self.policy.side_by_side, memory, strict=True)
-            self._made = self._parted([network.along(x, starts, its)[0] for network, its in networks])  # type: ignore[operator]
-        return self._made[0].detach(), self._made[1].detach()
+            self._last_outputs = self._split_values(
+                [network.forward_sequence(x, starts, state)[0] for network, state in networks]  # type: ignore[operator]
+            )
+        return self._last_outputs[0].detach(), self._last_outputs[1].detach()
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
-        """From the derivative of a loss by what the last pass gave to that by the weights."""
-        assert self._made is not None
+        """Backpropagate derivatives of a loss by the outputs and values of the last :meth:`forward` to the weights."""
+        assert self._last_outputs is not None
         parameters = [p for network in self.policy.side_by_side for p in network.parameters()]
-        found = torch.autograd.grad(self._made, parameters, (by_outputs, by_values), allow_unused=True)
-        for parameter, gradient in zip(parameters, found, strict=True):
-            give_gradient(parameter, gradient)
-        self._made = None
+        gradients = torch.autograd.grad(self._last_outputs, parameters, (by_outputs, by_values), allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            set_gradient(parameter, gradient)
+        self._last_outputs = None
 
-    def _parted(self, found: list[Tensor]) -> tuple[Tensor, Tensor]:
-        *outputs, last = found
+    def _split_values(self, results: list[Tensor]) -> tuple[Tensor, Tensor]:
+        *outputs, last = results
         return (outputs[0] if outputs else last[:, :-1]), last[:, -1]
 
     def sequences(
         self, columns: Mapping[str, Tensor], rows: int, generator: torch.Generator
     ) -> list[Mapping[str, Tensor]]:
-        """A rollout in parts: all steps of some environments each, of as many as fit in ``rows``, at least of one."""
+        """Split a rollout into minibatches of whole sequences, by environments in random order.
+
+        Args:
+            columns: of the rollout, as :meth:`evaluate_rollout` extends them.
+            rows: maximum rows of a minibatch, which contains the sequence of at least one environment.
+            generator: source of randomness of the order.
+        """
         memory = columns["memory"]
         count = memory.shape[2]
         length = len(columns["starts"]) // count
         if length * count <= rows:
             return [columns]
-        parts = torch.split(torch.randperm(count, generator=generator).to(memory.device), max(rows // length, 1))
+        groups = torch.split(torch.randperm(count, generator=generator).to(memory.device), max(rows // length, 1))
         return [
             {
-                key: column[:, :, chosen]
+                key: column[:, :, group]
                 if key == "memory"
-                else column.view(length, count, *column.shape[1:])[:, chosen].flatten(0, 1)
+                else column.view(length, count, *column.shape[1:])[:, group].flatten(0, 1)
                 for key, column in columns.items()
             }
-            for chosen in parts
+            for group in groups
         ]

@@ -1,4 +1,4 @@
-"""A memory of transitions, in contiguous arrays that are allocated once."""
+"""Replay buffer in contiguous, preallocated arrays."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ Array = np.ndarray[Any, Any]
 
 @frozen(eq=False)
 class Transitions:
-    """B transitions, each over k steps of one episode, k at most n.
+    """B n-step transitions.
+
+    Each transition covers k <= n steps of one episode; k < n only near the end of the episode.
 
     Args:
         observations: (B, *observation) raw.
         actions: (B, *action).
         rewards: (B,) float32, the sum of ``gamma^i r_{t+i}`` over the k steps.
-        following: (B, *observation) raw states k steps later.
-        discounts: (B,) float32, ``gamma^k``; 0 where that state is terminal.
-        places: (B,) int64 in the buffer.
-        masks: (B, K) bool, the actions that the states in ``following`` allow; None where all always did.
+        next_observations: (B, *observation) raw, k steps later.
+        discounts: (B,) float32, ``gamma^k``; 0 if that state is terminal.
+        indices: (B,) int64 rows of the buffer.
+        masks: (B, K) bool, actions allowed in ``next_observations``; None if no masks have been added.
     """
 
     observations: Array
     actions: Array
     rewards: Array
-    following: Array
+    next_observations: Array
     discounts: Array
-    places: Array
+    indices: Array
     masks: Array | None
 
 
 @define(eq=False)
 class ReplayBuffer:
-    """The last transitions of N environments, each environment in a ring of its own.
+    """Replay buffer with a separate ring for each of N environments.
 
-    A ring holds observations in the order of time, and that which follows an episode's last step in a
-    row of its own: a state's successor is the next row, so that no observation is stored twice. What each state
-    allows is kept from the first state on of which it is told.
+    A ring stores observations in order of time, and the last observation of an episode in an additional row. The next
+    observation of a row is therefore the next row, and no observation is stored twice. Action masks are stored from the
+    first mask on.
 
     Args:
-        capacity: rows, over all environments; rounded down to a multiple of N, at least three each.
-        num_envs: N.
-        shape, dtype: of one observation, which is kept as it is.
+        capacity: rows over all environments; rounded down to a multiple of N, at least three per environment.
+        num_envs: number N of environments.
+        shape, dtype: of one raw observation.
         action_shape, action_dtype: of one action.
     """
 
@@ -57,12 +59,12 @@ class ReplayBuffer:
     dtype: Any
     action_shape: tuple[int, ...]
     action_dtype: Any
-    _rows: int = field(init=False)  # of one ring
+    _rows: int = field(init=False)  # rows of one ring
     arrays: dict[str, Array] = field(init=False)
-    written: Array = field(init=False)  # (N,) rows that each ring has written in all
+    written: Array = field(init=False)  # (N,) rows written to each ring in total
 
     def __attrs_post_init__(self) -> None:
-        # An episode of one step takes two rows, and the row behind it is free.
+        # An episode of one step takes two rows, and the row after it is free.
         self._rows = max(self.capacity // self.num_envs, 3)
         size = self._rows * self.num_envs
         self.arrays = {
@@ -71,32 +73,32 @@ class ReplayBuffer:
             "rewards": np.zeros(size, np.float32),
             "terminated": np.zeros(size, bool),
             "ended": np.zeros(size, bool),
-            "valid": np.zeros(size, bool),  # whether a row is a transition whose successor is there
+            "valid": np.zeros(size, bool),  # whether a row is a transition with a next observation
         }
         self.written = np.zeros(self.num_envs, np.int64)
 
     def __len__(self) -> int:
-        """Transitions that may be drawn."""
+        """Return the number of transitions."""
         return int(np.count_nonzero(self.arrays["valid"]))
 
     @property
     def rows(self) -> int:
-        """Of all rings."""
+        """Number of rows of all rings."""
         return self._rows * self.num_envs
 
     @property
     def valid(self) -> Array:
-        """(rows,) bool, whether a row is a transition that may be drawn."""
+        """(rows,) bool, whether a row is a transition."""
         return self.arrays["valid"]
 
     @property
     def bytes(self) -> int:
-        """What its arrays take, filled or not."""
+        """Size of the arrays in bytes, including rows that are not yet written."""
         return sum(array.nbytes for array in self.arrays.values()) + self.written.nbytes
 
     @property
     def unwritten_bytes(self) -> int:
-        """How many of those the system has not had to give yet."""
+        """Size of the rows that are not yet written, for which the system has not yet allocated memory."""
         filled = min(int(self.written.max()) + 1, self._rows)
         return int(self.bytes * (1 - filled / self._rows))
 
@@ -105,116 +107,123 @@ class ReplayBuffer:
         observations: Array,
         actions: Array,
         rewards: Array,
-        following: Array,
+        next_observations: Array,
         terminated: Array,
         ended: Array,
         masks: Array | None = None,
     ) -> Array:
-        """Adds one transition of each environment, over the oldest ones.
+        """Add one transition of each environment; the oldest rows are overwritten.
 
         Args:
-            observations: (N, *observation) acted in.
+            observations: (N, *observation) before the step.
             actions: (N, *action).
             rewards: (N,).
-            following: (N, *observation) states that followed, the last one of an episode before its reset.
-            terminated: (N,) bool, whether those are terminal.
-            ended: (N,) bool, whether the episode ended there.
-            masks: (N, K) bool, the actions that the states in ``following`` allow; None for all.
+            next_observations: (N, *observation) after the step; of a finished episode before the reset.
+            terminated: (N,) bool, whether the next states are terminal.
+            ended: (N,) bool, whether the episode is finished, terminated or truncated.
+            masks: (N, K) bool, actions allowed in ``next_observations``; None if all are.
 
         Returns:
-            (N,) int64 places where they were written.
+            (N,) int64 indices of the transitions.
         """
         arrays, base = self.arrays, np.arange(self.num_envs) * self._rows
-        places: Array = base + self.written % self._rows
+        indices: Array = base + self.written % self._rows
         successors = base + (self.written + 1) % self._rows
-        arrays["observations"][places] = observations
-        arrays["actions"][places] = actions
-        arrays["rewards"][places] = rewards
-        arrays["terminated"][places] = terminated
-        arrays["ended"][places] = ended
-        arrays["valid"][places] = True
-        arrays["observations"][successors] = following
+        arrays["observations"][indices] = observations
+        arrays["actions"][indices] = actions
+        arrays["rewards"][indices] = rewards
+        arrays["terminated"][indices] = terminated
+        arrays["ended"][indices] = ended
+        arrays["valid"][indices] = True
+        arrays["observations"][successors] = next_observations
         arrays["valid"][successors] = False
         if masks is not None and "masks" not in arrays:
             arrays["masks"] = np.ones((len(self.valid), masks.shape[1]), bool)
         if "masks" in arrays:
             arrays["masks"][successors] = True if masks is None else masks
-        # After an episode's end its last state keeps its row, and the next episode begins behind it.
+        # The last observation of a finished episode keeps its row; the next episode starts after it.
         self.written += 1 + ended
         arrays["valid"][base + self.written % self._rows] = False
-        return places
+        return indices
 
     def interrupt(self) -> None:
-        """Cuts off the episodes in progress: what is added next begins others."""
+        """Truncate the current episodes: the next transitions start new episodes."""
         base = np.arange(self.num_envs) * self._rows
         last = base + (self.written - 1) % self._rows
-        going = (self.written > 0) & self.valid[last]
-        self.arrays["ended"][last[going]] = True
-        self.written += going
-        self.valid[(base + self.written % self._rows)[going]] = False
+        running = (self.written > 0) & self.valid[last]
+        self.arrays["ended"][last[running]] = True
+        self.written += running
+        self.valid[(base + self.written % self._rows)[running]] = False
 
-    def draw(self, count: int, rng: np.random.Generator) -> Array:
-        """(count,) places of transitions, uniformly at random with replacement; there must be one."""
+    def sample_indices(self, count: int, rng: np.random.Generator) -> Array:
+        """Sample indices (count,) of transitions uniformly with replacement; the buffer must not be empty."""
         valid = self.arrays["valid"]
         filled = min(int(self.written.max()), self._rows)
-        places = self._random(count, filled, rng)
-        missing = np.flatnonzero(~valid[places])
+        indices = self._random_rows(count, filled, rng)
+        missing = np.flatnonzero(~valid[indices])
         while len(missing):
-            places[missing] = self._random(len(missing), filled, rng)
-            missing = missing[~valid[places[missing]]]
-        return places
+            indices[missing] = self._random_rows(len(missing), filled, rng)
+            missing = missing[~valid[indices[missing]]]
+        return indices
 
-    def _random(self, count: int, filled: int, rng: np.random.Generator) -> Array:
+    def _random_rows(self, count: int, filled: int, rng: np.random.Generator) -> Array:
         rows: Array = rng.integers(filled, size=count)
         return rows if self.num_envs == 1 else rows + rng.integers(self.num_envs, size=count) * self._rows
 
-    def at(self, places: Array, gamma: float, n: int = 1) -> Transitions:
-        """The transitions over n steps that begin at places; fewer where the episode, or what is known of it, ends.
+    def at(self, indices: Array, gamma: float, n: int = 1) -> Transitions:
+        """Return the n-step transitions that start at the indices.
+
+        A transition covers fewer than n steps if its episode is finished earlier or its later steps are not yet stored.
+
+        Args:
+            indices: (B,) int64 of transitions.
+            gamma: discount factor.
+            n: maximum number of steps.
 
         Source: Sutton 1988; Hessel et al. 2018, Rainbow, section 3, multi-step learning.
         """
         arrays = self.arrays
-        rewards, last, steps = arrays["rewards"][places], places, np.ones(len(places), np.float32)
-        running = ~arrays["ended"][places]
+        rewards, last, steps = arrays["rewards"][indices], indices, np.ones(len(indices), np.float32)
+        running = ~arrays["ended"][indices]
         for i in range(1, n):
-            if not running.any():  # n may be far longer than episodes
+            if not running.any():  # n may be much larger than the length of episodes
                 break
-            ahead = self._successors(last)
-            running &= arrays["valid"][ahead]
-            rewards = rewards + np.where(running, np.float32(gamma**i) * arrays["rewards"][ahead], np.float32(0))
-            last = np.where(running, ahead, last)
+            following = self._successors(last)
+            running &= arrays["valid"][following]
+            rewards = rewards + np.where(running, np.float32(gamma**i) * arrays["rewards"][following], np.float32(0))
+            last = np.where(running, following, last)
             steps += running
-            running &= ~arrays["ended"][ahead]
+            running &= ~arrays["ended"][following]
         discounts = (np.float32(gamma) ** steps) * ~arrays["terminated"][last]
         successors, masks = self._successors(last), arrays.get("masks")
         return Transitions(
-            arrays["observations"].take(places, 0),
-            arrays["actions"].take(places, 0),
+            arrays["observations"].take(indices, 0),
+            arrays["actions"].take(indices, 0),
             rewards,
             arrays["observations"].take(successors, 0),
             discounts.astype(np.float32, copy=False),
-            places,
+            indices,
             None if masks is None else masks.take(successors, 0),
         )
 
-    def _successors(self, places: Array) -> Array:
-        after = places + 1
-        return np.where(after % self._rows == 0, after - self._rows, after)
+    def _successors(self, indices: Array) -> Array:
+        successors = indices + 1
+        return np.where(successors % self._rows == 0, successors - self._rows, successors)
 
     def newest(self, count: int) -> Array:
-        """(M, *observation) of the last rows written, at most ``count``, the same number of each environment."""
-        each = int(min(max(count // self.num_envs, 1), self.written.min(), self._rows))
-        rows = (self.written[:, None] - 1 - np.arange(each)) % self._rows
-        places = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
-        return self.arrays["observations"].take(places, 0)
+        """Return the newest observations (M, *observation), M <= count, the same number of each environment."""
+        per_ring = int(min(max(count // self.num_envs, 1), self.written.min(), self._rows))
+        rows = (self.written[:, None] - 1 - np.arange(per_ring)) % self._rows
+        indices = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
+        return self.arrays["observations"].take(indices, 0)
 
     def clear(self) -> None:
-        """Drops everything."""
+        """Remove all transitions."""
         self.arrays["valid"][:] = False
         self.written[:] = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been written so far."""
+        """Return the written rows and the counters."""
         filled = min(int(self.written.max()) + 1, self._rows)
         rings = {name: array.reshape(self.num_envs, self._rows, -1)[:, :filled] for name, array in self.arrays.items()}
         return {"written": self.written, "rings": rings}

@@ -1,4 +1,4 @@
-"""Advantages and returns, as functions of arrays."""
+"""Generalized advantage estimation and explained variance."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Array = np.ndarray[Any, Any]
 def generalized_advantages(
     rewards: Array, values: Array, next_values: Array, terminated: Array, ended: Array, gamma: float, gae_lambda: float
 ) -> Array:
-    """How much better each action was than the value of its state, (T, N) float32.
+    """Compute generalized advantages (T, N) float32.
 
-    The sum over k of ``(gamma * gae_lambda)^k delta_{t+k}`` up to the episode's end, with
-    ``delta_t = r_t + gamma V(s_{t+1}) - V(s_t)``, V being 0 where the episode terminated. One that was
-    only cut off (truncated) goes on in V.
+    The advantage is the sum over k of ``(gamma * gae_lambda)^k delta_{t+k}`` up to the end of the episode, with
+    ``delta_t = r_t + gamma V(s_{t+1}) - V(s_t)``. The value of a terminal state is 0; a truncated episode bootstraps
+    from the value of its last state.
 
     Args:
         rewards: (T, N).
-        values: (T, N) of the states acted in.
-        next_values: (T, N) of the states that followed, the last one of an episode before its reset.
-        terminated: (T, N) bool, whether that state is terminal.
-        ended: (T, N) bool, whether an episode ended there, terminated or truncated.
-        gamma: discount, in [0, 1].
-        gae_lambda: in [0, 1]; 0 is one step, 1 the whole return.
+        values: (T, N) of the states before each step.
+        next_values: (T, N) of the states after each step; of a finished episode before the reset.
+        terminated: (T, N) bool, whether the next state is terminal.
+        ended: (T, N) bool, whether the episode is finished, terminated or truncated.
+        gamma: discount factor, in [0, 1].
+        gae_lambda: in [0, 1]; 0 for one-step advantages, 1 for full returns.
 
     Source: Schulman et al. 2016, High-dimensional continuous control using generalized advantage
     estimation, eq. 16; truncation: Pardo et al. 2018, Time limits in reinforcement learning, eq. 5.
@@ -35,14 +35,14 @@ def generalized_advantages(
     deltas = rewards + gamma * next_values * ~terminated - values
     factors = gamma * gae_lambda * ~ended
     advantages = np.empty_like(deltas)
-    following = np.zeros(deltas.shape[1], deltas.dtype)
+    next_advantage = np.zeros(deltas.shape[1], deltas.dtype)
     for t in range(len(deltas) - 1, -1, -1):
-        following = deltas[t] + factors[t] * following
-        advantages[t] = following
+        next_advantage = deltas[t] + factors[t] * next_advantage
+        advantages[t] = next_advantage
     return advantages.astype(np.float32, copy=False)
 
 
 def explained_variance(predicted: Array, actual: Array) -> float:
-    """1 - var(actual - predicted) / var(actual): 1 is perfect, 0 a constant's; NaN where nothing varies."""
+    """Compute ``1 - var(actual - predicted) / var(actual)``: 1 is perfect; NaN if ``actual`` is constant."""
     variance = float(np.var(actual))
     return float("nan") if variance == 0 else 1 - float(np.var(actual - predicted)) / variance

@@ -1,1 +1,1 @@
-"""Algorithms of stable-baselines3 and sb3-contrib as learners."""
+"""Learner for the algorithms of Stable-Baselines3 and sb3-contrib."""

@@ -1,4 +1,4 @@
-"""Algorithms of Stable-Baselines3 by name: their keyword arguments, and their ``learn`` as a generator."""
+"""Algorithms of Stable-Baselines3 by name, with checked keyword arguments, and ``learn`` as a generator."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from rlcl.errors import Problem, UnsupportedError, did_you_mean
 
-__all__ = ["algorithms", "build_model", "cut_episodes", "find_algorithm", "give_environments", "training"]
+__all__ = ["algorithms", "build_model", "find_algorithm", "learn_in_rounds", "set_environments", "truncate_episodes"]
 
 POSITIVE = frozenset({"n_steps", "n_epochs", "batch_size", "buffer_size"})
 
-# Classes that replay_buffer_class names.
-BUFFERS = {each.__name__: each for each in (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer, HerReplayBuffer)}
+# Allowed values of replay_buffer_class.
+BUFFERS = {cls.__name__: cls for cls in (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer, HerReplayBuffer)}
 
-# Set by rlcl itself, from the config's own keys.
+# Arguments that rlcl sets.
 RESERVED = frozenset({"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"})
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:
-    """Every algorithm that is installed, by name."""
+    """Return the installed algorithms by name."""
     modules = [stable_baselines3]
     try:
         import sb3_contrib
@@ -53,9 +53,10 @@ def algorithms() -> dict[str, type[BaseAlgorithm]]:
 
 
 def find_algorithm(name: str) -> type[BaseAlgorithm]:
-    """
+    """Return the algorithm with a name.
+
     Raises:
-        Problem: there is no algorithm of that name.
+        Problem: there is no such algorithm.
     """
     known = algorithms()
     if name not in known:
@@ -73,10 +74,20 @@ def build_model(
     seed: int,
     device: str,
 ) -> BaseAlgorithm:
-    """
+    """Create a model.
+
+    Args:
+        algorithm: class of Stable-Baselines3 or sb3-contrib.
+        name: name of the algorithm, for messages.
+        policy: name of a policy class; None for the policy that fits the observation space.
+        options: keyword arguments of the algorithm.
+        env: environments with the spaces of the model.
+        seed: seed of the model.
+        device: a torch device.
+
     Raises:
-        Problem: an option that the algorithm does not have.
-        UnsupportedError: spaces that it cannot serve.
+        Problem: the algorithm does not have an option.
+        UnsupportedError: the algorithm does not support the options or the spaces.
     """
     parameters = inspect.signature(algorithm.__init__).parameters
     allowed = set(parameters) - RESERVED
@@ -85,47 +96,47 @@ def build_model(
             raise Problem(f"{name} has no option {key!r}{did_you_mean(key, allowed)}", f"learner.options.{key}")
     _check_types(algorithm, options)
     arguments = {key: _value(key, value, env) for key, value in options.items()}
-    chosen = policy or _fitting_policy(env.observation_space, algorithm)
-    if chosen not in algorithm.policy_aliases:
-        raise Problem(f"unknown policy {chosen!r}{did_you_mean(chosen, algorithm.policy_aliases)}", "learner.policy")
-    given = {key: value for key, value in {"seed": seed, "device": device}.items() if key in parameters}
+    alias = policy or _default_policy(env.observation_space, algorithm)
+    if alias not in algorithm.policy_aliases:
+        raise Problem(f"unknown policy {alias!r}{did_you_mean(alias, algorithm.policy_aliases)}", "learner.policy")
+    common = {key: value for key, value in {"seed": seed, "device": device}.items() if key in parameters}
     try:
-        model = algorithm(chosen, env, **arguments, **given)  # type: ignore[arg-type]
-    except KeyError as error:  # a part of observations, or a strategy of hindsight by name
-        raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: there is no {error}") from error
+        model = algorithm(alias, env, **arguments, **common)  # type: ignore[arg-type]
+    except KeyError as error:  # a missing part of observations, or an unknown strategy of hindsight replay
+        raise UnsupportedError(f"learner sb3: {name} does not accept these options or spaces: no {error}") from error
     except (AssertionError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
-        raise UnsupportedError(f"learner sb3: {name} refuses these options or spaces: {error}") from error
+        raise UnsupportedError(f"learner sb3: {name} does not accept these options or spaces: {error}") from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
 
 
 def _check_types(algorithm: type[BaseAlgorithm], options: Mapping[str, Any]) -> None:
-    """Raises Problem for an option that is not the number or switch that the algorithm's signature says."""
+    """Raise Problem for an option whose type differs from the number or bool in the algorithm's signature."""
     parameters = inspect.signature(algorithm.__init__).parameters
     for key, value in options.items():
-        arms = _arms(parameters[key].annotation)
-        if not arms & {"int", "float"} or (isinstance(value, str) and value.startswith("lin_")):
+        types = _type_names(parameters[key].annotation)
+        if not types & {"int", "float"} or (isinstance(value, str) and value.startswith("lin_")):
             continue
-        fits = value is None and bool(arms & {"None", "NoneType"})
-        fits |= isinstance(value, bool) and "bool" in arms
+        fits = value is None and bool(types & {"None", "NoneType"})
+        fits |= isinstance(value, bool) and "bool" in types
         if isinstance(value, int | float) and not isinstance(value, bool):
-            fits |= "float" in arms or isinstance(value, int)
+            fits |= "float" in types or isinstance(value, int)
         if isinstance(value, str | list | tuple):
-            fits |= bool(arms - {"int", "float", "None", "NoneType", "Schedule"})
+            fits |= bool(types - {"int", "float", "None", "NoneType", "Schedule"})
         if not fits:
             raise Problem(f"expected a number, got {value!r}", f"learner.options.{key}")
         if key in POSITIVE and isinstance(value, int | float) and value < 1:
             raise Problem(f"expected a whole number of at least 1, got {value!r}", f"learner.options.{key}")
 
 
-def _arms(annotation: Any) -> set[str]:
-    """Names of the types that an annotation allows; it may be text, whose names need not be importable."""
+def _type_names(annotation: Any) -> set[str]:
+    """Return the names of the types of an annotation, which may be text with names that are not importable."""
     if isinstance(annotation, str):
-        return {arm.strip() for arm in annotation.split("|")}
-    return {getattr(arm, "__name__", str(arm)) for arm in typing.get_args(annotation) or (annotation,)}
+        return {name.strip() for name in annotation.split("|")}
+    return {getattr(cls, "__name__", str(cls)) for cls in typing.get_args(annotation) or (annotation,)}
 
 
-def _fitting_policy(space: gym.Space[Any], algorithm: type[BaseAlgorithm]) -> str:
+def _default_policy(space: gym.Space[Any], algorithm: type[BaseAlgorithm]) -> str:
     from stable_baselines3.common.preprocessing import is_image_space
 
     suffix = "LstmPolicy" if "MlpLstmPolicy" in algorithm.policy_aliases else "Policy"
@@ -135,7 +146,7 @@ def _fitting_policy(space: gym.Space[Any], algorithm: type[BaseAlgorithm]) -> st
 
 
 def _value(key: str, value: Any, env: VecEnv) -> Any:
-    """What a config can only describe: schedules, noise, activation functions, tuples."""
+    """Convert a config value to an argument: schedules, noise, classes, activation functions, tuples."""
     if isinstance(value, str) and value.startswith("lin_"):
         try:
             start = float(value.removeprefix("lin_"))
@@ -143,9 +154,9 @@ def _value(key: str, value: Any, env: VecEnv) -> Any:
             raise Problem(f"expected lin_ and a number, got {value!r}", f"learner.options.{key}") from None
         return lambda progress: progress * start
     if key == "action_noise" and value is not None:
-        shaped = isinstance(value, Mapping) and len(value) == 1
-        kind, sigma = next(iter(value.items())) if shaped else ("", None)
-        if not shaped or not isinstance(sigma, int | float):
+        is_pair = isinstance(value, Mapping) and len(value) == 1
+        kind, sigma = next(iter(value.items())) if is_pair else ("", None)
+        if not is_pair or not isinstance(sigma, int | float):
             raise Problem(f"expected {{normal: 0.1}}, got {value!r}", "learner.options.action_noise")
         noises = {"normal": NormalActionNoise, "ornstein_uhlenbeck": OrnsteinUhlenbeckActionNoise}
         if kind not in noises:
@@ -166,23 +177,23 @@ def _value(key: str, value: Any, env: VecEnv) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-class _Silent(BaseCallback):
-    """The callback that Stable-Baselines3 wants to be given; it does nothing."""
+class _NoCallback(BaseCallback):
+    """Callback that does nothing; Stable-Baselines3 requires one."""
 
     def _on_step(self) -> bool:
         return True
 
 
-def training(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
-    """``model.learn`` as a generator: yields after every rollout and what was learned from it.
+def learn_in_rounds(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
+    """Run ``model.learn`` as a generator, which yields after each rollout and its updates.
 
-    A test holds the final weights equal to those of one ``learn`` call.
+    The final weights equal those of one ``learn`` call (a test compares them).
 
     Args:
-        model: with its environment set; its counters go on.
-        env_steps: to collect at least.
+        model: a model with environments; its counters continue.
+        env_steps: minimum number of env steps.
     """
-    total, callback = model._setup_learn(env_steps, _Silent(), reset_num_timesteps=False)
+    total, callback = model._setup_learn(env_steps, _NoCallback(), reset_num_timesteps=False)
     callback.on_training_start(locals(), globals())
     if isinstance(model, OnPolicyAlgorithm):
         yield from _on_policy(model, total, callback)
@@ -193,11 +204,11 @@ def training(model: BaseAlgorithm, env_steps: int) -> Iterator[None]:
     callback.on_training_end()
 
 
-def cut_episodes(model: Any) -> None:
-    """Marks the episodes in flight as cut off, before another environment goes on writing to the replay buffer.
+def truncate_episodes(model: Any) -> None:
+    """Mark the current episodes as truncated, before another environment writes to the replay buffer.
 
-    Returns over several steps would reach into it, and a buffer that shares observations would take
-    its first observation for the last one's next.
+    Otherwise n-step returns would extend over both environments, and a buffer with shared observations would use the
+    first observation of the new environment as the next observation of the last transition.
     """
     buffer = getattr(model, "replay_buffer", None)
     if buffer is None or not buffer.size():
@@ -205,17 +216,17 @@ def cut_episodes(model: Any) -> None:
     newest = buffer.pos - 1
     if isinstance(buffer, HerReplayBuffer):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of what is wanted here
+            warnings.simplefilter("ignore")  # the warning is about this truncation
             buffer.truncate_last_trajectory()
     elif buffer.optimize_memory_usage:
         buffer.dones[newest] = 1
     elif hasattr(buffer, "timeouts"):
-        # A timeout without an end changes nothing in a sample of one step: its next value counts as before.
+        # A timeout does not change one-step targets: they bootstrap from the next value in either case.
         buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1 - buffer.dones[newest])
 
 
-def give_environments(model: Any, env: VecEnv) -> None:
-    """Gives a model other environments, and a hindsight buffer too: it asks them for the rewards of other goals."""
+def set_environments(model: Any, env: VecEnv) -> None:
+    """Set the environments of a model and of its hindsight buffer, which computes rewards with them."""
     model.set_env(env)
     if isinstance(getattr(model, "replay_buffer", None), HerReplayBuffer):
         model.replay_buffer.env = model.env
@@ -248,7 +259,7 @@ def _off_policy(model: OffPolicyAlgorithm, total: int, callback: BaseCallback) -
 
 
 def _evolutionary(model: Any, total: int, callback: BaseCallback) -> Iterator[None]:
-    """Augmented random search, the one algorithm of neither family."""
+    """Run augmented random search, the only algorithm that is neither on-policy nor off-policy."""
     while model.num_timesteps < total:
         model._update_current_progress_remaining(model.num_timesteps, total)
         model._do_one_update(callback, None)

@@ -1,4 +1,4 @@
-"""What a Stable-Baselines3 model resets between two experiences."""
+"""Resets of a Stable-Baselines3 model between two experiences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.learners.boundary import memory_refusal
-from rlcl.methods.attach import Attached
+from rlcl.methods.attach import AttachedMethods
 from rlcl.types import BoundaryPolicy
 
 __all__ = ["Sb3Boundary"]
@@ -21,27 +21,27 @@ __all__ = ["Sb3Boundary"]
 
 @frozen(eq=False)
 class Sb3Boundary:
-    """Carries a boundary policy out on a model, but for the encoder.
+    """Application of a boundary policy to a model, except for the encoder.
 
     Args:
-        model: the algorithm's instance.
-        attached: its methods.
-        policy: of the run.
-        explored: how much it explores at the start: its parameters, each with its optimizer and its first values.
+        model: a model of Stable-Baselines3.
+        attached: methods attached to the model.
+        policy: boundary policy of the run.
+        exploration: exploration parameters of the model, each with its optimizer and its initial value.
     """
 
     model: BaseAlgorithm
-    attached: Attached
+    attached: AttachedMethods
     policy: BoundaryPolicy
-    explored: Sequence[tuple[Tensor, Optimizer, Tensor]]
+    exploration: Sequence[tuple[Tensor, Optimizer, Tensor]]
 
     @classmethod
-    def of(cls, model: BaseAlgorithm, attached: Attached, policy: BoundaryPolicy) -> Sb3Boundary:
-        """For a model that has learned nothing yet."""
-        return cls(model, attached, policy, [(p, o, p.detach().clone()) for p, o in _exploration(model)])
+    def of(cls, model: BaseAlgorithm, attached: AttachedMethods, policy: BoundaryPolicy) -> Sb3Boundary:
+        """Create the boundary of an untrained model."""
+        return cls(model, attached, policy, [(p, o, p.detach().clone()) for p, o in _exploration_parameters(model)])
 
     def cross(self) -> None:
-        """Between two experiences."""
+        """Apply the policy between two experiences."""
         reset: Mapping[str, Callable[[], None]] = {
             "optimizer": self._reset_optimizers,
             "memory": self._reset_memories,
@@ -62,14 +62,14 @@ class Sb3Boundary:
             buffer.reset()
 
     def _reset_exploration(self) -> None:
-        for parameter, optimizer, first in self.explored:
-            parameter.data.copy_(first)
+        for parameter, optimizer, initial in self.exploration:
+            parameter.data.copy_(initial)
             optimizer.state.pop(parameter, None)
 
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "optimizer":
-            return None if _optimizers(self.model) else "it has none"
+            return None if _optimizers(self.model) else "it has no optimizer"
         if key == "memory":
             return self._memory_refusal()
         return self._exploration_refusal() if key == "exploration" else None
@@ -77,31 +77,29 @@ class Sb3Boundary:
     def _memory_refusal(self) -> str | None:
         buffer = getattr(self.model, "replay_buffer", None)
         if isinstance(buffer, HerReplayBuffer):
-            return "HerReplayBuffer draws from whole episodes, and an empty one has none"
+            return "HerReplayBuffer samples from finished episodes, and an empty buffer has none"
         if buffer is not None and not self.attached.remembering:
             return None
         return memory_refusal(self.attached)
 
     def _exploration_refusal(self) -> str | None:
-        if self.explored:
+        if self.exploration:
             return None
         if hasattr(self.model, "exploration_schedule"):
-            return (
-                "its epsilon follows a schedule, which learner.schedule_over: experience starts anew at each boundary"
-            )
-        return "it learns no amount of exploration: no standard deviation or temperature of its own"
+            return "its epsilon follows a schedule; learner.schedule_over: experience restarts it at each boundary"
+        return "it has no learned exploration parameter (standard deviation or temperature)"
 
 
 def _optimizers(model: Any) -> list[Optimizer]:
     names, _ = model._get_torch_save_params()
-    found = [attrgetter(name)(model) for name in names]
-    return [each for each in found if isinstance(each, Optimizer)]
+    values = [attrgetter(name)(model) for name in names]
+    return [value for value in values if isinstance(value, Optimizer)]
 
 
-def _exploration(model: Any) -> list[tuple[Tensor, Optimizer]]:
-    """Standard deviations of policies (PPO, A2C; all with gSDE) and the temperature of SAC and its kin."""
+def _exploration_parameters(model: Any) -> list[tuple[Tensor, Optimizer]]:
+    """Return standard deviations of policies (PPO, A2C; all with gSDE) and the temperature of SAC and its variants."""
     parts = [model.policy, *([model.policy.actor] if hasattr(model.policy, "actor") else [])]
-    found = [(p.log_std, p.optimizer) for p in parts if isinstance(getattr(p, "log_std", None), nn.Parameter)]
+    parameters = [(p.log_std, p.optimizer) for p in parts if isinstance(getattr(p, "log_std", None), nn.Parameter)]
     if getattr(model, "ent_coef_optimizer", None) is not None:
-        found.append((model.log_ent_coef, model.ent_coef_optimizer))
-    return found
+        parameters.append((model.log_ent_coef, model.ent_coef_optimizer))
+    return parameters

@@ -1,4 +1,4 @@
-"""Our environments as Stable-Baselines3's vector environments."""
+"""Vector environments of Stable-Baselines3 over environments of rlcl."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rlcl.data.environments.action_masks import AnswersMasks, action_masks, choices
+from rlcl.data.environments.action_masks import ActionMaskWrapper, action_counts, action_masks
 from rlcl.data.environments.environment import Environment
-from rlcl.data.environments.workers import Workers
+from rlcl.data.environments.workers import WorkerVectorEnv
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningMoments, RunningNorm
-from rlcl.learners.sb3.starts import FromZero, starting_at_zero
+from rlcl.learners.sb3.zero_based_spaces import ZeroBasedVecEnv, starts_at_zero
 from rlcl.types import Encoder
 
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
 
 
 def make_environments(source: Environment, encoder: Encoder, fitting: bool = True, masked: bool = False) -> VecEnv:
-    """Training environments, seeded, whose observations are encoded and rewards normalised.
+    """Create seeded training environments with encoded observations and normalized rewards.
 
     Args:
-        source: makes them.
-        encoder: of the run.
-        fitting: whether it goes on to be fitted on what they give.
-        masked: whether they are asked which actions they allow.
+        source: creates the environments.
+        encoder: encoder of the run.
+        fitting: whether the encoder is fitted on their observations and rewards.
+        masked: whether action masks are read from the environments.
     """
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
     if source.vectorization == "sync":
-        env = DummyVecEnv([lambda: Monitor(AnswersMasks(source.make()) if masked else source.make())] * source.num_envs)
+        env = DummyVecEnv(
+            [lambda: Monitor(ActionMaskWrapper(source.make()) if masked else source.make())] * source.num_envs
+        )
     else:
         env = NativeVecEnv(source, masked)
     env.seed(source.seed)
-    if not (starting_at_zero(env.observation_space) and starting_at_zero(env.action_space)):
-        env = FromZero(env)
+    if not (starts_at_zero(env.observation_space) and starts_at_zero(env.action_space)):
+        env = ZeroBasedVecEnv(env)
     if not isinstance(observations, Identity):
         env = EncodedVecEnv(env, observations, fitting)
     return env if norm is None else _normalized(env, norm, fitting)
 
 
 def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:
-    """Stable-Baselines3's own wrapper, writing into the encoder's statistics."""
+    """Wrap environments in VecNormalize, which uses and updates the encoder's statistics."""
     space = env.observation_space
-    # Images that stay images are transposed below the normalisation, whose originals a replay buffer takes.
+    # Unnormalized images are transposed below VecNormalize, because replay buffers store its original observations.
     if not norm.observations and is_image_space(space) and not is_image_space_channels_first(space):  # type: ignore[arg-type]
         env = VecTransposeImage(env)
-    made = VecNormalize(
+    normalize = VecNormalize(
         env,
         training=fitting,
         norm_obs=norm.observations,
@@ -65,31 +67,31 @@ def _normalized(env: VecEnv, norm: RunningNorm, fitting: bool) -> VecNormalize:
         gamma=norm.gamma,
         epsilon=norm.epsilon,
     )
-    made.obs_rms = _Statistics(norm.observed)  # type: ignore[assignment]  # theirs is a dict for dict spaces
-    made.ret_rms = _Statistics(norm.returns)
-    return made
+    normalize.obs_rms = _Statistics(norm.observed)  # type: ignore[assignment]  # a dict for Dict spaces in SB3
+    normalize.ret_rms = _Statistics(norm.returns)
+    return normalize
 
 
 class _Statistics(RunningMeanStd):
-    """The running statistics that an encoder keeps, of the type that Stable-Baselines3 asks for."""
+    """Running statistics of an encoder, as the type that Stable-Baselines3 expects."""
 
-    def __init__(self, kept: RunningMoments) -> None:
-        self._kept = kept
+    def __init__(self, moments: RunningMoments) -> None:
+        self._moments = moments
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept, name)
+        return getattr(self._moments, name)
 
     def update(self, arr: np.ndarray[Any, Any]) -> None:
-        self._kept.update(arr)
+        self._moments.update(arr)
 
 
 class NativeVecEnv(VecEnv):
-    """A Gymnasium vector environment that autoresets in the same step, as Stable-Baselines3 expects."""
+    """A Gymnasium vector environment with same-step autoreset, as VecEnv of Stable-Baselines3."""
 
     def __init__(self, source: Environment, masked: bool = False) -> None:
         self.vector = source.make_vector()
         self._masked = masked
-        self._masks: np.ndarray[Any, Any] | None = None  # (N, K) bool, the actions allowed now
+        self._masks: np.ndarray[Any, Any] | None = None  # (N, K) bool, actions allowed now
         self.render_mode = None
         super().__init__(self.vector.num_envs, self.vector.single_observation_space, self.vector.single_action_space)
         self._actions: Any = None
@@ -99,7 +101,7 @@ class NativeVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         seed = self._seeds[0]
         observations, info = self.vector.reset(seed=seed)
-        self._note_masks(info)
+        self._read_masks(info)
         self._reset_seeds()
         self._returns[:] = 0
         self._lengths[:] = 0
@@ -110,7 +112,7 @@ class NativeVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, info = self.vector.step(self._actions)
-        self._note_masks(info)
+        self._read_masks(info)
         dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
@@ -122,17 +124,17 @@ class NativeVecEnv(VecEnv):
                 "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
             }
             self._returns[i] = self._lengths[i] = 0
-        # Copied, for a native environment may write its next observations into the same array.
+        # Copied, because a native environment may write its next observations into the same array.
         return _copied(observations), rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
         self.vector.close()
 
-    def _note_masks(self, info: dict[str, Any]) -> None:
+    def _read_masks(self, info: dict[str, Any]) -> None:
         if self._masked:
             masks = action_masks(self.vector, info)
-            every = (self.num_envs, sum(choices(self.vector.single_action_space)))
-            self._masks = np.ones(every, bool) if masks is None else masks
+            shape = (self.num_envs, sum(action_counts(self.vector.single_action_space)))
+            self._masks = np.ones(shape, bool) if masks is None else masks
 
     def has_attr(self, attr_name: str) -> bool:
         return self._masks is not None if attr_name == "action_masks" else super().has_attr(attr_name)
@@ -140,23 +142,23 @@ class NativeVecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         value: Any = getattr(self.vector.unwrapped, attr_name, None)
         rows = self._get_indices(indices)
-        return [value[i] for i in rows] if self._one_each(value) else [value for _ in rows]
+        return [value[i] for i in rows] if self._per_environment(value) else [value for _ in rows]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        kept = getattr(self.vector.unwrapped, attr_name, None)
-        if self._one_each(kept):
-            values = np.array(kept)
+        current = getattr(self.vector.unwrapped, attr_name, None)
+        if self._per_environment(current):
+            values = np.array(current)
             values[list(self._get_indices(indices))] = value
             value = values
         setattr(self.vector.unwrapped, attr_name, value)
 
-    def _one_each(self, value: Any) -> bool:
+    def _per_environment(self, value: Any) -> bool:
         return isinstance(value, np.ndarray) and value.shape == (self.num_envs,)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         if method_name == "action_masks" and self._masks is not None:
             return [self._masks[i] for i in self._get_indices(indices)]
-        if isinstance(self.vector, Workers):
+        if isinstance(self.vector, WorkerVectorEnv):
             results = self.vector.call(method_name, *args, **kwargs)
             return [results[i] for i in self._get_indices(indices)]
         return [getattr(self.vector.unwrapped, method_name)(*args, **kwargs)]
@@ -169,14 +171,14 @@ class NativeVecEnv(VecEnv):
 
 
 def _copied(observations: Any) -> Any:
-    """A copy in the order of rows, on which sums depend."""
+    """Return a C-contiguous copy; sums depend on the memory layout."""
     if isinstance(observations, dict):
         return {name: part.copy() for name, part in observations.items()}
     return observations.copy()
 
 
 class EncodedVecEnv(VecEnvWrapper):
-    """Encodes observations; a running encoder is fitted on each step's."""
+    """Environments with encoded observations; the encoder is fitted at each step if ``fitting``."""
 
     def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True) -> None:
         assert isinstance(venv.observation_space, gym.spaces.Box)

@@ -1,4 +1,4 @@
-"""What methods see of a Stable-Baselines3 model."""
+"""Adapter that exposes a Stable-Baselines3 model to methods and probes through the ``Host`` interface."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Outputs = Callable[[Tensor], Tensor]
 
 @frozen(eq=False)
 class Sb3Host:
-    """A model as a :class:`rlcl.types.Host`: parameters, outputs and observations, but no minibatch.
+    """Adapter from a Stable-Baselines3 model to the :class:`rlcl.types.Host` interface, without minibatches.
 
     Args:
-        model: the algorithm's instance.
+        model: a model of Stable-Baselines3.
         kind: see :class:`rlcl.types.Host`.
-        modules, optimizers: by ``policy``, or by ``actor`` and ``critic``.
-        forward: from observations (B, *observation) to outputs (B, K).
-        provides: what the stream's visibility leaves.
-        lived: tells how many env steps the experience in progress, or just learned, has had.
+        modules, optimizers: by the name ``policy``, or by ``actor`` and ``critic``.
+        forward: maps observations (B, *observation) to outputs (B, K).
+        provides: capabilities, as far as the stream's visibility allows.
+        experience_steps: returns the env steps of the current or last experience.
     """
 
     model: BaseAlgorithm
@@ -42,7 +42,7 @@ class Sb3Host:
     optimizers: Mapping[str, Optimizer]
     forward: Outputs
     provides: frozenset[str]
-    lived: Callable[[], int]
+    experience_steps: Callable[[], int]
     batch: None = None
     loss: None = None
     lacking = NO_TASKS
@@ -59,33 +59,33 @@ class Sb3Host:
         return self.forward(x)
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """At most ``n`` observations: of the last rollout, or what the buffer holds of the experience."""
+        """Sample at most ``n`` observations of the last rollout, or of the experience in the replay buffer."""
         shape = self.model.observation_space.shape or ()
         if isinstance(self.model, OnPolicyAlgorithm):
             rows = self.model.rollout_buffer.observations.reshape(-1, *shape)
         else:
-            rows = _newest(self.model.replay_buffer, self.lived(), shape)  # type: ignore[attr-defined]
+            rows = _newest(self.model.replay_buffer, self.experience_steps(), shape)  # type: ignore[attr-defined]
             norm: Any = self.model.get_vec_normalize_env()
-            if norm is not None:  # the replay buffer keeps observations as they were
+            if norm is not None:  # the replay buffer stores unnormalized observations
                 rows = norm.normalize_obs(rows)
-        chosen = rng.permutation(len(rows))[:n]
-        return Batch(torch.as_tensor(rows[chosen], device=self.model.device))
+        indices = rng.permutation(len(rows))[:n]
+        return Batch(torch.as_tensor(rows[indices], device=self.model.device))
 
 
 def _newest(buffer: Any, env_steps: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    held = min(max(env_steps // buffer.n_envs, 1), buffer.buffer_size if buffer.full else buffer.pos)
-    places = np.arange(buffer.pos - held, buffer.pos) % buffer.buffer_size
-    observations: np.ndarray[Any, Any] = buffer.observations[places].reshape(-1, *shape)
+    count = min(max(env_steps // buffer.n_envs, 1), buffer.buffer_size if buffer.full else buffer.pos)
+    indices = np.arange(buffer.pos - count, buffer.pos) % buffer.buffer_size
+    observations: np.ndarray[Any, Any] = buffer.observations[indices].reshape(-1, *shape)
     return observations
 
 
-def host_of(model: BaseAlgorithm, visibility: Visibility, lived: Callable[[], int]) -> Sb3Host:
-    """The host that fits a model's family."""
+def host_of(model: BaseAlgorithm, visibility: Visibility, experience_steps: Callable[[], int]) -> Sb3Host:
+    """Create the host of a model."""
     provides = frozenset({"boundaries"} if visibility.boundaries == "announced" else ())
     kind, modules, optimizers, forward = _parts(model)
     if isinstance(model.observation_space, gym.spaces.Dict):
         kind = "other"
-    return Sb3Host(model, kind, modules, optimizers, forward, provides, lived)
+    return Sb3Host(model, kind, modules, optimizers, forward, provides, experience_steps)
 
 
 Parts = tuple[str, dict[str, nn.Module], dict[str, Optimizer], Outputs]
@@ -101,7 +101,7 @@ def _parts(model: Any) -> Parts:
             kind = "categorical"
         elif isinstance(getattr(policy, "action_dist", None), DiagGaussianDistribution):
             kind = "gaussian"
-        # TRPO steps along a line search, past its optimizer and every hook.
+        # TRPO updates by a line search, without its optimizer and its hooks.
         optimizers = {} if hasattr(model, "cg_max_steps") else {"policy": policy.optimizer}
         return kind, {"policy": policy}, optimizers, lambda x: _policy_outputs(policy, x, kind)
     if hasattr(policy, "q_net") or hasattr(policy, "quantile_net"):

@@ -1,4 +1,4 @@
-"""Any algorithm of stable-baselines3 and sb3-contrib, under the same trainer, methods and records."""
+"""Learner for the algorithms of Stable-Baselines3 and sb3-contrib."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.compose import observations_and_norm
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import EncoderFitting
-from rlcl.learners.initial import begin_with
-from rlcl.learners.ledger import trainable
-from rlcl.learners.needs import check_kind
-from rlcl.learners.reinforcement.opening import reseeded
-from rlcl.methods.attach import Attached, attach
+from rlcl.learners.initial_weights import load_initial_weights
+from rlcl.learners.online_score import count_trainable
+from rlcl.learners.reinforcement.training_environments import reseeded
+from rlcl.learners.sb3.logged_quantities import logged_quantities
+from rlcl.learners.stream_kinds import check_stream_kind
+from rlcl.methods.attach import AttachedMethods, attach
 from rlcl.registry import name_of
-from rlcl.state import cloned, tensor_bytes
+from rlcl.state import clone_state, tensor_bytes
 from rlcl.types import Costs, Encoder, Event, Experience, Exportable, Graph, Method, Position, Setup
 
 if TYPE_CHECKING:
@@ -36,34 +37,35 @@ if TYPE_CHECKING:
 
 __all__ = ["StableBaselines3"]
 
-# Torch's words for NaN parameters of a distribution; the second where torch.compile has switched off its checks.
+# Parts of torch's messages for NaN parameters of a distribution; the second one if checks are off by torch.compile.
 NOT_FINITE = ("invalid values", "probability tensor contains")
-NO_EPISODE = "Unable to sample before the end of the first episode"  # of HerReplayBuffer
-FIT_OBSERVATIONS = 1000  # random observations that an encoder is fitted on before an experience
+NO_EPISODE = "Unable to sample before the end of the first episode"  # message of HerReplayBuffer
+FIT_OBSERVATIONS = 1000  # number of random observations on which encoders are fitted before an experience
 
 
 @define(kw_only=True, eq=False)
 class StableBaselines3(Exportable):
-    """Runs an algorithm of Stable-Baselines3 without touching it.
+    """Algorithm of Stable-Baselines3 or sb3-contrib, run by its original code.
 
-    Its ``learn`` is mirrored as a generator over ``collect_rollouts`` and ``train``, so an experience
-    ends with the weights of one uninterrupted ``learn`` call. Every experience gets new training
-    environments, seeded anew; weights, optimizers and replay buffer are kept. It resumes at the
-    boundaries of experiences (the state of environments and of a rollout in flight is not saved).
+    ``learn`` is reproduced as a generator over ``collect_rollouts`` and ``train``, so that an experience
+    ends with the weights of one uninterrupted ``learn`` call. New training environments are created and seeded
+    for every experience; weights, optimizers and replay buffer are kept. It resumes at the
+    boundaries of experiences (the state of environments and of a partial rollout is not saved).
 
-    Methods see the policy (PPO, A2C), the Q-network (DQN, QRDQN) or the actor (SAC, TD3, ...):
-    those that need minibatches, targets or the loss are refused.
+    Methods access the policy (PPO, A2C), the Q-network (DQN, QRDQN) or the actor (SAC, TD3, ...).
+    Methods that need minibatches, targets or the loss are not supported.
 
     Args:
         algorithm: a class of ``stable_baselines3`` or ``sb3_contrib`` by name.
         policy: a policy class by name: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ...;
-            what fits the observations by default.
-        options: the algorithm's own keyword arguments, checked by name. A number written ``lin_3e-4``
+            by default the class that fits the observations.
+        options: keyword arguments of the algorithm, checked by name. A number written ``lin_3e-4``
             falls linearly to 0; ``action_noise: {normal: 0.1}`` or ``{ornstein_uhlenbeck: 0.1}``;
             ``activation_fn`` in ``policy_kwargs`` by the name of a ``torch.nn`` class; ``replay_buffer_class`` by
-            the name of a class of Stable-Baselines3, of which ``HerReplayBuffer`` asks the environment of the
-            experience in progress for the rewards of other goals.
-        schedule_over: what learning rates and exploration fall over: each ``experience``, or the ``stream``.
+            the name of a class of Stable-Baselines3. ``HerReplayBuffer`` computes the rewards of other goals with
+            the environment of the current experience.
+        schedule_over: budget that the schedules of learning rate and exploration cover: that of each ``experience``, or
+            of the whole ``stream``.
         methods: continual-learning methods; they run in the order of their phases.
 
     Source: Raffin et al. 2021, Stable-Baselines3.
@@ -79,16 +81,16 @@ class StableBaselines3(Exportable):
 
     position: Position = field(init=False, factory=Position)
     model: BaseAlgorithm = field(init=False, default=None)
-    host: Sb3Host = field(init=False, default=None)  # what methods and probes see
+    host: Sb3Host = field(init=False, default=None)  # interface to methods and probes
     _setup: Setup = field(init=False, default=None)
-    _attached: Attached = field(init=False, default=None)
+    _attached: AttachedMethods = field(init=False, default=None)
     _fitting: EncoderFitting = field(init=False, default=None)
     _boundary: Sb3Boundary = field(init=False, default=None)
-    _observation_space: gym.Space[Any] = field(init=False, default=None)  # as the model sees it
-    _spaces: tuple[gym.Space[Any], gym.Space[Any]] = field(init=False, default=None)  # as environments have them
-    _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # env steps at its start, and that it lasts
-    _updates: int = field(init=False, default=0)  # of the network that predicts
-    _lived: int = field(init=False, default=0)  # env steps of the part in progress, or just ended
+    _observation_space: gym.Space[Any] = field(init=False, default=None)  # of the model
+    _spaces: tuple[gym.Space[Any], gym.Space[Any]] = field(init=False, default=None)  # of the environments
+    _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # first env step, and length in env steps
+    _updates: int = field(init=False, default=0)  # optimizer steps of the primary network, which predicts
+    _experience_steps: int = field(init=False, default=0)  # env steps of the current or last experience
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -105,18 +107,18 @@ class StableBaselines3(Exportable):
     def prepare(self, setup: Setup) -> None:
         from rlcl.learners.sb3.algorithms import build_model, find_algorithm
         from rlcl.learners.sb3.boundary import Sb3Boundary
-        from rlcl.learners.sb3.demands import check_demands, check_spaces
+        from rlcl.learners.sb3.environment_requirements import check_requirements, check_spaces
         from rlcl.learners.sb3.host import host_of
 
         algorithm = find_algorithm(self.algorithm)
-        check_kind("sb3", self.needs, setup.spec.kind)
+        check_stream_kind("sb3", self.needs, setup.spec.kind)
         self._setup, self._fitting = setup, EncoderFitting.of(setup)
         source = setup.stream[0].train
         assert isinstance(source, Environment)
         if setup.spec.encodable is False and not _is_identity(setup.encoder):
             raise UnsupportedError(
-                f"encoder {name_of('encoder', setup.encoder)} encodes arrays, and these observations are none; leave "
-                "it out"
+                f"encoder {name_of('encoder', setup.encoder)} needs observations that are arrays, and those of "
+                f"environment {source.name} are not; leave the encoder out"
             )
         self._spaces = source.spaces()
         check_spaces(*self._spaces)
@@ -125,17 +127,17 @@ class StableBaselines3(Exportable):
         self.model = build_model(
             algorithm, self.algorithm, self.policy, self.options, env, setup.seeds.child("sb3").integer(), setup.device
         )
-        self._close_environments()  # each experience has its own, and what only predicts needs none
-        begin_with(setup.initial, {"policy": self.model.policy})
+        self._close_environments()  # each experience creates new ones, and prediction needs none
+        load_initial_weights(setup.initial, {"policy": self.model.policy})
         self.model._update_current_progress_remaining = self._progress  # type: ignore[method-assign]
         for experience in setup.stream:
-            self.steps(experience)  # a budget in another unit is refused before training
+            self.steps(experience)  # raises for a budget in another unit before training
             for part in experience.parts:
                 assert isinstance(part.train, Environment)
-                check_demands(self.model, part.train)
-        self.host = host_of(self.model, setup.stream.visibility, lambda: self._lived)
+                check_requirements(self.model, part.train)
+        self.host = host_of(self.model, setup.stream.visibility, lambda: self._experience_steps)
         if self.host.optimizers:
-            self.host.optimizers[self.host.primary].register_step_post_hook(self._count)
+            self.host.optimizers[self.host.primary].register_step_post_hook(self._count_update)
         self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
         self._boundary = Sb3Boundary.of(self.model, self._attached, setup.boundary)
 
@@ -145,32 +147,32 @@ class StableBaselines3(Exportable):
 
     def cautions(self) -> Sequence[str]:
         """See :class:`rlcl.types.Cautious`."""
-        from rlcl.learners.sb3.demands import out_of_policys_reach
+        from rlcl.learners.sb3.environment_requirements import policy_bounds_warning
 
-        said = out_of_policys_reach(self.model, self._spaces[1])
-        return () if said is None else (f"learner {name_of('learner', self)}: {said}",)
+        warning = policy_bounds_warning(self.model, self._spaces[1])
+        return () if warning is None else (f"learner {name_of('learner', self)}: {warning}",)
 
     @property
     def learning_starts(self) -> int:
-        """See :class:`rlcl.types.Warming`; on-policy algorithms have none."""
-        found: int = getattr(self.model, "learning_starts", 0)
-        return found
+        """See :class:`rlcl.types.Warming`; 0 for on-policy algorithms."""
+        env_steps: int = getattr(self.model, "learning_starts", 0)
+        return env_steps
 
-    def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _count_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updates += 1
 
     def costs(self) -> Costs:
-        """See :class:`rlcl.types.Spending`; where an algorithm steps past its optimizer, updates as it counts them."""
-        own: int = getattr(self.model, "_n_updates", 0)
+        """See :class:`rlcl.types.Spending`; updates without an optimizer are those that the model counts."""
+        counted: int = getattr(self.model, "_n_updates", 0)
         return Costs(
-            parameters=trainable(self.host.modules.values()),
+            parameters=count_trainable(self.host.modules.values()),
             memory_bytes=tensor_bytes(self._attached.state_dict()),
-            updates=self._updates if self.host.optimizers else own,
+            updates=self._updates if self.host.optimizers else counted,
             samples=self.position.step,
         )
 
     def steps(self, experience: Experience) -> int:
-        """How many env steps an experience's budget comes to."""
+        """Return the env steps of an experience's budget, rounded up to whole rollouts."""
         return sum(self._env_steps(part) for part in experience.parts)
 
     def closed_by(self) -> str | None:
@@ -178,7 +180,7 @@ class StableBaselines3(Exportable):
         return self._attached.closed_by()
 
     def reopen(self, update: int) -> None:
-        """See :class:`rlcl.types.Reopening`; environments are made and seeded anew."""
+        """See :class:`rlcl.types.Reopening`; new environments are created and seeded."""
         self.position.reopen(update)
 
     def learn(self, experience: Experience) -> Iterator[Event | None]:
@@ -193,29 +195,29 @@ class StableBaselines3(Exportable):
             yield from self._learn_part(experience, part)
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
-        from rlcl.learners.sb3.algorithms import cut_episodes, give_environments, training
+        from rlcl.learners.sb3.algorithms import learn_in_rounds, set_environments, truncate_episodes
 
         assert isinstance(part.train, Environment)
         model, position, interval = self.model, self.position, self._setup.event_interval
-        cut_episodes(model)
+        truncate_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
-        done = position.update  # more than 0 in an experience that is taken up again
+        done = position.update  # above 0 in a reopened experience
         source = reseeded(part.train, self._setup.seeds, done) if done else part.train
         adapting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
         if adapting and not done and not _is_identity(observations):
             observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
         env = self._environments(source, adapting)
-        # Bounds may differ from task to task; Stable-Baselines3 compares them with the first task's.
+        # Bounds may differ between tasks; Stable-Baselines3 compares them with those of the first task.
         env.observation_space = self._observation_space
-        give_environments(model, env)
+        set_environments(model, env)
         model.ep_info_buffer = deque(maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         started, reported = time.perf_counter(), position.step
         budget = self._env_steps(part)
         try:
-            for _ in training(model, budget - done):
+            for _ in learn_in_rounds(model, budget - done):
                 position.advance(model.num_timesteps - position.step)
-                self._lived = position.update
+                self._experience_steps = position.update
                 finished = position.update >= budget
                 event = None
                 if position.step // interval != reported // interval or finished:
@@ -228,11 +230,11 @@ class StableBaselines3(Exportable):
         except (ValueError, RuntimeError) as error:
             if NO_EPISODE in str(error):
                 raise UnsupportedError(
-                    "learner.options.learning_starts: HerReplayBuffer learns from whole episodes, and at env step "
-                    f"{model.num_timesteps:,} it holds none; set it to more than the steps of an episode, and "
+                    "learner.options.learning_starts: HerReplayBuffer samples from finished episodes, and it has none "
+                    f"at env step {model.num_timesteps:,}; set it to more than the steps of an episode, and "
                     "buffer_size too"
                 ) from error
-            if not any(words in str(error) for words in NOT_FINITE):
+            if not any(text in str(error) for text in NOT_FINITE):
                 raise
             raise self._diverged("policy", "NaN", part) from error
         finally:
@@ -245,52 +247,48 @@ class StableBaselines3(Exportable):
 
     def _event(self, rate: float, part: Experience) -> Event:
         logged = self.model.logger.name_to_value
-        values = {
-            key.removeprefix("train/"): float(value)
-            for key, value in logged.items()
-            if key.startswith("train/") and isinstance(value, int | float | np.number)
-        }
+        values = dict(logged_quantities(logged))
         logged.clear()
         self.model.logger.name_to_count.clear()
         if self.model.ep_info_buffer:
             values["episode_return"] = float(np.mean([info["r"] for info in self.model.ep_info_buffer]))
             values["episode_length"] = float(np.mean([info["l"] for info in self.model.ep_info_buffer]))
         gradients = [p.grad for p in self.model.policy.parameters() if p.grad is not None]
-        if gradients:  # as the last update left them, after clipping
+        if gradients:  # of the last update, after clipping
             values["gradient_norm"] = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         for key, value in values.items():
-            if not math.isfinite(value) and key != "explained_variance":  # undefined where returns do not vary
+            if not math.isfinite(value) and key != "explained_variance":  # undefined if returns are constant
                 raise self._diverged(key, value, part)
         values = {key: value for key, value in values.items() if math.isfinite(value)}
-        if "learning_rate" in values:
-            values["lr"] = values.pop("learning_rate")
         return Event(self.position.step, {**values, "env_steps_per_second": rate})
 
-    def _diverged(self, what: str, value: object, part: Experience) -> DivergenceError:
+    def _diverged(self, quantity: str, value: object, part: Experience) -> DivergenceError:
         from rlcl.learners.sb3.state import first_not_finite
 
-        where = f"at env step {self.model.num_timesteps:,}, in experience {part.index} ({part.name})"
-        culprit = first_not_finite(self.model)
-        if culprit:
-            return DivergenceError(f"the environment gave {culprit} that are not finite {where}; mend the environment")
+        location = f"at env step {self.model.num_timesteps:,}, in experience {part.index} ({part.name})"
+        invalid = first_not_finite(self.model)
+        if invalid:
+            return DivergenceError(
+                f"the environment returned {invalid} that are not finite {location}; fix the environment"
+            )
         return DivergenceError(
-            f"{what} of learner sb3 ({self.algorithm}) is {value} {where}; lower learning_rate, or standardize the "
-            "observations"
+            f"{quantity} of learner sb3 ({self.algorithm}) is {value} {location}; lower learning_rate, or standardize "
+            "the observations"
         )
 
     def _environments(self, source: Environment, fitting: bool = True) -> Any:
         from rlcl.learners.sb3.algorithms import find_algorithm
-        from rlcl.learners.sb3.demands import takes_masks
+        from rlcl.learners.sb3.environment_requirements import takes_masks
         from rlcl.learners.sb3.environments import make_environments
 
         return make_environments(source, self._setup.encoder, fitting, takes_masks(find_algorithm(self.algorithm)))
 
     def _env_steps(self, part: Experience) -> int:
-        """The budget, rounded up to whole rollouts: past it a linear schedule would go below 0."""
+        """Return the budget, rounded up to whole rollouts; beyond it a linear schedule would fall below 0."""
         budget = part.budget.env_steps
         if budget is None:
             raise UnsupportedError(f"budget.{part.budget.unit}: learner sb3 counts env_steps; write {{env_steps: N}}")
-        # Off policy, n_steps means the steps of a return.
+        # For off-policy algorithms, n_steps is the number of steps of returns.
         n_steps = getattr(self.model, "n_steps", None) if hasattr(self.model, "rollout_buffer") else None
         rollout = n_steps * self.model.n_envs if isinstance(n_steps, int) else 1
         return math.ceil(budget / rollout) * rollout
@@ -306,31 +304,38 @@ class StableBaselines3(Exportable):
             model.exploration_rate = model.exploration_schedule(model._current_progress_remaining)
 
     def _progress(self, num_timesteps: int, total_timesteps: int) -> None:
-        """In place of the model's own, whose schedules end with the stream counted so far."""
+        """Set the progress of schedules; replaces a method of the model, which counts from the start of the stream."""
         start, length = self._schedule
         self.model._current_progress_remaining = max(0.0, 1.0 - float(num_timesteps - start) / float(length))
 
     @property
     def takes_action_masks(self) -> bool:
         """See :class:`rlcl.types.Masking`."""
-        from rlcl.learners.sb3.demands import takes_masks
+        from rlcl.learners.sb3.environment_requirements import takes_masks
 
         return takes_masks(type(self.model))
 
     def predict(
         self, x: Any, task_id: int | None = None, state: Any = None, action_masks: Any = None
     ) -> tuple[Any, Any]:
-        """Greedy actions (B, *action) for raw observations (B, *observation), of those allowed (B, K)."""
-        from rlcl.learners.sb3.starts import shifted
+        """Return greedy actions and the next recurrent state.
 
-        x = shifted(x, self._spaces[0], -1)
+        Args:
+            x: (B, *observation) raw observations; a mapping by part for a Dict space.
+            task_id: not used.
+            state: recurrent state after the previous step; None at the start of episodes.
+            action_masks: (B, K) bool, True for allowed actions; None if all are.
+        """
+        from rlcl.learners.sb3.zero_based_spaces import shift_start
+
+        x = shift_start(x, self._spaces[0], -1)
         if not _is_identity(self._setup.encoder):
             x = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
-        allowed = {} if action_masks is None else {"action_masks": action_masks}
+        masks = {} if action_masks is None else {"action_masks": action_masks}
         with torch.no_grad():
-            found, state = self.model.predict(x, state=state, episode_start=starts, deterministic=True, **allowed)
-        return shifted(found, self._spaces[1], 1), state
+            actions, state = self.model.predict(x, state=state, episode_start=starts, deterministic=True, **masks)
+        return shift_start(actions, self._spaces[1], 1), state
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
@@ -339,11 +344,11 @@ class StableBaselines3(Exportable):
         return sb3_graph(self.algorithm, self._setup.encoder, self.model.policy, self._spaces)
 
     def networks_in(self, state: Mapping[str, Any]) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        """See :class:`rlcl.types.Starting`: the policy holds all networks, targets among them."""
+        """See :class:`rlcl.types.Starting`; the policy contains all networks, including target networks."""
         return {"policy": state["model"]["parameters"]["policy"]}
 
     def state_dict(self) -> dict[str, Any]:
-        """The state at a boundary.
+        """Return the state at a boundary between experiences.
 
         Raises:
             ValueError: an experience is unfinished.
@@ -351,8 +356,8 @@ class StableBaselines3(Exportable):
         from rlcl.learners.sb3.state import model_state
 
         if self.position.learning:
-            raise ValueError("learner sb3 can be saved at the boundaries of experiences alone")
-        state: dict[str, Any] = cloned(
+            raise ValueError("learner sb3 can be saved only at the boundaries of experiences")
+        state: dict[str, Any] = clone_state(
             {
                 "position": attrs.asdict(self.position),
                 "model": model_state(self.model),
@@ -366,7 +371,7 @@ class StableBaselines3(Exportable):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         from rlcl.learners.sb3.state import load_model_state
 
-        state = cloned(state)
+        state = clone_state(state)
         self.position = Position(**state["position"])
         load_model_state(self.model, state["model"])
         self._setup.encoder.load_state_dict(state["encoder"])

@@ -1,6 +1,6 @@
-"""The state of a Stable-Baselines3 model at a boundary, as a tree of tensors and plain values.
+"""State of a Stable-Baselines3 model at a boundary, as a tree of tensors and plain values.
 
-Its own zip archives hold pickles, which execute code when they are loaded.
+The zip archives of Stable-Baselines3 contain pickles, which execute code when they are loaded.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ COUNTERS = (
     "_current_progress_remaining",
 )
 BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-EPISODES = ("ep_start", "ep_length")  # of HerReplayBuffer, beside them; for each row that episode's
+EPISODES = ("ep_start", "ep_length")  # additional arrays of HerReplayBuffer: the episode of each row
 
 
 def model_state(model: BaseAlgorithm) -> dict[str, Any]:
-    """Weights, optimizers, loose variables (SAC's temperature), replay buffer, counters, sampling state."""
+    """Return weights, optimizers, other variables (SAC's temperature), replay buffer, counters, sampling state."""
     _, variables = model._get_torch_save_params()
     state: dict[str, Any] = {
         "parameters": model.get_parameters(),
@@ -54,7 +54,7 @@ def model_state(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def load_model_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Restores what :func:`model_state` gave, into a model built from the same config."""
+    """Restore the state of :func:`model_state` in a model of the same config."""
     model.set_parameters(dict(state["parameters"]), exact_match=True, device=model.device)
     for name, value in state["variables"].items():
         getattr(model, name).data.copy_(value)
@@ -76,7 +76,7 @@ def load_model_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
 
 
 def first_not_finite(model: BaseAlgorithm) -> str | None:
-    """What the model's buffer holds that is NaN or infinite: ``rewards``, ``observations``, or None."""
+    """Return the name of the first buffer array with NaN or infinity: ``rewards``, ``observations``, or None."""
     buffer = getattr(model, "rollout_buffer", None) or getattr(model, "replay_buffer", None)
     for name in ("rewards", "observations"):
         array = getattr(buffer, name, None)

@@ -1,1 +1,1 @@
-"""Learners of labelled arrays."""
+"""Supervised learners."""

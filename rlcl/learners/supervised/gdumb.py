@@ -1,4 +1,4 @@
-"""A baseline that only remembers: a network trained from scratch on a balanced memory."""
+"""GDumb: a baseline that trains a network from scratch on a class-balanced memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.learners.graphs import class_outputs
-from rlcl.learners.ledger import trainable
+from rlcl.learners.inference_graphs import class_outputs
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.one_pass import OnePassLearner
+from rlcl.learners.online_score import count_trainable
 from rlcl.learners.optimizers import Sgd
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.update import Update
 from rlcl.methods.memories.class_balanced import GreedyMemory
 from rlcl.methods.memories.examples import Examples, Stored, check_size
 from rlcl.methods.memories.memory import Memory
+from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.tried import tried
 from rlcl.seeding import Seeds
 from rlcl.state import tensor_bytes
 from rlcl.types import Batch, Costs, Graph, Network, OptimizerFactory, Schedule, Setup
@@ -38,24 +38,27 @@ logger = logging.getLogger(__name__)
 
 @define(kw_only=True, eq=False)
 class GDumb(OnePassLearner):
-    """Fills a class-balanced memory in one pass, and at the end of each experience trains a new network on it alone.
+    """Classifier that fills a class-balanced memory in one pass and trains a new network on it after each experience.
 
-    It predicts among the classes in its memory, of one task where the protocol shows which; before the first
-    experience has ended, by fresh weights. A step is a minibatch of the stream, not an update of the network.
+    It predicts among the classes in its memory, or among the classes of the task if the learner receives the task id.
+    Until the first experience ends, it predicts with random weights. A step is a minibatch of the stream, not an update
+    of the network.
 
     Args:
-        capacity: examples kept, in all; or
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        network: builds the torch module.
-        optimizer: builds the torch optimizer.
-        schedule: factor of the learning rate over each training; constant by default.
-        epochs: passes over the memory in each training.
-        training_batch_size: examples of memory in each update.
-        batch_size: samples of the stream seen at a time.
+        capacity: total number of stored examples; or
+        capacity_bytes: maximum size of the stored examples in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        network: network architecture.
+        optimizer: torch optimizer.
+        schedule: learning-rate schedule, which multiplies the learning rate by a factor that depends on the completed
+            fraction of each training of a network; constant by default.
+        epochs: passes over the memory in each training of a network.
+        training_batch_size: examples from the memory in each update.
+        batch_size: samples of the stream in a minibatch.
 
-    Source: Prabhu et al. 2020, GDumb: a simple approach that questions our progress in continual learning;
-    theirs also mixes images (CutMix).
+    Source: Prabhu et al. 2020, GDumb: a simple approach that questions our progress in continual learning.
+    The original also uses CutMix.
     """
 
     capacity: int | None = option(None, ge=1)
@@ -95,15 +98,15 @@ class GDumb(OnePassLearner):
         self._known = torch.zeros(setup.spec.classes, dtype=torch.bool, device=setup.device)
         if self.capacity is not None and self.capacity < setup.spec.classes:
             logger.warning(
-                "learner.capacity: %d examples for %d classes: those without an example are not predicted",
+                "learner.capacity: %d examples for %d classes: classes without an example are not predicted",
                 self.capacity,
                 setup.spec.classes,
             )
-        self.module = self._new(setup.seeds)
-        tried(self.module, self.network, self._shape, setup.spec.classes, False)
+        self.module = self._new_module(setup.seeds)
+        check_forward(self.module, self.network, self._shape, setup.spec.classes, False)
 
-    def _new(self, seeds: Seeds) -> nn.Module:
-        """A module with fresh weights."""
+    def _new_module(self, seeds: Seeds) -> nn.Module:
+        """Return a module with random weights."""
         setup = self._setup
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.child("weights").integer())
@@ -117,9 +120,9 @@ class GDumb(OnePassLearner):
         return {"examples": float(len(self._examples))}
 
     def finish(self) -> Mapping[str, float]:
-        """Trains a new network on the memory, whose generator is the state of all that is drawn."""
+        """Train a new network on the memory; all random numbers derive from the memory's generator, which is saved."""
         setup, seeds = self._setup, Seeds(int(self.memory.rng.integers(2**31)))
-        self.module = self._new(seeds)
+        self.module = self._new_module(seeds)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         optimizer = self.optimizer.build(parameters)
         update = Update(optimizer, self.module, 1, None, "float32", self.schedule, None, setup.device)
@@ -127,13 +130,13 @@ class GDumb(OnePassLearner):
         updates = self.epochs * -(-size // self.training_batch_size)
         self._updates += updates
         self._known.zero_()
-        self._known[self._examples.held().targets] = True
+        self._known[self._examples.contents().targets] = True
         order = Shuffle(seeds.child("order").torch())
         loss = torch.zeros(())
         with torch.random.fork_rng(devices=[]):  # dropout
             torch.manual_seed(seeds.child("dropout").integer())
-            for done, rows in enumerate(order.batches(size, self.training_batch_size, False, updates, setup.device)):
-                update.scheduled(done, updates)
+            for index, rows in enumerate(order.batches(size, self.training_batch_size, False, updates, setup.device)):
+                update.set_learning_rate(index, updates)
                 loss = update(self._loss, self._examples.at(rows))
         return {"loss": float(loss)}
 
@@ -144,14 +147,12 @@ class GDumb(OnePassLearner):
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
         if tasks:
-            raise UnsupportedError(
-                "which classes are possible depends on the task; set stream.visibility.task_ids: hidden"
-            )
-        module = MemoryModule(self)
+            raise UnsupportedError("the possible classes depend on the task; set stream.visibility.task_ids: hidden")
+        module = GDumbModule(self)
         return Graph(kind="classifier", module=module, encoded=lambda *arrays: self.encoded(arrays[0]))
 
     def grown(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """See :class:`rlcl.types.Exportable`: with fresh weights, for an experience ends with such."""
+        """See :class:`rlcl.types.Exportable`; the weights are random, as each experience ends with a new network."""
         statistics = state["statistics"]
         known = torch.zeros_like(self._known)
         known[: len(statistics["known"])] = statistics["known"]
@@ -161,13 +162,13 @@ class GDumb(OnePassLearner):
         """See :class:`rlcl.types.Spending`."""
         return attrs.evolve(
             super().costs(),
-            parameters=trainable([self.module]),
+            parameters=count_trainable([self.module]),
             memory_bytes=tensor_bytes(self._examples.state_dict()),
             updates=self._updates,
         )
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B,) int64 classes for raw inputs (B, *observation)."""
+        """Predict classes (B,) int64 for raw inputs (B, *observation)."""
         possible = self._known
         if task_id is not None:
             possible = torch.zeros_like(possible)
@@ -195,8 +196,11 @@ class GDumb(OnePassLearner):
         self._updates = state["updates"]
 
 
-class MemoryModule(nn.Module):
-    """The network that was trained on the memory, for the classes in it; see :class:`rlcl.types.Graph`."""
+class GDumbModule(nn.Module):
+    """The trained network as an inference module that predicts among the classes in the memory.
+
+    See :class:`rlcl.types.Graph`.
+    """
 
     def __init__(self, learner: GDumb) -> None:
         super().__init__()

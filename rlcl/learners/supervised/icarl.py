@@ -1,4 +1,4 @@
-"""iCaRL: exemplars by herding, distillation, and prediction by the nearest mean of exemplars."""
+"""iCaRL: exemplars selected by herding, distillation, and nearest-mean-of-exemplars classification."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rlcl.learners.gradient import GradientLearner
 from rlcl.methods.memories.examples import Examples, Stored, check_size
 from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.features import features
-from rlcl.methods.parts.modes import evaluating
 from rlcl.methods.parts.parameters import device_of
 from rlcl.types import Batch, Experience, Graph, Host, Method, Setup
 
@@ -27,12 +27,12 @@ __all__ = ["ICarl", "icarl_loss"]
 
 
 @define(kw_only=True, eq=False)
-class Exemplars(Method):
-    """What iCaRL keeps: exemplars, and the network of the last boundary with the classes that it knew.
+class ExemplarMethod(Method):
+    """Built-in rehearsal method of iCaRL: exemplars, and the network at the last boundary with its known classes.
 
     Args:
         capacity, capacity_bytes, stored: see :class:`ICarl`.
-        batch_size: exemplars that join each minibatch.
+        batch_size: exemplars that are added to each minibatch.
     """
 
     capacity: int | None
@@ -77,7 +77,7 @@ class Exemplars(Method):
         self.teacher = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
     def extra(self, batch: Batch) -> Batch | None:
-        return self._examples.draw(self.batch_size) if len(self._examples) else None
+        return self._examples.sample(self.batch_size) if len(self._examples) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._examples.state_dict(), "teacher": dict(self.teacher), "known": list(self.known)}
@@ -91,24 +91,26 @@ class Exemplars(Method):
 
 @define(kw_only=True, eq=False)
 class ICarl(GradientLearner):
-    """Learns features from new data and exemplars, and predicts the class whose exemplars' mean feature is nearest.
+    """Classifier that predicts the class whose mean feature of exemplars is nearest.
 
-    Each class has an output of its own: those of former classes keep what the network of the last boundary
-    says, those of new ones tell their class. Exemplars join every minibatch, where the paper trains on the
-    union of exemplars and new data. Until its experience ends, a class has no exemplars and is not predicted; before
-    the first boundary the greatest output decides.
+    Features are learned from new data and exemplars. Each class has a sigmoid output. The targets for former classes
+    are the outputs of the network at the last boundary; the targets for new classes are the labels. Exemplars are added
+    to every minibatch, whereas the paper trains on the union of exemplars and new data. A class has no exemplars until
+    its experience ends, and is not predicted before; until the first boundary the class with the maximum output is
+    predicted.
 
     Args:
-        capacity: exemplars kept, in all, shared by the classes seen so far, at least one for each; or
-        capacity_bytes: what they take at most, in bytes, as they are stored.
-        stored: inputs as they were ``encoded`` when met, or ``raw``, of the source's dtype and encoded when drawn.
-        memory_batch_size: exemplars that join each minibatch.
-        network: builds the torch module; features are what its last linear layer reads, at length 1.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        augment: random changes of training inputs, in the order in which they are applied.
-        methods: continual-learning methods; they run in the order of their phases.
+        capacity: total number of exemplars, shared by the classes seen so far, at least one for each class; or
+        capacity_bytes: maximum size of the stored exemplars in bytes.
+        stored: format of the stored inputs. ``encoded``: inputs are encoded before they are stored. ``raw``: inputs are
+            stored in the dtype of the data set and encoded each time they are sampled.
+        memory_batch_size: exemplars that are added to each minibatch.
+        network: network architecture; features are the inputs of its last linear layer, scaled to length 1.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        augment: random augmentations of training inputs, in the order in which they are applied.
+        methods: continual-learning methods, run in the order of their phases.
 
     Source: Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning, algorithms 1 to 5.
     """
@@ -118,7 +120,7 @@ class ICarl(GradientLearner):
     stored: Stored = option("encoded")
     memory_batch_size: int = option(32, ge=1)
 
-    _exemplars: Exemplars = field(init=False, default=None)
+    _exemplars: ExemplarMethod = field(init=False, default=None)
     _new: list[int] = field(init=False, factory=list)
     _means: tuple[tuple[int, list[tuple[int, int]]], Tensor] | None = field(init=False, default=None)
 
@@ -145,7 +147,7 @@ class ICarl(GradientLearner):
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         self._check_capacity(setup, shape)
-        self._exemplars = Exemplars(
+        self._exemplars = ExemplarMethod(
             capacity=self.capacity,
             capacity_bytes=self.capacity_bytes,
             stored=self.stored,
@@ -154,26 +156,30 @@ class ICarl(GradientLearner):
         return self.built(self.network, shape, setup.spec.classes)
 
     def _check_capacity(self, setup: Setup, shape: tuple[int, ...]) -> None:
-        """Raises UnsupportedError where some class would have no exemplar, and so no mean to be predicted by."""
+        """Check that the capacity suffices for one exemplar of each class, because icarl predicts with exemplars.
+
+        Raises:
+            UnsupportedError: the capacity is too small.
+        """
         classes = setup.spec.classes
         if self.capacity is not None:
-            key, given, needed = "capacity", self.capacity, classes
+            key, capacity, minimum = "capacity", self.capacity, classes
         else:
             assert self.capacity_bytes is not None
-            key, given, needed = (
+            key, capacity, minimum = (
                 "capacity_bytes",
                 self.capacity_bytes,
                 classes * _stored_bytes(setup, shape, self.stored),
             )
-        if given >= needed:
+        if capacity >= minimum:
             return
         raise UnsupportedError(
-            f"learner.{key}: expected at least {needed:,}, an exemplar of each of the {classes} classes of this "
-            f"stream, by which icarl predicts, got {given:,}"
+            f"learner.{key}: expected at least {minimum:,}, for one exemplar of each of the {classes} classes of this "
+            f"stream, got {capacity:,}"
         )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, classes) logits, each class's own, for (B, *encoded) inputs."""
+        """Return logits (B, classes), one per class, for encoded inputs (B, *encoded)."""
         logits: Tensor = self.module(x)
         return logits
 
@@ -186,50 +192,52 @@ class ICarl(GradientLearner):
         old, teacher = self._exemplars.known, None
         x = self.augmented(batch.inputs)
         logits = self.outputs(x)
-        if old:  # what the former network says of the very inputs that this one sees
-            with evaluating(self.module):
+        if old:  # the teacher gets the same augmented inputs
+            with evaluation_mode(self.module):
                 teacher = functional_call(self.module, self._exemplars.teacher, (x,))
         return icarl_loss(logits, teacher, batch.targets, old, self._new)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B,) int64 classes for raw inputs (B, *observation); of one task where its id is shown."""
-        own = self._setup.spec.task_classes[task_id] if task_id is not None else range(self._setup.spec.classes)
+        """Predict classes (B,) int64 for raw inputs (B, *observation), among those of the task if its id is given."""
+        allowed = self._setup.spec.task_classes[task_id] if task_id is not None else range(self._setup.spec.classes)
         with self.predicting(task_id):
-            held = self._labels()
-            labels = [label for label in held if label in own]
+            stored = self._stored_labels()
+            labels = [label for label in stored if label in allowed]
             if not labels:
                 scores = torch.cat([self.outputs(part) for part, _ in self.chunks(x, None)])
-                labels = list(own)
+                labels = list(allowed)
                 return torch.tensor(labels)[scores[:, labels].argmax(1).cpu()], None
-            means = self._class_means()[[held.index(label) for label in labels]]
-            found = [torch.cdist(features(self.host, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)]
-            return torch.tensor(labels)[torch.cat(found).cpu()], None
+            means = self._class_means()[[stored.index(label) for label in labels]]
+            nearest = [
+                torch.cdist(features(self.host, Batch(part)), means).argmin(1) for part, _ in self.chunks(x, None)
+            ]
+            return torch.tensor(labels)[torch.cat(nearest).cpu()], None
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
         raise UnsupportedError(
-            "it predicts by the means of its exemplars, which serving would have to hold; use classifier with rehearsal"
+            "it predicts with the means of its exemplars, which a graph does not contain; use classifier with rehearsal"
         )
 
-    def _labels(self) -> list[int]:
-        """The classes that have exemplars, which may be deleted from what it remembers."""
-        columns = self.memory.held()
+    def _stored_labels(self) -> list[int]:
+        """Return the classes that have exemplars; examples can be deleted from the memory."""
+        columns = self.memory.contents()
         return sorted(set(columns["targets"].tolist())) if columns else []
 
     def _class_means(self) -> Tensor:
-        """(labels, D) mean features of each class's exemplars, at length 1, by the present weights."""
-        # A weight's version counts a loaded state, but not the steps of torch's fused optimizers.
+        """Return the mean features (labels, D) of each class's exemplars with the current weights, at length 1."""
+        # The version of a weight changes when a state is loaded, but not in the steps of torch's fused optimizers.
         weights = [(id(p), p._version) for p in self.module.parameters()]
         if self._means is None or self._means[0] != (self.position.step, weights):
-            held = self._exemplars.examples.held()
-            all_features = features(self.host, held)
-            means = [all_features[held.targets == label].mean(0) for label in self._labels()]
+            exemplars = self._exemplars.examples.contents()
+            all_features = features(self.host, exemplars)
+            means = [all_features[exemplars.targets == label].mean(0) for label in self._stored_labels()]
             self._means = ((self.position.step, weights), F.normalize(torch.stack(means)))
         return self._means[1]
 
 
 def _stored_bytes(setup: Setup, shape: tuple[int, ...], stored: Stored) -> int:
-    """What one exemplar with its class takes."""
+    """Return the size in bytes of one stored exemplar with its label."""
     inputs = torch.zeros(shape)
     if stored == "raw":
         inputs = setup.stream[0].arrays.subset(torch.zeros(1, dtype=torch.int64)).read()[0]
@@ -237,19 +245,19 @@ def _stored_bytes(setup: Setup, shape: tuple[int, ...], stored: Stored) -> int:
 
 
 def icarl_loss(logits: Tensor, teacher: Tensor | None, targets: Tensor, old: list[int], new: list[int]) -> Tensor:
-    """Binary cross-entropies in nats, summed over the classes seen, mean over examples: a scalar.
+    """Return the binary cross-entropy in nats, summed over the classes seen and averaged over examples, a scalar.
 
     Args:
         logits: (B, classes).
-        teacher: (B, classes) logits of the last boundary's network; None where there is none.
+        teacher: (B, classes) logits of the network at the last boundary; None before the first boundary.
         targets: (B,) int64.
-        old: classes whose outputs follow the teacher's.
-        new: classes whose outputs follow the targets.
+        old: classes whose targets are the teacher's outputs.
+        new: classes whose targets are the labels.
 
     Source: Rebuffi et al. 2017, algorithm 3.
     """
-    wanted = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    soft_targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
     if teacher is not None:
-        wanted[:, old] = teacher[:, old].sigmoid().to(logits.dtype)
+        soft_targets[:, old] = teacher[:, old].sigmoid().to(logits.dtype)
     seen = [*old, *new]
-    return F.binary_cross_entropy_with_logits(logits[:, seen], wanted[:, seen], reduction="none").sum(1).mean()
+    return F.binary_cross_entropy_with_logits(logits[:, seen], soft_targets[:, seen], reduction="none").sum(1).mean()

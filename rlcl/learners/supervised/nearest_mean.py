@@ -1,4 +1,4 @@
-"""A closed-form continual baseline: the class with the nearest mean."""
+"""Nearest-mean classifier, a closed-form baseline for continual learning."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["NearestMean"]
 
 @define(kw_only=True, eq=False)
 class NearestMean(OnePassLearner):
-    """Keeps the mean of each class's encoded inputs, and predicts the nearest one.
+    """Classifier that predicts the class whose mean of encoded inputs is nearest.
 
-    It forgets nothing: the means do not depend on the order in which the samples came.
+    It forgets nothing, because the means do not depend on the order of the samples.
 
     Args:
-        batch_size: samples seen at a time.
+        batch_size: samples in a minibatch.
 
     Source: Mensink et al. 2013, Distance-based image classification, section 3.1.
     """
@@ -49,7 +49,7 @@ class NearestMean(OnePassLearner):
         return {"classes": float((self._counts > 0).sum())}
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B,) int64 classes for raw inputs (B, *observation); class 0 before anything was seen."""
+        """Predict classes (B,) int64 for raw inputs (B, *observation); class 0 before any training."""
         means = self._sums / self._counts.clamp(min=1)[:, None]
         distances = torch.cdist(self.features(x).double(), means)
         distances[:, self._counts == 0] = torch.inf
@@ -57,7 +57,7 @@ class NearestMean(OnePassLearner):
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
-        raise UnsupportedError("it predicts by distances to means, and has no network; use classifier")
+        raise UnsupportedError("it predicts by distances to class means and has no network; use classifier")
 
     def statistics(self) -> dict[str, Any]:
         return {"sums": self._sums, "counts": self._counts}

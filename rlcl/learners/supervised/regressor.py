@@ -1,4 +1,4 @@
-"""Supervised learning: numbers instead of classes."""
+"""Regression learner."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from attrs import define
 from torch import Tensor, nn
 
 from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.graphs import regressor_graph
-from rlcl.learners.objective import weighed
+from rlcl.learners.inference_graphs import regressor_graph
+from rlcl.learners.training_objective import weighted_mean
 from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Setup
 
@@ -19,15 +19,15 @@ __all__ = ["Regressor"]
 
 @define(kw_only=True, eq=False)
 class Regressor(GradientLearner):
-    """Minimises the mean squared error of predicting numbers.
+    """Regression with a network that minimizes the mean squared error.
 
     Args:
-        network: builds the torch module.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        augment: random changes of training inputs, in the order in which they are applied.
-        methods: continual-learning methods; they run in the order of their phases.
+        network: network architecture.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        augment: random augmentations of training inputs, in the order in which they are applied.
+        methods: continual-learning methods, run in the order of their phases.
     """
 
     weighs = True
@@ -46,7 +46,7 @@ class Regressor(GradientLearner):
         return self.built(self.network, shape, setup.spec.targets, max(len(setup.spec.task_classes), 1), heads=True)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, K) predictions for (B, *encoded) inputs."""
+        """Return predictions (B, K) for encoded inputs (B, *encoded)."""
         predictions: Tensor = self.module(x, task_ids) if takes_task_ids(self.module) else self.module(x)
         return predictions
 
@@ -54,22 +54,22 @@ class Regressor(GradientLearner):
         assert batch.targets is not None
         x = self.augmented(batch.inputs)
         predictions = self.outputs(x, batch.task_ids)
-        loss = weighed((predictions - batch.targets).square(), batch.weights)
+        loss = weighted_mean((predictions - batch.targets).square(), batch.weights)
         return self.with_memory(loss, x, predictions, batch)
 
     def losses(self, batch: Batch) -> Tensor:
-        """(B,) squared errors of examples one by one."""
+        """Return the squared error (B,) of each example."""
         assert batch.targets is not None
         predictions = self.outputs(self.augmented(batch.inputs), batch.task_ids)
         return (predictions - batch.targets).square().mean(1)
 
     def scores(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """(B,) mean squared errors over the predicted numbers."""
+        """Return the mean squared error (B,) over the predicted values of each example."""
         assert batch.targets is not None
         return (outputs - batch.targets).square().mean(1)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B, K) float32 predictions for raw inputs (B, *observation)."""
+        """Predict values (B, K) float32 for raw inputs (B, *observation)."""
         with self.predicting(task_id):
             return torch.cat([self.outputs(part, ids) for part, ids in self.chunks(x, task_id)]).cpu(), None
 

@@ -1,4 +1,4 @@
-"""Learning from a few labels and many inputs without."""
+"""Semi-supervised learning: hidden labels and the pseudo-label loss."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["HIDDEN", "hidden_labels", "pseudo_label_loss"]
+__all__ = ["HIDDEN", "hide_labels", "pseudo_label_loss"]
 
-HIDDEN = -1  # the target of an input whose label is not shown
+HIDDEN = -1  # target of an input whose label is hidden
 
 
-def hidden_labels(y: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """The labels with all but a share of each class hidden, at least one of each class shown.
+def hide_labels(y: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Hide all labels except for a fraction of each class, at least one label per class.
 
     Args:
         y: (N,) int64 classes.
-        share: of the labels that are shown, in (0, 1].
-        rng: decides which.
+        share: fraction of the labels that stay visible, in (0, 1].
+        rng: random generator that selects them.
 
     Returns:
-        (N,) int64, -1 where hidden.
+        (N,) int64, -1 for hidden labels.
     """
-    shown = torch.full_like(y, HIDDEN)
+    labels = torch.full_like(y, HIDDEN)
     for label in torch.unique(y).tolist():
         rows = np.flatnonzero(y.numpy() == label)
-        kept = torch.from_numpy(rng.permutation(rows)[: max(round(share * len(rows)), 1)])
-        shown[kept] = label
-    return shown
+        visible_rows = torch.from_numpy(rng.permutation(rows)[: max(round(share * len(rows)), 1)])
+        labels[visible_rows] = label
+    return labels
 
 
 def pseudo_label_loss(logits: Tensor, guesses: Tensor, confidence: float, weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy with the network's own confident guesses, a scalar.
+    """Return the mean cross-entropy with confident pseudo-labels, a scalar.
 
     Args:
-        logits: (B, classes) of changed inputs.
-        guesses: (B, classes) logits of the same inputs unchanged; no gradient passes.
-        confidence: the least probability of a guess that counts, in [0, 1]; the mean is over all inputs.
-        weights: (B,) factors of each input's loss in the mean; None for 1.
+        logits: (B, classes) logits of augmented inputs.
+        guesses: (B, classes) logits of the same inputs without augmentation, treated as constants.
+        confidence: minimum probability of a pseudo-label that is used, in [0, 1]; the mean is over all inputs.
+        weights: (B,) weight of the loss of each input; None if all weights are 1.
 
     Source: Sohn et al. 2020, FixMatch, eq. 4; without augmentation Lee 2013, Pseudo-label.
     """

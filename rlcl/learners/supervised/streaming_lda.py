@@ -1,4 +1,4 @@
-"""A closed-form continual baseline: linear discriminant analysis over a stream."""
+"""Streaming linear discriminant analysis, a closed-form baseline for continual learning."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["StreamingLda"]
 
 @define(kw_only=True, eq=False)
 class StreamingLda(OnePassLearner):
-    """Keeps each class's mean and one covariance that all share, and predicts the likeliest class.
+    """Linear discriminant analysis with one mean per class and a covariance shared by all classes.
 
-    The covariance is the exact pooled one, so nothing depends on the order of samples within an
-    experience (the paper's streaming update is an approximation of it).
+    The covariance is the exact pooled covariance, so the result does not depend on the order of samples within an
+    experience. The streaming update of the paper is an approximation of it.
 
     Args:
-        batch_size: samples seen at a time.
+        batch_size: samples in a minibatch.
         shrinkage: epsilon in (1 - epsilon) covariance + epsilon identity.
 
     Source: Hayes & Kanan 2020, Lifelong machine learning with deep streaming LDA, eqs. 1 to 4.
@@ -55,16 +55,16 @@ class StreamingLda(OnePassLearner):
         sums = torch.zeros_like(self._means).index_add_(0, y, x)
         means = sums / counts.clamp(min=1)[:, None]
         within = x - means[y]
-        # Merging two samples of a class adds the scatter between their means (Chan et al. 1983, eq. 1.5).
-        apart = (means - self._means) * (counts * self._counts / (counts + self._counts).clamp(min=1)).sqrt()[:, None]
-        self._scatter += within.T @ within + apart.T @ apart
+        # Merging two sets of samples of a class adds the scatter between their means (Chan et al. 1983, eq. 1.5).
+        between = (means - self._means) * (counts * self._counts / (counts + self._counts).clamp(min=1)).sqrt()[:, None]
+        self._scatter += within.T @ within + between.T @ between
         total = (counts + self._counts).clamp(min=1)
         self._means = (self._means * self._counts[:, None] + sums) / total[:, None]
         self._counts = self._counts + counts
         return {"classes": float((self._counts > 0).sum())}
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B,) int64 classes for raw inputs (B, *observation)."""
+        """Predict classes (B,) int64 for raw inputs (B, *observation)."""
         covariance = self._scatter / self._counts.sum().clamp(min=1)
         identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
         weights = torch.linalg.solve((1 - self.shrinkage) * covariance + self.shrinkage * identity, self._means.T)
@@ -74,7 +74,7 @@ class StreamingLda(OnePassLearner):
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
-        raise UnsupportedError("it predicts by a covariance, and has no network; use classifier")
+        raise UnsupportedError("it predicts with a covariance matrix and has no network; use classifier")
 
     def statistics(self) -> dict[str, Any]:
         return {"means": self._means, "counts": self._counts, "scatter": self._scatter}

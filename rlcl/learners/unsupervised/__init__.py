@@ -1,1 +1,1 @@
-"""Learners of arrays without labels."""
+"""Unsupervised and self-supervised learners."""

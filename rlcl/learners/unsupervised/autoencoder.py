@@ -1,4 +1,4 @@
-"""Unsupervised learning: an autoencoder."""
+"""Autoencoder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.graphs import autoencoder_graph
-from rlcl.learners.objective import weighed
+from rlcl.learners.inference_graphs import autoencoder_graph
+from rlcl.learners.training_objective import weighted_mean
 from rlcl.networks.mlp import Mlp
 from rlcl.types import Batch, Graph, Network, Setup
 
@@ -20,7 +20,7 @@ __all__ = ["Autoencoder"]
 
 
 class AutoencoderModule(nn.Module):
-    """Two networks with a code between them."""
+    """An encoder network and a decoder network."""
 
     def __init__(self, encode: nn.Module, decode: nn.Module) -> None:
         super().__init__()
@@ -28,24 +28,24 @@ class AutoencoderModule(nn.Module):
         self.decode = decode
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, *shape) to its reconstruction, flat: (B, features)."""
+        """Return the flat reconstructions (B, features) of inputs (B, *shape)."""
         reconstruction: Tensor = self.decode(self.encode(x))
         return reconstruction
 
 
 @define(kw_only=True, eq=False)
 class Autoencoder(GradientLearner):
-    """Minimises the mean squared error of reconstructing its encoded input through a narrow code.
+    """Autoencoder that minimizes the mean squared error of reconstructing encoded inputs from a code.
 
     Args:
-        network: builds the network from input to code.
-        decoder: builds the network from code to reconstruction.
-        code: width of the code.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        augment: random changes of training inputs, in the order in which they are applied.
-        methods: continual-learning methods; they run in the order of their phases.
+        network: network architecture from input to code.
+        decoder: network architecture from code to reconstruction.
+        code: dimension of the code.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        augment: random augmentations of training inputs, in the order in which they are applied.
+        methods: continual-learning methods, run in the order of their phases.
 
     Source: Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks.
     """
@@ -73,34 +73,34 @@ class Autoencoder(GradientLearner):
         )
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, features) reconstructions of (B, *encoded) inputs."""
+        """Return reconstructions (B, features) of encoded inputs (B, *encoded)."""
         reconstruction: Tensor = self.module(x)
         return reconstruction
 
     def loss(self, batch: Batch) -> Tensor:
-        # Of the input as it was: with augmentations it learns to take them away (Vincent et al. 2008).
+        # The target is the input without augmentation, so that the autoencoder denoises (Vincent et al. 2008).
         x = self.augmented(batch.inputs)
         outputs = self.outputs(x)
-        loss = weighed((outputs - batch.inputs.flatten(1)).square(), batch.weights)
+        loss = weighted_mean((outputs - batch.inputs.flatten(1)).square(), batch.weights)
         return self.with_memory(loss, x, outputs, batch)
 
     def losses(self, batch: Batch) -> Tensor:
-        """(B,) squared errors of inputs one by one."""
+        """Return the squared error (B,) of each input."""
         return (self.outputs(self.augmented(batch.inputs)) - batch.inputs.flatten(1)).square().mean(1)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B, features) reconstructions of raw inputs (B, *observation), in the encoder's scale."""
+        """Encode raw inputs (B, *observation) and return the reconstructions (B, features) of the encoded inputs."""
         with self.predicting(task_id):
             return torch.cat([self.outputs(part) for part, _ in self.chunks(x, task_id)]).cpu(), None
 
     def reconstruction_error(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B,) mean squared errors over the features of raw inputs, in the encoder's scale."""
+        """Encode raw inputs (B, *observation) and return the mean squared error (B,) over the features of each."""
         with self.predicting(task_id):
             errors = [(self.outputs(part) - part.flatten(1)).square().mean(1) for part, _ in self.chunks(x, task_id)]
             return torch.cat(errors).cpu()
 
     def represent(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B, code) codes of raw inputs (B, *observation)."""
+        """Return codes (B, code) of raw inputs (B, *observation)."""
         assert isinstance(self.module, AutoencoderModule)
         with self.predicting(task_id):
             return torch.cat([self.module.encode(part) for part, _ in self.chunks(x, task_id)]).cpu()

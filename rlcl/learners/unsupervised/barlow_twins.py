@@ -1,4 +1,4 @@
-"""Unsupervised learning: two views of an image agree feature by feature, and features do not repeat each other."""
+"""Barlow Twins: self-supervised learning by redundancy reduction."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["BarlowTwins", "barlow_twins_loss"]
 
 @define(kw_only=True, eq=False)
 class BarlowTwins(TwoViewsLearner):
-    """Drives the cross-correlation of two views' projections towards the identity.
+    """Self-supervised learner that drives the cross-correlation of two views' projections towards the identity matrix.
 
-    ``augment`` makes a view, and must not be empty. The representation, which probes and methods see,
-    is what the projector reads. Labels are used by the probes alone.
+    ``augment`` creates the views and must not be empty. Probes and methods get the representation, which is the input
+    of the projector. Labels are used only by the probes.
 
     Args:
-        network: builds the network from input to representation.
-        projector: builds the network from representation to projection.
-        features: width of the representation.
-        projection: width of the projection.
+        network: network architecture from input to representation.
+        projector: network architecture from representation to projection.
+        features: dimension of the representation.
+        projection: dimension of the projection.
         redundancy: lambda, the weight of the off-diagonal terms.
-        augment: what makes a view.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        methods: continual-learning methods; they run in the order of their phases.
+        augment: random augmentations that create a view.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        methods: continual-learning methods, run in the order of their phases.
 
     Source: Zbontar et al. 2021, Barlow Twins, eqs. 1 and 2.
     """
@@ -50,7 +50,7 @@ class BarlowTwins(TwoViewsLearner):
 
 
 def barlow_twins_loss(first: Tensor, second: Tensor, redundancy: float) -> Tensor:
-    """sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C being the cross-correlation over the batch.
+    """Compute sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, with the cross-correlation C over the batch.
 
     Args:
         first, second: (B, K) projections of two views, B >= 2.

@@ -1,4 +1,4 @@
-"""Unsupervised learning: clusters that move with a stream."""
+"""Online k-means clustering."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["KMeans"]
 
 @define(kw_only=True, eq=False)
 class KMeans(OnePassLearner):
-    """Moves each centre to the mean of all inputs that were ever nearest to it; ``batch_size: 1`` is online.
+    """K-means clustering that updates its centres with each minibatch; ``batch_size: 1`` is online k-means.
 
-    The first ``clusters`` distinct inputs become the centres.
+    Each centre is the mean of all inputs that have been assigned to it. The first ``clusters`` distinct inputs are the
+    initial centres.
 
     Args:
-        batch_size: samples assigned at a time.
-        clusters: how many.
+        batch_size: samples that are assigned at a time.
+        clusters: number of clusters.
 
     Source: MacQueen 1967 (online); Sculley 2010, Web-scale k-means clustering, algorithm 1 (minibatch).
     """
@@ -48,24 +49,24 @@ class KMeans(OnePassLearner):
     def observe(self, x: Tensor, y: Tensor | None) -> Mapping[str, float]:
         missing = self.clusters - len(self._centres)
         if missing > 0:
-            fresh = _distinct(x, self._centres)[:missing]
-            self._centres = torch.cat((self._centres, fresh))
-            self._counts = torch.cat((self._counts, torch.zeros(len(fresh), device=x.device)))
+            initial = _distinct(x, self._centres)[:missing]
+            self._centres = torch.cat((self._centres, initial))
+            self._counts = torch.cat((self._counts, torch.zeros(len(initial), device=x.device)))
         distances = torch.cdist(x, self._centres)
         nearest = distances.argmin(1)
         count = torch.zeros_like(self._counts).index_add_(0, nearest, torch.ones(len(x), device=x.device))
         total = torch.zeros_like(self._centres).index_add_(0, nearest, x)
         self._counts = self._counts + count
-        share = 1 / self._counts.clamp(min=1)
-        self._centres = self._centres + share[:, None] * (total - count[:, None] * self._centres)
+        rates = 1 / self._counts.clamp(min=1)
+        self._centres = self._centres + rates[:, None] * (total - count[:, None] * self._centres)
         return {"inertia": float(distances.amin(1).square().mean())}
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B,) int64 clusters for raw inputs (B, *observation); cluster 0 before anything was seen."""
+        """Predict clusters (B,) int64 for raw inputs (B, *observation); cluster 0 before any training."""
         return self._distances(x).argmin(1).cpu(), None
 
     def inertia(self, x: Any) -> Tensor:
-        """(B,) squared distances of raw inputs to their nearest centres, in the encoder's scale."""
+        """Encode raw inputs and return their squared distances (B,) to the nearest centres."""
         return self._distances(x).amin(1).square().cpu()
 
     def _distances(self, x: Any) -> Tensor:
@@ -74,7 +75,7 @@ class KMeans(OnePassLearner):
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
-        raise UnsupportedError("a cluster is neither class, number, reconstruction nor action")
+        raise UnsupportedError("its output is a cluster, which is not a class, number, reconstruction or action")
 
     def statistics(self) -> dict[str, Any]:
         return {"centres": self._centres, "counts": self._counts}
@@ -84,12 +85,12 @@ class KMeans(OnePassLearner):
         self._centres, self._counts = state["centres"].to(device), state["counts"].to(device)
 
 
-def _distinct(x: Tensor, taken: Tensor) -> Tensor:
-    """The rows of x (B, F) in their order, each once, without those that are taken already."""
-    seen = {tuple(row) for row in taken.tolist()}
-    chosen = []
+def _distinct(x: Tensor, existing: Tensor) -> Tensor:
+    """Return the distinct rows of x (B, F) in their order, without the existing rows."""
+    seen = {tuple(row) for row in existing.tolist()}
+    indices = []
     for index, row in enumerate(x.tolist()):
         if tuple(row) not in seen:
             seen.add(tuple(row))
-            chosen.append(index)
-    return x[chosen]
+            indices.append(index)
+    return x[indices]

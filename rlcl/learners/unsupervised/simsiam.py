@@ -1,4 +1,4 @@
-"""Unsupervised learning: one view of an image predicts the other, without negative pairs."""
+"""SimSiam: self-supervised learning by predicting the projection of one view from the other, without negative pairs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["SimSiam", "simsiam_loss"]
 
 @define(kw_only=True, eq=False)
 class SimSiam(TwoViewsLearner):
-    """Makes a prediction from one view's projection equal the other's, through which no gradient flows.
+    """Self-supervised learner that predicts one view's projection from the other's, with a stop-gradient on the target.
 
-    ``augment`` makes a view, and must not be empty. The representation, which probes and methods see,
-    is what the projector reads. Labels are used by the probes alone.
+    ``augment`` creates the views and must not be empty. Probes and methods get the representation, which is the input
+    of the projector. Labels are used only by the probes.
 
     Args:
-        network: builds the network from input to representation.
-        projector: builds the network from representation to projection.
-        predictor: builds the network from projection to the other view's projection.
-        features: width of the representation.
-        projection: width of the projection.
-        augment: what makes a view.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        methods: continual-learning methods; they run in the order of their phases.
+        network: network architecture from input to representation.
+        projector: network architecture from representation to projection.
+        predictor: network architecture from projection to the predicted projection of the other view.
+        features: dimension of the representation.
+        projection: dimension of the projection.
+        augment: random augmentations that create a view.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        methods: continual-learning methods, run in the order of their phases.
 
     Source: Chen & He 2021, Exploring simple Siamese representation learning, eq. 2.
     """
@@ -51,7 +51,7 @@ class SimSiam(TwoViewsLearner):
 
 
 def simsiam_loss(predicted: Tensor, projection: Tensor) -> Tensor:
-    """Mean negative cosine similarity of (B, K) predictions and projections, the latter held fixed; in [-1, 1].
+    """Compute the mean negative cosine similarity, in [-1, 1], of (B, K) predictions and constant projections.
 
     Source: Chen & He 2021, eqs. 1 and 3.
     """

@@ -1,4 +1,4 @@
-"""What learners share that compare two random views of each image."""
+"""Base class of self-supervised learners that compare two random views of each input."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["TwoViewsLearner"]
 
 @define(kw_only=True, eq=False)
 class TwoViewsLearner(GradientLearner):
-    """A backbone and a projector; a concrete learner says what the projections of two views have in common.
+    """Learner with a backbone and a projector; subclasses define the loss on the projections of two views.
 
-    ``augment`` makes a view, and must not be empty. The representation, which probes and methods see,
-    is what the projector reads. Labels are used by the probes alone.
+    ``augment`` creates the views and must not be empty. Probes and methods get the representation, which is the input
+    of the projector. Labels are used only by the probes.
     """
 
     projector: Network
@@ -33,7 +33,7 @@ class TwoViewsLearner(GradientLearner):
 
     @abstractmethod
     def more_networks(self) -> Mapping[str, tuple[Network, int, int]]:
-        """Further networks by name: what builds each, its inputs and outputs."""
+        """Return further networks by name: the architecture, the number of inputs and the number of outputs."""
 
     @property
     def kind(self) -> str:
@@ -48,7 +48,9 @@ class TwoViewsLearner(GradientLearner):
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         if not self.augment:
             name = name_of("learner", self)
-            raise UnsupportedError(f"learner.augment: {name} needs what makes a view, for example [{{type: noise}}]")
+            raise UnsupportedError(
+                f"learner.augment: {name} needs at least one augmentation for its views, for example [{{type: noise}}]"
+            )
         parts = {"projector": (self.projector, self.features, self.projection), **self.more_networks()}
         modules = {"backbone": self.built(self.network, shape, self.features)}
         for name, (network, inputs, outputs) in parts.items():
@@ -56,33 +58,33 @@ class TwoViewsLearner(GradientLearner):
         return nn.ModuleDict(modules)
 
     def part(self, name: str) -> nn.Module:
-        """One of the networks by name."""
+        """Return one of the networks by name."""
         module: nn.Module = self.module[name]  # type: ignore[index]
         return module
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, features) representations of (B, *encoded) inputs."""
+        """Return representations (B, features) of encoded inputs (B, *encoded)."""
         features: Tensor = self.part("backbone")(x)
         return features
 
     def projected(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Projections (B, projection) of two views."""
+        """Return projections (B, projection) of two views of a minibatch."""
         projector = self.part("projector")
-        first, second = (projector(self.outputs(self.changed(batch.inputs)).relu()) for _ in range(2))
+        first, second = (projector(self.outputs(self.augmentations(batch.inputs)).relu()) for _ in range(2))
         return first, second
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B, features) representations of raw inputs (B, *observation)."""
+        """Return representations (B, features) of raw inputs (B, *observation)."""
         return self.represent(x, task_id), None
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
         raise UnsupportedError(
-            "a representation alone is neither class, number, reconstruction nor action; learn from it by the encoder "
-            "trained, and export what learned"
+            "its output is a representation, which is not a class, number, reconstruction or action; train a learner "
+            "on the representation with the encoder trained, and export that learner"
         )
 
     def represent(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B, features) representations of raw inputs (B, *observation)."""
+        """Return representations (B, features) of raw inputs (B, *observation)."""
         with self.predicting(task_id):
             return torch.cat([self.outputs(part) for part, _ in self.chunks(x, task_id)]).cpu()

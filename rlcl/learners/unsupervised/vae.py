@@ -1,4 +1,4 @@
-"""Unsupervised learning: a variational autoencoder."""
+"""Variational autoencoder."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from torch import Tensor, nn
 
 from rlcl.config import option
 from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.graphs import autoencoder_graph
-from rlcl.learners.objective import weighed
+from rlcl.learners.inference_graphs import autoencoder_graph
+from rlcl.learners.training_objective import weighted_mean
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.variational import Likelihood, VaeModule, check_range, negative_bound
+from rlcl.networks.variational_autoencoder import Likelihood, VaeModule, check_range, negative_bound
 from rlcl.types import Batch, Graph, Network, Setup
 
 __all__ = ["Vae"]
 
-EVALUATION_SEED = 0  # of the codes drawn while evaluating: the same ones always
+EVALUATION_SEED = 0  # seed of the codes in evaluation, so that they are always the same
 
 
 @define(kw_only=True, eq=False)
 class Vae(GradientLearner):
-    """Maximises the evidence lower bound of its encoded inputs, with a standard normal prior over codes.
+    """Variational autoencoder that maximizes the evidence lower bound of its encoded inputs.
+
+    The prior over codes is the standard normal distribution.
 
     Args:
-        network: builds the network from input to the code's mean and log variance.
-        decoder: builds the network from code to the likelihood's parameters.
-        code: width of the code.
-        likelihood: ``bernoulli`` for inputs in [0, 1], or ``gaussian`` of unit variance.
-        optimizer: builds the torch optimizer, kept through all experiences.
-        batch_size: samples in a minibatch; the last one of an epoch may be smaller.
-        drop_last: whether a smaller last minibatch is left out.
-        augment: random changes of training inputs, in the order in which they are applied.
-        methods: continual-learning methods; they run in the order of their phases.
+        network: network architecture from input to the mean and log variance of the code.
+        decoder: network architecture from code to the parameters of the likelihood.
+        code: dimension of the code.
+        likelihood: ``bernoulli`` for inputs in [0, 1], or ``gaussian`` with unit variance.
+        optimizer: torch optimizer, kept across all experiences.
+        batch_size: samples in a minibatch; the last minibatch of an epoch may be smaller.
+        drop_last: whether a smaller last minibatch is dropped.
+        augment: random augmentations of training inputs, in the order in which they are applied.
+        methods: continual-learning methods, run in the order of their phases.
 
     Source: Kingma & Welling 2014, Auto-encoding variational Bayes, eq. 10.
     """
@@ -46,7 +48,7 @@ class Vae(GradientLearner):
 
     weighs = True
 
-    _in_range: bool = field(init=False, default=False)
+    _range_checked: bool = field(init=False, default=False)
 
     @property
     def kind(self) -> str:
@@ -58,7 +60,7 @@ class Vae(GradientLearner):
         return ("negative_bound", "linear_probe") if labelled else ("negative_bound",)
 
     needs = frozenset({"labelled", "regression", "unlabelled"})
-    shows_pass = False  # what the loss sees is decoded from a noisy code
+    shows_pass = False  # the loss is computed from a sampled code, and not from :meth:`outputs`
 
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         features = math.prod(shape)
@@ -69,26 +71,26 @@ class Vae(GradientLearner):
         return VaeModule(encode, decode, self.code, self.likelihood)
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """(B, features): what the decoder says of each input's mean code."""
+        """Return the decoder's outputs (B, features) for the mean code of each encoded input."""
         assert isinstance(self.module, VaeModule)
         decoded: Tensor = self.module.decode(self.module.encode(x).chunk(2, 1)[0])
         return decoded
 
     def loss(self, batch: Batch) -> Tensor:
-        if not self._in_range:  # once
+        if not self._range_checked:
             check_range(batch.inputs, self.likelihood, "learner.likelihood")
-            self._in_range = True
+            self._range_checked = True
         noise = torch.randn(len(batch.inputs), self.code, device=batch.inputs.device)
         x = self.augmented(batch.inputs)
         bounds, decoded = self._bounds(x, noise)
-        return self.with_memory(weighed(bounds[:, None], batch.weights), x, decoded, batch)
+        return self.with_memory(weighted_mean(bounds[:, None], batch.weights), x, decoded, batch)
 
     def losses(self, batch: Batch) -> Tensor:
-        """(B,) negative bounds of inputs one by one, in nats, with the same noise always: they are compared."""
+        """Return the negative bound (B,) of each input in nats; the noise is always the same, for comparisons."""
         return self._bounds(self.augmented(batch.inputs), self._noise(len(batch.inputs), _evaluation_generator()))[0]
 
     def _bounds(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) negative bounds, and what the decoder said, (B, features)."""
+        """Return the negative bounds (B,) and the decoder's outputs (B, features)."""
         decoded, mean, log_variance = self.module(x, noise)
         return negative_bound(decoded, mean, log_variance, x, self.likelihood), decoded
 
@@ -96,21 +98,21 @@ class Vae(GradientLearner):
         return torch.randn(rows, self.code, generator=generator).to(self.device)
 
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
-        """(B, features) reconstructions of raw inputs (B, *observation), in the encoder's scale."""
+        """Encode raw inputs (B, *observation) and return the reconstructions (B, features) of the encoded inputs."""
         with self.predicting(task_id):
             assert isinstance(self.module, VaeModule)
             decoded = torch.cat([self.outputs(part) for part, _ in self.chunks(x, task_id)]).cpu()
-            return self.module.expected(decoded), None
+            return self.module.likelihood_mean(decoded), None
 
     def negative_bound(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B,) negative evidence lower bounds of raw inputs, in nats, with one code drawn for each."""
+        """Return the negative evidence lower bounds (B,) of raw inputs in nats, with one sampled code per input."""
         generator = _evaluation_generator()
         with self.predicting(task_id):
             parts = [part for part, _ in self.chunks(x, task_id)]
             return torch.cat([self._bounds(part, self._noise(len(part), generator))[0] for part in parts]).cpu()
 
     def represent(self, x: Any, task_id: int | None = None) -> Tensor:
-        """(B, code) mean codes of raw inputs (B, *observation)."""
+        """Return mean codes (B, code) of raw inputs (B, *observation)."""
         assert isinstance(self.module, VaeModule)
         with self.predicting(task_id):
             return torch.cat([self.module.encode(p).chunk(2, 1)[0] for p, _ in self.chunks(x, task_id)]).cpu()
@@ -120,7 +122,7 @@ class Vae(GradientLearner):
 
         def decoded(outputs: Tensor, encoded: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
             assert isinstance(network, VaeModule)
-            return network.expected(outputs), network.encode(encoded).chunk(2, 1)[0]
+            return network.likelihood_mean(outputs), network.encode(encoded).chunk(2, 1)[0]
 
         return autoencoder_graph(self, tasks, decoded)
 
@@ -128,7 +130,7 @@ class Vae(GradientLearner):
         """See :class:`rlcl.types.Generating`."""
         with self.predicting(None):
             assert isinstance(self.module, VaeModule)
-            return self.module.generated(self._noise(count, noise)).cpu()
+            return self.module.decode_mean(self._noise(count, noise)).cpu()
 
 
 def _evaluation_generator() -> torch.Generator:

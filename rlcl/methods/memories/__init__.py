@@ -1,1 +1,1 @@
-"""Memories of examples, and what decides which examples they keep."""
+"""Memories of examples with different selection strategies."""

@@ -1,4 +1,4 @@
-"""Memories balanced by class: a uniform sample of each class, and the first examples of each."""
+"""Class-balanced memories: a uniform sample of each class, and the first examples of each class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["BalancedMemory", "GreedyMemory"]
 
 @define(eq=False)
 class BalancedMemory(Memory):
-    """Keeps a uniform sample of each class, and as many of each class as there are.
+    """Memory of a uniform sample of each class, with class sizes as equal as the data allow.
 
-    With ``per_class``, each class has its own reservoir of that size. With a capacity, an item of a class that
-    is not among the largest takes the place of one of the largest class; a class that has been the largest
-    goes on as a reservoir in the slots that it has. A hidden label, -1, counts as a class.
+    With ``per_class``, each class has a separate reservoir of that size. With a capacity, an item of a class that
+    is not among the largest replaces an item of the largest class. A class that has ever been the largest
+    continues as a reservoir in its slots. A hidden label, -1, counts as a class.
 
     Args:
-        per_class: examples kept of each class; None where the capacity is shared by the classes seen so far.
+        per_class: examples stored of each class; None if the classes seen so far share the capacity.
 
     Source: Chrysakis & Moens 2020, Online continual learning from imbalanced data, algorithm 1;
     with ``per_class`` Vitter 1985, algorithm R, for each class.
@@ -39,56 +39,58 @@ class BalancedMemory(Memory):
         return self._size
 
     def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
-        # The slot of each row; of two rows with one slot the later stays.
+        # The row for each slot; the later of two rows for the same slot is stored.
         rows: dict[int, int] = {}
-        draws = self.rng.random((count, 2)).tolist()
-        for row, (label, numbers) in enumerate(zip(columns["targets"].tolist(), draws, strict=True)):
-            slot = self._slot(label, *numbers)
+        numbers = self.rng.random((count, 2)).tolist()
+        for row, (label, (first, second)) in enumerate(zip(columns["targets"].tolist(), numbers, strict=True)):
+            slot = self._slot(label, first, second)
             if slot is not None:
                 rows[slot] = row
-        self._allocate(self._room, columns)
+        self._allocate(self._available_slots, columns)
         self._write(list(rows), list(rows.values()), columns)
 
     @property
-    def _room(self) -> int:
+    def _available_slots(self) -> int:
         if self.per_class is not None:
             return self.per_class * len(self._slots)
         assert self.capacity is not None
         return self.capacity
 
     def _slot(self, label: int, first: float, second: float) -> int | None:
-        """Where an item of a class goes, None where it is not kept; the numbers are uniform in [0, 1)."""
+        """Return the slot for an item of a class, or None to discard it; the numbers are uniform in [0, 1)."""
         own = self._slots.setdefault(label, [])
         self._offered[label] = self._offered.get(label, 0) + 1
-        if len(own) < self.per_class if self.per_class is not None else self._size < self._room:
+        if len(own) < self.per_class if self.per_class is not None else self._size < self._available_slots:
             own.append(self._size)
             self._size += 1
         elif self.per_class is None and label not in self._largest():
-            return self._taken_over(own, first, second)
+            return self._take_slot(own, first, second)
         else:
-            place = int(first * self._offered[label])
-            return own[place] if place < len(own) else None
+            index = int(first * self._offered[label])
+            return own[index] if index < len(own) else None
         return own[-1]
 
     def _largest(self) -> set[int]:
-        """The classes that are, or have been, the largest of a full memory."""
-        most = max(map(len, self._slots.values()))
-        self._full |= {label for label, slots in self._slots.items() if len(slots) == most}
+        """Return the classes that are, or have been, the largest of a full memory."""
+        maximum = max(map(len, self._slots.values()))
+        self._full |= {label for label, slots in self._slots.items() if len(slots) == maximum}
         return self._full
 
-    def _taken_over(self, own: list[int], first: float, second: float) -> int:
-        """A slot of a largest class, which becomes one's own."""
-        most = max(map(len, self._slots.values()))
-        largest = [slots for slots in self._slots.values() if len(slots) == most]
-        victim = largest[int(first * len(largest))]
-        place = int(second * most)
-        victim[place], victim[-1] = victim[-1], victim[place]
-        own.append(victim.pop())
+    def _take_slot(self, own: list[int], first: float, second: float) -> int:
+        """Move a random slot of one of the largest classes to the slots ``own``, and return it."""
+        maximum = max(map(len, self._slots.values()))
+        largest = [slots for slots in self._slots.values() if len(slots) == maximum]
+        donor = largest[int(first * len(largest))]
+        index = int(second * maximum)
+        donor[index], donor[-1] = donor[-1], donor[index]
+        own.append(donor.pop())
         return own[-1]
 
     def state_dict(self) -> dict[str, Any]:
-        own = [[label, list(slots), self._offered[label], label in self._full] for label, slots in self._slots.items()]
-        return {**super().state_dict(), "size": self._size, "classes": own}
+        classes = [
+            [label, list(slots), self._offered[label], label in self._full] for label, slots in self._slots.items()
+        ]
+        return {**super().state_dict(), "size": self._size, "classes": classes}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
         super().load_state_dict(state, device)
@@ -100,9 +102,9 @@ class BalancedMemory(Memory):
 
 @define(eq=False)
 class GreedyMemory(Memory):
-    """Keeps the first items of each class, as many of each of the k classes seen as go into capacity / k slots.
+    """Memory of the first items of each class, up to capacity / k items for each of the k classes seen.
 
-    A class that has fewer takes a slot of the largest class, from an item drawn at random.
+    In a full memory, an item of a class with fewer items replaces a random item of the largest class.
 
     Source: Prabhu et al. 2020, GDumb, algorithm 1.
     """
@@ -116,7 +118,7 @@ class GreedyMemory(Memory):
         assert self.capacity is not None
         self._allocate(self.capacity, columns)
         rows: dict[int, int] = {}
-        size, draws = len(self), self.rng.random(count).tolist()
+        size, numbers = len(self), self.rng.random(count).tolist()
         for row, label in enumerate(columns["targets"].tolist()):
             own = self._slots.setdefault(label, [])
             if len(own) >= self.capacity / len(self._slots):
@@ -126,7 +128,7 @@ class GreedyMemory(Memory):
                 size += 1
             else:
                 largest = max(self._slots.values(), key=len)
-                own.append(largest.pop(int(draws[row] * len(largest))))
+                own.append(largest.pop(int(numbers[row] * len(largest))))
             rows[own[-1]] = row
         self._write(list(rows), list(rows.values()), columns)
 

@@ -1,4 +1,4 @@
-"""Deletes examples from the saved state of a memory, so that it goes on without them."""
+"""Deletion of examples from the saved state of a memory."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["is_memory", "remembered", "without_rows"]
+__all__ = ["example_count", "is_memory_state", "without_rows"]
 
 
-def is_memory(state: Any) -> bool:
-    """Whether it is the state of a :class:`rlcl.methods.memories.memory.Memory` that holds examples."""
+def is_memory_state(state: Any) -> bool:
+    """Return whether a value is the state of a non-empty :class:`rlcl.methods.memories.memory.Memory`."""
     if not isinstance(state, Mapping):
         return False
-    return _bare(state) or ({"seen", "capacity", "columns"} <= state.keys() and bool(state["columns"]))
+    return _is_columns(state) or ({"seen", "capacity", "columns"} <= state.keys() and bool(state["columns"]))
 
 
-def _bare(state: Mapping[str, Any]) -> bool:
-    """Whether it is columns of examples alone, as ``gem`` keeps those of each experience."""
+def _is_columns(state: Mapping[str, Any]) -> bool:
+    """Return whether a state consists of columns of examples only, as ``gem`` stores them for each experience."""
     return "inputs" in state and all(isinstance(column, Tensor) for column in state.values())
 
 
-def remembered(state: Mapping[str, Any]) -> int:
-    """How many examples a memory's state holds; they lie in its first slots."""
-    if _bare(state):
+def example_count(state: Mapping[str, Any]) -> int:
+    """Return the number of examples in a memory's state; they are stored in its first slots."""
+    if _is_columns(state):
         return len(state["inputs"])
     if "classes" in state:
         return sum(len(slots) for _, slots, *_ in state["classes"])
@@ -35,45 +35,48 @@ def remembered(state: Mapping[str, Any]) -> int:
 
 
 def without_rows(state: Mapping[str, Any], rows: Set[int]) -> dict[str, Any]:
-    """The state without some of its examples; those behind them move up.
+    """Return a memory's state without some of its examples; later examples move to the free slots.
 
-    A memory that was full has room again, which the next examples fill: a reservoir is then no longer a uniform sample
-    of all that came, for it counts what it holds as all that it has seen.
+    The next examples fill the free slots. A reservoir is then no longer a uniform sample of all examples offered,
+    because its count of examples seen is set to the number of examples stored.
 
     Args:
         state: of any of the memories of this package.
-        rows: places of the examples, below :func:`remembered`.
+        rows: indices of the examples to delete, below :func:`example_count`.
     """
-    count = remembered(state)
-    kept = [row for row in range(count) if row not in rows]
-    if _bare(state):
-        return {name: _moved(column, kept, count) for name, column in state.items()}
-    columns = {name: _moved(column, kept, count) for name, column in state["columns"].items()}
-    made = {**state, "columns": columns, "seen": len(kept)}
+    count = example_count(state)
+    remaining = [row for row in range(count) if row not in rows]
+    if _is_columns(state):
+        return {name: _select(column, remaining, count) for name, column in state.items()}
+    columns = {name: _select(column, remaining, count) for name, column in state["columns"].items()}
+    reduced = {**state, "columns": columns, "seen": len(remaining)}
     if "classes" in state:
-        places = {old: new for new, old in enumerate(kept)}
-        made["classes"] = [_class(entry, places) for entry in state["classes"]]
+        new_slots = {old: new for new, old in enumerate(remaining)}
+        reduced["classes"] = [_class_entry(entry, new_slots) for entry in state["classes"]]
     if "size" in state:
-        made["size"] = len(kept)
+        reduced["size"] = len(remaining)
     if "scores" in state:
-        made["scores"] = state["scores"][kept]
-    return made
+        reduced["scores"] = state["scores"][remaining]
+    return reduced
 
 
-def _moved(column: Tensor, kept: list[int], count: int) -> Tensor:
-    """The kept rows, and zeros in slots that were reserved and are free; of a memory without free ones, none."""
-    rows = column[torch.tensor(kept, dtype=torch.int64)]
+def _select(column: Tensor, remaining: list[int], count: int) -> Tensor:
+    """Return the remaining rows, followed by zeros for each slot that was free before."""
+    rows = column[torch.tensor(remaining, dtype=torch.int64)]
     free = len(column) - count
     return torch.cat((rows, column.new_zeros((free, *column.shape[1:]))))
 
 
-def _class(entry: list[Any], places: Mapping[int, int]) -> list[Any]:
-    """A class's label and slots, and how many were offered to it: all that it still holds, where any was deleted."""
-    label, slots, *counted = entry
-    left = [places[slot] for slot in slots if slot in places]
-    if len(left) == len(slots) or not counted:
-        return [label, left, *counted]
-    # A ring overwrites the slot after the last one: they are put in the order in which they came.
-    turn = counted[0] % len(slots) if len(counted) == 1 else 0
-    left = [places[slot] for slot in [*slots[turn:], *slots[:turn]] if slot in places]
-    return [label, left, len(left), *counted[1:]]
+def _class_entry(entry: list[Any], new_slots: Mapping[int, int]) -> list[Any]:
+    """Return a class's label, its new slots and its count of items offered.
+
+    If an item of the class was deleted, the count is the number of items that remain.
+    """
+    label, slots, *counts = entry
+    remaining = [new_slots[slot] for slot in slots if slot in new_slots]
+    if len(remaining) == len(slots) or not counts:
+        return [label, remaining, *counts]
+    # A ring overwrites the oldest item next: the slots are sorted by the age of their items.
+    oldest = counts[0] % len(slots) if len(counts) == 1 else 0
+    remaining = [new_slots[slot] for slot in [*slots[oldest:], *slots[:oldest]] if slot in new_slots]
+    return [label, remaining, len(remaining), *counts[1:]]

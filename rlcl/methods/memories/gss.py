@@ -1,4 +1,4 @@
-"""A memory of examples whose gradients differ."""
+"""Memory of examples with different gradients (GSS)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.methods.memories.memory import Memory
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.types import Batch, Host
 
@@ -21,15 +21,16 @@ __all__ = ["GssMemory", "gradients_of"]
 
 @define(eq=False)
 class GssMemory(Memory):
-    """Keeps examples whose gradients point away from those of the others.
+    """Memory of examples whose gradients differ in direction.
 
-    An item's score is its greatest cosine similarity to a few that are kept, plus 1: 1 where there are none.
-    In a full memory, an item of a score below 1 takes the place of one drawn by its score S, with probability
-    S / (S + its own score). All items of one call are compared with the same few.
+    The score of an item is its maximum cosine similarity to a few stored examples, plus 1; it is 1 in an empty memory.
+    In a full memory, an item with a score s below 1 replaces a stored example with probability S / (S + s), where S
+    is the score of an example that is sampled with probability proportional to the scores. All items of one call
+    are compared with the same stored examples.
 
     Args:
-        gradients: (B, P) of the loss of each example of a batch.
-        compared: how many of those kept an item is compared with.
+        gradients: computes the gradients (B, P) of the loss of each example of a batch.
+        compared: number of stored examples with which an item is compared.
 
     Source: Aljundi et al. 2019, Gradient based sample selection for online continual learning, algorithm 2.
     """
@@ -50,25 +51,25 @@ class GssMemory(Memory):
             if len(self) < self.capacity:
                 rows[len(self)] = row
                 self._scores = np.append(self._scores, score)
-            elif score < 1 and (slot := self._replaced(score)) is not None:
+            elif score < 1 and (slot := self._slot_for(score)) is not None:
                 rows[slot] = row
                 self._scores[slot] = score
         self._write(list(rows), list(rows.values()), columns)
 
     def _score(self, batch: Batch) -> Tensor:
-        """(B,) in [0, 2]."""
+        """Compute the scores (B,), in [0, 2]."""
         if not len(self):
             return torch.ones(len(batch.inputs))
-        new, kept = self.gradients(batch), self.gradients(Batch(**self.draw(self.compared)))
-        return (F.normalize(new) @ F.normalize(kept).T).amax(1).clamp(-1, 1).double() + 1
+        new, stored = self.gradients(batch), self.gradients(Batch(**self.sample(self.compared)))
+        return (F.normalize(new) @ F.normalize(stored).T).amax(1).clamp(-1, 1).double() + 1
 
-    def _replaced(self, score: float) -> int | None:
-        """The slot that an item of that score takes, None where it is not kept."""
+    def _slot_for(self, score: float) -> int | None:
+        """Return the slot for an item with a score, or None to discard it."""
         total = self._scores.sum()
         slot = int(self.rng.choice(len(self), p=self._scores / total if total > 0 else None))
-        own = self._scores[slot]
-        # Two scores of 0 are equally good.
-        return slot if self.rng.random() * (own + score) < own or own + score == 0 else None
+        stored = self._scores[slot]
+        # If both scores are 0, the item replaces the stored example.
+        return slot if self.rng.random() * (stored + score) < stored or stored + score == 0 else None
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "scores": self._scores}
@@ -79,16 +80,16 @@ class GssMemory(Memory):
 
 
 def gradients_of(host: Host, batch: Batch) -> Tensor:
-    """(B, P) gradients of the host's loss on each example alone, in evaluation mode."""
+    """Compute the gradients (B, P) of the host's loss on each single example, in evaluation mode."""
     assert host.loss is not None
     parameters = list(named_parameters(host, host.primary).values())
-    found = []
-    with evaluating(host.modules[host.primary], gradients=True):
+    gradients = []
+    with evaluation_mode(host.modules[host.primary], gradients=True):
         for row in range(len(batch.inputs)):
-            one = Batch(*[None if column is None else column[row : row + 1] for column in batch])  # type: ignore[arg-type]
-            parts = torch.autograd.grad(host.loss(one), parameters, allow_unused=True)
+            single = Batch(*[None if column is None else column[row : row + 1] for column in batch])  # type: ignore[arg-type]
+            parts = torch.autograd.grad(host.loss(single), parameters, allow_unused=True)
             flat = [
                 p.new_zeros(p.numel()) if g is None else g.flatten() for p, g in zip(parameters, parts, strict=True)
             ]
-            found.append(torch.cat(flat))
-    return torch.stack(found)
+            gradients.append(torch.cat(flat))
+    return torch.stack(gradients)

@@ -1,4 +1,4 @@
-"""A memory of examples in contiguous tensors, and one that keeps them all."""
+"""Memories of examples in contiguous tensors: the base class, and a memory that stores all examples."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Indices = Sequence[int] | np.ndarray[Any, Any]
 
 @define(eq=False)
 class Memory(ABC):
-    """Examples in contiguous tensors that are allocated once; a concrete memory says which are kept.
+    """Base of memories: examples in contiguous, preallocated tensors. Subclasses select the stored examples.
 
-    A column has the dtype of what is inserted. The examples lie in the first slots, without a gap.
+    A column has the dtype of the inserted values. The examples occupy the first slots, without gaps.
 
     Args:
-        capacity: examples kept, in all; None where ``capacity_bytes`` says it, or the concrete memory.
-        rng: decides what is kept and what is drawn.
-        capacity_bytes: what all columns of all examples take at most; the capacity follows from the first example.
+        capacity: maximum number of examples; None if ``capacity_bytes`` or the subclass determines it.
+        rng: random generator for the selection and for sampling.
+        capacity_bytes: maximum size of all columns in bytes; the capacity follows from the size of the first example.
     """
 
     capacity: int | None
@@ -43,21 +43,21 @@ class Memory(ABC):
 
     @abstractmethod
     def _insert(self, count: int, columns: Mapping[str, Tensor]) -> None:
-        """Writes what is to be kept of ``count`` items."""
+        """Write the selected ones of ``count`` items."""
 
     @property
     def bytes(self) -> int:
-        """What the memory's tensors take."""
+        """The size of the memory's tensors in bytes."""
         return sum(column.numel() * column.element_size() for column in self._columns.values())
 
     def insert(self, **items: Tensor | None) -> None:
-        """Offers items.
+        """Offer items to the memory.
 
         Args:
-            items: columns (B, ...) by name, the same names at each call; None where there is none.
+            items: columns (B, ...) by name, with the same names in each call. None values are ignored.
 
         Raises:
-            UnsupportedError: not even one item fits into ``capacity_bytes``.
+            UnsupportedError: a single item exceeds ``capacity_bytes``.
         """
         columns = {name: value.detach() for name, value in items.items() if value is not None}
         if self.capacity is None and self.capacity_bytes is not None:
@@ -67,34 +67,37 @@ class Memory(ABC):
         self.seen += count
 
     def clear(self) -> None:
-        """Drops all items. The generator goes on, and a capacity that was found from bytes stays."""
+        """Remove all items, but keep the random generator and the capacity, also one computed from bytes."""
         empty = attrs.evolve(self)
-        for each in attrs.fields(type(self)):
-            setattr(self, each.name, getattr(empty, each.name))
+        for attribute in attrs.fields(type(self)):
+            setattr(self, attribute.name, getattr(empty, attribute.name))
 
-    def draw(self, count: int) -> dict[str, Tensor]:
-        """At most ``count`` items without replacement, columns (B, ...) by name."""
+    def sample(self, count: int) -> dict[str, Tensor]:
+        """Sample at most ``count`` items without replacement, as columns (B, ...) by name."""
         return self.at(self.rng.choice(len(self), min(count, len(self)), replace=False, shuffle=False))
 
-    def draw_evenly(self, count: int, column: str) -> dict[str, Tensor]:
-        """As many items of each value of a column, without replacement: a share of ``count`` each, rounded up."""
+    def sample_evenly(self, count: int, column: str) -> dict[str, Tensor]:
+        """Sample the same number of items for each value of a column: an equal share of ``count``, rounded up.
+
+        Sampling is without replacement; a value with too few items contributes all of them.
+        """
         values = self._columns[column][: len(self)].cpu().numpy()
         groups = [np.flatnonzero(values == value) for value in np.unique(values)]
         share = math.ceil(count / len(groups))
-        chosen = [self.rng.choice(g, min(share, len(g)), replace=False, shuffle=False) for g in groups]
-        return self.at(np.concatenate(chosen))
+        slots = [self.rng.choice(g, min(share, len(g)), replace=False, shuffle=False) for g in groups]
+        return self.at(np.concatenate(slots))
 
-    def held(self) -> dict[str, Tensor]:
-        """All items, columns (N, ...) by name, which are the memory's own tensors."""
+    def contents(self) -> dict[str, Tensor]:
+        """Return all items as columns (N, ...) by name, which are views of the memory's tensors."""
         return {name: column[: len(self)] for name, column in self._columns.items()}
 
     def at(self, slots: np.ndarray[Any, Any] | Tensor) -> dict[str, Tensor]:
-        """The items in those slots (B,), columns (B, ...) by name."""
+        """Return the items in the slots (B,) as columns (B, ...) by name."""
         rows = torch.as_tensor(slots)
         return {name: column.index_select(0, rows.to(column.device)) for name, column in self._columns.items()}
 
     def _allocate(self, slots: int, columns: Mapping[str, Tensor]) -> None:
-        """Makes room for that many items, keeping what there is."""
+        """Allocate columns with at least this number of slots, and keep the stored items."""
         for name, value in columns.items():
             old = self._columns.get(name)
             if old is None or len(old) < slots:
@@ -103,12 +106,12 @@ class Memory(ABC):
                     self._columns[name][: len(old)] = old
 
     def _write(self, slots: Indices, rows: Indices, columns: Mapping[str, Tensor]) -> None:
-        """Puts the rows of columns into slots, no slot named twice."""
+        """Write rows of the columns into slots, each slot at most once."""
         if len(slots):
-            to, of = torch.as_tensor(slots), torch.as_tensor(rows)
+            targets, sources = torch.as_tensor(slots), torch.as_tensor(rows)
             for name, value in columns.items():
                 device = value.device
-                self._columns[name].index_copy_(0, to.to(device), value.index_select(0, of.to(device)))
+                self._columns[name].index_copy_(0, targets.to(device), value.index_select(0, sources.to(device)))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -119,23 +122,23 @@ class Memory(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
-        """Restores what :meth:`state_dict` gave, on the device that items come from."""
+        """Restore a state of :meth:`state_dict`, on the device of the items."""
         self.seen, self.capacity = state["seen"], state["capacity"]
         self.rng.bit_generator.state = state["rng"]
         self._columns = {name: column.to(device) for name, column in state["columns"].items()}
 
 
 def _capacity(columns: Mapping[str, Tensor], limit: int) -> int:
-    """How many items fit into that many bytes."""
-    each = sum(column[:1].numel() * column.element_size() for column in columns.values())
-    if each > limit:
-        raise UnsupportedError(f"capacity_bytes: an example takes {each} bytes as it is stored, and {limit} hold none")
-    return limit // each
+    """Return the number of items that fit into a number of bytes."""
+    size = sum(column[:1].numel() * column.element_size() for column in columns.values())
+    if size > limit:
+        raise UnsupportedError(f"capacity_bytes: expected at least {size}, the size of one example, got {limit}")
+    return limit // size
 
 
 @define(eq=False)
 class WholeMemory(Memory):
-    """Keeps everything inserted, and grows with it: for what was chosen before, at boundaries."""
+    """Memory that stores all inserted items and grows with them, for examples that were selected before."""
 
     def __len__(self) -> int:
         return self.seen

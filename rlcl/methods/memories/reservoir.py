@@ -1,4 +1,4 @@
-"""A reservoir: a uniform sample of all examples offered."""
+"""Reservoir memory: a uniform sample of all examples offered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ReservoirMemory", "reservoir_slots"]
 
 @define(eq=False)
 class ReservoirMemory(Memory):
-    """Keeps a uniform sample of everything inserted.
+    """Memory of a uniform sample of all inserted items.
 
     Source: Vitter 1985, Random sampling with a reservoir, algorithm R.
     """
@@ -37,23 +37,23 @@ class ReservoirMemory(Memory):
 def reservoir_slots(
     seen: int, count: int, capacity: int, rng: np.random.Generator
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Which of the next items are kept, and where.
+    """Select the items to store among the next items, and their slots.
 
     Args:
-        seen: items offered before.
-        count: items offered now.
-        capacity: slots there are.
-        rng: draws one number an item once the memory is full.
+        seen: number of items offered before.
+        count: number of items offered now.
+        capacity: number of slots.
+        rng: samples one number per item once the memory is full.
 
     Returns:
-        Slots (K,) and rows (K,) of the items for them, no slot twice: what would be overwritten
-        within the same call is left out.
+        Slots (K,) and rows (K,) of their items. No slot occurs twice: items that would be overwritten
+        within the same call are omitted.
     """
     slots = np.arange(seen, seen + count)
-    late = max(capacity - seen, 0)  # the first item that comes to a full memory
-    if late < count:
-        # A uniform float times n, cut off: whole numbers below n, in a fifth of the time that `integers` takes.
-        slots[late:] = rng.random(count - late) * (slots[late:] + 1)
+    free = max(capacity - seen, 0)  # items that fit into free slots
+    if free < count:
+        # A truncated uniform float times n is an integer below n, in a fifth of the time of `integers`.
+        slots[free:] = rng.random(count - free) * (slots[free:] + 1)
     rows = np.flatnonzero(slots < capacity)
     slots = slots[rows]
     if len(rows) > 1:

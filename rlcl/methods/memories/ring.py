@@ -1,4 +1,4 @@
-"""Rings: the latest examples of each class."""
+"""Ring memory: the latest examples of each class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["RingMemory"]
 
 @define(eq=False)
 class RingMemory(Memory):
-    """Keeps the latest items of each class.
+    """Memory of the latest items of each class.
 
     Args:
-        per_class: items kept of each class.
+        per_class: items stored of each class.
 
     Source: Chaudhry et al. 2019, On tiny episodic memories in continual learning, algorithm 3.
     """
@@ -45,8 +45,8 @@ class RingMemory(Memory):
         self._write(list(rows), list(rows.values()), columns)
 
     def state_dict(self) -> dict[str, Any]:
-        own = [[label, list(slots), self._offered[label]] for label, slots in self._slots.items()]
-        return {**super().state_dict(), "classes": own}
+        classes = [[label, list(slots), self._offered[label]] for label, slots in self._slots.items()]
+        return {**super().state_dict(), "classes": classes}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
         super().load_state_dict(state, device)

@@ -1,4 +1,4 @@
-"""What a network's last layer reads."""
+"""Features: the inputs of a network's last layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from rlcl.errors import UnsupportedError
-from rlcl.methods.parts.modes import evaluating
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.types import Batch, Host
 
 __all__ = ["features"]
@@ -16,29 +16,30 @@ ROWS_AT_ONCE = 512
 
 
 def features(host: Host, batch: Batch) -> Tensor:
-    """(B, D) inputs of the linear layer that a host's outputs come from, each of length 1, without gradient.
+    """Compute the inputs (B, D) of a host's last linear layer, normalized to unit length, without gradient.
 
     Raises:
-        UnsupportedError: the network has no linear layer, or several that share a batch.
+        UnsupportedError: the network has no linear layer that processes all rows of a batch.
     """
     module = host.modules[host.primary]
     last: list[Tensor] = []
 
-    def note(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def record(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         last[:] = [args[0].detach().flatten(1)]
 
-    handles = [m.register_forward_pre_hook(note) for m in module.modules() if isinstance(m, nn.Linear)]
-    found = []
+    handles = [m.register_forward_pre_hook(record) for m in module.modules() if isinstance(m, nn.Linear)]
+    chunks = []
     try:
-        with evaluating(module):
+        with evaluation_mode(module):
             for rows in torch.split(torch.arange(len(batch.inputs), device=batch.inputs.device), ROWS_AT_ONCE):
                 host.outputs(batch.inputs[rows], None if batch.task_ids is None else batch.task_ids[rows])
-                found += last
+                chunks += last
                 if not last or len(last[0]) != len(rows):
                     raise UnsupportedError(
-                        f"features of learner {host.name}: its network has no linear layer that reads all of a batch"
+                        f"features of learner {host.name}: its network has no linear layer that processes all rows "
+                        "of a batch"
                     )
     finally:
         for handle in handles:
             handle.remove()
-    return F.normalize(torch.cat(found))
+    return F.normalize(torch.cat(chunks))

@@ -1,11 +1,11 @@
-"""The diagonal of the Fisher information of a network's outputs, and what goes by its name.
+"""Diagonal of the Fisher information of a network's outputs, and its common approximations.
 
-For outputs that parametrise a distribution p(y | x; theta), the diagonal is the expectation over
-inputs and over y drawn from the model of the squared gradient of log p(y | x; theta). The empirical
+For outputs that parametrize a distribution p(y | x; theta), the diagonal is the expectation of the squared
+gradient of log p(y | x; theta), over inputs x and over y sampled from the model. The empirical
 kinds take y from the data instead.
 
-Every kind but ``batch`` is written as a few *factors*: scalar functions of one example's outputs, the
-sum of whose squared gradients is that example's diagonal.
+All kinds except ``batch`` are computed from *factors*: scalar functions of the outputs of one example. The sum of
+their squared gradients is the diagonal of that example.
 
 Source: Kirkpatrick et al. 2017, eq. 3; Kunstner et al. 2019; van de Ven 2025, On the computation of
 the Fisher information in continual learning.
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from rlcl.methods.parts.per_example import mean_magnitudes
+from rlcl.methods.parts.per_example_gradients import mean_magnitudes
 
 __all__ = ["LABELLED", "FisherKind", "diagonal_fisher", "factors", "squared_batch_gradients"]
 
@@ -31,14 +31,14 @@ LABELLED = frozenset({"empirical", "weighted", "batch"})  # the kinds that need 
 def factors(
     outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Generator, targets: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """Scalars by example whose squared gradients sum to the Fisher diagonal, in expectation.
+    """Yield scalars of each example whose squared gradients sum to the Fisher diagonal, in expectation.
 
     Args:
         outputs: (B, K), see ``rlcl.types.Host.kind``.
         kind: ``categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
             means of Gaussians of unit variance.
-        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` draws one. Of
-            categorical outputs also ``empirical``, the true label, and ``weighted``, the same times its
+        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` samples one. For
+            categorical outputs also ``empirical``, the true label, and ``weighted``, the true label times its
             probability.
         generator: for ``sampled``, on the CPU.
         targets: (B,) int64, the true labels, for ``empirical`` and ``weighted``.
@@ -50,9 +50,9 @@ def factors(
         yield from _categorical(outputs, fisher, generator, targets)
     elif kind == "gaussian":
         mean, log_std = outputs.chunk(2, 1)
-        # Fisher of N(mean, std): 1 / std^2 for the mean, 2 for log std; they do not interact.
-        parts = torch.cat((mean / log_std.detach().exp(), log_std * 2**0.5), 1)
-        yield from _unit_gaussian(parts, fisher, generator)
+        # Fisher of N(mean, std): 1 / std^2 for the mean, 2 for log std; the off-diagonal elements are 0.
+        scaled = torch.cat((mean / log_std.detach().exp(), log_std * 2**0.5), 1)
+        yield from _unit_gaussian(scaled, fisher, generator)
     else:
         yield from _unit_gaussian(outputs, fisher, generator)
 
@@ -96,16 +96,19 @@ def diagonal_fisher(
     generator: torch.Generator,
     targets: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Mean over inputs of the Fisher diagonal, by parameter name, each in the parameter's shape.
+    """Compute the mean of the Fisher diagonal over inputs.
 
     Args:
-        outputs: from encoded inputs and task ids to (B, K).
-        parameters: by name; those of ``module``.
-        module: whose forward pass ``outputs`` runs.
+        outputs: maps encoded inputs and task ids to outputs (B, K).
+        parameters: of ``module``, by name.
+        module: the module that ``outputs`` evaluates.
         inputs: (B, *encoded) float32.
         task_ids: (B,) int64 or None.
         kind, fisher, generator: see :func:`factors`.
         targets: (B,) int64, see :func:`factors`.
+
+    Returns:
+        Tensors by parameter name, in the parameters' shapes.
     """
 
     def scalars(y: Tensor, rows: slice) -> Iterator[Tensor]:
@@ -122,19 +125,22 @@ def squared_batch_gradients(
     targets: Tensor,
     batch_size: int,
 ) -> dict[str, Tensor]:
-    """Mean over minibatches of the squared gradient of each one's mean cross-entropy, by parameter name.
+    """Compute the mean over minibatches of the squared gradient of the minibatch's mean cross-entropy.
 
-    No Fisher information: over B independent examples it is smaller than the empirical one by about
-    the factor B, and it keeps what the examples' gradients have in common. A smaller last minibatch
-    counts as much as the others.
+    This is no Fisher information. For B independent examples it is smaller than the empirical Fisher by about
+    the factor B, and it emphasizes the common direction of the examples' gradients. A smaller last minibatch
+    has the same weight as the others.
 
     Args:
-        outputs: from encoded inputs and task ids to logits (B, K).
+        outputs: maps encoded inputs and task ids to logits (B, K).
         parameters: by name.
         inputs: (B, *encoded) float32.
         task_ids: (B,) int64 or None.
         targets: (B,) int64.
         batch_size: of a minibatch, at least 1.
+
+    Returns:
+        Tensors by parameter name, in the parameters' shapes.
 
     Source: the importances of Avalanche's EWC.
     """

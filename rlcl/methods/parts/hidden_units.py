@@ -1,4 +1,4 @@
-"""Hidden units: what feeds them, what they feed, and how they are replaced by fresh ones."""
+"""Hidden units of a network, with their incoming and outgoing layers, and their reinitialization."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rlcl.networks.mlp import CRelu, redrawn
+from rlcl.networks.mlp import CRelu, fresh_weights
 from rlcl.types import Host
 
-__all__ = ["HiddenLayer", "hidden_layers", "listen", "refusal"]
+__all__ = ["HiddenLayer", "hidden_layers", "record_layer_inputs", "refusal"]
 
 Weighted = nn.Linear | nn.Conv2d
 
 
 @frozen(eq=False)
 class HiddenLayer:
-    """Units (of a convolution: channels) that one layer feeds and that one layer reads.
+    """Hidden units (channels of a convolution) between an incoming and an outgoing layer.
 
     Args:
-        name: of the layer that feeds them, within the module.
-        incoming: feeds them; U units.
-        norm: between the two, over the units; None without.
-        outgoing: reads them.
-        copies: C, how often each unit stands in what is read: 2 after ``crelu``, else 1.
+        name: name of the incoming layer within the module.
+        incoming: layer that computes the U units.
+        norm: layer norm over the units between the two layers, or None.
+        outgoing: layer whose inputs are the units.
+        copies: C, occurrences of each unit in the inputs of the outgoing layer: 2 after ``crelu``, else 1.
     """
 
     name: str
@@ -41,27 +41,30 @@ class HiddenLayer:
 
     @property
     def weights(self) -> Tensor:
-        """A view (O, C, U, K) of the outgoing weights: K places of a picture, or of a kernel."""
+        """A view (O, C, U, K) of the outgoing weights, where K counts positions of an image or of a kernel."""
         return self.outgoing.weight.data.view(len(self.outgoing.weight), self.copies, self.units, -1)
 
     def activations(self, x: Tensor) -> Tensor:
-        """(N, C, U, K) of what the outgoing layer read, (B, ...); for a convolution each place is an example, K = 1."""
+        """Reshape inputs (B, ...) of the outgoing layer to (N, C, U, K).
+
+        For a convolution, each position is an example, and K is 1.
+        """
         x = x.float().reshape(len(x), self.copies, self.units, -1)
         return x if isinstance(self.outgoing, nn.Linear) else x.movedim(3, 1).reshape(-1, self.copies, self.units, 1)
 
     @torch.no_grad()
     def replace(self, units: Tensor, optimizer: Optimizer, generator: torch.Generator) -> None:
-        """Draws incoming weights anew, sets outgoing ones to zero, and forgets the optimizer's moments of both.
+        """Reinitialize incoming weights, and set outgoing weights and the optimizer's moments of both to zero.
 
-        The step count that Adam corrects its moments by belongs to a whole parameter, and stays
-        (:mod:`rlcl.methods.parts.weight_steps` counts for each weight).
+        Adam's step count for bias correction belongs to a whole parameter and does not change
+        (:mod:`rlcl.methods.parts.weight_steps` counts steps of single weights).
 
         Args:
-            units: (R,) int64, which.
-            optimizer: steps over all of them.
-            generator: draws a whole layer's weights, of which the units' are taken.
+            units: (R,) int64, indices of the units.
+            optimizer: optimizer of the layers.
+            generator: samples weights for the whole layer, of which those of the units are used.
         """
-        fresh = redrawn(self.incoming, generator)
+        fresh = fresh_weights(self.incoming, generator)
         for name, parameter in self.incoming.named_parameters():
             parameter[units] = fresh[name].to(parameter)[units]
             for moment in moments(optimizer, parameter):
@@ -75,7 +78,7 @@ class HiddenLayer:
             moment.view(self.weights.shape)[:, :, units] = 0
 
     def replaced(self, units: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each parameter that :meth:`replace` changes, and a mask of its shape of what it changes."""
+        """Yield each parameter that :meth:`replace` changes, with a mask of the changed entries in its shape."""
         for module in (self.incoming, self.norm):
             for parameter in () if module is None else module.parameters():
                 mask = torch.zeros_like(parameter, dtype=torch.bool)
@@ -87,23 +90,23 @@ class HiddenLayer:
 
 
 def moments(optimizer: Optimizer, parameter: Tensor) -> Iterator[Tensor]:
-    """What an optimizer keeps for each entry of a parameter."""
-    for kept in optimizer.state.get(parameter, {}).values():
-        if isinstance(kept, Tensor) and kept.shape == parameter.shape:
-            yield kept
+    """Yield the tensors of an optimizer's state that have the shape of a parameter."""
+    for value in optimizer.state.get(parameter, {}).values():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            yield value
 
 
 def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
-    """Every hidden layer of the chains in a module, in their order.
+    """Return the hidden layers of the sequential chains in a module, in order.
 
     Raises:
-        ValueError: a layer with weights that stands in no chain of linear layers, convolutions and layer norms.
+        ValueError: a layer with weights is not part of a chain of linear layers, convolutions and layer norms.
     """
     names = {layer: name for name, layer in module.named_modules()}
-    found: list[HiddenLayer] = []
-    # What a parent of whole chains has beside them reads no unit within one: the spread of a policy's actions.
+    hidden: list[HiddenLayer] = []
+    # Parameters of the parent of a chain use no units of the chain, for example the log std of a policy's actions.
     parents = {m for m in names if any(isinstance(child, nn.Sequential) for child in m.children())}
-    unclear = {m for m in names if any(True for _ in m.parameters(recurse=False))} - parents
+    unsupported = {m for m in names if any(True for _ in m.parameters(recurse=False))} - parents
     for chain in chains(module):
         start, norm, copies = None, None, 1
         for layer in chain:
@@ -113,25 +116,25 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
                 and layer.normalized_shape == (start.out_features,)
             ):
                 norm = layer
-                unclear.discard(layer)
+                unsupported.discard(layer)
             elif isinstance(layer, CRelu):
                 copies = 2
             elif isinstance(layer, Weighted) and (isinstance(layer, nn.Linear) or layer.groups == 1):
-                unclear.discard(layer)
+                unsupported.discard(layer)
                 if start is not None:
-                    found.append(HiddenLayer(names[start], start, norm, layer, copies))
+                    hidden.append(HiddenLayer(names[start], start, norm, layer, copies))
                 start, norm, copies = layer, None, 1
-    for layer in unclear:
-        where = f" ({names[layer]})" if names[layer] else ""
+    for layer in unsupported:
+        name = f" ({names[layer]})" if names[layer] else ""
         raise ValueError(
-            f"it replaces units that one layer feeds and one layer reads, and {type(layer).__name__}{where} "
-            "is in no chain of such layers; use network mlp or cnn"
+            f"it replaces units between two layers of a sequential chain, and {type(layer).__name__}{name} "
+            "is not part of such a chain; use network mlp or cnn"
         )
-    return found
+    return hidden
 
 
 def chains(module: nn.Module) -> Iterator[list[nn.Module]]:
-    """The layers of each outermost nn.Sequential, in the order in which they run."""
+    """Yield the layers of each outermost nn.Sequential, in the order of their execution."""
     if isinstance(module, nn.Sequential):
         yield list(leaves(module))
     else:
@@ -140,7 +143,7 @@ def chains(module: nn.Module) -> Iterator[list[nn.Module]]:
 
 
 def leaves(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of nested nn.Sequentials."""
+    """Yield the layers of nested nn.Sequentials."""
     if not isinstance(module, nn.Sequential):
         yield module
     else:
@@ -149,7 +152,7 @@ def leaves(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def refusal(host: Host) -> str | None:
-    """Why a method that replaces units cannot serve a host, None where it can."""
+    """Return the reason why the units of a host cannot be replaced, or None if they can."""
     module = host.modules[host.primary]
     try:
         layers = hidden_layers(module)
@@ -158,30 +161,30 @@ def refusal(host: Host) -> str | None:
     if not layers:
         return "it replaces hidden units, and the network has none"
     if any(m._compiled_call_impl is not None for m in module.modules()):
-        return "it listens to layers, which compiled ones do not allow; set learner.compile: false"
+        return "it records the inputs of layers, which compiled layers do not support; set learner.compile: false"
     return None
 
 
-def listen(layers: list[HiddenLayer], due: Callable[[], bool]) -> dict[str, list[Tensor]]:
-    """What each outgoing layer reads in passes with gradient in training, by the hidden layer's name.
+def record_layer_inputs(layers: list[HiddenLayer], due: Callable[[], bool]) -> dict[str, list[Tensor]]:
+    """Record the inputs of outgoing layers in forward passes with gradients in training mode.
 
     Args:
-        layers: to listen to.
-        due: whether it is wanted now.
+        layers: hidden layers to record.
+        due: whether the current pass is recorded.
 
     Returns:
-        Filled as the network runs; whoever reads it empties it.
+        Inputs of the passes by the hidden layer's name. The network fills it, and the caller removes what it has read.
     """
-    heard: dict[str, list[Tensor]] = {}
+    inputs: dict[str, list[Tensor]] = {}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        # A closure, not a bound method: copying the module (learner.ema) would copy a method's whole learner.
-        def hear(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        # A closure instead of a bound method: a copy of the module (learner.ema) would copy the learner of a method.
+        def record(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
             if layer.training and torch.is_grad_enabled() and due():
-                heard.setdefault(name, []).append(args[0].detach())
+                inputs.setdefault(name, []).append(args[0].detach())
 
-        return hear
+        return record
 
     for layer in layers:
         layer.outgoing.register_forward_pre_hook(hook(layer.name))
-    return heard
+    return inputs

@@ -1,20 +1,20 @@
-"""How the loss of what a method replays mixes with that of the minibatch."""
+"""Mixing of the loss on replayed examples with the loss on the minibatch."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Mixing", "shares_of"]
+__all__ = ["Mixing", "loss_shares"]
 
 Mixing = Literal["concat", "sum", "weighted"]
 
 
-def shares_of(mixing: Mixing, experiences: int) -> tuple[float, float] | None:
-    """Factors of the minibatch's mean loss and of the replayed one's; None for one mean over both.
+def loss_shares(mixing: Mixing, experiences: int) -> tuple[float, float] | None:
+    """Return the factors of the minibatch's mean loss and of the replay's mean loss; None for one mean over both.
 
     Args:
-        mixing: which.
-        experiences: that have begun, the present one included.
+        mixing: the kind of mixing.
+        experiences: number of experiences so far, including the current one.
 
     Source: ``weighted`` is van de Ven et al. 2022, Three types of incremental learning, Methods.
     """

@@ -1,4 +1,4 @@
-"""A host's outputs as a torch module."""
+"""Outputs of a host as a torch module, and temporary substitution of its weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from rlcl.types import Host
 
-__all__ = ["OutputsModule", "Weights"]
+__all__ = ["OutputsModule", "WeightSubstitution"]
 
 
 class OutputsModule(nn.Module):
-    """A host's outputs as a module, which torch can evaluate with other weights than its own (a frozen teacher)."""
+    """Module that returns a host's outputs, so that they can be computed with other weights (a frozen teacher)."""
 
     def __init__(self, host: Host) -> None:
         super().__init__()
@@ -22,30 +22,30 @@ class OutputsModule(nn.Module):
         self.host = host
 
     def forward(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
-        """(B, *encoded) to (B, K)."""
+        """Map encoded inputs (B, *encoded) to outputs (B, K)."""
         return self.host.outputs(x, task_ids)
 
 
-class Weights:
-    """Other weights for a module, put in its place for a moment, without the overhead of ``functional_call``.
+class WeightSubstitution:
+    """Temporary substitution of a module's weights, without the overhead of ``functional_call``.
 
     Args:
-        module: left as it is but within :meth:`instead`.
-        tensors: by the names of its parameters and buffers; those that it no longer has are left out.
+        module: changed only within :meth:`applied`.
+        tensors: by the names of the module's parameters and buffers. Names that the module lacks are ignored.
     """
 
     def __init__(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         self._slots: list[tuple[dict[str, Any], str, Tensor]] = []
         names = dict(module.named_modules(remove_duplicate=False))
         for name, tensor in tensors.items():
-            parent, _, own = name.rpartition(".")
+            parent, _, attribute = name.rpartition(".")
             for slots in (names[parent]._parameters, names[parent]._buffers) if parent in names else ():
-                if own in slots:
-                    self._slots.append((slots, own, tensor))
+                if attribute in slots:
+                    self._slots.append((slots, attribute, tensor))
 
     @contextmanager
-    def instead(self) -> Iterator[None]:
-        """The module with these weights."""
+    def applied(self) -> Iterator[None]:
+        """Give the module these weights inside the context."""
         before = [slots[name] for slots, name, _ in self._slots]
         for slots, name, tensor in self._slots:
             slots[name] = tensor

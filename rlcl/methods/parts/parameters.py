@@ -1,4 +1,4 @@
-"""The parameters that a method acts on, read anew whenever an experience begins."""
+"""Parameters of a host's optimizers, and additions to their gradients."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["add_gradients_of", "add_to_gradients", "device_of", "named_parameter
 
 
 def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
-    """The trainable parameters of one optimizer by the module's names.
+    """Return the trainable parameters of one optimizer by their names in the module.
 
-    Never kept from ``attach``: a growing head replaces its parameters.
+    Call this at the start of each experience: a head that grows replaces its parameters.
 
     Args:
         host: the learner.
@@ -27,21 +27,21 @@ def named_parameters(host: Host, optimizer: str) -> dict[str, nn.Parameter]:
 
 
 def device_of(host: Host) -> torch.device:
-    """Where the host's primary module computes."""
+    """Return the device of the host's primary module."""
     return next(host.modules[host.primary].parameters()).device
 
 
 @torch.no_grad()
 def add_to_gradients(parameters: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]) -> None:
-    """Adds to ``.grad``, which is None for a parameter that the loss did not reach."""
-    reached = [(p, gradients[name]) for name, p in parameters.items() if name in gradients]
-    for parameter, _ in reached:
+    """Add gradients to the ``.grad`` attributes, and create those that are None."""
+    pairs = [(p, gradients[name]) for name, p in parameters.items() if name in gradients]
+    for parameter, _ in pairs:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    torch._foreach_add_([p.grad for p, _ in reached if p.grad is not None], [g for _, g in reached])
+    torch._foreach_add_([p.grad for p, _ in pairs if p.grad is not None], [g for _, g in pairs])
 
 
 def add_gradients_of(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Adds a scalar's gradients to ``.grad``, and to no parameter but these, as ``backward`` would."""
+    """Add the gradients of a scalar to ``.grad`` of these parameters only, as ``backward`` does."""
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     add_to_gradients(parameters, {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None})

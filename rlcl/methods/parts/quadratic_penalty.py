@@ -1,4 +1,4 @@
-"""A quadratic pull of every weight towards an anchor: the penalty that EWC, L2-init and SI share."""
+"""Quadratic penalty on the distance of the weights to an anchor, as in EWC, MAS, SI, RWalk and L2."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ __all__ = ["Anchor"]
 
 @define(eq=False)
 class Anchor:
-    """Adds ``pull * (theta - anchor)`` to the gradients before each step of one optimizer.
+    """Pre-step hook that adds ``curvature * (theta - anchor)`` to the gradients of one optimizer.
 
-    Three fused operations over all parameters, and nothing per parameter in Python.
+    Each step takes a few fused operations over all parameters.
 
     Args:
-        pull: by parameter name, the factor of each weight (the penalty's second derivative).
-        anchor: by parameter name, where each weight is pulled to.
+        curvature: by parameter name, the second derivative of the penalty with respect to each weight.
+        anchor: by parameter name, the minimum of the penalty.
     """
 
-    pull: dict[str, Tensor] = field(factory=dict)
+    curvature: dict[str, Tensor] = field(factory=dict)
     anchor: dict[str, Tensor] = field(factory=dict)
     _lists: tuple[list[nn.Parameter], list[Tensor], list[Tensor]] = field(init=False, factory=lambda: ([], [], []))
 
     def bind(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Says which parameters the names stand for now; one that is new or has changed its shape is left alone."""
-        known = [n for n, p in parameters.items() if n in self.pull and self.pull[n].shape == p.shape]
+        """Bind the names to the current parameters; ignore parameters that are new or have changed their shape."""
+        names = [n for n, p in parameters.items() if n in self.curvature and self.curvature[n].shape == p.shape]
         self._lists = (
-            [parameters[n] for n in known],
-            [self.pull[n].to(parameters[n].device) for n in known],
-            [self.anchor[n].to(parameters[n].device) for n in known],
+            [parameters[n] for n in names],
+            [self.curvature[n].to(parameters[n].device) for n in names],
+            [self.anchor[n].to(parameters[n].device) for n in names],
         )
 
     @torch.no_grad()
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """A pre-step hook of torch's optimizers."""
-        parameters, pull, anchor = self._lists
+        """Add the gradient of the penalty (a pre-step hook of torch's optimizers)."""
+        parameters, curvature, anchor = self._lists
         if not parameters:
             return
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         distance = torch._foreach_sub([p.data for p in parameters], anchor)
-        torch._foreach_addcmul_([p.grad for p in parameters if p.grad is not None], pull, distance)
+        torch._foreach_addcmul_([p.grad for p in parameters if p.grad is not None], curvature, distance)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"pull": dict(self.pull), "anchor": dict(self.anchor)}
+        return {"pull": dict(self.curvature), "anchor": dict(self.anchor)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.pull, self.anchor = dict(state["pull"]), dict(state["anchor"])
+        self.curvature, self.anchor = dict(state["pull"]), dict(state["anchor"])

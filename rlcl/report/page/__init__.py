@@ -1,1 +1,1 @@
-"""The page: one self-contained HTML file of a run, an experiment with its seeds, or a suite."""
+"""Report of a run, an experiment or a suite as one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""From runs to a page: what stands in which section, and the file."""
+"""Creation of the HTML page of runs: its sections and its file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from typing import Any
 
 from attrs import frozen
 
-from rlcl.comparison.groups import Group, grouped
-from rlcl.comparison.naming import places
+from rlcl.comparison.groups import SeedGroup, group_runs
+from rlcl.comparison.run_labels import label_runs
 from rlcl.errors import RunFolderError
 from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
 from rlcl.objective import Objective
-from rlcl.report.page import comparing
-from rlcl.report.page.about import (
+from rlcl.report.page.comparison_sections import comparison_sections
+from rlcl.report.page.figures import (
+    learning_curves_figure,
+    measure_title,
+    metrics_figure,
+    performance_figure,
+    probes_figure,
+    transfer_figures,
+)
+from rlcl.report.page.matrix import r_figure, retention_figure
+from rlcl.report.page.parts import Figure, Section, number_text
+from rlcl.report.page.run_details import (
     config_text,
     costs_figure,
     differences_figure,
@@ -25,22 +35,12 @@ from rlcl.report.page.about import (
     runs_figure,
     times_figure,
 )
-from rlcl.report.page.figures import (
-    called,
-    curves_figure,
-    metrics_figure,
-    performance_figure,
-    probes_figure,
-    transfer_figures,
-)
-from rlcl.report.page.matrix import kept_figure, r_figure
-from rlcl.report.page.parts import Figure, Section, number
 from rlcl.tracking.json_files import read_json
-from rlcl.tracking.runs import Run
+from rlcl.tracking.runs import StoredRun
 
-__all__ = ["Config", "Tile", "make_page", "rendered"]
+__all__ = ["ConfigText", "Tile", "make_page", "render_page"]
 
-POINTS = 160  # of a curve
+MAX_POINTS = 160  # of a curve
 
 
 @frozen
@@ -48,9 +48,9 @@ class Tile:
     """A number at the top of the page.
 
     Args:
-        value: of it.
-        label: what it is.
-        note: its interval.
+        value: the number as text.
+        label: name of the number.
+        note: interval of the number.
     """
 
     value: str
@@ -59,75 +59,78 @@ class Tile:
 
 
 @frozen
-class Config:
-    """A config, folded up.
+class ConfigText:
+    """A config that the page shows on demand.
 
     Args:
-        label: of its experiment.
-        text: YAML.
+        label: label of the experiment.
+        text: the config as YAML.
     """
 
     label: str
     text: str
 
 
-def make_page(runs: Sequence[Run], title: str) -> str:
-    """The page of runs: in full where they are seeds of one experiment, a comparison where there are several.
+def make_page(runs: Sequence[StoredRun], title: str) -> str:
+    """Return the page of runs: all details for a single experiment, a comparison for several ones.
 
     Args:
-        runs: at least one.
-        title: for the page, where they are of several experiments.
+        runs: at least one run.
+        title: title of a page of several experiments.
 
     Raises:
-        RunFolderError: none of them can be read.
+        RunFolderError: no run has readable records.
     """
-    suite, former = _suite(runs), places(runs)[1]
-    older = {run.group for run in runs if run.path in former}
-    groups = grouped([run for run in runs if run.group not in older])
+    suite, former = _suite(runs), label_runs(runs)[1]
+    former_groups = {run.group for run in runs if run.path in former}
+    groups = group_runs([run for run in runs if run.group not in former_groups])
     shown = [group for group in groups if group.seeds and group.measures]
     if not shown:
-        reasons = "\n".join(f"{other.run.path}: {other.reason}" for group in groups for other in group.others)
+        reasons = "\n".join(
+            f"{excluded.run.path}: {excluded.reason}" for group in groups for excluded in group.excluded
+        )
         raise RunFolderError(f"nothing to report: none of {len(runs)} runs has a record\n{reasons}".rstrip())
     single = len(shown) == 1
-    sections = _of_one(shown[0]) if single else comparing.sections(shown, runs, POINTS)
-    sections += _about(shown, groups)
-    return rendered(
+    sections = _experiment_sections(shown[0]) if single else comparison_sections(shown, runs, MAX_POINTS)
+    sections += _run_sections(shown, groups)
+    return render_page(
         verb="rlcl report",
         origin="the files of the runs",
         title=str(shown[0].config.get("name", title)) if single else str(suite.get("name", title)),
         subtitle=_subtitle(shown, groups),
         statement=shown[0].objective.statement if single else str(suite.get("statement") or ""),
-        told=_told(shown[0].objective) if single else {},
-        verdict=shown[0].verdict.said if single and shown[0].verdict is not None else "",
-        notices=[*_notices(shown, groups), *_missing(suite, older)],
+        objective_notes=_objective_notes(shown[0].objective) if single else {},
+        verdict=shown[0].verdict.status if single and shown[0].verdict is not None else "",
+        notices=[*_run_notices(shown, groups), *_suite_notices(suite, former_groups)],
         tiles=_tiles(shown[0]) if single else [],
         sections=[section for section in sections if section.figures],
-        configs=[Config(group.label or "config", config_text(group.config)) for group in shown],
+        configs=[ConfigText(group.label or "config", config_text(group.config)) for group in shown],
     )
 
 
-def _told(objective: Objective) -> Mapping[str, Sequence[str]]:
-    """What an objective says beside what can be judged, by heading."""
+def _objective_notes(objective: Objective) -> Mapping[str, Sequence[str]]:
+    """Return the texts of an objective that are no conditions, by heading."""
     lists = {
         "Obstacles": objective.obstacles,
         "Intended use": objective.intended_use,
-        "Not to be used": objective.out_of_scope,
+        "Out of scope": objective.out_of_scope,
     }
     return {heading: texts for heading, texts in lists.items() if texts}
 
 
-def _of_one(group: Group) -> list[Section]:
-    """The sections of a single experiment."""
+def _experiment_sections(group: SeedGroup) -> list[Section]:
+    """Return the sections of a single experiment."""
     others = [r_figure(group, measure) for measure in group.measures[1:] if not _is_empty(group, measure)]
-    rest = group.about(PERFORMANCE)
+    performance_metrics = group.metrics_about(PERFORMANCE)
+    metrics = metrics_figure(group, performance_metrics, "Metrics") if performance_metrics else None
     return [
         _section("objective", "Objective", objective_figure(group)),
-        _section("R", "What is known after each experience", r_figure(group), *others),
-        _section("over-time", "Performance over time", performance_figure(group, POINTS)),
-        _section("forgetting", "Forgetting and transfer", kept_figure(group), *transfer_figures(group)),
-        _section("metrics", "Performance metrics", metrics_figure(group, rest, "Metrics") if rest else None),
-        _section("curves", "Learning curves", curves_figure(group, POINTS)),
-        _section("probes", "Probes", probes_figure(group, POINTS)),
+        _section("R", "Evaluations after each experience (R)", r_figure(group), *others),
+        _section("over-time", "Performance over time", performance_figure(group, MAX_POINTS)),
+        _section("forgetting", "Forgetting and transfer", retention_figure(group), *transfer_figures(group)),
+        _section("metrics", "Performance metrics", metrics),
+        _section("curves", "Learning curves", learning_curves_figure(group, MAX_POINTS)),
+        _section("probes", "Probes", probes_figure(group, MAX_POINTS)),
         _section("cost", "Cost", costs_figure(group), times_figure(group)),
     ]
 
@@ -136,31 +139,31 @@ def _section(key: str, title: str, *figures: Figure | None) -> Section:
     return Section(key, title, tuple(figure for figure in figures if figure is not None))
 
 
-def _is_empty(group: Group, measure: str) -> bool:
+def _is_empty(group: SeedGroup, measure: str) -> bool:
     return not any(results.rows for results in group.results(measure))
 
 
-def _about(shown: Sequence[Group], groups: Sequence[Group]) -> list[Section]:
-    differing = differences_figure(shown)
+def _run_sections(shown: Sequence[SeedGroup], groups: Sequence[SeedGroup]) -> list[Section]:
+    differences = differences_figure(shown)
     return [
         Section("runs", "Runs", (runs_figure(groups),)),
-        Section("config", "Configuration", (*([differing] if differing else []), manifest_figure(shown))),
+        Section("config", "Configuration", (*([differences] if differences else []), manifest_figure(shown))),
     ]
 
 
-def _tiles(group: Group) -> list[Tile]:
-    averages = [name for name, told in group.meanings.items() if told.metric == AVERAGE.name]
-    chosen = averages[:2] or list(group.about(PERFORMANCE)[:2])
-    chosen += [name for topic, most in zip(TOPICS, (1, 2), strict=True) for name in group.about(topic)[:most]]
+def _tiles(group: SeedGroup) -> list[Tile]:
+    averages = [name for name, meaning in group.meanings.items() if meaning.metric == AVERAGE.name]
+    names = averages[:2] or list(group.metrics_about(PERFORMANCE)[:2])
+    names += [name for topic, limit in zip(TOPICS, (1, 2), strict=True) for name in group.metrics_about(topic)[:limit]]
     tiles = []
-    for name in chosen[:4]:
+    for name in names[:4]:
         summary = group.summaries[name]
-        half = f"± {number(summary.half_width)}, {summary.seeds} seeds" if summary.seeds > 1 else "1 seed"
-        tiles.append(Tile(number(summary.mean), name, half))
+        half = f"± {number_text(summary.half_width)}, {summary.seeds} seeds" if summary.seeds > 1 else "1 seed"
+        tiles.append(Tile(number_text(summary.mean), name, half))
     return tiles
 
 
-def _subtitle(shown: Sequence[Group], groups: Sequence[Group]) -> str:
+def _subtitle(shown: Sequence[SeedGroup], groups: Sequence[SeedGroup]) -> str:
     runs = [run for group in groups for run in group.runs]
     finished = sum(run.finished for run in runs)
     states = f"{finished} of {len(runs)} run{'s' * (len(runs) > 1)} finished"
@@ -168,48 +171,47 @@ def _subtitle(shown: Sequence[Group], groups: Sequence[Group]) -> str:
         return f"{len(shown)} experiments, {states}"
     group = shown[0]
     stream, learner = group.config.get("stream") or {}, group.config.get("learner") or {}
-    count = len(group.names)
+    count = len(group.evaluated_names)
     kinds = f"{learner.get('type', 'learner')} on {stream.get('type', 'stream')}"
-    return f"{kinds}, {count} experience{'s' * (count > 1)}, {called(group.measure)}; {states}"
+    return f"{kinds}, {count} experience{'s' * (count > 1)}, {measure_title(group.measure)}; {states}"
 
 
-def _suite(runs: Sequence[Run]) -> Mapping[str, Any]:
-    """What ``rlcl bench`` wrote of the suite that all runs belong to; empty where they are of none, or of one cell."""
+def _suite(runs: Sequence[StoredRun]) -> Mapping[str, Any]:
+    """Return the ``suite.json`` of the suite of all runs; empty if they have no common suite, or only one cell."""
     folders = {run.group.parent for run in runs}
     several = len({run.group for run in runs}) > 1
     return read_json(folders.pop() / "suite.json") if len(folders) == 1 and several else {}
 
 
-def _missing(suite: Mapping[str, Any], older: Collection[Path]) -> list[str]:
-    """Says how many cells of a suite have not been run to their end, and what an earlier definition left."""
+def _suite_notices(suite: Mapping[str, Any], former_groups: Collection[Path]) -> list[str]:
+    """Return notices on the unfinished cells of a suite, and on experiments that are no longer part of it."""
     cells = suite.get("cells")
     states = [cell.get("state") for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
-    missing = len([state for state in states if state != "finished"])
-    many = missing > 1
-    told = [f"{missing} of {len(states)} cells of the suite {'are' if many else 'is'} not finished."] if missing else []
-    if older:
-        told.append(
-            f"Left out as of an earlier definition of the suite: {len(older)} experiment{'s' * (len(older) > 1)}."
-        )
-    return told
+    unfinished = len([state for state in states if state != "finished"])
+    verb = "are" if unfinished > 1 else "is"
+    notices = [f"{unfinished} of {len(states)} cells of the suite {verb} not finished."] if unfinished else []
+    if former_groups:
+        count = len(former_groups)
+        notices.append(f"Left out because the suite no longer contains them: {count} experiment{'s' * (count > 1)}.")
+    return notices
 
 
-def _notices(shown: Sequence[Group], groups: Sequence[Group]) -> list[str]:
-    """What a reader must know of runs that are not whole."""
-    told = [
-        f"No seed of {group.label} has finished: this shows what there is up to now."
+def _run_notices(shown: Sequence[SeedGroup], groups: Sequence[SeedGroup]) -> list[str]:
+    """Return notices on unfinished and excluded runs."""
+    notices = [
+        f"No seed of {group.label} has finished; the page shows the present state."
         for group in shown
         if not group.finished
     ]
-    left_out = sum(len(group.others) for group in groups)
-    if left_out:
-        many = left_out > 1
-        told.append(f"{left_out} run{'s are' if many else ' is'} left out; the reasons are under Runs.")
-    return told
+    excluded = sum(len(group.excluded) for group in groups)
+    if excluded:
+        verb = "s are" if excluded > 1 else " is"
+        notices.append(f"{excluded} run{verb} left out; the section Runs lists the reasons.")
+    return notices
 
 
-def rendered(**content: object) -> str:
-    """The page of a template's variables, with its style sheet and the time."""
+def render_page(**content: object) -> str:
+    """Return the page for the variables of its template, with the style sheet and the time of creation."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -221,4 +223,4 @@ def rendered(**content: object) -> str:
     )
     style = files("rlcl.report.page").joinpath("page.css").read_text(encoding="utf-8")
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return environment.get_template("page.html").render(**content, style=style, made=now)
+    return environment.get_template("page.html").render(**content, style=style, created=now)

@@ -1,4 +1,4 @@
-"""The figures of one experiment: performance over time, forgetting and transfer, learning curves, probes."""
+"""Figures of one experiment: performance over time, forgetting and transfer, learning curves, probes."""
 
 from __future__ import annotations
 
@@ -9,135 +9,159 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from rlcl.comparison.bands import Band, over_seeds
+from rlcl.comparison.bands import Band, band_over_seeds
 from rlcl.comparison.costs import COSTS
 from rlcl.comparison.curves import average_band, record_band
-from rlcl.comparison.groups import Group
-from rlcl.evaluation.meaning import Meaning
+from rlcl.comparison.groups import SeedGroup
 from rlcl.evaluation.measures import Measure
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.metrics import TOPICS
 from rlcl.evaluation.results import measure_named, online_name
-from rlcl.report.page.parts import Cell, Data, Figure, Panel, Table, band_rows, interval_text, number
-from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart, plain, span_of
-from rlcl.statistics.intervals import Summary
+from rlcl.report.page.parts import (
+    Figure,
+    FigureData,
+    PageTable,
+    Panel,
+    TableCell,
+    band_rows,
+    interval_text,
+    number_text,
+)
+from rlcl.report.page.svg import ChartLine, LinearScale, interval_plot, line_chart, short_number, span_of
+from rlcl.statistics.intervals import SeedSummary
 
 __all__ = [
-    "PLOT",
-    "called",
+    "PLOT_SCALE",
     "common_span",
-    "curves_figure",
-    "ends_told",
+    "evenly_spaced",
     "inner_boundaries",
-    "known_or_none",
+    "learning_curves_figure",
+    "mean_note",
+    "measure_title",
     "metrics_figure",
-    "negated",
+    "negation_note",
     "performance_figure",
     "probes_figure",
+    "rounded_or_none",
     "row_scale",
-    "seeds_of_mean",
-    "spread",
+    "scale_heading",
     "transfer_figures",
 ]
 
-BOUNDARIES = 30  # lines of a drawing
-PANELS = 24  # drawings of one figure at most
-POINTS = 6000  # of all curves of a figure: what keeps the page of a long stream small
-FIRST = ("episode_return", "loss", "policy_loss", "value_loss", "entropy")
-LAST = ("lr", "gradient_norm")
-PLOT = Scale(0, 1, 8, 172)  # places of an interval within a row
+MAX_BOUNDARIES = 30  # of one drawing; more are not drawn
+MAX_PANELS = 24  # of one figure
+MAX_POINTS = 6000  # of all curves of a figure, which limits the size of the page of a long stream
+FIRST_EVENTS = ("episode_return", "loss", "policy_loss", "value_loss", "entropy")
+LAST_EVENTS = ("lr", "gradient_norm")
+PLOT_SCALE = LinearScale(0, 1, 8, 172)  # positions of the ends of an interval plot
 
 
-def called(measure: str) -> str:
-    """A measure's name for people."""
-    return measure_named(measure).called
+def measure_title(measure: str) -> str:
+    """Return the display name of a measure."""
+    return measure_named(measure).display_name
 
 
-def seeds_told(count: int) -> str:
-    """How the lines and intervals of a figure came about."""
-    return f"Mean and 95 % Student interval over {count} seeds" if count > 1 else "A single seed, so without interval"
+def interval_note(seeds: int) -> str:
+    """Return a note on the lines and intervals of a figure."""
+    return f"Mean over {seeds} seeds with 95 % Student interval" if seeds > 1 else "A single seed, without interval"
 
 
-def performance_figure(group: Group, points: int) -> Figure:
-    """The decisive measure on each experience over time, each in a panel in which its own training is shaded."""
+def performance_figure(group: SeedGroup, points: int) -> Figure:
+    """Draw the primary measure over time, one panel per experience with its own training shaded."""
     measure, ends = group.measure, dict(group.boundaries)
-    chosen = spread(len(group.names), PANELS)
-    points = min(points, max(12, POINTS // len(group.names)))
+    drawn = evenly_spaced(len(group.evaluated_names), MAX_PANELS)
+    points = min(points, max(12, MAX_POINTS // len(group.evaluated_names)))
     seeds = [seed.records for seed in group.seeds]
-    every = {j: record_band(seeds, measure, j, points) for j in range(len(group.names))}
-    bands = {j: found for j, found in every.items() if found is not None}
-    mean = average_band(group.results(), len(group.names), points) if len(group.names) > 1 else None
-    span = common_span([*bands.values(), *([mean] if mean else [])], group.measured)
+    every = {j: record_band(seeds, measure, j, points) for j in range(len(group.evaluated_names))}
+    bands = {j: band for j, band in every.items() if band is not None}
+    several = len(group.evaluated_names) > 1
+    mean = average_band(group.results(), len(group.evaluated_names), points) if several else None
+    span = common_span([*bands.values(), *([mean] if mean else [])], group.primary_measure)
     boundaries = inner_boundaries(group)
-    single = len(group.boundaries) == len(group.names) > 1
+    single = len(group.boundaries) == len(group.evaluated_names) > 1
     panels = []
     if mean is not None:
-        told = f"mean {called(measure)} over all experiences, by step"
-        panels.append(Panel("mean over all experiences", _chart(mean, told, span, boundaries, number=5)))
-    for j in chosen:
+        description = f"mean {measure_title(measure)} over all experiences, by step"
+        panels.append(Panel("mean over all experiences", _chart(mean, description, span, boundaries, color=5)))
+    for j in drawn:
         if j in bands:
             own = (ends.get(j - 1, 0.0), ends[j]) if single and j in ends else None
-            told = f"{called(measure)} on {group.names[j]}, by step"
-            panels.append(Panel(group.names[j], _chart(bands[j], told, span, boundaries, own)))
-    rows = [row for j, found in bands.items() for row in band_rows(group.names[j], found)]
+            description = f"{measure_title(measure)} on {group.evaluated_names[j]}, by step"
+            panels.append(Panel(group.evaluated_names[j], _chart(bands[j], description, span, boundaries, own)))
+    rows = [row for j, band in bands.items() for row in band_rows(group.evaluated_names[j], band)]
     rows += list(band_rows("mean", mean)) if mean else []
-    left_out = f" {len(chosen)} of {len(group.names)} experiences are drawn; the data hold all." if len(chosen) < len(
-        group.names) else ""  # fmt: skip
-    shaded = "Shaded: its own training. Vertical lines: boundaries. " if single else ""
+    left_out = (
+        f" The figure shows {len(drawn)} of {len(group.evaluated_names)} experiences; the data contain all."
+        if len(drawn) < len(group.evaluated_names)
+        else ""
+    )
+    shading = "Shaded: training on this experience. Vertical lines: boundaries of experiences. " if single else ""
     return Figure(
-        f"{called(measure).capitalize()} over time",
-        f"{shaded}{seeds_told(len(group.seeds))}.{left_out}",
-        Data(f"{called(measure)}-over-time", ("experience", "step", "mean", "low", "high"), tuple(rows)),
+        f"{measure_title(measure).capitalize()} over time",
+        f"{shading}{interval_note(len(group.seeds))}.{left_out}",
+        FigureData(f"{measure_title(measure)}-over-time", ("experience", "step", "mean", "low", "high"), tuple(rows)),
         tuple(panels),
     )
 
 
-def transfer_figures(group: Group) -> list[Figure]:
-    """Forgetting and transfer of all kinds; those of one range share a scale."""
-    names = [name for topic in TOPICS for name in group.about(topic)]
-    made: dict[Any, list[str]] = {}
+def transfer_figures(group: SeedGroup) -> list[Figure]:
+    """Return the figures of forgetting and transfer, one for each range of the metrics, so that scales are shared."""
+    names = [name for topic in TOPICS for name in group.metrics_about(topic)]
+    by_range: dict[Any, list[str]] = {}
     for name in names:
-        made.setdefault(group.meanings[name].range, []).append(name)
+        by_range.setdefault(group.meanings[name].range, []).append(name)
     figures = []
-    for span, chosen in made.items():
-        bounded = len(made) > 1 and all(map(math.isfinite, span))
-        title = f"Forgetting and transfer{f', between {span[0]:g} and {span[1]:g}' if bounded else ''}"
-        figures.append(metrics_figure(group, chosen, title))
+    for span, metrics in by_range.items():
+        with_range = len(by_range) > 1 and all(map(math.isfinite, span))
+        title = f"Forgetting and transfer{f', between {span[0]:g} and {span[1]:g}' if with_range else ''}"
+        figures.append(metrics_figure(group, metrics, title))
     return figures
 
 
-def metrics_figure(group: Group, names: Sequence[str], title: str) -> Figure:
-    """Metrics with intervals and the single seeds, a row each."""
-    found = {name: group.summaries[name] for name in names}
-    each = {name: [run.metrics[name] for run in group.usable] for name in names}
-    scale = row_scale(found.values(), each.values())
+def metrics_figure(group: SeedGroup, names: Sequence[str], title: str) -> Figure:
+    """Draw metrics with their intervals and the values of single seeds, one row per metric."""
+    summaries = {name: group.summaries[name] for name in names}
+    seed_values = {name: [run.metrics[name] for run in group.usable] for name in names}
+    scale = row_scale(summaries.values(), seed_values.values())
     rows, data = [], []
-    for name, summary in found.items():
-        points = each[name] if len(each[name]) > 1 else ()
+    for name, summary in summaries.items():
+        points = seed_values[name] if len(seed_values[name]) > 1 else ()
         plot = interval_plot(summary.mean, summary.low, summary.high, scale, points)
         better = group.meanings[name].better if name in group.meanings else ""
-        texts = (number(summary.mean), interval_text(summary.low, summary.high), better)
-        rows.append((Cell(name, heading=True), Cell(plot=plot), *map(Cell, texts)))
-        data.append((name, better, *map(known_or_none, (summary.mean, summary.low, summary.high)), *each[name]))
+        texts = (number_text(summary.mean), interval_text(summary.low, summary.high), better)
+        rows.append((TableCell(name, heading=True), TableCell(plot=plot), *map(TableCell, texts)))
+        ends = map(rounded_or_none, (summary.mean, summary.low, summary.high))
+        data.append((name, better, *ends, *seed_values[name]))
     columns = ("metric", "better", "mean", "low", "high", *(f"seed {run.seed}" for run in group.usable))
     return Figure(
         title,
-        f"{seeds_told(len(group.usable))}"
-        f"{'; small dots are the seeds' if len(group.usable) > 1 else ''}. The vertical line is 0."
-        f"{negated(group.meanings[name] for name in names if name in group.meanings)}",
-        Data(title.lower().replace(" ", "-").replace(",", ""), columns, tuple(data)),
-        table=Table(("metric", ends_told(scale.low, scale.high), "#mean", "#interval", "better"), tuple(rows), "plots"),
+        f"{interval_note(len(group.usable))}"
+        f"{'; small dots are single seeds' if len(group.usable) > 1 else ''}. The vertical line is 0."
+        f"{negation_note(group.meanings[name] for name in names if name in group.meanings)}",
+        FigureData(title.lower().replace(" ", "-").replace(",", ""), columns, tuple(data)),
+        table=PageTable(
+            ("metric", scale_heading(scale.low, scale.high), "#mean", "#interval", "better"), tuple(rows), "plots"
+        ),
     )
 
 
-def curves_figure(group: Group, points: int) -> Figure | None:
-    """What the learner said while it learned, a panel each; None where it said nothing."""
+def learning_curves_figure(group: SeedGroup, points: int) -> Figure | None:
+    """Draw the values that the learner logged during training, one panel per name; None if it logged none."""
     names = dict.fromkeys(name for seed in group.seeds for name in seed.events)
-    order = sorted(names, key=lambda n: (FIRST.index(n) if n in FIRST else 9, n.endswith("_per_second"), n in LAST, n))
+    order = sorted(
+        names,
+        key=lambda n: (
+            FIRST_EVENTS.index(n) if n in FIRST_EVENTS else 9,
+            n.endswith("_per_second"),
+            n in LAST_EVENTS,
+            n,
+        ),
+    )
     bands = {}
-    for name in order[:PANELS]:
-        found = over_seeds([seed.events[name] for seed in group.seeds if name in seed.events], points)
-        if found is not None:
-            bands[name] = found
+    for name in order[:MAX_PANELS]:
+        band = band_over_seeds([seed.events[name] for seed in group.seeds if name in seed.events], points)
+        if band is not None:
+            bands[name] = band
     if not bands:
         return None
     boundaries = inner_boundaries(group)
@@ -146,97 +170,98 @@ def curves_figure(group: Group, points: int) -> Figure | None:
               _chart(band, f"{name.replace('_', ' ')}, by step", None, boundaries))
         for name, band in bands.items()
     ]  # fmt: skip
-    bucket = max(band.bucket for band in bands.values())
-    silent = ", ".join(str(seed.run.seed) for seed in group.seeds if not seed.events)
-    told = f" Each point is the mean of up to {bucket:,} values of a seed." if bucket > 1 else ""
-    told += f" Without seed {silent}, whose events are absent or damaged." if silent else ""
+    section_size = max(band.section_size for band in bands.values())
+    without_events = ", ".join(str(seed.run.seed) for seed in group.seeds if not seed.events)
+    notes = f" Each point is the mean of up to {section_size:,} values of a seed." if section_size > 1 else ""
+    notes += f" Without seed {without_events}, whose events are absent or damaged." if without_events else ""
     return Figure(
-        "What the learner said while it learned",
-        f"{seeds_told(len(group.seeds))}. Vertical lines: boundaries.{told}",
-        Data("learning-curves", ("value", "step", "mean", "low", "high"),
+        "Values logged by the learner during training",
+        f"{interval_note(len(group.seeds))}. Vertical lines: boundaries of experiences.{notes}",
+        FigureData("learning-curves", ("value", "step", "mean", "low", "high"),
              tuple(row for name, band in bands.items() for row in band_rows(name, band))),
         tuple(panels),
     )  # fmt: skip
 
 
-def probes_figure(group: Group, points: int) -> Figure | None:
-    """Signs of lost plasticity over time; None where nothing was probed."""
-    told = dict.fromkeys(r.metric for seed in group.seeds for r in seed.records)
-    others = (*group.measures, *COSTS, *map(online_name, group.measures))
+def probes_figure(group: SeedGroup, points: int) -> Figure | None:
+    """Draw the probes of lost plasticity over time; None without probes."""
+    names = dict.fromkeys(r.metric for seed in group.seeds for r in seed.records)
+    no_probes = (*group.measures, *COSTS, *map(online_name, group.measures))
     seeds = [seed.records for seed in group.seeds]
-    every = {name: record_band(seeds, name, None, points) for name in told if name not in others}
-    bands = {name: found for name, found in every.items() if found is not None}
+    every = {name: record_band(seeds, name, None, points) for name in names if name not in no_probes}
+    bands = {name: band for name, band in every.items() if band is not None}
     if not bands:
         return None
     boundaries = inner_boundaries(group)
     return Figure(
         "Probes of the network",
-        f"Signs of lost plasticity, by step. {seeds_told(len(group.seeds))}.",
-        Data("probes", ("probe", "step", "mean", "low", "high"),
+        f"Signs of lost plasticity, by step. {interval_note(len(group.seeds))}.",
+        FigureData("probes", ("probe", "step", "mean", "low", "high"),
              tuple(row for name, band in bands.items() for row in band_rows(name, band))),
         tuple(Panel(name, _chart(band, f"{name}, by step", None, boundaries)) for name, band in bands.items()),
     )  # fmt: skip
 
 
-def inner_boundaries(group: Group) -> list[float]:
-    """The steps at which an experience follows another; none where they are too many to be told apart."""
+def inner_boundaries(group: SeedGroup) -> list[float]:
+    """Return the steps between consecutive experiences; empty if there are more than MAX_BOUNDARIES."""
     steps = [step for _, step in group.boundaries[:-1]]
-    return steps if len(steps) <= BOUNDARIES else []
+    return steps if len(steps) <= MAX_BOUNDARIES else []
 
 
 def _chart(
     band: Band,
-    told: str,
+    description: str,
     span: tuple[float, float] | None,
     boundaries: Sequence[float],
     own: tuple[float, float] | None = None,
-    number: int = 0,
+    color: int = 0,
 ) -> Markup:
-    last = band.mean[np.isfinite(band.mean)]
-    summary = f"{told}: from {plain(float(last[0]))} to {plain(float(last[-1]))}" if len(last) else told
-    line = Line("", band.steps, band.mean, band.low, band.high, number)
-    return line_chart([line], summary, across="step", span=span, boundaries=boundaries, shaded=own)
+    known = band.mean[np.isfinite(band.mean)]
+    if len(known):
+        description = f"{description}: from {short_number(float(known[0]))} to {short_number(float(known[-1]))}"
+    line = ChartLine("", band.steps, band.mean, band.low, band.high, color)
+    return line_chart([line], description, x_label="step", span=span, boundaries=boundaries, shaded=own)
 
 
 def common_span(bands: Sequence[Band], measure: Measure) -> tuple[float, float] | None:
-    """Of all panels of a figure, so that they can be compared: the measure's range where both ends are known."""
+    """Return the common range of all panels of a figure: the range of the measure if both bounds are known."""
     if not bands:
         return None
     if all(map(math.isfinite, measure.range)):
         return measure.range
-    return span_of([Line("", band.steps, band.mean, band.low, band.high) for band in bands])
+    return span_of([ChartLine("", band.steps, band.mean, band.low, band.high) for band in bands])
 
 
-def row_scale(found: Iterable[Summary], each: Iterable[Sequence[float]]) -> Scale:
-    """Of a column of intervals: from the least to the greatest of all ends, seeds and 0."""
-    values = [v for s in found for v in (s.mean, s.low, s.high)] + [v for points in each for v in points]
+def row_scale(summaries: Iterable[SeedSummary], seed_values: Iterable[Sequence[float]]) -> LinearScale:
+    """Return the scale of a column of intervals, which contains all ends, all values of seeds, and 0."""
+    values = [v for s in summaries for v in (s.mean, s.low, s.high)] + [v for points in seed_values for v in points]
     known = [v for v in values if math.isfinite(v)] + [0.0]
     low, high = min(known), max(known)
-    return Scale(low, high if high > low else low + 1, PLOT.start, PLOT.end)
+    return LinearScale(low, high if high > low else low + 1, PLOT_SCALE.start, PLOT_SCALE.end)
 
 
-def ends_told(low: float, high: float) -> str:
-    """The heading of a column of drawings: the ends of its scale."""
-    return f"{plain(low)} … {plain(high)}"
+def scale_heading(low: float, high: float) -> str:
+    """Return the heading of a column of drawings: the ends of its scale."""
+    return f"{short_number(low)} … {short_number(high)}"
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most so many of the numbers up to ``count``, evenly spread, the first and the last among them."""
-    return [int(i) for i in np.linspace(0, count - 1, min(count, most))]
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """Return at most ``limit`` evenly spaced indices below ``count``, including the first and the last one."""
+    return [int(i) for i in np.linspace(0, count - 1, min(count, limit))]
 
 
-def known_or_none(value: float) -> float | None:
-    """A number to download: six digits, None for an absent one."""
+def rounded_or_none(value: float) -> float | None:
+    """Round a number of the data for download to six digits; None if it is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def seeds_of_mean(count: int) -> str:
-    """How many seeds a mean without interval is of."""
-    return f"Mean over {count} seeds." if count > 1 else "A single seed."
+def mean_note(seeds: int) -> str:
+    """Return a note on the number of seeds of a mean without interval."""
+    return f"Mean over {seeds} seeds." if seeds > 1 else "A single seed."
 
 
-def negated(meanings: Iterable[Meaning]) -> str:
-    """Says which of the metrics are of losses."""
+def negation_note(meanings: Iterable[MetricMeaning]) -> str:
+    """Return a note on the metrics that are computed from losses; empty if there are none."""
     measures = [measure_named(name) for name in dict.fromkeys(meaning.measure for meaning in meanings)]
-    losses = [measure.called for measure in measures if measure.better == "lower"]
-    return f" {', '.join(losses).capitalize()} enters negated: higher is better." if losses else ""
+    losses = [measure.display_name for measure in measures if measure.better == "lower"]
+    return f" Negated losses, higher is better: {', '.join(losses)}." if losses else ""

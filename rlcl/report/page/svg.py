@@ -1,4 +1,4 @@
-"""Small drawings as SVG, coloured by the page's style sheet so that they follow light, dark and print."""
+"""Small SVG drawings, colored by the page's style sheet so that they support light mode, dark mode and print."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from markupsafe import Markup, escape
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["Line", "Scale", "interval_plot", "line_chart", "plain", "span_of", "ticks"]
+__all__ = ["ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
 
-COLOURS = 6  # of the style sheet; after them lines are dashed
-LETTER = 6.0  # width of a letter of a label, in units of the drawing
-APART = 12.0  # names of lines
-DOTS = 40  # points of a line that are drawn one by one
+COLORS = 6  # in the style sheet; lines with a higher number are dashed
+LETTER_WIDTH = 6.0  # of labels, in units of the drawing
+LABEL_DISTANCE = 12.0  # minimum vertical distance of the labels of lines
+MAX_DOTS = 40  # lines with more points have no dots
 
 
 @frozen(eq=False)
-class Line:
-    """A curve of a chart.
+class ChartLine:
+    """A line of a chart.
 
     Args:
-        label: written at its end where there are several.
-        steps: (P,).
-        values: (P,) NaN where there is a gap.
-        low, high: (P,) of its band; NaN where there is none.
-        number: of its colour.
+        label: label at the end of the line, drawn if the chart has several lines.
+        steps: (P,) horizontal positions.
+        values: (P,) values; NaN is a gap.
+        low, high: (P,) ends of the band; NaN is a gap. None for no band.
+        color: index of the color.
     """
 
     label: str
@@ -36,12 +36,12 @@ class Line:
     values: Array
     low: Array | None = None
     high: Array | None = None
-    number: int = 0
+    color: int = 0
 
 
 @frozen
-class Scale:
-    """A linear scale from values to places of the drawing."""
+class LinearScale:
+    """A linear scale from values in [low, high] to positions in [start, end] of the drawing."""
 
     low: float
     high: float
@@ -49,13 +49,14 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
+        """Return the position of a value; the middle if the range of the values is empty."""
         span = self.high - self.low
         share = (value - self.low) / span if span else 0.5
         return self.start + share * (self.end - self.start)
 
 
-def plain(value: float) -> str:
-    """A number for people: three significant digits, thousands as k and millions as M."""
+def short_number(value: float) -> str:
+    """Return a number as text with about three significant digits, with k for thousands and M for millions."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     size = abs(value)
@@ -68,7 +69,7 @@ def plain(value: float) -> str:
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About so many round numbers within a range."""
+    """Return about ``count`` round numbers within a range."""
     if not high > low:
         return [low]
     raw = (high - low) / count
@@ -79,61 +80,70 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def line_chart(
-    lines: Sequence[Line],
-    told: str,
+    lines: Sequence[ChartLine],
+    description: str,
     *,
-    across: str = "",
+    x_label: str = "",
     span: tuple[float, float] | None = None,
     boundaries: Sequence[float] = (),
     shaded: tuple[float, float] | None = None,
     width: int = 340,
     height: int = 176,
 ) -> Markup:
-    """Curves over steps, with bands, boundaries, and their names at their ends.
+    """Draw lines over steps, with their bands, boundaries, and labels at the ends of the lines.
 
     Args:
-        lines: at least one, with at least one value.
-        told: what a screen reader says.
-        across: what the horizontal axis counts.
-        span: of the vertical axis; of the values by default.
-        boundaries: steps that get a vertical line.
-        shaded: a stretch of steps to shade.
-        width, height: in units of the drawing.
+        lines: at least one line with at least one value.
+        description: text for screen readers.
+        x_label: label of the horizontal axis.
+        span: range of the vertical axis; by default the range of the values.
+        boundaries: steps with a vertical line.
+        shaded: first and last step of a shaded section.
+        width, height: size in units of the drawing.
     """
-    named = len(lines) > 1
-    right = min(0.36 * width, LETTER * max(len(line.label) for line in lines) + 12) if named else 10
+    labeled = len(lines) > 1
+    right = min(0.36 * width, LETTER_WIDTH * max(len(line.label) for line in lines) + 12) if labeled else 10
     low, high = span_of(lines) if span is None else span
     steps = np.concatenate([line.steps for line in lines])
     first, last = float(np.min(steps)), float(np.max(steps))
     if shaded:
         first, last = min(first, shaded[0]), max(last, shaded[1])
-    up = ticks(low, high)
-    left = max(26.0, LETTER * max(len(plain(v)) for v in up) + 9)
-    x, y = Scale(first, last, left, width - right), Scale(low, high, height - (30.0 if across else 18.0), 10)
-    parts = [_axes(x, y, up, across, width)]
+    y_ticks = ticks(low, high)
+    left = max(26.0, LETTER_WIDTH * max(len(short_number(v)) for v in y_ticks) + 9)
+    x = LinearScale(first, last, left, width - right)
+    y = LinearScale(low, high, height - (30.0 if x_label else 18.0), 10)
+    parts = [_axes(x, y, y_ticks, x_label, width)]
     if shaded:
         parts.insert(0, _rectangle(x(shaded[0]), y(high), x(shaded[1]) - x(shaded[0]), y(low) - y(high), "training"))
     parts += [f'<line class="boundary" x1="{x(s):.1f}" x2="{x(s):.1f}" y1="{y(high):.1f}" y2="{y(low):.1f}"/>'
               for s in boundaries if first < s < last]  # fmt: skip
     parts += [_band(line, x, y) for line in lines if line.low is not None]
     parts += [_curve(line, x, y) for line in lines]
-    if named:
-        parts.append(_ends(lines, y, width - right + 5, int(right / LETTER) - 1))
-    return _svg("".join(parts), told, width, height)
+    if labeled:
+        parts.append(_line_labels(lines, y, width - right + 5, int(right / LETTER_WIDTH) - 1))
+    return _svg("".join(parts), description, width, height)
 
 
 def interval_plot(
-    value: float, low: float, high: float, scale: Scale, points: Sequence[float] = (), number: int = 0, height: int = 20
+    value: float,
+    low: float,
+    high: float,
+    scale: LinearScale,
+    points: Sequence[float] = (),
+    color: int = 0,
+    height: int = 20,
 ) -> Markup:
-    """A value with its interval and the single seeds, for a row of a table; 0 is marked where the scale holds it.
+    """Draw a value with its interval and the values of single seeds for a row of a table.
+
+    A vertical line marks 0 if the scale contains it.
 
     Args:
-        value: NaN for none.
-        low, high: ends of the interval; NaN for none.
-        scale: of the column.
+        value: the value; NaN if there is no value.
+        low, high: ends of the interval; NaN if there is no interval.
+        scale: scale of the column.
         points: values of the seeds.
-        number: of the colour.
-        height: in units of the drawing.
+        color: index of the color.
+        height: height in units of the drawing.
     """
     middle = height / 2
     parts = []
@@ -141,44 +151,44 @@ def interval_plot(
         parts.append(f'<line class="zero" x1="{scale(0):.1f}" x2="{scale(0):.1f}" y1="0" y2="{height}"/>')
     if math.isfinite(low) and math.isfinite(high):
         ends = scale(max(low, scale.low)), scale(min(high, scale.high))
-        parts.append(f'<line class="interval c{number}" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" '
+        parts.append(f'<line class="interval c{color}" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" '
                      f'y1="{middle}" y2="{middle}"/>')  # fmt: skip
-    parts += [f'<circle class="seed c{number}" cx="{scale(p):.1f}" cy="{middle}" r="2"/>' for p in points]
+    parts += [f'<circle class="seed c{color}" cx="{scale(p):.1f}" cy="{middle}" r="2"/>' for p in points]
     if math.isfinite(value):
-        parts.append(f'<circle class="value c{number}" cx="{scale(value):.1f}" cy="{middle}" r="4"/>')
+        parts.append(f'<circle class="value c{color}" cx="{scale(value):.1f}" cy="{middle}" r="4"/>')
     width = scale.end + scale.start
     inner = "".join(parts)
     return Markup(f'<svg class="inline" viewBox="0 0 {width:.0f} {height}" aria-hidden="true">{inner}</svg>')
 
 
-def span_of(lines: Sequence[Line]) -> tuple[float, float]:
-    """Of all values and, as far as they are not far beyond them, of the bands."""
+def span_of(lines: Sequence[ChartLine]) -> tuple[float, float]:
+    """Return the range of all values and of their bands, where wide bands are cut off."""
     values = np.concatenate([line.values for line in lines])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    furthest = 0.35 * (high - low)
+    margin = 0.35 * (high - low)
     edges = np.concatenate([edge for line in lines for edge in (line.low, line.high) if edge is not None] or [values])
     known = edges[np.isfinite(edges)]
     if len(known):
-        least, most = low - furthest, high + furthest
-        low, high = max(min(low, float(known.min())), least), min(max(high, float(known.max())), most)
+        lowest, highest = low - margin, high + margin
+        low, high = max(min(low, float(known.min())), lowest), min(max(high, float(known.max())), highest)
     if high == low:
         return low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
     return low, high
 
 
-def _axes(x: Scale, y: Scale, up: Sequence[float], across: str, width: int) -> str:
+def _axes(x: LinearScale, y: LinearScale, y_ticks: Sequence[float], x_label: str, width: int) -> str:
     parts = []
-    for value in up:
+    for value in y_ticks:
         parts.append(f'<line class="grid" x1="{x.start:.1f}" x2="{x.end:.1f}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
                      f'<text class="tick" x="{x.start - 5:.1f}" y="{y(value) + 3.5:.1f}" '
-                     f'text-anchor="end">{plain(value)}</text>')  # fmt: skip
-    along = ticks(x.low, x.high, 3)
-    for value in along:
+                     f'text-anchor="end">{short_number(value)}</text>')  # fmt: skip
+    x_ticks = ticks(x.low, x.high, 3)
+    for value in x_ticks:
         anchor = "end" if x(value) > x.end - 8 and x.end > width - 14 else "middle"
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{y.start + 13:.1f}" '
-                     f'text-anchor="{anchor}">{plain(value)}</text>')  # fmt: skip
-    if across:
-        parts.append(f'<text class="tick unit" x="{x.start:.1f}" y="{y.start + 26:.1f}">{escape(across)}</text>')
+                     f'text-anchor="{anchor}">{short_number(value)}</text>')  # fmt: skip
+    if x_label:
+        parts.append(f'<text class="tick unit" x="{x.start:.1f}" y="{y.start + 26:.1f}">{escape(x_label)}</text>')
     return "".join(parts)
 
 
@@ -186,67 +196,69 @@ def _rectangle(x: float, y: float, width: float, height: float, kind: str) -> st
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}"/>'
 
 
-def _kind(line: Line) -> str:
-    return f"c{line.number % COLOURS}{' dashed' if line.number % (2 * COLOURS) >= COLOURS else ''}"
+def _color_classes(line: ChartLine) -> str:
+    return f"c{line.color % COLORS}{' dashed' if line.color % (2 * COLORS) >= COLORS else ''}"
 
 
-def _stretches(*columns: Array) -> list[slice]:
-    """The stretches in which no column has a gap."""
-    whole = np.all([np.isfinite(column) for column in columns], 0)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], whole.astype(np.int8), [0]])))
+def _gapless_slices(*columns: Array) -> list[slice]:
+    """Return the slices in which no column has a gap."""
+    present = np.all([np.isfinite(column) for column in columns], 0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _band(line: Line, x: Scale, y: Scale) -> str:
+def _band(line: ChartLine, x: LinearScale, y: LinearScale) -> str:
     assert line.low is not None
     assert line.high is not None
     paths = []
-    for part in _stretches(line.low, line.high):
+    for part in _gapless_slices(line.low, line.high):
         steps = [*line.steps[part], *line.steps[part][::-1]]
         edge = [*np.clip(line.low[part], y.low, y.high), *np.clip(line.high[part], y.low, y.high)[::-1]]
         paths.append("M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in zip(steps, edge, strict=True)) + "Z")
-    return f'<path class="band {_kind(line)}" d="{"".join(paths)}"/>' if paths else ""
+    return f'<path class="band {_color_classes(line)}" d="{"".join(paths)}"/>' if paths else ""
 
 
-def _curve(line: Line, x: Scale, y: Scale) -> str:
+def _curve(line: ChartLine, x: LinearScale, y: LinearScale) -> str:
     values = np.clip(line.values, y.low, y.high)
     paths, dots = [], []
-    for part in _stretches(values):
+    for part in _gapless_slices(values):
         pairs = [(x(a), y(b)) for a, b in zip(line.steps[part], values[part], strict=True)]
         paths.append("M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in pairs))
-    if len(values) <= DOTS:
+    if len(values) <= MAX_DOTS:
         for step, value in zip(line.steps, line.values, strict=True):
             if np.isfinite(value):
-                place = f'cx="{x(step):.1f}" cy="{y(min(max(value, y.low), y.high)):.1f}"'
+                center = f'cx="{x(step):.1f}" cy="{y(min(max(value, y.low), y.high)):.1f}"'
                 name = f"{escape(line.label)}, " if line.label else ""
-                dots.append(f'<circle class="dot {_kind(line)}" {place} r="2.4">'
-                            f"<title>{name}step {step:,.0f}: {plain(float(value))}</title></circle>")  # fmt: skip
-    return f'<path class="line {_kind(line)}" d="{"".join(paths)}"/>{"".join(dots)}'
+                title = f"{name}step {step:,.0f}: {short_number(float(value))}"
+                dots.append(
+                    f'<circle class="dot {_color_classes(line)}" {center} r="2.4"><title>{title}</title></circle>'
+                )
+    return f'<path class="line {_color_classes(line)}" d="{"".join(paths)}"/>{"".join(dots)}'
 
 
-def _ends(lines: Sequence[Line], y: Scale, place: float, letters: int) -> str:
-    """The names of lines at the height of their last values, apart from each other."""
+def _line_labels(lines: Sequence[ChartLine], y: LinearScale, x_position: float, max_letters: int) -> str:
+    """Draw the labels of lines at the height of their last values, moved so that they do not overlap."""
     last = [(y(float(line.values[np.isfinite(line.values)][-1])), line) for line in lines
             if np.isfinite(line.values).any()]  # fmt: skip
     last.sort(key=lambda pair: pair[0])
     heights: list[float] = []
     for height, _ in last:
-        heights.append(max(height, heights[-1] + APART if heights else y.end))
+        heights.append(max(height, heights[-1] + LABEL_DISTANCE if heights else y.end))
     bottom = y.start
     for i in range(len(heights) - 1, -1, -1):
         heights[i] = min(heights[i], bottom)
-        bottom = heights[i] - APART
+        bottom = heights[i] - LABEL_DISTANCE
     return "".join(
-        f'<text class="end {_kind(line)}" x="{place:.1f}" y="{height + 3.5:.1f}">'
-        f"{escape(_cut(line.label, letters))}</text>"
+        f'<text class="end {_color_classes(line)}" x="{x_position:.1f}" y="{height + 3.5:.1f}">'
+        f"{escape(_shortened(line.label, max_letters))}</text>"
         for height, (_, line) in zip(heights, last, strict=True)
     )
 
 
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[: max(letters - 1, 1)]}…"
+def _shortened(text: str, max_letters: int) -> str:
+    return text if len(text) <= max_letters else f"{text[: max(max_letters - 1, 1)]}…"
 
 
-def _svg(inner: str, told: str, width: int, height: int) -> Markup:
-    label = escape(told)
+def _svg(inner: str, description: str, width: int, height: int) -> Markup:
+    label = escape(description)
     return Markup(f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}">{inner}</svg>')

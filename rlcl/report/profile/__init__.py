@@ -1,1 +1,1 @@
-"""What an experiment's data and environments are, before anything is trained."""
+"""Profile of an experiment's data and environments before any training."""

@@ -1,4 +1,4 @@
-"""The profile of experiences that are arrays."""
+"""Profile of experiences with arrays."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from rlcl.data.overlap import copies, row_hashes
-from rlcl.data.sources import pieces
+from rlcl.data.overlap import find_copies, row_hashes
+from rlcl.data.sources import read_chunks
 from rlcl.evaluation.results import Array
 from rlcl.types import ArraySource, Stream, StreamSpec
 
-__all__ = ["FEATURES", "PICTURES", "Pictured", "feature_names", "pictured", "profile_arrays", "sample"]
+__all__ = [
+    "MAX_FEATURES",
+    "MAX_IMAGES",
+    "SampleImages",
+    "feature_names",
+    "profile_arrays",
+    "sample_images",
+    "sample_rows",
+]
 
-STATISTICS_ROWS = 5000  # of an experience, evenly spread, that statistics of features are of
-FEATURES = 64  # of vectors that are told one by one
-PICTURES = 10  # of an experience
+STATISTICS_ROWS = 5000  # evenly spaced rows of an experience from which statistics are computed
+MAX_FEATURES = 64  # longer vectors have no statistics of single features
+MAX_IMAGES = 10  # of an experience
 
 
 @frozen(eq=False)
-class Pictured:
+class SampleImages:
     """Some training images of an experience.
 
     Args:
-        images: (N, channels, height, width) of any type.
-        labels: of each, as texts.
+        images: (N, channels, height, width) of any dtype.
+        labels: name of the class of each image; empty without classes.
     """
 
     images: Tensor
@@ -36,57 +44,60 @@ class Pictured:
 
 
 def profile_arrays(stream: Stream) -> list[dict[str, Any]]:
-    """Of each experience: rows, classes, duplicates, copies in the test set, and statistics of features.
+    """Return rows, classes, duplicates, copies in the test set, and feature statistics of each experience.
 
-    ``of`` is how many numbers an input has, ``constant`` how many of them never change; a column of texts has in
-    ``texts`` how often each is there.
+    ``of`` is the number of features of an input, and ``constant`` the number of features with a single value. For a
+    column of texts, ``texts`` is the number of rows with each text.
     """
     return [
         {
             "index": experience.index,
             "name": experience.name,
-            "train": _split(experience.arrays, stream.spec),
-            "test": {**_split(experience.test, stream.spec), "copies": _copies(experience.arrays, experience.test)},
+            "train": _profile_split(experience.arrays, stream.spec),
+            "test": {
+                **_profile_split(experience.test, stream.spec),
+                "copies": _copies(experience.arrays, experience.test),
+            },
         }
         for experience in stream
     ]
 
 
-def sample(source: ArraySource, rows: int) -> Array:
-    """(N, F) float64 of at most so many rows, evenly spread."""
-    chosen = torch.linspace(0, len(source) - 1, min(rows, len(source))).long()
-    return source.subset(chosen).read()[0].flatten(1).double().numpy()
+def sample_rows(source: ArraySource, rows: int) -> Array:
+    """Return at most ``rows`` evenly spaced rows (N, F) as float64."""
+    indices = torch.linspace(0, len(source) - 1, min(rows, len(source))).long()
+    return source.subset(indices).read()[0].flatten(1).double().numpy()
 
 
 def feature_names(spec: StreamSpec) -> list[str]:
-    """A name a feature: the column of a table, else its place."""
+    """Return the name of each feature: the column of a table, otherwise the index."""
     if spec.columns:
         return [column.name for column in spec.columns]
     shape = spec.observation_shape
     return [str(i[0]) if len(shape) == 1 else str(list(i)) for i in np.ndindex(*shape)]
 
 
-def pictured(source: ArraySource, spec: StreamSpec) -> Pictured | None:
-    """A few training images, of different classes first; None where inputs are no images."""
+def sample_images(source: ArraySource, spec: StreamSpec) -> SampleImages | None:
+    """Return some training images, the same number of each class if possible; None if inputs are not images."""
     shape = spec.observation_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         return None
-    rows = torch.linspace(0, len(source) - 1, min(PICTURES, len(source))).long()
+    rows = torch.linspace(0, len(source) - 1, min(MAX_IMAGES, len(source))).long()
     labels: tuple[str, ...] = ()
     if spec.kind == "labelled":
         y = source.targets
         assert y is not None
-        places = [(y == c).nonzero().flatten() for c in torch.unique(y).tolist()]
-        each = -(-PICTURES // len(places))
-        rows = torch.cat([place[:each] for place in places])[:PICTURES]
+        class_rows = [(y == c).nonzero().flatten() for c in torch.unique(y).tolist()]
+        per_class = -(-MAX_IMAGES // len(class_rows))
+        rows = torch.cat([indices[:per_class] for indices in class_rows])[:MAX_IMAGES]
         labels = tuple(spec.class_names[c] for c in y[rows].tolist())
-    return Pictured(source.subset(rows).read()[0], labels)
+    return SampleImages(source.subset(rows).read()[0], labels)
 
 
-def _split(source: Any, spec: StreamSpec) -> dict[str, Any]:
-    x = sample(source, STATISTICS_ROWS)
+def _profile_split(source: Any, spec: StreamSpec) -> dict[str, Any]:
+    x = sample_rows(source, STATISTICS_ROWS)
     constant = int(((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(0).sum()) if len(x) else 0
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "rows": len(source),
         "duplicates": _duplicates(source),
         "of": x.shape[1],
@@ -95,25 +106,25 @@ def _split(source: Any, spec: StreamSpec) -> dict[str, Any]:
     }
     targets = source.targets
     if spec.kind == "labelled":
-        found["classes"] = targets.bincount(minlength=spec.classes).tolist()
+        facts["classes"] = targets.bincount(minlength=spec.classes).tolist()
     if spec.kind == "regression":
-        found["targets"] = [_statistics(column[:, None]) for column in targets.double().numpy().T]
-    if len(spec.observation_shape) == 1 and x.shape[1] <= FEATURES:
+        facts["targets"] = [_statistics(column[:, None]) for column in targets.double().numpy().T]
+    if len(spec.observation_shape) == 1 and x.shape[1] <= MAX_FEATURES:
         names = feature_names(spec)
-        found["features"] = [{"name": n, **_statistics(x[:, i : i + 1])} for i, n in enumerate(names)]
-        for place, column in enumerate(spec.columns):
+        facts["features"] = [{"name": n, **_statistics(x[:, i : i + 1])} for i, n in enumerate(names)]
+        for i, column in enumerate(spec.columns):
             if column.categorical:
-                found["features"][place]["texts"] = _counts(x[:, place], column.categories)
-    return found
+                facts["features"][i]["texts"] = _text_counts(x[:, i], column.categories)
+    return facts
 
 
-def _counts(values: Array, texts: Sequence[str]) -> dict[str, int]:
+def _text_counts(values: Array, texts: Sequence[str]) -> dict[str, int]:
     known = values[np.isfinite(values)].astype(np.int64)
     return dict(zip(texts, np.bincount(known, minlength=len(texts)).tolist(), strict=True))
 
 
 def _statistics(x: Array) -> dict[str, float | None]:
-    """Of all finite values; None where there are none."""
+    """Return statistics of all finite values; None if there are none."""
     known = x[np.isfinite(x)]
     if not known.size:
         return {"mean": None, "deviation": None, "least": None, "greatest": None, "missing": 1.0}
@@ -127,11 +138,11 @@ def _statistics(x: Array) -> dict[str, float | None]:
 
 
 def _duplicates(source: ArraySource) -> int:
-    """Rows that equal an earlier one."""
-    hashes = np.concatenate([row_hashes(x) for x, _ in pieces(source)])
+    """Return the number of rows that equal an earlier row."""
+    hashes = np.concatenate([row_hashes(x) for x, _ in read_chunks(source)])
     return len(hashes) - len(np.unique(hashes))
 
 
 def _copies(train: ArraySource, test: Any) -> int | None:
-    """Test rows that equal a training row; None where they stay on disk."""
-    return None if train.streamed or test.streamed else len(copies(train.read()[0], test.read()[0]))
+    """Return the number of test rows that equal a training row; None if either is streamed from disk."""
+    return None if train.streamed or test.streamed else len(find_copies(train.read()[0], test.read()[0]))

@@ -1,4 +1,4 @@
-"""The profile of experiences that are environments: what a policy finds that acts at random."""
+"""Profile of experiences with environments, from rollouts of uniformly random actions."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from rlcl.data.environments.action_masks import random_action
 from rlcl.evaluation.results import Array
 from rlcl.types import EnvironmentSource, Stream
 
-__all__ = ["Played", "play", "profile_environments"]
+__all__ = ["RandomRollout", "profile_environments", "random_rollout"]
 
-KEPT = 1024  # numbers of an observation, evenly spread: of an image's all, a thousand steps would fill the memory
-FEATURES = 64  # numbers that are told one by one
+MAX_STORED_NUMBERS = 1024  # of an observation, evenly spaced; whole images of a thousand steps would need much memory
+MAX_FEATURES = 64  # numbers of an observation with separate statistics
 
 
 @frozen(eq=False)
-class Played:
-    """What a policy has seen that acts at random.
+class RandomRollout:
+    """A rollout of uniformly random actions.
 
     Args:
-        places: (F,) which numbers of a flat observation were kept, at most 1,024; F is 0 where they are no arrays.
+        indices: (F,) indices of the stored numbers of a flat observation, at most 1,024; F is 0 if observations are
+            not arrays.
         observations: (steps, F) float64.
-        rewards: (steps,).
-        returns, lengths: of each episode that ended.
-        terminated: how many of them ended by termination, not by truncation.
-        seconds: that all steps and resets took.
+        rewards: (steps,) rewards.
+        returns, lengths: return and length of each finished episode.
+        terminated: number of finished episodes that were terminated, not truncated.
+        seconds: duration of all steps and resets.
     """
 
-    places: Array
+    indices: Array
     observations: Array
     rewards: Array
     returns: list[float] = field(factory=list)
@@ -41,20 +42,20 @@ class Played:
     seconds: float = 0.0
 
 
-def play(source: EnvironmentSource, steps: int) -> Played:
-    """Plays env steps in one environment, actions drawn evenly among those that are allowed, the same ones always."""
+def random_rollout(source: EnvironmentSource, steps: int) -> RandomRollout:
+    """Run one environment with allowed actions sampled uniformly; the seed of the source makes it reproducible."""
     env = source.make()
     space = env.observation_space
     count = int(np.prod(space.shape)) if isinstance(space, gym.spaces.Box) else 0
-    places = np.unique(np.linspace(0, count - 1, min(count, KEPT)).astype(np.int64))
-    seen, rewards, returns, lengths, terminations = [], [], [], [], 0
+    indices = np.unique(np.linspace(0, count - 1, min(count, MAX_STORED_NUMBERS)).astype(np.int64))
+    observations, rewards, returns, lengths, terminations = [], [], [], [], 0
     try:
         env.action_space.seed(source.seed)
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         observation, info = env.reset(seed=source.seed)
         start = 0
         for step in range(steps):
-            seen.append(np.ravel(observation)[places] if count else np.empty(0))
+            observations.append(np.ravel(observation)[indices] if count else np.empty(0))
             action = random_action(env.action_space, info.get("action_mask"))
             observation, reward, terminated, truncated, info = env.step(action)
             rewards.append(float(reward))
@@ -63,25 +64,26 @@ def play(source: EnvironmentSource, steps: int) -> Played:
                 lengths.append(step + 1 - start)
                 terminations, start = terminations + bool(terminated), step + 1
                 observation, info = env.reset()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start_time
     finally:
         env.close()
-    return Played(places, np.array(seen, np.float64), np.array(rewards), returns, lengths, terminations, seconds)
+    stored = np.array(observations, np.float64)
+    return RandomRollout(indices, stored, np.array(rewards), returns, lengths, terminations, seconds)
 
 
-def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any]], list[Played]]:
-    """Of each experience spaces, rewards, episodes and speed; and what was seen, to compare it.
+def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any]], list[RandomRollout]]:
+    """Return spaces, rewards, episodes and speed of each experience, and the rollouts for comparing experiences.
 
     Args:
-        stream: of environments.
-        steps: env steps played in each.
+        stream: stream of environments.
+        steps: env steps in each environment.
     """
-    found, every = [], []
+    profiles, rollouts = [], []
     for experience in stream:
         source = experience.environment
-        spaces, played = source.spaces(), play(source, steps)
-        every.append(played)
-        found.append(
+        spaces, rollout = source.spaces(), random_rollout(source, steps)
+        rollouts.append(rollout)
+        profiles.append(
             {
                 "index": experience.index,
                 "name": experience.name,
@@ -91,19 +93,19 @@ def profile_environments(stream: Stream, steps: int) -> tuple[list[dict[str, Any
                 "observation_space": str(spaces[0]),
                 "action_space": str(spaces[1]),
                 "env_steps": steps,
-                "reward": _moments(played.rewards),
-                "episodes": len(played.returns),
-                "return": _moments(np.array(played.returns)),
-                "length": _moments(np.array(played.lengths, np.float64)),
-                "terminated": played.terminated,
-                "observations": [_moments(column) for column in played.observations.T[:FEATURES]],
-                "steps_per_second": steps / max(played.seconds, 1e-9),
+                "reward": _statistics(rollout.rewards),
+                "episodes": len(rollout.returns),
+                "return": _statistics(np.array(rollout.returns)),
+                "length": _statistics(np.array(rollout.lengths, np.float64)),
+                "terminated": rollout.terminated,
+                "observations": [_statistics(column) for column in rollout.observations.T[:MAX_FEATURES]],
+                "steps_per_second": steps / max(rollout.seconds, 1e-9),
             }
         )
-    return found, every
+    return profiles, rollouts
 
 
-def _moments(values: Array) -> dict[str, float] | None:
+def _statistics(values: Array) -> dict[str, float] | None:
     values = values[np.isfinite(values)]
     if not len(values):
         return None

@@ -1,4 +1,4 @@
-"""How far experiences are from each other."""
+"""Distances between the data of experiences."""
 
 from __future__ import annotations
 
@@ -10,62 +10,63 @@ from scipy.spatial.distance import cdist, pdist
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["Shift", "energy_matrix", "shift", "standardized"]
+__all__ = ["MeanShift", "energy_matrix", "mean_shift", "standardize"]
 
 
 @frozen
-class Shift:
-    """How the means of features differ between two samples, in standard deviations of the whole.
+class MeanShift:
+    """Differences between the feature means of two samples, in standard deviations over all samples.
 
     Args:
-        mean: over features.
-        greatest: of a feature.
-        feature: that it is of.
+        mean: mean absolute difference over features.
+        maximum: maximum absolute difference over features.
+        feature: index of the feature with the maximum difference.
     """
 
     mean: float
-    greatest: float
+    maximum: float
     feature: int
 
 
-def standardized(samples: Sequence[Array]) -> list[Array]:
-    """Samples (N_i, F), each feature minus its mean and divided by its standard deviation over all of them together.
+def standardize(samples: Sequence[Array]) -> list[Array]:
+    """Standardize samples (N_i, F): subtract the mean of each feature over all samples, divide by its deviation.
 
-    Features that never change stay 0, as do values that are missing (NaN).
+    Features without variance and missing values (NaN) become 0.
     """
-    whole = np.concatenate(samples).astype(np.float64)
-    known = np.isfinite(whole)
+    pooled = np.concatenate(samples).astype(np.float64)
+    known = np.isfinite(pooled)
     count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, whole, 0).sum(0) / count
-    deviation = np.sqrt((np.where(known, whole - mean, 0) ** 2).sum(0) / count)
+    mean = np.where(known, pooled, 0).sum(0) / count
+    deviation = np.sqrt((np.where(known, pooled - mean, 0) ** 2).sum(0) / count)
     scale = np.where(deviation > 1e-12, deviation, np.inf)
     return [np.where(np.isfinite(x), (x - mean) / scale, 0.0) for x in samples]
 
 
 def energy_matrix(samples: Sequence[Array]) -> Array:
-    """(T, T) energy coefficients of standardised samples: 0 of equal distributions, 1 of what has nothing in common.
+    """Return the (T, T) energy coefficients of standardized samples.
 
-    (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / 2 E|X - Y|, where X' is another draw than X; without bias, so that samples of
-    one distribution are about 0, and cut to [0, 1].
+    A coefficient is 0 for equal distributions and 1 for constant distributions with different values. The coefficient
+    is (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / 2 E|X - Y|, where X' is an independent copy of X. The estimate is
+    unbiased, so that it is about 0 for two samples of one distribution, and clipped to [0, 1].
 
     Args:
-        samples: (N_t, F) each, at least two rows.
+        samples: arrays (N_t, F) with at least two rows.
 
     Source: Székely & Rizzo 2013, Energy statistics, section 3 (coefficient H).
     """
-    found = np.zeros((len(samples), len(samples)))
+    matrix = np.zeros((len(samples), len(samples)))
     within = [float(pdist(x).mean()) for x in samples]
     for i, x in enumerate(samples):
         for j in range(i):
             between = 2 * float(cdist(x, samples[j]).mean())
             if between > 0:
                 excess = (between - within[i] - within[j]) / between
-                found[i, j] = found[j, i] = min(max(excess, 0.0), 1.0)
-    return found
+                matrix[i, j] = matrix[j, i] = min(max(excess, 0.0), 1.0)
+    return matrix
 
 
-def shift(x: Array, y: Array) -> Shift:
-    """Differences of the means of standardised samples (N, F) and (M, F)."""
-    apart = np.abs(x.mean(0) - y.mean(0))
-    feature = int(apart.argmax())
-    return Shift(float(apart.mean()), float(apart[feature]), feature)
+def mean_shift(x: Array, y: Array) -> MeanShift:
+    """Return the differences between the feature means of standardized samples (N, F) and (M, F)."""
+    differences = np.abs(x.mean(0) - y.mean(0))
+    feature = int(differences.argmax())
+    return MeanShift(float(differences.mean()), float(differences[feature]), feature)

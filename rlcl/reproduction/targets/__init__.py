@@ -1,11 +1,11 @@
-"""What protocols are held against: a kind a file, which ``target.type`` names."""
+"""Kinds of targets by ``target.type``, one per file."""
 
 from collections.abc import Mapping
 
-from rlcl.reproduction.sides import Target
 from rlcl.reproduction.targets.mean import Mean
 from rlcl.reproduction.targets.order import Order
 from rlcl.reproduction.targets.peer import Peer
+from rlcl.reproduction.types import Target
 
 TARGETS: Mapping[str, type[Target]] = {
     "mean": Mean,

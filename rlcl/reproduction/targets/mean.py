@@ -1,4 +1,4 @@
-"""A published mean."""
+"""Target of the type ``mean``: a published mean."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from attrs import frozen
 from rlcl.config import Fault, option
 from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
-from rlcl.evaluation.results import reported
+from rlcl.evaluation.results import reported_metrics
 from rlcl.experiment import Experiment
 from rlcl.registry import entries
-from rlcl.reproduction.sides import Row, Side
+from rlcl.reproduction.types import ResultRow, SideResult
 from rlcl.statistics.intervals import standard_error, summarize
 
-__all__ = ["Mean", "unknown_metric"]
+__all__ = ["Mean", "unknown_metric_faults"]
 
 
 @frozen(kw_only=True)
 class Mean:
-    """A published number, and how near to it ours must come.
+    """Published mean, and the maximum difference of our mean.
 
     Args:
-        metric: as a run's summary names it.
-        value: the published mean, in the metric's unit (accuracies in [0, 1]).
-        error: what is published behind the plus-minus sign; null where nothing is.
-        error_is: a ``deviation`` over runs, or the ``standard error`` of the mean.
-        runs: how many the published mean is over; needed beside a deviation.
-        tolerance: a difference that always passes, in the metric's unit.
-        standard_errors: of the difference of the two means, that pass where they are more.
-        decides: whether there is a verdict; false where the published number is itself in doubt.
+        metric: name of the metric in the summary of a run.
+        value: published mean, in the metric's unit (accuracies in [0, 1]).
+        error: published error, after the plus-minus sign; null if none is published.
+        error_is: meaning of the error: a ``deviation`` over runs, or the ``standard error`` of the mean.
+        runs: number of runs behind the published mean; required with a deviation.
+        tolerance: difference that always passes, in the metric's unit.
+        standard_errors: number of standard errors of the difference that pass, if they exceed the tolerance.
+        decides: whether there is a verdict; false if the published number is in doubt.
         source: paper and table.
     """
 
@@ -48,11 +48,11 @@ class Mean:
     decides: bool = option(True)
     source: str = option(pattern=(r".*\S.*", "a paper and a table"))
 
-    heading: ClassVar[str] = "Beside a published mean"
+    heading: ClassVar[str] = "Comparison with a published mean"
     rule: ClassVar[tuple[str, ...]] = (
-        "A row is reproduced where the two means differ by no more than is allowed: two standard errors of the",
-        "difference, or a tolerance where that is more. Intervals are Student's, at 95 %, over seeds. Time is the",
-        "median of a seed. R and all metrics of each row stand in the JSON file.",
+        "A row is reproduced if the two means differ by at most the allowed difference: two standard errors of the",
+        "difference, or the tolerance if it is larger. Intervals are 95 % Student intervals over seeds. Time is the",
+        "median over seeds. The JSON file contains R and all metrics of each row.",
     )
     brief: ClassVar[tuple[str, ...]] = (
         *("protocol", "published", "ours", "interval", "seeds", "difference", "allowed", "verdict"),
@@ -61,7 +61,7 @@ class Mean:
 
     def __attrs_post_init__(self) -> None:
         if self.error is not None and self.error_is == "deviation" and self.runs is None:
-            raise Problem("a deviation needs the number of runs that it is over; set runs, or error_is", "error")
+            raise Problem("a deviation needs the number of runs; set runs, or error_is: standard error", "error")
 
     @property
     def claim(self) -> str:
@@ -69,16 +69,16 @@ class Mean:
 
     @property
     def standard_error(self) -> float:
-        """Of the published mean; 0 where none is published."""
+        """Standard error of the published mean; 0 if none is published."""
         if self.error is None:
             return 0.0
         return self.error if self.error_is == "standard error" else self.error / math.sqrt(self.runs or 1)
 
     def allowed(self, standard_error: float) -> float:
-        """The largest difference that passes.
+        """Compute the maximum difference that passes.
 
         Args:
-            standard_error: of our mean, 0 where it is unknown.
+            standard_error: standard error of our mean; 0 if it is unknown.
         """
         return max(self.tolerance, self.standard_errors * math.hypot(self.standard_error, standard_error))
 
@@ -87,24 +87,24 @@ class Mean:
         return {"ours": ()}
 
     def check(self, sides: Mapping[str, Experiment]) -> Iterator[Fault]:
-        yield from unknown_metric(self.metric, sides["ours"])
+        yield from unknown_metric_faults(self.metric, sides["ours"])
 
-    def judge(self, sides: Mapping[str, Side]) -> Row:
+    def judge(self, sides: Mapping[str, SideResult]) -> ResultRow:
         ours = sides["ours"]
         values = ours.values(self.metric)
-        found, alone = summarize(values), len(values) == 1
-        # The error of a single seed is unknown, and counts as none.
-        difference, allowed = found.mean - self.value, self.allowed(float(standard_error(values)))
-        judged = "reproduced" if abs(difference) <= allowed else "differs"
+        summary, single_seed = summarize(values), len(values) == 1
+        # The error of a single seed is unknown and counts as 0.
+        difference, allowed = summary.mean - self.value, self.allowed(float(standard_error(values)))
+        verdict = "reproduced" if abs(difference) <= allowed else "differs"
         return {
             "target": attrs.asdict(self),
-            "ours": found.mean,
-            "interval": None if alone else [found.low, found.high],
+            "ours": summary.mean,
+            "interval": None if single_seed else [summary.low, summary.high],
             "seeds": list(ours.experiment.seeds),
             "values": list(values),
             "difference": difference,
             "allowed": allowed,
-            "verdict": judged if self.decides else "not judged",
+            "verdict": verdict if self.decides else "not judged",
             "hash": ours.experiment.hash,
             "git": ours.git,
             "seconds": ours.seconds,
@@ -113,7 +113,7 @@ class Mean:
         }
 
     @staticmethod
-    def lines(name: str, row: Row) -> list[Mapping[str, str]]:
+    def lines(name: str, row: ResultRow) -> list[Mapping[str, str]]:
         target = row["target"]
         error = "" if target["error"] is None else f" ± {target['error']:.4f}"
         return [
@@ -132,15 +132,15 @@ class Mean:
         ]
 
 
-def mean_R(side: Side) -> list[list[float | None] | None]:  # noqa: N802
-    """R's mean over seeds, (T, J); None where a cell, or a whole row, was not measured."""
+def mean_R(side: SideResult) -> list[list[float | None] | None]:  # noqa: N802
+    """Compute the mean of R over seeds, (T, J), with None for cells and for whole rows that were not measured."""
     mean = np.mean([run.outcome.R for run in side.runs], axis=0)
     rows = [[None if math.isnan(cell) else round(float(cell), 6) for cell in row] for row in mean]
     return [None if row.count(None) == len(row) else row for row in rows]
 
 
-def unknown_metric(metric: str, experiment: Experiment) -> Iterator[Fault]:
-    """A fault where no run of the experiment will have a metric of that name."""
-    known = reported(tuple(entries("measure")), experiment.evaluation.metrics)
-    if metric not in known:
-        yield Fault(("target", "metric"), f"no metric {metric!r}{did_you_mean(metric, known)}")
+def unknown_metric_faults(metric: str, experiment: Experiment) -> Iterator[Fault]:
+    """Yield a fault if no run of the experiment can have a metric of that name."""
+    names = reported_metrics(tuple(entries("measure")), experiment.evaluation.metrics)
+    if metric not in names:
+        yield Fault(("target", "metric"), f"no metric {metric!r}{did_you_mean(metric, names)}")

@@ -1,4 +1,4 @@
-"""Another library's learner under the same settings, beside ours."""
+"""Target of the type ``peer``: comparison with another library's learner under the same settings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rlcl.config.faults import Key
 from rlcl.evaluation.results import Array, Results
 from rlcl.experiment import Experiment
 from rlcl.report.curves import Curve, curves_figure
-from rlcl.reproduction.sides import Row, Run, Side
-from rlcl.reproduction.targets.mean import unknown_metric
+from rlcl.reproduction.targets.mean import unknown_metric_faults
+from rlcl.reproduction.types import ReproductionRun, ResultRow, SideResult
 from rlcl.statistics.aggregates import bootstrap, difference, interquartile_mean, mean, sample_efficiency
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Peer", "area", "evaluated", "steps_to"]
+__all__ = ["Peer", "area_under_curve", "evaluation_curve", "steps_to_floor"]
 
 BOOTSTRAP_SEED = 0  # the same runs give the same interval
 REPLICATIONS = 50_000
@@ -30,17 +30,17 @@ CURVE_REPLICATIONS = 10_000
 
 @frozen(kw_only=True)
 class Peer:
-    """Ours beside a peer on the same stream, with the same budget, evaluation and seeds.
+    """Comparison of our learner with a peer on the same stream, with the same budget, evaluation and seeds.
 
-    Reproduced where the 95 % bootstrap interval of the difference of the interquartile means over seeds, ours minus
-    the peer's, contains 0 or lies above it, and our mean reaches the floor. The seeds of the two sides are drawn
-    independently: that they have the same numbers pairs nothing.
+    The target is reproduced if the 95 % bootstrap interval of the difference of the interquartile means over seeds,
+    ours minus the peer's, contains 0 or lies above it, and our mean reaches the floor. The seeds of the two sides are
+    resampled independently: runs with the same seed are not paired.
 
     Args:
-        metric: the average of a measure over experiences at the end, as a run's summary names it; higher is better.
-        floor: what our mean over seeds must reach, in the metric's unit.
-        least_seeds: with fewer there is no verdict: a bootstrap of a few values tells little.
-        source: where settings and floor come from.
+        metric: average of a measure over experiences at the end, as named in a run's summary; higher is better.
+        floor: minimum of our mean over seeds, in the metric's unit.
+        least_seeds: minimum number of seeds for a verdict, since a bootstrap of few values is unreliable.
+        source: source of the settings and of the floor.
     """
 
     metric: str = option("return.average", pattern=(r"\w+\.average", "an average such as return.average"))
@@ -48,15 +48,16 @@ class Peer:
     least_seeds: int = option(10, ge=2)
     source: str = option(pattern=(r".*\S.*", "a paper and a table"))
 
-    heading: ClassVar[str] = "Beside a peer"
+    heading: ClassVar[str] = "Comparison with a peer"
     rule: ClassVar[tuple[str, ...]] = (
-        "Both sides have the same environments, settings, budget, evaluation and seeds. A row is reproduced where the",
+        "Both sides have the same environments, settings, budget, evaluation and seeds. A row is reproduced if the",
         "95 % bootstrap interval over seeds of the difference of the interquartile means (IQM), ours minus the peer's,",
-        "contains 0 or lies above it, and our mean reaches the floor. The steps to the floor are those after which the",
-        "evaluated return first reached it, the median over seeds (none: by half of the seeds it was never reached);",
-        "the mean on the way is the area under the learning curve over the steps. Time is the median of a seed,",
-        "evaluations included; the sides ran one after the other on a shared machine, so that it compares roughly.",
-        "Curves are means over seeds with their 95 % bootstrap intervals; their numbers stand in the JSON file.",
+        "contains 0 or lies above it, and our mean reaches the floor. The steps to the floor are the steps after which",
+        "the evaluated return first reached it, as the median over seeds (none: at least half of the seeds never",
+        "reached it). The mean over training is the area under the learning curve divided by the steps. Time is the",
+        "median over seeds, including evaluations. The sides ran one after another on a shared machine, so times are",
+        "only roughly comparable. Curves are means over seeds with 95 % bootstrap intervals; the JSON file contains",
+        "their values.",
     )
     brief: ClassVar[tuple[str, ...]] = (
         *("protocol", "side", "seeds", "mean", "floor", "IQM", "difference", "interval", "steps to the floor"),
@@ -66,41 +67,41 @@ class Peer:
 
     @property
     def claim(self) -> str:
-        return f"beside a peer, floor {self.floor:g}"
+        return f"comparison with a peer, floor {self.floor:g}"
 
     @staticmethod
     def sides(data: Mapping[str, Any]) -> Mapping[str, tuple[Key, ...]]:
         if "peer" not in data:
-            raise Faults.one("missing; required: the keys in which the other side differs", "peer")
+            raise Faults.one("missing; required: the keys in which the peer differs", "peer")
         return {"ours": (), "peer": ("peer",)}
 
     def check(self, sides: Mapping[str, Experiment]) -> Iterator[Fault]:
-        yield from unknown_metric(self.metric, sides["ours"])
+        yield from unknown_metric_faults(self.metric, sides["ours"])
         if sides["ours"].hash == sides["peer"].hash:
             yield Fault(("peer",), "both sides are the same; set at least learner")
 
-    def judge(self, sides: Mapping[str, Side]) -> Row:
+    def judge(self, sides: Mapping[str, SideResult]) -> ResultRow:
         ours, peer = (np.array(sides[name].values(self.metric))[:, None] for name in ("ours", "peer"))
         rng = np.random.default_rng(BOOTSTRAP_SEED)
-        # The generator goes on from the one to the other, so that runs of the two are drawn apart.
+        # Both sides use the same generator in sequence, so that they are resampled independently.
         first, second = (bootstrap(side, interquartile_mean, rng, replications=REPLICATIONS) for side in (ours, peer))
-        found = difference(first, second)
-        good = found.high >= 0 and ours.mean() >= self.floor
-        enough = len(ours) >= self.least_seeds
+        iqm_difference = difference(first, second)
+        reproduced = iqm_difference.high >= 0 and ours.mean() >= self.floor
+        enough_seeds = len(ours) >= self.least_seeds
         return {
             "target": {"type": "peer", **attrs.asdict(self)},
             "seeds": list(sides["ours"].experiment.seeds),
-            "difference": float(found.value),
-            "interval": None if len(ours) == 1 else [float(found.low), float(found.high)],
-            "verdict": ("reproduced" if good else "differs") if enough else "not judged",
-            **{name: self._told(side) for name, side in sides.items()},
+            "difference": float(iqm_difference.value),
+            "interval": None if len(ours) == 1 else [float(iqm_difference.low), float(iqm_difference.high)],
+            "verdict": ("reproduced" if reproduced else "differs") if enough_seeds else "not judged",
+            **{name: self._side_row(side) for name, side in sides.items()},
         }
 
-    def _told(self, side: Side) -> dict[str, Any]:
-        """One side, as the results file holds it."""
+    def _side_row(self, side: SideResult) -> dict[str, Any]:
+        """Return the entry of a side in the results file."""
         values = np.array(side.values(self.metric))
-        paths = [evaluated(run, self.metric.partition(".")[0]) for run in side.runs]
-        reached = [steps_to(self.floor, *each) for each in paths]
+        curves = [evaluation_curve(run, self.metric.partition(".")[0]) for run in side.runs]
+        floor_steps = [steps_to_floor(self.floor, *curve) for curve in curves]
         learner = side.experiment.learner
         return {
             "name": side.experiment.name,
@@ -112,18 +113,18 @@ class Peer:
             "iqm": float(interquartile_mean(values[:, None])),
             "seconds": side.seconds,
             "unit": "env steps" if side.experiment.budget.unit in ("env_steps", "episodes") else "updates",
-            "steps_to_floor": reached,
-            "median_steps_to_floor": _median(reached),
-            "area": [round(area(*each), 4) for each in paths],
-            "curve": _curve(paths),
+            "steps_to_floor": floor_steps,
+            "median_steps_to_floor": _median_steps(floor_steps),
+            "area": [round(area_under_curve(*curve), 4) for curve in curves],
+            "curve": _mean_curve(curves),
         }
 
     @staticmethod
-    def lines(name: str, row: Row) -> list[Mapping[str, str]]:
+    def lines(name: str, row: ResultRow) -> list[Mapping[str, str]]:
         return [_line(name, row, "ours"), _line("", row, "peer")]
 
     @staticmethod
-    def figure(name: str, row: Row) -> Figure:
+    def figure(name: str, row: ResultRow) -> Figure:
         curves = {
             f"{row[side]['name']} ({row[side]['learner']})": Curve(
                 **{key: row[side]["curve"][key] for key in ("steps", "mean", "low", "high")}
@@ -138,71 +139,77 @@ class Peer:
 SIDES = ("ours", "peer")
 
 
-def _line(name: str, row: Row, side: str) -> Mapping[str, str]:
-    """A side's line; what the row says as a whole stands in the first."""
-    told, first = row[side], side == SIDES[0]
-    steps = told["median_steps_to_floor"]
+def _line(name: str, row: ResultRow, side: str) -> Mapping[str, str]:
+    """Return the line of a side; only the first line contains the results of the whole row."""
+    entry, first = row[side], side == SIDES[0]
+    steps = entry["median_steps_to_floor"]
     interval = "" if row["interval"] is None else "{:+.2f} to {:+.2f}".format(*row["interval"])
     return {
         "protocol": name,
-        "side": told["name"],
-        "seeds": str(len(told["values"])),
-        "mean": f"{told['mean']:.2f}",
+        "side": entry["name"],
+        "seeds": str(len(entry["values"])),
+        "mean": f"{entry['mean']:.2f}",
         "floor": f"{row['target']['floor']:g}" if first else "",
-        "IQM": f"{told['iqm']:.2f}",
+        "IQM": f"{entry['iqm']:.2f}",
         "difference": f"{row['difference']:+.2f}" if first else "",
         "interval": interval if first else "",
         "steps to the floor": "none" if steps is None else f"{steps:,.0f}",
-        "mean on the way": f"{np.mean(told['area']):.2f}",
-        "time": f"{np.median(told['seconds']):.0f} s",
+        "mean over training": f"{np.mean(entry['area']):.2f}",
+        "time": f"{np.median(entry['seconds']):.0f} s",
         "verdict": row["verdict"] if first else "",
     }
 
 
-def evaluated(run: Run, measure: str) -> tuple[Array, Array]:
-    """(T,) steps at which a run was evaluated, and (T,) a measure's means over experiences, higher being better.
+def evaluation_curve(run: ReproductionRun, measure: str) -> tuple[Array, Array]:
+    """Return the steps (T,) of a run's evaluations, and the means (T,) of a measure over experiences.
+
+    Losses are negated, so higher is better.
 
     Args:
-        run: with at least one evaluation.
-        measure: as its records name it.
+        run: a run with at least one evaluation.
+        measure: name of the measure in the records.
     """
     results = Results(run.outcome.records, measure)
-    found: dict[int, list[float]] = {}
+    values_at: dict[int, list[float]] = {}
     for record in results.rows:
-        found.setdefault(record.step, []).append(results.sign * record.value)
-    return np.array(list(found)), np.array([np.mean(values) for values in found.values()])
+        values_at.setdefault(record.step, []).append(results.sign * record.value)
+    return np.array(list(values_at)), np.array([np.mean(values) for values in values_at.values()])
 
 
-def steps_to(floor: float, steps: Array, values: Array) -> int | None:
-    """The first of the steps (T,) at which the value (T,) is the floor or above it, None where it never is."""
+def steps_to_floor(floor: float, steps: Array, values: Array) -> int | None:
+    """Return the first of the steps (T,) at which the value (T,) is at least the floor; None if there is none."""
     reached = np.flatnonzero(values >= floor)
     return int(steps[reached[0]]) if len(reached) else None
 
 
-def area(steps: Array, values: Array) -> float:
-    """The area under the curve through the values (T,) by the trapezoidal rule, over the steps' length: their mean."""
+def area_under_curve(steps: Array, values: Array) -> float:
+    """Compute the mean of a curve: the area under the values (T,) by the trapezoidal rule, divided by the steps."""
     if len(steps) < 2:
         return float(values.mean())
     return float(((values[1:] + values[:-1]) / 2 * np.diff(steps)).sum() / (steps[-1] - steps[0]))
 
 
-def _median(reached: list[int | None]) -> float | None:
-    """None where half of the seeds or more never came there."""
-    median = float(np.median([np.inf if steps is None else steps for steps in reached]))
+def _median_steps(floor_steps: list[int | None]) -> float | None:
+    """Return the median of the steps to the floor; None if at least half of the seeds never reached it."""
+    median = float(np.median([np.inf if steps is None else steps for steps in floor_steps]))
     return median if np.isfinite(median) else None
 
 
-def _curve(paths: list[tuple[Array, Array]]) -> dict[str, Any]:
-    """Of every seed, and their mean, at every step at which any was evaluated: whole rollouts may end at other ones."""
-    steps = np.unique(np.concatenate([steps for steps, _ in paths]))
-    values = np.stack([np.interp(steps, *each) for each in paths], axis=1)[:, :, None]
-    found = sample_efficiency(
+def _mean_curve(curves: list[tuple[Array, Array]]) -> dict[str, Any]:
+    """Return the curves of all seeds and their mean, interpolated at every step at which any seed was evaluated.
+
+    The steps of the seeds may differ, because an evaluation waits for the end of a rollout.
+    """
+    steps = np.unique(np.concatenate([steps for steps, _ in curves]))
+    values = np.stack([np.interp(steps, *curve) for curve in curves], axis=1)[:, :, None]
+    estimate = sample_efficiency(
         values, np.random.default_rng(BOOTSTRAP_SEED), statistic=mean, replications=CURVE_REPLICATIONS
     )
-    alone = len(paths) == 1
-    told = {"mean": found.value, "low": None if alone else found.low, "high": None if alone else found.high}
+    single_seed = len(curves) == 1
+    low, high = (None, None) if single_seed else (estimate.low, estimate.high)
+    bands = {"mean": estimate.value, "low": low, "high": high}
     return {
         "steps": steps.tolist(),
-        **{key: None if ends is None else np.round(ends, 4).tolist() for key, ends in told.items()},
+        **{key: None if band is None else np.round(band, 4).tolist() for key, band in bands.items()},
         "seeds": np.round(values[:, :, 0].T, 4).tolist(),
     }

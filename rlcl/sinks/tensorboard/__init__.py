@@ -1,1 +1,1 @@
-"""What TensorBoard shows of runs."""
+"""Sink for TensorBoard: curves, images, tables and settings of runs."""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run, and of several seeds."""
+"""Sink that writes a run, and intervals over the seeds of a config, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from attrs import define, field
 
 from rlcl.config import option
-from rlcl.evaluation.probing import probe_name
+from rlcl.evaluation.probe_runner import probe_name
 from rlcl.evaluation.results import Results, measure_named
 from rlcl.sinks.tensorboard.hparams import run_settings, session_end, session_start
 from rlcl.sinks.tensorboard.layout import run_layout
-from rlcl.sinks.tensorboard.learner_images import Exhibition, called, spread
-from rlcl.sinks.tensorboard.seeds import FOLDER, write_seeds
-from rlcl.sinks.tensorboard.shown import Shown
+from rlcl.sinks.tensorboard.learner_images import LearnerImages, experience_label, spread_indices
+from rlcl.sinks.tensorboard.media_files import MediaFiles
+from rlcl.sinks.tensorboard.seed_intervals import FOLDER, write_seed_board
 from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import read_events, read_records
 from rlcl.types import Boundary, Event, Record, RunStart, Sink
@@ -26,15 +26,16 @@ __all__ = ["TensorBoard"]
 
 @define(kw_only=True, eq=False)
 class TensorBoard(Sink):
-    """TensorBoard: curves, R, what the learner shows of itself, settings and metrics; over seeds means with margins.
+    """Curves, R, images of the learner, settings and metrics for TensorBoard; means with intervals over seeds.
 
-    Curves are rebuilt from the run's files whenever it is opened; pictures are kept as files.
+    Curves are rebuilt from the run's files whenever the sink is opened. Images are kept as files.
 
     Args:
-        moments: boundaries at which pictures are made, evenly spread over the stream, the last among them.
-        images: inputs of an experience beside their reconstructions, and columns of generated ones.
-        points: test inputs in the projector, over all experiences.
-        frames: of a filmed episode, every second env step one.
+        moments: maximum number of boundaries at which images are written, evenly spaced and including the last; 0
+            for no images.
+        images: number of reconstructed inputs per experience, and number of columns in the grid of generated inputs.
+        points: number of test inputs in the projector, over all experiences.
+        frames: maximum number of frames in the video of an episode, one every second env step.
     """
 
     moments: int = option(10, ge=0)
@@ -44,9 +45,9 @@ class TensorBoard(Sink):
     _run: RunStart = field(init=False)
     _folder: Path = field(init=False)
     _writer: Any = field(init=False)
-    _shown: Shown = field(init=False)
-    _exhibition: Exhibition = field(init=False)
-    _pictured: frozenset[int] = field(init=False)  # experiences after which pictures are made
+    _media_files: MediaFiles = field(init=False)
+    _learner_images: LearnerImages = field(init=False)
+    _image_experiences: frozenset[int] = field(init=False)  # experiences after which images are written
     _stream: Stream = field(init=False)
     _records: list[Record] = field(init=False, factory=list)
 
@@ -57,22 +58,22 @@ class TensorBoard(Sink):
         for old in self._folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(self._folder))
-        self._shown = Shown(self._folder / "shown", self._writer)
-        self._exhibition = Exhibition(run.trainer, images=self.images, points=self.points, frames=self.frames)
-        self._pictured = frozenset(spread(len(run.experiences), self.moments))
-        self._introduce()
-        self._repeat()
+        self._media_files = MediaFiles(self._folder / "shown", self._writer)
+        self._learner_images = LearnerImages(run.trainer, images=self.images, points=self.points, frames=self.frames)
+        self._image_experiences = frozenset(spread_indices(len(run.experiences), self.moments))
+        self._write_layout_and_settings()
+        self._rewrite_curves()
 
-    def _introduce(self) -> None:
-        """Writes what stands before all curves: the layout of charts, and the run's settings."""
+    def _write_layout_and_settings(self) -> None:
+        """Write the layout of charts and the run's settings, which precede all curves."""
         run = self._run
         names = [measure_named(measure).name for measure in run.measures]
         acting = self._stream.spec.kind == "environment"
         self._summary(run_layout(names, acting, [probe_name(probe) for probe in run.trainer.evaluation.probes]))
         self._summary(session_start(f"{run.title} {run.hash[:4]}", run_settings(run.config, run.seed)))
 
-    def _repeat(self) -> None:
-        """Writes the events and records of a run that is resumed anew."""
+    def _rewrite_curves(self) -> None:
+        """Write the events and records of a resumed run again."""
         for row in read_events(self._run.folder):
             step, time = row.pop("step"), row.pop("time")
             self._scalars(step, row, time)
@@ -85,12 +86,12 @@ class TensorBoard(Sink):
         elif isinstance(item, Record):
             self._records.append(item)
             if item.metric in self._run.measures:
-                name = called(self._stream.evaluated[item.evaluated_on])
+                name = experience_label(self._stream.evaluated[item.evaluated_on])
                 self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
-            else:  # of the learner itself, a single curve
+            else:  # a metric of the learner itself has a single curve
                 self._writer.add_scalar(f"learner/{item.metric}", item.value, item.step)
-        elif item.trained_on in self._pictured:
-            self._show(item)
+        elif item.trained_on in self._image_experiences:
+            self._write_images(item)
             self._writer.flush()
 
     def _scalars(self, step: int, values: Mapping[str, float], time: float | None) -> None:
@@ -100,21 +101,21 @@ class TensorBoard(Sink):
     def _summary(self, summary: Any) -> None:
         self._writer._get_file_writer().add_summary(summary)
 
-    def _show(self, boundary: Boundary) -> None:
-        for what, show in (
-            ("the picture of R", self._show_r),
-            ("what the learner shows of itself", self._show_learner),
+    def _write_images(self, boundary: Boundary) -> None:
+        for what, write in (
+            ("the image of R", self._write_r),
+            ("the images of the learner", self._write_learner_images),
         ):
             try:
-                show(boundary)
-            except Exception as error:  # a picture is not worth a run
-                said = f"{type(error).__name__}: {error}"
-                warnings.warn(f"TensorBoard: {what} is missing ({said})", stacklevel=2)
+                write(boundary)
+            except Exception as error:  # a missing image must not stop a run
+                message = f"{type(error).__name__}: {error}"
+                warnings.warn(f"TensorBoard: {what} could not be written ({message})", stacklevel=2)
 
-    def _show_r(self, boundary: Boundary) -> None:
+    def _write_r(self, boundary: Boundary) -> None:
         from rlcl.report.figures import r_figure
         from rlcl.report.markdown import r_markdown
-        from rlcl.sinks.tensorboard.pictures import drawn
+        from rlcl.sinks.tensorboard.pictures import figure_picture
 
         last = boundary.trained_on == len(self._stream) - 1
         names, trained, measures = self._run.evaluated, self._run.experiences, self._run.measures
@@ -122,17 +123,19 @@ class TensorBoard(Sink):
             matrix = Results(self._records, measure).R
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
-                self._shown.picture(tag, drawn(r_figure(matrix, names, measure, trained=trained)), boundary.step)
-                self._shown.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
+                self._media_files.picture(
+                    tag, figure_picture(r_figure(matrix, names, measure, trained=trained)), boundary.step
+                )
+                self._media_files.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
 
-    def _show_learner(self, boundary: Boundary) -> None:
+    def _write_learner_images(self, boundary: Boundary) -> None:
         from rlcl.sinks.tensorboard.projector import write_embedding
 
-        for tag, picture in self._exhibition.pictures(boundary.trained_on).items():
-            self._shown.picture(tag, picture, boundary.step)
-        embedding = self._exhibition.embedding()
+        for tag, picture in self._learner_images.pictures(boundary.trained_on).items():
+            self._media_files.picture(tag, picture, boundary.step)
+        embedding = self._learner_images.embedding()
         if embedding is not None:
-            name = f"after {called(self._stream[boundary.trained_on])}"
+            name = f"after {experience_label(self._stream[boundary.trained_on])}"
             write_embedding(self._folder, name, boundary.step, embedding)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -142,14 +145,14 @@ class TensorBoard(Sink):
         self._writer.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()))
         self._writer.add_text("metrics", metrics_markdown(metrics))
         for name, value in metrics.items():
-            self._writer.add_scalar(f"Metrics/{name}", value)  # the capital puts them before all curves
+            self._writer.add_scalar(f"Metrics/{name}", value)  # the capital letter sorts them before all curves
         self._summary(session_end())
 
     def close(self) -> None:
         self._writer.close()
 
     def seeds_changed(self, folder: Path) -> None:
-        write_seeds(folder)
+        write_seed_board(folder)
 
     def look(self, folder: Path) -> str:
         return f"tensorboard --logdir {folder}"

@@ -1,7 +1,7 @@
-"""A run on the HPARAMS page: its settings at its start, its metrics at its end.
+"""Entries of a run on TensorBoard's HPARAMS page: settings at its start, metrics at its end.
 
-Runs of one page differ in what settings they have. Without a table of all settings, which no run knows,
-TensorBoard makes the union of what each run tells, those that differ first.
+The runs on one page may have different settings. No run knows the settings of the others, so no table of all settings
+is written. TensorBoard then shows the union of the runs' settings, those that differ first.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rlcl.tracking.runs import dotted
+from rlcl.tracking.runs import dotted_keys
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -18,22 +18,22 @@ __all__ = ["run_settings", "session_end", "session_start"]
 
 
 def run_settings(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """What experiments differ in, as dotted keys; what is not set is left out.
+    """Return the settings that distinguish experiments, by dotted key; settings that are None are left out.
 
     Args:
         config: the resolved experiment as plain data.
-        seed: of the run.
+        seed: seed of the run.
     """
-    found = dotted({name: config[name] for name in ("stream", "encoder", "learner", "budget")})
-    return {"seed": seed, **{key: value for key, value in found.items() if value is not None}}
+    settings = dotted_keys({name: config[name] for name in ("stream", "encoder", "learner", "budget")})
+    return {"seed": seed, **{key: value for key, value in settings.items() if value is not None}}
 
 
 def session_start(name: str, settings: Mapping[str, Any]) -> Summary:
-    """That a run has begun.
+    """Return the summary of a run's start.
 
     Args:
-        name: of the run, unlike that of any other.
-        settings: dotted keys to values; what is neither number, truth value nor text is shown as text.
+        name: name of the run, different from all others.
+        settings: settings by dotted key; a value other than a number, a bool or a text is shown as text.
     """
     import time
 
@@ -52,7 +52,7 @@ def session_start(name: str, settings: Mapping[str, Any]) -> Summary:
 
 
 def session_end() -> Summary:
-    """That it has come to its end."""
+    """Return the summary of a run's successful end."""
     import time
 
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2

@@ -1,4 +1,4 @@
-"""How the Custom Scalars page is laid out: what belongs together in one chart."""
+"""Layout of TensorBoard's Custom Scalars page: curves by chart."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ OVER_SEEDS = "mean over seeds, 95 % interval"
 
 
 def run_layout(measures: Sequence[str], acting: bool, probes: Sequence[str]) -> Summary:
-    """All experiences of a measure in one chart, then training, then the network's inside.
+    """Return the layout of a run: a chart of all experiences for each measure, charts of training, and of probes.
 
     Args:
-        measures: names that curves of experiences begin with.
-        acting: whether episodes are played, which have returns.
-        probes: names of the plan's probes.
+        measures: names that the tags of the experiences' curves begin with.
+        acting: whether the learner acts in an environment, so that there are episode returns.
+        probes: names of the probes in the evaluation plan.
     """
     experiences = [_lines(f"{measure}: all experiences", f"^{re.escape(measure)}/") for measure in measures]
     training = [_lines(tag, pattern) for tag, pattern in LINES.items() if acting or tag != RETURN]
-    inside = [_lines(f"learner/{probe}", f"^learner/{re.escape(probe)}$") for probe in probes]
-    return _summary(experiences, [*training, *inside])
+    probe_charts = [_lines(f"learner/{probe}", f"^learner/{re.escape(probe)}$") for probe in probes]
+    return _summary(experiences, [*training, *probe_charts])
 
 
 def seeds_layout(tags: Sequence[str]) -> Summary:
-    """Means with margins: all experiences of a measure in one chart, any other curve in its own.
+    """Return the layout of means with intervals: one chart for all experiences of a measure, one for each other curve.
 
     Args:
-        tags: of the curves; see :func:`margins`.
+        tags: tags of the curves, see :func:`margins`.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for tag in tags:
@@ -48,7 +48,7 @@ def seeds_layout(tags: Sequence[str]) -> Summary:
 
 
 def margins(tag: str) -> tuple[str, str, str]:
-    """The tags of a mean and of its interval's lower and upper end."""
+    """Return the tags of a mean and of the lower and upper end of its interval."""
     return f"mean/{tag}", f"low/{tag}", f"high/{tag}"
 
 
@@ -69,7 +69,10 @@ def _bands(title: str, tags: Sequence[str]) -> Any:
 
 
 def _summary(experiences: Sequence[Any], training: Sequence[Any]) -> Summary:
-    """Of every run the same two categories: TensorBoard loses what a later run adds to one that the first has not."""
+    """Return a layout with the same two categories for every run.
+
+    TensorBoard drops the charts that a later run adds to a category that the first run does not have.
+    """
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto

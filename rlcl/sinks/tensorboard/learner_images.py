@@ -1,4 +1,4 @@
-"""What a learner shows of itself at a boundary; nothing that it learns from is changed by it."""
+"""Images of a learner at a boundary; computing them does not affect training."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from attrs import frozen
 from torch import Tensor
 
 from rlcl.errors import UnseenTaskError, UnsupportedError
-from rlcl.evaluation.filming import film
-from rlcl.evaluation.inside import Inside, host_of
+from rlcl.evaluation.episode_video import record_episode
 from rlcl.evaluation.measures import arrays_of, environment_of
+from rlcl.evaluation.network_activity import NetworkActivity, host_of
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
-from rlcl.sinks.tensorboard.pictures import Array, Picture, animated, image_shape, pixels, tiled
+from rlcl.sinks.tensorboard.pictures import Array, Picture, animated_gif, image_shape, tile_rows, to_pixels
 from rlcl.training.trainer import Trainer
 from rlcl.types import ArraySource, Batch, Experience, Generating, Representing, methods_of
 
-__all__ = ["Embedding", "Exhibition", "called", "spread"]
+__all__ = ["Embedding", "LearnerImages", "experience_label", "spread_indices"]
 
-AT_ONCE = 8  # experiences in one picture, films at the end
+MAX_EXPERIENCES = 8  # experiences in one image, and videos at the end of the stream
 GENERATED_ROWS = 4
-EVERY = 2  # env steps from frame to frame
-NAME = 40  # letters of an experience's name that are shown
-WIDTH = 64  # columns of an embedding
-NOISE_SEED = 0  # of generated inputs: the same codes at each boundary, so that they can be compared
+FRAME_INTERVAL = 2  # env steps between successive frames
+NAME_LENGTH = 40  # characters of an experience's name in a label
+EMBEDDING_WIDTH = 64  # columns of an embedding
+NOISE_SEED = 0  # of generated inputs: the same codes at each boundary make them comparable
 
 
-def called(experience: Experience) -> str:
-    """``02 digits 4-5``: sorts in the order of the stream."""
-    return f"{experience.index:02d} {experience.name[:NAME]}"
+def experience_label(experience: Experience) -> str:
+    """Return a label that sorts in the order of the stream: ``02 digits 4-5``."""
+    return f"{experience.index:02d} {experience.name[:NAME_LENGTH]}"
 
 
-def spread(total: int, count: int) -> list[int]:
-    """At most ``count`` of the places 0..total-1, evenly spread, the last among them."""
+def spread_indices(total: int, count: int) -> list[int]:
+    """Return at most ``count`` of the indices 0..total-1, evenly spaced and including the last."""
     return (
         sorted({(k + 1) * total // count - 1 for k in range(min(count, total))}) if count < total else [*range(total)]
     )
@@ -43,13 +43,13 @@ def spread(total: int, count: int) -> list[int]:
 
 @frozen(eq=False)
 class Embedding:
-    """Test inputs as the learner represents them.
+    """The learner's representations of test inputs.
 
     Args:
         vectors: (N, K) float32, K at most 64.
-        labels: (N,) classes, or nothing, in words.
-        experiences: (N,) names of the experiences that they are of.
-        images: (N, height, width, 3) uint8, None where inputs are no images.
+        labels: (N,) names of classes; empty strings without classes.
+        experiences: (N,) labels of the inputs' experiences.
+        images: (N, height, width, 3) uint8; None if inputs are not images.
     """
 
     vectors: Tensor
@@ -59,14 +59,14 @@ class Embedding:
 
 
 @frozen(eq=False)
-class Exhibition:
-    """What a trainer's learner can show.
+class LearnerImages:
+    """Images and embeddings of a trainer's learner.
 
     Args:
-        trainer: with nothing in flight.
-        images: inputs of an experience beside their reconstructions, and columns of generated ones.
+        trainer: trainer at a boundary, outside of an update.
+        images: inputs per experience beside their reconstructions, and columns of generated inputs.
         points: test inputs in the projector, over all experiences.
-        frames: of a filmed episode, every second env step one.
+        frames: frames in the video of an episode, one every second env step.
     """
 
     trainer: Trainer
@@ -75,18 +75,18 @@ class Exhibition:
     frames: int
 
     def pictures(self, trained_on: int) -> Mapping[str, Picture]:
-        """Pictures by their tags.
+        """Return images by tag.
 
         Args:
-            trained_on: index of the experience that has ended.
+            trained_on: index of the experience that has finished.
         """
         with preserved_global_state():
             if self.trainer.stream.spec.kind == "environment":
-                return dict(self._films(trained_on)) if self.frames else {}
+                return dict(self._videos(trained_on)) if self.frames else {}
             return {} if not self.images else {**self._reconstructions(), **dict(self._generated())}
 
     def embedding(self) -> Embedding | None:
-        """None where the learner has no representation of inputs."""
+        """Return an embedding of test inputs, or None if the learner has no representation of inputs."""
         if not self.points or self.trainer.stream.spec.kind == "environment":
             return None
         with preserved_global_state():
@@ -96,18 +96,18 @@ class Exhibition:
 
     @property
     def _shape(self) -> tuple[int, int, int] | None:
-        """Of inputs as images, in the encoder's scale; None where they are none."""
+        """Shape of encoded inputs as images; None if they are not images."""
         observation = self.trainer.stream.spec.observation_shape
         encoded = self.trainer.encoder.shape(observation)
         shape, features = image_shape(encoded, observation), torch.Size(encoded).numel()
         return shape if shape is not None and torch.Size(shape).numel() == features else None
 
     def _originals(self, count: int) -> Iterator[tuple[Experience, Tensor, Tensor]]:
-        """Some experiences, with a few of their test inputs, raw and encoded."""
+        """Yield some experiences with a few of their test inputs, raw and encoded."""
         experiences = self.trainer.stream.evaluated
-        for place in spread(len(experiences), AT_ONCE):
-            x = _few(arrays_of(experiences[place], self.trainer.evaluation), count).read()[0]
-            yield experiences[place], x, self.trainer.encoder.encode(x).flatten(1).cpu()
+        for index in spread_indices(len(experiences), MAX_EXPERIENCES):
+            x = _subsample(arrays_of(experiences[index], self.trainer.evaluation), count).read()[0]
+            yield experiences[index], x, self.trainer.encoder.encode(x).flatten(1).cpu()
 
     def _reconstructions(self) -> Mapping[str, Picture]:
         learner: Any = self.trainer.learner
@@ -117,80 +117,80 @@ class Exhibition:
         pairs: list[tuple[Experience, Tensor, Tensor]] = []
         for experience, x, original in self._originals(self.images):
             try:
-                made = torch.as_tensor(learner.predict(x, self._task(experience))[0])
+                reconstruction = torch.as_tensor(learner.predict(x, self._task(experience))[0])
             except UnseenTaskError:
                 continue
-            if made.shape == original.shape:
-                pairs.append((experience, original, made))
+            if reconstruction.shape == original.shape:
+                pairs.append((experience, original, reconstruction))
         if not pairs:
             return {}
         low, high = _range([original for _, original, _ in pairs])
         rows = []
-        for experience, original, made in pairs:
-            rows.append((called(experience), pixels(original, shape, low, high)))
-            rows.append(("reconstructed", pixels(made, shape, low, high)))
-        return {"learner/reconstructions": tiled(rows)}
+        for experience, original, reconstruction in pairs:
+            rows.append((experience_label(experience), to_pixels(original, shape, low, high)))
+            rows.append(("reconstructed", to_pixels(reconstruction, shape, low, high)))
+        return {"learner/reconstructions": tile_rows(rows)}
 
     def _generated(self) -> Iterator[tuple[str, Picture]]:
         learner: Any = self.trainer.learner
         shape, columns = self._shape, self.images
-        makers = [maker for maker in (learner, *methods_of(learner)) if isinstance(maker, Generating)]
-        if shape is None or not makers:
+        generators = [part for part in (learner, *methods_of(learner)) if isinstance(part, Generating)]
+        if shape is None or not generators:
             return
         low, high = _range([original for _, _, original in self._originals(columns)])
-        for maker in makers:
-            made = maker.generated(GENERATED_ROWS * columns, torch.Generator().manual_seed(NOISE_SEED))
-            if made is not None:
-                tiles = pixels(made, shape, low, high)
+        for generator in generators:
+            generated = generator.generated(GENERATED_ROWS * columns, torch.Generator().manual_seed(NOISE_SEED))
+            if generated is not None:
+                tiles = to_pixels(generated, shape, low, high)
                 rows = [("", tiles[r * columns : (r + 1) * columns]) for r in range(GENERATED_ROWS)]
-                kind = "learner" if maker is learner else "method"
-                yield f"learner/generated by {name_of(kind, maker)}", tiled(rows)
+                kind = "learner" if generator is learner else "method"
+                yield f"learner/generated by {name_of(kind, generator)}", tile_rows(rows)
 
-    # Films.
+    # Videos.
 
-    def _films(self, trained_on: int) -> Iterator[tuple[str, Picture]]:
-        """Of the experience that has ended; at the stream's end of the others too, to see what is left of them."""
+    def _videos(self, trained_on: int) -> Iterator[tuple[str, Picture]]:
+        """Yield a video of the experience that has finished; at the end of the stream, also videos of the others."""
         experiences = self.trainer.stream.evaluated
-        alike = len(experiences) == len(self.trainer.stream)
+        same_experiences = len(experiences) == len(self.trainer.stream)
         last = trained_on == len(self.trainer.stream) - 1
-        places = {*spread(len(experiences), AT_ONCE)} if last or not alike else set()
-        for place in sorted(places | ({trained_on} if alike else set())):
-            experience = experiences[place]
+        indices = {*spread_indices(len(experiences), MAX_EXPERIENCES)} if last or not same_experiences else set()
+        for index in sorted(indices | ({trained_on} if same_experiences else set())):
+            experience = experiences[index]
             source = environment_of(experience, self.trainer.evaluation)
-            shot = film(self.trainer.learner, source, self._task(experience), self.frames, EVERY)
-            if shot is not None:
-                captions = [f"return {value:.4g}" for value in shot.returns]
-                yield f"episode/{called(experience)}", animated(shot.frames, captions)
+            video = record_episode(self.trainer.learner, source, self._task(experience), self.frames, FRAME_INTERVAL)
+            if video is not None:
+                captions = [f"return {value:.4g}" for value in video.returns]
+                yield f"episode/{experience_label(experience)}", animated_gif(video.frames, captions)
 
     # The projector.
 
     def _embedding(self) -> Embedding | None:
         experiences = self.trainer.stream.evaluated
-        places = spread(len(experiences), self.points)
+        indices = spread_indices(len(experiences), self.points)
         vectors: list[Tensor] = []
         inputs: list[Tensor] = []
         labels: list[str] = []
         names: list[str] = []
-        for place in places:
-            experience = experiences[place]
-            few = _few(arrays_of(experience, self.trainer.evaluation), max(self.points // len(places), 1))
-            x, y = few.read()
+        for index in indices:
+            experience = experiences[index]
+            rows = _subsample(arrays_of(experience, self.trainer.evaluation), max(self.points // len(indices), 1))
+            x, y = rows.read()
             try:
-                found = self._representation(x, self._task(experience))
+                representation = self._representation(x, self._task(experience))
             except UnseenTaskError:
                 continue
-            if found is None:
+            if representation is None:
                 return None
-            vectors.append(found)
+            vectors.append(representation)
             inputs.append(x)
             labels += self._labels(y, len(x))
-            names += [called(experience)] * len(x)
+            names += [experience_label(experience)] * len(x)
         if not vectors:
             return None
-        return Embedding(_narrow(torch.cat(vectors)), tuple(labels), tuple(names), _images(torch.cat(inputs)))
+        return Embedding(_reduce_width(torch.cat(vectors)), tuple(labels), tuple(names), _images(torch.cat(inputs)))
 
     def _representation(self, x: Tensor, task_id: int | None) -> Tensor | None:
-        """(N, K) of raw inputs: the learner's own, or the last hidden layer of a network that classifies."""
+        """Return (N, K) representations of raw inputs: the learner's own, or a classifier's last hidden layer."""
         learner: Any = self.trainer.learner
         if isinstance(learner, Representing):
             return torch.as_tensor(learner.represent(x, task_id)).float().flatten(1).cpu()
@@ -198,11 +198,11 @@ class Exhibition:
             host = host_of(learner)
             if host.kind != "categorical":
                 return None
-            learner.predict(x[:1], task_id)  # raises where there is no head for the task yet
+            learner.predict(x[:1], task_id)  # raises if there is no head for the task yet
             device = next(host.modules[host.primary].parameters()).device
             ids = None if task_id is None else torch.full((len(x),), task_id, device=device)
-            return Inside(host, Batch(self.trainer.encoder.encode(x).to(device), None, ids)).features.cpu()
-        except UnsupportedError:  # no network, or none with a hidden layer
+            return NetworkActivity(host, Batch(self.trainer.encoder.encode(x).to(device), None, ids)).features.cpu()
+        except UnsupportedError:  # the learner has no network, or one without a hidden layer
             return None
 
     def _labels(self, y: Tensor | None, count: int) -> Sequence[str]:
@@ -215,8 +215,8 @@ class Exhibition:
         return experience.task_id if self.trainer.stream.visibility.at_evaluation else None
 
 
-def _few(source: ArraySource, count: int) -> ArraySource:
-    """At most so many rows of a source, evenly spaced."""
+def _subsample(source: ArraySource, count: int) -> ArraySource:
+    """Return at most ``count`` rows of a source, evenly spaced."""
     return source.subset(torch.linspace(0, len(source) - 1, min(len(source), count)).long())
 
 
@@ -224,16 +224,16 @@ def _range(tensors: Sequence[Tensor]) -> tuple[float, float]:
     return min(float(t.min()) for t in tensors), max(float(t.max()) for t in tensors)
 
 
-def _narrow(vectors: Tensor) -> Tensor:
-    """(N, K): the first principal components where there are more columns than a browser likes."""
-    if vectors.shape[1] <= WIDTH:
+def _reduce_width(vectors: Tensor) -> Tensor:
+    """Return (N, K) vectors with at most EMBEDDING_WIDTH columns: wider ones are reduced to principal components."""
+    if vectors.shape[1] <= EMBEDDING_WIDTH:
         return vectors
-    centred = vectors - vectors.mean(0)
-    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
-    components: Tensor = left[:, :WIDTH] * sizes[:WIDTH]
+    centered = vectors - vectors.mean(0)
+    left, sizes, _ = torch.linalg.svd(centered, full_matrices=False)
+    components: Tensor = left[:, :EMBEDDING_WIDTH] * sizes[:EMBEDDING_WIDTH]
     return components
 
 
 def _images(x: Tensor) -> Array | None:
     shape = image_shape(tuple(x.shape[1:]))
-    return None if shape is None else pixels(x.flatten(1), shape, *_range([x]))
+    return None if shape is None else to_pixels(x.flatten(1), shape, *_range([x]))

@@ -1,4 +1,4 @@
-"""Arrays as PNG files and animated GIFs, by Pillow."""
+"""Conversion of arrays to PNG images and animated GIFs, by Pillow."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-__all__ = ["Picture", "animated", "drawn", "image_shape", "pixels", "sprite", "tiled"]
+__all__ = ["Picture", "animated_gif", "figure_picture", "image_shape", "sprite", "tile_rows", "to_pixels"]
 
 Array = np.ndarray[Any, Any]
 
 GAP = 2  # pixels between tiles
-TILE = 48  # pixels at least of a tile's shorter side, where it is enlarged
+MIN_TILE = 48  # pixels of the shorter side of an enlarged tile
 MARGIN = 6  # pixels around names
-LETTERS = 16  # pixels that names are high, for pages of tiles are shown smaller
-FILM_WIDTH = 240  # pixels at most
-FILM_COLORS = 64
+FONT_SIZE = 16  # pixels; TensorBoard shrinks pages of tiles
+MAX_VIDEO_WIDTH = 240  # pixels
+VIDEO_COLORS = 64
 FRAME_MILLISECONDS = 50
-TIGHTER = 0.65  # than on paper
-LARGEST = 12.0  # inches of a figure
+FIGURE_SCALE = 0.65  # relative to the size on paper
+MAX_FIGURE_SIDE = 12.0  # inches
 
 
 @frozen(eq=False)
 class Picture:
-    """A file that a browser shows.
+    """An encoded image for a browser.
 
     Args:
-        content: its bytes.
+        content: bytes of the file.
         suffix: ``png`` or ``gif``.
-        height, width: in pixels.
+        height, width: size in pixels.
     """
 
     content: bytes
@@ -47,38 +47,42 @@ class Picture:
 
 
 def image_shape(*shapes: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """The first of some shapes of one input that is an image's, as (channels, height, width); None without one."""
+    """Return the first shape that is an image's, as (channels, height, width), or None if there is none.
+
+    Args:
+        shapes: alternative shapes of one input.
+    """
     for shape in shapes:
-        whole = (1, *shape) if len(shape) == 2 else shape
-        if len(whole) == 3 and whole[0] in (1, 3) and min(whole[1:]) >= 3:
-            return whole
+        full_shape = (1, *shape) if len(shape) == 2 else shape
+        if len(full_shape) == 3 and full_shape[0] in (1, 3) and min(full_shape[1:]) >= 3:
+            return full_shape
     return None
 
 
-def pixels(x: Tensor, shape: tuple[int, int, int], low: float, high: float) -> Array:
-    """(N, height, width, 3) uint8 of images.
+def to_pixels(x: Tensor, shape: tuple[int, int, int], low: float, high: float) -> Array:
+    """Convert images to (N, height, width, 3) uint8.
 
     Args:
         x: (N, features), of any dtype.
-        shape: (channels, height, width) of each.
-        low, high: what black and white stand for; what lies beyond is cut off.
+        shape: (channels, height, width) of each image.
+        low, high: values of black and white; values outside are clipped.
     """
     values = (x.reshape(-1, *shape).double().cpu().numpy() - low) / ((high - low) or 1.0)
-    grey = np.rint(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    return grey if shape[0] == 3 else np.repeat(grey, 3, axis=3)
+    gray = np.rint(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return gray if shape[0] == 3 else np.repeat(gray, 3, axis=3)
 
 
-def tiled(rows: Sequence[tuple[str, Array]]) -> Picture:
-    """Rows of images, each with its name at the left.
+def tile_rows(rows: Sequence[tuple[str, Array]]) -> Picture:
+    """Return rows of images, with the name of each row at its left.
 
     Args:
-        rows: name and images (N, height, width, 3) uint8 of each row; small ones are enlarged.
+        rows: name and images (N, height, width, 3) uint8 of each row; small images are enlarged.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(LETTERS)
+    font = ImageFont.load_default(FONT_SIZE)
     height, width = rows[0][1].shape[1:3]
-    factor = max(1, math.ceil(TILE / min(height, width)))
+    factor = max(1, math.ceil(MIN_TILE / min(height, width)))
     height, width = height * factor, width * factor
     left = max(math.ceil(font.getlength(name)) for name, _ in rows) + (2 * MARGIN if rows[0][0] else 0)
     columns = max(len(images) for _, images in rows)
@@ -94,30 +98,40 @@ def tiled(rows: Sequence[tuple[str, Array]]) -> Picture:
 
 
 def sprite(images: Array, side: int) -> Picture:
-    """Images (N, height, width, 3) uint8 as the tiles of a square, in rows, each made ``side`` pixels high and wide."""
+    """Return images as the tiles of a square, row by row.
+
+    Args:
+        images: (N, height, width, 3) uint8.
+        side: height and width of each tile in pixels.
+    """
     from PIL import Image
 
-    across = math.ceil(math.sqrt(len(images)))
-    page = Image.new("RGB", (across * side, across * side), (255, 255, 255))
+    columns = math.ceil(math.sqrt(len(images)))
+    page = Image.new("RGB", (columns * side, columns * side), (255, 255, 255))
     for i, image in enumerate(images):
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
-        page.paste(tile, (i % across * side, i // across * side))
+        page.paste(tile, (i % columns * side, i // columns * side))
     return _png(page)
 
 
-def animated(frames: Sequence[Array], captions: Sequence[str]) -> Picture:
-    """A GIF of frames (height, width, 3) uint8, each with its caption in the upper left; large ones are shrunk."""
+def animated_gif(frames: Sequence[Array], captions: Sequence[str]) -> Picture:
+    """Return an animated GIF with captions in the upper left corner.
+
+    Args:
+        frames: (height, width, 3) uint8 each; large ones are shrunk.
+        captions: one for each frame.
+    """
     from PIL import Image, ImageDraw
 
     height, width = frames[0].shape[:2]
-    factor = min(1.0, FILM_WIDTH / width)
+    factor = min(1.0, MAX_VIDEO_WIDTH / width)
     size = (round(width * factor), round(height * factor))
     images = []
     for frame, caption in zip(frames, captions, strict=True):
         image = Image.fromarray(frame).resize(size, Image.Resampling.BOX)
-        place, white = (MARGIN, MARGIN // 2), (255, 255, 255)
-        ImageDraw.Draw(image).text(place, caption, fill=(0, 0, 0), stroke_width=1, stroke_fill=white)
-        images.append(image.quantize(FILM_COLORS))
+        corner, white = (MARGIN, MARGIN // 2), (255, 255, 255)
+        ImageDraw.Draw(image).text(corner, caption, fill=(0, 0, 0), stroke_width=1, stroke_fill=white)
+        images.append(image.quantize(VIDEO_COLORS))
     buffer = io.BytesIO()
     images[0].save(
         buffer, format="GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0, disposal=1
@@ -125,12 +139,12 @@ def animated(frames: Sequence[Array], captions: Sequence[str]) -> Picture:
     return Picture(buffer.getvalue(), "gif", size[1], size[0])
 
 
-def drawn(figure: Figure) -> Picture:
-    """A figure of matplotlib as a PNG, tight, for TensorBoard shows it small."""
+def figure_picture(figure: Figure) -> Picture:
+    """Return a figure of matplotlib as a PNG, scaled down because TensorBoard shows images small."""
     from PIL import Image
 
     width, height = figure.get_size_inches()
-    factor = min(TIGHTER, LARGEST / width, LARGEST / height)
+    factor = min(FIGURE_SCALE, MAX_FIGURE_SIDE / width, MAX_FIGURE_SIDE / height)
     figure.set_size_inches(width * factor, height * factor)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)

@@ -1,4 +1,4 @@
-"""Representations as the files that TensorBoard's projector reads."""
+"""Writer of representations for TensorBoard's projector."""
 
 from __future__ import annotations
 
@@ -16,41 +16,44 @@ SIDE = 32  # pixels of an image in the projector
 
 
 def write_embedding(folder: Path, name: str, step: int, embedding: Embedding) -> None:
-    """Adds one moment's representation to the projector.
+    """Add the representation at one boundary to the projector.
 
     Args:
-        folder: the run's, which TensorBoard reads.
-        name: of the moment.
-        step: of the moment; its number in the file's name.
-        embedding: what is shown.
+        folder: folder in the run folder that TensorBoard reads.
+        name: name of the boundary.
+        step: step of the boundary, also in the name of the file.
+        embedding: the representation.
     """
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
 
     files = folder / "projector"
     files.mkdir(exist_ok=True)
-    shown = EmbeddingInfo(tensor_name=name, tensor_path=f"{files.name}/{step:012d}.tsv")
+    info = EmbeddingInfo(tensor_name=name, tensor_path=f"{files.name}/{step:012d}.tsv")
     numbers = ((f"{value:.5g}" for value in row) for row in embedding.vectors.tolist())
-    write_atomically(folder / shown.tensor_path, _rows(numbers))
+    write_atomically(folder / info.tensor_path, _rows(numbers))
     labels = zip(embedding.labels, embedding.experiences, strict=True)
-    shown.metadata_path = _kept(folder, _rows([("label", "experience"), *labels]).encode(), "tsv")
+    info.metadata_path = _write_by_hash(folder, _rows([("label", "experience"), *labels]).encode(), "tsv")
     if embedding.images is not None:
-        shown.sprite.image_path = _kept(folder, sprite(embedding.images, SIDE).content, "png")
-        shown.sprite.single_image_dim.extend([SIDE, SIDE])
-    place = folder / "projector_config.pbtxt"
-    known = text_format.Parse(place.read_text(), ProjectorConfig()).embeddings if place.exists() else ()
-    others = [other for other in known if other.tensor_path != shown.tensor_path]
-    write_atomically(place, str(text_format.MessageToString(ProjectorConfig(embeddings=[*others, shown]))))
+        info.sprite.image_path = _write_by_hash(folder, sprite(embedding.images, SIDE).content, "png")
+        info.sprite.single_image_dim.extend([SIDE, SIDE])
+    path = folder / "projector_config.pbtxt"
+    previous = text_format.Parse(path.read_text(), ProjectorConfig()).embeddings if path.exists() else ()
+    others = [other for other in previous if other.tensor_path != info.tensor_path]
+    write_atomically(path, str(text_format.MessageToString(ProjectorConfig(embeddings=[*others, info]))))
 
 
-def _kept(folder: Path, content: bytes, suffix: str) -> str:
-    """The path of a file with this content, within the folder: moments that show the same inputs share it."""
+def _write_by_hash(folder: Path, content: bytes, suffix: str) -> str:
+    """Write a file whose name is a hash of its content, and return its path within the folder.
+
+    Boundaries with the same inputs share one file.
+    """
     path = folder / "projector" / f"{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
     path.write_bytes(content)
     return f"{path.parent.name}/{path.name}"
 
 
 def _rows(rows: Iterable[Iterable[str]]) -> str:
-    """Tab-separated lines."""
-    plain = str.maketrans("\t\r\n", "   ")
-    return "".join("\t".join(cell.translate(plain) for cell in row) + "\n" for row in rows)
+    """Return rows as tab-separated lines."""
+    to_spaces = str.maketrans("\t\r\n", "   ")
+    return "".join("\t".join(cell.translate(to_spaces) for cell in row) + "\n" for row in rows)

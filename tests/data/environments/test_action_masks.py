@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rlcl.data.environments.action_masks import action_masks, masks_that_followed
+from rlcl.data.environments.action_masks import action_masks, next_state_masks
 from rlcl.data.environments.environment import Environment
 from rlcl.data.validation import check_environment
 
@@ -47,7 +47,7 @@ def test_a_method_is_asked_in_each_state_and_in_the_last_one_too(vectorization: 
         masks = action_masks(vector, info)
         assert masks is not None
         now.append(masks)
-        followed.append(masks_that_followed(masks, terminated | truncated, info))
+        followed.append(next_state_masks(masks, terminated | truncated, info))
     allowed_in = [np.argmax(m, 1).tolist() for m in (*now, *followed)]  # type: ignore[arg-type]
     assert [[0, 0], [1, 1], [0, 0], [1, 1], [1, 1], [2, 2], [1, 1]] == allowed_in
     vector.close()
@@ -56,12 +56,12 @@ def test_a_method_is_asked_in_each_state_and_in_the_last_one_too(vectorization: 
 def test_a_last_state_of_which_nothing_is_known_allows_all() -> None:
     masks = np.array([[True, False], [False, True], [True, False], [False, True]])
     ended = np.array([False, True, True, False])
-    assert np.array_equal(masks, masks_that_followed(masks, np.zeros(4, bool), {}))
+    assert np.array_equal(masks, next_state_masks(masks, np.zeros(4, bool), {}))
     expected = [[True, False], [True, True], [True, True], [False, True]]
-    assert expected == masks_that_followed(masks, ended, {}).tolist()
+    assert expected == next_state_masks(masks, ended, {}).tolist()
     told = {"action_mask": np.array([[0, 0], [1, 0], [0, 0], [0, 0]], np.int8)}  # the third one allows nothing
     expected = [[True, False], [True, False], [True, True], [False, True]]
-    assert expected == masks_that_followed(masks, ended, {"final_info": told}).tolist()
+    assert expected == next_state_masks(masks, ended, {"final_info": told}).tolist()
 
 
 def test_a_method_is_not_asked_in_a_terminal_state() -> None:

@@ -143,7 +143,7 @@ def test_gymnasiums_native_vector_cannot_be_saved() -> None:
         (recipe(OURS[0]), recipe(OURS[0], "native"), "it was saved under another vectorization"),
         (recipe(OURS[0]), recipe(OURS[0], "async"), "it was saved under another vectorization"),
         (recipe("CartPole-v1", "async"), recipe("Pendulum-v1", "async"), "over CartPoleEnv.*over PendulumEnv"),
-        (recipe("CartPole-v1", "async"), recipe(Unknown, "async"), "and these are 2 .what cannot be saved"),
+        (recipe("CartPole-v1", "async"), recipe(Unknown, "async"), "but there are 2 .unsupported environments"),
     ],
 )
 def test_the_state_of_other_environments_is_refused(saved: Environment, restored: Environment, message: str) -> None:
@@ -160,5 +160,5 @@ def test_the_state_of_more_environments_is_refused() -> None:
     vector = recipe("CartPole-v1").make_vector(2)
     vector.reset(seed=0)
     state: Any = environment_state(vector)
-    with pytest.raises(DataError, match=r"it is that of 2 .*, and these are 3 "):
+    with pytest.raises(DataError, match=r"it is the state of 2 .*, but there are 3 "):
         restore_environment(recipe("CartPole-v1").make_vector(3), state)

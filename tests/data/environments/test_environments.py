@@ -46,7 +46,7 @@ def test_a_module_that_is_not_installed_is_named() -> None:
 
 
 def test_wrong_kwargs_are_named() -> None:
-    with pytest.raises(DataError, match=r"environment 'mine': its kwargs \{'gravty': 1\} do not fit"):
+    with pytest.raises(DataError, match=r"environment 'mine': kwargs \{'gravty': 1\} are not accepted"):
         recipe(kwargs={"gravty": 1}).make()
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_attribute_of_a_native_vector_gets_the_nearest_name() -> None
 def test_wrong_physics_in_the_kwargs_are_refused() -> None:
     for vectorization in ("sync", "native"):
         source = recipe("rlcl_envs/Pendulum-v1", kwargs={"physics": {"m": -1}}, vectorization=vectorization)
-        with pytest.raises(DataError, match=r"environment 'mine': its kwargs .* do not fit: m: expected a finite"):
+        with pytest.raises(DataError, match=r"environment 'mine': kwargs .* are not accepted: m: expected a finite"):
             source.make_vector(2)
 
 
@@ -134,7 +134,7 @@ def test_random_observations_are_the_same_always() -> None:
 
 
 def test_native_vectorisation_needs_a_native_version() -> None:
-    remedy = r"use vectorization: sync \(or rlcl_envs/Pendulum-v1, whose native version can\)"
+    remedy = r"use vectorization: sync \(or rlcl_envs/Pendulum-v1, which supports native\)"
     with pytest.raises(DataError, match=f"has no native vector version; {remedy}"):
         recipe("Pendulum-v1", vectorization="native").make_vector(2)
     with pytest.raises(DataError, match=r"has no native vector version; use vectorization: sync$"):
@@ -275,12 +275,18 @@ class BreaksAfterItsReset(Whole):
 
 
 BROKEN: list[tuple[Callable[[], Any], str]] = [
-    (WrongShape, r"environment mine: step gave an observation .*its shape is \(3,\), expected \(2,\)"),
-    (WrongType, r"reset gave an observation .* dtype float64, expected a NumPy array of float32; return np.asarray"),
+    (WrongShape, r"environment mine: step returned an observation .*its shape is \(3,\), expected \(2,\)"),
+    (
+        WrongType,
+        r"reset returned an observation .* dtype float64, expected a NumPy array of float32; return np.asarray",
+    ),
     (NoInfo, r"reset must return \(observation, info\) with info a dict, got an array of shape \(2,\)"),
-    (Outside, r"element \[1\] is 1.5, allowed is \[-1.0, 1.0\]; widen the space or clip the observation"),
-    (NotANumber, r"element \[0\] is nan, allowed is \[-1.0, 1.0\]"),
-    (NoSeed, r"reset must take seed=None and options=None by keyword and call super\(\).reset\(seed=seed\)"),
+    (Outside, r"element \[1\] is 1.5, expected a value in \[-1.0, 1.0\]; widen the space or clip the observation"),
+    (NotANumber, r"element \[0\] is nan, expected a value in \[-1.0, 1.0\]"),
+    (
+        NoSeed,
+        r"reset must accept seed=None and options=None as keyword arguments and call super\(\).reset\(seed=seed\)",
+    ),
     (FourValues, r"step must return \(observation, reward, terminated, truncated, info\), got a tuple of 4"),
     (InfiniteReward, r"the reward is inf; it must be finite"),
     (NoReward, r"the reward must be one number, got NoneType None"),
@@ -289,9 +295,9 @@ BROKEN: list[tuple[Callable[[], Any], str]] = [
     (InfoIsNone, r"info must be a dict, got NoneType None"),
     (NoActionSpace, r"action_space is not a gymnasium.Space; set it in __init__"),
     (Raises, r"step raised KeyError: 'speed'"),
-    (OutsideDiscrete, r"reset gave an observation outside its observation_space Discrete\(3\): got int 3"),
+    (OutsideDiscrete, r"reset returned an observation outside its observation_space Discrete\(3\): got int 3"),
     (NoEnvironment, r"environment mine: NoEnvironment is not a subclass of gymnasium.Env"),
-    (BreaksAfterItsReset, r"reset gave an observation outside .*element \[0\] is 2.0"),
+    (BreaksAfterItsReset, r"reset returned an observation outside .*element \[0\] is 2.0"),
 ]
 
 

@@ -16,7 +16,7 @@ from rlcl.data.environments.action_masks import action_masks, random_action
 from rlcl.data.environments.environment import Environment
 from rlcl.encoders.identity import Identity
 from rlcl.errors import EnvironmentApiError, SettingError
-from rlcl.learners.reinforcement.collecting import Collector
+from rlcl.learners.reinforcement.collector import Collector
 
 
 class Written(gym.Env[Any, Any]):
@@ -47,9 +47,9 @@ def test_a_last_state_is_kept_though_the_next_reset_is_written_into_its_array(ve
     for _ in range(20):
         at = collector.observations[:, 0]
         step = collector.step(np.ones(3, np.int64))
-        assert np.array_equal(at + 1, step.following[:, 0])
+        assert np.array_equal(at + 1, step.next_observations[:, 0])
         assert step.masks is not None
-        assert np.array_equal(step.following[:, 0] != 1, step.masks[:, 0])
+        assert np.array_equal(step.next_observations[:, 0] != 1, step.masks[:, 0])
         cut += int((step.ended & ~step.terminated).sum())
     collector.close()
     assert cut > 3
@@ -162,7 +162,7 @@ def test_a_late_observation_of_another_shape_names_environment_step_and_shapes()
     vector = Environment(Late, {"tells": lambda at: False}, name="late").make_vector(1)
     vector.reset(seed=0)
     vector.step(np.zeros(1, np.int64))
-    expected = r"environment late: step gave .* its shape is \(2,\), expected \(1,\) \(at its env step 2\)"
+    expected = r"environment late: step returned .* its shape is \(2,\), expected \(1,\) \(at its env step 2\)"
     with pytest.raises(EnvironmentApiError, match=expected):
         vector.step(np.zeros(1, np.int64))
 

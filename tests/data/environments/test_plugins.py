@@ -67,7 +67,7 @@ def test_a_misspelt_id_of_its_namespace_is_told_the_near_one() -> None:
 def test_a_package_that_fails_is_named_and_the_id_refused(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingError, match="no installed package declares the namespace"):
         Environment("Rotten/Plum-v0", name="x").make()
-    assert "orchard_envs:broken declares cannot be registered: RuntimeError: rotten" in caplog.text
+    assert "entry point orchard_envs:broken cannot be registered: RuntimeError: rotten" in caplog.text
 
 
 def test_an_unknown_namespace_is_told_how_to_name_the_module() -> None:

@@ -16,18 +16,18 @@ from probes import Forbidding, Probe
 
 from rlcl.data.environments.action_masks import action_masks
 from rlcl.data.environments.environment import Environment
-from rlcl.data.environments.workers import Workers
+from rlcl.data.environments.workers import WorkerVectorEnv
 from rlcl.errors import EnvironmentApiError, RlclError
 from rlcl.evaluation.episodes import episode_returns
 
 
-def workers(env: Any, count: int = 2, **settings: Any) -> Workers:
+def workers(env: Any, count: int = 2, **settings: Any) -> WorkerVectorEnv:
     vector = Environment(env, vectorization="async", name="mine", **settings).make_vector(count)
-    assert isinstance(vector, Workers)
+    assert isinstance(vector, WorkerVectorEnv)
     return vector
 
 
-def alive(vector: Workers) -> list[bool]:
+def alive(vector: WorkerVectorEnv) -> list[bool]:
     return [process.is_alive() for process in vector.processes]
 
 
@@ -115,7 +115,7 @@ def test_an_error_in_a_process_is_told_as_one_error_and_all_processes_end() -> N
     vector.reset(seed=0)
     for _ in range(2):
         vector.step(np.zeros(2, np.int64))
-    with pytest.raises(RlclError, match=rf"{re.escape(__file__)}:\d+: step raised KeyError: 'speed'; mend it"):
+    with pytest.raises(RlclError, match=rf"{re.escape(__file__)}:\d+: step raised KeyError: 'speed'; fix it"):
         vector.step(np.zeros(2, np.int64))
     vector.close()
     assert [False, False] == alive(vector)
@@ -142,7 +142,7 @@ def test_a_process_that_was_killed_is_a_clear_error() -> None:
     killed = vector.processes[1]
     killed.kill()
     killed.join()
-    with pytest.raises(EnvironmentApiError, match=r"a process of environment mine .* ended before its time.* sync"):
+    with pytest.raises(EnvironmentApiError, match=r"a process of environment mine .* ended unexpectedly.* sync"):
         vector.step(np.zeros(2, np.int64))
     vector.close()
     assert [False, False] == alive(vector)

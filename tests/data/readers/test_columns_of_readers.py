@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from rlcl.data import validation
-from rlcl.data.cells import natural, notation
+from rlcl.data.cells import detect_notation, natural_key
 from rlcl.data.readers.files import Csv, Npz
 from rlcl.data.readers.table import Table
 from rlcl.data.sources import Data
 from rlcl.errors import DataError
-from rlcl.types import Column, Reading
+from rlcl.types import TableColumn, TableFormat
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RLCL_DATA", str(tmp_path))
-    validation.tell.cache_clear()
+    validation.warn_once.cache_clear()
     return tmp_path
 
 
@@ -34,7 +34,7 @@ def table(root: Path, text: str, **settings: Any) -> Data:
 
 def test_the_order_of_classes_is_one_though_one_is_called_nan() -> None:
     names = ("0.0", "1.0", "2.0", "4.0", "nan")
-    assert {names} == {tuple(sorted(order, key=natural)) for order in permutations(names)}
+    assert {names} == {tuple(sorted(order, key=natural_key)) for order in permutations(names)}
 
 
 @pytest.mark.parametrize("label", ["", "  ", "nan", "NA"])
@@ -58,13 +58,13 @@ def test_a_missing_label_of_a_parquet_file_is_no_class(root: Path) -> None:
 def test_blanks_around_cells_make_no_classes_of_their_own(root: Path) -> None:
     (root / "t.csv").write_text("x , y\n" + "1, a\n2,a \n3,a\n4,b\n5, b\n   \n" * 3)
     data = Csv(path=str(root / "t.csv"), target="y").load()
-    assert (("a", "b"), (Column("x"),)) == (data.class_names, data.columns)
+    assert (("a", "b"), (TableColumn("x"),)) == (data.class_names, data.columns)
 
 
 @pytest.mark.parametrize("header", ["x,y,y", "x,x,y"])
 def test_a_column_that_is_there_twice_is_refused(header: str, root: Path) -> None:
     (root / "t.csv").write_text(f"{header}\n1,2,a\n2,3,b\n")
-    with pytest.raises(DataError, match="is there more than once; rename one"):
+    with pytest.raises(DataError, match="occurs more than once; rename one"):
         Csv(path=str(root / "t.csv"), target="y").load()
 
 
@@ -77,7 +77,7 @@ def test_a_marker_that_is_a_number_stands_for_its_number(root: Path) -> None:
     data = table(root, "x;c\n0;0\n0.0;a\n2;b\n3;a\n4;a\n", missing=("0",), delimiter=";", test_fraction=0.2)
     assert [True, True, False, False] == data.train_inputs[:, 0].isnan().tolist()  # type: ignore[union-attr, index]
     assert ("a", "b") == data.columns[1].categories
-    assert Reading(";", ("0",)) == data.reading
+    assert TableFormat(";", ("0",)) == data.reading
 
 
 def test_texts_and_categories_of_parquet_are_texts_and_the_index_of_pandas_is_no_column(root: Path) -> None:
@@ -99,10 +99,10 @@ def test_texts_and_categories_of_parquet_are_texts_and_the_index_of_pandas_is_no
     parquet.write_table(made, root / "t.parquet")
     data = Table(path=str(root / "t.parquet")).load()
     assert (
-        Column("code", ("1", "2")),
-        Column("kind", ("7", "8")),
-        Column("rating", ("1", "2")),
-        Column("size"),
+        TableColumn("code", ("1", "2")),
+        TableColumn("kind", ("7", "8")),
+        TableColumn("rating", ("1", "2")),
+        TableColumn("size"),
     ) == data.columns
 
 
@@ -117,7 +117,7 @@ def test_texts_and_categories_of_parquet_are_texts_and_the_index_of_pandas_is_no
         (["12 €"], "amounts of money"),
         (["2020-01-02", "2020-01-03 12:30:00"], "dates or times"),
         (["01/02/2020"], "dates or times"),
-        (["\u22121", "2", "(3.5)"], "negative numbers in parentheses, or with another sign than a hyphen"),
+        (["\u22121", "2", "(3.5)"], "negative numbers in parentheses, or with a minus sign that is not a hyphen"),
         (["Oslo", "45%"], None),
         (["1", "2"], None),
         (["10-20"], None),
@@ -125,7 +125,7 @@ def test_texts_and_categories_of_parquet_are_texts_and_the_index_of_pandas_is_no
     ],
 )
 def test_a_notation_is_known_by_all_texts(texts: list[str], found: str | None) -> None:
-    told = notation(texts)
+    told = detect_notation(texts)
     assert found == (None if told is None else told[0])
 
 
@@ -140,16 +140,15 @@ def test_suspicious_columns_are_told(root: Path, caplog: pytest.LogCaptureFixtur
     assert "the column without a name counts the rows" in told
     assert "column time: 39 of its 40 distinct numbers become equal to others in float32" in told
     assert "column share: 9 texts become categories without order; they look like percentages" in told
-    assert "column name: 32 of 32 training rows with a text have one of their own; leave it out with drop" in told
+    assert "column name: 32 distinct texts in 32 training rows with a text; remove it with drop" in told
     assert 4 == len(caplog.records)
 
 
 def test_texts_that_test_rows_have_alone_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "test.csv").write_text("day,x\n" + "2020-02-01,1\n2020-02-02,2\n" * 3)
     table(root, "day,x\n" + "2020-01-01,1\n2020-01-02,2\n" * 10, test_path=str(root / "test.csv"))
-    assert "column day: 6 of 6 texts of test rows are in no training row, so missing; they look like dates" in warned(
-        caplog
-    )
+    said = "column day: 6 of 6 texts of test rows are in no training row and count as missing; they look like dates"
+    assert said in warned(caplog)
 
 
 def test_a_number_to_predict_that_is_no_class_is_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -184,7 +183,7 @@ def test_whole_numbers_of_an_array_that_merge_are_told(root: Path, caplog: pytes
 
 
 @pytest.mark.parametrize(
-    ("cell", "remedy"), [("1,5", "write them with a decimal point"), ("", "the data set table takes missing values")]
+    ("cell", "remedy"), [("1,5", "write them with a decimal point"), ("", "use the data set table for missing values")]
 )
 def test_what_csv_takes_for_no_number_is_told_with_its_remedy(cell: str, remedy: str, root: Path) -> None:
     (root / "t.csv").write_text(f"x;y\n1;a\n{cell};b\n")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from rlcl.data.readers.files import Csv, Npz, held_out
+from rlcl.data.readers.files import Csv, Npz, held_out_mask
 from rlcl.data.readers.images import ImageFolder
 from rlcl.data.readers.scikit import BreastCancer, Diabetes, Iris, Wine
 from rlcl.data.readers.table import Table
@@ -34,12 +34,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_kth_row_of_each_class_is_held_out() -> None:
     labels = [0] * 5 + [1] * 10
-    assert [4, 9, 14] == np.flatnonzero(held_out(labels, 0.2)).tolist()
+    assert [4, 9, 14] == np.flatnonzero(held_out_mask(labels, 0.2)).tolist()
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.75])
 def test_the_share_held_out_is_as_asked(fraction: float) -> None:
-    assert round(200 * fraction) == held_out(np.arange(200) % 2, fraction).sum()
+    assert round(200 * fraction) == held_out_mask(np.arange(200) % 2, fraction).sum()
 
 
 # CSV.
@@ -73,7 +73,7 @@ def test_a_table_without_target_is_unlabelled_and_one_with_a_number_a_regression
         ("x,y\n1,a\nb,a\n", r"t.csv:3: column x: expected a number, got 'b'"),
         ("x,y\n1,a\n,a\n", "t.csv:3: column x: expected a number, got an empty cell"),
         ("x,y\n1,a\nnan,a\n", "t.csv:3: column x: expected a finite number, got nan"),
-        ("x,y\n1,a\n1\n", "t.csv:3: expected 2 cells, got 1"),
+        ("x,y\n1,a\n1\n", "t.csv:3: expected 2 cells, as in the header, got 1"),
         ("x,z\n1,a\n", "no column 'y'; the header has x, z"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_broken_image_is_told_by_name(root: Path) -> None:
     for name in "0234":
         picture(root / "zoo" / "a" / f"{name}.png", 1)
     (root / "zoo" / "a" / "1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"a/1.png is no image that can be read"):
+    with pytest.raises(DataError, match=r"a/1.png cannot be read as an image"):
         ImageFolder(path="zoo").load()
 
 
@@ -156,11 +156,14 @@ def test_too_few_rows_to_hold_some_out_are_told_with_the_remedy(root: Path) -> N
     for data, message in (
         (
             Csv(path="sizes.csv", target="size"),
-            r"sizes\.csv: no row is left to test on: .* 12 classes .* regression: true",
+            r"sizes\.csv: no test rows: .* 12 classes .* regression: true",
         ),
         (Table(path="sizes.csv", target="size"), r"sizes\.csv: .* each of its 12 classes has fewer than 5 rows"),
-        (Npz(path="few.npz"), r"few\.npz: no row is left to test on: .* it has fewer than 5 rows"),
-        (ImageFolder(path="pair"), r"pair: no row .*; make folders train and test of the classes, raise test_fraction"),
+        (Npz(path="few.npz"), r"few\.npz: no test rows: .* it has fewer than 5 rows"),
+        (
+            ImageFolder(path="pair"),
+            r"pair: no test rows.*; move the class folders into folders train and test, raise test_fraction",
+        ),
     ):
         with pytest.raises(DataError, match=message):
             data.load()
@@ -265,7 +268,7 @@ def test_a_batch_that_names_anything_but_arrays_is_refused(root: Path, monkeypat
 @pytest.mark.parametrize("data_set", [Svhn(), Cifar10(), Emnist(), FashionMnist()])
 def test_what_is_missing_is_told_with_where_to_put_it(data_set: Any, root: Path) -> None:
     with pytest.raises(
-        DataError, match=rf"is not complete in {root}.* could not be downloaded .*; put .* there, or set"
+        DataError, match=rf"is not complete in {root}.* could not be downloaded .*; copy .* there, or set"
     ):
         data_set.load()
 
@@ -292,7 +295,8 @@ def test_a_class_without_images_is_named(root: Path) -> None:
 def test_pixels_of_sixteen_bits_are_refused(root: Path) -> None:
     (root / "pictures" / "cat").mkdir(parents=True)
     Image.fromarray(np.full((3, 3), 60_000, np.uint16)).save(root / "pictures" / "cat" / "0.png")
-    with pytest.raises(DataError, match=r"0\.png: its pixels are I;16, not 8 bits a channel; convert it first"):
+    message = r"0\.png: expected an image with 8 bits per channel, got mode I;16; convert it"
+    with pytest.raises(DataError, match=message):
         ImageFolder(path="pictures").load()
 
 
@@ -319,5 +323,5 @@ def test_numbers_in_another_byte_order_are_read(root: Path) -> None:
 
 def test_a_table_that_is_no_utf8_is_one_error(root: Path) -> None:
     (root / "t.csv").write_bytes(b"x,y\n1,\xff\n")
-    with pytest.raises(DataError, match=r"t\.csv is no table that can be read as UTF-8"):
+    with pytest.raises(DataError, match=r"t\.csv cannot be read as a table in UTF-8"):
         Csv(path="t.csv", target="y").load()

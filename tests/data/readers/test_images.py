@@ -46,7 +46,7 @@ def test_folders_of_a_split_are_one_in_any_case(tmp_path: Path, train: str, test
 def test_of_three_parts_the_one_for_validation_is_left_out_with_a_warning(tmp_path: Path) -> None:
     for name, count in (("train", 5), ("val", 3), ("test", 2)):
         fill(tmp_path / name, count)
-    with pytest.warns(UserWarning, match="the folders val are left out"):
+    with pytest.warns(UserWarning, match="the folders val are ignored"):
         assert (10, 4, ("a", "b")) == load(tmp_path)
 
 
@@ -60,7 +60,7 @@ def test_a_split_that_is_none_is_refused_and_not_taken_for_classes(tmp_path: Pat
 
 def test_flat_folders_of_a_split_are_no_classes(tmp_path: Path) -> None:
     fill(tmp_path, classes=["train", "val"])  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="expected one folder a class, found none"):
+    with pytest.raises(DataError, match="expected one folder per class, found none"):
         load(tmp_path)
 
 
@@ -74,14 +74,14 @@ def test_files_that_are_left_out_are_counted(tmp_path: Path) -> None:
     fill(tmp_path)
     for name in ("a/notes.txt", "a/one.tif", "b/two.tif", "a/.DS_Store", "b/Thumbs.db"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"3 files are left out, whose suffix is none of .*: 2 \.tif, 1 \.txt"):
+    with pytest.warns(UserWarning, match=r"3 files are ignored because their suffix is none of .*: 2 \.tif, 1 \.txt"):
         assert (8, 2, ("a", "b")) == load(tmp_path)
 
 
 def test_images_in_no_classs_folder_are_counted(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "a" / "0.png").rename(tmp_path / "0.png")
-    with pytest.warns(UserWarning, match="1 images are left out, which are in no class's folder"):
+    with pytest.warns(UserWarning, match="1 images are ignored because no class folder has them"):
         load(tmp_path)
 
 
@@ -113,5 +113,5 @@ def test_what_cannot_be_decoded_is_one_error_with_the_files_name(tmp_path: Path,
         file.write_bytes(whole[:200] if content == "cut" else whole[:60] + bytes(40) + whole[100:])
     else:
         file.write_bytes(content)
-    with pytest.raises(DataError, match=r"a/3\.png is no image that can be read: .*; remove or replace it"):
+    with pytest.raises(DataError, match=r"a/3\.png cannot be read as an image: .*; remove or replace it"):
         load(tmp_path)

@@ -13,7 +13,7 @@ from rlcl.data.expect import ColumnExpectation, Expectation
 from rlcl.data.readers.table import Table
 from rlcl.data.sources import Data, loaded
 from rlcl.errors import DataError, UnsupportedError
-from rlcl.types import Column
+from rlcl.types import TableColumn
 
 TABLE = """age,city,member,bought
 20,Rome,yes,no
@@ -44,7 +44,8 @@ def same(expected: list[list[float]], actual: Any) -> bool:
 def test_numbers_texts_and_missing_cells_by_hand(root: Path) -> None:
     data = table()
     # The last row of each class is held out: lines 6 and 7. Of the training rows the cities are Oslo and Rome.
-    assert (Column("age"), Column("city", ("Oslo", "Rome")), Column("member", ("no", "yes"))) == data.columns
+    columns = (TableColumn("age"), TableColumn("city", ("Oslo", "Rome")), TableColumn("member", ("no", "yes")))
+    assert columns == data.columns
     assert same([[20, 1, 1], [NAN, 0, 0], [40, NAN, 1], [30, 1, NAN]], data.train_inputs)
     # Bern is in no training row: missing.
     assert same([[25, 0, 0], [50, NAN, 1]], data.test_inputs)
@@ -62,7 +63,7 @@ def test_categories_are_those_of_the_training_rows_whatever_the_test_rows_hold(r
 
 def test_columns_that_look_like_numbers_can_be_texts_and_columns_can_be_left_out(root: Path) -> None:
     data = table(categorical=["age"], drop=["city"])
-    assert (Column("age", ("20", "30", "40")), Column("member", ("no", "yes"))) == data.columns
+    assert (TableColumn("age", ("20", "30", "40")), TableColumn("member", ("no", "yes"))) == data.columns
 
 
 def test_a_number_can_be_predicted_or_nothing(root: Path) -> None:
@@ -103,8 +104,8 @@ def test_the_test_rows_can_stand_in_a_file_of_their_own(root: Path) -> None:
 def test_a_few_numbers_among_texts_are_texts_and_that_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "t.csv").write_text(TABLE.replace("Bern", "737"))
     data = table()
-    assert Column("city", ("Oslo", "Rome")) == data.columns[1]
-    assert "column city: 1 of its 5 cells look like numbers (737), and it is read as texts" in caplog.text
+    assert TableColumn("city", ("Oslo", "Rome")) == data.columns[1]
+    assert "column city: 1 of its 5 cells look like numbers (737), but it is read as texts" in caplog.text
     caplog.clear()
     assert data.columns == table(categorical=("city",)).columns
     assert "look like numbers" not in caplog.text
@@ -129,9 +130,9 @@ def test_numbers_in_another_notation_are_no_texts(root: Path) -> None:
         (TABLE.replace("bought", "'bought'"), {}, r"""no column 'bought'; did you mean "'bought'"\?"""),
         (TABLE, {"drop": ["citty"]}, r"drop: no column 'citty'; did you mean city\?"),
         (TABLE, {"categorical": ["age2"]}, r"no column 'age2'"),
-        (TABLE.replace("city,", "age,"), {}, r"the column 'age' is there more than once"),
+        (TABLE.replace("city,", "age,"), {}, r"the column 'age' occurs more than once"),
         ("age,bought\n", {}, r"expected at least one row"),
-        (TABLE, {"test_path": "short.csv"}, r"short\.csv: its columns are not those of .*t\.csv: city, member"),
+        (TABLE, {"test_path": "short.csv"}, r"short\.csv: its columns differ from those of .*t\.csv: city, member"),
         (TABLE, {"test_path": "new.csv"}, r"new\.csv:2: column bought: no training row has the class 'perhaps'"),
         (TABLE.replace("20", "inf"), {}, r"1 of 4 inputs hold infinite values, the first at row 0"),
     ],
@@ -206,7 +207,7 @@ def test_types_of_parquet_decide_what_a_column_is(root: Path) -> None:
         y=[1, 0, 1, 0],
     )
     data = table(path="t.parquet", target="y", categorical=["code"], test_fraction=0.5)
-    assert (Column("flag"), Column("code", ("1", "2")), Column("level", ("high", "low"))) == data.columns
+    assert (TableColumn("flag"), TableColumn("code", ("1", "2")), TableColumn("level", ("high", "low"))) == data.columns
     assert ("0", "1") == data.class_names
     assert same([[1, 0, 1], [0, 1, 0]], data.train_inputs)
 
@@ -222,7 +223,7 @@ def test_what_is_neither_number_nor_text_is_refused_by_column(root: Path) -> Non
 def test_a_broken_parquet_file_is_one_error(root: Path) -> None:
     pytest.importorskip("pyarrow")
     (root / "t.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(DataError, match=r"t\.parquet is no Parquet file that can be read"):
+    with pytest.raises(DataError, match=r"t\.parquet cannot be read as a Parquet file"):
         table(path="t.parquet")
 
 

@@ -24,20 +24,20 @@ import rlcl.deploy
 from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.export import export
-from rlcl.deploy.model import Model, Policy
+from rlcl.deploy.model import Model, PolicyModel
 from rlcl.errors import BundleError, RunFolderError, UnsupportedError
 from rlcl.experiment import load_experiment
-from rlcl.launch.restored import restore
+from rlcl.launch.restored_run import restore_run
 from rlcl.launch.seeds import run_experiment
-from rlcl.tracking.runs import Run, find_runs
+from rlcl.tracking.runs import StoredRun, find_runs
 from rlcl.training import checkpoint
 
 Made = Callable[[str], Path]
-Finished = Callable[[str], Run]
+Finished = Callable[[str], StoredRun]
 
 
-def learner_of(run: Run) -> Any:
-    return restore(run).trainer
+def learner_of(run: StoredRun) -> Any:
+    return restore_run(run).trainer
 
 
 @pytest.mark.parametrize("name", ["digits", "averaged", "memory"])
@@ -87,7 +87,7 @@ POLICIES = ["ppo", "continuous", "dqn", "sac", "td3", "puzzle", "sb3_ppo", "sb3_
 @pytest.mark.parametrize("name", [*POLICIES, "sb3_camera", "sb3_picture"])
 def test_a_policy_gives_the_learners_actions(name: str, finished: Finished, bundle: Made) -> None:
     trainer, model = learner_of(finished(name)), rlcl.deploy.load(bundle(name))
-    assert isinstance(model, Policy)
+    assert isinstance(model, PolicyModel)
     source = trainer.stream[0].test
     env = attrs.evolve(source, flat=False).make()
     env.action_space.seed(3)
@@ -265,7 +265,7 @@ def test_without_the_part_for_updating(finished: Finished, tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_there_is_left_alone(finished: Finished, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is there; remove it, or choose another folder with --to"):
+    with pytest.raises(BundleError, match="exists; remove it, or choose another folder with --to"):
         export(finished("digits"), tmp_path)
     assert [] == list(tmp_path.iterdir())
 
@@ -281,10 +281,10 @@ def test_an_unfinished_run_is_refused(finished: Finished, tmp_path: Path) -> Non
 REFUSED = {
     "nearest": ("learner: {type: nearest_mean}\nbudget: {epochs: 1}", "nearest_mean cannot be exported: .* no network"),
     "icarl": ("learner: {type: icarl, capacity: 20}\nbudget: {updates: 3}", "icarl cannot be exported: .* exemplars"),
-    "clusters": ("learner: {type: kmeans}\nbudget: {epochs: 1}", "kmeans cannot be exported: a cluster"),
+    "clusters": ("learner: {type: kmeans}\nbudget: {epochs: 1}", "kmeans cannot be exported: its output is a cluster"),
     "views": (
         "learner: {type: simsiam, augment: [{type: noise}]}\nbudget: {updates: 2}",
-        "simsiam cannot be exported: a representation alone",
+        "simsiam cannot be exported: its output is a representation",
     ),
 }
 
@@ -305,7 +305,7 @@ def test_masks_of_actions_are_refused(tmp_path: Path) -> None:
     text += "learner: {type: ppo, n_steps: 16}\nbudget: {env_steps: 16}"
     (tmp_path / "e.yaml").write_text(f"name: taxi\n{text}\n")
     run_experiment(load_experiment(tmp_path / "e.yaml"), tmp_path / "runs")
-    with pytest.raises(UnsupportedError, match="tells which actions it allows"):
+    with pytest.raises(UnsupportedError, match="a policy with action masks cannot be exported"):
         export(find_runs(tmp_path / "runs")[0], tmp_path / "b")
 
 
@@ -345,7 +345,7 @@ def test_the_command_exports_by_name_and_prints_parity(
     assert "bundle   bundles/digits (classifier" in printed
     with pytest.raises(SystemExit):
         main(["export", "digits", "--root", str(root)])
-    assert "bundles/digits is there" in capsys.readouterr().err
+    assert "bundles/digits exists" in capsys.readouterr().err
 
 
 def test_predicting_imports_nothing_that_trains(bundle: Made) -> None:

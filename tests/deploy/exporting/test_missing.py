@@ -19,11 +19,11 @@ from rlcl.deploy.exporting.export import export
 from rlcl.deploy.exporting.fields import array_field
 from rlcl.deploy.exporting.graphs import array_graph
 from rlcl.errors import BundleError, Problem, UnsupportedError
-from rlcl.launch.restored import restore
-from rlcl.tracking.runs import Run
+from rlcl.launch.restored_run import restore_run
+from rlcl.tracking.runs import StoredRun
 
 Made = Callable[[str], Path]
-Finished = Callable[[str], Run]
+Finished = Callable[[str], StoredRun]
 NAN = float("nan")
 
 
@@ -55,7 +55,7 @@ ROWS: list[list[Any]] = [[30, 1, 500], [None, 1, 500], [30, None, 500], [30, 1, 
 
 
 def test_whatever_is_missing_is_answered_as_the_learner_does(finished: Finished, bundle: Made) -> None:
-    trainer, model = restore(finished("people")).trainer, rlcl.deploy.load(bundle("people"))
+    trainer, model = restore_run(finished("people")).trainer, rlcl.deploy.load(bundle("people"))
     x = np.array(ROWS, np.float32)
     assert 7 == np.isnan(x).sum() + 1
     classes, odds = array_graph(trainer.learner, trainer.stream)(torch.from_numpy(x))
@@ -102,6 +102,6 @@ def test_a_graph_that_fills_in_something_else_is_an_error(
 
 
 def test_an_encoder_that_leaves_something_missing_is_refused_by_its_column(finished: Finished, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"its encoder leaves pay missing where it is.*put impute before it"):
+    with pytest.raises(UnsupportedError, match=r"its encoder does not impute pay,.*put impute before the encoder"):
         export(finished("people_unfilled"), tmp_path / "b")
     assert [] == list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from rlcl.streams.stream import Stream
 from rlcl.types import Exportable, Graph, StreamSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-from served import serving
+from server_harness import serving
 
 PACKAGE = Path(rlcl.deploy.__file__).parent
 # One derives from the loop for losses; the other has nothing but the members of the protocol, and no methods.
@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 
 from rlcl.learners.gradient import GradientLearner
-from rlcl.learners.graphs import classifier_graph
+from rlcl.learners.inference_graphs import classifier_graph
 from rlcl.types import Event, Graph, Learner, Position
 
 
@@ -208,18 +208,23 @@ def test_one_that_says_nothing_is_refused_by_its_name_with_the_remedy(learner: A
 
 def test_a_policy_acts_and_nothing_else_does() -> None:
     policy = Says(Graph(kind="policy", module=Gives((ROW,))))
-    with pytest.raises(UnsupportedError, match="its graph is a policy, and it learned from arrays"):
+    with pytest.raises(UnsupportedError, match="its graph is of the kind policy, but it was trained on arrays"):
         array_graph(policy, STREAMLESS)
-    with pytest.raises(UnsupportedError, match="its graph is a regressor, and it learned in environments"):
+    with pytest.raises(
+        UnsupportedError, match="its graph is of the kind regressor, but it was trained in environments"
+    ):
         policy_graph(Says(Graph(kind="regressor", module=Gives((ROW,)))), None)
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (ROW, r"must give a tuple of 2 \(class, probabilities\), and gave a Tensor"),
-        ((ROW[:, 0],), "and gave a tuple of 1"),
-        ((ROW[:, 0], ROW[:2]), r"must give probabilities row by row, and gave \(2, 2\) of 3 rows"),
+        (ROW, r"must return a tuple of 2 \(class, probabilities\); it returned a Tensor"),
+        ((ROW[:, 0],), "it returned a tuple of 1"),
+        (
+            (ROW[:, 0], ROW[:2]),
+            r"must return one entry of probabilities per row; it returned the shape \(2, 2\) for 3 rows",
+        ),
     ],
     ids=["tensor", "one", "rows"],
 )
@@ -231,7 +236,7 @@ def test_other_outputs_than_those_of_its_kind_are_refused(found: Any, reason: st
 
 def test_a_graph_is_of_a_kind_that_there_is() -> None:
     with pytest.raises(
-        Problem, match="kind of a graph: expected classifier, regressor, autoencoder, policy, got 'oracle'"
+        Problem, match="kind of a graph: expected one of classifier, regressor, autoencoder, policy, got 'oracle'"
     ):
         Graph(kind="oracle", module=Gives(None))  # type: ignore[arg-type]
 

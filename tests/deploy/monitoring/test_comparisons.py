@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlcl.deploy.monitoring.comparisons import Features, Projections, Shares, columns, names
-from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels, spent
+from rlcl.deploy.monitoring.comparisons import (
+    ClassShareComparison,
+    FeatureComparison,
+    ProjectionComparison,
+    column_names,
+    feature_matrix,
+)
+from rlcl.deploy.monitoring.statistics import correlation_times, ks_distances, ks_levels, share_levels, window_level
 from rlcl.deploy.signature import Field
-from rlcl.types import Column
+from rlcl.types import TableColumn
 
 NAN = float("nan")
 
@@ -65,8 +71,8 @@ def test_shares_are_fishers_exact_test() -> None:
 
 
 def test_what_is_spent_never_exceeds_alpha() -> None:
-    assert [0.005, 0.01 / 6, 0.01 / 12] == [spent(window, 0.01) for window in (1, 2, 3)]
-    assert 0.01 * 1000 / 1001 == pytest.approx(sum(spent(window, 0.01) for window in range(1, 1001)))
+    assert [0.005, 0.01 / 6, 0.01 / 12] == [window_level(window, 0.01) for window in (1, 2, 3)]
+    assert 0.01 * 1000 / 1001 == pytest.approx(sum(window_level(window, 0.01) for window in range(1, 1001)))
 
 
 def test_the_correlation_time_of_repeated_rows_is_their_number() -> None:
@@ -91,22 +97,22 @@ def test_requests_that_resemble_their_neighbours_raise_no_alarm() -> None:
     walk = np.zeros(40_000)
     for i, step in enumerate(rng.normal(size=len(walk) - 1)):
         walk[i + 1] = 0.9 * walk[i] + step
-    features = Features(["x"], walk[:20_000:10, None])
+    features = FeatureComparison(["x"], walk[:20_000:10, None])
     windows = walk[20_000:].reshape(40, 500, 1)
-    assert 0 == sum(features.of(window, 1e-3).count for window in windows)
+    assert 0 == sum(features.compare(window, 1e-3).count for window in windows)
     shuffled = rng.permuted(windows, axis=1)  # without the correction the same windows differ
-    assert 10 < sum(features.of(window, 1e-3).count for window in shuffled)
+    assert 10 < sum(features.compare(window, 1e-3).count for window in shuffled)
 
 
 def test_a_reference_of_episodes_counts_for_less() -> None:
     rng = np.random.default_rng(0)
     few = rng.normal(size=(20, 1)).repeat(100, axis=0)  # a reference of twenty values, each a hundred times
     window = rng.normal(size=(500, 1))
-    assert 1 == Features(["x"], few).of(window, 1e-3).count
-    assert 0 == Features(["x"], few, ordered=True).of(window, 1e-3).count
+    assert 1 == FeatureComparison(["x"], few).compare(window, 1e-3).count
+    assert 0 == FeatureComparison(["x"], few, ordered=True).compare(window, 1e-3).count
     coin, fair = (rng.random((20, 1)) < 0.2).astype(int).repeat(100, axis=0)[:, 0], rng.integers(2, size=500)
-    assert 2 == Shares((), coin).of(fair, 1e-3).count
-    assert 0 == Shares((), coin, ordered=True).of(fair, 1e-3).count
+    assert 2 == ClassShareComparison((), coin).compare(fair, 1e-3).count
+    assert 0 == ClassShareComparison((), coin, ordered=True).compare(fair, 1e-3).count
 
 
 def test_what_swings_to_and_fro_is_no_larger_sample() -> None:
@@ -115,37 +121,37 @@ def test_what_swings_to_and_fro_is_no_larger_sample() -> None:
     swinging = widths * np.tile([[1], [-1]], (1000, 1))
     assert [1.0] == correlation_times(swinging).tolist()
     window = rng.normal(size=(500, 1))
-    assert 0 == Features(["x"], swinging, ordered=True).of(window, 1e-3).count
-    assert 1 == Features(["x"], swinging).of(window, 1e-3).count
+    assert 0 == FeatureComparison(["x"], swinging, ordered=True).compare(window, 1e-3).count
+    assert 1 == FeatureComparison(["x"], swinging).compare(window, 1e-3).count
 
 
 def test_bonferroni_divides_by_the_features_and_names_the_worst() -> None:
     rng = np.random.default_rng(0)
     reference, window = rng.normal(size=(400, 4)), rng.normal(size=(300, 4))
     window[:, 2] += 1
-    found = Features(["a", "b", "c", "d"], reference).of(window, 0.02)
+    found = FeatureComparison(["a", "b", "c", "d"], reference).compare(window, 0.02)
     assert ("c", 1, 0.005) == (found.worst.what, found.count, found.threshold)
-    assert ["c"] == [each.what for each in found.moved]
+    assert ["c"] == [each.what for each in found.significant]
 
 
 @pytest.mark.parametrize("kinds", [1, 2, 5])
 def test_constant_and_discrete_features_give_no_false_alarm(kinds: int) -> None:
     rng = np.random.default_rng(kinds)
-    features = Features([str(i) for i in range(10)], rng.integers(kinds, size=(400, 10)))
-    assert 0 == sum(features.of(rng.integers(kinds, size=(200, 10)), 0.01).count for _ in range(50))
+    features = FeatureComparison([str(i) for i in range(10)], rng.integers(kinds, size=(400, 10)))
+    assert 0 == sum(features.compare(rng.integers(kinds, size=(200, 10)), 0.01).count for _ in range(50))
 
 
 def test_what_is_missing_is_greater_than_every_number() -> None:
     # Of 1, 2, 3 and one missing, and 1, 2 and two missing: under what is missing lie 3/4 and 1/2.
-    features = Features(["x"], np.array([[3.0], [NAN], [1.0], [2.0]]))
-    found = features.of(np.array([[NAN], [2.0], [NAN], [1.0]]), 0.01)
+    features = FeatureComparison(["x"], np.array([[3.0], [NAN], [1.0], [2.0]]))
+    found = features.compare(np.array([[NAN], [2.0], [NAN], [1.0]]), 0.01)
     assert ("x missing", 0.25) == (found.worst.what, found.worst.statistic)
     # 3 became 0: under 1 lie none and 1/4, and as much is missing as was.
-    moved = features.of(np.array([[1.0], [NAN], [0.0], [2.0]]), 0.01)
+    moved = features.compare(np.array([[1.0], [NAN], [0.0], [2.0]]), 0.01)
     assert ("x", 0.25) == (moved.worst.what, moved.worst.statistic)
     assert ("x", 0.0) == (
-        features.of(features.reference, 0.01).worst.what,
-        features.of(features.reference, 0.01).worst.statistic,
+        features.compare(features.reference, 0.01).worst.what,
+        features.compare(features.reference, 0.01).worst.statistic,
     )
 
 
@@ -155,18 +161,18 @@ def test_missing_values_hide_no_drift_and_are_none() -> None:
     x[rng.random(x.shape) < 0.3] = NAN
     before, same, now = x[:1000], x[1000:], x[1000:].copy()
     now[:, 1] += 1
-    for comparison in (Features(["a", "b", "c"], before), Projections(before)):
-        assert 0 == comparison.of(same, 1e-3).count
-        assert 0 < comparison.of(now, 1e-6).count
-    assert ["b"] == [each.what for each in Features(["a", "b", "c"], before).of(now, 1e-6).moved]
+    for comparison in (FeatureComparison(["a", "b", "c"], before), ProjectionComparison(before)):
+        assert 0 == comparison.compare(same, 1e-3).count
+        assert 0 < comparison.compare(now, 1e-6).count
+    assert ["b"] == [each.what for each in FeatureComparison(["a", "b", "c"], before).compare(now, 1e-6).significant]
     wide = rng.normal(size=(1000, 40))
     wide[rng.random(wide.shape) < 0.3] = NAN
     assert np.isnan(wide).any(1).all()
-    assert 0 < Projections(wide[:500]).of(wide[500:] + 1, 1e-6).count
+    assert 0 < ProjectionComparison(wide[:500]).compare(wide[500:] + 1, 1e-6).count
     nothing = np.full((50, 1), NAN)
-    for comparison in (Features(["x"], nothing), Projections(nothing)):
-        assert 0 == comparison.of(nothing, 0.01).count
-    assert "x missing" == Features(["x"], nothing).of(np.zeros((50, 1)), 0.01).worst.what
+    for comparison in (FeatureComparison(["x"], nothing), ProjectionComparison(nothing)):
+        assert 0 == comparison.compare(nothing, 0.01).count
+    assert "x missing" == FeatureComparison(["x"], nothing).compare(np.zeros((50, 1)), 0.01).worst.what
 
 
 def test_clients_that_miss_a_value_for_a_while_are_no_larger_sample() -> None:
@@ -174,48 +180,52 @@ def test_clients_that_miss_a_value_for_a_while_are_no_larger_sample() -> None:
     absent = (rng.random((8, 1)) < 0.5).repeat(100, axis=0)
     window, reference = np.where(absent, NAN, 5.0), np.where(rng.random((2000, 1)) < 0.2, NAN, 5.0)
     assert absent.mean() > 0.3
-    assert 0 == Features(["x"], reference).of(window, 1e-3).count
-    assert 1 == Features(["x"], reference).of(rng.permuted(window, axis=0), 1e-3).count
+    assert 0 == FeatureComparison(["x"], reference).compare(window, 1e-3).count
+    assert 1 == FeatureComparison(["x"], reference).compare(rng.permuted(window, axis=0), 1e-3).count
 
 
 def test_columns_of_a_table_have_their_own_names() -> None:
-    part = Field(name="input", shape=(2,), dtype="float32", columns=(Column("age"), Column("city", ("a", "b"))))
-    assert ["age", "city"] == names((part,))
+    part = Field(
+        name="input", shape=(2,), dtype="float32", columns=(TableColumn("age"), TableColumn("city", ("a", "b")))
+    )
+    assert ["age", "city"] == column_names((part,))
 
 
 def test_projections_see_what_single_features_do_not() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 2))
     twin = np.stack([x[:, 0], 0.9 * x[:, 0] + math.sqrt(1 - 0.81) * x[:, 1]], 1)  # the same features, now correlated
-    assert 0 == Features(["a", "b"], x[:1000]).of(twin[1000:], 1e-3).count
-    assert 0 < Projections(x[:1000]).of(twin[1000:], 1e-3).count
-    assert 0 == Projections(x[:1000]).of(x[1000:], 1e-3).count
+    assert 0 == FeatureComparison(["a", "b"], x[:1000]).compare(twin[1000:], 1e-3).count
+    assert 0 < ProjectionComparison(x[:1000]).compare(twin[1000:], 1e-3).count
+    assert 0 == ProjectionComparison(x[:1000]).compare(x[1000:], 1e-3).count
 
 
 def test_a_constant_that_moves_is_seen_in_every_projection() -> None:
     x = np.concatenate([np.random.default_rng(0).normal(size=(300, 1)), np.zeros((300, 1))], 1)
     moved = x + np.array([0, 9.0])
-    assert 32 < Projections(x).of(moved, 1e-6).count
+    assert 32 < ProjectionComparison(x).compare(moved, 1e-6).count
 
 
 def test_shares_name_the_class_that_came_or_went() -> None:
     before, now = np.repeat([0, 1], 200), np.tile([0, 1, 2], 100)
-    found = Shares(("a", "b"), before).of(now, 0.01)
+    found = ClassShareComparison(("a", "b"), before).compare(now, 0.01)
     assert "class 2" == found.worst.what  # the model's class beyond its names
     assert 1 / 3 == pytest.approx(found.worst.statistic)
     assert 0.01 / 3 == found.threshold
-    assert 0 == Shares(("a", "b"), before).of(np.tile([0, 1], 100), 0.01).count
+    assert 0 == ClassShareComparison(("a", "b"), before).compare(np.tile([0, 1], 100), 0.01).count
 
 
 def test_columns_are_named_by_place_and_thinned_evenly() -> None:
     parts = (Field(name="x", shape=(), dtype="float32"), Field(name="y", shape=(2, 2), dtype="uint8"))
-    assert ["x", "y[0][0]", "y[0][1]", "y[1][0]", "y[1][1]"] == names(parts)
-    table = columns(parts, {"x": np.array([9.0], np.float32), "y": np.arange(4, dtype=np.uint8).reshape(1, 2, 2)})
+    assert ["x", "y[0][0]", "y[0][1]", "y[1][0]", "y[1][1]"] == column_names(parts)
+    table = feature_matrix(
+        parts, {"x": np.array([9.0], np.float32), "y": np.arange(4, dtype=np.uint8).reshape(1, 2, 2)}
+    )
     assert [[9.0, 0.0, 1.0, 2.0, 3.0]] == table.tolist()
     wide = (Field(name="x", shape=(5000,), dtype="float32"),)
-    called = names(wide)
+    called = column_names(wide)
     assert (1024, "x[0]", "x[4999]") == (len(called), called[0], called[-1])
-    assert [0.0, 4999.0] == columns(wide, {"x": np.arange(5000.0)[None]})[0, [0, -1]].tolist()
+    assert [0.0, 4999.0] == feature_matrix(wide, {"x": np.arange(5000.0)[None]})[0, [0, -1]].tolist()
 
 
 def sticky(rng: np.random.Generator, kinds: int, count: int, stay: float) -> np.ndarray:
@@ -229,16 +239,16 @@ def sticky(rng: np.random.Generator, kinds: int, count: int, stay: float) -> np.
 def test_classes_that_come_in_runs_raise_no_alarm_in_a_whole_life(stay: float) -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        shares = Shares(tuple("0123456789"), rng.integers(10, size=2_000))
+        shares = ClassShareComparison(tuple("0123456789"), rng.integers(10, size=2_000))
         for window, classes in enumerate(sticky(rng, 10, 5_000, stay).reshape(10, 500), 1):
-            assert 0 == shares.of(classes, spent(window, 0.01) / 3).count
+            assert 0 == shares.compare(classes, window_level(window, 0.01) / 3).count
 
 
 def test_independent_classes_whose_balance_changes_are_found() -> None:
     rng = np.random.default_rng(0)
-    shares = Shares(tuple("0123456789"), rng.integers(10, size=2_000))
+    shares = ClassShareComparison(tuple("0123456789"), rng.integers(10, size=2_000))
     changed = [rng.choice(10, 500, p=[0.25, *[0.75 / 9] * 9]) for _ in range(50)]
-    assert 48 <= sum(shares.of(window, spent(2, 0.01) / 3).count > 0 for window in changed)
+    assert 48 <= sum(shares.compare(window, window_level(2, 0.01) / 3).count > 0 for window in changed)
 
 
 def test_directions_and_features_of_classes_in_runs_raise_no_alarm() -> None:
@@ -246,22 +256,23 @@ def test_directions_and_features_of_classes_in_runs_raise_no_alarm() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         reference = middles[rng.integers(10, size=2_000)] + rng.normal(size=(2_000, 20))
-        compared = Projections(reference), Features([str(n) for n in range(20)], reference)
+        compared = ProjectionComparison(reference), FeatureComparison([str(n) for n in range(20)], reference)
         rows = middles[sticky(rng, 10, 5_000, 0.95)] + rng.normal(size=(5_000, 20))
         for window, each in enumerate(rows.reshape(10, 500, 20), 1):
-            assert [0, 0] == [one.of(each, spent(window, 0.01) / 3).count for one in compared]
+            assert [0, 0] == [one.compare(each, window_level(window, 0.01) / 3).count for one in compared]
 
 
 def test_digits_in_the_order_in_which_they_were_written_raise_no_alarm() -> None:
     from sklearn.datasets import load_digits
 
     x = load_digits().data.astype(np.float32)
-    features = Features([str(n) for n in range(64)], x[np.random.default_rng(0).random(len(x)) < 0.5])
+    features = FeatureComparison([str(n) for n in range(64)], x[np.random.default_rng(0).random(len(x)) < 0.5])
     for seed in range(15):  # each writer has habits, and wrote tens of digits
         starts = np.random.default_rng(seed).integers(len(x) - 250, size=20)
         rows = x[(starts[:, None] + np.arange(250)).ravel()]
         assert not any(
-            features.of(each, spent(w, 0.01) / 3).count for w, each in enumerate(rows.reshape(10, 500, 64), 1)
+            features.compare(each, window_level(w, 0.01) / 3).count
+            for w, each in enumerate(rows.reshape(10, 500, 64), 1)
         )
 
 
@@ -269,11 +280,11 @@ def test_a_feature_that_is_too_slow_is_undecided_and_hides_no_other() -> None:
     rng = np.random.default_rng(0)
     clock = np.arange(3_000.0)
     table = np.column_stack([clock, rng.normal(size=(3_000, 3))])
-    features = Features(["clock", "a", "b", "c"], table[rng.permutation(2_000)])
-    quiet = features.of(table[2_500:], 1e-3)
+    features = FeatureComparison(["clock", "a", "b", "c"], table[rng.permutation(2_000)])
+    quiet = features.compare(table[2_500:], 1e-3)
     assert (0, 1) == (quiet.count, quiet.undecided)
     moved = table[2_500:] + np.array([0, 0, 1, 0])
-    found = features.of(moved, 1e-3)
-    assert (["b"], 1) == ([each.what for each in found.moved], found.undecided)
-    alone = Features(["clock"], clock[:2_000, None]).of(clock[2_500:, None], 1e-3)
+    found = features.compare(moved, 1e-3)
+    assert (["b"], 1) == ([each.what for each in found.significant], found.undecided)
+    alone = FeatureComparison(["clock"], clock[:2_000, None]).compare(clock[2_500:, None], 1e-3)
     assert (0, 1, 1.0) == (alone.count, alone.undecided, alone.worst.p)

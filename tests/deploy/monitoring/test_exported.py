@@ -9,11 +9,11 @@ from rich.console import Console
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.deployment import Deployment
 from rlcl.deploy.exporting.export import export
-from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.log import Answer, Feedback, RequestLog, pack_row
 from rlcl.deploy.model import Model
-from rlcl.deploy.monitoring.monitor import Settings
-from rlcl.deploy.monitoring.reading import Reading
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.monitoring.log_monitor import LogMonitor
+from rlcl.deploy.monitoring.monitor import MonitorSettings
+from rlcl.deploy.monitoring.reference import ReferenceSample
 from rlcl.experiment import experiment_from
 from rlcl.launch.seeds import run_experiment
 from rlcl.tracking.runs import find_runs
@@ -37,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_an_exported_bundle_gives_what_its_encoder_makes_of_inputs(bundle: Bundle) -> None:
-    reference, model = Reference.read(bundle), Model(bundle)
+    reference, model = ReferenceSample.read(bundle), Model(bundle)
     encoded = model.encoded(reference.inputs)
     assert encoded is not None
     assert (len(reference.inputs["input"]), 64) == encoded.shape
@@ -49,7 +49,7 @@ def test_an_exported_bundle_gives_what_its_encoder_makes_of_inputs(bundle: Bundl
 
 
 def test_its_own_held_out_sample_is_no_drift_and_dark_images_are(bundle: Bundle) -> None:
-    deployment, reference, model = Deployment(bundle.path), Reference.read(bundle), Model(bundle)
+    deployment, reference, model = Deployment(bundle.path), ReferenceSample.read(bundle), Model(bundle)
     rows = np.random.default_rng(0).integers(len(reference.inputs["input"]), size=1500)
     x = reference.inputs["input"][rows]
     x[1000:] = np.minimum(x[1000:] * 2, 16)
@@ -57,22 +57,22 @@ def test_its_own_held_out_sample_is_no_drift_and_dark_images_are(bundle: Bundle)
     signature = bundle.signature
     assert reference.labels is not None
     labels = [signature.classes[int(label)] for label in reference.labels[rows]]
-    log = Log.open(deployment.log, write=True)
+    log = RequestLog.open(deployment.log, write=True)
     log.register(bundle.digest, signature)
     log.write(
         [
             Answer(
                 id=str(i), time=float(i), bundle=bundle.digest, task_id=None,
-                input=packed(signature.inputs, arrays, i), output=packed(signature.outputs, arrays, i),
+                input=pack_row(signature.inputs, arrays, i), output=pack_row(signature.outputs, arrays, i),
             )
             for i in range(len(x))
         ],
         [Feedback(id=str(i), time=9.0, value=label) for i, label in enumerate(labels)],
     )  # fmt: skip
     log.close()
-    reading = Reading(deployment, Settings())
-    lines = reading.new()
-    reading.close()
+    monitor = LogMonitor(deployment, MonitorSettings())
+    lines = monitor.read_new()
+    monitor.close()
     alarms = [line for line in lines if line["line"] == "alarm"]
     assert {"inputs", "encoded"} <= {line["kind"] for line in alarms}
     assert all(line["requests"][0] > 1000 for line in alarms)

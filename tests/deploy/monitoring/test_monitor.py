@@ -18,12 +18,12 @@ from bundle_by_hand import answers, ask, draw, make_bundle, right, tell
 from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Log
+from rlcl.deploy.log import RequestLog
 from rlcl.deploy.model import Model
-from rlcl.deploy.monitoring.monitor import Settings
+from rlcl.deploy.monitoring.log_monitor import LogMonitor, read_lines
+from rlcl.deploy.monitoring.monitor import MonitorSettings
 from rlcl.deploy.monitoring.page import make_page
-from rlcl.deploy.monitoring.reading import Reading, read_lines
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.monitoring.reference import ReferenceSample
 from rlcl.errors import BundleError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -47,11 +47,11 @@ def run(*arguments: str) -> int:
 
 
 def look(deployment: Deployment, window: int = 100) -> list[dict[str, Any]]:
-    reading = Reading(deployment, Settings(window=window))
+    monitor = LogMonitor(deployment, MonitorSettings(window=window))
     try:
-        return reading.new()
+        return monitor.read_new()
     finally:
-        reading.close()
+        monitor.close()
 
 
 def traffic(rows: int = 400, shifted: int = 400, seed: int = 1) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_without_drift_it_leaves_with_0_and_with_drift_with_3(
     assert alarm["p"] <= alarm["threshold"]
     window = kinds(lines, "window")[4]
     x = np.concatenate([traffic(430), moved])[400:500, 0]
-    held_out = Reference.read(bundle).inputs["input"][:, 0]
+    held_out = ReferenceSample.read(bundle).inputs["input"][:, 0]
     gap = max(abs((held_out <= v).mean() - (x <= v).mean()) for v in np.concatenate([held_out, x]))
     assert gap == pytest.approx(window["inputs"]["statistic"])
 
@@ -115,13 +115,13 @@ def test_in_parts_the_lines_are_those_of_at_once(tmp_path: Path, cuts: tuple[int
         assert kinds(whole, line) == kinds(parts, line)
 
 
-def test_one_reading_goes_on_as_several_do(bundle: Bundle, deployment: Deployment) -> None:
-    reading = Reading(deployment, Settings(window=100))
+def test_one_monitor_goes_on_as_several_do(bundle: Bundle, deployment: Deployment) -> None:
+    monitor = LogMonitor(deployment, MonitorSettings(window=100))
     ask(deployment, bundle, traffic(150))
-    assert 1 == len(kinds(reading.new(), "window"))
+    assert 1 == len(kinds(monitor.read_new(), "window"))
     ask(deployment, bundle, traffic(150), first=151)
-    assert [[101, 200], [201, 300]] == [each["requests"] for each in reading.new()]
-    reading.close()
+    assert [[101, 200], [201, 300]] == [each["requests"] for each in monitor.read_new()]
+    monitor.close()
 
 
 def test_what_a_killed_monitor_wrote_beyond_its_state_is_cut_off(bundle: Bundle, deployment: Deployment) -> None:
@@ -145,7 +145,7 @@ def test_a_log_that_took_anothers_place_is_read_from_its_beginning(
     ask(deployment, bundle, x[:150])
     tell(deployment, right(x)[:100])
     assert 0 == run(str(bundle.path), *WINDOW)
-    assert "another log than last time" in capsys.readouterr().out
+    assert "the log was replaced since the last call" in capsys.readouterr().out
     lines = read_lines(deployment)
     windows, feedback = ([each["requests"] for each in kinds(lines, kind)] for kind in ("window", "feedback"))
     assert [[1, 100], [101, 200], [1, 100]] == windows
@@ -196,10 +196,10 @@ def test_a_block_is_in_the_order_of_its_requests(bundle: Bundle, deployment: Dep
     x = traffic(5)
     ask(deployment, bundle, x)
     tell(deployment, [right(x)[row] for row in (3, 0, 2)])
-    log = Log.open(deployment.log)
-    last, (page,) = log.arrived(0, 3)
+    log = RequestLog.open(deployment.log)
+    last, (page,) = log.first_feedback(0, 3)
     assert (3, [1, 3, 4]) == (last, page.numbers.tolist())
-    assert (0, []) == log.arrived(0, 4)
+    assert (0, []) == log.first_feedback(0, 4)
     log.close()
 
 
@@ -264,7 +264,7 @@ def test_nothing_logged_yet_is_no_drift_and_no_error(
 ) -> None:
     assert 0 == run(str(bundle.path))
     assert "nothing was logged yet" in capsys.readouterr().out
-    Log.open(deployment.log, write=True).close()
+    RequestLog.open(deployment.log, write=True).close()
     assert 0 == run(str(bundle.path))
     assert "nothing new" in capsys.readouterr().out
 
@@ -288,7 +288,7 @@ def test_a_log_that_breaks_in_the_middle_is_one_clear_error(bundle: Bundle, depl
     data = bytearray(deployment.log.read_bytes())
     data[-4096 * 4 :] = b"\xff" * 4096 * 4
     deployment.log.write_bytes(data)
-    with pytest.raises(BundleError, match=r"is damaged: .*; move it away to begin anew"):
+    with pytest.raises(BundleError, match=r"is damaged: .*; move it away to start over"):
         look(deployment)
 
 
@@ -306,17 +306,17 @@ def test_a_damaged_state_is_one_clear_error(bundle: Bundle, deployment: Deployme
     ask(deployment, bundle, traffic(100))
     look(deployment)
     (deployment.folder / "monitor.json").write_text(text)
-    with pytest.raises(BundleError, match=r"monitor\.json is damaged .*; move it and drift\.jsonl away to begin anew"):
+    with pytest.raises(BundleError, match=r"monitor\.json is damaged .*; move it and drift\.jsonl away to start over"):
         look(deployment)
 
 
 def test_other_settings_and_another_monitor_are_refused(bundle: Bundle, deployment: Deployment) -> None:
     ask(deployment, bundle, traffic(100))
     look(deployment)
-    with pytest.raises(BundleError, match=r"was begun with window 100, alpha 0\.01"):
+    with pytest.raises(BundleError, match=r"was written with window 100, alpha 0\.01"):
         look(deployment, window=200)
-    first = Reading(deployment, Settings(window=100))
-    with pytest.raises(BundleError, match=r"another monitor .* is at work"):
+    first = LogMonitor(deployment, MonitorSettings(window=100))
+    with pytest.raises(BundleError, match=r"another monitor .* is running"):
         look(deployment)
     first.close()
     look(deployment)
@@ -365,8 +365,8 @@ def test_the_encoder_is_asked_where_the_graph_gives_it(tmp_path: Path) -> None:
     assert without.encoded({"input": x}) is None
     assert ["class", "probabilities"] == list(with_it.run({"input": x}))
     assert answers(x)["class"].tolist() == with_it.predict(x).tolist()
-    reference = Reference.read(without.bundle)
-    tables = reference.tables({"input": x}, answers(x))
+    reference = ReferenceSample.read(without.bundle)
+    tables = reference.comparison_tables({"input": x}, answers(x))
     assert tables["inputs"].tolist() == tables["encoded"].tolist()
 
 
@@ -397,7 +397,7 @@ def test_the_page_shows_everything_in_one_file(bundle: Bundle, deployment: Deplo
     file = tmp_path / "drift.html"
     assert 3 == run(str(bundle.path), *WINDOW, "--report", str(file), "-q")
     text = file.read_text()
-    for title in ("Where drift began", "Evidence of drift", "Accuracy over time", "Old and new distributions"):
+    for title in ("Start of drift", "Evidence of drift", "Accuracy over time", "Old and new distributions"):
         assert f">{title}</h3>" in text
     assert "input[0]: 0." in text
     assert "rlcl monitor" in text

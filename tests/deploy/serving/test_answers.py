@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import Served, get, post, scaler, serving
+from server_harness import RunningServer, get, post, scaler, serving
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.client import Client, ClientError
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Log
+from rlcl.deploy.log import RequestLog
 
 
-def test_classes_are_answered_by_number_name_and_probability(server: Served, client: Client) -> None:
+def test_classes_are_answered_by_number_name_and_probability(server: RunningServer, client: Client) -> None:
     answer = client.predict([[1.0, 3.0, 0.0], [2.0, 2.0, 5.0], [0.0, -1.0, 0.0]])
     assert [1, 0, 0] == answer["class"]
     assert ["one", "zero", "zero"] == answer["names"]
@@ -38,7 +38,9 @@ def test_several_inputs_and_a_task_go_by_name(tmp_path: Path) -> None:
             client.predict(inputs, task_id=3)
         with pytest.raises(ClientError, match=r"body\.inputs\.right\.1\.0: expected a number, got null"):
             client.predict({**inputs, "right": [[1, 2], [None, 2]]}, task_id=0)
-        with pytest.raises(ClientError, match=r"body\.inputs: expected as many rows of each input, got 1, 2"):
+        with pytest.raises(
+            ClientError, match=r"body\.inputs: expected the same number of rows in every input, got 1, 2"
+        ):
             client.predict({**inputs, "right": [[1, 2]]}, task_id=0)
         with pytest.raises(
             ClientError, match=r"body\.inputs: expected arrays named left, right; got arrays named left"
@@ -50,7 +52,7 @@ def test_several_inputs_and_a_task_go_by_name(tmp_path: Path) -> None:
             client.feedback(made, value=1.0)
 
 
-def test_a_policy_hands_its_state_on(policy: Served) -> None:
+def test_a_policy_hands_its_state_on(policy: RunningServer) -> None:
     with Client(policy.url) as client:
         first = client.act([[0.5, -2.0], [1.0, 2.0]])
         assert [0, 1] == first["action"]
@@ -60,12 +62,12 @@ def test_a_policy_hands_its_state_on(policy: Served) -> None:
         assert {"kept": [first["ids"][0]]} == client.feedback(first["ids"][0], reward=-1.0)
 
 
-def test_the_episodes_of_observations_are_in_the_log(policy: Served) -> None:
+def test_the_episodes_of_observations_are_in_the_log(policy: RunningServer) -> None:
     with Client(policy.url) as client:
         told = client.act([[0, 1], [0, 0]], episodes=["a", "b"])
         untold = client.act([[0, 1]])
         client.feedback(untold["ids"][0], reward=1.0)  # by when all is in the log
-    with closing(Log.open(Deployment(policy.bundle).log)) as log:
+    with closing(RequestLog.open(Deployment(policy.bundle).log)) as log:
         numbers = {id: number for number, id in log.connection.execute("select number, id from requests")}
         episodes = [next(iter(log.pages(numbers[id] - 1, 1))).episodes for id in (*told["ids"], *untold["ids"])]
     assert [["a"], ["b"], [None]] == episodes
@@ -81,7 +83,7 @@ def test_the_episodes_of_observations_are_in_the_log(policy: Served) -> None:
     ],
 )
 def test_episodes_that_are_none_are_told_their_place(
-    policy: Served, episodes: str, place: list[Any], message: str
+    policy: RunningServer, episodes: str, place: list[Any], message: str
 ) -> None:
     body = f'{{"observations": [[0, 0], [0, 0]], "episodes": {episodes}}}'
     status, answer = post(f"{policy.url}/act", body.encode())
@@ -90,7 +92,7 @@ def test_episodes_that_are_none_are_told_their_place(
     assert message in only["msg"]
 
 
-def test_an_unknown_key_of_a_policy_is_named_with_what_is_allowed(policy: Served) -> None:
+def test_an_unknown_key_of_a_policy_is_named_with_what_is_allowed(policy: RunningServer) -> None:
     status, answer = post(f"{policy.url}/act", b'{"observation": [[0, 0]]}')
     (only,) = answer["detail"]
     assert (422, ["body", "observation"]) == (status, only["loc"])
@@ -101,12 +103,14 @@ def test_an_unknown_key_of_a_policy_is_named_with_what_is_allowed(policy: Served
     ("state", "place", "message"),
     [
         ({"sum": [1.0]}, ["state", "sum"], "expected a list of 2"),
-        ({"other": [1.0, 2.0]}, ["state"], "expected an object of sum"),
+        ({"other": [1.0, 2.0]}, ["state"], "expected an object with the keys sum"),
         ({"sum": [1.0, "x"]}, ["state", "sum", 1], 'expected a number, got "x"'),
-        (3, ["state"], "expected an object of sum"),
+        (3, ["state"], "expected an object with the keys sum"),
     ],
 )
-def test_a_state_that_is_none_is_told_its_place(policy: Served, state: Any, place: list[Any], message: str) -> None:
+def test_a_state_that_is_none_is_told_its_place(
+    policy: RunningServer, state: Any, place: list[Any], message: str
+) -> None:
     with Client(policy.url) as client, pytest.raises(ClientError) as raised:
         client.act([[0, 0], [0, 0]], state)
     (only,) = raised.value.detail
@@ -125,9 +129,9 @@ def test_a_state_that_is_none_is_told_its_place(policy: Served, state: Any, plac
         (b'{"inputs": [[1, 2, 3], 7]}', ["inputs", 1], "expected a list of 3, got 7", 7),
         (b'{"inputs": [[1, 2, "3"]]}', ["inputs", 0, 2], 'expected a number, got "3"', "3"),
         (b'{"inputs": [[1, 2, [3]]]}', ["inputs", 0, 2], "expected a number, got a list of 1", None),
-        (b'{"inputs": []}', ["inputs"], "expected a list of at least one", None),
-        (b'{"inputs": 3}', ["inputs"], "expected a list of at least one", 3),
-        (b'{"inputs": {}}', ["inputs"], "expected a list of at least one", None),
+        (b'{"inputs": []}', ["inputs"], "expected a list of at least one row", None),
+        (b'{"inputs": 3}', ["inputs"], "expected a list of at least one row", 3),
+        (b'{"inputs": {}}', ["inputs"], "expected a list of at least one row", None),
         (
             b'{"inputs": {"other": [[1, 2, 3]]}}',
             ["inputs"],
@@ -148,7 +152,7 @@ def test_a_state_that_is_none_is_told_its_place(policy: Served, state: Any, plac
     ],
 )
 def test_a_wrong_request_is_told_its_place(
-    server: Served, body: bytes, place: list[Any], message: str, value: Any
+    server: RunningServer, body: bytes, place: list[Any], message: str, value: Any
 ) -> None:
     status, answer = post(f"{server.url}/predict", body)
     assert 422 == status
@@ -158,14 +162,14 @@ def test_a_wrong_request_is_told_its_place(
     assert value == only["input"]
 
 
-def test_a_long_value_is_not_told_back(server: Served) -> None:
+def test_a_long_value_is_not_told_back(server: RunningServer) -> None:
     status, answer = post(f"{server.url}/predict", b'{"inputs": [[1, 2, "' + b"x" * 5000 + b'"]]}')
     assert 422 == status
     assert answer["detail"][0]["input"] is None
     assert len(answer["detail"][0]["msg"]) < 100
 
 
-def test_paths_methods_and_types_are_told_apart(server: Served) -> None:
+def test_paths_methods_and_types_are_told_apart(server: RunningServer) -> None:
     fine = b'{"inputs": [[1, 2, 3]]}'
     assert 200 == post(f"{server.url}/predict", fine, Content_Type="application/json; charset=utf-8")[0]
     assert 415 == post(f"{server.url}/predict", fine, Content_Type="text/plain")[0]
@@ -173,16 +177,16 @@ def test_paths_methods_and_types_are_told_apart(server: Served) -> None:
     assert 404 == get(f"{server.url}/nothing")[0]
     status, answer = post(f"{server.url}/act", fine)
     assert 404 == status
-    assert "this bundle is no policy but of kind classifier; ask POST /predict" == answer["detail"]
+    assert "this bundle is not a policy but of kind classifier; use POST /predict" == answer["detail"]
 
 
-def test_feedback_of_a_fresh_answer_is_in_the_log(server: Served, client: Client) -> None:
+def test_feedback_of_a_fresh_answer_is_in_the_log(server: RunningServer, client: Client) -> None:
     (made,) = client.predict([[4.0, 2.0, 0.0]])["ids"]
     assert {"kept": [made]} == client.feedback(made, label="never seen")
-    log = Log.open(Deployment(server.bundle).log)
+    log = RequestLog.open(Deployment(server.bundle).log)
     found = [
         (page.inputs["input"][i].tolist(), page.outputs["class"][i], page.feedback[i])
-        for page in log.pages(fed_after=0)
+        for page in log.pages(feedback_after=0)
         for i in range(len(page.numbers))
     ]
     log.close()
@@ -196,7 +200,7 @@ def test_unknown_ids_are_named_and_the_others_kept(client: Client) -> None:
     assert "nobody" == raised.value.detail[0]["input"]
 
 
-def test_one_feedback_needs_no_list(server: Served, client: Client) -> None:
+def test_one_feedback_needs_no_list(server: RunningServer, client: Client) -> None:
     (made,) = client.predict([[4.0, 2.0, 0.0]])["ids"]
     assert (200, {"kept": [made]}) == post(f"{server.url}/feedback", f'{{"id": "{made}", "label": "one"}}'.encode())
     status, answer = post(f"{server.url}/feedback", b'{"id": "nobody", "label": "one"}')
@@ -217,19 +221,19 @@ def test_one_feedback_needs_no_list(server: Served, client: Client) -> None:
         (b'{"id": "a", "label": "b", "x": 1}', ["x"], "unknown key 'x'; allowed: id, label"),
         (b'[{"id": "a", "label": "b"}, {"id": "a", "labels": "b"}]', [1, "labels"], "unknown key 'labels'"),
         (b'{"id": "a"}', ["label"], "missing; expected the keys id and label"),
-        (b"[]", [], "expected at least one"),
+        (b"[]", [], "expected at least one item of feedback"),
         (b"7", [], "expected an object with the keys id and label"),
         (b'[{"id": "a", "label": "b"}, 7]', [1], "expected an object with the keys id and label"),
     ],
 )
-def test_wrong_feedback_is_told_its_place(server: Served, item: bytes, place: list[Any], message: str) -> None:
+def test_wrong_feedback_is_told_its_place(server: RunningServer, item: bytes, place: list[Any], message: str) -> None:
     status, answer = post(f"{server.url}/feedback", item)
     assert 422 == status
     assert ["body", *place] == answer["detail"][0]["loc"]
     assert message in answer["detail"][0]["msg"]
 
 
-def test_a_reward_is_a_finite_number(policy: Served) -> None:
+def test_a_reward_is_a_finite_number(policy: RunningServer) -> None:
     for wrong in (b"NaN", b"true", b'"1"', b"null", b"[1]"):
         status, answer = post(f"{policy.url}/feedback", b'{"id": "a", "reward": ' + wrong + b"}")
         assert (422, ["body", "reward"]) == (status, answer["detail"][0]["loc"]), wrong

@@ -9,50 +9,50 @@ from typing import Any
 
 import jsonschema
 import pytest
-from served import Served, classifier, counter, get, post, scaler
+from server_harness import RunningServer, classifier, counter, get, post, scaler
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.client import Client
-from rlcl.deploy.serving.openapi import describe
-from rlcl.deploy.serving.page import page
-from rlcl.deploy.serving.served import Served as Loaded
-from rlcl.deploy.serving.settings import Settings
+from rlcl.deploy.serving.loaded_model import LoadedModel
+from rlcl.deploy.serving.openapi import openapi_document
+from rlcl.deploy.serving.page import render_page
+from rlcl.deploy.serving.settings import ServerSettings
 
 MAKERS = [classifier, counter, scaler]
 
 
-def described(server: Served) -> dict[str, Any]:
+def described(server: RunningServer) -> dict[str, Any]:
     return json.loads(get(f"{server.url}/openapi.json")[1])  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_the_example_and_the_schema_go_together(maker: Any, tmp_path: Path) -> None:
-    served = Loaded.load(maker(tmp_path / "bundle"), ".", 1, 4)
-    paths = describe(served, Settings())["paths"]
-    asked = "/act" if served.acts else "/predict"
+    loaded = LoadedModel.load(maker(tmp_path / "bundle"), ".", 1, 4)
+    paths = openapi_document(loaded, ServerSettings())["paths"]
+    asked = "/act" if loaded.is_policy else "/predict"
     for path in (asked, "/feedback"):
         content = paths[path]["post"]["requestBody"]["content"]["application/json"]
         jsonschema.Draft202012Validator.check_schema(content["schema"])
         jsonschema.validate(content["example"], content["schema"])
-    served.read(paths[asked]["post"]["requestBody"]["content"]["application/json"]["example"], 1)
+    loaded.parse_request(paths[asked]["post"]["requestBody"]["content"]["application/json"]["example"], 1)
 
 
 @pytest.mark.parametrize("value", [11, -11, "1", None, [1]])
-def test_the_schema_knows_the_bounds(server: Served, value: Any) -> None:
+def test_the_schema_knows_the_bounds(server: RunningServer, value: Any) -> None:
     schema = described(server)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     jsonschema.validate({"inputs": [[10, -10, 0.5]]}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"inputs": [[1, 2, value]]}, schema)
 
 
-def test_bounds_of_places_are_told_one_by_one(policy: Served) -> None:
+def test_bounds_of_places_are_told_one_by_one(policy: RunningServer) -> None:
     schema = described(policy)["paths"]["/act"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     jsonschema.validate({"observations": [[1, 2]], "state": {"sum": [0.5]}}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"observations": [[2, 1]]}, schema)
 
 
-def test_answers_are_as_described(server: Served, client: Client) -> None:
+def test_answers_are_as_described(server: RunningServer, client: Client) -> None:
     responses = described(server)["paths"]["/predict"]["post"]["responses"]
 
     def check(status: str, answer: Any) -> None:
@@ -66,15 +66,15 @@ def test_answers_are_as_described(server: Served, client: Client) -> None:
 
 
 def test_a_token_is_described(tmp_path: Path) -> None:
-    served = Loaded.load(classifier(tmp_path / "bundle"), ".", 1, 4)
-    with_token, without = (describe(served, Settings(token=token)) for token in ("a", None))
+    loaded = LoadedModel.load(classifier(tmp_path / "bundle"), ".", 1, 4)
+    with_token, without = (openapi_document(loaded, ServerSettings(token=token)) for token in ("a", None))
     assert "401" in with_token["paths"]["/predict"]["post"]["responses"]
     assert "401" not in without["paths"]["/predict"]["post"]["responses"]
-    assert 'type="password"' in page(with_token)
-    assert 'type="password"' not in page(without)
+    assert 'type="password"' in render_page(with_token)
+    assert 'type="password"' not in render_page(without)
 
 
-def test_the_page_loads_nothing_from_elsewhere(server: Served) -> None:
+def test_the_page_loads_nothing_from_elsewhere(server: RunningServer) -> None:
     status, html = get(f"{server.url}/docs")
     assert 200 == status
     assert [] == re.findall(rb"https?://|src=|@import|url\(", html)
@@ -82,7 +82,7 @@ def test_the_page_loads_nothing_from_elsewhere(server: Served) -> None:
     assert b"&#34;inputs&#34;: [[0.0, 0.0, 0.0]]" in html
 
 
-def test_the_signature_and_the_counts(server: Served, client: Client) -> None:
+def test_the_signature_and_the_counts(server: RunningServer, client: Client) -> None:
     bundle = Bundle.open(server.bundle)
     assert {"bundle": bundle.digest, **bundle.signature.to_json()} == client.signature()
     client.predict([[1.0, 2.0, 3.0]] * 2)

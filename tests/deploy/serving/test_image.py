@@ -10,7 +10,7 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
-from served import classifier, serving
+from server_harness import classifier, serving
 
 ROOT = Path(__file__).parents[3]
 # What other packages import where it is installed, and do without elsewhere.
@@ -47,11 +47,11 @@ def test_serving_imports_nothing_that_the_image_lacks(tmp_path: Path) -> None:
     code = (
         "import sys, rlcl.commands, rlcl.deploy.client\n"
         "from rlcl.deploy.deployment import Deployment\n"
-        "from rlcl.deploy.serving.running import serve\n"
+        "from rlcl.deploy.serving.server import serve\n"
         "from rlcl.deploy.serving.service import Service\n"
-        "from rlcl.deploy.serving.settings import Settings\n"
+        "from rlcl.deploy.serving.settings import ServerSettings\n"
         "from rlcl.deploy.serving.app import make_app\n"
-        f"service = Service(Deployment({str(classifier(tmp_path / 'digits'))!r}), Settings())\n"
+        f"service = Service(Deployment({str(classifier(tmp_path / 'digits'))!r}), ServerSettings())\n"
         "make_app(service); service.metrics.text(); service.writer.close(9)\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from served import Served, classifier, counted, said, serving
+from server_harness import RunningServer, classifier, metric_value, serving, standard_error
 
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.client import Client, ClientError
@@ -58,8 +58,12 @@ def hung_up(error: ClientError) -> None:
 
 def candidate(deployment: Deployment, name: str, weight: float, passed: bool = True) -> Path:
     folder = classifier(deployment.candidates / name, weight=weight)
-    told = {"passed": passed, "digest": deployment.digest(name), "parent": deployment.digest(deployment.names()[0])}
-    deployment.verdict(name).write_text(json.dumps(told))
+    told = {
+        "passed": passed,
+        "digest": deployment.digest(name),
+        "parent": deployment.digest(deployment.alias_names()[0]),
+    }
+    deployment.verdict_file(name).write_text(json.dumps(told))
     return folder
 
 
@@ -100,7 +104,7 @@ def test_the_end_answers_what_is_under_way_and_writes_all(tmp_path: Path) -> Non
         answered.extend(json.loads(received.partition(b"\r\n\r\n")[2])["ids"])
         assert 0 == server.process.wait(10)
     assert set(answered) <= set(rows(bundle))
-    assert "" == said(bundle)
+    assert "" == standard_error(bundle)
 
 
 def test_the_end_comes_though_a_client_holds_on(tmp_path: Path) -> None:
@@ -167,8 +171,8 @@ def test_bundles_are_exchanged_without_losing_a_request(tmp_path: Path) -> None:
             await_(smaller)
             assert larger == rollback(deployment).digest
             await_(larger)
-        assert 4 == counted(server.url, "rlcl_bundle_exchanges_total")
-    assert said(bundle).count("answers now") == 4
+        assert 4 == metric_value(server.url, "rlcl_bundle_exchanges_total")
+    assert standard_error(bundle).count("is deployed now") == 4
 
 
 def test_a_bundle_that_does_not_load_leaves_the_old_one(tmp_path: Path) -> None:
@@ -177,23 +181,23 @@ def test_a_bundle_that_does_not_load_leaves_the_old_one(tmp_path: Path) -> None:
     broken = candidate(deployment, "0001", weight=-1.0)
     (broken / "model.onnx").write_bytes(b"changed")
     with serving(bundle) as server, Client(server.url) as client:
-        deployment.point(["0001", "."])
+        deployment.set_alias(["0001", "."])
         await_failures(server, 1)
         assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
         assert client.ready()
         deployment.alias.write_text("{")
         await_failures(server, 2)
-        deployment.point(["."])
+        deployment.set_alias(["."])
         time.sleep(0.7)
         assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
         shutil.rmtree(broken)
-    assert "model.onnx was changed" in said(bundle)
-    assert f"{bundle} goes on answering" in said(bundle)
+    assert "model.onnx was changed" in standard_error(bundle)
+    assert f"{bundle} stays deployed" in standard_error(bundle)
 
 
-def await_failures(server: Served, count: int) -> None:
+def await_failures(server: RunningServer, count: int) -> None:
     until = time.monotonic() + 20
-    while counted(server.url, "rlcl_bundle_load_failures_total") < count:
+    while metric_value(server.url, "rlcl_bundle_load_failures_total") < count:
         assert time.monotonic() < until
         time.sleep(0.05)
 
@@ -206,8 +210,8 @@ def test_a_second_server_is_refused_and_told_of_the_first(tmp_path: Path) -> Non
             second = subprocess.run([*command, port], capture_output=True, text=True, check=False)
             assert (1, "") == (second.returncode, second.stdout)
             assert second.stderr == (
-                f"rlcl: another server (process {first.process.pid}) writes the log in {tmp_path}/larger.live; end it, "
-                "or give this one a folder of its own with --live, or --no-log\n"
+                f"rlcl: another server (process {first.process.pid}) writes the log in {tmp_path}/larger.live; "
+                "stop it, or use another folder with --live, or --no-log\n"
             )
         with (
             serving(bundle, "--live", str(tmp_path / "beside")) as beside,
@@ -228,5 +232,5 @@ def test_a_second_server_is_refused_and_told_of_the_first(tmp_path: Path) -> Non
 def test_where_no_bundle_is_nothing_is_made(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rlcl", "serve", str(tmp_path / "mistyped"), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr.startswith(f"rlcl: {tmp_path}/mistyped is no bundle")
+    assert done.stderr.startswith(f"rlcl: {tmp_path}/mistyped is not a bundle")
     assert [] == list(tmp_path.iterdir())

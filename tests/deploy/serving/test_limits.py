@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from served import Served, classifier, get, post, serving
+from server_harness import RunningServer, classifier, get, post, serving
 
 from rlcl.commands import main
 from rlcl.deploy.client import Client, ClientError
-from rlcl.deploy.serving.settings import Settings, read_token
+from rlcl.deploy.serving.settings import ServerSettings, read_token
 from rlcl.errors import UnsupportedError
 
 FINE = b'{"inputs": [[1, 2, 3]]}'
@@ -30,14 +30,14 @@ def exchanged(url: str, *parts: bytes) -> bytes:
         return received
 
 
-def test_too_many_rows_and_bytes_are_refused(server: Served) -> None:
+def test_too_many_rows_and_bytes_are_refused(server: RunningServer) -> None:
     status, answer = post(f"{server.url}/predict", b'{"inputs": [' + b",".join([b"[1,2,3]"] * 9) + b"]}")
     (only,) = answer["detail"]
     assert (422, ["body", "inputs"]) == (status, only["loc"])
-    assert "expected at most 8 a request; send them in several" == only["msg"]
+    assert "expected at most 8 rows per request; split them into several requests" == only["msg"]
     for size in (20_001, 70_000):
         status, answer = post(f"{server.url}/predict", FINE + b" " * (size - len(FINE)))
-        assert (413, "expected a body of at most 20,000 bytes; send fewer inputs a request") == (
+        assert (413, "expected a body of at most 20,000 bytes; send fewer inputs per request") == (
             status,
             answer["detail"],
         )
@@ -46,7 +46,7 @@ def test_too_many_rows_and_bytes_are_refused(server: Served) -> None:
     assert 422 == post(f"{server.url}/feedback", items)[0]
 
 
-def test_a_body_of_chunks_is_counted(server: Served) -> None:
+def test_a_body_of_chunks_is_counted(server: RunningServer) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"3e8\r\n" + b" " * 1000 + b"\r\n"
     answer = exchanged(server.url, head, *[chunk] * 81)
@@ -54,13 +54,13 @@ def test_a_body_of_chunks_is_counted(server: Served) -> None:
     assert b"connection: close" in answer
 
 
-def test_a_body_announced_far_too_large_is_not_awaited(server: Served) -> None:
+def test_a_body_announced_far_too_large_is_not_awaited(server: RunningServer) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n"
     assert exchanged(server.url, head).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_client_that_is_still_sending_gets_its_413(server: Served, chunked: bool) -> None:
+def test_a_client_that_is_still_sending_gets_its_413(server: RunningServer, chunked: bool) -> None:
     where, size = urlsplit(server.url), 30_000_000
     told = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{told}\r\n\r\n".encode()
@@ -78,19 +78,19 @@ def test_a_client_that_is_still_sending_gets_its_413(server: Served, chunked: bo
     assert 200 == post(f"{server.url}/predict", FINE)[0]
 
 
-def test_a_body_that_does_not_come_is_not_awaited(server: Served) -> None:
+def test_a_body_that_does_not_come_is_not_awaited(server: RunningServer) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
     assert exchanged(server.url, head, b'{"inp').startswith(b"HTTP/1.1 408")
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     bundle = classifier(tmp_path_factory.mktemp("bundles") / "guarded")
     with serving(bundle, "--no-log", token="secret-7") as started:
         yield started
 
 
-def test_a_token_opens_and_nothing_else_does(guarded: Served) -> None:
+def test_a_token_opens_and_nothing_else_does(guarded: RunningServer) -> None:
     with Client(guarded.url, "secret-7") as client:
         assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
     for wrong in (
@@ -106,7 +106,7 @@ def test_a_token_opens_and_nothing_else_does(guarded: Served) -> None:
     assert (200, b'{"ready":true}') == get(f"{guarded.url}/ready")
 
 
-def test_without_a_log_feedback_is_refused(guarded: Served) -> None:
+def test_without_a_log_feedback_is_refused(guarded: RunningServer) -> None:
     message = r"409: the server keeps no log \(--no-log\)"
     with Client(guarded.url, "secret-7") as client, pytest.raises(ClientError, match=message):
         client.feedback("a", label="one")
@@ -115,12 +115,12 @@ def test_without_a_log_feedback_is_refused(guarded: Served) -> None:
 
 def test_other_machines_need_a_token() -> None:
     with pytest.raises(UnsupportedError, match=r"--host 0\.0\.0\.0: other machines could reach the server without"):
-        Settings(host="0.0.0.0")
-    Settings(host="0.0.0.0", open=True)
-    Settings(host="0.0.0.0", token="a")
+        ServerSettings(host="0.0.0.0")
+    ServerSettings(host="0.0.0.0", open=True)
+    ServerSettings(host="0.0.0.0", token="a")
     for host in ("127.0.0.1", "::1", "localhost"):
-        Settings(host=host)
-    assert "secret" not in repr(Settings(token="secret"))
+        ServerSettings(host=host)
+    assert "secret" not in repr(ServerSettings(token="secret"))
 
 
 def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatc
     file.write_text("filed\n")
     monkeypatch.setenv("RLCL_TOKEN", "set")
     assert ("filed", "set") == (read_token(file, False), read_token(None, False))
-    with pytest.raises(UnsupportedError, match="--no-token beside a token"):
+    with pytest.raises(UnsupportedError, match="--no-token and a token in"):
         read_token(None, True)
     with pytest.raises(UnsupportedError, match="cannot be read"):
         read_token(tmp_path / "none", False)
@@ -163,4 +163,4 @@ def test_a_server_that_cannot_start_says_why(
 def test_no_bundle_is_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", str(tmp_path), "--port", "0"])
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is not a bundle" in capsys.readouterr().err

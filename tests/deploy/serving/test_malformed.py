@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from served import Served, counted
+from server_harness import RunningServer, metric_value
 
 from rlcl.deploy.client import Client
 
@@ -41,7 +41,7 @@ def body(rng: random.Random) -> bytes:
     return made.replace(b"1.5", b"NaN") if rng.random() < 0.1 else made
 
 
-def test_no_request_is_an_error_of_the_server(server: Served) -> None:
+def test_no_request_is_an_error_of_the_server(server: RunningServer) -> None:
     rng = random.Random(0)
     where = urlsplit(server.url)
     connection = HTTPConnection(str(where.hostname), where.port, timeout=20)
@@ -59,11 +59,11 @@ def test_no_request_is_an_error_of_the_server(server: Served) -> None:
     assert {200, 422} <= statuses
     with Client(server.url) as client:
         assert [0] == client.predict([[1.0, 0.0, 0.0]])["class"]
-    assert 0 == counted(server.url, 'rlcl_errors_total{kind="internal"}')
+    assert 0 == metric_value(server.url, 'rlcl_errors_total{kind="internal"}')
 
 
 @pytest.mark.timeout(200)
-def test_schemathesis_finds_nothing(server: Served, tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing(server: RunningServer, tmp_path: Path) -> None:
     """In a process of its own, for it warns of much."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--seed", "0"]
     options = ["--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--no-color"]
@@ -76,7 +76,9 @@ def test_schemathesis_finds_nothing(server: Served, tmp_path: Path) -> None:
     "around", [b"%s", b'{"inputs": %s}', b'{"inputs": [[1, 2, %s]]}', b'{"id": "a", "label": %s}', b"[NaN, %s]"]
 )
 @pytest.mark.parametrize("path", ["/predict", "/feedback"])
-def test_deep_nesting_is_refused_like_any_other_body(server: Served, depth: int, around: bytes, path: str) -> None:
+def test_deep_nesting_is_refused_like_any_other_body(
+    server: RunningServer, depth: int, around: bytes, path: str
+) -> None:
     where = urlsplit(server.url)
     connection = HTTPConnection(str(where.hostname), where.port, timeout=20)
     for brackets in ((b"[", b"]"), (b'{"a":', b"}")):

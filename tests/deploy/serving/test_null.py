@@ -12,16 +12,16 @@ import jsonschema
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from served import get, post, serving
+from server_harness import get, post, serving
 
 import rlcl.deploy
 from rlcl.commands import main
 from rlcl.deploy.client import Client
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Answer, Log, packed_rows
+from rlcl.deploy.log import Answer, RequestLog, pack_rows
 from rlcl.deploy.model import Model
-from rlcl.deploy.monitoring.reading import read_lines
-from rlcl.deploy.monitoring.reference import Reference
+from rlcl.deploy.monitoring.log_monitor import read_lines
+from rlcl.deploy.monitoring.reference import ReferenceSample
 
 Made = Callable[[str], Path]
 
@@ -50,7 +50,7 @@ def test_null_is_what_is_missing(bundle: Made, tmp_path: Path) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"inputs": [["x", 1, 500]]}, schema)
         assert 0 == server.end()
-    with closing(Log.open(deployment.log)) as log:
+    with closing(RequestLog.open(deployment.log)) as log:
         logged = np.concatenate([page.inputs["input"] for page in log.pages()])
     np.testing.assert_array_equal(np.array([[np.nan, 1, 500], [30, np.nan, np.nan]], np.float32), logged[:2])
     np.testing.assert_array_equal(gone, logged[-100:])
@@ -59,7 +59,7 @@ def test_null_is_what_is_missing(bundle: Made, tmp_path: Path) -> None:
 def test_the_monitor_sees_that_more_is_missing_than_was(bundle: Made, tmp_path: Path) -> None:
     shutil.copytree(bundle("people"), tmp_path / "people")
     deployment, model = Deployment(tmp_path / "people"), rlcl.deploy.load(tmp_path / "people")
-    reference = Reference.read(model.bundle)
+    reference = ReferenceSample.read(model.bundle)
     usual = reference.inputs["input"][np.random.default_rng(0).integers(len(reference.losses), size=400)]
     gone = usual.copy()
     gone[:, 0] = np.nan  # all ages, and nothing else
@@ -81,12 +81,12 @@ def test_the_monitor_sees_that_more_is_missing_than_was(bundle: Made, tmp_path: 
 
 def write(deployment: Deployment, model: Model, x: np.ndarray) -> None:
     arrays, signature = {"input": x, **model.outputs(x)}, model.signature
-    packed = zip(packed_rows(signature.inputs, arrays), packed_rows(signature.outputs, arrays), strict=True)
+    packed = zip(pack_rows(signature.inputs, arrays), pack_rows(signature.outputs, arrays), strict=True)
     digest = model.bundle.digest
     answers = [
         Answer(id=str(i), time=float(i), bundle=digest, task_id=None, input=given, output=got)
         for i, (given, got) in enumerate(packed)
     ]
-    with closing(Log.open(deployment.log, write=True)) as log:
+    with closing(RequestLog.open(deployment.log, write=True)) as log:
         log.register(digest, signature)
         log.write(answers, [])

@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from rlcl.deploy.updating.candidate import learned
-from rlcl.deploy.updating.growing import grown_stream
-from rlcl.deploy.updating.incoming import Incoming
+from rlcl.deploy.updating.added_experiences import extended_stream
+from rlcl.deploy.updating.candidate import train_candidate
+from rlcl.deploy.updating.new_data import NewData
 from rlcl.errors import UnsupportedError
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream, make_trainer
-from rlcl.learners.growth import grown
+from rlcl.learners.growth import grow_state
 from rlcl.registry import entries
 
 MLP = {"type": "mlp", "hidden": [12]}
@@ -60,12 +60,12 @@ def experiment(protocol: str, method: str | None, **settings: Any) -> Experiment
     )
 
 
-def update(names: tuple[str, ...], classes: int, first: int) -> Incoming:
+def update(names: tuple[str, ...], classes: int, first: int) -> NewData:
     x, y = (
         torch.randn(20, 4, generator=torch.Generator().manual_seed(first)) + first,
         torch.arange(20) % classes + first,
     )
-    return Incoming(name="new", train=(x, y), test=(x[:4], y[:4]), classes=names)
+    return NewData(name="new", train=(x, y), test=(x[:4], y[:4]), classes=names)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -81,9 +81,13 @@ def test_a_method_goes_on_with_new_classes_and_a_new_task(method: str, protocol:
     state: Any = trainer.learner.state_dict()
     names = (*base.spec.class_names, "3", "4")
     added = [update(names, 2, 3)]
-    first = learned(made, 0, grown_stream(base, added, made, 0), state, 1, Console(quiet=True), base.spec.class_names)
+    first = train_candidate(
+        made, 0, extended_stream(base, added, made, 0), state, 1, Console(quiet=True), base.spec.class_names
+    )
     again = [*added, update((*names, "5"), 1, 5)]
-    second = learned(made, 0, grown_stream(base, again, made, 0), first.restored.state, 2, Console(quiet=True), names)
+    second = train_candidate(
+        made, 0, extended_stream(base, again, made, 0), first.restored.state, 2, Console(quiet=True), names
+    )
     for candidate, classes, stream in ((first, 5, added), (second, 6, again)):
         learner: Any = candidate.restored.trainer.learner
         assert 6 * (1 + len(stream)) == learner.position.step
@@ -97,15 +101,15 @@ def test_an_average_of_weights_goes_on_and_begins_at_new_ones_as_they_do() -> No
     trainer = make_trainer(made, 0, base)
     trainer.fit()
     before: Any = trainer.learner.state_dict()
-    stream = grown_stream(base, [update((*base.spec.class_names, "3"), 1, 3)], made, 0)
+    stream = extended_stream(base, [update((*base.spec.class_names, "3"), 1, 3)], made, 0)
     fresh: Any = make_trainer(made, 0, stream).learner
     names = [name for name, _ in fresh.module.named_parameters()]
-    state = grown(before, fresh.state_dict(), names, 3, 4)
+    state = grow_state(before, fresh.state_dict(), names, 3, 4)
     old, average, new = before["update"]["average"], state["update"]["average"], fresh.module.state_dict()
     assert torch.equal(old["module.heads.0.weight"], average["module.heads.0.weight"][:3])
     assert torch.equal(new["heads.0.weight"][3:], average["module.heads.0.weight"][3:])
     assert torch.equal(new["heads.1.weight"], average["module.heads.1.weight"])
-    candidate = learned(made, 0, stream, before, 1, Console(quiet=True), base.spec.class_names)
+    candidate = train_candidate(made, 0, stream, before, 1, Console(quiet=True), base.spec.class_names)
     assert 12 == candidate.restored.state["position"]["step"]
 
 

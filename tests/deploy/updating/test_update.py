@@ -19,9 +19,9 @@ import rlcl.deploy
 from rlcl.commands import main
 from rlcl.deploy.bundle import Bundle, seal
 from rlcl.deploy.deployment import Deployment
-from rlcl.deploy.log import Answer, Feedback, Log, packed
+from rlcl.deploy.log import Answer, Feedback, RequestLog, pack_row
 from rlcl.deploy.signature import Field, Signature
-from rlcl.deploy.updating import growing, incoming
+from rlcl.deploy.updating import added_experiences, new_data
 from rlcl.errors import BundleError
 
 EXPERIMENT = """
@@ -98,15 +98,15 @@ def test_a_candidate_is_a_bundle_that_can_be_updated_again(
 ) -> None:
     told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
     deployment = Deployment(bundle)
-    candidate = Bundle.open(deployment.place("0001"))
+    candidate = Bundle.open(deployment.bundle_folder("0001"))
     assert ("7", "8", "9") == candidate.signature.classes[7:]
     arrays = np.load(exported / "new.npz")
     predicted = rlcl.deploy.load(candidate.path).predict(arrays["x"])
     assert 0.9 < float(np.mean(predicted == arrays["y"]))
     assert ["digits.live", "0001"] == [candidate.path.parts[-3], candidate.manifest["updates"][0]["candidate"]]
-    deployment.point(["0001", "."])
+    deployment.set_alias(["0001", "."])
     status, out, _ = told(["update", str(bundle), "--from", str(exported / "old.npz")], capsys)
-    assert "held out of former experiences; they are not learned from" in out
+    assert "held out of earlier experiences; they are excluded from training" in out
     names = [c["name"] for c in verdict(bundle, "0002")["conditions"]]
     assert ["gain on old", "forgetting on old 0-6", "forgetting on new", "latency"] == names
     assert status in (4, 5), out  # nothing was new, so nothing can be gained
@@ -117,7 +117,7 @@ def test_feedback_is_learned_once(exported: Path, bundle: Path, capsys: pytest.C
     x, y = arrays["x"][:200], arrays["y"][:200]
     opened = Bundle.open(bundle)
     outputs = rlcl.deploy.load(bundle).outputs(x)
-    log = Log.open(deployment.log, write=True)
+    log = RequestLog.open(deployment.log, write=True)
     log.register(opened.digest, opened.signature)
     known = {"input": x, **outputs}
     fields = opened.signature
@@ -127,8 +127,8 @@ def test_feedback_is_learned_once(exported: Path, bundle: Path, capsys: pytest.C
             time=float(row),
             bundle=opened.digest,
             task_id=None,
-            input=packed(fields.inputs, known, row),
-            output=packed(fields.outputs, known, row),
+            input=pack_row(fields.inputs, known, row),
+            output=pack_row(fields.outputs, known, row),
         )
         for row in range(200)
     ]
@@ -137,10 +137,10 @@ def test_feedback_is_learned_once(exported: Path, bundle: Path, capsys: pytest.C
     assert 0 == status, out
     (condition,) = [c for c in verdict(bundle, "0001")["conditions"] if c["name"] == "gain on log 1-150"]
     assert 45 - 3 <= condition["samples"] <= 45
-    deployment.point(["0001", "."])
+    deployment.set_alias(["0001", "."])
     status, _, err = told(["update", str(bundle)], capsys)
     assert 1 == status
-    assert "the log holds 0 answers with new feedback" in err
+    assert "the log contains 0 answers with new feedback" in err
 
 
 def test_the_same_update_gives_the_same_weights(
@@ -148,7 +148,7 @@ def test_the_same_update_gives_the_same_weights(
 ) -> None:
     for _ in range(2):
         told(["update", str(bundle), "--from", str(exported / "new.npz"), "budget.epochs=1"], capsys)
-    first, second = (Deployment(bundle).place(name) for name in ("0001", "0002"))
+    first, second = (Deployment(bundle).bundle_folder(name) for name in ("0001", "0002"))
     for name in ("weights.safetensors", "update/tensors.safetensors"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -159,7 +159,7 @@ def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest
     begun, judged = map(json.loads, (deployment.folder / "audit.jsonl").read_text().splitlines())
     assert ("update", "judge") == (begun["what"], judged["what"])
     assert Bundle.open(bundle).digest == begun["parent"] == judged["parent"]
-    assert Bundle.open(deployment.place("0001")).digest == judged["digest"]
+    assert Bundle.open(deployment.bundle_folder("0001")).digest == judged["digest"]
     assert {"name", "verdict", "value", "low", "high", "samples"} <= judged["conditions"][0].keys()
 
 
@@ -167,10 +167,10 @@ def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest
     ("arguments", "message"),
     [
         (["--from", "nowhere.npz"], "--from nowhere.npz: no such file; expected log, or an npz file with x and y"),
-        (["--from", "{attributes: {gravity: 20}}"], "this model learned from arrays"),
-        (["--from", "{attributes: ["], "no YAML"),
-        ([], "nothing was logged yet"),
-        (["--from", "NEW", "learner.network.hidden=[8]"], "does not grow by its outputs alone"),
+        (["--from", "{attributes: {gravity: 20}}"], "this model was trained on arrays"),
+        (["--from", "{attributes: ["], "not valid YAML"),
+        ([], "no requests were logged"),
+        (["--from", "NEW", "learner.network.hidden=[8]"], "can only grow by its outputs"),
         (
             ["--from", "NEW", "learner.optimizer.lrr=1"],
             "command line: learner.optimizer.lrr: unknown key; did you mean lr",
@@ -181,18 +181,21 @@ def test_every_step_is_in_the_audit(exported: Path, bundle: Path, capsys: pytest
         ),
         (
             ["--from", "NEW", "learner.type=vae"],
-            "command line: learner.type: an update goes on with the bundle's learner",
+            "command line: learner.type: expected classifier, whose state the update resumes, got vae",
         ),
-        (["--from", "NEW", "encoder=scale"], "command line: encoder: what the bundle's network has learned to read"),
-        (["--from", "NEW", "learner.methods[0].capacity=20"], "a memory of 600 examples goes on as it is, and cannot"),
-        (["NEW"], "named by --from"),
+        (["--from", "NEW", "encoder=scale"], "command line: encoder: an update cannot change the encoder"),
+        (
+            ["--from", "NEW", "learner.methods[0].capacity=20"],
+            "the capacity of a memory of 600 examples cannot be changed to 20",
+        ),
+        (["NEW"], "expected KEY=VALUE; to name the new data, use --from"),
         (
             ["--from", "NEW", "--gain", "1"],
-            "--gain 1: what is judged are shares of right answers; expected a number below",
+            "--gain 1: expected a number below 1, because the gain is a difference of accuracies",
         ),
         (
             ["--from", "NEW", "stream.data.test_fraction=0.5"],
-            "or leave out what changes them (stream.data.test_fraction=0.5)",
+            "or remove the changes that affect them (stream.data.test_fraction=0.5)",
         ),
     ],
 )
@@ -202,7 +205,7 @@ def test_a_users_mistake_is_one_message(
     new = str(exported / "new.npz")
     status, _, err = told(["update", str(bundle), *(new if a == "NEW" else a for a in arguments)], capsys)
     assert status in (1, 2)
-    assert message in err
+    assert message in " ".join(err.replace("│", " ").split())
     assert not list(Deployment(bundle).candidates.glob("[0-9]*"))
 
 
@@ -212,10 +215,10 @@ def test_a_users_mistake_is_one_message(
         (["learner.metods=[]"], "command line: learner.metods: unknown key; did you mean methods?"),
         (["--from", "nowhere.npz"], "no such file"),
         (["--from", "OLD"], "x: expected the shape (B, 64), got (4, 8, 8)"),
-        (["--from", "{attributes: {gravity: 20}}"], "this model learned from arrays"),
+        (["--from", "{attributes: {gravity: 20}}"], "this model was trained on arrays"),
         (["--gain", "2"], "expected a number below 1"),
-        (["learner.type=gdumb"], "an update goes on with the bundle's learner, which is classifier"),
-        ([], "nothing was logged yet"),
+        (["learner.type=gdumb"], "learner.type: expected classifier, whose state the update resumes"),
+        ([], "no requests were logged"),
     ],
 )
 def test_what_needs_no_data_is_told_before_they_are_loaded(
@@ -236,14 +239,14 @@ def test_a_bundle_without_its_part_for_updating_is_told_first(bundle: Path, caps
     shutil.rmtree(bundle / "update")
     status, _, err = told(["update", str(bundle), "--from", "nowhere.npz"], capsys)
     assert 1 == status
-    assert "has no update part, so it can be served alone; export the run with it" in err
+    assert "has no update part, so it can be served but not updated; export the run with it" in err
 
 
 def test_what_goes_on_is_told(exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = told(["update", str(bundle), "--from", str(exported / "new.npz"), "budget.epochs=1"], capsys)
-    lines = [line for line in out.splitlines() if line.startswith(("learning", "exporting", "judging"))]
+    lines = [line for line in out.splitlines() if line.startswith(("training on", "exporting", "judging"))]
     assert [
-        "learning new: 374 inputs, 159 held out; new classes 7, 8, 9",  # of 179, 174 and 180: 53, 52 and 54
+        "training on new: 374 inputs, 159 held out; new classes 7, 8, 9",  # of 179, 174 and 180: 53, 52 and 54
         "exporting candidate 0001",
         "judging gain on new (1 of 2)",
         "judging forgetting on old 0-6 (2 of 2)",
@@ -258,7 +261,7 @@ def test_forgetting_is_judged_on_the_data_of_the_bundle_alone(
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     seal(bundle)
     _, _, err = told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
-    assert "the held-out data of experience 0 (old 0-6) are not those of the bundle" in err
+    assert "the held-out data of experience 0 (old 0-6) differ from those of the bundle" in err
 
 
 def test_an_input_that_is_asked_often_counts_once_with_its_latest_label() -> None:
@@ -266,7 +269,7 @@ def test_an_input_that_is_asked_often_counts_once_with_its_latest_label() -> Non
     fields = (Field(name="input", shape=(2,), dtype="float32"),)
     outputs = (Field(name="class", shape=(), dtype="int64"),)
     signature = Signature(kind="classifier", inputs=fields, outputs=outputs, classes=("a", "b"))
-    made = incoming.split("log", x, ["a", "a", "b", "a", "c", "b"], signature, 0.5)
+    made = new_data.split_rows("log", x, ["a", "a", "b", "a", "c", "b"], signature, 0.5)
     rows = torch.cat([made.train[0], made.test[0]]).tolist()
     assert sorted(rows) == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
     told = {
@@ -286,7 +289,7 @@ def test_labels_that_come_late_are_learned_by_the_next_update(bundle: Path, tmp_
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 16, (20, 64)).astype(np.float32)
     known = {"input": x, "class": np.zeros(20, np.int64), "probabilities": np.full((20, 7), 1 / 7, np.float32)}
-    log = Log.open(tmp_path / "log.sqlite", write=True)
+    log = RequestLog.open(tmp_path / "log.sqlite", write=True)
     log.register(opened.digest, fields)
     made = [
         Answer(
@@ -294,25 +297,25 @@ def test_labels_that_come_late_are_learned_by_the_next_update(bundle: Path, tmp_
             time=0.0,
             bundle=opened.digest,
             task_id=None,
-            input=packed(fields.inputs, known, row),
-            output=packed(fields.outputs, known, row),
+            input=pack_row(fields.inputs, known, row),
+            output=pack_row(fields.outputs, known, row),
         )
         for row in range(20)
     ]
     log.write(made, [Feedback(id=str(row), time=0.0, value="1") for row in range(10, 20)])
-    first = incoming.from_log(log, fields, [], 0.3)
+    first = new_data.read_log(log, fields, [], 0.3)
     log.write([], [Feedback(id=str(row), time=1.0, value="2") for row in range(10)])
-    second = incoming.from_log(log, fields, [first], 0.3)
+    second = new_data.read_log(log, fields, [first], 0.3)
     rows = [sorted(torch.cat([made.train[0], made.test[0]]).tolist()) for made in (first, second)]
     assert [sorted(x[10:].tolist()), sorted(x[:10].tolist())] == rows
     # Numbers of another log, which was there before, say nothing of this one; where it is not known which, they do.
     (tmp_path / "added").mkdir()
-    growing.save_added(tmp_path, [first, attrs.evolve(second, log="another", last=1000)])
-    kept = growing.added_to(tmp_path)
-    assert [(log.id, 10), ("another", 1000)] == [(each.log, each.last) for each in kept]
-    assert "log 11-20" == incoming.from_log(log, fields, kept, 0.3).name
-    with pytest.raises(BundleError, match="the log holds 0 answers with new feedback"):
-        incoming.from_log(log, fields, [attrs.evolve(first, log="", last=20)], 0.3)
+    added_experiences.save_added(tmp_path, [first, attrs.evolve(second, log_id="another", last_number=1000)])
+    kept = added_experiences.load_added(tmp_path)
+    assert [(log.id, 10), ("another", 1000)] == [(each.log_id, each.last_number) for each in kept]
+    assert "log 11-20" == new_data.read_log(log, fields, kept, 0.3).name
+    with pytest.raises(BundleError, match="the log contains 0 answers with new feedback"):
+        new_data.read_log(log, fields, [attrs.evolve(first, log_id="", last_number=20)], 0.3)
     log.close()
 
 
@@ -331,10 +334,10 @@ def test_a_candidate_judged_beside_another_bundle_is_not_promoted(
     for _ in range(2):
         told(["update", str(bundle), "--from", str(exported / "new.npz"), "--forgetting", "0.1"], capsys)
     status, _, err = told(["promote", str(bundle), "0001", "--allow-signature-change"], capsys)
-    assert (0, ["0001", "."]) == (status, deployment.names()), err
+    assert (0, ["0001", "."]) == (status, deployment.alias_names()), err
     status, _, err = told(["promote", str(bundle), "0002"], capsys)
     assert status
-    assert "was judged beside another bundle than the one that answers now" in err
+    assert "was compared with another bundle than the deployed one" in err
 
 
 def test_labels_that_the_model_contradicts_are_held_until_a_person_decides(
@@ -364,7 +367,7 @@ def test_labels_that_the_model_contradicts_are_held_until_a_person_decides(
     ("labels", "message"),
     [
         (["0"] * 40 + ["lion"] * 3, "3 rows of 'lion', a class that the model does not know; expected at least 10"),
-        (["0"] * 40 + [" 1"] * 12, "the class ' 1' differs from '1' only in case or blanks"),
+        (["0"] * 40 + [" 1"] * 12, "the class ' 1' differs from '1' only in case or white space"),
         (["0"] * 20 + ["Lion"] * 12 + ["lion "] * 12, "differs from"),
     ],
 )
@@ -384,14 +387,14 @@ def test_a_learner_that_takes_no_more_classes_is_asked_first(
     monkeypatch.setattr(Classifier, "grows", False)
     status, _, err = told(["update", str(bundle), "--from", str(exported / "new.npz")], capsys)
     assert 2 == status
-    assert "learner classifier cannot take more classes, and the new rows have 7, 8, 9" in err
+    assert "learner classifier cannot take more classes, and the new rows have the unknown classes 7, 8, 9" in err
 
 
 def test_the_card_of_a_candidate_has_its_own_figures(
     exported: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told(["update", str(bundle), "--from", str(exported / "new.npz"), "--forgetting", "0.1"], capsys)
-    made = Bundle.open(Deployment(bundle).place("0001"))
+    made = Bundle.open(Deployment(bundle).bundle_folder("0001"))
     card = (made.path / "MODEL_CARD.md").read_text()
     assert "Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in card
     assert "Classes: 0, 1, 2, 3, 4, 5, 6.\n" not in card

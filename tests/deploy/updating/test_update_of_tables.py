@@ -24,7 +24,7 @@ def test_rows_with_missing_cells_are_learned_and_profiled(bundle: Callable[[str]
     with pytest.raises(SystemExit) as left:
         main(["update", str(tmp_path / "people"), "--from", str(tmp_path / "new.npz")])
     assert left.value.code in (0, 4, 5)  # judged, and not broken
-    made = Bundle.open(Deployment(tmp_path / "people").place("0001"))
+    made = Bundle.open(Deployment(tmp_path / "people").bundle_folder("0001"))
     assert made.signature.inputs[0].missing
     before, new = json.loads((made.path / "profile.json").read_text())["experiences"]
     assert ("people", 81) == (before["name"], before["train"]["rows"])

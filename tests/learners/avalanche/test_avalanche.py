@@ -16,7 +16,7 @@ from harness import differences, digit_stream, learn_all, learn_one, learning, p
 from torch import Tensor, nn
 
 from rlcl.config import build, component
-from rlcl.data.avalanche_import import import_avalanche, quietly
+from rlcl.data.avalanche_import import import_avalanche, suppressed_deprecations
 from rlcl.encoders.compose import Compose
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.scale import Scale
@@ -32,7 +32,7 @@ from rlcl.networks.multihead import Multihead
 from rlcl.seeding import Seeds, seed_globals
 from rlcl.streams.joint import Joint
 from rlcl.streams.stream import Stream
-from rlcl.streams.visible import visible
+from rlcl.streams.visibility import learner_view
 from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, Visibility
 
@@ -90,7 +90,7 @@ class Plain:
 
     def trained(self, stream: Stream) -> Any:
         seeds = Seeds(0).child("learner")
-        with quietly():
+        with suppressed_deprecations():
             torch.manual_seed(seeds.child("weights").integer())
             model = self.network.build((64,), 4, 1)
             strategy = find_strategy(self.strategy)(
@@ -123,7 +123,7 @@ def measuring() -> Any:
 def own_accuracies(strategy: Any, benchmark: Any) -> list[float]:
     found = []
     for experience in benchmark.test_stream:
-        with quietly():
+        with suppressed_deprecations():
             (value,) = [v for k, v in strategy.eval(experience).items() if k.endswith(f"Exp{len(found):03}")]
         found.append(value)
     return found
@@ -188,7 +188,7 @@ def test_R_holds_the_accuracies_of_avalanches_own_evaluation(name: str) -> None:
     ).fit()
     own = ready(case.strategy, case.network, stream, options=case.options)
     rows, measured = [], case.benchmark(stream)
-    for experience in visible(stream):
+    for experience in learner_view(stream):
         list(own.learn(experience))
         rows.append(evaluated(own, measured))
     seen = ~np.isnan(outcome.R)
@@ -280,7 +280,7 @@ def test_loaded_it_predicts_and_repeats_only_where_weights_are_not_all(
     loaded = ready(strategy, options=options)
     loaded.load_state_dict(ours.state_dict())
     assert torch.equal(ours.predict(x)[0], loaded.predict(x)[0])
-    assert lived == loaded._lived
+    assert lived == loaded._learned_experiences
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_other_weights_than_the_checkpoints_are_told() -> None:
     state["module"][name][0] += 1
     resumed = ready("Naive")
     resumed.load_state_dict(state)
-    with pytest.raises(CheckpointError, match="repeating 1 experiences, and came to other weights"):
+    with pytest.raises(CheckpointError, match="repeating 1 experiences, and its weights differ"):
         learn_one(resumed, stream)
 
 
@@ -359,7 +359,7 @@ def test_a_method_of_rlcl_protects_a_strategy_of_avalanche() -> None:
         ({"strategy": "Naiv"}, "learner.strategy: unknown strategy 'Naiv'; did you mean Naive"),
         ({"options": {"mem_sise": 3}, "strategy": "Replay"}, "no option 'mem_sise'; did you mean mem_size"),
         ({"options": {"train_mb_size": 3}}, "learner.options.train_mb_size: rlcl sets it; set learner.batch_size"),
-        ({"strategy": "EWC"}, "learner.options.ewc_lambda: missing, and EWC needs it"),
+        ({"strategy": "EWC"}, "learner.options.ewc_lambda: missing; EWC requires it"),
         ({"plugins": ({"type": "EWCPlugi"},)}, r"learner.plugins\[0\].type: unknown plugin 'EWCPlugi'; did you mean"),
         ({"plugins": ({"ewc_lambda": 1.0},)}, r"learner.plugins\[0\]: expected a mapping with a type"),
         ({"plugins": ({"type": "EWCPlugin", "lamda": 1},)}, r"learner.plugins\[0\].lamda: EWCPlugin has no option"),
@@ -385,13 +385,15 @@ def unsupported(
 def test_what_does_not_go_together_is_refused() -> None:
     hidden = digit_stream(boundaries="hidden")
     half = attrs.evolve(digit_stream(task_ids=True), visibility=Visibility(task_ids="training"))
-    unsupported("JointTraining trains once, on everything; use stream: {type: joint", "JointTraining")
+    unsupported("JointTraining trains once, on all data; use stream: {type: joint", "JointTraining")
     unsupported("set stream.visibility.boundaries: announced", "Naive", stream=hidden)
-    unsupported("network multihead chooses a head by rlcl's task ids", "Naive", Multihead())
-    unsupported("shows half the time; set stream.visibility.task_ids: visible", "Naive", HEADS, half)
+    unsupported("network multihead selects a head by task ids of rlcl", "Naive", Multihead())
+    unsupported(
+        "must be visible in training and at evaluation; set stream.visibility.task_ids: visible", "Naive", HEADS, half
+    )
     unsupported("budget.updates: .*write {epochs: N}", "Naive", stream=digit_stream(budget=Budget(updates=3)))
     unsupported(
-        "avalanche's PackNet refuses its options", "PackNet", options={"post_prune_epochs": 1, "prune_proportion": 0.5}
+        "avalanche's PackNet rejected its options", "PackNet", options={"post_prune_epochs": 1, "prune_proportion": 0.5}
     )
 
 
@@ -403,7 +405,9 @@ def test_a_batch_smaller_than_the_tasks_that_it_is_divided_among_is_refused() ->
             return apart
 
     both = Joint(of=Of()).make(Seeds(0), Budget(epochs=1))
-    unsupported(r"learner.batch_size: got 1, .*shows up to 2; set it to 2 or more", "Naive", stream=both, batch_size=1)
+    unsupported(
+        r"learner.batch_size: got 1, .*up to 2 in this stream; set it to 2 or more", "Naive", stream=both, batch_size=1
+    )
     learn_all(ready("Naive", stream=both, batch_size=2), both)
     ready("Naive", stream=apart, batch_size=1)
 
@@ -419,7 +423,7 @@ def test_an_assertion_of_avalanche_without_a_text_is_told_by_its_line() -> None:
 
 
 def test_heads_by_avalanches_task_labels_serve_no_other_learner() -> None:
-    with pytest.raises(UnsupportedError, match=r"refuses inputs of shape \(64,\): .*task_labels"):
+    with pytest.raises(UnsupportedError, match=r"does not support inputs of shape \(64,\): .*task_labels"):
         prepared(Classifier(network=HEADS), digit_stream(task_ids=True), encoder=encoder())
 
 

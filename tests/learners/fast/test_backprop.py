@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlcl.learners.fast.backprop import Chain, Recorded, passes_of
-from rlcl.learners.fast.twins import Twins, twins
+from rlcl.learners.fast.backprop import AutogradPasses, ChainPasses, passes_of
+from rlcl.learners.fast.twin_networks import StackedTwins, make_twins
 from rlcl.networks.mlp import Mlp
 
 
@@ -28,13 +28,13 @@ def by_torch(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[Tensor, li
 @pytest.mark.parametrize(
     ("module", "kind"),
     [
-        (mlp("tanh"), Chain),
-        (mlp("relu"), Chain),
-        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), Chain),
-        (mlp("gelu"), Recorded),
-        (mlp("relu", layer_norm=True), Recorded),
-        (nn.Sequential(nn.Tanh(), nn.Flatten(), nn.Linear(6, 4)), Recorded),
-        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4, bias=False)), Recorded),
+        (mlp("tanh"), ChainPasses),
+        (mlp("relu"), ChainPasses),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), ChainPasses),
+        (mlp("gelu"), AutogradPasses),
+        (mlp("relu", layer_norm=True), AutogradPasses),
+        (nn.Sequential(nn.Tanh(), nn.Flatten(), nn.Linear(6, 4)), AutogradPasses),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4, bias=False)), AutogradPasses),
     ],
 )
 def test_outputs_and_gradients_are_torchs(module: nn.Module, kind: type) -> None:
@@ -61,11 +61,11 @@ def test_outputs_and_gradients_are_torchs(module: nn.Module, kind: type) -> None
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu", "crelu"])
 def test_those_of_twins_are_torchs(activation: str) -> None:
     torch.manual_seed(0)
-    module = twins([Mlp(hidden=(7, 5), activation=activation).build((4,), 1) for _ in range(2)])  # type: ignore[arg-type]
+    module = make_twins([Mlp(hidden=(7, 5), activation=activation).build((4,), 1) for _ in range(2)])  # type: ignore[arg-type]
     x, gradient = torch.randn(6, 4), torch.randn(2, 6)
     expected, weights, inputs = by_torch(module, x, gradient)
     passes = passes_of(module)
-    assert isinstance(passes, Chain) is (activation in ("relu", "tanh"))
+    assert isinstance(passes, ChainPasses) is (activation in ("relu", "tanh"))
     assert torch.allclose(expected, passes.forward(x), atol=1e-6)
     actual = passes.backward(gradient, inputs=True)
     assert actual is not None
@@ -77,8 +77,8 @@ def test_those_of_twins_are_torchs(activation: str) -> None:
 
 def test_those_of_the_first_twin_leave_the_weights_alone() -> None:
     torch.manual_seed(0)
-    module = twins([Mlp(hidden=(7,)).build((4,), 1) for _ in range(2)])
-    assert isinstance(module, Twins)
+    module = make_twins([Mlp(hidden=(7,)).build((4,), 1) for _ in range(2)])
+    assert isinstance(module, StackedTwins)
     x = torch.randn(6, 4, requires_grad=True)
     (expected,) = torch.autograd.grad(module(x)[0].sum(), x)
     passes = module.passes_of_first()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.fast.batched_seeds import BATCHED, BatchedSeeds, check_batched_seeds
-from rlcl.learners.fast.batched_weights import Block, StepTogether, clip_rows, stacked
+from rlcl.learners.fast.batched_weights import BatchedOptimizer, ParameterBlock, clip_rows, stack_trees
 from rlcl.learners.optimizers import Adam, AdamW, RmsProp, Sgd
 from rlcl.learners.reinforcement.priorities import Prioritised
 from rlcl.learners.reinforcement.recurrent import Recurrent
@@ -60,7 +60,7 @@ def trained_together(learners: Sequence[Any], streams: Sequence[Stream]) -> list
     steps = dict(enumerate(map(learning, learners, streams)))
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(batched.joined(learner))
+            joined.enter_context(batched.registered(learner))
         while steps:
             for i, one in list(steps.items()):
                 try:
@@ -86,14 +86,14 @@ def largest(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
 def test_three_updates_on_a_fixed_rollout_are_those_of_each_alone(name: str) -> None:
     make, stream = CASES[name]
     alone, joined = ([prepared(make(), stream(), seed=seed) for seed in range(3)] for _ in range(2))
-    lessons = [collected(learner, stream()) for learner in alone]
+    batches = [collected(learner, stream()) for learner in alone]
     first = [weights(learner) for learner in alone]
     assert largest(first[0], first[1]) > 1e-2  # another seed is another learner
     joint = BATCHED[type(joined[0])](joined)
     for _ in range(3):
-        for learner, lesson in zip(alone, lessons, strict=True):
-            learner.improve(lesson)
-        joint.improve(stacked(lessons))
+        for learner, batch in zip(alone, batches, strict=True):
+            learner.update_on(batch)
+        joint.update_on(stack_trees(batches))
     for before, one, other in zip(first, alone, joined, strict=True):
         assert largest(before, weights(one)) > 1e-3
         assert largest(weights(one), weights(other)) < 1e-5
@@ -104,18 +104,18 @@ def test_three_updates_on_a_fixed_rollout_are_those_of_each_alone(name: str) -> 
 def collected(learner: Any, stream: Stream) -> Any:
     """What the learner is to learn from first."""
     found: list[Any] = []
-    improve = type(learner).improve
+    update_on = type(learner).update_on
 
-    def noted(self: Any, lesson: Any) -> Any:
-        found.append(lesson)
+    def noted(self: Any, batch: Any) -> Any:
+        found.append(batch)
         raise StopIteration
 
-    type(learner).improve = noted
+    type(learner).update_on = noted
     try:
         with pytest.raises(RuntimeError):
             learn_all(learner, stream)
     finally:
-        type(learner).improve = improve
+        type(learner).update_on = update_on
     learner.batch = None
     return found[0]
 
@@ -163,7 +163,7 @@ def part_of_the_way(learners: Sequence[Any], stream: Callable[[], Stream], steps
     batched, states = BatchedSeeds(), {}
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(batched.joined(learner))
+            joined.enter_context(batched.registered(learner))
         running = [learning(learner, stream()) for learner in learners]
         while len(states) < len(learners):
             for i, (one, learner) in enumerate(zip(running, learners, strict=True)):
@@ -176,7 +176,7 @@ def part_of_the_way(learners: Sequence[Any], stream: Callable[[], Stream], steps
 def test_a_learner_that_waits_is_as_it_was() -> None:
     learners = [prepared(ppo(), on_cartpoles(), seed=seed) for seed in range(2)]
     batched = BatchedSeeds()
-    with batched.joined(learners[0]), batched.joined(learners[1]):
+    with batched.registered(learners[0]), batched.registered(learners[1]):
         first, second = (learning(learner, on_cartpoles()) for learner in learners)
         next(first)
         before = learners[0].state_dict()
@@ -192,9 +192,9 @@ def test_a_learner_that_waits_is_as_it_was() -> None:
 def test_one_that_leaves_is_waited_for_no_longer() -> None:
     learners = [prepared(ppo(), on_cartpoles(), seed=seed) for seed in range(2)]
     batched = BatchedSeeds()
-    with batched.joined(learners[0]):
+    with batched.registered(learners[0]):
         steps = learning(learners[0], on_cartpoles())
-        with batched.joined(learners[1]):
+        with batched.registered(learners[1]):
             assert next(steps) is None
             assert 0 == learners[0].position.step
         next(steps)
@@ -209,7 +209,7 @@ def test_an_environment_that_gives_no_number_fails_its_own_learner_alone(stream:
     batched.paused = True
     with ExitStack() as joined:
         for learner in learners:
-            joined.enter_context(batched.joined(learner))
+            joined.enter_context(batched.registered(learner))
         steps = dict(enumerate(learning(learner, stream()) for learner in learners))
         for one in steps.values():
             next(one)
@@ -223,7 +223,7 @@ def test_an_environment_that_gives_no_number_fails_its_own_learner_alone(stream:
                     del steps[i]
                 except DivergenceError:
                     failed.append(i)
-                    batched.leave(learners[i])
+                    batched.unregister(learners[i])
                     del steps[i]
     alone = prepared(ppo(), stream(), seed=2)
     learn_all(alone, stream())
@@ -242,13 +242,13 @@ class TestABlock:
     def test_its_rows_are_the_modules_own_parameters(self) -> None:
         modules = [nn.Linear(2, 3), nn.Linear(2, 3)]
         copies = [[p.detach().clone() for p in module.parameters()] for module in modules]
-        block = Block([module.parameters() for module in modules])
+        block = ParameterBlock([module.parameters() for module in modules])
         assert (2, 9) == tuple(block.weights.shape)
         for module, copied in zip(modules, copies, strict=True):
             assert 0 == largest(copied, list(module.parameters()))
         block.weights[1, 8] = 5.0
-        assert 5.0 == modules[1].bias[2].item() == block.of(modules[0].bias)[1, 2].item()
-        block.of(modules[0].weight).grad[1, 2, 1] = 7.0  # type: ignore[index]
+        assert 5.0 == modules[1].bias[2].item() == block.stacked_parameter(modules[0].bias)[1, 2].item()
+        block.stacked_parameter(modules[0].weight).grad[1, 2, 1] = 7.0  # type: ignore[index]
         assert modules[1].weight.grad is not None
         assert 7.0 == modules[1].weight.grad[2, 1].item()
 
@@ -260,14 +260,16 @@ class TestABlock:
     def test_optimizers_find_their_state_in_what_was_stepped_trained_together(self) -> None:
         modules = [nn.Linear(2, 1, bias=False) for _ in range(2)]
         optimizers = [Adam(lr=0.1).build(list(module.parameters())) for module in modules]
-        block = Block([module.parameters() for module in modules])
-        step = StepTogether(Adam(lr=0.1), block, optimizers, None)
+        block = ParameterBlock([module.parameters() for module in modules])
+        step = BatchedOptimizer(Adam(lr=0.1), block, optimizers, None)
         block.gradients.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         step.step()
         state = optimizers[1].state[modules[1].weight]
         assert torch.allclose(torch.tensor([[0.3, 0.4]]), state["exp_avg"])  # 0.1 of the gradient
         assert 1.0 == float(state["step"])
-        again = StepTogether(Adam(lr=0.1), Block([module.parameters() for module in modules]), optimizers, None)
+        again = BatchedOptimizer(
+            Adam(lr=0.1), ParameterBlock([module.parameters() for module in modules]), optimizers, None
+        )
         again._block.gradients.fill_(1.0)
         again.step()
         assert torch.allclose(torch.tensor([[0.37, 0.46]]), optimizers[1].state[modules[1].weight]["exp_avg"])
@@ -277,12 +279,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("learner", "told"),
         [
-            (lambda: ppo(target_kl=0.1), r"learner.target_kl: batched_seeds: true .*leave it out, or set"),
-            (lambda: ppo(L2()), r"learner.methods: batched_seeds: true .*leave them out"),
-            (lambda: dqn(network=Mlp(hidden=(8,), dropout=0.1)), r"learner.network: batched_seeds: true takes chains"),
+            (lambda: ppo(target_kl=0.1), r"learner.target_kl: batched_seeds: true .*remove target_kl, or set"),
+            (lambda: ppo(L2()), r"learner.methods: batched_seeds: true .*remove them"),
+            (
+                lambda: dqn(network=Mlp(hidden=(8,), dropout=0.1)),
+                r"learner.network: batched_seeds: true only supports chains",
+            ),
             (lambda: ppo(network=Mlp(hidden=(8,), layer_norm=True)), r"learner.network: .*without layer_norm"),
-            (lambda: ppo(recurrent=Recurrent(size=4)), r"learner.recurrent: batched_seeds: true .*leave it out"),
-            (lambda: ppo(optimizer=Own()), r"learner.optimizer: .* not .*Own; use adam"),
+            (lambda: ppo(recurrent=Recurrent(size=4)), r"learner.recurrent: batched_seeds: true .*remove recurrent"),
+            (lambda: ppo(optimizer=Own()), r"learner.optimizer: .* got .*Own; use adam"),
         ],
     )
     def test_what_does_not_go_together_is_told_by_its_key(self, learner: Callable[[], Any], told: str) -> None:
@@ -290,7 +295,7 @@ class TestRefusals:
             check_batched_seeds(prepared(learner(), on_cartpoles()), BoundaryPolicy())
 
     def test_exploration_that_is_reset(self) -> None:
-        with pytest.raises(UnsupportedError, match=r"boundary.exploration: batched_seeds: true .* write keep"):
+        with pytest.raises(UnsupportedError, match=r"boundary.exploration: batched_seeds: true .* set keep"):
             check_batched_seeds(prepared(ppo(), on_pendulums()), BoundaryPolicy(exploration="reset"))
 
     def test_a_learner_that_has_no_such_updates(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rlcl.learners.fast.fused_adam import FusedAdam, gradients_of, lay_out
+from rlcl.learners.fast.fused_adam import FusedAdam, gradients_of, pack_parameters
 
 OPTIONS = {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-5, "weight_decay": 0.1}
 
@@ -18,7 +18,7 @@ def pair(laid_out: bool) -> tuple[nn.Module, FusedAdam, nn.Module, torch.optim.A
     ours = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
     theirs = copy.deepcopy(ours)
     if laid_out:
-        lay_out(ours.parameters())
+        pack_parameters(ours.parameters())
     return (
         ours,
         FusedAdam(list(ours.parameters()), **OPTIONS),

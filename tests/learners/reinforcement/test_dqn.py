@@ -17,14 +17,14 @@ from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.dqn import Exploration
-from rlcl.learners.reinforcement.off_policy import Drawn
+from rlcl.learners.reinforcement.off_policy import TransitionBatch
 from rlcl.learners.reinforcement.priorities import Prioritised
 from rlcl.networks.mlp import Linear, Mlp
 
 
-def minibatch(rows: int = 8, weights: bool = False) -> Drawn:
+def minibatch(rows: int = 8, weights: bool = False) -> TransitionBatch:
     generator = torch.Generator().manual_seed(1)
-    return Drawn(
+    return TransitionBatch(
         torch.randn(rows, 4, generator=generator),
         torch.randint(2, (rows,), generator=generator),
         torch.randn(rows, generator=generator),
@@ -40,7 +40,7 @@ def made(**settings: Any) -> Any:
 
 def weights(learner: Any) -> list[list[nn.Parameter]]:
     """Those of the network that learns, and of its target."""
-    return [list(learner.policy.parameters()), list(learner.targets["policy"].parameters())]
+    return [list(learner.policy.parameters()), list(learner.target_networks["policy"].parameters())]
 
 
 def test_exploration_falls_linearly_and_stays() -> None:
@@ -58,7 +58,7 @@ def test_one_update_is_stable_baselines_own() -> None:
         "MlpPolicy", gym.make("CartPole-v1"), learning_rate=0.01, policy_kwargs={"net_arch": [16]}, device="cpu"
     )
     theirs.set_logger(Logger(folder=None, output_formats=[]))
-    column = (batch.observations, batch.actions[:, None], batch.following)
+    column = (batch.observations, batch.actions[:, None], batch.next_observations)
     dones = (batch.discounts == 0).float()[:, None]
     theirs.replay_buffer.sample = lambda *a, **k: ReplayBufferSamples(*column, dones, batch.rewards[:, None])  # type: ignore[union-attr]
     ours = made(clip_norm=0.5)
@@ -72,7 +72,7 @@ def test_one_update_is_stable_baselines_own() -> None:
             mine.copy_(target)
     for _ in range(3):
         theirs.train(1, len(batch.rewards))
-        ours.improve(batch)
+        ours.update_on(batch)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learned, weights(ours)[0], strict=True))
 
 
@@ -83,8 +83,8 @@ def test_a_step_of_a_linear_network_by_hand() -> None:
             parameter.zero_()
         weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))  # what the target network gives everywhere
     x = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    drawn = Drawn(x, torch.tensor([1]), torch.tensor([-1.8]), x, torch.tensor([0.5]), None)
-    errors = learner.improve(drawn)
+    drawn = TransitionBatch(x, torch.tensor([1]), torch.tensor([-1.8]), x, torch.tensor([0.5]), None)
+    errors = learner.update_on(drawn)
     # Target -1.8 + 0.5 * 4 = 0.2, so that the error is -0.2, and the step 0.2 in bias and weight.
     assert [-0.2] == pytest.approx(errors.tolist())
     assert [0.0, 0.2] == pytest.approx(weights(learner)[0][1].tolist())
@@ -99,8 +99,8 @@ def test_double_lets_the_network_that_learns_choose() -> None:
         weights(learner)[0][1].copy_(torch.tensor([0.5, 0.0]))
         weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))
     x = torch.zeros(1, 4)
-    drawn = Drawn(x, torch.tensor([1]), torch.tensor([0.0]), x, torch.tensor([0.5]), None)
-    assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
+    drawn = TransitionBatch(x, torch.tensor([1]), torch.tensor([0.0]), x, torch.tensor([0.5]), None)
+    assert [-1.0] == learner.update_on(drawn).tolist()  # 0 - (0 + 0.5 * 2)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -112,8 +112,8 @@ def test_what_is_forbidden_is_not_learned_towards(double: bool) -> None:
         weights(learner)[0][1].copy_(torch.tensor([0.0, 9.0]))
         weights(learner)[1][1].copy_(torch.tensor([2.0, 4.0]))
     x, masks = torch.zeros(1, 4), torch.tensor([[True, False]])
-    drawn = Drawn(x, torch.tensor([0]), torch.tensor([0.0]), x, torch.tensor([0.5]), None, masks)
-    assert [-1.0] == learner.improve(drawn).tolist()  # 0 - (0 + 0.5 * 2)
+    drawn = TransitionBatch(x, torch.tensor([0]), torch.tensor([0.0]), x, torch.tensor([0.5]), None, masks)
+    assert [-1.0] == learner.update_on(drawn).tolist()  # 0 - (0 + 0.5 * 2)
 
 
 @pytest.mark.parametrize("said", ["info", "method"])
@@ -127,7 +127,7 @@ def test_what_is_forbidden_is_never_done_and_what_is_allowed_is_kept(said: str, 
     part = learner.buffer.at(np.flatnonzero(learner.buffer.valid), 0.99, 2)
     assert part.masks is not None
     going = part.discounts > 0
-    forbidden = (part.following[going, 0] % 3).astype(int)  # at a state it is the action of its number
+    forbidden = (part.next_observations[going, 0] % 3).astype(int)  # at a state it is the action of its number
     assert {2} == set(forbidden.tolist())
     assert np.array_equal(~np.eye(3, dtype=bool)[forbidden], part.masks[going])
     assert [6.0] * 4 == episode_returns(learner, source, 4, 10, None).tolist()
@@ -135,7 +135,7 @@ def test_what_is_forbidden_is_never_done_and_what_is_allowed_is_kept(said: str, 
 
 def test_random_actions_are_uniform_over_what_is_allowed() -> None:
     learner = prepared(dqn(), environment_stream(Environment(Forbidding), budget=10))
-    learner._allowed = np.tile([True, False, True], (2000, 1))
+    learner._action_masks = np.tile([True, False, True], (2000, 1))
     counts = np.bincount(learner.random_actions(2000), minlength=3)
     assert 0 == counts[1]
     assert abs(counts[0] - 1000) < 120  # five deviations
@@ -145,17 +145,17 @@ def test_importance_weights_scale_the_gradient() -> None:
     plain, weighted = made(clip_norm=None, optimizer=Sgd(lr=1.0)), made(clip_norm=None, optimizer=Sgd(lr=1.0))
     before = weights(plain)[0][-1].detach().clone()
     batch = minibatch()
-    plain.improve(batch)
-    weighted.improve(batch._replace(weights=torch.full((8,), 0.5)))
+    plain.update_on(batch)
+    weighted.update_on(batch._replace(weights=torch.full((8,), 0.5)))
     assert torch.allclose(0.5 * (weights(plain)[0][-1] - before), weights(weighted)[0][-1] - before, atol=1e-7)
 
 
 def test_rounds_of_several_updates_equal_as_many_rounds_of_one() -> None:
     together, apart = made(), made()
     batch = minibatch(24)
-    together.improve(batch)
+    together.update_on(batch)
     for part in batch.split(8):
-        apart.improve(part)
+        apart.update_on(part)
     for a, b in zip(weights(together)[0], weights(apart)[0], strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 
@@ -206,16 +206,18 @@ def test_a_new_experience_begins_new_episodes_in_the_memory() -> None:
     buffer = learner.buffer
     part = buffer.at(np.flatnonzero(buffer.valid), 0.99)
     # A step moves the cart by its velocity times 0.02 seconds, and no episode goes on in another.
-    assert np.allclose(part.observations[:, 0] + 0.02 * part.observations[:, 1], part.following[:, 0], atol=1e-6)
+    assert np.allclose(
+        part.observations[:, 0] + 0.02 * part.observations[:, 1], part.next_observations[:, 0], atol=1e-6
+    )
     assert len(part.rewards) == 120
 
 
 def test_recent_observations_are_of_the_experience_in_progress() -> None:
     learner = made(capacity=1000)
     learn_one(learner, cartpoles(60))
-    assert len(learner.recent()) == 60
+    assert len(learner.recent_observations()) == 60
     learn_one(learner, cartpoles(60))
-    assert len(learner.recent()) == 60
+    assert len(learner.recent_observations()) == 60
 
 
 def test_priorities_follow_the_errors() -> None:
@@ -227,15 +229,17 @@ def test_priorities_follow_the_errors() -> None:
 
 
 def test_actions_that_are_not_a_few_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner dqn chooses one of a few actions .*use ppo, sac or td3$"):
+    with pytest.raises(UnsupportedError, match=r"learner dqn needs a discrete action space .*use ppo, sac or td3$"):
         prepared(dqn(), pendulums(20))
     several = environment_stream(Environment(Forbidding, kwargs={"several": True}), budget=20)
-    with pytest.raises(UnsupportedError, match=r"these are MultiDiscrete.*; use ppo$"):
+    with pytest.raises(UnsupportedError, match=r"got MultiDiscrete.*; use ppo$"):
         prepared(dqn(), several)
 
 
 def test_a_round_longer_than_the_memory_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"learner\.train_every: got 101, .* keeps 100 rows \(capacity\)"):
+    with pytest.raises(
+        UnsupportedError, match=r"learner\.train_every: got 101, more than the 100 rows .* learner dqn \(capacity\)"
+    ):
         prepared(dqn(train_every=101, capacity=100), cartpoles(20))
 
 

@@ -86,16 +86,16 @@ def test_the_gradient_of_the_values_loss_by_hand() -> None:
 
 
 def test_huber_loss_by_hand() -> None:
-    predicted, wanted = torch.tensor([0.5, 3.0]), torch.zeros(2)
-    assert (0.125 + 2.5) / 2 == float(huber_loss(predicted, wanted))
-    assert (4 * 0.125 + 2.5) / 2 == float(huber_loss(predicted, wanted, torch.tensor([4.0, 1.0])))
+    predicted, targets = torch.tensor([0.5, 3.0]), torch.zeros(2)
+    assert (0.125 + 2.5) / 2 == float(huber_loss(predicted, targets))
+    assert (4 * 0.125 + 2.5) / 2 == float(huber_loss(predicted, targets, torch.tensor([4.0, 1.0])))
 
 
 def test_twin_loss_by_hand() -> None:
-    predicted, wanted = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0])
+    predicted, targets = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0])
     # (1 + 1) / 2 for the first, (9 + 1) / 2 for the second.
-    assert float(twin_loss(predicted, wanted)) == pytest.approx(6.0)
-    assert float(twin_loss(predicted, wanted, torch.tensor([0.5, 1.0]))) == pytest.approx((0.5 + 1 + 4.5 + 1) / 2)
+    assert float(twin_loss(predicted, targets)) == pytest.approx(6.0)
+    assert float(twin_loss(predicted, targets, torch.tensor([0.5, 1.0]))) == pytest.approx((0.5 + 1 + 4.5 + 1) / 2)
 
 
 def test_what_ppo_descends_by_hand() -> None:
@@ -114,7 +114,7 @@ def test_what_the_actors_descend_by_hand() -> None:
         soft_policy_loss(log_probs, values, torch.tensor(0.5))
     )
     assert pytest.approx(-3.0) == float(deterministic_policy_loss(values[0]))
-    # Log-densities of mean -2 are entropy 2, one nat more than is wanted: the temperature falls.
+    # Log-densities of mean -2 are entropy 2, one nat above the target entropy: the temperature falls.
     assert pytest.approx(0.7 * (2 - 1)) == float(temperature_loss(torch.tensor(0.7), log_probs, 1.0))
     assert temperature_loss_gradient(log_probs, 1.0) > 0
 

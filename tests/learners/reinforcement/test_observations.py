@@ -32,8 +32,8 @@ from rlcl.data.sources import Environment
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.scale import Scale
 from rlcl.evaluation.episodes import episode_returns
-from rlcl.learners.fast.twins import Apart, Twins
-from rlcl.learners.reinforcement.critics import Seeing, critics
+from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
+from rlcl.learners.reinforcement.twin_critics import ImageCritic, build_twin_critics
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.nature_cnn import NatureCnn
@@ -151,16 +151,16 @@ def test_the_memory_keeps_them_as_they_came(name: str, kind: str) -> None:
         env = gym.wrappers.FlattenObservation(env)
     first, _ = env.reset()
     shown = [first, *(env.step(0)[0] for _ in range(4))]
-    for before, after in zip(part.observations, part.following, strict=True):
-        places = [i for i in range(4) if np.array_equal(shown[i], before)]
-        assert 1 == len(places)
-        assert np.array_equal(shown[places[0] + 1], after)
+    for before, after in zip(part.observations, part.next_observations, strict=True):
+        indices = [i for i in range(4) if np.array_equal(shown[i], before)]
+        assert 1 == len(indices)
+        assert np.array_equal(shown[indices[0] + 1], after)
 
 
 def test_critics_of_images_look_before_they_read_the_action() -> None:
-    seeing = critics(Cnn(channels=(4,), hidden=(8,)), (3, 8, 8), 2)
-    assert isinstance(seeing, Apart)
-    assert all(isinstance(critic, Seeing) for critic in seeing.networks)
+    seeing = build_twin_critics(Cnn(channels=(4,), hidden=(8,)), (3, 8, 8), 2)
+    assert isinstance(seeing, SeparateTwins)
+    assert all(isinstance(critic, ImageCritic) for critic in seeing.networks)
     x = torch.rand(5, 3 * 64 + 2)
     other = x.clone()
     other[:, -1] += 1.0  # the last number is the action's
@@ -168,7 +168,7 @@ def test_critics_of_images_look_before_they_read_the_action() -> None:
     assert not torch.isclose(seeing(x), seeing(other), atol=1e-7).any()
     # What the action changes depends on the image.
     assert len(np.unique((seeing(other) - seeing(x))[0].detach().numpy().round(6))) == 5
-    assert isinstance(critics(Mlp(hidden=(8,)), (4, 3), 2), Twins)  # rows, as a perceptron reads them
+    assert isinstance(build_twin_critics(Mlp(hidden=(8,)), (4, 3), 2), StackedTwins)  # rows, as a perceptron reads them
 
 
 def test_check_tells_the_bytes_of_the_memory_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,4 +186,4 @@ def test_check_tells_the_bytes_of_the_memory_of_images(tmp_path: Path, capsys: p
         main(["check", str(tmp_path / "images.yaml")])
     # Images of bytes, an action of 8, a reward of 4 and three flags a row; a count of 8 an environment.
     expected = 1000 * (2 * 36 * 36 + 8 + 4 + 3) + 2 * 8
-    assert f"replay buffer {expected:,} bytes" in capsys.readouterr().out
+    assert f"{expected:,} bytes of the replay buffer" in capsys.readouterr().out

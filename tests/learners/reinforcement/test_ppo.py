@@ -39,17 +39,17 @@ class TestItsSpecialCaseA2C:
         self.before = prepared(ppo(**A2C, clip_norm=None), stream)
         learner: Ppo = prepared(ppo(**A2C, clip_norm=None, optimizer=Sgd(lr=1.0)), stream)
         self.rollout: dict[str, torch.Tensor] = {}
-        judged = learner._judged
+        judged = learner._transition_columns
 
         def noted(rollout: Any) -> Any:
             self.rollout = dict(judged(rollout))
             return self.rollout
 
-        Ppo._judged, original = (lambda _, rollout: noted(rollout)), Ppo._judged  # type: ignore[method-assign]
+        Ppo._transition_columns, original = (lambda _, rollout: noted(rollout)), Ppo._transition_columns  # type: ignore[method-assign]
         try:
             learn_all(learner, stream)
         finally:
-            Ppo._judged = original  # type: ignore[method-assign]
+            Ppo._transition_columns = original  # type: ignore[method-assign]
         return learner
 
     def test_its_step_is_along_the_gradient_of_a2c(self) -> None:
@@ -178,7 +178,7 @@ class TestActionMasks:
     def test_an_environment_that_allows_nothing_is_told(self) -> None:
         source = self.source("info", nothing=True)
         stream = environment_stream(source, budget=96)
-        with pytest.raises(EnvironmentApiError, match="environment 0 of 3 allows no action at all"):
+        with pytest.raises(EnvironmentApiError, match="environment 0 of 3 allows no action;"):
             learn_all(prepared(ppo(), stream), stream)
 
 
@@ -218,17 +218,17 @@ def test_the_clip_falls_to_nothing_with_its_schedule() -> None:
     stream = cartpoles(256, tasks=1)
     learner = prepared(ppo(n_steps=32, batch_size=None, epochs=3, clip_schedule=True), stream)
     seen: list[float | None] = []
-    original = Ppo._pass
+    original = Ppo._run_epoch
 
     def noted(self: Ppo, columns: Any, clip: float | None, last: bool) -> bool:
         seen.append(clip)
         return original(self, columns, clip, last)
 
-    Ppo._pass = noted  # type: ignore[method-assign]
+    Ppo._run_epoch = noted  # type: ignore[method-assign]
     try:
         learn_all(learner, stream)
     finally:
-        Ppo._pass = original  # type: ignore[method-assign]
+        Ppo._run_epoch = original  # type: ignore[method-assign]
     assert pytest.approx([0.2 * (1 - k / 8) for k in range(8)]) == seen[::3]
 
 
@@ -271,7 +271,7 @@ def test_actions_that_cannot_be_drawn_are_refused() -> None:
             super().__init__()
             self.action_space = gym.spaces.Box(0, 9, (1,), np.int64)
 
-    with pytest.raises(UnsupportedError, match=r"actions of Box.* cannot be drawn; expected Discrete"):
+    with pytest.raises(UnsupportedError, match=r"no distribution over actions of Box.*; expected Discrete"):
         prepared(ppo(), environment_stream(Environment(Whole, name="whole"), budget=8))
 
 

@@ -25,17 +25,17 @@ def ours(env: str, **settings: Any) -> tuple[Ppo, Ppo, dict[str, torch.Tensor]]:
     settings = {"n_steps": STEPS, "batch_size": None, "epochs": EPOCHS, "optimizer": Sgd(lr=0.3), **settings}
     before, after = (prepared(ppo(**settings), stream) for _ in range(2))
     noted: dict[str, torch.Tensor] = {}
-    original = Ppo._judged
+    original = Ppo._transition_columns
 
     def judged(self: Ppo, rollout: Any) -> Any:
         noted.update(original(self, rollout))
         return noted
 
-    Ppo._judged = judged  # type: ignore[method-assign]
+    Ppo._transition_columns = judged  # type: ignore[method-assign]
     try:
         learn_all(after, stream)
     finally:
-        Ppo._judged = original  # type: ignore[method-assign]
+        Ppo._transition_columns = original  # type: ignore[method-assign]
     return before, after, noted
 
 

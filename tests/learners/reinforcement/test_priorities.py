@@ -35,10 +35,10 @@ def test_priorities_and_importance_weights_by_hand() -> None:
     found.add(np.array([2]))  # the largest so far: 3
     assert np.allclose([3, 2, 3, 0], found._tree.leaves)
     valid = np.array([True, True, True, False])
-    places, weights = found.draw(8, valid, np.random.default_rng(0), progress=0.0)
-    assert {0, 1, 2} == set(places.tolist())
+    indices, weights = found.sample(8, valid, np.random.default_rng(0), progress=0.0)
+    assert {0, 1, 2} == set(indices.tolist())
     # The rarest weighs 1, and one that is drawn 3 / 2 times as often 2 / 3 of it.
-    assert np.allclose(np.where(places == 1, 1, 2 / 3), weights)
+    assert np.allclose(np.where(indices == 1, 1, 2 / 3), weights)
     assert weights.dtype == np.float32
 
 
@@ -47,8 +47,8 @@ def test_beta_rises_to_one() -> None:
     found.add(np.array([0, 1]))
     found.update(np.array([0, 1]), np.array([1.0, 4.0]))
     for progress, expected in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.25)):
-        places, weights = found.draw(10, np.ones(2, bool), np.random.default_rng(0), progress)
-        assert np.allclose(np.where(places == 0, 1, expected), weights, rtol=1e-5)
+        indices, weights = found.sample(10, np.ones(2, bool), np.random.default_rng(0), progress)
+        assert np.allclose(np.where(indices == 0, 1, expected), weights, rtol=1e-5)
 
 
 def test_draws_are_in_proportion_and_never_of_invalid_rows() -> None:
@@ -56,8 +56,8 @@ def test_draws_are_in_proportion_and_never_of_invalid_rows() -> None:
     found.add(np.arange(5))
     found.update(np.arange(5), np.array([1.0, 2.0, 3.0, 4.0, 90.0]))
     valid = np.array([True, True, True, True, False])
-    places, _ = found.draw(60_000, valid, np.random.default_rng(0), 0.0)
-    counts = np.bincount(places, minlength=5)
+    indices, _ = found.sample(60_000, valid, np.random.default_rng(0), 0.0)
+    counts = np.bincount(indices, minlength=5)
     assert np.allclose([6000, 12000, 18000, 24000, 0], counts, atol=5 * 24000**0.5)
 
 
@@ -65,8 +65,8 @@ def test_alpha_zero_is_uniform() -> None:
     found = Priorities(3, Prioritised(alpha=0.0))
     found.add(np.arange(3))
     found.update(np.arange(3), np.array([1.0, 20.0, 300.0]))
-    places, weights = found.draw(9, np.ones(3, bool), np.random.default_rng(0), 0.0)
-    assert [3, 3, 3] == np.bincount(places).tolist()
+    indices, weights = found.sample(9, np.ones(3, bool), np.random.default_rng(0), 0.0)
+    assert [3, 3, 3] == np.bincount(indices).tolist()
     assert [1.0] * 9 == weights.tolist()
 
 

@@ -30,7 +30,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import episode_returns
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.ppo import Ppo
-from rlcl.learners.reinforcement.recurrent import Recurrence, Recurrent, Remembering
+from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init
 from rlcl.networks.mlp import Linear, Mlp
@@ -40,9 +40,9 @@ from rlcl.streams.stream import Stream
 SMALL = Recurrent(size=5)
 
 
-def remembering(width: int = 3, size: int = 4) -> Remembering:
+def remembering(width: int = 3, size: int = 4) -> RecurrentNetwork:
     torch.manual_seed(0)
-    made = Remembering(width, size, nn.Identity())
+    made = RecurrentNetwork(width, size, nn.Identity())
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.normal_()
@@ -79,7 +79,7 @@ def test_without_starts_it_is_torchs_own() -> None:
     theirs = nn.LSTM(3, 4)
     theirs.load_state_dict({f"{key}_l0": value for key, value in made.cell.state_dict().items()})
     state = torch.randn(2, 3, 4)
-    outputs, after = made.along(x, torch.zeros(7, 3, dtype=torch.bool), state)
+    outputs, after = made.forward_sequence(x, torch.zeros(7, 3, dtype=torch.bool), state)
     expected, (shown, held) = theirs(x, (state[:1], state[1:]))
     torch.testing.assert_close(expected.flatten(0, 1), outputs)
     torch.testing.assert_close(torch.cat((shown, held)), after[-1])
@@ -88,7 +88,7 @@ def test_without_starts_it_is_torchs_own() -> None:
 def test_in_one_batch_it_is_what_it_is_step_by_step_and_begins_anew_where_an_episode_does() -> None:
     made, (x, starts) = remembering(), sequence()
     state = torch.randn(2, 3, 4)
-    outputs, after = made.along(x, starts, state)
+    outputs, after = made.forward_sequence(x, starts, state)
     assert starts.any(0).all()
     for t in range(7):
         for i in range(3):
@@ -114,14 +114,14 @@ def test_what_is_learned_from_is_what_was_acted_by(shared: bool, end: str, monke
     stream = recall(end=end)
     learner = prepared(ppo(recurrent=SMALL, shared=shared, epochs=1, batch_size=None), stream, event_interval=1)
     acted: list[np.ndarray] = []
-    stepped = Recurrence._stepped
+    stepped = RecurrentActorCritic._act_step
 
-    def noting(self: Recurrence, x: Any, state: Tensor) -> Any:
+    def noting(self: RecurrentActorCritic, x: Any, state: Tensor) -> Any:
         acted.append(stepped(self, x, state)[0])
         return stepped(self, x, state)
 
-    monkeypatch.setattr(Recurrence, "_stepped", noting)
-    judged = watched(monkeypatch, Recurrence, "judge")
+    monkeypatch.setattr(RecurrentActorCritic, "_act_step", noting)
+    judged = watched(monkeypatch, RecurrentActorCritic, "evaluate_rollout")
     events = learn_all(learner, stream)
     assert 3 == len(judged)
     for rollout, (_, (outputs, _, _)) in enumerate(judged):
@@ -135,7 +135,7 @@ def test_what_is_learned_from_is_what_was_acted_by(shared: bool, end: str, monke
 def test_values_of_last_and_cut_states_go_on_in_what_is_remembered_there(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = recall(num_envs=2, end="truncated")
     learner = prepared(ppo(recurrent=SMALL), stream)
-    judged = watched(monkeypatch, Recurrence, "judge")
+    judged = watched(monkeypatch, RecurrentActorCritic, "evaluate_rollout")
     next(learning(learner, stream))
     (((_, states, rollout), (_, values, _)),) = judged
     fresh = prepared(ppo(recurrent=SMALL), stream)
@@ -175,7 +175,7 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> No
     settings = {"optimizer": Sgd(lr=1.0), "clip_norm": None, "epochs": 1, "batch_size": None, "entropy_weight": 0.1}
     learner = prepared(ppo(recurrent=SMALL, **settings), stream)
     before = [p.detach().clone() for p in learner.policy.parameters()]
-    made = watched(monkeypatch, Ppo, "_pass")
+    made = watched(monkeypatch, Ppo, "_run_epoch")
     next(learning(learner, stream))
     steps = [b - p.detach() for b, p in zip(before, learner.policy.parameters(), strict=True)]
     with torch.no_grad():
@@ -184,7 +184,8 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> No
     (((_, columns, *_), _),) = made
     x, starts, memory = columns["observations"].view(8, 4, 2), columns["starts"].view(8, 4), columns["memory"]
     outputs, values = (
-        network.along(x, starts, its)[0] for network, its in zip(learner.policy.side_by_side, memory, strict=True)
+        network.forward_sequence(x, starts, its)[0]
+        for network, its in zip(learner.policy.side_by_side, memory, strict=True)
     )
     log_p = outputs.log_softmax(1)
     ratio = (log_p.gather(1, columns["actions"][:, None])[:, 0] - columns["log_probs"]).exp()
@@ -260,7 +261,7 @@ def test_images_are_refused() -> None:
 
 
 def test_methods_of_outputs_are_refused_and_those_of_weights_serve() -> None:
-    with pytest.raises(UnsupportedError, match="ewc cannot serve learner ppo"):
+    with pytest.raises(UnsupportedError, match="ewc does not support learner ppo"):
         prepared(ppo(Ewc(strength=1.0), recurrent=SMALL), recall())
     learner = prepared(ppo(L2Init(strength=0.1), recurrent=SMALL, network=Linear()), recall())
     assert learn_all(learner, recall())

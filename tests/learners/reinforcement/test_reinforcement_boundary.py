@@ -10,7 +10,7 @@ from harness import cartpoles, dqn, learn_one, learning, pendulums, ppo, prepare
 
 from rlcl.encoders.running_norm import RunningNorm
 from rlcl.errors import UnsupportedError
-from rlcl.learners.boundary import check_boundary
+from rlcl.learners.boundary import check_boundary_policy
 from rlcl.methods.distill import Distill
 from rlcl.types import BoundaryPolicy, Visibility
 
@@ -78,14 +78,14 @@ def test_exploration_that_is_a_schedule_cannot_be_reset() -> None:
     policy = BoundaryPolicy(exploration="reset")
     learner = prepared(dqn(), cartpoles(20), boundary=policy)
     with pytest.raises(UnsupportedError, match=r"boundary\.exploration: reset .* learner dqn: .*schedule_over"):
-        check_boundary(policy, learner, learner.encoder, Visibility())
+        check_boundary_policy(policy, learner, learner.encoder, Visibility())
 
 
 def test_without_a_memory_there_is_none_to_empty() -> None:
     policy = BoundaryPolicy(memory="reset")
     learner = prepared(ppo(), cartpoles(8), boundary=policy)
     with pytest.raises(UnsupportedError, match=r"boundary\.memory: reset .* none of its methods has a memory"):
-        check_boundary(policy, learner, learner.encoder, Visibility())
+        check_boundary_policy(policy, learner, learner.encoder, Visibility())
 
 
 def test_what_learning_has_cost() -> None:

@@ -15,24 +15,24 @@ def filled(
     buffer = ReplayBuffer(capacity, num_envs, (1,), np.float64, (), np.int64)
     state, age, added = np.arange(num_envs) * 1000.0, np.zeros(num_envs, int), []
     for _ in range(steps):
-        following = state + 1
+        next_observations = state + 1
         age += 1
         ended = age == length
         terminated = ended & terminates
-        buffer.add(state[:, None], state.astype(int), state, following[:, None], terminated, ended)
+        buffer.add(state[:, None], state.astype(int), state, next_observations[:, None], terminated, ended)
         added += [(float(s), float(s + 1), bool(t)) for s, t in zip(state, terminated, strict=True)]
-        state, age = np.where(ended, following + 1, following), np.where(ended, 0, age)
+        state, age = np.where(ended, next_observations + 1, next_observations), np.where(ended, 0, age)
     return buffer, added
 
 
 def found(buffer: ReplayBuffer) -> set[tuple[float, ...]]:
-    places = np.flatnonzero(buffer.arrays["valid"])
-    part = buffer.at(places, 0.5)
+    indices = np.flatnonzero(buffer.arrays["valid"])
+    part = buffer.at(indices, 0.5)
     assert np.array_equal(part.observations[:, 0], part.rewards)
     assert np.array_equal(part.observations[:, 0].astype(int), part.actions)
     return {
         (float(s[0]), float(f[0]), bool(d == 0))
-        for s, f, d in zip(part.observations, part.following, part.discounts, strict=True)
+        for s, f, d in zip(part.observations, part.next_observations, part.discounts, strict=True)
     }
 
 
@@ -55,14 +55,14 @@ def test_sums_over_several_steps_by_hand() -> None:
     part = buffer.at(np.array([0, 1, 2, 4, 5]), 0.5, n=2)
     # 0 + 1/2 1, 1 + 1/2 2, 2 (terminal), 4 + 1/2 5, 5 (not known further)
     assert [0.5, 2.0, 2.0, 6.5, 5.0] == part.rewards.tolist()
-    assert [2, 3, 3, 6, 6] == part.following[:, 0].tolist()
+    assert [2, 3, 3, 6, 6] == part.next_observations[:, 0].tolist()
     assert [0.25, 0.0, 0.0, 0.25, 0.5] == part.discounts.tolist()
 
 
 def test_more_steps_than_there_are_cost_no_time() -> None:
     buffer, _ = filled(20, 1, 5, 3)
-    places = np.array([0, 1, 2, 4, 5])
-    few, many = buffer.at(places, 0.5, n=3), buffer.at(places, 0.5, n=10**9)
+    indices = np.array([0, 1, 2, 4, 5])
+    few, many = buffer.at(indices, 0.5, n=3), buffer.at(indices, 0.5, n=10**9)
     assert many.rewards.tolist() == few.rewards.tolist() == [1.0, 2.0, 2.0, 6.5, 5.0]
     assert many.discounts.tolist() == few.discounts.tolist()
 
@@ -70,12 +70,12 @@ def test_more_steps_than_there_are_cost_no_time() -> None:
 def test_a_truncated_episode_goes_on_in_value() -> None:
     buffer, _ = filled(20, 1, 3, 3, terminates=False)
     assert [0.5, 0.5, 0.5] == buffer.at(np.array([0, 1, 2]), 0.5).discounts.tolist()
-    assert [3.0] == buffer.at(np.array([2]), 0.5).following[0].tolist()
+    assert [3.0] == buffer.at(np.array([2]), 0.5).next_observations[0].tolist()
 
 
 def test_draws_are_uniform_over_transitions() -> None:
     buffer, _ = filled(12, 2, 40, 2)
-    drawn = buffer.draw(60_000, np.random.default_rng(0))
+    drawn = buffer.sample_indices(60_000, np.random.default_rng(0))
     assert set(np.flatnonzero(buffer.arrays["valid"])) == set(drawn)
     counts = np.unique(drawn, return_counts=True)[1]
     expected = 60_000 / len(counts)
@@ -89,10 +89,10 @@ def test_saved_and_loaded_it_goes_on_as_before() -> None:
     for buffer in (one, other):
         for _ in range(4):
             buffer.add(np.ones((2, 1)), np.ones(2), np.ones(2), np.ones((2, 1)), np.zeros(2, bool), np.zeros(2, bool))
-    places = one.draw(20, np.random.default_rng(0))
-    assert np.array_equal(places, other.draw(20, np.random.default_rng(0)))
+    indices = one.sample_indices(20, np.random.default_rng(0))
+    assert np.array_equal(indices, other.sample_indices(20, np.random.default_rng(0)))
     for ours, theirs in zip(
-        one.at(places, 0.9, 3).__getstate__().values(), other.at(places, 0.9, 3).__getstate__().values(), strict=True
+        one.at(indices, 0.9, 3).__getstate__().values(), other.at(indices, 0.9, 3).__getstate__().values(), strict=True
     ):  # type: ignore[attr-defined]
         assert np.array_equal(ours, theirs)
 
@@ -108,9 +108,9 @@ def test_what_states_allow_is_kept_from_the_first_time_it_is_told_and_survives_s
     loaded = ReplayBuffer(5, 1, (1,), np.float64, (), np.int64)
     loaded.load_state_dict(buffer.state_dict())
     for one in (buffer, loaded):
-        places = np.arange(3)
-        assert [[True, True], [True, False], [False, True]] == one.at(places, 0.5).masks.tolist()  # type: ignore[union-attr]
-        assert [[True, False], [False, True], [False, True]] == one.at(places, 0.5, n=2).masks.tolist()  # type: ignore[union-attr]
+        indices = np.arange(3)
+        assert [[True, True], [True, False], [False, True]] == one.at(indices, 0.5).masks.tolist()  # type: ignore[union-attr]
+        assert [[True, False], [False, True], [False, True]] == one.at(indices, 0.5, n=2).masks.tolist()  # type: ignore[union-attr]
     buffer.add(np.array([[3.0]]), np.zeros(1), np.ones(1), np.array([[4.0]]), no, no)  # that says nothing
     assert [[True, True]] == buffer.at(np.array([3]), 0.5).masks.tolist()  # type: ignore[union-attr]
 
@@ -129,7 +129,7 @@ def test_what_is_interrupted_goes_on_in_value_and_never_into_what_comes_next() -
     buffer.add(np.array([[100.0], [500.0]]), np.zeros(2), np.ones(2), np.array([[101.0], [501.0]]), neither, ended)
     part = buffer.at(np.flatnonzero(buffer.valid), 0.5, n=2)
     assert [1.0, 100.0, 5.0, 500.0] == part.observations[:, 0].tolist()
-    assert [2.0, 101.0, 6.0, 501.0] == part.following[:, 0].tolist()
+    assert [2.0, 101.0, 6.0, 501.0] == part.next_observations[:, 0].tolist()
     assert [1.0, 1.0, 1.0, 1.0] == part.rewards.tolist()
     assert [0.5, 0.5, 0.0, 0.5] == part.discounts.tolist()
 

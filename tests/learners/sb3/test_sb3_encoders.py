@@ -131,7 +131,7 @@ class TestRunningNorm:
 
     def test_over_environments_it_comes_last(self) -> None:
         encoder = Compose((RunningNorm(), FrameStack()))
-        with pytest.raises(UnsupportedError, match="running_norm: over environments it comes last"):
+        with pytest.raises(UnsupportedError, match="running_norm: for environments it must be the last encoder"):
             Trainer(sb3("PPO"), cartpoles(32), encoder=encoder)
 
     @pytest.mark.parametrize("algorithm", ["PPO", "DQN"])

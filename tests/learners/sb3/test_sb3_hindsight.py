@@ -117,7 +117,11 @@ def test_resumed_at_a_boundary_it_equals_one_that_ran_through(infos: bool) -> No
     [
         ({"replay_buffer_class": "os.system"}, {}, "unknown class 'os.system'"),
         ({"replay_buffer_class": "HerReplayBufer"}, {}, "did you mean HerReplayBuffer"),
-        ({"replay_buffer_kwargs": {"goal_selection_strategy": "past"}}, {}, "there is no 'past'"),
+        (
+            {"replay_buffer_kwargs": {"goal_selection_strategy": "past"}},
+            {},
+            "not accept these options or spaces: no 'past'",
+        ),
         ({"replay_buffer_kwargs": {"n_goals": 4}}, {}, "n_goals"),
         ({}, {"broken": True}, "must return an array of shape"),
     ],
@@ -136,7 +140,9 @@ def test_infos_of_workers_are_refused_for_they_are_not_handed_on() -> None:
 
 
 def test_other_environments_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"refuses these options or spaces|takes observations of the parts"):
+    with pytest.raises(
+        UnsupportedError, match=r"does not accept these options or spaces|needs observations with the parts"
+    ):
         prepared(hindsight(), environment_stream(Environment("CartPole-v1", name="pole"), budget=8))
 
 

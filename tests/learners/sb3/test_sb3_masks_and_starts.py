@@ -16,13 +16,13 @@ from rich.console import Console
 from rlcl.data.sources import Environment
 from rlcl.deploy.bundle import Bundle
 from rlcl.deploy.exporting.export import export
-from rlcl.deploy.model import Policy
+from rlcl.deploy.model import PolicyModel
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.episode_video import record_episode
 from rlcl.evaluation.episodes import episode_returns
-from rlcl.evaluation.filming import film
 from rlcl.experiment import experiment_from
 from rlcl.launch.seeds import run_experiment
-from rlcl.launch.watch import load_policy
+from rlcl.launch.trained_policy import load_policy
 from rlcl.tracking.runs import find_runs
 
 CHOICES = 4
@@ -141,12 +141,12 @@ class TestMasks:
         assert [0.0] == episode_returns(learner, one_allowed("native"), 1, 100, None).tolist()
 
     def test_a_film_keeps_to_them(self) -> None:
-        shot = film(learned(one_allowed()), one_allowed(), None, frames=STEPS)
+        shot = record_episode(learned(one_allowed()), one_allowed(), None, frames=STEPS)
         assert shot is not None
         assert 0.0 == shot.returns[-1]
 
     def test_without_masks_the_algorithm_is_refused_by_name_with_the_remedy(self) -> None:
-        with pytest.raises(UnsupportedError, match=r"MaskablePPO learns from the actions .* action_masks.* or use PPO"):
+        with pytest.raises(UnsupportedError, match=r"MaskablePPO needs action masks, .* action_masks.* or use PPO"):
             learned(one_allowed(told="not at all"))
 
     def test_an_algorithm_without_masks_is_evaluated_as_it_learns(self) -> None:
@@ -246,7 +246,7 @@ class TestStarts:
         source = policy.source(policy.experience(None))
         assert [20.0] == episode_returns(policy.trainer.learner, source, 1, 100, None).tolist()
         export(run, tmp_path / "bundle", update=False)
-        model = Policy(Bundle.open(tmp_path / "bundle"))
+        model = PolicyModel(Bundle.open(tmp_path / "bundle"))
         space = Wanted(observations=observations).observation_space
         space.seed(3)
         for seen in (space.sample() for _ in range(20)):

@@ -37,14 +37,14 @@ class TestRefusals:
         refused(r"learner\.policy: unknown policy 'MlpPolcy'; did you mean MlpPolicy", policy="MlpPolcy")
 
     def test_an_algorithm_that_cannot_serve_the_actions_is_refused(self) -> None:
-        refused("learner sb3: SAC refuses these options or spaces", "SAC")
+        refused("learner sb3: SAC does not accept these options or spaces", "SAC")
 
     def test_an_option_of_a_wrong_value_is_refused(self) -> None:
         refused(
             r"learner\.options\.batch_size: expected a whole number of at least 1, got 0", options={"batch_size": 0}
         )
         refused(r"learner\.options\.gamma: expected a number, got 'x'", options={"gamma": "x"})
-        refused("PPO refuses these options or spaces", options={"policy_kwargs": {"net_arch": 3}})
+        refused("PPO does not accept these options or spaces", options={"policy_kwargs": {"net_arch": 3}})
 
     @pytest.mark.parametrize("text", ["lin_", "lin_fast"])
     def test_a_schedule_without_a_number_is_refused(self, text: str) -> None:

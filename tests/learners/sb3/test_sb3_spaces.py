@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from rlcl.errors import UnsupportedError
-from rlcl.learners.sb3.demands import check_spaces
+from rlcl.learners.sb3.environment_requirements import check_spaces
 
 POINT = spaces.Box(-1, 1, (), np.float32)
 LINE = spaces.Box(-1, 1, (3,), np.float32)
@@ -30,7 +30,7 @@ LINE = spaces.Box(-1, 1, (3,), np.float32)
 def test_a_space_without_a_policy_is_refused_by_its_part(
     observations: gym.Space[Any], actions: gym.Space[Any], part: str
 ) -> None:
-    with pytest.raises(UnsupportedError, match=f"^learner sb3: '{part}' is of the space .*; flatten it by"):
+    with pytest.raises(UnsupportedError, match=f"^learner sb3: '{part}' has the space .*; flatten it by"):
         check_spaces(observations, actions)
 
 

@@ -23,7 +23,7 @@ ONE = Budget(epochs=1)
 
 def offered(memory: GreedyMemory, labels: list[int], start: int = 0) -> dict[int, list[int]]:
     memory.insert(x=torch.arange(start, start + len(labels)), targets=torch.tensor(labels))
-    held = memory.held()
+    held = memory.contents()
     return {k: sorted(held["x"][held["targets"] == k].tolist()) for k in held["targets"].unique().tolist()}
 
 
@@ -114,7 +114,7 @@ def test_images_keep_their_shape() -> None:
     stream = digit_stream(2, budget=ONE)
     learner = gdumb(stream, network=Cnn(channels=(4,), hidden=(8,)), epochs=1)
     learn_all(learner, stream)
-    assert (1, 8, 8) == tuple(learner.memory.held()["inputs"].shape[1:])
+    assert (1, 8, 8) == tuple(learner.memory.contents()["inputs"].shape[1:])
     assert [20 // 2, 20 // 2] == [len(learner.predict(e.test.read()[0])[0]) for e in stream]  # type: ignore[union-attr]
 
 
@@ -122,7 +122,7 @@ def test_a_class_that_has_lost_all_its_examples_is_not_predicted() -> None:
     stream = digit_stream(4, data=FewDigits(classes=8), budget=ONE)
     learner = gdumb(stream, capacity=5)
     learn_all(learner, stream)
-    held = set(learner.memory.held()["targets"].tolist())
+    held = set(learner.memory.contents()["targets"].tolist())
     assert 5 == len(held)
     predicted = torch.cat([learner.predict(e.test.read()[0])[0] for e in stream])
     assert held >= set(predicted.tolist())

@@ -62,7 +62,7 @@ def test_exemplars_are_shared_by_the_classes_seen() -> None:
     counts = []
     for _ in stream:
         learn_one(learner, stream)
-        counts.append(torch.bincount(learner.memory.held()["targets"]).tolist())
+        counts.append(torch.bincount(learner.memory.contents()["targets"]).tolist())
     assert [[6, 6], [3, 3, 3, 3]] == counts
 
 
@@ -71,7 +71,7 @@ def test_it_predicts_the_nearest_mean_of_exemplars() -> None:
     learner = icarl(stream)
     learn_all(learner, stream)
     x = stream[0].test.read()[0]  # type: ignore[union-attr]
-    held = learner.memory.held()
+    held = learner.memory.contents()
     stored, queries = features(learner.host, Batch(held["inputs"])), features(learner.host, Batch(x / 16))
     means = torch.stack([F.normalize(stored[held["targets"] == k].mean(0), dim=0) for k in range(4)])
     nearest = (queries[:, None] - means[None]).square().sum(2).argmin(1)

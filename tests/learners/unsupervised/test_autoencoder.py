@@ -96,5 +96,5 @@ def test_a_linear_probe_needs_labels() -> None:
 
 @pytest.mark.parametrize("part", ["network", "decoder"])
 def test_a_network_of_heads_is_refused(part: str) -> None:
-    with pytest.raises(UnsupportedError, match="multihead chooses a head by the task id"):
+    with pytest.raises(UnsupportedError, match="multihead selects a head by the task id"):
         prepared(autoencoder(**{part: Multihead()}), digit_stream(2, task_ids=True))

@@ -17,7 +17,7 @@ from rlcl.learners.optimizers import Adam
 from rlcl.learners.supervised.regressor import Regressor
 from rlcl.learners.unsupervised.vae import Vae
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.variational import gaussian_divergence, negative_log_likelihood
+from rlcl.networks.variational_autoencoder import gaussian_divergence, negative_log_likelihood
 from rlcl.seeding import Seeds
 from rlcl.streams.single import Single
 from rlcl.training.trainer import Trainer
@@ -77,7 +77,7 @@ def test_what_is_decoded_in_training_is_pulled_to_what_is_stored(small: Vae) -> 
     batch = Batch(torch.rand(3, 1, 8, 8))
     _, bounds, decoded = seeded_loss(small, batch)
     stored = decoded.detach() + torch.tensor([[7.0], [2.0], [4.0]])  # squared distances 49, 4 and 16
-    found = seeded_loss(small, batch._replace(outputs=stored, pulls=torch.tensor([0.0, 1.0, 2.5])))[0]
+    found = seeded_loss(small, batch._replace(outputs=stored, distillation_weights=torch.tensor([0.0, 1.0, 2.5])))[0]
     torch.testing.assert_close(found - bounds.mean(), torch.tensor((0 * 49 + 4 + 2.5 * 16) / 3), rtol=1e-3, atol=1e-3)
 
 

@@ -92,7 +92,7 @@ def test_a_ring_keeps_the_latest_of_each_class() -> None:
     assert {0: {2, 4}, 1: {3}} == {label: set(items) for label, items in kept(memory).items()}
     offer(memory, [1, 1, 1, 1], start=5, size=4)  # more than its slots in one call
     assert {0: {2, 4}, 1: {7, 8}} == {label: set(items) for label, items in kept(memory).items()}
-    assert 4 == len(memory) == len(set(memory.draw(9)["x"].tolist()))
+    assert 4 == len(memory) == len(set(memory.sample(9)["x"].tolist()))
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_going_on_from_its_state_equals_not_stopping(make: Any) -> None:
     for memory in (through, resumed):
         offer(memory, labels[25:], start=25)
     assert kept(through) == kept(resumed)
-    assert torch.equal(through.draw(4)["x"], resumed.draw(4)["x"])
+    assert torch.equal(through.sample(4)["x"], resumed.sample(4)["x"])

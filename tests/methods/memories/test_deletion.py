@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlcl.methods.memories.class_balanced import BalancedMemory, GreedyMemory
-from rlcl.methods.memories.deletion import is_memory, remembered, without_rows
+from rlcl.methods.memories.deletion import example_count, is_memory_state, without_rows
 from rlcl.methods.memories.gss import GssMemory
 from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory, WholeMemory
@@ -43,7 +43,7 @@ def offer(memory: Memory, first: int, count: int = 20) -> None:
 
 
 def numbers(memory: Memory) -> list[int]:
-    return memory.held()["inputs"].flatten().int().tolist()
+    return memory.contents()["inputs"].flatten().int().tolist()
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -51,8 +51,8 @@ def test_rows_are_gone_and_the_memory_goes_on(name: str) -> None:
     memory = MEMORIES[name]()
     offer(memory, 1)
     state, before = memory.state_dict(), numbers(memory)
-    assert is_memory(state)
-    assert len(before) == remembered(state)
+    assert is_memory_state(state)
+    assert len(before) == example_count(state)
     other = MEMORIES[name]()
     other.load_state_dict(without_rows(state, {0, 2, len(before) - 1}))
     kept = [number for row, number in enumerate(before) if row not in (0, 2, len(before) - 1)]
@@ -62,7 +62,7 @@ def test_rows_are_gone_and_the_memory_goes_on(name: str) -> None:
     found = numbers(other)
     assert len(found) == len(set(found))
     assert len(found) >= len(before)
-    targets = other.held()["targets"].tolist()
+    targets = other.contents()["targets"].tolist()
     assert [number % 3 for number in found] == targets
     assert not {before[0], before[2], before[-1]} & set(found)
     if "classes" in other.state_dict():
@@ -93,5 +93,5 @@ def test_a_ring_goes_on_overwriting_the_oldest() -> None:
 
 def test_columns_alone_are_a_memory_too() -> None:
     state = {"inputs": torch.arange(3.0)[:, None], "targets": torch.arange(3)}
-    assert is_memory(state)
+    assert is_memory_state(state)
     assert [0, 2] == without_rows(state, {1})["targets"].tolist()

@@ -91,7 +91,7 @@ def learned(stored: Any, settings: dict[str, Any], encoder: Any, stream: Stream,
 def test_weights_equal_those_with_encoded_inputs_bit_for_bit(name: str, encoder: Any) -> None:
     first, second = (learned(stored, SETTINGS[name], encoder, images()) for stored in ("encoded", "raw"))
     assert [] == differences(snapshot(first)["learner"]["module"], snapshot(second)["learner"]["module"])
-    held = [learner.methods[0].memory.held() for learner in (first, second)]
+    held = [learner.methods[0].memory.contents() for learner in (first, second)]
     assert (torch.float32, torch.uint8) == (held[0]["inputs"].dtype, held[1]["inputs"].dtype)
     assert torch.equal(held[0]["inputs"], second.encoder.encode(held[1]["inputs"]))
     assert torch.equal(held[0]["targets"], held[1]["targets"])
@@ -160,14 +160,14 @@ def test_a_memory_that_is_emptied_takes_inputs_of_another_type() -> None:
     stream = attrs.evolve(stream, experiences=(stream[0], changed))
     method = Rehearsal(capacity=9, stored="raw")
     learn_all(prepared(classifier(method), stream, encoder=Scale(), boundary=BoundaryPolicy(memory="reset")), stream)
-    assert torch.float32 == method.memory.held()["inputs"].dtype
+    assert torch.float32 == method.memory.contents()["inputs"].dtype
     with pytest.raises(UnsupportedError, match=r"keeps torch.uint8 inputs, and this experience has torch.float32"):
         learn_all(prepared(classifier(Rehearsal(capacity=9, stored="raw")), stream, encoder=Scale()), stream)
 
 
 def test_a_host_without_raw_inputs_is_refused() -> None:
     host: Any = object()
-    assert "the learner gives encoded ones alone; set stored: encoded" in (
+    assert "the learner provides encoded inputs only; set stored: encoded" in (
         Rehearsal(capacity=9, stored="raw").refuses(host) or ""
     )
     assert Rehearsal(capacity=9).refuses(host) is None
@@ -230,11 +230,11 @@ def test_updates_equal_those_with_encoded_inputs_at_a_quarter_of_the_bytes(name:
         learn_all(learner, stream)
     assert [] == differences(module(first), module(second))
     for encoded, raw in zip(examples(first), examples(second), strict=True):
-        codes, pixels = (each.memory.held()["inputs"] for each in (encoded, raw))
+        codes, pixels = (each.memory.contents()["inputs"] for each in (encoded, raw))
         assert (torch.float32, torch.uint8) == (codes.dtype, pixels.dtype)
         assert codes.nbytes == 4 * pixels.nbytes > 0
         assert torch.equal(codes, second.encoder.encode(pixels))
-        assert torch.equal(codes, raw.held().inputs)
+        assert torch.equal(codes, raw.contents().inputs)
 
 
 # Bytes of an example but for its input: a label is 8, the outputs of four classes 16.
@@ -287,7 +287,7 @@ def test_interrupted_with_raw_inputs_it_ends_the_same(name: str, updates: int) -
     restore(fresh, snapshot(stopped))
     learn_all(fresh, stream)
     assert [] == differences(snapshot(through), snapshot(fresh))
-    assert {torch.uint8} == {each.memory.held()["inputs"].dtype for each in examples(fresh)}
+    assert {torch.uint8} == {each.memory.contents()["inputs"].dtype for each in examples(fresh)}
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_interrupted_with_raw_inputs_it_ends_the_same(name: str, updates: int) -
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_learner_that_gives_encoded_inputs_alone_refuses_raw_ones(method: Any, host: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"learner.methods\[0\]: \w+ cannot serve .*; set stored: encoded"):
+    with pytest.raises(UnsupportedError, match=r"learner.methods\[0\]: \w+ does not support .*; set stored: encoded"):
         HOSTS[host].prepared(method)
 
 

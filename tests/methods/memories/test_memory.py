@@ -63,7 +63,7 @@ def test_columns_stay_together() -> None:
     for start in range(0, 40, 4):
         x = torch.arange(start, start + 4)
         filled.insert(x=x, y=10 * x, z=None)
-    drawn = filled.draw(6)
+    drawn = filled.sample(6)
     assert list(drawn) == ["x", "y"]
     assert torch.equal(10 * drawn["x"], drawn["y"])
 
@@ -71,20 +71,20 @@ def test_columns_stay_together() -> None:
 def test_draws_are_without_replacement() -> None:
     filled = memory(10)
     filled.insert(x=torch.arange(10))
-    assert list(range(10)) == sorted(filled.draw(10)["x"].tolist())
-    assert len(set(filled.draw(6)["x"].tolist())) == 6
+    assert list(range(10)) == sorted(filled.sample(10)["x"].tolist())
+    assert len(set(filled.sample(6)["x"].tolist())) == 6
 
 
 def test_a_draw_gives_no_more_than_there_is() -> None:
     filled = memory(10)
     filled.insert(x=torch.arange(3))
-    assert sorted(filled.draw(8)["x"].tolist()) == [0, 1, 2]
+    assert sorted(filled.sample(8)["x"].tolist()) == [0, 1, 2]
 
 
 def test_draws_are_uniform() -> None:
     filled = memory(5)
     filled.insert(x=torch.arange(5))
-    counts = np.bincount(torch.cat([filled.draw(2)["x"] for _ in range(2000)]).numpy(), minlength=5)
+    counts = np.bincount(torch.cat([filled.sample(2)["x"] for _ in range(2000)]).numpy(), minlength=5)
     # Each is drawn with probability 2/5: 800 of 2,000, standard deviation 22.
     assert np.abs(counts - 800).max() < 4 * 22
 
@@ -93,7 +93,7 @@ def test_draws_are_uniform() -> None:
 def test_dtypes_are_kept(dtype: torch.dtype) -> None:
     filled = memory(3)
     filled.insert(x=torch.ones(2, 4).to(dtype))
-    assert dtype == filled.draw(2)["x"].dtype
+    assert dtype == filled.sample(2)["x"].dtype
 
 
 def test_what_is_kept_is_a_copy_without_graph() -> None:
@@ -102,7 +102,7 @@ def test_what_is_kept_is_a_copy_without_graph() -> None:
     filled.insert(x=source * 1)
     with torch.no_grad():
         source.zero_()
-    drawn = filled.draw(2)["x"]
+    drawn = filled.sample(2)["x"]
     assert not drawn.requires_grad
     assert torch.equal(torch.ones(2), drawn)
 
@@ -123,7 +123,7 @@ def test_a_limit_in_bytes_says_how_many_are_kept() -> None:
 
 def test_a_limit_in_bytes_below_one_item_is_refused() -> None:
     filled = ReservoirMemory(None, np.random.default_rng(0), capacity_bytes=19)
-    with pytest.raises(UnsupportedError, match="capacity_bytes: an example takes 20 bytes as it is stored, and 19"):
+    with pytest.raises(UnsupportedError, match="capacity_bytes: expected at least 20, the size of one example, got 19"):
         filled.insert(x=torch.zeros(2, 3), y=torch.zeros(2, dtype=torch.int64))
 
 
@@ -132,7 +132,7 @@ def test_an_even_draw_takes_as_many_of_each(count: int, expected: list[int]) -> 
     filled = memory(20)
     ids = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2])  # five, two and four: 7 / 3 rounded up is 3
     filled.insert(x=torch.arange(11), ids=ids)
-    drawn = filled.draw_evenly(count, "ids")
+    drawn = filled.sample_evenly(count, "ids")
     assert expected == torch.bincount(drawn["ids"]).tolist()
     assert len(set(drawn["x"].tolist())) == sum(expected)
     assert torch.equal(ids[drawn["x"]], drawn["ids"])
@@ -147,7 +147,7 @@ def test_going_on_from_its_state_equals_not_stopping() -> None:
     for filled in (through, resumed):
         filled.insert(x=torch.arange(9, 30))
     assert kept(through) == kept(resumed)
-    assert torch.equal(through.draw(4)["x"], resumed.draw(4)["x"])
+    assert torch.equal(through.sample(4)["x"], resumed.sample(4)["x"])
 
 
 def test_slots_are_places_in_order_before_it_is_full() -> None:

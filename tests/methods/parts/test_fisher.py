@@ -355,5 +355,5 @@ def test_a_chunk_at_a_time_equals_one_pass(network: str, monkeypatch: pytest.Mon
     module = mlp(3, 5, 3) if network == "in closed form" else nn.Sequential(mlp(3, 3), nn.LayerNorm(3).double())
     x, targets = inputs(8, 3), torch.tensor([2, 0, 1, 1, 0, 2, 2, 1])
     whole = labelled(module, x, targets, "empirical")
-    monkeypatch.setattr("rlcl.methods.parts.per_example.CHUNK", 3)  # of 8 examples: 3, 3 and 2
+    monkeypatch.setattr("rlcl.methods.parts.per_example_gradients.MAX_ROWS", 3)  # of 8 examples: 3, 3 and 2
     assert_equal(whole, labelled(module, x, targets, "empirical"))

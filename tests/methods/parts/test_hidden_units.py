@@ -11,7 +11,7 @@ from torch import nn
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.continual_backprop import ContinualBackprop
-from rlcl.methods.parts.hidden_units import hidden_layers, listen
+from rlcl.methods.parts.hidden_units import hidden_layers, record_layer_inputs
 from rlcl.methods.redo import Redo
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
@@ -54,7 +54,7 @@ def test_zeroing_a_units_outgoing_weights_makes_the_outputs_blind_to_it(activati
 def test_activations_are_those_of_the_units(activation: Any) -> None:
     network: Any = Cnn(channels=(2, 3), hidden=(5,), activation=activation).build((1, 8, 8), 4)
     layers = hidden_layers(network)
-    heard = listen(layers, lambda: True)
+    heard = record_layer_inputs(layers, lambda: True)
     network(torch.rand(6, 1, 8, 8))
     for layer in layers:
         h = layer.activations(heard[layer.name][0])
@@ -67,7 +67,7 @@ def test_activations_are_those_of_the_units(activation: Any) -> None:
 
 def test_only_training_with_gradient_is_heard() -> None:
     network = Mlp(hidden=(3,)).build((2,), 1)
-    heard = listen(hidden_layers(network), lambda: True)
+    heard = record_layer_inputs(hidden_layers(network), lambda: True)
     with torch.no_grad():
         network(torch.rand(4, 2))
     network.eval()(torch.rand(4, 2))

@@ -96,7 +96,7 @@ def test_ewc_adds_nothing_at_its_own_anchor() -> None:
 
 def test_ewc_over_a_thousand_samples_estimates_in_chunks_what_one_pass_would(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
-    monkeypatch.setattr("rlcl.methods.parts.per_example.CHUNK", 5)  # of 13 samples: chunks of 5, 5 and 3
+    monkeypatch.setattr("rlcl.methods.parts.per_example_gradients.MAX_ROWS", 5)  # of 13 samples: chunks of 5, 5 and 3
     chunked, _, _ = after_experiences(Ewc(strength=STRENGTH, samples=None), 1)
     assert_close({n: g for n, g in added_gradients(whole).items() if g is not None}, added_gradients(chunked))
 
@@ -133,7 +133,7 @@ def test_ewc_on_a_policy_protects_what_its_outputs_depend_on(algorithm: str, unt
 def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
     how: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlcl.methods.parts.per_example.CHUNK", 5)
+    monkeypatch.setattr("rlcl.methods.parts.per_example_gradients.MAX_ROWS", 5)
     stream = digit_stream(2, budget=Budget(updates=6))
     learner = prepared(classifier(Ewc(strength=STRENGTH, fisher=how, samples=None)), stream, encoder=Scale(maximum=16))
     learn_one(learner, stream)
@@ -149,7 +149,7 @@ def test_ewc_estimates_on_the_true_labels_in_chunks_what_one_pass_would(
 
 @pytest.mark.parametrize("how", ["empirical", "weighted", "batch"])
 def test_ewc_on_true_labels_is_refused_where_there_are_none(how: Any) -> None:
-    with pytest.raises(UnsupportedError, match=r"ewc cannot serve learner sb3 \(PPO\): it needs targets"):
+    with pytest.raises(UnsupportedError, match=r"ewc does not support learner sb3 \(PPO\): it needs targets"):
         prepared(sb3("PPO", Ewc(fisher=how)), cartpoles(32))
     with pytest.raises(UnsupportedError, match=r"outputs that are categorical, and these are reconstruction"):
         prepared(autoencoder(Ewc(fisher=how)), digit_stream(2))

@@ -13,7 +13,7 @@ from torch import nn
 from rlcl.learners.fast.fused_adam import FusedAdam
 from rlcl.learners.optimizers import Adam
 from rlcl.methods.continual_backprop import ContinualBackprop
-from rlcl.methods.parts.weight_steps import WeightSteps, correction
+from rlcl.methods.parts.weight_steps import WeightSteps, step_correction
 from rlcl.networks.mlp import Mlp
 
 LR = 0.01
@@ -22,13 +22,13 @@ LR = 0.01
 def test_a_first_step_moves_by_one_learning_rate_and_not_by_three() -> None:
     # A gradient of 2: moments 0.1 * 2 and 0.001 * 4. As one of very many steps it moves by 0.2 / sqrt(0.004) = 3.16.
     moment, square, own = (torch.tensor([v], dtype=torch.float64) for v in (0.2, 0.004, 1.0))
-    added = correction(moment, square, own, 1e9, LR, (0.9, 0.999), 0.0)
+    added = step_correction(moment, square, own, 1e9, LR, (0.9, 0.999), 0.0)
     assert pytest.approx(LR * (10**0.5 - 1)) == float(added)
 
 
 def test_moments_that_were_never_forgotten_are_right() -> None:
     own = torch.tensor([7.0], dtype=torch.float64)
-    assert 0.0 == float(correction(torch.ones(1), torch.ones(1), own, 7.0, LR, (0.9, 0.999), 1e-8))
+    assert 0.0 == float(step_correction(torch.ones(1), torch.ones(1), own, 7.0, LR, (0.9, 0.999), 1e-8))
 
 
 def adam_of_each_weight(gradients: list[torch.Tensor], decay: float, decoupled: bool, forgotten: int) -> torch.Tensor:

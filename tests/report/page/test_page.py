@@ -210,13 +210,13 @@ def test_letters_stand_out_in_light_and_dark() -> None:
         page = "#" + "".join(f"{c:02x}" for c in parts.PAGE[place])
         full = " ".join(map(str, parts.FULL[place]))
         assert theme["page"] == page
-        assert f"--heat-colour: {full};" in style
+        assert f"--heat-color: {full};" in style
 
 
 @pytest.mark.parametrize("share", [0, 0.25, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 1])
 def test_numbers_stand_out_on_every_colour_of_the_heatmap(share: float) -> None:
     for theme, word in enumerate(("light", "dark")):
-        (ink,) = re.findall(rf"{word}-(white|black)", parts.heat("", share).kind)
+        (ink,) = re.findall(rf"{word}-(white|black)", parts.heat_cell("", share).kind)
         mixed = [p + share * (f - p) for f, p in zip(parts.FULL[theme], parts.PAGE[theme], strict=True)]
         ground = "#" + "".join(f"{round(c):02x}" for c in mixed)
         assert contrast({"white": "#ffffff", "black": "#000000"}[ink], ground) > 4.4

@@ -13,8 +13,8 @@ import pytest
 from comparable_runs import stream, write_learner, write_seed
 
 from rlcl.commands import main
-from rlcl.evaluation.meaning import Meaning
 from rlcl.evaluation.measures import ACCURACY
+from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.metrics import Metric
 from rlcl.report.page.build import make_page
 from rlcl.tracking.runs import find_runs
@@ -130,7 +130,7 @@ def test_forgetting_is_ranked_as_by_the_metric_itself(tmp_path: Path, capsys: py
 def test_a_metric_of_the_user_s_is_ranked_by_its_own_direction(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], better: Any, first: str
 ) -> None:
-    regret = Meaning.of(Metric("regret", lambda _: None, better=better), "accuracy", ACCURACY).as_json
+    regret = MetricMeaning.of(Metric("regret", lambda _: None, better=better), "accuracy", ACCURACY).as_json
     for name, value in {"a": 1.0, "b": 2.0}.items():
         for seed in range(2):
             summary = {"names": ["gone.py:REGRET"], "meaning": {"regret": regret}}
@@ -239,7 +239,7 @@ def test_the_page_of_a_suite_says_what_is_missing_and_leaves_out_what_is_no_cell
     assert "<h1>my suite" in text
     assert "Which is best?" in text
     assert "1 of 5 cells of the suite is not finished." in text
-    assert "Left out as of an earlier definition of the suite: 1 experiment." in text
+    assert "Left out because the suite no longer contains them: 1 experiment." in text
     assert [Path(row["path"]).parent.name for row in page_data(tmp_path / "suite")["left-out"]] == ["Asac"]
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from rlcl.report.page.svg import Line, Scale, interval_plot, line_chart, plain, ticks
+from rlcl.report.page.svg import ChartLine, LinearScale, interval_plot, line_chart, short_number, ticks
 
 NAN = float("nan")
 
@@ -18,7 +18,7 @@ NAN = float("nan")
      (2e-5, "2.0e-5")],
 )  # fmt: skip
 def test_numbers_are_short(value: float, expected: str) -> None:
-    assert expected == plain(value)
+    assert expected == short_number(value)
 
 
 def test_ticks_are_round_and_within() -> None:
@@ -28,16 +28,16 @@ def test_ticks_are_round_and_within() -> None:
 
 
 def test_a_scale_is_linear_and_a_single_value_lies_in_the_middle() -> None:
-    assert 30 == Scale(0, 10, 10, 50)(5)
-    assert 30 == Scale(7, 7, 10, 50)(7)
+    assert 30 == LinearScale(0, 10, 10, 50)(5)
+    assert 30 == LinearScale(7, 7, 10, 50)(7)
 
 
-def chart(*lines: Line, **options: object) -> ElementTree.Element:
+def chart(*lines: ChartLine, **options: object) -> ElementTree.Element:
     return ElementTree.fromstring(str(line_chart(lines, "told <so>", **options)))  # type: ignore[arg-type]
 
 
 def test_a_line_runs_from_corner_to_corner_and_is_described() -> None:
-    drawn = chart(Line("a", np.array([0.0, 10.0]), np.array([0.0, 1.0])), span=(0, 1), width=340, height=176)
+    drawn = chart(ChartLine("a", np.array([0.0, 10.0]), np.array([0.0, 1.0])), span=(0, 1), width=340, height=176)
     (path,) = [e for e in drawn if e.get("class") == "line c0"]
     assert "M33.0 158.0L330.0 10.0" == path.get("d")
     assert "told <so>" == drawn.get("aria-label")
@@ -47,7 +47,7 @@ def test_a_line_runs_from_corner_to_corner_and_is_described() -> None:
 
 def test_a_gap_breaks_a_line_and_its_band() -> None:
     values = np.array([0.0, NAN, 1.0, 1.0])
-    drawn = chart(Line("a", np.arange(4.0), values, values - 0.1, values + 0.1))
+    drawn = chart(ChartLine("a", np.arange(4.0), values, values - 0.1, values + 0.1))
     (line,) = [e for e in drawn if e.get("class") == "line c0"]
     (band,) = [e for e in drawn if e.get("class") == "band c0"]
     assert 2 == line.get("d", "").count("M")
@@ -56,7 +56,7 @@ def test_a_gap_breaks_a_line_and_its_band() -> None:
 
 def test_names_at_the_ends_of_lines_stand_apart_and_within() -> None:
     steps = np.array([0.0, 1.0])
-    lines = [Line(name, steps, np.array([0.0, 1.0]), number=i) for i, name in enumerate(["one", "two", "a<b"])]
+    lines = [ChartLine(name, steps, np.array([0.0, 1.0]), color=i) for i, name in enumerate(["one", "two", "a<b"])]
     drawn = chart(*lines, span=(0, 1))
     names = [e for e in drawn if (e.get("class") or "").startswith("end")]
     assert ["one", "two", "a<b"] == [e.text for e in names]
@@ -65,17 +65,17 @@ def test_names_at_the_ends_of_lines_stand_apart_and_within() -> None:
 
 
 def test_boundaries_at_the_ends_of_the_axis_are_not_drawn() -> None:
-    drawn = chart(Line("", np.array([0.0, 10.0]), np.array([0.0, 1.0])), boundaries=[0, 5, 10], shaded=(5, 10))
+    drawn = chart(ChartLine("", np.array([0.0, 10.0]), np.array([0.0, 1.0])), boundaries=[0, 5, 10], shaded=(5, 10))
     assert 1 == len([e for e in drawn if e.get("class") == "boundary"])
     assert 1 == len([e for e in drawn if e.get("class") == "training"])
 
 
 def test_an_interval_has_its_value_seeds_and_zero() -> None:
-    drawn = ElementTree.fromstring(str(interval_plot(1.0, 0.0, 2.0, Scale(0, 2, 10, 110), [0.5, 1.5])))
+    drawn = ElementTree.fromstring(str(interval_plot(1.0, 0.0, 2.0, LinearScale(0, 2, 10, 110), [0.5, 1.5])))
     assert ["60.0", "35.0", "85.0"] == [
         e.get("cx") for kind in ("value c0", "seed c0") for e in drawn if e.get("class") == kind
     ]
     (interval,) = [e for e in drawn if e.get("class") == "interval c0"]
     assert ("10.0", "110.0") == (interval.get("x1"), interval.get("x2"))
     assert 1 == len([e for e in drawn if e.get("class") == "zero"])
-    assert 0 == len(ElementTree.fromstring(str(interval_plot(NAN, NAN, NAN, Scale(1, 2, 0, 1)))))
+    assert 0 == len(ElementTree.fromstring(str(interval_plot(NAN, NAN, NAN, LinearScale(1, 2, 0, 1)))))

@@ -17,8 +17,8 @@ from rlcl.commands import main
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.build import make_stream
 from rlcl.report.profile.build import Profile, make_profile, profile_page
-from rlcl.report.profile.environments import play
-from rlcl.report.profile.shifts import Shift, energy_matrix, shift, standardized
+from rlcl.report.profile.environments import random_rollout
+from rlcl.report.profile.shifts import MeanShift, energy_matrix, mean_shift, standardize
 
 NAN = float("nan")
 
@@ -41,14 +41,16 @@ def test_samples_of_one_distribution_are_about_0_apart_and_points_apart_are_1() 
 
 def test_samples_are_standardised_together_and_what_is_missing_or_constant_is_0() -> None:
     # Of 0, 2, 4 and one missing: mean 2, variance 8 / 3.
-    x, y = standardized([np.array([[0.0, 5.0], [NAN, 5.0]]), np.array([[2.0, 5.0], [4.0, 5.0]])])
+    x, y = standardize([np.array([[0.0, 5.0], [NAN, 5.0]]), np.array([[2.0, 5.0], [4.0, 5.0]])])
     step = 2 / (8 / 3) ** 0.5
     np.testing.assert_allclose([[-step, 0], [0, 0]], x)
     np.testing.assert_allclose([[0, 0], [step, 0]], y)
 
 
 def test_a_shift_names_the_feature_that_moved_most() -> None:
-    assert Shift(mean=1.5, greatest=2.0, feature=1) == shift(np.zeros((2, 2)), np.array([[1.0, 2.0], [1.0, 2.0]]))
+    assert MeanShift(mean=1.5, maximum=2.0, feature=1) == mean_shift(
+        np.zeros((2, 2)), np.array([[1.0, 2.0], [1.0, 2.0]])
+    )
 
 
 # Profiles.
@@ -106,7 +108,7 @@ def test_the_profile_of_a_table_by_hand(people: Experiment) -> None:
 def test_the_page_of_a_table_tells_what_a_reader_should_not_miss(people: Experiment) -> None:
     page = profile_page(profiled(people), people)
     assert "people a: 1 test rows are copies of training rows." in page
-    assert "Values are missing in people a: an encoder must fill them in." in page
+    assert "Values are missing in people a: add an encoder that fills them in." in page
     assert "24.0 ± " in page
 
 
@@ -137,7 +139,7 @@ def test_a_single_experience_has_no_distances() -> None:
     facts = profiled(found).facts
     assert facts["distances"] is None
     assert 1 == len(facts["experiences"][0]["train"]["targets"])
-    assert "How far experiences are apart" not in profile_page(profiled(found), found)
+    assert "Distances between experiences" not in profile_page(profiled(found), found)
 
 
 POLES = {"type": "environments", "env": "CartPole-v1", "tasks": [{}, {"attributes": {"gravity": 40}}]}
@@ -156,7 +158,7 @@ def test_environments_are_played_at_random() -> None:
     assert heavy["steps_per_second"] > 0
     assert 0 < profile.facts["distances"]["energy"][0][1] < 0.5
     page = profile_page(profile, found)
-    assert "Under random actions" in page
+    assert "Random actions" in page
     assert "gravity 40" in page
 
 
@@ -167,9 +169,9 @@ def test_of_large_observations_some_numbers_are_kept(tmp_path: Path) -> None:
         learner={"type": "ppo"},
         budget={"env_steps": 100},
     )
-    played = play(make_stream(found, 0)[0].train, 3)  # type: ignore[arg-type]
+    played = random_rollout(make_stream(found, 0)[0].train, 3)  # type: ignore[arg-type]
     assert (3, 1024) == played.observations.shape
-    assert [0, 4999] == played.places[[0, -1]].tolist()
+    assert [0, 4999] == played.indices[[0, -1]].tolist()
     assert [0, 4999] == played.observations[0, [0, -1]].tolist()
     facts = profiled(found, steps=20).facts
     assert 64 == len(facts["experiences"][0]["observations"])

@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from rlcl.config import component, unstructure
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.seeds import run_experiment
-from rlcl.sinks.tensorboard.learner_images import Exhibition
+from rlcl.sinks.tensorboard.learner_images import LearnerImages
 from rlcl.training import checkpoint
 
 QUIET = Console(quiet=True)
@@ -225,11 +225,11 @@ def test_pictures_of_a_long_stream_are_few(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_fails_is_not_worth_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Exhibition, trained_on: int) -> None:
+    def fail(self: LearnerImages, trained_on: int) -> None:
         raise OSError("no luck")
 
-    monkeypatch.setattr(Exhibition, "pictures", fail)
-    with pytest.warns(UserWarning, match=r"what the learner shows of itself is missing \(OSError: no luck\)"):
+    monkeypatch.setattr(LearnerImages, "pictures", fail)
+    with pytest.warns(UserWarning, match=r"the images of the learner could not be written \(OSError: no luck\)"):
         run = ran(tmp_path, DIGITS)
     assert "Metrics/accuracy.average" in read(run).Tags()["scalars"]
 

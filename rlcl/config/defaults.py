@@ -1,0 +1,47 @@
+"""Removal of defaults from a config, so that adding a setting does not change existing hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import NOTHING
+
+from rlcl.config.components import Component, arguments_of, as_config, is_settings_group, settings, unstructure
+
+__all__ = ["CHANGED_DEFAULTS", "without_defaults"]
+
+# The original defaults, as plain data, of settings whose default has changed: "learner/dqn/tau": 1.0, or
+# "Plan/every": "experience" for a group of settings. Hashes omit the original default: an experiment that sets a
+# value keeps its hash, and one that uses the new default has the hash of an experiment that sets this value.
+CHANGED_DEFAULTS: Mapping[str, Any] = {}
+
+
+def without_defaults(value: Any) -> Any:
+    """Return a config as plain data without the settings that equal their default; types are kept.
+
+    Args:
+        value: a component, a group of settings, or a container of them.
+    """
+    if isinstance(value, Component):
+        arguments = arguments_of(value.options)
+        name = f"{value.kind}/{value.type}"
+        return {"type": value.type, **_non_defaults(type(value.options).target, arguments, name)}
+    if isinstance(value, Mapping):
+        return {key: without_defaults(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_defaults(item) for item in value]
+    cls: Any = type(value)
+    if is_settings_group(cls):
+        values = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
+        return _non_defaults(cls, values, cls.__name__)
+    return unstructure(value)
+
+
+def _non_defaults(cls: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the settings of a class that differ from their default."""
+    plain = {key: without_defaults(item) for key, item in values.items() if item is not NOTHING}
+    defaults = {s.name: s.default() for s in settings(cls) if s.default is not None and not s.extra}
+    known = {key: without_defaults(default) for key, default in defaults.items() if default is not NOTHING}
+    known |= {key: CHANGED_DEFAULTS[f"{name}/{key}"] for key in plain if f"{name}/{key}" in CHANGED_DEFAULTS}
+    return {key: item for key, item in plain.items() if key not in known or known[key] != item}
