@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo
 
 from rlcl.errors import Problem, RlclError
 
@@ -69,6 +73,23 @@ for verb in (
     "forget",
 ):
     import_module(f"rlcl.commands.{verb}").add_to(app)
+
+
+def _commands(group: typer.Typer) -> Iterator[CommandInfo]:
+    yield from group.registered_commands
+    for part in group.registered_groups:
+        if part.typer_instance is not None:
+            yield from _commands(part.typer_instance)
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of each paragraph, which Typer would keep; indented lines stay as they are."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    return "\n\n".join(p if re.search(r"^\s", p, re.MULTILINE) else p.replace("\n", " ") for p in paragraphs)
+
+
+for command in _commands(app):
+    command.help = _unwrapped(command.help or inspect.getdoc(command.callback) or "")
 
 
 @app.callback()

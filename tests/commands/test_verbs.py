@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 from run_folders import write_run
 
-from rlcl.commands import main
+from rlcl.commands import _unwrapped, main
 from rlcl.config import shipped_experiments
 from rlcl.registry import KINDS, entries
 
@@ -186,3 +186,14 @@ def test_runs_can_be_selected_sorted_and_compared(tmp_path: Path, capsys: pytest
     assert ["return.average", "20", "9", "-11"] in lines
     status, printed = call(capsys, "runs", "list", "--root", tmp_path, "--sort", "return.averages")
     assert (1, True) == (status, "did you mean return.average?" in printed)
+
+
+def test_help_is_wrapped_by_the_terminal_and_not_by_its_source() -> None:
+    text = """First line
+        and second.
+
+        A command:
+
+            rlcl run a
+        """
+    assert _unwrapped(text) == "First line and second.\n\nA command:\n\n    rlcl run a"
