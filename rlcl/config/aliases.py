@@ -81,7 +81,9 @@ def _put(options: dict[str, Any], path: tuple[str, ...], value: Any, cls: Any) -
         options[name] = value
         return
     part = options[name] if name in options else _default(cls, name)
-    options[name] = {**({"type": part} if isinstance(part, str) else part), rest[0]: value}
+    part = {"type": part} if isinstance(part, str) else part
+    if isinstance(part, Mapping):  # anything else is reported when the document is read
+        options[name] = {**part, rest[0]: value}
 
 
 def _default(cls: Any, name: str) -> Any:

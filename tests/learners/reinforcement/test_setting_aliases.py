@@ -80,6 +80,8 @@ def test_a_note_says_what_is_read(caplog: pytest.LogCaptureFixture) -> None:
         ({"type": "ppo", "n_epochs": 4, "epochs": 3}, "learner.n_epochs: is another name of epochs, which is set too"),
         ({"type": "dqn", "train_freq": [1, "episode"]}, "learner.train_freq: expected an integer of at least 1"),
         ({"type": "sac", "ent_coef": "auto_0.1"}, "set entropy: auto and temperature: 0.1"),
+        ({"type": "ppo", "learning_rate": 0.1, "optimizer": 5}, "learner.optimizer: expected"),
+        ({"type": "ppo", "learning_rate": 0.1, "optimizer": None}, "learner.optimizer: expected"),
         ({"type": "ppo", "n_epochs": 0}, "learner.epochs: expected a whole number of at least 1, got 0"),
     ],
 )
