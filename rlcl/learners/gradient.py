@@ -428,7 +428,7 @@ class GradientLearner(Exportable, ABC):
                 )
         lr = self._optimizer.param_groups[0]["lr"]
         values = {"loss": loss, "lr": float(lr), "gradient_norm": gradient_norm, "samples_per_second": rate}
-        return Event(self.position.step, values)
+        return Event(self.position.step, {**values, **self._attached.quantities()})
 
     # State.
 

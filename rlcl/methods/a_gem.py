@@ -51,6 +51,7 @@ class AGem(Method):
     fill: Literal["experience", "minibatches"] = option("experience")
     _host: Host = field(init=False, default=None)
     _examples: Examples = field(init=False, default=None)
+    _projections: int = field(init=False, default=0)
 
     phase = "project"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
@@ -77,7 +78,7 @@ class AGem(Method):
         return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
-        self._host = host
+        self._host, self._projections = host, 0
         self._examples = Examples(host, self._new_memory(rng), self.stored)
         optimizer = host.optimizers[host.primary]
         optimizer.register_step_pre_hook(self._project)
@@ -103,7 +104,7 @@ class AGem(Method):
         parameters = list(named_parameters(host, host.primary).values())
         loss = host.loss(self._examples.sample(self.batch_size))
         references = torch.autograd.grad(loss, parameters, allow_unused=True)
-        project([(p, r) for p, r in zip(parameters, references, strict=True) if r is not None])
+        self._projections += project([(p, r) for p, r in zip(parameters, references, strict=True) if r is not None])
 
     def _record(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch = self._host.batch
@@ -113,14 +114,19 @@ class AGem(Method):
     def forget(self) -> None:
         self.memory.clear()
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; projections are counted since the first update."""
+        return {**Method.quantities(self), "projections": self._projections}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._examples.state_dict()}
+        return {"memory": self._examples.state_dict(), "projections": self._projections}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._examples.load_state_dict(state["memory"], device_of(self._host))
+        self._projections = state.get("projections", 0)  # absent from older checkpoints
 
 
-def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
+def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> bool:
     """Project gradients, in place, onto the nearest ones whose dot product with their references is not negative.
 
     A gradient that is None counts as 0. It stays None if no projection is needed.
@@ -128,17 +134,21 @@ def project(pairs: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
     Args:
         pairs: parameters and their reference gradients, of the same shapes.
 
+    Returns:
+        Whether the gradients were changed.
+
     Source: Chaudhry et al. 2019, eq. 11.
     """
     product = _dot([(p.grad, r) for p, r in pairs if p.grad is not None])
     if product >= 0:
-        return
+        return False
     references = [r for _, r in pairs]
     for parameter, _ in pairs:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     factor = -product / _dot([(r, r) for r in references])
     torch._foreach_add_([p.grad for p, _ in pairs if p.grad is not None], references, alpha=factor)
+    return True
 
 
 def _dot(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:

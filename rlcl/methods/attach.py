@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -90,6 +91,16 @@ class AttachedMethods:
                 batch = join_batches(batch, replayed, method.shares)
         return batch
 
+    def quantities(self) -> dict[str, float]:
+        """Return the finite quantities that the methods log, as ``<method>/<quantity>``."""
+        names = _short_names([name_of("method", method) for method in self.methods])
+        values = {
+            f"{name}/{quantity}": float(value)
+            for name, method in zip(names, self.methods, strict=True)
+            for quantity, value in method.quantities().items()
+        }
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
     def state_dict(self) -> list[dict[str, Any]]:
         return [method.state_dict() for method in self.methods]
 
@@ -119,7 +130,7 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> AttachedMetho
         if name in names[:index]:
             raise UnsupportedError(f"learner.methods[{index}]: {name} is listed twice; remove one")
     order = sorted(range(len(methods)), key=lambda i: PHASES.index(methods[i].phase))
-    for index, name in zip(order, _seed_names([names[i] for i in order]), strict=True):
+    for index, name in zip(order, _short_names([names[i] for i in order]), strict=True):
         methods[index].attach(host, seeds.child(name).numpy())
     ordered = tuple(methods[i] for i in order)
     return AttachedMethods(
@@ -131,8 +142,8 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> AttachedMetho
     )
 
 
-def _seed_names(names: Sequence[str]) -> Iterator[str]:
-    """Yield a name for each method's seed. It does not change if the class moves to another file or folder."""
+def _short_names(names: Sequence[str]) -> Iterator[str]:
+    """Yield a distinct name for each method. It does not change if the class moves to another file or folder."""
     counts: Counter[str] = Counter()
     for name in names:
         class_name = name.rpartition(":")[2]

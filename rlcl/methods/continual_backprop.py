@@ -110,6 +110,7 @@ class ContinualBackprop(Method):
     _inputs: dict[str, list[Tensor]] = field(init=False, factory=dict)
     _parameters: dict[str, Tensor] = field(init=False, factory=dict)
     _steps: WeightSteps = field(init=False, factory=WeightSteps)
+    _replaced: int = field(init=False, default=0)
 
     requires = frozenset({"native"})
     phase = "edit"
@@ -120,7 +121,7 @@ class ContinualBackprop(Method):
         return refusal(host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self._rng, self._replaced = rng, 0
         if not self.replacement_rate:
             return
         self._layers = hidden_layers(host.modules[host.primary])
@@ -150,6 +151,7 @@ class ContinualBackprop(Method):
                 layer.replace(units, optimizer, torch.Generator().manual_seed(int(self._rng.integers(2**62))))
                 self._restart_steps(layer, units, optimizer)
                 utility.reset(units)
+                self._replaced += len(units)
 
     def _restart_steps(self, layer: HiddenLayer, units: Tensor, optimizer: Optimizer) -> None:
         names = {id(parameter): name for name, parameter in self._parameters.items()}
@@ -163,15 +165,26 @@ class ContinualBackprop(Method):
             mean = (utility.mean / utility.correction(self.decay)[:, None])[:, units]
             layer.outgoing.bias += (layer.weights[:, :, units] * mean).sum((1, 2, 3))
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; units are counted since the first update."""
+        return {"replaced_units": self._replaced}
+
     def state_dict(self) -> dict[str, Any]:
         utilities = {
             n: {"age": u.age, "mean": u.mean, "value": u.value, "owed": u.owed} for n, u in self._utilities.items()
         }
-        return {"rng": self._rng.bit_generator.state, "utilities": utilities, "steps": self._steps.state_dict()}
+        return {
+            "rng": self._rng.bit_generator.state,
+            "utilities": utilities,
+            "steps": self._steps.state_dict(),
+            "replaced": self._replaced,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
-        self._steps.load_state_dict(state.get("steps", {}), self._parameters)  # absent from older checkpoints
+        # Absent from older checkpoints.
+        self._steps.load_state_dict(state.get("steps", {}), self._parameters)
+        self._replaced = state.get("replaced", 0)
         for name, saved in state["utilities"].items():
             device = self._utilities[name].age.device
             age, mean, value = (saved[key].to(device, copy=True) for key in ("age", "mean", "value"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
@@ -19,13 +19,13 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
-from rlcl.types import Batch, Experience, Host, WeighingHost
+from rlcl.types import Batch, Experience, Host, Method, WeighingHost
 
 __all__ = ["Der", "DerPlusPlus"]
 
 
 @define(kw_only=True, eq=False)
-class DarkReplay(ABC):
+class DarkReplay(Method):
     """Base of ``der`` and ``der_plus_plus``: a reservoir of inputs, targets and outputs, and two terms of the loss.
 
     If the host's loss supports example weights, both memory batches join the minibatch in one forward pass, and
@@ -74,10 +74,10 @@ class DarkReplay(ABC):
             host.optimizers[host.primary].register_step_pre_hook(self._add)
         host.optimizers[host.primary].register_step_post_hook(self._record)
 
-    def begin(self, experience: Experience, updates: int | None) -> None:  # noqa: B027, no boundaries needed
+    def begin(self, experience: Experience, updates: int | None) -> None:
         pass
 
-    def end(self, experience: Experience) -> None:  # noqa: B027
+    def end(self, experience: Experience) -> None:
         pass
 
     def extra(self, batch: Batch) -> Batch | None:

@@ -47,6 +47,7 @@ class Gem(Method):
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
     _memories: list[Examples] = field(init=False, factory=list)
+    _projections: int = field(init=False, default=0)
 
     requires = frozenset({"loss", "boundaries"})
     phase = "project"
@@ -56,7 +57,7 @@ class Gem(Method):
         return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
-        self._host, self._rng, self._memories = host, rng, []
+        self._host, self._rng, self._memories, self._projections = host, rng, [], 0
         host.optimizers[host.primary].register_step_pre_hook(self._project)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
@@ -79,6 +80,7 @@ class Gem(Method):
         gradient = flat_gradient(parameters)
         products = references @ gradient
         if bool((products < 0).any()):
+            self._projections += 1
             gram = (references @ references.T).double().cpu().numpy()
             weights = cone_weights(gram, products.double().cpu().numpy(), self.margin)
             write_flat_gradient(parameters, gradient + torch.from_numpy(weights).to(references) @ references)
@@ -86,12 +88,21 @@ class Gem(Method):
     def forget(self) -> None:
         self._memories = []
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; projections are counted since the first update."""
+        return {"memory_examples": sum(map(len, self._memories)), "projections": self._projections}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.bit_generator.state, "memories": [m.memory.contents() for m in self._memories]}
+        return {
+            "rng": self._rng.bit_generator.state,
+            "memories": [m.memory.contents() for m in self._memories],
+            "projections": self._projections,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = device_of(self._host)
         self._rng.bit_generator.state = state["rng"]
+        self._projections = state.get("projections", 0)  # absent from older checkpoints
         self._memories = [self._new_memory() for _ in state["memories"]]
         for examples, columns in zip(self._memories, state["memories"], strict=True):
             examples.memory.insert(**{name: column.to(device) for name, column in columns.items()})

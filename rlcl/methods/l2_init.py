@@ -56,6 +56,10 @@ class L2Init(Method):
         for name, anchor in self._anchors.items():
             anchor.bind(named_parameters(self._host, name))
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`."""
+        return {"penalty": sum(anchor.penalty() for anchor in self._anchors.values())}
+
     def state_dict(self) -> dict[str, Any]:
         return {name: anchor.state_dict() for name, anchor in self._anchors.items()}
 

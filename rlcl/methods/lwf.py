@@ -73,6 +73,7 @@ class Lwf(Method):
     _heads: dict[int, Tensor] = field(init=False, factory=dict)
     _experiences: int = field(init=False, default=0)
     _in_pass: bool = field(init=False, default=False)
+    _penalty: Tensor | None = field(init=False, default=None)
 
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
@@ -127,7 +128,9 @@ class Lwf(Method):
         """See :class:`rlcl.types.PenalizingMethod`."""
         if not self._in_pass or not self._teacher:
             return None
-        return self.strength * self._distance(outputs.float()[:, None], self._teacher_outputs(x).float())
+        penalty = self.strength * self._distance(outputs.float()[:, None], self._teacher_outputs(x).float())
+        self._penalty = penalty.detach()
+        return penalty
 
     def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         batch, module = self._host.batch, self._outputs.module
@@ -137,8 +140,9 @@ class Lwf(Method):
         # Use copies of the running statistics, which the learner's pass has already updated with these inputs.
         statistics = {f"module.{name}": buffer.clone() for name, buffer in module.named_buffers()}
         with WeightSubstitution(self._outputs, statistics).applied():
-            distance = self._distance(self._head_outputs(batch.inputs), teacher)
-        add_gradients_of(self.strength * distance, named_parameters(self._host, self._host.primary))
+            penalty = self.strength * self._distance(self._head_outputs(batch.inputs), teacher)
+        add_gradients_of(penalty, named_parameters(self._host, self._host.primary))
+        self._penalty = penalty.detach()
 
     def _teacher_outputs(self, x: Tensor) -> Tensor:
         """Compute the teacher's outputs (B, H, K)."""
@@ -158,6 +162,10 @@ class Lwf(Method):
         if self.weighting == "heads":
             return distances.sum()
         return distances.mean() * (self._experiences if self.weighting == "experiences" else 1)
+
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; the penalty is that of the last minibatch."""
+        return {"penalty": 0.0 if self._penalty is None else float(self._penalty)}
 
     def state_dict(self) -> dict[str, Any]:
         return {

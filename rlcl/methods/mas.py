@@ -74,6 +74,10 @@ class Mas(Method):
     def _bind(self) -> None:
         self._anchor.bind(named_parameters(self._host, self._host.primary))
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`."""
+        return {"penalty": self._anchor.penalty()}
+
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self._rng.bit_generator.state, "anchor": self._anchor.state_dict()}
 

@@ -213,6 +213,11 @@ class PackNet(Method):
             for parameter, data, _ in unmasked:
                 parameter.data = data
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; the share of weights that no finished or pruned task owns."""
+        free = [(int((p.owner == FREE).sum()), p.owner.numel()) for p in self._packings.values()]
+        return {"free_weights": sum(n for n, _ in free) / sum(n for _, n in free)} if free else {}
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "packings": {name: {"owner": p.owner, "reached": p.reached} for name, p in self._packings.items()},

@@ -41,6 +41,7 @@ class Redo(Method):
     _layers: list[HiddenLayer] = field(init=False, factory=list)
     _inputs: dict[str, list[Tensor]] = field(init=False, factory=dict)
     _updates: int = field(init=False, default=0)
+    _replaced: int = field(init=False, default=0)
 
     requires = frozenset({"native"})
     phase = "edit"
@@ -51,7 +52,7 @@ class Redo(Method):
         return refusal(host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
-        self._rng, self._updates = rng, 0
+        self._rng, self._updates, self._replaced = rng, 0, 0
         self._layers = hidden_layers(host.modules[host.primary])
         self._inputs = record_layer_inputs(self._layers, lambda: (self._updates + 1) % self.every == 0)
         host.optimizers[host.primary].register_step_post_hook(self._recycle)
@@ -71,11 +72,17 @@ class Redo(Method):
                 continue
             score = dormancy(torch.cat([layer.activations(x) for x in inputs]).abs().mean((0, 1, 3)))
             units = (score <= self.threshold).nonzero().flatten()
+            self._replaced += len(units)
             if len(units):
                 layer.replace(units, optimizer, torch.Generator().manual_seed(int(self._rng.integers(2**62))))
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`; units are counted since the first update."""
+        return {"replaced_units": self._replaced}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.bit_generator.state, "updates": self._updates}
+        return {"rng": self._rng.bit_generator.state, "updates": self._updates, "replaced": self._replaced}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state, self._updates = state["rng"], state["updates"]
+        self._replaced = state.get("replaced", 0)  # absent from older checkpoints

@@ -167,6 +167,10 @@ class RWalk(Method):
             walk.bind(named_parameters(self._host, name))
             walk.end(self.strength)
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`."""
+        return {"penalty": sum(walk.anchor.penalty() for walk in self._walks.values())}
+
     def state_dict(self) -> dict[str, Any]:
         return {name: walk.state_dict() for name, walk in self._walks.items()}
 

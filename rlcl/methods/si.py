@@ -155,6 +155,10 @@ class Si(Method):
                 part.anchor.anchor[key] = weights
             part.anchor.bind(parameters)
 
+    def quantities(self) -> Mapping[str, float]:
+        """See :class:`rlcl.types.Method`."""
+        return {"penalty": sum(part.anchor.penalty() for part in self._parts.values())}
+
     def state_dict(self) -> dict[str, Any]:
         return {
             name: {

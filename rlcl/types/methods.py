@@ -174,8 +174,8 @@ class Method(Protocol):
     """A continual-learning method. It is attached to optimizers, not to a learner.
 
     A method is an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens` and :meth:`refuses`. The methods ``extra``,
-    ``penalty``, ``predicting`` and ``forget`` belong to :class:`MixingMethod`, :class:`PenalizingMethod`,
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens`, :meth:`refuses` and :meth:`quantities`. The methods
+    ``extra``, ``penalty``, ``predicting`` and ``forget`` belong to :class:`MixingMethod`, :class:`PenalizingMethod`,
     :class:`PredictingMethod` and :class:`ForgettingMethod`.
     """
 
@@ -220,6 +220,15 @@ class Method(Protocol):
     def refuses(self, host: Host) -> str | None:
         """Return the reason why it does not support a host that fulfils ``requires``, with the remedy, or None."""
         return None
+
+    def quantities(self) -> Mapping[str, float]:
+        """Return the quantities that the method logs in each event of the learner, by name.
+
+        The learner logs them as ``<method>/<quantity>``, for example ``ewc/penalty``. The call must not change the
+        state of the method. The default is ``memory_examples``, the number of examples in :attr:`memory`, or nothing
+        without a memory.
+        """
+        return {} if self.memory is None else {"memory_examples": len(self.memory)}
 
     @abstractmethod
     def attach(self, host: Host, rng: np.random.Generator) -> None:

@@ -56,6 +56,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "generative_replay": {"batch_size": 8, "network": Mlp(hidden=(16,)), "decoder": Mlp(hidden=(16,)), "code": 3},
 }
 METHODS = sorted(entries("method"))
+# Quantities that each method logs; the others log none.
+QUANTITIES: dict[str, set[str]] = {
+    **{key: {"penalty"} for key in ("ewc", "si", "rwalk", "mas", "l2", "l2_init", "lwf")},
+    **{key: {"memory_examples"} for key in ("rehearsal", "der", "der_plus_plus", "mir", "distill")},
+    **{key: {"memory_examples", "projections"} for key in ("a_gem", "gem")},
+    **{key: {"replaced_units"} for key in ("redo", "continual_backprop")},
+    "packnet": {"free_weights"},
+}
 
 
 def method(name: str, **changes: Any) -> Any:
@@ -88,12 +96,17 @@ def plain(host: str) -> tuple[dict[str, Any], list[Any]]:
 
 
 @cache
-def with_method(name: str, host: str) -> dict[str, Any]:
-    """State of an uninterrupted run with one method."""
+def run_with(name: str, host: str) -> tuple[dict[str, Any], list[Any]]:
+    """State and events of an uninterrupted run with one method."""
     case = HOSTS[host]
     learner = case.prepared(method(name))
-    learn_all(learner, case.stream())
-    return snapshot(learner)
+    events = learn_all(learner, case.stream())
+    return snapshot(learner), without_rates(events)
+
+
+def with_method(name: str, host: str) -> dict[str, Any]:
+    """State of an uninterrupted run with one method."""
+    return run_with(name, host)[0]
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -121,13 +134,24 @@ def test_null_settings_leave_training_as_it_is(name: str, host: str) -> None:
     actual = snapshot(learner)
     assert differences(without_methods(state["learner"]), without_methods(actual["learner"])) == []
     assert differences(state["globals"], actual["globals"]) == []
-    assert expected_events == without_rates(events)
+    of_learner = [(step, {k: v for k, v in values.items() if "/" not in k}) for step, values in without_rates(events)]
+    assert expected_events == of_learner
 
 
 @pytest.mark.parametrize(("name", "host"), [pair for pair in SERVED if pair not in AGREEING])
 def test_other_settings_change_the_weights(name: str, host: str) -> None:
     expected, actual = plain(host)[0]["learner"], with_method(name, host)["learner"]
     assert differences(_weights(expected), _weights(actual)) != []
+
+
+@pytest.mark.parametrize(("name", "host"), SERVED)
+def test_its_quantities_are_logged_in_every_event(name: str, host: str) -> None:
+    events = [values for _, values in run_with(name, host)[1]]
+    logged = [{k: v for k, v in values.items() if "/" in k} for values in events]
+    expected = {f"{name}/{quantity}" for quantity in QUANTITIES.get(name, set())}
+    assert [set(values) for values in logged] == [expected] * len(events)
+    positive = {key for key in expected if (name, host) not in AGREEING or not key.endswith("projections")}
+    assert {key: value for key, value in logged[-1].items() if key in positive and value <= 0} == {}
 
 
 @pytest.mark.parametrize(("name", "host"), SERVED)

@@ -40,6 +40,16 @@ def test_units_that_are_never_active_are_replaced_at_the_update_that_is_due() ->
     assert bool((now["1.bias"][[1, 3]].abs() < 1).all())
 
 
+def test_replaced_units_are_counted_and_the_count_is_part_of_the_state() -> None:
+    used = Redo(threshold=0.0, every=2)
+    after(silenced(used), 2)
+    assert used.quantities() == {"replaced_units": 2}
+    fresh = Redo(threshold=0.0, every=2)
+    silenced(fresh)
+    fresh.load_state_dict(used.state_dict())
+    assert fresh.quantities() == {"replaced_units": 2}
+
+
 @pytest.mark.parametrize(("threshold", "replaced"), [(0.0, 0), (1e9, 5)])
 def test_the_threshold_decides(threshold: float, replaced: int) -> None:
     learner = silenced(Redo(threshold=threshold, every=1))

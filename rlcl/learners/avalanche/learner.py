@@ -235,6 +235,7 @@ class Avalanche(Exportable):
                     event = self._event(counter.samples / max(time.perf_counter() - started, 1e-9), experience)
                     started, reported = time.perf_counter(), position.step
                 if finished:
+                    self._end(experience)
                     position.end(experience)
                 yield event
 
@@ -274,9 +275,12 @@ class Avalanche(Exportable):
             name = type(error).__name__
             message = f"{name}: {error}" if str(error) else f"{name} at {_line_of(error)}"
             raise UnsupportedError(f"learner {self.name} failed in experience {index}: {message}") from error
+        yield True
+
+    def _end(self, experience: Experience) -> None:
+        """Finish an experience, after the event of its last update."""
         self._attached.end(experience)
         self._learned_experiences += 1
-        yield True
 
     def _event(self, rate: float, experience: Experience) -> Event:
         values = {"loss": self._counter.mean_loss()}
@@ -292,6 +296,7 @@ class Avalanche(Exportable):
                     f"{experience.index} ({experience.name}); lower learner.optimizer.lr or the strength of the "
                     "strategy, or standardize the data"
                 )
+        values |= self._attached.quantities()
         return Event(self.position.step, {**values, "samples_per_second": rate})
 
     def _learn_until(self, experiences: int) -> None:
@@ -308,8 +313,10 @@ class Avalanche(Exportable):
         if self._learned_experiences < experiences and self._loaded is not None:
             self._rebuild()
         while self._learned_experiences < experiences:
-            for _ in self._updates(self._setup.stream[self._learned_experiences]):
+            experience = self._setup.stream[self._learned_experiences]
+            for _ in self._updates(experience):
                 pass
+            self._end(experience)
         self._counter.mean_loss()
         loaded, self._loaded = self._loaded, None
         if loaded is not None and not _equal(loaded["module"], self.module.state_dict()):

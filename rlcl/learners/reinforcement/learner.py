@@ -366,6 +366,7 @@ class ReinforcementLearner(Exportable, ABC):
                     f"{part.index} ({part.name}); lower the learning rate, or add the encoder running_norm"
                 )
         values = {key: value for key, value in values.items() if math.isfinite(value)}
+        values |= self._attached.quantities()
         return Event(self.position.step, {**values, "env_steps_per_second": rate})
 
     def predict(

@@ -260,6 +260,7 @@ class StableBaselines3(Exportable):
             if not math.isfinite(value) and key != "explained_variance":  # undefined if returns are constant
                 raise self._diverged(key, value, part)
         values = {key: value for key, value in values.items() if math.isfinite(value)}
+        values |= self._attached.quantities()
         return Event(self.position.step, {**values, "env_steps_per_second": rate})
 
     def _diverged(self, quantity: str, value: object, part: Experience) -> DivergenceError:

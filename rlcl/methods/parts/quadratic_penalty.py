@@ -49,6 +49,16 @@ class Anchor:
         distance = torch._foreach_sub([p.data for p in parameters], anchor)
         torch._foreach_addcmul_([p.grad for p in parameters if p.grad is not None], curvature, distance)
 
+    @torch.no_grad()
+    def penalty(self) -> float:
+        """Return ``sum(curvature * (theta - anchor)^2) / 2`` for the current weights; its minimum is 0."""
+        parameters, curvature, anchor = self._lists
+        if not parameters:
+            return 0.0
+        distances = torch._foreach_sub([p.data for p in parameters], anchor)
+        terms = [torch.dot(c.flatten(), d.flatten().square()) for c, d in zip(curvature, distances, strict=True)]
+        return float(torch.stack(terms).sum()) / 2
+
     def state_dict(self) -> dict[str, Any]:
         return {"pull": dict(self.curvature), "anchor": dict(self.anchor)}
 

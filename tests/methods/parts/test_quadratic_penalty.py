@@ -74,6 +74,23 @@ def test_ewc_after_two_experiences_is_the_sum_of_two_penalties() -> None:
     assert_close(expected, added_gradients(learner))
 
 
+def test_the_value_of_the_penalty_by_hand() -> None:
+    theta = torch.nn.Parameter(torch.tensor([[1.0, 2.0]]))
+    anchor = Anchor({"w": torch.tensor([[4.0, 0.5]])}, {"w": torch.tensor([[0.0, -1.0]])})
+    assert anchor.penalty() == 0.0  # not bound yet
+    anchor.bind({"w": theta})
+    assert anchor.penalty() == (4.0 * 1.0 + 0.5 * 9.0) / 2
+
+
+def test_ewc_logs_strength_over_2_times_fisher_times_squared_distance() -> None:
+    method = Ewc(strength=STRENGTH, samples=None)
+    learner, (fisher,), (anchor,) = after_experiences(method, 1)
+    now = weights(learner)
+    expected = STRENGTH / 2 * sum(float((fisher[n] * (now[n] - anchor[n]).square()).sum()) for n in now)
+    assert expected > 0
+    assert method.quantities() == {"penalty": pytest.approx(expected, rel=1e-4)}
+
+
 def test_online_ewc_pulls_to_the_latest_weights_by_the_decayed_sum_of_fishers() -> None:
     method = Ewc(strength=STRENGTH, samples=None, online=True, decay=0.25)
     learner, (f0, f1), (_, latest) = after_experiences(method, 2)
