@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
-LINK = re.compile(r"(?<=\]\()(?P<target>[^)#:\s]+)")
+LINK = re.compile(r"(?<=\]\()(?P<target>[^)#:\s]+)(?=[)#])")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 FOLDER = "repository"
 

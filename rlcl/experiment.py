@@ -283,8 +283,7 @@ def _without_aliases(document: Document) -> Document:
         cls = registry.find("learner", name)
     except Problem:  # reported when the document is read
         return document
-    aliases = getattr(cls, "aliases", {})  # a class of a user's own may have another attribute of this name
-    return resolve_aliases(document, "learner", cls, aliases) if isinstance(aliases, Mapping) else document
+    return resolve_aliases(document, "learner", cls)
 
 
 def schema() -> dict[str, Any]:

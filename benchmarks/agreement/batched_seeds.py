@@ -1,8 +1,8 @@
-"""Whether seeds that are trained at once (``batched_seeds``) earn what they earn alone: returns over 20 seeds.
+"""Compare the returns of seeds that are trained at once (``batched_seeds``) with those of seeds that are trained alone.
 
-PPO on CartPole with the settings of RL Zoo but fewer env steps, so that returns still vary, and the same seeds both
-ways. Told are mean and interquartile mean of the greatest-probability policy's returns, and the 95 % interval of the
-difference (stratified bootstrap).
+Both sides train PPO on CartPole with the same 20 seeds. The settings are those of RL Zoo with fewer env steps, so that
+returns still vary. The policy selects the action with the highest probability. The output contains the mean and the
+interquartile mean of the returns, and the 95 % interval of the difference (stratified bootstrap).
 
     python benchmarks/agreement/batched_seeds.py [env steps] [seeds]
 """
@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 def returns(batched: bool, steps: int, seeds: int, root: str) -> Array:
-    """(seeds,) of the policies in the end."""
+    """Return the returns (seeds,) of the final policies."""
     config = {
         "name": "at-once" if batched else "alone",
         "seeds": list(range(seeds)),
@@ -52,7 +52,7 @@ def returns(batched: bool, steps: int, seeds: int, root: str) -> Array:
 
 
 def compared(at_once: Array, alone: Array, statistic: Any) -> dict[str, Any]:
-    """A statistic of both, and the interval of what it differs by, unpaired."""
+    """Compute a statistic of both sides, and the interval of the unpaired difference."""
     one, other = (
         bootstrap(values[:, None], statistic, np.random.default_rng(i), replications=REPLICATIONS)
         for i, values in enumerate((at_once, alone))

@@ -1,8 +1,8 @@
-"""How often the tests of ``rlcl compare`` find a difference where there is none; 5 % is what they promise.
+"""Measure how often the tests of ``rlcl compare`` reject a true null hypothesis; their level is 5 %.
 
-Two learners of the same distribution on each of several streams, which vary by different amounts; the difference is
-of the IQM over streams, seeds are not paired. Beside our test stands the usual one, which looks whether the percentile
-interval of the bootstrap leaves 0 out.
+Two learners have the same distribution on each of several streams, and the spread differs between streams. The tests
+are for the difference of the IQM over streams, with unpaired seeds. Our test is compared with the usual one, which
+rejects if the percentile interval of the bootstrap excludes 0.
 
     python benchmarks/agreement/level_of_tests.py [repetitions]
 """
@@ -25,7 +25,7 @@ Array = np.ndarray
 
 
 def learners(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tuple[Array, Array]:
-    """(N, M) of each of two learners that do not differ."""
+    """Sample the scores (N, M) of each of two learners that do not differ."""
     place, spread = rng.uniform(0, 3, streams), rng.uniform(0.5, 2, streams)
     shape = (2, seeds, streams)
     noise = rng.normal(size=shape) if kind == "normal" else -rng.exponential(size=shape)
@@ -34,7 +34,7 @@ def learners(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> t
 
 
 def found(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tuple[bool, bool]:
-    """Whether the percentile interval and our test find a difference."""
+    """Return whether the percentile interval and our test find a difference."""
     tables = learners(rng, seeds, streams, kind)
     one, two = (bootstrap(table, interquartile_mean, rng, replications=REPLICATIONS) for table in tables)
     both = difference(one, two, 1 - LEVEL)
@@ -44,7 +44,7 @@ def found(rng: np.random.Generator, seeds: int, streams: int, kind: str) -> tupl
 
 
 def main(repetitions: int) -> None:
-    """Prints and keeps the shares."""
+    """Print the shares of rejections, and write them to ``RESULTS``."""
     rows = []
     print("seeds streams values       percentile    ours")
     for seeds, streams in SETTINGS:

@@ -1,11 +1,10 @@
-"""Methods of rlcl beside Avalanche's of the same name, by the same definition, through the same trainer.
+"""Compare methods of rlcl with Avalanche's methods of the same name, with the same definition and the same trainer.
 
-Avalanche's strategies run unmodified (the learner avalanche; its weights are those of a plain script bit
-for bit). Stream, network, initial weights, optimizer and minibatch size of a seed are equal on both
-sides; minibatches and memories are drawn by each side's own generator, so that single runs differ, and
-means over seeds should agree within the spread of the seeds. docs/reference/methods.md says where the
-definitions differ by default; here they are set alike. (A script of the name avalanche.py would hide
-the package from itself.)
+Avalanche's strategies run unmodified (the learner ``avalanche``, whose weights equal those of a plain script, bit for
+bit). Stream, network, initial weights, optimizer and minibatch size of a seed are equal on both sides. Each side
+samples minibatches and memories with its own generator. Single runs therefore differ, and means over seeds should agree
+within the spread of the seeds. docs/reference/methods.md describes the differences between the default definitions;
+here both sides are set to the same definition. (A script named avalanche.py could not import the package avalanche.)
 
     python benchmarks/agreement/with_avalanche.py [seeds] [stream ...]
 """
@@ -43,12 +42,12 @@ from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, Learner, Method
 
 RESULTS = Path(__file__).parents[1] / "results" / "agreement_avalanche.json"
-MEMORY, EWC, SI, LWF = 256, 10.0, 50.0, 1.0  # a multiple of the minibatch sizes: see docs/results.md
+MEMORY, EWC, SI, LWF = 256, 10.0, 50.0, 1.0  # MEMORY is a multiple of the minibatch sizes: see docs/results.md
 
 
 @frozen
 class Setting:
-    """A stream with what learns from it."""
+    """A stream, and the settings of the learners on it."""
 
     stream: Callable[[int], Stream]
     maximum: float
@@ -84,7 +83,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 @frozen
 class Pair:
-    """The same method from both sides, for a minibatch size; Avalanche's is a strategy, its options and plugins."""
+    """The same method on both sides: ours for a minibatch size, and Avalanche's strategy with options and plugins."""
 
     ours: Callable[[int], Sequence[Method]]
     strategy: str
@@ -115,7 +114,7 @@ PAIRS: Mapping[str, Pair] = {
 
 
 def mend_si() -> None:
-    """Lets Avalanche's SI copy its old weights: on a CPU they are a view of the present ones, and it has no effect."""
+    """Make Avalanche's SI copy its old weights. On a CPU they are a view of the current ones, so SI has no effect."""
     import_avalanche()
     from avalanche.training.plugins import SynapticIntelligencePlugin
 
@@ -127,7 +126,7 @@ def mend_si() -> None:
 
 
 def run(learner: Learner, setting: Setting, seed: int) -> np.ndarray[Any, Any]:
-    """(T, T): R of one run."""
+    """Return R (T, T) of one run."""
     encoder = Scale(maximum=setting.maximum)
     r: np.ndarray[Any, Any] = (
         Trainer(learner, setting.stream(seed), Plan(before=False), encoder=encoder, seed=seed).fit().R
@@ -136,7 +135,7 @@ def run(learner: Learner, setting: Setting, seed: int) -> np.ndarray[Any, Any]:
 
 
 def compare(setting: Setting, pair: Pair, seeds: int) -> dict[str, Any]:
-    """R of both sides over seeds, and how far apart they are."""
+    """Compute R of both sides over seeds, and the differences between the sides."""
     n = setting.batch_size
     shared: Mapping[str, Any] = {"network": setting.network, "optimizer": setting.optimizer, "batch_size": n}
     sides: Mapping[str, Callable[[], Learner]] = {
@@ -148,7 +147,7 @@ def compare(setting: Setting, pair: Pair, seeds: int) -> dict[str, Any]:
     found = {side: np.stack([run(make(), setting, seed) for seed in range(seeds)]) for side, make in sides.items()}
     ours, theirs = (found[side][:, -1].mean(1) for side in sides)
     spread = float(np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 2))
-    lower = np.tril_indices(found["rlcl"].shape[1])  # what has been learned by then
+    lower = np.tril_indices(found["rlcl"].shape[1])  # experiences that have been trained on
     apart = np.abs(found["rlcl"].mean(0) - found["avalanche"].mean(0))[lower]
     spreads = np.sqrt((found["rlcl"].var(0, ddof=1) + found["avalanche"].var(0, ddof=1)) / 2)[lower]
     return {
@@ -165,7 +164,7 @@ def compare(setting: Setting, pair: Pair, seeds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compares every pair on the streams that are named, all by default."""
+    """Compare every pair of methods on the named streams, by default on all."""
     torch.set_num_threads(1)
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     mend_si()

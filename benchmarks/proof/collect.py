@@ -1,4 +1,4 @@
-"""Keeps the metrics of the proofs that have been run, under ``benchmarks/results/proof.json``.
+"""Write the metrics of the proof experiments that have been run to ``benchmarks/results/proof.json``.
 
 for name in mlp cnn vae barlow-twins; do rlcl run benchmarks/proof/mnist-$name.yaml; done
 python benchmarks/proof/collect.py [runs]
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Reads the runs of every experiment beside this file."""
+    """Read the runs of every experiment in the folder of this file."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs")
     rows = {}
     for path in sorted(HERE.glob("*.yaml")):

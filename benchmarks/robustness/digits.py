@@ -1,4 +1,7 @@
-"""A bundle of the size of a digits classifier, and servers of it; its weights are drawn, which costs as much."""
+"""A bundle of the size of a digits classifier, and servers of it.
+
+The weights are random. A prediction takes the same time as with trained weights.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,13 @@ SIZES = (64, 256, 256, 10)
 
 
 def weights() -> list[np.ndarray]:
-    """Of each layer (inputs, outputs)."""
+    """Return random weights (inputs, outputs) of each layer."""
     rng = np.random.default_rng(0)
     return [rng.normal(0, n**-0.5, (n, m)).astype(np.float32) for n, m in pairwise(SIZES)]
 
 
 def write_bundle(folder: Path) -> Path:
-    """An MLP 256-256 over 64 pixels from 0 to 16."""
+    """Write the bundle of an MLP 256-256 for 64 pixels between 0 and 16."""
     nodes, last = [], "input"
     for i in range(3):
         made = "logits" if i == 2 else f"h{i}"
@@ -70,7 +73,7 @@ def write_bundle(folder: Path) -> Path:
 
 
 def _add_reference(folder: Path) -> None:
-    """What the monitor compares with: images, and the model's own answers, which stand for their labels."""
+    """Add the reference of the monitor: images, and the model's own outputs, which are used as labels."""
     images = load_digits().images.reshape(-1, SIZES[0]).astype(np.float32)
     found = load(folder).outputs(images)
     arrays = {"input": images, "labels": found["class"], **{f"output.{k}": v for k, v in found.items()}}
@@ -80,7 +83,7 @@ def _add_reference(folder: Path) -> None:
 
 @contextmanager
 def started(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address that a server prints, and its process; killed at the end."""
+    """Start a server, and yield the address that it prints and its process; kill it at the end."""
     variables = {k: v for k, v in os.environ.items() if k != "RLCL_TOKEN"}
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=variables)
     assert process.stdout is not None
@@ -95,5 +98,5 @@ def started(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[str]
 
 
 def served(bundle: Path, *options: str) -> list[str]:
-    """The command that serves a bundle on a free port."""
+    """Return the command that serves a bundle on a free port."""
     return ["-m", "rlcl", "serve", str(bundle), "--port", "0", *options]

@@ -1,9 +1,10 @@
-"""False alarms of the monitor, and how soon it finds what has changed.
+"""Measure the false alarms of the monitor, and its delay in detecting a change.
 
-Twenty thousand requests, each with feedback, of two models: a classifier of digits, whose requests are held-out images
-drawn with replacement, and one of Gaussian features, whose reference and requests are fresh. Either nothing changes, or
-from somewhere behind the ten thousandth request on all features are moved by one standard deviation, or a single one
-is, or labels become wrong so that accuracy falls by 15 points.
+There are two models, each with twenty thousand requests with feedback. The requests of the classifier of digits are
+held-out images, sampled with replacement. The reference and the requests of the classifier of Gaussian features are
+sampled separately. There are four cases: no change, a shift of all features by one standard deviation, a shift of one
+feature by one standard deviation, and wrong labels that reduce the accuracy by 15 points. A change starts at a random
+request shortly after the ten thousandth.
 
     python benchmarks/robustness/drift.py [seeds]
 """
@@ -30,11 +31,11 @@ RESULTS = Path(__file__).parents[1] / "results" / "drift.json"
 REQUESTS, BEGINS, PAGE = 20_000, 10_000, 500
 POINTS = 0.15
 Array = np.ndarray[Any, Any]
-Draw = Callable[[np.random.Generator, int], tuple[Array, Array]]  # inputs and labels of so many requests
+Draw = Callable[[np.random.Generator, int], tuple[Array, Array]]  # returns inputs and labels of n requests
 
 
 class Case:
-    """A model, its held-out sample, and where requests come from."""
+    """A model, its held-out sample, and the function that samples its requests."""
 
     def __init__(self, name: str, train: tuple[Array, Array], held_out: tuple[Array, Array], draw: Draw) -> None:
         self.name, self.draw = name, draw
@@ -50,7 +51,7 @@ class Case:
         self.reference = ReferenceSample(self.signature, {"input": x}, {"class": self.model.predict(x)}, y)
 
     def requests(self, seed: int, change: str) -> tuple[Array, Array, int]:
-        """Inputs, labels, and how many requests come before the change."""
+        """Return inputs, labels, and the number of requests before the change."""
         rng = np.random.default_rng([seed, len(change)])
         x, y = self.draw(rng, REQUESTS)
         begins = BEGINS + int(rng.integers(PAGE))
@@ -67,7 +68,7 @@ class Case:
         return x, y, begins
 
     def alarms(self, x: Array, y: Array, feedback: bool = True) -> tuple[list[tuple[str, int]], float]:
-        """Kind and last request of every alarm, and the seconds of a processor that the monitor took."""
+        """Return the kind and last request of every alarm, and the processor time of the monitor in seconds."""
         monitor, predicted = Monitor(lambda _: self.reference, MonitorSettings()), self.model.predict(x)
         found, spent = [], 0.0
         for start in range(0, len(x), PAGE):
@@ -121,7 +122,10 @@ def gaussian() -> Case:
 
 
 def measured(case: Case, change: str, seeds: int) -> dict[str, Any]:
-    """A row: false alarms, and delays in requests of the first alarm behind the change; None where it was not found."""
+    """Return a row: the number of false alarms, and the delay of the first alarm after the change.
+
+    Delays are in requests; None if the change was not detected.
+    """
     false, delays, first, seconds = 0, [], [], 0.0
     for seed in range(seeds):
         x, y, begins = case.requests(seed, change)
@@ -141,7 +145,7 @@ def measured(case: Case, change: str, seeds: int) -> dict[str, Any]:
 
 
 def main(seeds: int) -> None:
-    """Prints and keeps the rows."""
+    """Print the rows, and write them to ``RESULTS``."""
     rows = []
     for case in (digits(), gaussian()):
         for change in ("none", "all features", "one feature", "accuracy"):

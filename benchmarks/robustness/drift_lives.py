@@ -1,18 +1,19 @@
-"""How often the monitor raises a false alarm in a whole life, where requests resemble their neighbours.
+"""Measure how often the monitor raises a false alarm over its whole life if successive requests are correlated.
 
-A thousand lives a row, of six windows of 500 requests in which nothing changes, each with a bound that the true rate
-exceeds in one of forty such measurements (Clopper & Pearson 1934):
+Each row contains a thousand lives of six windows of 500 requests in which nothing changes. ``upper`` is a bound that
+the true rate exceeds in one of forty such measurements (Clopper & Pearson 1934). The requests are
 
-- classes of a Markov chain: ten, alike frequent, of which each request keeps the last one's with the probability
-  ``stay`` or draws a new one;
-- features of such classes: 20 Gaussian ones around a middle of the class, one by one and projected;
-- digits in the order in which people wrote them: pieces of 250 successive images of scikit-learn's file, of which the
-  reference is a random half;
-- losses that come in runs, 5,000 of them, a share of 5 or 20 % being wrong.
+- classes of a Markov chain: ten classes with equal shares. A request has the class of the previous one with probability
+  ``stay``, and otherwise a random class;
+- features of such classes: 20 Gaussian features around the centre of the class, tested one by one and projected;
+- digits in the order in which people wrote them: pieces of 250 successive images of scikit-learn's file. The reference
+  is a random half of the images;
+- losses in runs: 5,000 losses, of which a share of 5 or 20 % is wrong.
 
-Of what alpha allows over an endless life, six windows spend six sevenths.
+The levels of six windows sum to six sevenths of alpha. The levels of an endless life sum to alpha.
 
-Beside them, of each chain, how often the first window of a changed class balance (one class from 10 to 25 %) is found.
+For each chain, the output also contains how often the first window with a changed class balance (one class from 10 to
+25 %) is detected.
 
     python benchmarks/robustness/drift_lives.py [lives] [classes|features|digits|losses]
 """
@@ -44,14 +45,14 @@ Array = np.ndarray[Any, Any]
 
 
 def chain(rng: np.random.Generator, shares: Array, count: int, stay: float) -> Array:
-    """(count,) classes of a Markov chain whose shares are (K,)."""
+    """Sample ``count`` classes of a Markov chain with the shares (K,) of the classes."""
     fresh, keeps = rng.choice(len(shares), count, p=shares), rng.random(count) < stay
     keeps[0] = False
     return fresh[np.maximum.accumulate(np.where(keeps, 0, np.arange(count)))]
 
 
 def upper(found: int, lives: int) -> float:
-    """The upper end of the two-sided 95 % interval of a share."""
+    """Return the upper end of the two-sided 95 % interval of a share."""
     return 1.0 if found == lives else float(beta.ppf(0.975, found + 1, lives - found))
 
 
@@ -71,7 +72,7 @@ def features(stay: float) -> Case:
 
 
 def written() -> Case:
-    """Digits as they follow one another in the file; the model learned from the images that are the reference."""
+    """Return the case of digits in the order of the file; the model is trained on the images of the reference."""
     data = load_digits()
     x, y = data.data.astype(np.float32), data.target
     chosen = np.random.default_rng(0).random(len(x)) < 0.5
@@ -85,7 +86,7 @@ def written() -> Case:
 
 
 def lived(case: Case, lives: int) -> dict[str, Any]:
-    """In how many lives there was a false alarm, by kind and of the three kinds that alpha is promised of."""
+    """Count the lives with a false alarm, by kind, and for the three kinds together, to which alpha applies."""
     kinds: Counter[str] = Counter()
     for seed in range(lives):
         x, y = case.draw(np.random.default_rng([seed, 7]), WINDOW * WINDOWS)
@@ -97,7 +98,7 @@ def lived(case: Case, lives: int) -> dict[str, Any]:
 
 
 def predicted(stay: float, lives: int) -> dict[str, Any]:
-    """In how many lives the shares of classes are told of, where they do not change."""
+    """Count the lives in which the comparison of class shares raises an alarm although the shares do not change."""
     alike, found = np.full(CLASSES, 1 / CLASSES), 0
     for seed in range(lives):
         rng = np.random.default_rng([seed, 6])
@@ -109,7 +110,7 @@ def predicted(stay: float, lives: int) -> dict[str, Any]:
 
 
 def found_shift(stay: float, lives: int) -> float:
-    """Share of lives in which the second window is found, where one class's share has become 25 % then."""
+    """Return the share of lives in which the second window, with one class at 25 %, is detected."""
     alike, shifted = np.full(CLASSES, 0.1), np.array([0.25, *[0.75 / 9] * 9])
     level, found = window_level(2, MonitorSettings().alpha) / len(KINDS), 0
     for seed in range(lives):
@@ -120,7 +121,7 @@ def found_shift(stay: float, lives: int) -> float:
 
 
 def losses(stay: float, share: float, lives: int) -> dict[str, Any]:
-    """In how many lives worse losses are told of, where there are none."""
+    """Count the lives in which worse losses are reported although the losses do not change."""
     found, wrong = 0, np.array([1 - share, share])
     for seed in range(lives):
         rng = np.random.default_rng([seed, 9])
@@ -143,7 +144,7 @@ def rows(lives: int, part: str) -> Iterator[dict[str, Any]]:
 
 
 def main(lives: int, parts: Sequence[str]) -> None:
-    """Prints the rows of some parts, and keeps them beside those of the others."""
+    """Print the rows of some parts, and write them to ``RESULTS`` together with the existing rows of the others."""
     settings = {"window": WINDOW, "windows": WINDOWS, "losses": LOSSES}
     settings |= {"alpha": MonitorSettings().alpha, "delta": MonitorSettings().delta}
     command = f"python benchmarks/robustness/drift_lives.py {lives}"

@@ -1,10 +1,10 @@
-"""False alarms of the monitor about policies, and how soon it finds what has changed.
+"""Measure the false alarms of the monitor for policies, and its delay in detecting a change.
 
-PPO on CartPole, learned for so short a time that episodes last 9 steps, and for long enough that they last 500, is
-exported, and asked by a loop that plays: one environment, one observation a request, an episode after the other. Either
-nothing changes, or from somewhere behind the ten thousandth request (of the long ones the twenty thousandth) on
-gravity is 40, the pole is four times as long, or all sensors read one standard deviation too much. The same
-requests are watched with the names of their episodes and without.
+Two policies are PPO on CartPole, trained so briefly that episodes last 9 steps, and so long that they last 500 steps.
+Each is exported and used in one environment: one observation per request, one episode after the other. There are four
+cases: no change, a gravity of 40, a pole that is four times as long, and sensors with an offset of one standard
+deviation. A change starts at a random request shortly after the ten thousandth, or, for the long episodes, shortly
+after the twenty thousandth. The same requests are monitored with and without the names of their episodes.
 
     python benchmarks/robustness/drift_policies.py [seeds]
 """
@@ -63,12 +63,12 @@ def exported(folder: Path, name: str, env_steps: int) -> Bundle:
 
 
 def played(model: Model, seed: int, requests: int, change: str, shift: Array) -> tuple[Array, Array, list[str], int]:
-    """Observations, actions, names of episodes, and how many requests come before the change."""
+    """Return observations, actions, names of episodes, and the number of requests before the change."""
     env, actions, begins, names = gym.make("rlcl_envs/CartPole-v1"), [], requests, []
     seen = np.empty((requests, 4), np.float32)
     offset, episode = np.zeros(4, np.float32), 0
     wanted = requests // 2 + int(np.random.default_rng(seed).integers(500))
-    observation, _ = env.reset(seed=1_000_000 + seed)  # none that the reference was played with
+    observation, _ = env.reset(seed=1_000_000 + seed)  # a seed that the reference does not use
     for row in range(requests):
         seen[row] = observation + offset
         (action,) = model.run({"input": seen[row : row + 1]})["action"]
@@ -105,7 +105,7 @@ def pages(model: Model, seen: Array, actions: Array, names: list[str]) -> Iterat
 
 
 def alarms(reference: ReferenceSample, asked: list[AnswerPage], named: bool) -> list[tuple[str, int]]:
-    """Kind of every alarm, and the request at which it came."""
+    """Return the kind of every alarm, and the request at which it was raised."""
     monitor, found = Monitor(lambda _: reference, MonitorSettings()), []
     for page in asked:
         told = page if named else attrs.evolve(page, episodes=[None] * len(page.episodes))
@@ -115,7 +115,7 @@ def alarms(reference: ReferenceSample, asked: list[AnswerPage], named: bool) -> 
 
 
 def measured(case: str, bundle: Bundle, requests: int, change: str, seeds: int) -> list[dict[str, Any]]:
-    """Two rows: with names of episodes, and without."""
+    """Return two rows: with names of episodes, and without."""
     model, reference = Model(bundle), ReferenceSample.read(bundle)
     shift = reference.inputs["input"].std(0)
     about = {"case": case, "change": change, "seeds": seeds, "requests": requests}
@@ -141,7 +141,7 @@ def _delays(delays: list[int | None]) -> dict[str, Any]:
 
 
 def main(seeds: int) -> None:
-    """Prints and keeps the rows."""
+    """Print the rows, and write them to ``RESULTS``."""
     rows: list[dict[str, Any]] = []
     settings = {"window": MonitorSettings().window, "alpha": MonitorSettings().alpha}
     command = f"python benchmarks/robustness/drift_policies.py {seeds}"

@@ -1,4 +1,4 @@
-"""Kills a server under load, again and again: no acknowledged feedback may be lost, and the server must come back.
+"""Kill a server under load repeatedly: no acknowledged feedback may be lost, and the server must restart.
 
 python benchmarks/robustness/kill.py [kills]
 """
@@ -24,7 +24,7 @@ CLIENTS = 8
 
 
 def load(client: Client, acknowledged: list[str], ended: threading.Event) -> None:
-    """Asks and gives feedback until the server is gone."""
+    """Send requests and feedback until the server has ended."""
     rng = random.Random()
     while not ended.is_set():
         try:
@@ -37,7 +37,7 @@ def load(client: Client, acknowledged: list[str], ended: threading.Event) -> Non
 
 
 def killed(bundle: Path, acknowledged: list[str], seconds: float) -> float:
-    """Serves for some seconds under load, kills, and gives how long the start took."""
+    """Serve for some seconds under load, kill the server, and return the seconds that its start took."""
     began = time.perf_counter()
     with started(served(bundle)) as (address, process), Client(f"http://{address}", retries=0) as client:
         client.predict([[0.0] * 64])
@@ -54,7 +54,7 @@ def killed(bundle: Path, acknowledged: list[str], seconds: float) -> float:
 
 
 def main(kills: int) -> None:
-    """Prints and keeps what was acknowledged, and what of it is there."""
+    """Print the counts of acknowledged and lost feedback, and write them to ``RESULTS``."""
     rng, acknowledged = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder) / "digits")

@@ -1,4 +1,4 @@
-"""A PPO in one file, as a researcher writes it: eager PyTorch, Gymnasium's vector environments, no features."""
+"""PPO in one file, as a researcher would write it: eager PyTorch, Gymnasium's vector environments, no features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def network(inputs: int, outputs: int) -> nn.Module:
 def bare_ppo(
     envs: gym.vector.VectorEnv, steps: int, n_steps: int = 32, batch_size: int = 256, epochs: int = 20
 ) -> None:
-    """Learns for so many env steps, with gamma 0.98, lambda 0.8, learning rate 1e-3 and clip 0.2."""
+    """Train for ``steps`` env steps, with gamma 0.98, lambda 0.8, learning rate 1e-3 and clip 0.2."""
     gamma, lam, clip, count = 0.98, 0.8, 0.2, envs.num_envs
     actor, critic = network(4, 2), network(4, 1)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-3, eps=1e-5)

@@ -1,8 +1,9 @@
-"""Eight seeds as one computation (``batched_seeds``) beside one of them alone: env steps a second of all of them.
+"""Measure the env steps per second of eight seeds in one computation (``batched_seeds``), compared with one seed alone.
 
-Settings are those of `ppo` itself (minibatches of 64) with shorter rollouts, RL Zoo's (256), RL Zoo's of DQN
-(256-256), and these with two layers of 64 units; environments are native ones, on one thread. Each makes its
-environments and networks within the time measured. 1 is what one seed makes: eight one after the other make it too.
+There are four settings: the defaults of ``ppo`` (minibatches of 64) with shorter rollouts, those of RL Zoo for PPO
+(minibatches of 256), those of RL Zoo for DQN (256-256), and the latter with two layers of 64 units. Environments are
+native, on one thread. Each side creates its environments and networks within the measured time. A ratio of 1 is the
+total rate of one seed alone, which is also that of eight seeds one after the other.
 
     python benchmarks/speed/batched_seeds.py [repetitions]
 """
@@ -34,13 +35,13 @@ SEEDS = 8
 
 @frozen
 class Work:
-    """What each seed does.
+    """The task of each seed.
 
     Args:
-        learner: makes it.
-        num_envs: side by side.
-        steps: env steps.
-        at_least: how many times one seed's rate; None where arithmetic itself leaves no room.
+        learner: function that creates the learner.
+        num_envs: number of parallel environments.
+        steps: number of env steps.
+        at_least: required rate relative to one seed; None if the arithmetic leaves no room for a speedup.
     """
 
     learner: Callable[[], Any]
@@ -58,7 +59,7 @@ WORKS = {
 
 
 def trained(work: Work, seeds: int) -> None:
-    """Trains so many seeds, the way a run does."""
+    """Train some seeds in the same way as a run does."""
     batched, steps = BatchedSeeds(), []
     batched.paused = True
     with ExitStack() as joined:
@@ -82,7 +83,7 @@ def main() -> None:
     for name, work in WORKS.items():
         contestants = {"alone": lambda w=work: trained(w, 1), "together": lambda w=work: trained(w, SEEDS)}
         seconds = measure(contestants, n)
-        seconds["together"] = [took / SEEDS for took in seconds["together"]]  # of one seed's steps
+        seconds["together"] = [took / SEEDS for took in seconds["together"]]  # per seed
         rows[name], targets[name] = ratio(seconds, "together", "alone"), work.at_least
         rates = {k: round(work.steps / min(took)) for k, took in seconds.items()}
         print(name, "env steps a second", rates, flush=True)

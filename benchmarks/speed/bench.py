@@ -1,11 +1,11 @@
-"""What a grid costs: two processes beside one, and the start of a cell beside the bare import of torch.
+"""Measure the cost of a grid: two processes compared with one, and the start of a cell compared with importing torch.
 
     python benchmarks/speed/bench.py [repetitions]
 
-A grid's time is that of a whole call of ``run_suite``: the server's start, the check of its config, 8 cells, which
-take about 5 seconds each, or four times as long: the start is paid once. The start
-of a cell is from the launcher's order to the event of its first update: process, config, data, network, TensorBoard,
-the evaluation before training and a checkpoint.
+The time of a grid is that of a whole call of ``run_suite``: the start of the server, the check of its config, and 8
+cells. A cell takes about 5 seconds, or four times as long; the grid starts once in both cases. The start of a cell
+is measured from the launcher's order to the event of the first update. It includes the process, config, data, network,
+TensorBoard, the evaluation before training and a checkpoint.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def grid(suite: Suite, slots: int) -> Callable[[], None]:
 
 
 def to_first_update(launcher: Processes, cell: SuiteCell) -> float:
-    """Seconds from the order to the first update's event."""
+    """Return the seconds from the order to the event of the first update."""
     with tempfile.TemporaryDirectory() as root:
         log = Path(root) / "log.txt"
         job = Job(name=cell.run, config=unstructure(cell.experiment), seed=cell.seed, root=Path(root), log=log)
@@ -76,7 +76,7 @@ def seconds_of(*command: str) -> float:
 
 
 def starts(cell: SuiteCell, repetitions: int) -> dict[str, list[float]]:
-    """Seconds of the starts of a grid's first cell and of a later one, of the import and of help."""
+    """Measure the seconds of the start of a grid's first cell, the start of a later cell, the import and help."""
     seconds: dict[str, list[float]] = {"first": [], "later": [], "import": [], "help": []}
     for repetition in range(repetitions + 1):
         launcher = Processes(processes=1)

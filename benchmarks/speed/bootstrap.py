@@ -1,7 +1,7 @@
-"""50,000 replications of a stratified bootstrap on 10 seeds of 20 tasks: seconds, and beside a plain loop.
+"""Measure the time of a stratified bootstrap, compared with a plain loop: 50,000 replications, 10 seeds, 20 tasks.
 
-The loop draws and aggregates one replication at a time, as one writes it by hand with scipy's ``trim_mean``; it makes
-a twentieth of the replications, and its time is multiplied.
+The loop samples and aggregates one replication at a time with scipy's ``trim_mean``, as a researcher would write it by
+hand. It computes a twentieth of the replications, and its time is multiplied by 20.
 
     python benchmarks/speed/bootstrap.py [repetitions]
 """
@@ -24,7 +24,7 @@ SCORES = np.random.default_rng(0).random((SEEDS, TASKS))
 
 
 def loop() -> tuple[float, float]:
-    """The interval of the IQM by a replication at a time."""
+    """Compute the interval of the IQM, one replication at a time."""
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(REPLICATIONS // PART):
@@ -35,7 +35,7 @@ def loop() -> tuple[float, float]:
 
 
 def main(repetitions: int) -> None:
-    """Measures, prints and keeps the seconds of each statistic."""
+    """Measure the seconds of each statistic, print them, and write them to the results."""
 
     def drawn(name: str) -> None:
         bootstrap(SCORES, AGGREGATES[name], np.random.default_rng(0), replications=REPLICATIONS)

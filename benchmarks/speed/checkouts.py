@@ -1,10 +1,10 @@
-"""Training speed of this checkout beside another one's, case by case, in turns on one core.
+"""Measure the training speed of this checkout, compared with another one, case by case, in turn on one core.
 
     python benchmarks/speed/checkouts.py /path/to/other/checkout [rounds [case ...]]
 
-In each round both checkouts have a process of their own, pinned to one core, for two processes of the same code differ
-by a few percent as they lie in memory; in it each case is run twice after a first time, in the order ABBA. The
-processor time of whole runs without their folders is compared.
+In each round, each checkout has a new process, pinned to one core. New processes are needed because two processes of
+the same code differ by a few percent, depending on their memory layout. Within a round, each case is run once to warm
+up and then twice, in the order ABBA. The compared time is the processor time of whole runs without their folders.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ADAM = {"type": "adam", "lr": 1e-3}
 
 
 def digits(*methods: Mapping[str, Any], hidden: int = 64) -> dict[str, Any]:
-    """A classifier of digits with methods."""
+    """Return the config of a classifier of digits with methods."""
     network = {"type": "mlp", "hidden": [hidden, hidden]}
     return {
         "stream": DIGITS,
@@ -64,7 +64,7 @@ class Checkout:
     """A process that has imported the package of one checkout.
 
     Args:
-        root: of the checkout.
+        root: folder of the checkout.
     """
 
     def __init__(self, root: Path) -> None:
@@ -79,7 +79,7 @@ class Checkout:
         assert Path(json.loads(self._line())["package"]).is_relative_to(root), f"not the package of {root}"
 
     def seconds(self, case: str) -> float:
-        """Run a case, and return the processor time that it took."""
+        """Run a case, and return its processor time in seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write(case + "\n")
         self._process.stdin.flush()
@@ -97,7 +97,7 @@ class Checkout:
 
 
 def work() -> None:
-    """Run the cases whose names come by standard input, on the last core that there is."""
+    """Run the cases whose names are read from standard input, on the last available core."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     import rlcl
     from rlcl.experiment import experiment_from
@@ -113,7 +113,7 @@ def work() -> None:
 
 
 def main(other: Path, rounds: int, chosen: Sequence[str]) -> None:
-    """Measure every case in each of some pairs of fresh processes, and keep the ratios."""
+    """Measure every case in some pairs of new processes, and write the ratios to the results."""
     from interleaved import ratio, report
 
     roots = {"ours": HERE.parents[2], "theirs": other}
@@ -122,7 +122,7 @@ def main(other: Path, rounds: int, chosen: Sequence[str]) -> None:
         checkouts = {name: Checkout(roots[name]) for name in (roots if turn % 2 else reversed(roots))}
         for case, found in seconds.items():
             for checkout in checkouts.values():
-                checkout.seconds(case)  # warm
+                checkout.seconds(case)  # warms up
             runs: dict[str, list[float]] = {name: [] for name in roots}
             for name in (*roots, *reversed(roots)):
                 runs[name].append(checkouts[name].seconds(case))

@@ -1,8 +1,8 @@
-"""The classifier through trainer, events and evaluation, beside a bare PyTorch loop that does the same work.
+"""Measure the speed of the classifier with trainer, events and evaluation, compared with a bare PyTorch loop.
 
-Both start from the same data in memory, use the same optimizer, one thread, and evaluate all of R at
-each boundary. Ours reads, encodes and shuffles each experience itself, within the time measured; the
-bare loop finds its tensors encoded.
+Both sides do the same work: they start from the same data in memory, use the same optimizer and one thread, and
+evaluate all of R at each boundary. Ours reads, encodes and shuffles each experience within the measured time. The bare
+loop starts with encoded tensors.
 
     python benchmarks/speed/classifier.py [repetitions]
 """
@@ -33,7 +33,7 @@ Tensors = list[tuple[Tensor, Tensor]]
 
 
 def bare(train: Tensors, test: Tensors, hidden: tuple[int, ...], batch_size: int, epochs: int, lr: float) -> Tensor:
-    """The loop that a researcher would write by hand."""
+    """Train and evaluate with the loop that a researcher would write by hand."""
     network = Mlp(hidden=hidden).build(tuple(train[0][0].shape[1:]), 10, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr)
     rows = []

@@ -1,10 +1,9 @@
-"""Naive training, rehearsal and evaluation beside Avalanche's and beside a bare PyTorch loop, on the same work.
+"""Measure the speed of naive training, rehearsal and evaluation, compared with Avalanche and with a bare PyTorch loop.
 
-Split MNIST, MLP 400-400, SGD, batch 128, one thread, no evaluation within training. All but the bare
-loops start from MNIST's bytes: Avalanche from its own SplitMNIST, as its documentation has it, ours from
-class_incremental over mnist; each encodes within the time measured. "From tensors" gives Avalanche the
-encoded float tensors instead, the fastest that it takes, as the bare loops have them. Its evaluator has
-no loggers.
+Split MNIST, MLP 400-400, SGD, batch 128, one thread, no evaluation within training. Ours and Avalanche start from the
+bytes of MNIST and encode within the measured time: Avalanche with its own SplitMNIST, as in its documentation, and ours
+with class_incremental over mnist. "From tensors" passes the encoded float tensors of the bare loops to Avalanche, the
+fastest input that it accepts. Avalanche's evaluator has no loggers.
 
     python benchmarks/speed/continual.py [repetitions]
 """
@@ -37,11 +36,11 @@ from rlcl.methods.rehearsal import Rehearsal
 
 BATCH, CAPACITY = LARGE.batch, 500
 TARGETS = {"naive training": 3.0, "rehearsal 500": 2.5, "evaluation": 3.0}
-LIMIT = 0.9  # of the bare loop's speed, for naive training
+LIMIT = 0.9  # required speed relative to the bare loop, for naive training
 
 
 def bare() -> nn.Module:
-    """The loop that a researcher would write by hand."""
+    """Train with the loop that a researcher would write by hand."""
     module = network()
     optimizer = torch.optim.SGD(module.parameters(), lr=LR)
     for x, y in TRAIN:
@@ -56,7 +55,7 @@ def bare() -> nn.Module:
 
 
 def bare_rehearsal() -> nn.Module:
-    """The same with a reservoir, its batch joined to the minibatch."""
+    """Train with the same loop and a reservoir, whose batch is concatenated with the minibatch."""
     module, rng = network(), np.random.default_rng(0)
     optimizer = torch.optim.SGD(module.parameters(), lr=LR)
     memory, labels, seen = torch.zeros(CAPACITY, 1, 28, 28), torch.zeros(CAPACITY, dtype=torch.int64), 0

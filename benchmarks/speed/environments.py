@@ -1,8 +1,9 @@
-"""The vector environments of rlcl_envs beside Gymnasium's: one by one, and its own vector version of CartPole.
+"""Measure the speed of the vector environments of rlcl_envs, compared with Gymnasium's environments.
 
-Each side takes the same actions, drawn before, and restarts its episodes itself. One by one is
-``SyncVectorEnv``; its results are those of rlcl_envs bit for bit. Gymnasium's vector CartPole
-spends a step on each restart.
+Gymnasium's environments are single ones in a ``SyncVectorEnv`` ("one by one"), and the native vector CartPole. Each
+side receives the same actions, which are sampled in advance, and restarts its episodes itself. The results of the
+``SyncVectorEnv`` equal those of rlcl_envs, bit for bit. Gymnasium's vector CartPole uses a separate step for each
+restart.
 
     python benchmarks/speed/environments.py [repetitions [env steps of each]]
 """
@@ -15,16 +16,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import rlcl_envs  # noqa: F401  its import registers them
+import rlcl_envs  # noqa: F401  the import registers the environments
 from gymnasium.vector import AutoresetMode
 from interleaved import measure, ratio, report
 
 IDS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
-AT_LEAST = {1: 0.3, 8: 2.0, 64: 10.0, 1024: 40.0}  # environments: how many times as fast as one by one
+AT_LEAST = {1: 0.3, 8: 2.0, 64: 10.0, 1024: 40.0}  # number of environments: required speed relative to one by one
 
 
 def playing(vector: Any, steps: int) -> Callable[[], None]:
-    """Plays some steps of environments under random actions; the first call resets them."""
+    """Reset a vector environment, and return a function that performs some steps with fixed random actions."""
     rng, space = np.random.default_rng(0), vector.single_action_space
     if isinstance(space, gym.spaces.Discrete):
         actions = rng.integers(0, int(space.n), (steps, vector.num_envs))
@@ -40,7 +41,7 @@ def playing(vector: Any, steps: int) -> Callable[[], None]:
 
 
 def compare(theirs: Any, ours: Any, env_steps: int, n: int) -> dict[str, float]:
-    """How many times as fast ours is, and the env steps per second of both."""
+    """Compute our speed relative to theirs, and the env steps per second of both."""
     count = ours.num_envs
     steps = max(env_steps // count, 16)
     row = ratio(measure({"ours": playing(ours, steps), "theirs": playing(theirs, steps)}, n), "ours", "theirs")

@@ -1,4 +1,4 @@
-"""Times contestants in turns and tells the ratio of each pair of neighbours, with its spread."""
+"""Measurement of contestants in turn, and the ratio of their times in each repetition, with its spread."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     warm_up: bool = True,
 ) -> dict[str, list[float]]:
-    """Seconds of each repetition of each contestant, by name; the order turns round each time.
+    """Measure the seconds of each repetition of each contestant; the order is reversed in each repetition.
 
     Args:
-        contestants: by name; each call does the whole work once.
-        repetitions: of all of them.
-        clock: tells seconds.
-        warm_up: whether one more goes before, which is not counted.
+        contestants: functions by name; each call does the whole work once.
+        repetitions: number of repetitions of every contestant.
+        clock: function that returns the time in seconds.
+        warm_up: whether one more repetition runs first and is not counted.
+
+    Returns:
+        Seconds of each repetition, by name.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -41,7 +44,7 @@ def measure(
 
 
 def ratio(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> dict[str, float]:
-    """How fast ours is, theirs being 1: median, quartiles and a bootstrap interval of the median."""
+    """Compute our speed relative to theirs: median, quartiles and a bootstrap interval of the median."""
     ratios = np.array(seconds[theirs]) / np.array(seconds[ours])
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(ratios, (10_000, len(ratios))), 1)
@@ -65,14 +68,14 @@ def report(
     command: str,
     wanted: Literal["at least", "at most"] = "at least",
 ) -> None:
-    """Prints the ratios beside what is wanted, and keeps them under ``benchmarks/results``.
+    """Print the ratios with their targets, and write them to ``benchmarks/results``.
 
     Args:
-        name: of the file.
-        rows: what :func:`ratio` gave, by work.
-        targets: by work; None where nothing is wanted.
-        command: that makes them again.
-        wanted: whether a ratio is to be large or small.
+        name: name of the file, without its extension.
+        rows: results of :func:`ratio`, by task.
+        targets: targets, by task; None if there is no target.
+        command: command that repeats the measurement.
+        wanted: whether a target is a minimum or a maximum.
     """
     print(f"{'work':44} {'ratio':>7} {'interval':>15} {wanted:>9}")
     for work, row in rows.items():

@@ -1,9 +1,10 @@
-"""Whether an insertion into a full memory costs the same whatever the memory holds, and what the memory takes.
+"""Measure the time of an insertion into a full memory for several capacities, and the size of the memory.
 
-Reservoirs of 1,000 to 1,000,000 images of 8 x 8 bytes with a label, one thread. Ten images at a time are
-offered to a memory that has just been filled, so that nearly each of them is written: the dearest moment of
-its life, to which it goes back before each round. Capacities take turns, and the median over the rounds is
-told, beside that of the smallest one. Larger memories lie outside the processor's caches, which may show.
+The memories contain 1,000 to 1,000,000 images of 8 x 8 bytes with a label; one thread. Ten images at a time are
+inserted into a memory that has just been filled, so that nearly all of them are written. This is the slowest state of a
+memory, and it is restored before each round. Capacities alternate. The output contains the median over the rounds, also
+relative to that of the smallest capacity. Larger memories do not fit into the processor's caches, which may affect
+their times.
 
     python benchmarks/speed/memories.py
 """
@@ -24,7 +25,7 @@ from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 
 CAPACITIES = (1_000, 10_000, 100_000, 1_000_000)
-ITEM = 64 + 8  # bytes of an image and of its label
+ITEM = 64 + 8  # bytes of an image and its label
 BATCH, INSERTIONS, ROUNDS = 10, 10, 41
 
 MEMORIES: Mapping[str, Callable[[int], Memory]] = {
@@ -34,7 +35,7 @@ MEMORIES: Mapping[str, Callable[[int], Memory]] = {
 
 
 def items(count: int, seed: int) -> dict[str, torch.Tensor]:
-    """Random images (N, 1, 8, 8) uint8 with one of ten labels."""
+    """Sample random images (N, 1, 8, 8) uint8 with labels of ten classes."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "inputs": torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator),
@@ -43,7 +44,7 @@ def items(count: int, seed: int) -> dict[str, torch.Tensor]:
 
 
 def filled(make: Callable[[int], Memory], capacity: int) -> Memory:
-    """A memory that has just become full."""
+    """Return a memory that has just been filled."""
     memory, offered = make(capacity), items(capacity, 0)
     memory.insert(**offered)
     assert len(memory) == capacity
@@ -51,7 +52,7 @@ def filled(make: Callable[[int], Memory], capacity: int) -> Memory:
 
 
 def microseconds(memory: Memory, full: Mapping[str, Any], offered: dict[str, torch.Tensor]) -> float:
-    """Of one item, in a row of insertions from the state in which the memory became full."""
+    """Measure the microseconds per item of successive insertions, from the state in which the memory became full."""
     memory.load_state_dict(full)
     memory.insert(**offered)  # warms up
     started = time.process_time()

@@ -1,11 +1,11 @@
-"""Methods beside Avalanche's own and beside bare PyTorch loops of the same methods, on the same work.
+"""Measure the speed of methods, compared with Avalanche's methods and with bare PyTorch loops of the same methods.
 
-Split MNIST, SGD, one thread, no evaluation within training; boundaries (Fisher information, memories) are in
-the time. Two sizes: MLP 400-400 with minibatches of 128, whose updates are matrix products for the most part, over
-five experiences, and MLP 100-100 with minibatches of 10 (as Buzzega et al. 2020 have it) over two. Ours and
-Avalanche start from MNIST's bytes, Avalanche by its own SplitMNIST; "from tensors" gives it the encoded float
-tensors that the bare loops have. GEM needs quadprog on Avalanche's side, and is left out where that is not
-installed. Rehearsal's bare loop stands in continual.py.
+Split MNIST, SGD, one thread, no evaluation within training. The time includes boundaries (Fisher information,
+memories). There are two sizes: MLP 400-400 with minibatches of 128 over five experiences, whose updates are mostly
+matrix products, and MLP 100-100 with minibatches of 10 over two experiences, as in Buzzega et al. 2020. Ours and
+Avalanche start from the bytes of MNIST, Avalanche with its own SplitMNIST. "From tensors" passes the encoded float
+tensors of the bare loops to Avalanche. Avalanche's GEM needs quadprog; GEM is left out if quadprog is not installed.
+The bare loop of rehearsal is in continual.py.
 
     python benchmarks/speed/methods.py [repetitions]
 """
@@ -42,13 +42,13 @@ from rlcl.methods.lwf import Lwf
 from rlcl.methods.rehearsal import Rehearsal
 from rlcl.methods.si import Si
 
-MEMORY = 256  # examples an experience
+MEMORY = 256  # examples per experience
 AT_LEAST = {"ewc": 4.0, "si": 2.5, "lwf": 2.5, "a_gem": 2.5, "gem": 2.5, "rehearsal": 2.5}
-LIMIT = 0.85  # of the bare loop's speed
+LIMIT = 0.85  # required speed relative to the bare loop
 
 
 class Bare:
-    """A loop as a researcher would write it by hand; a method fills in what it does."""
+    """A training loop as a researcher would write it by hand, with hooks that methods override."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -156,7 +156,7 @@ class BareLwf(Bare):
 
 
 class BareGem(Bare):
-    """``average`` is A-GEM, whose one reference is of a batch drawn from all memories."""
+    """GEM, or with ``average`` A-GEM, whose single reference gradient is that of a batch from all memories."""
 
     def __init__(self, work: Work, average: bool) -> None:
         super().__init__(work)
@@ -202,7 +202,7 @@ Contestant = tuple[Any, tuple[str, dict[str, Any]], Any]
 
 
 def contestants(work: Work) -> dict[str, Contestant]:
-    """By method: ours, Avalanche's strategy with its options, and the bare loop."""
+    """Return by method: ours, Avalanche's strategy with its options, and the bare loop."""
     batch, memories = work.batch, work.experiences * MEMORY
     return {
         "ewc": (

@@ -1,9 +1,12 @@
-"""Our own PPO, DQN, SAC and TD3 beside Stable-Baselines3's: the same settings, budget and thread.
+"""Measure the speed of rlcl's PPO, DQN, SAC and TD3, compared with those of Stable-Baselines3.
 
-Settings are RL Zoo's. Both make their environments within the time measured; ours adds stream, events and
-methods' hooks. "sync" gives ours Gymnasium's environments one after the other, as Stable-Baselines3 has them;
-"native" gives it those of rlcl_envs, whose steps are equal to the bit; "beside a bare one" is "native" beside a PPO in
-one file (bare_ppo.py), which has Gymnasium's environments one after the other.
+Both sides have the same budget, one thread and the settings of RL Zoo, and create their environments within the
+measured time. Ours also has a stream, events and hooks of methods. The rows are
+
+- "sync": ours uses Gymnasium's environments one after the other, as Stable-Baselines3 does;
+- "native": ours uses the environments of rlcl_envs, whose steps are equal, bit for bit;
+- "beside a bare one": "native" is compared with a PPO in one file (bare_ppo.py), which uses Gymnasium's environments
+  one after the other.
 
     python benchmarks/speed/reinforcement.py [repetitions]
 """
@@ -41,16 +44,16 @@ from rlcl.types import Budget, Learner
 
 @frozen
 class Work:
-    """The same task for both.
+    """A task for both sides.
 
     Args:
-        algorithm: a class of Stable-Baselines3.
-        env: a Gymnasium id.
-        num_envs: side by side.
-        steps: env steps.
-        options: of the class.
-        learner: ours, with the same settings.
-        at_least: the ratio that is wanted, of ``sync`` and of ``native``.
+        algorithm: class of Stable-Baselines3.
+        env: Gymnasium id of the environment.
+        num_envs: number of parallel environments.
+        steps: number of env steps.
+        options: options of the class.
+        learner: function that creates our learner, with the same settings.
+        at_least: required ratios for ``sync`` and ``native``.
     """
 
     algorithm: str
@@ -122,7 +125,7 @@ WORKS = {
 def theirs(work: Work) -> None:
     source = Environment(work.env, num_envs=work.num_envs)
     vector = DummyVecEnv([lambda: Monitor(source.make())] * work.num_envs)
-    options = {k: dict(v) if isinstance(v, dict) else v for k, v in work.options.items()}  # it changes what it is given
+    options = {k: dict(v) if isinstance(v, dict) else v for k, v in work.options.items()}  # it modifies its arguments
     if work.algorithm == "TD3":
         options["action_noise"] = NormalActionNoise([0.0], [0.1])  # type: ignore[arg-type]
     model = getattr(stable_baselines3, work.algorithm)("MlpPolicy", vector, seed=0, device="cpu", **options)

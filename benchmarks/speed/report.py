@@ -1,9 +1,9 @@
-"""How long it takes to look at many runs: ``rlcl runs list`` over 1,000, and a page over 100.
+"""Measure the time to view many runs: ``rlcl runs list`` for 1,000 runs, and a page of 100 runs.
 
-The folders are copies of one real run (the quickstart, evaluated every 10 updates, an event an update), their numbers
-changed a little, in experiments that differ in a learning rate; the events of the 100 are repeated ten times over. Each
-figure is the least of some processes, from the start of Python on; beside time on the wall stands that of the
-processor, which other work on the machine does not change.
+The folders are copies of one real run (the quickstart, evaluated every 10 updates, one event per update). Their numbers
+are slightly changed, and their experiments differ in the learning rate. The events of the 100 runs are repeated ten
+times. Each figure is the minimum over some processes, measured from the start of Python. It contains the wall time and
+the processor time; other work on the machine does not change the latter.
 
     python benchmarks/speed/report.py
 """
@@ -32,7 +32,7 @@ TARGETS = {"list": 1.0, "report": 20.0, "megabytes": 2.0}
 
 
 def copies(real: Path, root: Path, count: int, events: int) -> None:
-    """Writes run folders like a real one: five seeds an experiment."""
+    """Write run folders that resemble a real one, with five seeds per experiment."""
     texts = {name: (real / name).read_text() for name in FILES}
     rng = np.random.default_rng(0)
     rows = [json.loads(line) for line in texts["events.jsonl"].splitlines()]
@@ -55,7 +55,7 @@ def copies(real: Path, root: Path, count: int, events: int) -> None:
 
 
 def least(*arguments: str) -> dict[str, float]:
-    """Seconds on the wall and of the processor of the quickest of some processes."""
+    """Return the minimum wall time and processor time of some processes, in seconds."""
     found = []
     for _ in range(TIMES):
         before, started = os.times(), time.perf_counter()

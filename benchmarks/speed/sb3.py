@@ -1,4 +1,4 @@
-"""Stable-Baselines3 through rlcl, beside Stable-Baselines3 alone, on the same work.
+"""Measure the speed of Stable-Baselines3 through rlcl, compared with Stable-Baselines3 alone, on the same task.
 
 python benchmarks/speed/sb3.py [repetitions]
 """
@@ -23,7 +23,7 @@ from rlcl.streams.environments import Environments
 from rlcl.training.trainer import Trainer
 from rlcl.types import Budget
 
-# RL Zoo's settings; a budget that takes some seconds.
+# Settings of RL Zoo, with a budget that takes some seconds.
 WORK: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "PPO": (
         "CartPole-v1",
@@ -64,7 +64,7 @@ def alone(name: str) -> Callable[[], None]:
         policy_kwargs = dict(options.get("policy_kwargs", {}))
         arguments = {**options, "policy_kwargs": policy_kwargs} if policy_kwargs else options
         model = getattr(stable_baselines3, name)("MlpPolicy", vector, seed=0, device="cpu", **arguments)
-        model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves an empty folder behind
+        model.set_logger(Logger(folder=None, output_formats=[]))  # the default logger would leave an empty folder
         model.learn(steps)
 
     return run

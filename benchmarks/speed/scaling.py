@@ -1,8 +1,8 @@
-"""Whether the cost of an experience grows with the experiences before it: time, and memory at the peak.
+"""Measure whether the time and the peak memory of an experience grow with the number of earlier experiences.
 
-Permuted MNIST, MLP 100-100, batch 128, one epoch of 6,000 images an experience, one thread. The time of
-an experience is that of learning from it, without evaluation, which grows with what is evaluated. Each
-method's run is a process of its own, so that its peak of memory is its own.
+Permuted MNIST, MLP 100-100, batch 128, one epoch of 6,000 images per experience, one thread. The time of an experience
+is that of training on it. It excludes evaluation, whose time grows with the number of evaluated experiences. Each run
+is a separate process, so that the peak memory is that of the run.
 
     python benchmarks/speed/scaling.py
 """
@@ -45,7 +45,7 @@ COUNTS = (5, 50)
 
 @frozen
 class FewMnist:
-    """A tenth of MNIST."""
+    """A tenth of the training images of MNIST."""
 
     def load(self) -> Data:
         data = Mnist().load()
@@ -53,7 +53,7 @@ class FewMnist:
 
 
 def learn(method: str, experiences: int) -> dict[str, object]:
-    """Seconds of each experience, and the process's peak of memory in MiB."""
+    """Train, and return the seconds of each experience and the peak memory of the process in MiB."""
     torch.set_num_threads(1)
     stream = Permuted(data=FewMnist(), experiences=experiences).make(Seeds(0), Budget(epochs=1))
     learner = Classifier(
@@ -83,7 +83,7 @@ def main() -> None:
             )
             found[count] = json.loads(done.stdout)
         seconds = np.array(found[50]["seconds"])
-        ratio = float(np.median(seconds[-10:]) / np.median(seconds[1:11]))  # the first one warms up
+        ratio = float(np.median(seconds[-10:]) / np.median(seconds[1:11]))  # the first experience warms up
         slope = float(np.polyfit(np.arange(1, 50), seconds[1:] / np.median(seconds[1:]), 1)[0])
         rows[method] = {
             "last_ten_beside_first_ten": ratio,

@@ -1,14 +1,14 @@
-"""Requests per second of a served digits classifier, beside an empty endpoint and a naive one of torch.
+"""Measure the requests per second of a digits classifier, compared with an empty endpoint and a naive torch endpoint.
 
-    pip install fastapi  # what the other two are written in; rlcl itself does without
+    pip install fastapi  # for the other two endpoints; rlcl does not need it
     python benchmarks/speed/serving.py [rounds] [seconds]
 
-All three run under uvicorn with uvloop and httptools, as processes of their own, on loopback; 64 clients, each with one
-connection and one request under way, of one input of 64 numbers. Ours checks, joins, answers and logs, and ``rlcl
-monitor`` reads the log twice a second beside it, on the same cores. The empty one parses the body with orjson and
-answers with nothing: what FastAPI alone costs. The naive one runs torch a request. One process makes the load with raw
-sockets; rounds go through the three in turn, and the order turns round, with a pause after each in which the monitor
-comes to its end.
+All three run under uvicorn with uvloop and httptools, as separate processes, on loopback. There are 64 clients, each
+with one connection and one pending request of one input of 64 numbers. Our server checks, batches, answers and logs
+requests. On the same cores, ``rlcl monitor`` reads the log twice per second. The empty endpoint parses the body with
+orjson and returns an empty object; it measures FastAPI alone. The naive endpoint runs torch once per request. One
+process generates the load with raw sockets. Each round measures the three servers in turn, and the order is reversed
+after each round. After each measurement there is a pause, in which the monitor processes the rest of the log.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from digits import SIZES, served, started, weights, write_bundle  # noqa: E402
 from interleaved import RESULTS, ratio  # noqa: E402
 
 CLIENTS = 64
-PAUSE = 1.5  # seconds after each round
+PAUSE = 1.5  # seconds after each measurement
 WANTED = {"empty": 0.7, "torch": 1.5}
 
 
 class Client(asyncio.Protocol):
-    """One connection that always has one request under way.
+    """A connection that always has one pending request.
 
     Args:
-        request: sent again and again.
-        seconds: latencies go there.
+        request: bytes of the request, which is sent repeatedly.
+        seconds: list to which latencies are appended.
     """
 
     def __init__(self, request: bytes, seconds: list[float]) -> None:
@@ -80,7 +80,7 @@ class Client(asyncio.Protocol):
 
 
 async def load(address: str, request: bytes, seconds: float) -> list[float]:
-    """Latencies of all answers within some seconds."""
+    """Send requests for some seconds, and return the latencies of all answers."""
     host, port = address.split(":")
     found: list[float] = []
     loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ def body() -> bytes:
 
 @contextmanager
 def beside(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that works beside the servers; killed at the end."""
+    """Run another process next to the servers; kill it at the end."""
     process = subprocess.Popen([sys.executable, *command])
     try:
         yield process
@@ -108,7 +108,7 @@ def beside(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def rival(name: str) -> None:
-    """Serves the empty endpoint or the naive one."""
+    """Serve the empty endpoint or the naive one."""
     app = FastAPI()
 
     if name == "empty":
@@ -145,7 +145,7 @@ def rival(name: str) -> None:
 
 
 def main(rounds: int, seconds: float) -> None:
-    """Prints and keeps ratios, rates and latencies."""
+    """Print ratios, rates and latencies, and write them to the results."""
     request = body()
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     request = head % len(request) + request

@@ -1,6 +1,6 @@
-"""Split MNIST for Avalanche, for rlcl and for bare loops: the same network, optimizer and minibatches.
+"""Split MNIST for Avalanche, rlcl and bare loops, with the same network, optimizer and minibatch size.
 
-SGD, one epoch an experience, the digits in order.
+SGD, one epoch per experience, classes in ascending order.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ TEST: Tensors = [encoded(e.test) for e in STREAM]
 
 @frozen
 class Work:
-    """What contestants do.
+    """The settings that all contestants share.
 
     Args:
-        hidden: units of the layers of the network.
+        hidden: units of the hidden layers of the network.
         batch: examples in a minibatch.
-        experiences: how many of the five.
+        experiences: number of experiences to train on, at most 5.
     """
 
     hidden: tuple[int, ...] = (400, 400)
@@ -80,7 +80,7 @@ def ours(*methods: Any, work: Work = LARGE) -> Trainer:
 
 
 def avalanche_modules() -> Any:
-    """The package with the parts that are used here."""
+    """Import Avalanche and the submodules that are used here, and return the package."""
     warnings.simplefilter("ignore")
     import_avalanche()
     import avalanche.benchmarks
@@ -93,7 +93,7 @@ def avalanche_modules() -> Any:
 
 
 def benchmark_of(avalanche: Any) -> Any:
-    """The same experiences as Avalanche's."""
+    """Return an Avalanche benchmark of the encoded tensors of the same experiences."""
     decorate = avalanche.benchmarks.utils._make_taskaware_classification_dataset
     train, test = (
         [decorate(TensorDataset(x, y), targets=y.tolist(), task_labels=0) for x, y in part] for part in (TRAIN, TEST)
@@ -102,7 +102,7 @@ def benchmark_of(avalanche: Any) -> Any:
 
 
 def split_mnist(avalanche: Any) -> Any:
-    """Avalanche's own."""
+    """Return Avalanche's own SplitMNIST."""
     return avalanche.benchmarks.SplitMNIST(5, fixed_class_order=list(range(10)), dataset_root=str(data_root()))
 
 

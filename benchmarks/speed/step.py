@@ -1,7 +1,7 @@
-"""What a method adds to an update: its time beside fine-tuning's, on the same minibatches.
+"""Measure the time of an update with each method, compared with fine-tuning on the same minibatches.
 
-Split MNIST, MLP 400-400, Adam, batch 128, one thread. Every method has learned the first experience and is
-timed within the second, a few updates of each in turns; what a boundary costs is not in the figures.
+Split MNIST, MLP 400-400, Adam, batch 128, one thread. Every method is trained on the first experience and timed within
+the second one. The methods alternate after a few updates each. The figures do not include the cost of boundaries.
 
     python benchmarks/speed/step.py [rounds]
 """
@@ -41,7 +41,7 @@ from rlcl.types import Budget
 
 HIDDEN, BATCH, CHUNK, ROUNDS = (400, 400), 128, 10, 60
 
-# How many times fine-tuning's time an update may take; None where nothing is asked.
+# The maximum time of an update relative to fine-tuning; None if there is no requirement.
 METHODS: dict[str, tuple[Any, float | None]] = {
     "fine-tuning": (None, None),
     "l2": (L2(), 1.15),
@@ -61,7 +61,7 @@ STREAM = ClassIncremental(data=Mnist(), experiences=2).make(Seeds(0), Budget(upd
 
 
 def updates(method: Any) -> Iterator[Any]:
-    """Updates of the second experience, one at each call of next; the first has had a few."""
+    """Train on the first experience, and return an iterator of updates on the second one."""
     methods = () if method is None else (method,)
     learner = Classifier(network=Mlp(hidden=HIDDEN), optimizer=Adam(lr=1e-3), batch_size=BATCH, methods=methods)
     first, second = Trainer(learner, STREAM, Plan(every="end", before=False), encoder=Scale(maximum=255.0))._experiences

@@ -1,8 +1,8 @@
-"""Wall time until PPO balances CartPole for 475 steps: ours beside Stable-Baselines3's, best settings each.
+"""Measure the wall time until PPO balances CartPole for 475 steps, compared with Stable-Baselines3.
 
-Both are tried with each of ``SETTINGS`` on seeds of their own; the setting whose median time is least is then
-measured on other seeds, in turns. The clock stands still while a policy is evaluated, which is done every
-``EVERY`` env steps, greedily, over 50 episodes in environments that are the same for both.
+Each side uses its best settings. Both sides try each of ``SETTINGS`` on separate seeds. The setting with the minimum
+median time is then measured on other seeds, in turn. A greedy policy is evaluated every ``EVERY`` env steps over 50
+episodes, in environments that are the same for both sides. The time of evaluation is not counted.
 
     python benchmarks/speed/time_to_return.py [seeds]
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import rlcl_envs  # noqa: F401, registers its environments
+import rlcl_envs  # noqa: F401, the import registers the environments
 import torch
 from attrs import frozen
 from interleaved import ratio, report
@@ -37,12 +37,12 @@ from rlcl.training.trainer import Trainer
 from rlcl.types import Budget
 
 RETURN, EVERY, STEPS, EPISODES = 475, 2048, 150_000, 50
-TUNING = (1000, 1001, 1002)  # seeds that settings are chosen by
+TUNING = (1000, 1001, 1002)  # seeds for the choice of settings
 
 
 @frozen
 class Setting:
-    """One of both libraries' settings; what is not named is RL Zoo's for CartPole."""
+    """Settings for both libraries; all other settings are those of RL Zoo for CartPole."""
 
     num_envs: int
     n_steps: int
@@ -60,14 +60,15 @@ SETTINGS = [
 
 
 class Stopped(Exception):
-    """The return is reached."""
+    """Exception that ends training when the return is reached."""
 
 
 class Clock:
-    """Runs but for evaluations.
+    """A clock that does not run during evaluations.
 
     Args:
-        act: greedy actions (N,) for observations (N, 4).
+        act: function that returns greedy actions (N,) for observations (N, 4).
+        started: time at which the clock starts, in seconds.
     """
 
     def __init__(self, act: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], started: float) -> None:
@@ -76,7 +77,7 @@ class Clock:
         self.seconds = float("nan")
 
     def reached(self, steps: int) -> bool:
-        """Whether the return is, once every so many steps."""
+        """Return whether training should end; evaluate the policy every ``EVERY`` env steps."""
         if steps < self._due:
             return False
         paused, self._due = time.perf_counter(), steps + EVERY
@@ -137,7 +138,7 @@ def theirs(setting: Setting, seed: int) -> float:
     clock = Clock(lambda x: model.predict(x, deterministic=True)[0], started)
 
     class Watch(BaseCallback):
-        def _on_rollout_start(self) -> None:  # after the updates of the rollout before
+        def _on_rollout_start(self) -> None:  # after the updates of the previous rollout
             if clock.reached(self.num_timesteps):
                 raise Stopped
 

@@ -212,5 +212,5 @@ def _links_of(env: Any) -> LinkConstants:
 
 
 def _square(x: Any) -> Any:
-    # For arrays, x ** 2 is x * x, which sometimes differs by one bit from C's pow, which x ** 2 is for numbers.
+    # For a number, x ** 2 is C's pow. For an array, it is x * x, which sometimes differs from pow by one bit.
     return np.float_power(x, 2)

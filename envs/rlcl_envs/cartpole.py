@@ -75,7 +75,7 @@ class CartPoleVector(ClassicVector):
         return state.T.astype(np.float32)
 
     def _advance(self, actions: Array) -> tuple[Array, Array]:
-        # The order of operations is Gymnasium's, on which the last bit depends; results go into preallocated arrays.
+        # The last bit depends on the order of operations, which is Gymnasium's. Results go into preallocated arrays.
         _, velocity, angle, angular_velocity = self.state
         cos, sin = np.cos(angle, out=self._cos), np.sin(angle, out=self._sin)
         push, temporary, rates = self._push, self._temporary, self._rates

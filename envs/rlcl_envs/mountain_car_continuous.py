@@ -132,7 +132,7 @@ class MountainCarContinuous(ClassicSingle, Continuous_MountainCarEnv):
     vector = MountainCarContinuousVector
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Step as Gymnasium's environment, with the formulas of the vector environment."""
+        """Perform a step as Gymnasium's environment does, with the formulas of the vector environment."""
         force = np.asarray(action, dtype=np.float32)
         values = {name: np.array([getattr(self, name)], dtype=np.float64) for name in CarParameters._fields}
         parameters = CarParameters(**values).astype(self.state.dtype.type)

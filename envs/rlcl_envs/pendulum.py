@@ -75,7 +75,7 @@ class PendulumVector(ClassicVector):
         angle, velocity = self.state
         torque = np.clip(actions[:, 0], -self._max_torque, self._max_torque)
         deviation = (angle + np.pi) % (2 * np.pi) - np.pi
-        # For arrays, x ** 2 is x * x, which sometimes differs by one bit from C's pow, which x ** 2 is for numbers.
+        # For a number, x ** 2 is C's pow. For an array, it is x * x, which sometimes differs from pow by one bit.
         costs = np.float_power(deviation, 2) + 0.1 * np.float_power(velocity, 2) + np.float32(0.001) * square(torque)
         velocity += (self._gravity_factor * np.sin(angle) + self._torque_factor * torque) * self._dt
         np.clip(velocity, -self._max_speed, self._max_speed, out=velocity)

@@ -1,4 +1,4 @@
-"""Images of classic-control environments, of Gymnasium's and of rlcl_envs, drawn with Pillow."""
+"""Rendering of the classic-control environments of Gymnasium and of rlcl_envs with Pillow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 __all__ = ["render_image"]
 
 WIDTH, HEIGHT = 240, 160
-SUPERSAMPLING = 3  # images are drawn this much larger and then reduced, for smooth edges
+SUPERSAMPLING = 3  # images are drawn larger by this factor and then reduced, for smooth edges
 PAPER, INK, BODY, ACCENT, GOAL = (255, 255, 255), (60, 60, 60), (0, 114, 178), (213, 94, 0), (0, 158, 115)
 
 Point = tuple[float, float]

@@ -20,9 +20,10 @@ else:
 
 
 class ClassicSingle(Base):
-    """A mixin for an environment of Gymnasium, which must follow it in the bases of a class.
+    """A mixin for an environment of Gymnasium, with parameters by name and a state that can be saved.
 
-    Steps and rendering are those of Gymnasium's environment.
+    In the bases of a class, Gymnasium's environment must follow this mixin. Steps and rendering are those of
+    Gymnasium's environment.
 
     Args:
         physics: values of the vector environment's parameters, by name.
@@ -42,7 +43,7 @@ class ClassicSingle(Base):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        """Reset as Gymnasium's environment; ``options={"physics": {...}}`` permanently sets parameters by name."""
+        """Reset as Gymnasium's environment does; ``options={"physics": {...}}`` permanently sets parameters by name."""
         other_options = None if options is None else dict(options)
         if other_options is not None:
             self.set_physics(**other_options.pop("physics", {}))

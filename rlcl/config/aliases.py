@@ -14,7 +14,7 @@ from rlcl.config.faults import Fault, Faults, Key, key_path
 from rlcl.config.files import Document
 from rlcl.errors import Problem
 
-__all__ = ["Alias", "resolve_aliases"]
+__all__ = ["Alias", "aliases_of", "resolve_aliases"]
 
 _logger = logging.getLogger(__name__)
 
@@ -33,18 +33,24 @@ class Alias:
     convert: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
-def resolve_aliases(document: Document, key: str, cls: Any, aliases: Mapping[str, Alias]) -> Document:
+def aliases_of(cls: Any) -> Mapping[str, Alias]:
+    """Return the aliases of a component's settings, which its class attribute ``aliases`` contains."""
+    aliases = getattr(cls, "aliases", {})  # a class of a user's own may have another attribute of this name
+    return aliases if isinstance(aliases, Mapping) and all(isinstance(a, Alias) for a in aliases.values()) else {}
+
+
+def resolve_aliases(document: Document, key: str, cls: Any) -> Document:
     """Replace the aliases of one component's settings, and log each replacement.
 
     Args:
         document: the experiment.
         key: key of the component, whose value is a mapping.
         cls: class of the component.
-        aliases: by their names.
 
     Raises:
         Faults: a setting is given by both names, or a value has no equivalent.
     """
+    aliases = aliases_of(cls)
     options, locations, faults = dict(document.data[key]), dict(document.locations), list[Fault]()
     for name in [name for name in options if name in aliases]:
         alias, path = aliases[name], tuple(aliases[name].setting.split("."))

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from attrs import NOTHING
 
 from rlcl import registry
+from rlcl.config.aliases import aliases_of
 from rlcl.config.components import Component, Setting, is_settings_group, settings, unstructure
 from rlcl.config.descriptions import descriptions
 from rlcl.config.rules import Rule, fixed_length, is_mapping, is_sequence, item_hint, kind_of, union_members, value_hint
@@ -46,6 +47,10 @@ def _group(cls: Any, definitions: Schema, title: str = "") -> Schema:
         "properties": {s.name: _property(s, texts.get(s.name), definitions) for s in fields if not s.extra},
         "additionalProperties": any(s.extra for s in fields),
     }
+    for name, alias in aliases_of(cls).items():
+        setting = schema["properties"].get(alias.setting, {}) if alias.convert is None else {}
+        allowed = {key: value for key, value in setting.items() if key not in ("default", "description")}
+        schema["properties"][name] = {**allowed, "description": f"another name of {alias.setting}"}
     if required := [s.name for s in fields if s.default is None]:
         schema["required"] = required
     if title:

@@ -1,8 +1,10 @@
 """Client of ``rlcl serve``; depends on Python's standard library only.
 
-client = Client("http://127.0.0.1:8000")
-answer = client.predict([[0.0] * 64])
-client.feedback(answer["ids"][0], label="7")
+Example::
+
+    client = Client("http://127.0.0.1:8000")
+    answer = client.predict([[0.0] * 64])
+    client.feedback(answer["ids"][0], label="7")
 """
 
 from __future__ import annotations

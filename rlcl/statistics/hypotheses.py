@@ -99,8 +99,9 @@ def rank_test(
 ) -> HypothesisTest:
     """Run Wilcoxon's signed-rank test, or the Mann-Whitney U test of two samples; the interval remains Student's.
 
-    The tests assume nothing about the distribution, except that paired differences are symmetric. With n seeds p is
-    at least 2 / 2^n, so five seeds never reach 0.05.
+    The tests assume nothing about the distribution, except that paired differences are symmetric. With n seeds of
+    each learner, the p of the signed-rank test is at least 2 / 2^n, so five seeds never reach 0.05. The p of the U test
+    is at least 2 / C(2n, n), so three seeds never reach it.
 
     Args:
         values: one value per seed, at least two.

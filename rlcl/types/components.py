@@ -57,7 +57,11 @@ class Encoder(Protocol):
 
     @abstractmethod
     def fit(self, x: Tensor) -> None:
-        """Fit the encoder to training inputs (B, *observation): the arrays of an experience, or a rollout."""
+        """Fit the encoder to training inputs (B, *observation).
+
+        In streams of arrays these are the inputs of an experience. In streams of environments they are observations
+        under random actions when an experience starts, and then the observations of each env step.
+        """
         ...
 
     @abstractmethod

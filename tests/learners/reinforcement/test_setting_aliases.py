@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import logging
+from contextlib import nullcontext
 from typing import Any
 
+import jsonschema
 import pytest
 import stable_baselines3
 
 from rlcl.config import options_class
 from rlcl.errors import ConfigError
-from rlcl.experiment import Experiment, experiment_from
+from rlcl.experiment import Experiment, experiment_from, schema
 from rlcl.registry import find
 
 ENVIRONMENTS = {"type": "environments", "env": "CartPole-v1", "num_envs": 8}
@@ -142,3 +144,15 @@ def test_every_parameter_there_is_a_setting_here_or_is_left_out_for_a_reason(lea
         *("use_sde_at_warmup", "target_update_interval"),
     }
     assert set() == set(inspect.signature(algorithm).parameters) - ours - elsewhere - other
+
+
+@pytest.mark.parametrize(("options", "valid"), [
+    ({"n_epochs": 4, "learning_rate": 0.001, "ent_coef": 0.01}, True),
+    ({"n_epochs": 0}, False),
+    ({"buffer_size": 4}, False),
+])  # fmt: skip
+def test_the_json_schema_has_the_aliases(options: dict[str, Any], valid: bool) -> None:
+    stream = {"type": "environments", "env": "CartPole-v1", "tasks": [{}]}
+    content = {"name": "x", "stream": stream, "budget": {"env_steps": 64}, "learner": {"type": "ppo", **options}}
+    with nullcontext() if valid else pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, schema())
