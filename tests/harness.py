@@ -28,6 +28,7 @@ from rlcl.learners.supervised.classifier import Classifier
 from rlcl.learners.supervised.regressor import Regressor
 from rlcl.learners.unsupervised.autoencoder import Autoencoder
 from rlcl.networks.mlp import Mlp
+from rlcl.registry import entries, find
 from rlcl.seeding import Seeds, global_state, load_global_state, seed_globals
 from rlcl.state import clone_state
 from rlcl.streams.class_incremental import ClassIncremental
@@ -178,6 +179,12 @@ def learn_one(learner: Any, stream: Stream) -> list[Event]:
     """The next experience alone."""
     experience = learner_view(stream).experiences[learner.position.experience]
     return [event for event in learner.learn(experience) if event is not None]
+
+
+def acting_learners() -> set[str]:
+    """Names of the registered learners that act in environments; each table of learners must have all of them."""
+    learners: dict[str, Any] = {name: find("learner", name) for name in entries("learner")}
+    return {name for name, learner in learners.items() if "environment" in learner.needs}
 
 
 def without_rates(events: Sequence[Event]) -> list[tuple[int, dict[str, float]]]:

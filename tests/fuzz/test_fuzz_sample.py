@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import acting_learners
 
 TESTS = Path(__file__).parents[1]
 
@@ -19,6 +20,12 @@ def fuzz(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=280, check=False
     )
+
+
+def test_every_learner_that_acts_is_tried() -> None:
+    from fuzz.worlds import LEARNERS
+
+    assert acting_learners() == {learner["type"] for learner in LEARNERS}
 
 
 @pytest.mark.timeout(300)  # all kinds in one process, which imports everything once

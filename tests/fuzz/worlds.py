@@ -12,7 +12,7 @@ from fuzz.environments import made as drawn
 from fuzz.kind import Case, Kind, quiet, refusable
 from rlcl.experiment import experiment_from
 
-__all__ = ["Worlds"]
+__all__ = ["LEARNERS", "Worlds"]
 
 SMALL = {"type": "mlp", "hidden": [4]}
 LEARNERS: tuple[dict[str, Any], ...] = (

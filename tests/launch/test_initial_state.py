@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness import differences
+from harness import acting_learners, differences
 from rich.console import Console
 
 from rlcl.commands import main
@@ -53,6 +53,10 @@ ACTORS: Mapping[str, Any] = {
     "sb3 DQN": {"type": "sb3", "algorithm": "DQN", "options": {**SMALL, "buffer_size": 60}},
 }
 CONTINUOUS = ("sac", "td3", "sb3 SAC")
+
+
+def test_every_learner_that_acts_is_here() -> None:
+    assert acting_learners() == {actor["type"] for actor in ACTORS.values()}
 
 
 def run(plain: Mapping[str, Any], root: Path) -> FinishedRun:

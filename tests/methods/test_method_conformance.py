@@ -9,6 +9,7 @@ import pytest
 import torch
 from harness import (
     HOSTS,
+    acting_learners,
     cartpoles,
     classifier,
     differences,
@@ -29,7 +30,7 @@ from harness import (
 from rlcl.errors import UnsupportedError
 from rlcl.methods.attach import PHASES
 from rlcl.networks.mlp import Mlp
-from rlcl.registry import entries, find
+from rlcl.registry import entries, find, name_of
 from rlcl.types import Method, MixingMethod
 
 # Settings under which a method shows within a few updates; any other method is tried at its defaults.
@@ -114,6 +115,11 @@ def test_the_table_of_hosts_says_what_they_show(host: str) -> None:
     learner = HOSTS[host].prepared()
     shown = learner if hasattr(learner, "provides") else learner_host(learner)
     assert (HOSTS[host].kind, HOSTS[host].provides) == (shown.kind, shown.provides)
+
+
+def test_every_learner_that_acts_is_a_host() -> None:
+    hosts = {name_of("learner", case.make()) for case in HOSTS.values()}
+    assert acting_learners() - hosts == set()
 
 
 def test_every_method_is_served_by_some_host() -> None:
