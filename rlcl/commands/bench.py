@@ -57,8 +57,8 @@ def bench(
 
     A suite is a grid of experiments. Each combination of settings and seed (a "cell") runs in a separate process.
 
-    rlcl bench split-digits --budget smoke
-    rlcl bench mine.yaml seeds=3 base.budget.epochs=2 --only 'ewc*'
+        rlcl bench split-digits --budget smoke
+        rlcl bench mine.yaml seeds=3 base.budget.epochs=2 --only 'ewc*'
 
     If the command is repeated, it runs only cells that are missing or have failed. Ctrl-C saves a checkpoint of
     each running cell, and the next call resumes it. The exit status is 1 if a cell failed.

@@ -79,9 +79,10 @@ def compare(
 ) -> None:
     """Compare learners with confidence intervals and tests over seeds, and print the verdicts.
 
-    rlcl compare runs/digits-ewc runs/digits-si
-    rlcl compare digits-* --metric forgetting.chaudhry --baseline digits-naive
-    rlcl compare runs/my-suite --export table.tex
+    Examples:
+        rlcl compare runs/digits-ewc runs/digits-si
+        rlcl compare digits-* --metric forgetting.chaudhry --baseline digits-naive
+        rlcl compare runs/my-suite --export table.tex
 
     Runs with the same learner settings form a group; each seed is one observation. Runs of different groups with the
     same seed are paired. For one stream, confidence intervals are Student t intervals; for several streams, they come

@@ -28,7 +28,8 @@ def export(
 ) -> None:
     """Write a run's model as a bundle: ONNX graph, weights, signature, model card, checksums.
 
-    rlcl export digits
+    Example:
+        rlcl export digits
 
     The outputs of the ONNX graph must match those of the learner on held-out inputs. If a name matches several seeds,
     the first one is exported.

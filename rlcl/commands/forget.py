@@ -24,7 +24,8 @@ def forget(
 ) -> None:
     """Permanently delete stored examples from a bundle, and renew its checksums.
 
-    rlcl forget bundles/digits --rows 3,5-9
+    Example:
+        rlcl forget bundles/digits --rows 3,5-9
 
     The weights that were trained on these examples do not change.
     """

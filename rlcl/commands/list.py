@@ -23,9 +23,10 @@ def list_components(
 ) -> None:
     """List the available components, one line each, or the settings of one component.
 
-    rlcl list
-    rlcl list method
-    rlcl list method rehearsal
+    Examples:
+        rlcl list
+        rlcl list method
+        rlcl list method rehearsal
     """
     from rich.table import Table
 

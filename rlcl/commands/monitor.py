@@ -52,9 +52,10 @@ def monitor(
 ) -> None:
     """Test a deployed model's requests, answers and losses for drift from its held-out data.
 
-    rlcl monitor bundles/digits
-    rlcl monitor bundles/digits --on-alarm 'notify-send drift' --watch 60
-    rlcl monitor bundles/digits --report drift.html
+    Examples:
+        rlcl monitor bundles/digits
+        rlcl monitor bundles/digits --on-alarm 'notify-send drift' --watch 60
+        rlcl monitor bundles/digits --report drift.html
 
     Read the log entries since the last call. The exit status is 0 without drift and 3 with drift.
     """

@@ -38,7 +38,8 @@ def predict(
 ) -> None:
     """Predict for each row of a file with the deployed bundle: the promoted candidate, if any, else the bundle.
 
-    rlcl predict bundles/digits images.npy -o classes.csv
+    Example:
+        rlcl predict bundles/digits images.npy -o classes.csv
 
     An .npy file contains only the main output (classes as numbers); CSV contains all outputs (classes as names).
     """

@@ -31,8 +31,9 @@ def promote(
 ) -> None:
     """Deploy a candidate; a running server switches to it without losing a request.
 
-    rlcl promote bundles/digits
-    rlcl promote bundles/digits 0002 --allow-signature-change
+    Examples:
+        rlcl promote bundles/digits
+        rlcl promote bundles/digits 0002 --allow-signature-change
     """
     from rlcl.deploy.deployment import Deployment
     from rlcl.deploy.promotion import promote

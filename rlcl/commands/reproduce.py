@@ -48,11 +48,12 @@ def reproduce(
 ) -> None:
     """Run published protocols and check whether their results are reproduced.
 
-    rlcl reproduce --list
-    rlcl reproduce buzzega2020-split-rehearsal-500
-    rlcl reproduce 'vandeven2022-task-*' --seeds 10
-    rlcl reproduce 'beside-sb3-*'
-    rlcl reproduce mine.yaml
+    Examples:
+        rlcl reproduce --list
+        rlcl reproduce buzzega2020-split-rehearsal-500
+        rlcl reproduce 'vandeven2022-task-*' --seeds 10
+        rlcl reproduce 'beside-sb3-*'
+        rlcl reproduce mine.yaml
 
     A protocol is an experiment file with a target. If the target is a published mean, it contains the mean,
     its error and the source. The result counts as reproduced if our mean and the published mean differ by at

@@ -21,7 +21,8 @@ def rollback(
 ) -> None:
     """Undo the last promotion and deploy the previous bundle again.
 
-    rlcl rollback bundles/digits
+    Example:
+        rlcl rollback bundles/digits
     """
     from rlcl.deploy.deployment import Deployment
     from rlcl.deploy.promotion import rollback

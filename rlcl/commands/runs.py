@@ -55,7 +55,8 @@ def list_runs(
 ) -> None:
     """List runs with their state and main metrics.
 
-    rlcl runs list --sort forgetting.chaudhry --where learner.type=ppo
+    Example:
+        rlcl runs list --sort forgetting.chaudhry --where learner.type=ppo
 
     A key is a metric, a setting as in an experiment file (learner.methods.type selects the types of all methods), or
     one of run, seed, state, step, updated, seconds, cpu_seconds, error.

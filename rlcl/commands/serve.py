@@ -72,8 +72,9 @@ def serve(
 ) -> None:
     """Serve a bundle's model over HTTP until it is stopped (SIGTERM, Ctrl-C).
 
-    rlcl serve bundles/digits
-    rlcl serve bundles/digits --port 0 --token-file token.txt
+    Examples:
+        rlcl serve bundles/digits
+        rlcl serve bundles/digits --port 0 --token-file token.txt
 
     Endpoints: POST /predict (/act for a policy), POST /feedback, GET /health, /ready, /metrics, /signature, /docs.
     rlcl promote and rlcl rollback switch the deployed bundle without losing a request.

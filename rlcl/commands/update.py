@@ -63,7 +63,8 @@ def update(
 ) -> None:
     """Train a candidate on new data, and evaluate it on the new data and on all earlier experiences.
 
-    rlcl update bundles/digits --from log learner.optimizer.lr=1e-3
+    Example:
+        rlcl update bundles/digits --from log learner.optimizer.lr=1e-3
 
     The learner, methods and memory of the exported run continue with one more experience. The candidate passes if it
     improves on the new data and does not forget earlier experiences; the less favourable end of the 95 % confidence

@@ -43,7 +43,8 @@ def watch(
 ) -> None:
     """Roll out a trained policy with greedy actions, and print the return of each episode.
 
-    rlcl watch cartpole --gif cartpole.gif --experience 1
+    Example:
+        rlcl watch cartpole --gif cartpole.gif --experience 1
 
     If a name matches several seeds, the first one is used.
     """

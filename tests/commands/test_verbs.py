@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 from run_folders import write_run
 
-from rlcl.commands import _unwrapped, main
+from rlcl.commands import _unwrapped, app, main
 from rlcl.config import shipped_experiments
 from rlcl.registry import KINDS, entries
 
@@ -127,13 +127,14 @@ def test_every_shipped_experiment_fits_the_schema(capsys: pytest.CaptureFixture[
             jsonschema.validate(content, schema)
 
 
-@pytest.mark.parametrize(
-    "verb", ["run", "check", "list", "init", "bench", "compare", "report", "watch", "reproduce", "schema", "runs"]
-)
-def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status, printed = call(capsys, verb, "--help")
+@pytest.mark.parametrize("verb", [*(str(command.name) for command in app.registered_commands), "runs", "runs list"])
+def test_every_verb_has_help_with_one_line_for_each_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, printed = call(capsys, *verb.split(), "--help")
     assert status == 0
     assert "Usage: " in printed
+    assert [
+        line for line in printed.splitlines() if line.startswith((" rlcl", "     rlcl")) and line.count(" rlcl ") > 1
+    ] == []
 
 
 def test_the_settings_of_a_component_are_shown_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
