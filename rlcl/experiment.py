@@ -130,13 +130,13 @@ class Experiment:
         stream: the experiences, in their order.
         encoder: feature encoder; a list is applied in order.
         learner: the learner with its methods.
-        budget: training budget of each experience, in exactly one unit.
+        budget: training budget of each experience; exactly one unit must be set.
         boundary: state of the learner that is kept from one experience to the next.
         evaluation: schedule and scope of the evaluations.
         validation: fraction of each experience's training data that is held out.
         device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which selects CUDA if available.
         threads: threads of torch; one is fastest for small networks.
-        event_interval: updates (env steps) between two events.
+        event_interval: number of updates (for environments: env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         sinks: receivers of events and records, in addition to the run folder.
         initial: the finished run whose weights initialize the learner; new weights by default.

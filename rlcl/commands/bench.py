@@ -32,7 +32,7 @@ def bench(
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Name of a budget that the suite defines. The default is the budget named full.")
+        str | None, typer.Option(help="Name of a budget that the suite defines. The default is the budget 'full'.")
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Run only the cells whose name matches.")

@@ -32,17 +32,17 @@ def check(
         bool,
         typer.Option(
             "--draw",
-            help="Write a figure of the training samples per class and experience to NAME-stream.png, where NAME is "
-            "the name of the experiment.",
+            help="Write a figure with the number of training samples per class and experience to NAME-stream.png, "
+            "where NAME is the name of the experiment.",
         ),
     ] = False,
 ) -> None:
     """Check config, data, environments and objective, and estimate time and memory.
 
-    Build all components of a run, step the environments a few times, and train for about a second to
-    measure the speed. Write no file except the figure of --draw. Exit with an error if the objective
-    cannot be met with this config, or if the results would not show whether it is met (for example because
-    of too few seeds or test samples).
+    The command builds all components of a run, steps the environments a few times, and trains for about a
+    second to measure the speed. It writes no file except the figure of --draw. It exits with an error if the
+    success conditions in the objective cannot be met with this config, or if the results would not show
+    whether they are met (for example because of too few seeds or test samples).
     """
     from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments

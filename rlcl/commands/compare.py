@@ -37,16 +37,28 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Metric to compare. The default is the average of the learner's first measure over experiences, for "
+            help="Metric to compare. The default is the average over experiences of the learner's main measure, for "
             "example accuracy.average."
         ),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="Config keys that identify a learner, separated by commas.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Config keys, separated by commas. Runs with equal values of these keys count as one learner. The "
+            "default is all settings of learner, encoder and boundary."
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="Name of the baseline: each learner is compared only with it, not with every other learner."),
     ] = None,
-    test: Annotated[str, typer.Option(help="Test: t (Student, Welch) or ranks (Wilcoxon, Mann-Whitney).")] = "t",
+    test: Annotated[
+        str,
+        typer.Option(
+            help="Test: t (Student's t test if seeds are paired, otherwise Welch's) or ranks (Wilcoxon's test if seeds "
+            "are paired, otherwise Mann-Whitney's)."
+        ),
+    ] = "t",
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Do not pair seeds.")] = False,
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.9999, help="Confidence level of intervals and tests.")

@@ -31,8 +31,8 @@ def export(
     Example:
         rlcl export digits
 
-    The outputs of the ONNX graph must match those of the learner on held-out inputs. If a name matches several seeds,
-    the first one is exported.
+    The command compares the outputs of the ONNX graph with those of the learner on held-out inputs. If they differ, no
+    bundle is written. If a name matches several seeds, the first one is exported.
     """
     from rlcl.errors import RunFolderError, UnsupportedError
     from rlcl.tracking.json_files import read_json

@@ -55,16 +55,16 @@ def reproduce(
         rlcl reproduce 'beside-sb3-*'
         rlcl reproduce mine.yaml
 
-    A protocol is an experiment file with a target. If the target is a published mean, it contains the mean,
-    its error and the source. The result counts as reproduced if our mean and the published mean differ by at
-    most two standard errors of the difference or at most 0.015, whichever is larger. Both limits can be set
-    in the target (standard_errors, tolerance). With one seed, the standard error of our mean is unknown and
-    counts as 0.
+    A protocol is an experiment file with a target. A target of type mean contains a published mean, its
+    standard deviation over runs or its standard error (if published), and the source. The result counts as
+    reproduced if our mean and the published mean differ by at most two standard errors of the difference or
+    at most 0.015, whichever is larger. Both limits can be set in the target (standard_errors, tolerance).
+    With one seed, the standard error of our mean is unknown and counts as 0.
 
     For a target of type peer, the protocol also runs a learner of another library, for example of
     Stable-Baselines3. The result counts as reproduced if the upper end of the 95 % bootstrap interval of the
     difference in the interquartile mean (ours minus the other library's) is at least 0, and our mean is at
-    least the value of the key floor.
+    least the minimum that the target specifies (key 'floor').
 
     For a target of type order, the protocol runs several variants of the experiment. The result counts as
     reproduced if their means have the published order.

@@ -25,8 +25,8 @@ def serve(
     live: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the name of the deployed bundle (alias.json), the log of requests and the candidates. "
-            "The default is BUNDLE.live."
+            help="Folder that contains alias.json (the name of the deployed bundle), the log of requests and the "
+            "candidates. The default is BUNDLE.live."
         ),
     ] = None,
     log: Annotated[
@@ -35,7 +35,8 @@ def serve(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="File with the token that clients must send; the default is the variable RLCL_TOKEN, else no token."
+            help="File that contains the token that clients must send. Without this option, the token is the value of "
+            "the environment variable RLCL_TOKEN; if it is not set, no token is required."
         ),
     ] = None,
     no_token: Annotated[

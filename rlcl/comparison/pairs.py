@@ -39,7 +39,8 @@ class ComparisonSettings:
     Args:
         aggregate: aggregate over several streams, a key of AGGREGATES.
         confidence: confidence level of intervals; one minus it is the level of tests.
-        test: ``t`` (Student, Welch) or ``ranks`` (Wilcoxon, Mann-Whitney).
+        test: ``t`` (Student's test for paired seeds, otherwise Welch's) or ``ranks`` (Wilcoxon's test for paired seeds,
+            otherwise Mann-Whitney's).
         paired: whether to pair equal seeds.
         baseline: learner with which all others are compared; None compares all pairs.
         replications: number of bootstrap replications.

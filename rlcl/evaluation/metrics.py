@@ -214,8 +214,8 @@ FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, r
 def minimum(results: Results) -> float | None:
     """Compute the mean over j < T-1 of the minimum performance on j at any evaluation after its training.
 
-    Evaluations within experiences are included (``evaluation.every: {updates: N}``). They measure the stability gap,
-    which evaluations at the boundaries miss.
+    Evaluations within experiences are included (``evaluation.every: {updates: N}``). They include temporary drops of
+    the performance after a boundary (the stability gap), which evaluations at the boundaries miss.
 
     Source: De Lange et al. 2023, min-ACC, eq. 2.
     """

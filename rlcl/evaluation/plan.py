@@ -14,7 +14,7 @@ __all__ = ["EvaluationInterval", "Plan"]
 
 @frozen(kw_only=True)
 class EvaluationInterval:
-    """Interval of evaluations within an experience, in exactly one unit.
+    """Interval between evaluations within an experience. Exactly one of the arguments must be set.
 
     Args:
         updates: updates between two evaluations, for arrays.
@@ -52,9 +52,10 @@ class Plan:
         episodes: number of whole episodes in each evaluation of an environment.
         episode_steps: env steps after which an episode is truncated, for environments without a time limit.
         metrics: names of the metrics to compute at the end; all applicable metrics by default.
-        probes: probes of the network at each evaluation, on inputs of the experience trained on.
-        probe_samples: number of inputs for the probes, the same inputs at each evaluation of an experience; the ranks
-            depend on this number.
+        probes: probes (statistics of the network) that are computed at each evaluation, on inputs of the current
+            experience.
+        probe_samples: number of inputs for the probes. For arrays, all evaluations during an experience use the same
+            inputs. The values of ``effective_rank`` and ``stable_rank`` depend on this number.
         online: whether to record the score of the predictions for each minibatch before the update that uses it.
     """
 

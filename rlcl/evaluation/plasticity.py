@@ -68,7 +68,7 @@ def effective_rank(h: Tensor) -> float:
 
 
 def stable_rank(h: Tensor, share: float = 0.99) -> float:
-    """Return the minimum number of singular values of h (N, U) that sum to a fraction of their total; 0 if h is 0.
+    """Return the minimum number of singular values of h (N, U) whose sum is a fraction of the sum of all; 0 if h is 0.
 
     ``min {k : sum_{i<=k} sigma_i / sum_i sigma_i >= share}``, which is at most the smaller of N and U.
 

@@ -50,7 +50,7 @@ class EffectiveRank:
 
 @frozen(kw_only=True)
 class StableRank:
-    """Minimum number of singular values of the last hidden layer that sum to a fraction of their total.
+    """Minimum number of singular values of the last hidden layer whose sum is a given fraction of the sum of all.
 
     It is not the stable rank of Rudelson & Vershynin 2007; see :func:`rlcl.evaluation.plasticity.stable_rank`.
 

@@ -113,7 +113,7 @@ class GradientLearner(Exportable, ABC):
     _attached: AttachedMethods = field(init=False, default=None)
     host: GradientHost = field(init=False, default=None)  # the interface to methods and probes
     objective: TrainingObjective = field(init=False, default=None)
-    augmentations: AugmentationPipeline = field(init=False, default=None)  # a call augments in any mode of the module
+    augmentations: AugmentationPipeline = field(init=False, default=None)  # augments in training and in evaluation mode
     _fitting: EncoderFitting = field(init=False, default=None)
     _setup: Setup = field(init=False, default=None)
     _shuffle: Shuffle = field(init=False, default=None)
@@ -126,7 +126,7 @@ class GradientLearner(Exportable, ABC):
 
     # The interface that subclasses implement.
 
-    # Whether the loss is a mean over examples, weighted by `batch.weights`, and is returned by `with_memory`.
+    # Whether the loss is a mean over examples, weighted by `batch.weights`, and is the result of `with_memory`.
     weighs: ClassVar[bool] = False
 
     # Whether the loss is computed from the outputs of :meth:`outputs`, so that methods may use them.

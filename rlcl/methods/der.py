@@ -26,11 +26,12 @@ __all__ = ["Der", "DerPlusPlus"]
 
 @define(kw_only=True, eq=False)
 class DarkReplay(Method):
-    """Base of ``der`` and ``der_plus_plus``: a reservoir of inputs, targets and outputs, and two terms of the loss.
+    """Base class of ``der`` and ``der_plus_plus``, with a reservoir memory and up to two terms of the loss.
 
-    If the host's loss supports example weights, both memory batches join the minibatch in one forward pass, and
-    the outputs of that pass are stored. Otherwise the gradients of both terms are added before the optimizer's step,
-    and the stored outputs come from a separate forward pass, without dropout.
+    The memory stores inputs, targets and outputs. One memory batch is sampled for each term. If the host's loss
+    supports example weights, the memory batches are concatenated with the minibatch, and the outputs of the shared
+    forward pass are stored. Otherwise the gradients of the terms are added before the optimizer's step, and the stored
+    outputs come from a separate forward pass, without dropout.
     """
 
     alpha: float = option(0.5, ge=0)

@@ -34,11 +34,12 @@ class Ewc(Method):
 
     Args:
         strength: weight of the penalty; 0 disables the method.
-        fisher: estimate of F. For all kinds of outputs: ``exact`` (all labels, weighted by their probability: van de
-            Ven et al. 2022) or ``sampled`` (one label sampled from the model). Only for categorical outputs:
-            ``empirical`` (the true label: Chaudhry et al. 2018), ``weighted`` (the true label, times its probability:
-            Buzzega et al. 2020) or ``batch`` (the square of the gradient of a minibatch's mean loss:
-            Avalanche; this is no Fisher information).
+        fisher: estimate of F, a mean of squared gradients of log likelihoods. For all kinds of outputs: ``exact``
+            (expectation over the output distribution of the model; for classes, the sum over all labels, weighted by
+            their probabilities: van de Ven et al. 2022) or ``sampled`` (one sample of this distribution per example).
+            Only for categorical outputs: ``empirical`` (true label: Chaudhry et al. 2018), ``weighted`` (true label,
+            with the squared gradient multiplied by the probability of this label: Buzzega et al. 2020) or ``batch``
+            (squared gradient of the mean loss of a minibatch: Avalanche; this is no Fisher information).
         samples: examples of the experience that has just ended, on which F is estimated; null for all examples.
         batch_size: samples in a minibatch of ``fisher: batch``.
         online: whether to use a single penalty around the latest parameters, with the accumulated Fisher information

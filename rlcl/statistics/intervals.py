@@ -41,7 +41,7 @@ def normal_quantile(confidence: float = 0.95) -> float:
 
 @frozen
 class SeedSummary:
-    """The mean over seeds of one number, with its interval.
+    """The mean of a value over seeds, with its confidence interval.
 
     Args:
         mean: mean over seeds.
@@ -62,7 +62,7 @@ class SeedSummary:
 
 
 def summarize(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
-    """Return the mean and the Student interval of one number per seed.
+    """Return the mean of a value over seeds, with its Student confidence interval.
 
     Args:
         values: one value per seed, at least one.

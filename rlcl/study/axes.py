@@ -1,4 +1,4 @@
-"""Axes of a suite, their labelled values, and partial matches of their combinations."""
+"""Axes of a suite, their labelled values, and conditions on their combinations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AxisValue:
     """One value of an axis.
 
     Args:
-        label: display name, which matches refer to.
+        label: display name, which ``include`` and ``exclude`` refer to.
         change: the settings of an experiment, with their locations in the file.
     """
 
@@ -143,7 +143,7 @@ def _full_label(value: Any) -> str:
 
 
 def read_matches(suite: Document, key: str, axes: Sequence[Axis]) -> list[Mapping[str, frozenset[str]]]:
-    """Read the partial matches of ``include`` or ``exclude``: for some axes, the labels that match.
+    """Read the conditions of ``include`` or ``exclude``: the accepted labels of some of the axes.
 
     Args:
         suite: the suite file.
@@ -151,7 +151,7 @@ def read_matches(suite: Document, key: str, axes: Sequence[Axis]) -> list[Mappin
         axes: the axes of the suite.
 
     Raises:
-        Faults: a match names an unknown axis or label.
+        Faults: a condition names an unknown axis or label.
     """
     matches, faults = list[Mapping[str, frozenset[str]]](), list[Fault]()
     labels = {axis.name: [value.label for value in axis.values] for axis in axes}

@@ -40,9 +40,10 @@ class SuiteDefinition:
         statement: purpose of the suite, in a sentence.
         base: an experiment, complete or with ``extends``.
         sweep: axes: key paths of the experiment, each with a list of values, or with values by label.
-        seeds: number of seeds, from 0, or list of seeds; those of the base by default.
-        include: partial matches, ``{axis: label}``; if there are any, a cell must match one of them.
-        exclude: partial matches; a cell that matches one of them is left out.
+        seeds: n for the seeds 0 to n - 1, or a list of seeds; the default is the seeds of ``base``.
+        include: conditions ``{axis: label}`` on some of the axes; if there are any, only cells that fulfil at least one
+            condition are included.
+        exclude: conditions as in ``include``; a cell that fulfils at least one condition is left out.
         budgets: overrides of every cell's experiment, by name of the budget.
         launcher: launcher that runs the cells.
     """
@@ -99,7 +100,7 @@ class Suite:
         budget: name of the selected budget; empty if the file has no budgets.
         definition: content of the file, with a ``base`` whose ``extends`` is resolved.
         axes: labels of each axis.
-        cells: all cells, at least one; the seeds of a config are consecutive.
+        cells: all cells, at least one; the cells of a config (one per seed) are adjacent.
         launcher: launcher that runs the cells.
     """
 
@@ -193,7 +194,7 @@ def _combinations(document: Document, axes: Sequence[Axis]) -> list[tuple[AxisVa
     """Return the combinations of values that remain after ``include`` and ``exclude``.
 
     Raises:
-        Faults: no combination remains, or a match names an unknown axis or label.
+        Faults: no combination remains, or a condition names an unknown axis or label.
     """
     included, excluded = (read_matches(document, key, axes) for key in ("include", "exclude"))
 

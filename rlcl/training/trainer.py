@@ -60,8 +60,8 @@ class Trainer:
         boundary: treatment of the learner's state between experiences.
         seed: seed of all random numbers.
         device: torch device.
-        event_interval: updates (env steps) between two events.
-        run: name of the run in its records.
+        event_interval: number of updates (for environments: env steps) between two events.
+        run: identifier of the run in its records.
         initial: initial weights of the learner's networks; None for random weights.
 
     Raises:

@@ -35,7 +35,7 @@ class Budgeted(Protocol):
     """A learner that can compute the length of its training in advance."""
 
     def steps(self, experience: Experience) -> int:
-        """Return the number of updates (env steps) that the budget of an experience amounts to."""
+        """Return the number of updates (for environments: env steps) in the budget of an experience."""
         ...
 
 
@@ -93,7 +93,7 @@ class Reopening(Budgeted, Protocol):
         """Move back into the experience that has just finished; the next call of ``learn`` continues it.
 
         Args:
-            update: updates (env steps) done in that experience, fewer than its budget.
+            update: number of updates (for environments: env steps) done in that experience, fewer than its budget.
         """
         ...
 

@@ -44,7 +44,8 @@ class BoundaryPolicy:
         memory: whether to ``keep`` or ``reset`` the examples in rehearsal memories and in the replay buffer.
         encoder: ``keep``: continue fitting from the current state. ``refit``: fit again from scratch. ``freeze``: do
             not change the fit of the first experience.
-        exploration: whether to ``keep`` a learned amount of exploration, or to ``reset`` it to its initial value.
+        exploration: whether to ``keep`` or ``reset`` the learned parameters that control exploration (standard
+            deviation of the actions, temperature).
     """
 
     optimizer: Literal["keep", "reset"] = "keep"
@@ -60,13 +61,13 @@ class BoundaryPolicy:
 
 @frozen(kw_only=True)
 class Costs:
-    """Cost of learning, in units that are equal in two runs of the same experiment.
+    """Costs of learning whose values are the same in two runs of the same experiment, which excludes times.
 
     Args:
         parameters: number of trainable parameters of all networks.
         memory_bytes: size of the tensors and arrays in the states of the methods and of the learner's memories:
-            examples, anchors, teachers. The internal state of a library is not counted (replay buffers, Avalanche's
-            plugins).
+            examples, anchors, teachers. The internal state of other libraries is not counted (replay buffer of
+            Stable-Baselines3, memories of Avalanche's strategies).
         updates: optimizer steps of the primary network, which computes the predictions.
         samples: number of training inputs used, excluding those from memories; for environments, env steps.
     """
@@ -88,8 +89,8 @@ class Position:
     Args:
         experience: index of the experience in progress, or of the next one.
         segment: index of the segment in that experience, 0 if boundaries are announced.
-        update: updates (env steps) done in the segment.
-        step: updates (env steps) done over the whole stream.
+        update: number of updates (for environments: env steps) done in the segment.
+        step: number of updates (for environments: env steps) done over the whole stream.
         learning: whether ``experience`` is in progress; false after :meth:`reopen` until :meth:`begin`.
     """
 
@@ -144,7 +145,7 @@ class Position:
         """Move back into the experience that has just finished; :meth:`begin` then resumes it.
 
         Args:
-            update: updates (env steps) done in that experience, at least 1.
+            update: number of updates (for environments: env steps) done in that experience, at least 1.
         """
         self.experience, self.segment, self.update = self.experience - 1, 0, update
 
@@ -176,7 +177,7 @@ class Setup:
         encoder: feature encoder, not fitted; it becomes part of the learner's state.
         seeds: source of randomness of the run; children are spawned by name.
         device: torch device, for example ``"cpu"``.
-        event_interval: updates (env steps) between two events.
+        event_interval: number of updates (for environments: env steps) between two events.
         boundary: treatment of the learner's state between experiences, implemented by learners with the interface
             :class:`BoundaryLearner`.
         online: whether to measure how well each minibatch is predicted before its update; see
@@ -198,7 +199,7 @@ class Setup:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """The interface of a learner for evaluation and serving. Predictions are greedy and deterministic."""
+    """The interface through which evaluation and serving use a learner. Predictions are greedy and deterministic."""
 
     @property
     @abstractmethod

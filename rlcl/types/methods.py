@@ -1,4 +1,4 @@
-"""Protocols of continual-learning methods, and of the hosts (learners) that they are attached to."""
+"""Interfaces (``typing.Protocol``) of continual-learning methods, and of hosts, through which they access a learner."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Batch(NamedTuple):
         task_ids: (B,) int64, None if they are hidden.
         weights: (B,) float32, weight of each example's loss in the mean; None if all weights are 1.
         outputs: (B, K) float32, stored earlier outputs of the network for the inputs; None if none are stored.
-        distillation_weights: (B,) float32, weight of each example's squared distance to ``outputs`` in the mean;
-            None if all weights are 0.
-        rows: (B,) int64, row indices in the source of the part in progress (native hosts only); None for other
-            examples.
+        distillation_weights: (B,) float32, weight of each example in the mean squared distance between current outputs
+            and ``outputs``; None if all weights are 0.
+        rows: (B,) int64, row indices in the training data of the current segment (native hosts only); None if examples
+            come from elsewhere, for example from a memory.
     """
 
     inputs: Tensor
@@ -60,7 +60,10 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Host(Protocol):
-    """The interface of a learner for methods. The learner may be native or Stable-Baselines3's."""
+    """The interface through which methods access a learner.
+
+    Learners of rlcl provide it, and also models of Stable-Baselines3 and strategies of Avalanche.
+    """
 
     @property
     def name(self) -> str:
@@ -162,21 +165,21 @@ class AveragingHost(Protocol):
 
 @runtime_checkable
 class LackingHost(Protocol):
-    """A host that cannot provide some information for any stream, with the reasons."""
+    """A host that never provides certain capabilities, whatever the stream. It reports the reason for each."""
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """Reason and remedy for each missing entry of :attr:`Host.provides`."""
+        """Reason and remedy for each capability that :attr:`Host.provides` never contains."""
         ...
 
 
 class Method(Protocol):
-    """A continual-learning method. It is attached to optimizers, not to a learner.
+    """A continual-learning method, which attaches hooks to the optimizers of a learner.
 
     A method is an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens`, :meth:`refuses` and :meth:`quantities`. The methods
-    ``extra``, ``penalty``, ``predicting`` and ``forget`` belong to :class:`MixingMethod`, :class:`PenalizingMethod`,
-    :class:`PredictingMethod` and :class:`ForgettingMethod`.
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens`, :meth:`refuses` and :meth:`quantities`. Other
+    optional member functions are declared in separate interfaces: ``extra`` in :class:`MixingMethod`, ``penalty`` in
+    :class:`PenalizingMethod`, ``predicting`` in :class:`PredictingMethod` and ``forget`` in :class:`ForgettingMethod`.
     """
 
     @property
@@ -282,7 +285,10 @@ class MixingMethod(Protocol):
 
 @runtime_checkable
 class PenalizingMethod(Protocol):
-    """A method that computes a penalty from the forward pass of the loss (hosts that provide ``pass``)."""
+    """A method that computes a penalty from the inputs and outputs of the forward pass of the loss.
+
+    It is used only by hosts that provide ``pass``.
+    """
 
     def penalty(self, x: Tensor, outputs: Tensor) -> Tensor | None:
         """Return the penalty to add to the loss of an update, a scalar, or None.

@@ -21,7 +21,7 @@ UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
 
 @frozen(kw_only=True)
 class Budget:
-    """Amount of training in each experience, in exactly one unit.
+    """Amount of training in each experience. Exactly one of the arguments must be set.
 
     Args:
         epochs: passes over the training data, at least 1.

@@ -104,7 +104,7 @@ class FeatureComparison:
     Args:
         names: names of the F features.
         reference: (N, F) reference rows, NaN for a missing value.
-        ordered: whether rows of the reference resemble their neighbours, as env steps do.
+        ordered: whether consecutive rows of the reference are correlated, as env steps are.
         independent: whether rows of windows are known to be independent, as whole episodes are.
         same_process: whether all features come from one process, so that either all are tested or none is.
 

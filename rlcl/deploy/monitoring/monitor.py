@@ -1,4 +1,7 @@
-"""Drift monitor without files: requests and feedback in, lines of ``drift.jsonl`` out."""
+"""Drift monitor that accesses no files.
+
+It receives requests and feedback, and yields lines, which the caller can write to ``drift.jsonl``.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +52,9 @@ class Monitor:
     """A monitor of one deployment.
 
     A window contains consecutive requests of one bundle. When another bundle starts to answer, the unfinished window is
-    left out. Requests of a policy resemble their neighbours: if clients name their episodes, whole episodes are
-    compared; otherwise requests are thinned until they are independent. Lines depend on the log alone, not on how it
-    is divided into pages.
+    left out. Consecutive requests of a policy are correlated. If clients send episode ids, whole episodes are therefore
+    compared. Otherwise only every k-th request is used, so that the used requests are nearly independent. The yielded
+    lines depend only on the content of the log, not on the size of the pages (blocks of answers) in which it is read.
 
     Args:
         find_reference: function that returns the reference of a bundle by its digest, or None if the bundle no longer
@@ -138,7 +141,7 @@ class Monitor:
         self._episodes = EpisodeWindows(reference, size, self._last_requests) if reference and has_episodes else None
 
     def _windows(self, page: AnswerPage) -> Iterator[Window]:
-        """Yield full windows from requests that all name their episode, or all do not.
+        """Yield full windows from requests that all have an episode id, or all have none.
 
         If the log contains both, a full window of one discards the unfinished window of the other, which might never
         be completed and would be read again each time.
@@ -214,7 +217,7 @@ class Monitor:
 
 
 def _split_by_naming(page: AnswerPage) -> Iterator[AnswerPage]:
-    """Split a page into parts whose requests all name their episode, or all do not."""
+    """Split a page into parts whose requests all have an episode id, or all have none."""
     named = np.array([episode is not None for episode in page.episodes])
     cuts = [0, *(np.flatnonzero(named[1:] != named[:-1]) + 1).tolist(), len(named)]
     return (select_rows(page, np.arange(start, end)) for start, end in pairwise(cuts))

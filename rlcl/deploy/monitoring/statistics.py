@@ -1,4 +1,4 @@
-"""Two-sample tests for drift that hold for ties and for requests that resemble their neighbours.
+"""Two-sample tests for drift that are valid for ties and for correlated consecutive requests.
 
 Pure functions over arrays. :mod:`rlcl.deploy.monitoring.comparisons` chooses the samples that are compared.
 """

@@ -48,7 +48,7 @@ class ParentState:
 
     @property
     def step(self) -> int:
-        """Updates (env steps) over the whole stream."""
+        """Number of updates (for environments: env steps) over the whole stream."""
         step: int = self.trainer["learner"]["position"]["step"]
         return step
 

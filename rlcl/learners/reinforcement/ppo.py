@@ -69,10 +69,10 @@ class Ppo(ReinforcementLearner):
     ``gae_lambda: 1`` and ``n_steps: 5`` it is A2C (Huang et al. 2022, A2C is a special case of PPO).
 
     Logged values of the last epoch of each rollout: ``loss`` (:func:`rlcl.learners.reinforcement.losses.ppo_loss`) and
-    its terms ``policy_loss`` (clipped surrogate, negated), ``value_loss`` (mean squared error of returns), ``entropy``
-    (in nats); ``approx_kl`` (mean of ``ratio - 1 - log ratio``, Schulman 2020), ``clip_fraction`` (share of ratios
-    outside of the clip range). Logged once per rollout: ``explained_variance``, the fraction of the variance of the
-    returns that the value function explains.
+    its terms ``policy_loss`` (clipped surrogate, negated), ``value_loss`` (mean squared error between predicted values
+    and returns), ``entropy`` (in nats); ``approx_kl`` (mean of ``ratio - 1 - log ratio``, Schulman 2020),
+    ``clip_fraction`` (share of ratios outside of the clip range). Logged once per rollout: ``explained_variance``, the
+    fraction of the variance of the returns that the value function explains.
 
     Args:
         network: network architecture of the actor and of the critic, which are two networks unless ``shared`` is set.
@@ -89,14 +89,14 @@ class Ppo(ReinforcementLearner):
             ``schedule_over``).
         normalize_advantages: whether advantages are normalized to mean 0 and standard deviation 1 in each minibatch.
         entropy_weight: weight of the entropy, which is added to the objective.
-        value_weight: weight of the squared error of values.
+        value_weight: weight of ``value_loss``.
         clip_norm: maximum norm of the gradient; null for no clipping.
         target_kl: threshold of early stopping: if ``approx_kl`` of a minibatch exceeds 1.5 times this value, the
             remaining updates on the rollout are skipped; null disables early stopping.
         log_std: initial log standard deviation of continuous actions.
         recurrent: settings of the recurrent layer of actor and critic; null for networks without a recurrent layer.
-            With a recurrent layer, a minibatch contains complete sequences: those of as many environments as fit in
-            ``batch_size`` transitions, but at least one.
+            With a recurrent layer, a minibatch contains the complete sequences of one or more environments. Their
+            number is the largest for which the minibatch has at most ``batch_size`` transitions, but at least 1.
 
     Source: Schulman et al. 2017, Proximal policy optimization algorithms, eq. 7 and 9 and algorithm 1; details:
     Huang et al. 2022, The 37 implementation details of proximal policy optimization.

@@ -37,9 +37,9 @@ def factors(
         outputs: (B, K), see ``rlcl.types.Host.kind``.
         kind: ``categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
             means of Gaussians of unit variance.
-        fisher: ``exact`` sums over all labels (or output dimensions), ``sampled`` samples one. For
-            categorical outputs also ``empirical``, the true label, and ``weighted``, the true label times its
-            probability.
+        fisher: ``exact``: expectation over the distribution, computed as a sum over all labels (or output dimensions).
+            ``sampled``: one sample of the distribution. Only for categorical outputs: ``empirical``: true label;
+            ``weighted``: true label, with the squared gradient multiplied by the probability of this label.
         generator: for ``sampled``, on the CPU.
         targets: (B,) int64, the true labels, for ``empirical`` and ``weighted``.
 

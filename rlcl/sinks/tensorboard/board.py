@@ -35,7 +35,7 @@ class TensorBoard(Sink):
             for no images.
         images: number of reconstructed inputs per experience, and number of columns in the grid of generated inputs.
         points: number of test inputs in the projector, over all experiences.
-        frames: maximum number of frames in the video of an episode, one every second env step.
+        frames: maximum number of frames in the video of an episode; a frame is recorded every two env steps.
     """
 
     moments: int = option(10, ge=0)

@@ -19,7 +19,7 @@ OVER_SEEDS = "mean over seeds, 95 % interval"
 
 
 def run_layout(measures: Sequence[str], acting: bool, probes: Sequence[str]) -> Summary:
-    """Return the layout of a run: a chart of all experiences for each measure, charts of training, and of probes.
+    """Return the layout of a run: a chart of all experiences for each measure, then charts of training and of probes.
 
     Args:
         measures: names that the tags of the experiences' curves begin with.

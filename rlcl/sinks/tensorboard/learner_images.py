@@ -66,7 +66,7 @@ class LearnerImages:
         trainer: trainer at a boundary, outside of an update.
         images: inputs per experience beside their reconstructions, and columns of generated inputs.
         points: test inputs in the projector, over all experiences.
-        frames: frames in the video of an episode, one every second env step.
+        frames: maximum number of frames in the video of an episode; a frame is recorded every two env steps.
     """
 
     trainer: Trainer
