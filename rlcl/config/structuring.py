@@ -67,9 +67,7 @@ def read(value: Any, hint: Any, rule: Rule = NO_RULE) -> Any:
     Raises:
         Faults: all faults of the data.
     """
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        digits = len(str(abs(value)))
-        raise Faults.one(f"expected a number of at most {2**63 - 1:,} in size, got one of {digits} digits")
+    _check_size(value)
     candidates = sorted(
         (member for member in union_members(hint) if _fits(value, member)), key=lambda member: _rank(value, member)
     )
@@ -82,6 +80,12 @@ def read(value: Any, hint: Any, rule: Rule = NO_RULE) -> Any:
         except Faults as error:
             errors.append(error)
     raise errors[0]
+
+
+def _check_size(value: Any) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        digits = len(str(abs(value)))
+        raise Faults.one(f"expected a number of at most {2**63 - 1:,} in size, got one of {digits} digits")
 
 
 def _fits(value: Any, member: Any) -> bool:
@@ -120,6 +124,7 @@ def _read_member(value: Any, member: Any, hint: Any, rule: Rule) -> Any:
     if isinstance(member, type) and issubclass(member, enum.Enum):
         return member(value)
     converted = member(value) if member in (int, float, Path) else value
+    _check_size(converted)  # 1e300 is a whole number, too
     if (message := rule.fault(converted, hint)) is not None:
         raise Faults.one(message)
     return converted

@@ -183,6 +183,8 @@ def test_ten_mistakes_get_ten_messages(tmp_path: Path, capsys: pytest.CaptureFix
         ("learner.methods=!!python/object:os.system {}", 2, "python/object:os.system has no meaning here; remove it"),
         ("learner.batch_size=" + "[" * 10_000, 2, "learner.batch_size: deeper than 40 levels"),
         ("learner.batch_size=" + "9" * 30, 2, "learner.batch_size: expected a number of at most"),
+        ("learner.batch_size=1e+308", 2, "learner.batch_size: expected a number of at most"),
+        ("learner.network.hidden[0]=1e+308", 2, "learner.network.hidden[0]: expected a number of at most"),
         (
             "learner.network.hidden=[16, 100000000000]",
             2,
@@ -212,6 +214,14 @@ RL_SIZES = [
     (
         "learner={type: dqn, capacity: 1000000000000000}",
         "learner.capacity: 1,000,000,000,000,000 needs too much memory",
+    ),
+    (
+        "learner={type: dqn, gradient_steps: 1000000000}",
+        "learner.gradient_steps: expected a whole number of at least -1 and of at most 10000",
+    ),
+    (
+        "learner={type: ppo, epochs: 1000000000}",
+        "learner.epochs: expected a whole number of at least 1 and of at most 10000",
     ),
     ("stream.env=CartPol-v1", "environment 'CartPol-v1' cannot be made: "),
     ("stream.tasks=[{kwargs: {gravitas: 3}}]", "environment 'CartPole-v1': kwargs {'gravitas': 3} are not accepted"),

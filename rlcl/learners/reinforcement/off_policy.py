@@ -89,7 +89,7 @@ class OffPolicyLearner(ReinforcementLearner):
     batch_size: int = option(256, ge=1)
     learning_starts: int = option(100, ge=0)
     train_every: int = option(1, ge=1)
-    gradient_steps: int = option(1, ge=-1)
+    gradient_steps: int = option(1, ge=-1, le=10_000)  # a round cannot be interrupted
     n_step: int = option(1, ge=1)
     prioritised: Prioritised | None = option(None)
 

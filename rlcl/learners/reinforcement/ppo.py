@@ -110,7 +110,7 @@ class Ppo(ReinforcementLearner):
     optimizer: OptimizerFactory = option(factory=lambda: Adam(lr=3e-4, epsilon=1e-5))
     n_steps: int = option(2048, ge=1)
     batch_size: int | None = option(64, ge=1)
-    epochs: int = option(10, ge=1)
+    epochs: int = option(10, ge=1, le=10_000)  # a round cannot be interrupted
     gae_lambda: float = option(0.95, ge=0, le=1)
     clip: float | None = option(0.2, gt=0)
     clip_schedule: bool = option(False)
