@@ -269,7 +269,7 @@ def migrate(
     moved, skipped = 0, 0
     for move in migrate_folders(root, dry_run):
         if move.skipped:
-            typer.echo(f"skipped {move.folder}: {move.skipped}")
+            typer.echo(f"skipped {move.folder}: {move.skipped}", err=True)
             skipped += 1
         else:
             typer.echo(f"{'would move' if dry_run else 'moved'} {move.folder} to {move.target}")

@@ -21,8 +21,7 @@ from rlcl.evaluation.metrics import PERFORMANCE, Topic
 from rlcl.evaluation.results import Array, Results, measure_named
 from rlcl.objective import Objective, SeedResult, Verdict, judge_objective, objective_of
 from rlcl.statistics.intervals import SeedSummary, summarize
-from rlcl.tracking.folder import read_events, read_records
-from rlcl.tracking.jsonlines import read_lines
+from rlcl.tracking.folder import read_costs, read_events, read_records
 from rlcl.tracking.runs import StoredRun, dotted_keys, trained_names
 from rlcl.types import Record
 
@@ -75,9 +74,11 @@ class SeedRun:
 
     @cached_property
     def seconds(self) -> Mapping[int, float]:
-        """Wall time in seconds, by experience."""
-        rows = read_lines(self.run.path / "costs.jsonl")
-        return {row["trained_on"]: row["seconds"] for row in rows if {"trained_on", "seconds"} <= row.keys()}
+        """Wall time in seconds, by experience; empty if the file is damaged."""
+        try:
+            return {row["trained_on"]: row["seconds"] for row in read_costs(self.run.path)}
+        except RlclError:
+            return {}
 
 
 @define(eq=False, slots=False)

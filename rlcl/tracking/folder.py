@@ -29,7 +29,16 @@ from rlcl.tracking.json_files import read_json, short_repr
 from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
-__all__ = ["RECORDS", "RunFolder", "disk_errors", "read_events", "read_records", "write_atomically", "write_json"]
+__all__ = [
+    "RECORDS",
+    "RunFolder",
+    "disk_errors",
+    "read_costs",
+    "read_events",
+    "read_records",
+    "write_atomically",
+    "write_json",
+]
 
 LINE_FILES = ("records", "events", "costs")
 RECORDS = "records.jsonl"
@@ -42,6 +51,13 @@ RECORD_FIELDS: Mapping[str, tuple[type, ...]] = {  # JSON types of a record
     "metric": (str,),
     "value": (float, int, type(None)),
 }
+COSTS = "costs.jsonl"
+COST_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "trained_on": (int,),
+    "step": (int,),
+    "seconds": (float, int),
+    "cpu_seconds": (float, int),
+}
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -53,6 +69,9 @@ DISK_ERRORS = (
     errno.EEXIST,
     errno.EISDIR,
     errno.EFBIG,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENXIO,
 )
 
 
@@ -210,15 +229,37 @@ def read_records(path: Path) -> tuple[Record, ...]:
 
 
 def _record(row: Mapping[str, Any], file: Path, number: int) -> Record:
-    if row.keys() != RECORD_FIELDS.keys():
-        missing, unknown = sorted(RECORD_FIELDS.keys() - row.keys()), sorted(row.keys() - RECORD_FIELDS.keys())
-        fault = f"{missing[0]} is missing" if missing else f"{unknown[0]!a} is not a field of a record"
+    _check_fields(row, RECORD_FIELDS, file, number)
+    return Record(**{**row, "value": math.nan if row["value"] is None else row["value"]})
+
+
+def _check_fields(row: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], file: Path, number: int) -> None:
+    """Check that a line has exactly these fields, with values of these types.
+
+    Raises:
+        RunFolderError: it does not; the message names the file, the line and the field.
+    """
+    missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
+    invalid = [name for name, kinds in fields.items() if name in row and type(row[name]) not in kinds]
+    if not missing and not unknown and not invalid:
+        return
+    if missing:
+        fault = f"{missing[0]} is missing"
     else:
-        invalid = [name for name, kinds in RECORD_FIELDS.items() if type(row[name]) not in kinds]
-        if not invalid:
-            return Record(**{**row, "value": math.nan if row["value"] is None else row["value"]})
-        fault = f"{invalid[0]} is {short_repr(row[invalid[0]])}"
+        fault = f"{unknown[0]!a} is unknown" if unknown else f"{invalid[0]} is {short_repr(row[invalid[0]])}"
     raise RunFolderError(f"{file}:{number} is damaged: {fault}; remove the run with rlcl runs rm and run it again")
+
+
+def read_costs(path: Path) -> list[dict[str, Any]]:
+    """Return the times in a run's folder, one row per finished experience; see :meth:`RunFolder.write_cost`.
+
+    Raises:
+        RunFolderError: a line is damaged.
+    """
+    rows = list(read_lines(path / COSTS))
+    for number, row in enumerate(rows, 1):
+        _check_fields(row, COST_FIELDS, path / COSTS, number)
+    return rows
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

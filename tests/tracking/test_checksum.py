@@ -9,7 +9,7 @@ import pytest
 
 from rlcl.errors import RunFolderError
 from rlcl.tracking.checksum import Checksum
-from rlcl.tracking.folder import RunFolder, read_records
+from rlcl.tracking.folder import RunFolder, read_costs, read_records
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import StoredRun
 from rlcl.types import Record
@@ -131,7 +131,7 @@ def test_the_stamp_goes_on_after_what_a_checkpoint_vouches_for(tmp_path: Path) -
         ('{"run":"r","seed":0,"step":1,"trained_on":0,"evaluated_on":0,"metric":"a","value":"x"}', "value is 'x'"),
         (
             '{"run":"r","seed":0,"step":1,"trained_on":0,"evaluated_on":0,"metric":"a","value":1,"b":1}',
-            "'b' is not a field of a record",
+            "'b' is unknown",
         ),
     ],
     ids=range(6),
@@ -140,3 +140,24 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "records.jsonl").write_text(f"{line}\n")
     with pytest.raises(RunFolderError, match=rf"records.jsonl:1 is damaged: .*{said}.*rlcl runs rm"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('{"trained_on":0,"step":4,"seconds":1.5,"cpu_seconds":1}', None),
+    ('{"trained_on":0,"step":4,"seconds":"1.5","cpu_seconds":1}', "seconds is '1.5'"),
+    ('{"trained_on":0,"step":4,"seconds":1.5}', "cpu_seconds is missing"),
+    ('{"trained_on":null,"step":4,"seconds":1.5,"cpu_seconds":1}', "trained_on is None"),
+])  # fmt: skip
+def test_damaged_times_are_named(tmp_path: Path, line: str, said: str | None) -> None:
+    (tmp_path / "costs.jsonl").write_text(f"{line}\n")
+    if said is None:
+        assert [{"trained_on": 0, "step": 4, "seconds": 1.5, "cpu_seconds": 1}] == read_costs(tmp_path)
+        return
+    with pytest.raises(RunFolderError, match=rf"costs.jsonl:1 is damaged: {said}.*rlcl runs rm"):
+        read_costs(tmp_path)
+
+
+def test_a_lock_that_is_a_link_to_itself_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("lock")
+    with pytest.raises(RunFolderError, match=r"cannot write to .*: Too many levels of symbolic links"):
+        RunFolder(tmp_path)

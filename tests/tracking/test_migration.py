@@ -94,7 +94,7 @@ def test_a_target_that_is_there_is_left(tmp_path: Path, folder: Path, target: Pa
 def test_a_run_that_is_worked_on_is_left(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(folder / "seed1" / "lock"):
         assert 1 == status(tmp_path)
-    assert f"skipped {folder}: seed1 is in use by process" in capsys.readouterr().out
+    assert f"skipped {folder}: seed1 is in use by process" in capsys.readouterr().err
     assert folder.is_dir()
 
 

@@ -15,8 +15,7 @@ from rlcl.deploy.bundle import FORMAT
 from rlcl.deploy.exporting.reference_rows import held_out_digests
 from rlcl.evaluation.results import Results
 from rlcl.launch.restored_run import RestoredRun
-from rlcl.tracking.folder import read_records
-from rlcl.tracking.jsonlines import read_lines
+from rlcl.tracking.folder import read_costs, read_records
 from rlcl.tracking.manifest import data_hash, manifest
 from rlcl.tracking.runs import StoredRun
 from rlcl.types import Spending
@@ -70,7 +69,7 @@ def _held_out(run: StoredRun, restored: RestoredRun) -> list[dict[str, Any]]:
 def _costs(run: StoredRun, restored: RestoredRun) -> dict[str, Any]:
     learner = restored.trainer.learner
     spent = attrs.asdict(learner.costs()) if isinstance(learner, Spending) else {}
-    rows = list(read_lines(run.path / "costs.jsonl"))
+    rows = read_costs(run.path)
     clock = {key: sum(float(row[key]) for row in rows) for key in ("seconds", "cpu_seconds")}
     return {**spent, "steps": run.summary.get("steps"), **clock}
 

@@ -12,8 +12,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.registry import name_of
 from rlcl.streams.stream import Stream
 from rlcl.streams.visibility import learner_view
-from rlcl.tracking.folder import read_records
-from rlcl.tracking.jsonlines import read_lines
+from rlcl.tracking.folder import read_costs, read_records
 from rlcl.tracking.runs import StoredRun
 from rlcl.training.trainer import Trainer
 from rlcl.types import Budget, Costs, Record, Reopening
@@ -42,9 +41,7 @@ class ParentState:
     @classmethod
     def of(cls, run: StoredRun, state: Mapping[str, Any]) -> ParentState:
         """Read the files of a run, and combine them with the state of its last checkpoint."""
-        return cls(
-            state["trainer"], state["clock"], read_records(run.path), tuple(read_lines(run.path / "costs.jsonl"))
-        )
+        return cls(state["trainer"], state["clock"], read_records(run.path), tuple(read_costs(run.path)))
 
     @property
     def step(self) -> int:
