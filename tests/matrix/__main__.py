@@ -84,8 +84,8 @@ class Session:
     def drawn(self, seed: int, only: Mapping[str, Sequence[str]], most: int) -> dict[str, Any]:
         """The covering set; what was asked under the same code is not asked again.
 
-        What other code answered is likely still true: it is confirmed of all that counts in the end, and the set drawn
-        anew as long as an answer has changed.
+        What other code answered is likely still true: it is confirmed of all that counts in the end, and what is
+        missing then is drawn as long as an answer has changed.
         """
         path = self.folder / f"drawn-{self.code}-{key_of({'seed': seed, 'only': only, 'most': most})[:8]}.json"
         if path.exists():
@@ -93,15 +93,18 @@ class Session:
         asker, answers = Asker(self.workers), self._kept("answers")
         checks = Kept(self.folder / f"checks-{self.code}.jsonl")
         try:
+            covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
             while True:
-                covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
-                changed, refused = self._changed(covering.rows, asker, answers), []
+                rows: Sequence[Combination] = covering.rows
+                changed, refused = self._changed(rows, asker, answers), []
                 if not changed:
                     refused = self._checked(covering.refused, asker, checks)
-                    changed = self._changed([each["row"] for each in refused], asker, answers)
+                    rows = [each["row"] for each in refused]
+                    changed = self._changed(rows, asker, answers)
                 if not changed:
                     break
-                say(f"{changed} answers have changed; drawing anew")
+                say(f"{changed} answers have changed; drawing what is missing now")
+                covering.revise(rows)
         finally:
             asker.close()
         content = {

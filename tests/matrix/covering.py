@@ -69,6 +69,7 @@ class Covering:
     hopeless: dict[Chosen, str] = field(init=False, factory=dict)  # values that were allowed nowhere
     wanted: set[Pair] = field(init=False, factory=set)
     known: dict[frozenset[Chosen], str] = field(init=False, factory=dict)  # what each combination came to
+    _complete: bool = field(init=False, default=False)  # whether every pair was to be covered or refused
     _open: set[Pair] = field(init=False, factory=set)
     _near: dict[Chosen, set[Chosen]] = field(init=False)
     _allowed: list[dict[str, str]] = field(init=False, factory=list)
@@ -90,7 +91,8 @@ class Covering:
         self._find_homes()
         self._try_each_value([f for f in self.space.factors if f.deciding or not most], 1 if most else HOMES)
         self._cover(most)
-        if not most:
+        self._complete = not most
+        if self._complete:
             self._try_what_is_left()
 
     @property
@@ -308,8 +310,35 @@ class Covering:
 
     # Pairs that no drawing reached.
 
+    def revise(self, rows: Sequence[Combination]) -> None:
+        """Draws what is missing if the judge has changed its mind about some combinations.
+
+        Args:
+            rows: combinations of :attr:`rows` or :attr:`refused` that the judge is asked about again.
+        """
+        for row, message in zip(rows, self.judge(rows), strict=True):
+            self.known[frozenset(row.items())] = message
+        self._allowed = [dict(sorted(key)) for key, message in self.known.items() if not message]
+        self._allowed = [{f.name: row[f.name] for f in self.space.factors if f.name in row} for row in self._allowed]
+        self._allowed.sort(key=lambda row: sorted(row.items()))
+        self._with.clear()
+        for row in self._allowed:
+            for chosen in row.items():
+                self._with[chosen].append(row)
+        self.rows = [row for row in self.rows if not self.known[frozenset(row.items())]]
+        self.refused = {
+            each: why for each, why in self.refused.items() if self.known.get(frozenset(why.row.items()), why.message)
+        }
+        covered = {each for row in self.rows for each in self.space.covered(row)}
+        for each in self.wanted - covered - self._open:
+            self._mark_open(each)
+        if self._complete:
+            self._try_what_is_left()
+
     def _try_what_is_left(self) -> None:
-        left = sorted(self._open, key=lambda each: (all(name != self.anchor for name, _ in each), each))
+        left = sorted(
+            self._open - self.refused.keys(), key=lambda each: (all(name != self.anchor for name, _ in each), each)
+        )
         self.report(f"{len(left)} pairs are left, to be tried in up to {CONTEXTS} combinations each")
         for start in range(0, len(left), BLOCK):
             self._try([each for each in left[start : start + BLOCK] if not self._together(each)])

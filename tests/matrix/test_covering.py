@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -74,6 +75,27 @@ def test_what_no_drawing_reached_is_joined_to_few_combinations(monkeypatch: pyte
     assert len(covering.rows) <= 3 * len(LETTERS) ** 2
     monkeypatch.setattr(Covering, "_joined", lambda _, picked: picked)
     assert len(covering.rows) < len(drawn().rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_if_the_judge_changes_its_mind_what_is_missing_is_drawn(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (*REFUSED[1:], {"x": "d", "z": "b"})  # one refusal less, and one more
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules[__name__], "REFUSED", before)
+        covering = drawn(seed)
+    revisions = 0
+    while revisions < 99:
+        rows = [*covering.rows, *(refusal.row for refusal in covering.refused.values() if refusal.contexts)]
+        known = [covering.known[frozenset(row.items())] for row in rows]
+        if known == judged(rows):
+            break
+        covering.revise(rows)
+        revisions += 1
+    assert 0 < revisions < 99
+    allowed = allowed_pairs()
+    assert covering.wanted - covering.refused.keys() == allowed
+    assert {each for row in covering.rows for each in SPACE.covered(row)} == allowed
+    assert not any(judged(covering.rows))
 
 
 def test_few_combinations_are_enough() -> None:
