@@ -192,6 +192,11 @@ def without_rates(events: Sequence[Event]) -> list[tuple[int, dict[str, float]]]
     return [(e.step, {k: v for k, v in e.values.items() if k not in WALL_CLOCK}) for e in events]
 
 
+def of_learner(events: Sequence[Event]) -> list[tuple[int, dict[str, float]]]:
+    """Steps and values that the learner logs itself, without those of methods and of the wall clock."""
+    return [(step, {k: v for k, v in values.items() if "/" not in k}) for step, values in without_rates(events)]
+
+
 def snapshot(learner: Any) -> dict[str, Any]:
     state: dict[str, Any] = clone_state({"learner": learner.state_dict(), "globals": global_state()})
     return state

@@ -18,6 +18,7 @@ from harness import (
     learn_one,
     learner_host,
     learning,
+    of_learner,
     prepared,
     restore,
     sb3,
@@ -140,8 +141,7 @@ def test_null_settings_leave_training_as_it_is(name: str, host: str) -> None:
     actual = snapshot(learner)
     assert differences(without_methods(state["learner"]), without_methods(actual["learner"])) == []
     assert differences(state["globals"], actual["globals"]) == []
-    of_learner = [(step, {k: v for k, v in values.items() if "/" not in k}) for step, values in without_rates(events)]
-    assert expected_events == of_learner
+    assert expected_events == of_learner(events)
 
 
 @pytest.mark.parametrize(("name", "host"), [pair for pair in SERVED if pair not in AGREEING])

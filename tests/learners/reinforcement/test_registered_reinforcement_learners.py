@@ -20,6 +20,7 @@ from harness import (
     environment_stream,
     learn_all,
     learning,
+    of_learner,
     pendulums,
     prepared,
     restore,
@@ -260,7 +261,7 @@ def test_all_methods_at_their_null_settings_leave_it_as_it_is(name: str) -> None
     for methods in ((), used):
         learner = start(name, world, methods=methods)
         events = learn_all(learner, WORLDS[world].stream())
-        runs.append((without_rates(events), without_methods(learner.state_dict())))
+        runs.append((of_learner(events), without_methods(learner.state_dict())))
     assert [] == differences(runs[0], runs[1])
 
 

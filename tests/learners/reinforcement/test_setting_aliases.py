@@ -84,7 +84,10 @@ def test_a_note_says_what_is_read(caplog: pytest.LogCaptureFixture) -> None:
         ({"type": "sac", "ent_coef": "auto_0.1"}, "set entropy: auto and temperature: 0.1"),
         ({"type": "ppo", "learning_rate": 0.1, "optimizer": 5}, "learner.optimizer: expected"),
         ({"type": "ppo", "learning_rate": 0.1, "optimizer": None}, "learner.optimizer: expected"),
-        ({"type": "ppo", "n_epochs": 0}, "learner.epochs: expected a whole number of at least 1, got 0"),
+        (
+            {"type": "ppo", "n_epochs": 0},
+            "learner.epochs: expected a whole number of at least 1 and of at most 10000, got 0",
+        ),
     ],
 )
 def test_a_value_without_an_equivalent_is_an_error(learner: dict[str, Any], message: str) -> None:
