@@ -74,9 +74,9 @@ def _fields(cls: Any) -> Iterator[Parameter]:
         if str(keywords.get("init")) == "False":
             continue
         positional = [a for a in arguments if not isinstance(a, ExprKeyword)]
-        default = (
-            member.value if not isinstance(member.value, ExprCall) else (positional or [keywords.get("default")])[0]
-        )
+        default = member.value
+        if isinstance(member.value, ExprCall) and member.value.canonical_path.rpartition(".")[2] in ("field", "option"):
+            default = (positional or [keywords.get("default")])[0]
         if "factory" in keywords:
             default = ExprCall(keywords["factory"], [])
         yield Parameter(

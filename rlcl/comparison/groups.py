@@ -74,11 +74,8 @@ class SeedRun:
 
     @cached_property
     def seconds(self) -> Mapping[int, float]:
-        """Wall time in seconds, by experience; empty if the file is damaged."""
-        try:
-            return {row["trained_on"]: row["seconds"] for row in read_costs(self.run.path)}
-        except RlclError:
-            return {}
+        """Wall time in seconds, by experience."""
+        return {row["trained_on"]: row["seconds"] for row in read_costs(self.run.path)}
 
 
 @define(eq=False, slots=False)

@@ -19,7 +19,7 @@ IGNORED_KEYS = ("seeds", "budget", "evaluation", "event_interval", "threads")  #
 MEMORY_MESSAGE = re.compile(
     r"not enough memory|can't allocate memory|out of memory|calculation overflowed|multiplication overflow|"
     r"array is too big|maximum allowed dimension|exceeds the maximum|too large to convert|dimensions? .*too large|"
-    r"invalid size|numel .*overflow|overflow when unpacking",
+    r"invalid size|numel .*overflow",
     re.IGNORECASE,
 )
 ALLOCATION = re.compile(r"(?:tried to|[Uu]nable to|[Tt]ried to) allocate (\d+(?:\.\d*)?) (bytes|\w?iB)")
@@ -35,7 +35,7 @@ def memory_errors(experiment: Experiment) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+    except (MemoryError, OverflowError, RuntimeError, ValueError) as error:
         if not isinstance(error, MemoryError) and MEMORY_MESSAGE.search(str(error)) is None:
             raise
         raise _explained_error(error, experiment) from error

@@ -69,9 +69,6 @@ DISK_ERRORS = (
     errno.EEXIST,
     errno.EISDIR,
     errno.EFBIG,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.ENXIO,
 )
 
 
@@ -133,6 +130,12 @@ class RunFolder:
                 raise RunFolderError(
                     f"another process ({error.holder}) works on {self.path}; wait for it, or stop it and repeat the "
                     "command"
+                ) from error
+            except OSError as error:
+                if error.errno in DISK_ERRORS:
+                    raise
+                raise RunFolderError(
+                    f"{self.path / 'lock'} cannot be used as a lock: {error.strerror or error}; remove it"
                 ) from error
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -231,7 +231,7 @@ class Method(Protocol):
         state of the method. The default is ``memory_examples``, the number of examples in :attr:`memory`, or nothing
         without a memory.
         """
-        return {} if self.memory is None else {"memory_examples": len(self.memory)}
+        return {"memory_examples": len(self.memory)} if isinstance(self.memory, Sized) else {}
 
     @abstractmethod
     def attach(self, host: Host, rng: np.random.Generator) -> None:

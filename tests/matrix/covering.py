@@ -70,6 +70,7 @@ class Covering:
     wanted: set[Pair] = field(init=False, factory=set)
     known: dict[frozenset[Chosen], str] = field(init=False, factory=dict)  # what each combination came to
     _complete: bool = field(init=False, default=False)  # whether every pair was to be covered or refused
+    _most: int = field(init=False, default=0)
     _open: set[Pair] = field(init=False, factory=set)
     _near: dict[Chosen, set[Chosen]] = field(init=False)
     _allowed: list[dict[str, str]] = field(init=False, factory=list)
@@ -91,7 +92,7 @@ class Covering:
         self._find_homes()
         self._try_each_value([f for f in self.space.factors if f.deciding or not most], 1 if most else HOMES)
         self._cover(most)
-        self._complete = not most
+        self._complete, self._most = not most, most
         if self._complete:
             self._try_what_is_left()
 
@@ -321,6 +322,7 @@ class Covering:
         self._allowed = [dict(sorted(key)) for key, message in self.known.items() if not message]
         self._allowed = [{f.name: row[f.name] for f in self.space.factors if f.name in row} for row in self._allowed]
         self._allowed.sort(key=lambda row: sorted(row.items()))
+        allowed_before = [chosen for chosen, with_it in self._with.items() if with_it]
         self._with.clear()
         for row in self._allowed:
             for chosen in row.items():
@@ -332,8 +334,12 @@ class Covering:
         covered = {each for row in self.rows for each in self.space.covered(row)}
         for each in self.wanted - covered - self._open:
             self._mark_open(each)
+        lost = {chosen: "it was allowed before" for chosen in allowed_before if not self._with[chosen]}
+        self.hopeless = {chosen: why for chosen, why in self.hopeless.items() if not self._with[chosen]} | lost
         if self._complete:
             self._try_what_is_left()
+        else:
+            self._cover(self._most)
 
     def _try_what_is_left(self) -> None:
         left = sorted(

@@ -12,6 +12,8 @@ from attrs import define, evolve, field
 
 from matrix.minimal import AMOUNTS, BUDGETS, ENVIRONMENTS, FIXED, LARGE, MINIMAL, NOT_HERE, OMITTED, WITH_LARGE
 from matrix.space import Combination, Factor, Needs, Space
+from rlcl.config.aliases import aliases_of
+from rlcl.registry import entries, find
 
 __all__ = ["Matrix", "NeedsSettings"]
 
@@ -67,9 +69,11 @@ class Matrix:
         self.space = Space(tuple(self._factors()))
 
     def properties(self, kind: str, value: str) -> Mapping[str, Any]:
-        """The settings of a component, as the schema has them."""
-        found: Mapping[str, Any] = self.schema["$defs"][f"{kind}.{self.components[kind][value]['type']}"]["properties"]
-        return found
+        """The settings of a component, as the schema has them; not their aliases, which are the same settings."""
+        name = self.components[kind][value]["type"]
+        found: Mapping[str, Any] = self.schema["$defs"][f"{kind}.{name}"]["properties"]
+        aliases = aliases_of(find(kind, name)) if name in entries(kind) else {}
+        return {setting: described for setting, described in found.items() if setting not in aliases}
 
     def only(self, wanted: Mapping[str, Sequence[str]]) -> Matrix:
         """The same with some factors reduced to some values.

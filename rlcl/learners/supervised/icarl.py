@@ -56,6 +56,10 @@ class ExemplarMethod(Method):
     def memory(self) -> Memory:
         return self._examples.memory
 
+    def quantities(self) -> Mapping[str, float]:
+        """Log nothing: it is part of the learner, and its name is not in any config."""
+        return {}
+
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
         memory = HerdingMemory(

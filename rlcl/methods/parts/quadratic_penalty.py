@@ -51,7 +51,7 @@ class Anchor:
 
     @torch.no_grad()
     def penalty(self) -> float:
-        """Return ``sum(curvature * (theta - anchor)^2) / 2`` for the current weights; its minimum is 0."""
+        """Return ``sum(curvature * (theta - anchor)^2) / 2`` for the current weights, 0 at the anchor."""
         parameters, curvature, anchor = self._lists
         if not parameters:
             return 0.0

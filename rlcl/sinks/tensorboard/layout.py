@@ -14,7 +14,7 @@ __all__ = ["margins", "run_layout", "seeds_layout"]
 
 
 RETURN, LOSS = "train/episode_return", "train/loss"
-LINES = {RETURN: r"^train/episode_return$", LOSS: r"^train/.*loss$"}
+LINES = {RETURN: r"^train/episode_return$", LOSS: r"^train/[^/]*loss$"}
 OVER_SEEDS = "mean over seeds, 95 % interval"
 
 

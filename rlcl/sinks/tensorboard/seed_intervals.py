@@ -24,7 +24,7 @@ __all__ = ["Curves", "run_curves", "seed_intervals", "write_seed_board"]
 
 MAX_POINTS = 500  # of a curve
 # Events that are averaged over seeds; means of others (speeds, learning rates) are not informative.
-EVENTS = re.compile(r"episode_return|(.*_)?loss")
+EVENTS = re.compile(r"episode_return|([^/]*_)?loss")
 COSTS = frozenset(attribute.name for attribute in attrs.fields(Costs))  # metrics that are not averaged
 FOLDER = "tensorboard"
 
