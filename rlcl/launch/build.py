@@ -59,11 +59,9 @@ def _stream(experiment: Experiment, seed: int) -> Stream:
     checked: set[str] = set()
     for experience in stream:
         source = experience.train
-        if source.kind == "environment":
-            recipe = repr((source.env, source.kwargs, source.attributes))
-            if recipe not in checked:
-                checked.add(recipe)
-                source.check()
+        if source.kind == "environment" and source.recipe not in checked:
+            checked.add(source.recipe)
+            source.check()
     complete_stream: Stream = stream.with_validation(experiment.validation, seeds)
     check_sources(complete_stream)
     check_classes(complete_stream)

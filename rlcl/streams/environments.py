@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -13,6 +13,7 @@ from attrs import frozen
 from rlcl.config import option
 from rlcl.data.environments.contract import shorten
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
+from rlcl.data.environments.wrappers import EnvironmentWrapper, check_wrapper
 from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
@@ -21,20 +22,32 @@ from rlcl.types import Budget, Experience, StreamSpec, Visibility
 __all__ = ["EnvironmentTask", "Environments"]
 
 
+def _wrappers(values: Sequence[Any]) -> tuple[EnvironmentWrapper, ...]:
+    wrappers = tuple(EnvironmentWrapper(wrapper=v) if isinstance(v, str) else v for v in values)
+    for index, wrapper in enumerate(wrappers):
+        try:
+            check_wrapper(wrapper.wrapper)
+        except Problem as problem:
+            raise Problem(problem.message, f"wrappers[{index}]") from None
+    return wrappers
+
+
 @frozen(kw_only=True)
 class EnvironmentTask:
     """One experience of a stream of environments.
 
     Args:
-        env: Gymnasium id, ``module:Id`` or ``file.py:Class``; by default that of the stream.
+        env: Gymnasium id, ``module:Id``, or a class or function (``file.py:name``); by default that of the stream.
         kwargs: keyword arguments, in addition to those of the stream.
         attributes: attributes of the unwrapped environment, in addition to those of the stream.
+        wrappers: wrappers, outside of those of the stream.
         name: human-readable name.
     """
 
     env: str | None = option(None)
     kwargs: Mapping[str, Any] = option(factory=dict)
     attributes: Mapping[str, Any] = option(factory=dict)
+    wrappers: tuple[str | EnvironmentWrapper, ...] = option((), converter=_wrappers)
     name: str = option("")
 
 
@@ -43,9 +56,13 @@ class Environments:
     """Sequence of Gymnasium environments: each task is an experience with its own kwargs and attributes.
 
     Args:
-        env: Gymnasium id, ``module:Id`` or ``file.py:Class``.
+        env: Gymnasium id, ``module:Id``, or a class or function that makes an environment (``file.py:name``,
+            ``module:name``).
         kwargs: keyword arguments of every environment.
-        attributes: attributes of every unwrapped environment, for example ``{gravity: 20}``.
+        attributes: attributes of every unwrapped environment, for example ``{gravity: 20}``; a key may be a path
+            (``model.opt.gravity``).
+        wrappers: wrappers around every environment, the innermost first: names of ``gymnasium.wrappers``,
+            ``module:Class`` or ``file.py:Class``; with keyword arguments ``{wrapper: TimeLimit, kwargs: {...}}``.
         tasks: differences of each task from these settings; by default one task without differences.
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process), or ``native`` (the vector
@@ -56,6 +73,7 @@ class Environments:
     env: str = option()
     kwargs: Mapping[str, Any] = option(factory=dict)
     attributes: Mapping[str, Any] = option(factory=dict)
+    wrappers: tuple[str | EnvironmentWrapper, ...] = option((), converter=_wrappers)
     tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),))
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
@@ -83,6 +101,7 @@ class Environments:
             env=environment_class(task.env or self.env),
             kwargs={**self.kwargs, **task.kwargs},
             attributes={**self.attributes, **task.attributes},
+            wrappers=(*self.wrappers, *task.wrappers),  # type: ignore[arg-type]  # the converter leaves no names
             num_envs=self.num_envs,
             vectorization=self.vectorization,
             seed=seed,

@@ -55,7 +55,7 @@ def data_hash(stream: Stream) -> str:
             if split == "validation":
                 continue
             if source.kind == "environment":
-                digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
+                digest.update(source.recipe.encode())
                 continue
             for array in source.shared:
                 if id(array) not in seen:

@@ -208,6 +208,12 @@ class EnvironmentSource(Protocol):
 
     @property
     @abstractmethod
+    def recipe(self) -> str:
+        """Text that is equal for two sources if their environments are the same, except for their seeds and number."""
+        ...
+
+    @property
+    @abstractmethod
     def seed(self) -> int:
         """Seed of the environments."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, ClassVar, Literal, cast
 
 import attrs
@@ -17,8 +19,10 @@ from rlcl.data.environments.guard import EnvironmentGuard
 from rlcl.data.environments.plugins import register_plugins
 from rlcl.data.environments.seed_check import ignores_seed
 from rlcl.data.environments.workers import WorkerVectorEnv
+from rlcl.data.environments.wrappers import EnvironmentWrapper
 from rlcl.data.validation import check_environment, check_spaces, warn_about_seed
 from rlcl.errors import DataError, EnvironmentApiError, Problem, SettingError, did_you_mean
+from rlcl.registry import find
 from rlcl.types import EnvironmentSource
 
 __all__ = ["Environment", "Vectorization"]
@@ -32,9 +36,11 @@ class Environment(EnvironmentSource):
     """A specification of environments, which are made on demand.
 
     Args:
-        env: Gymnasium id, ``module:Id``, or a callable (``file.py:Class``) that takes ``kwargs``.
+        env: Gymnasium id, ``module:Id``, or a class or function that takes ``kwargs`` and returns an environment.
         kwargs: keyword arguments of the environment.
-        attributes: attributes of the unwrapped environment, set after it is made (gravity, length).
+        attributes: attributes of the unwrapped environment, set after it is made (gravity, length). A key may be a
+            path (``model.opt.gravity``).
+        wrappers: wrappers around the environment, the innermost first.
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process) or ``native`` (the vector
             version of the environment).
@@ -51,12 +57,22 @@ class Environment(EnvironmentSource):
     env: str | Callable[..., AnyEnv]
     kwargs: Mapping[str, Any] = attrs.field(factory=dict)
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
+    wrappers: tuple[EnvironmentWrapper, ...] = ()
     num_envs: int = 1
     vectorization: Vectorization = "sync"
     seed: int = 0
     name: str = ""
     frames: int = 1
     flat: bool = False
+
+    @property
+    def recipe(self) -> str:
+        """See :class:`rlcl.types.EnvironmentSource`."""
+        env = self.env
+        if isinstance(env, FunctionType):  # its text has an address
+            env = f"{env.__module__}:{env.__qualname__}"
+        wrappers = [(wrapper.wrapper, dict(wrapper.kwargs)) for wrapper in self.wrappers]
+        return repr((str(env), dict(self.kwargs), dict(self.attributes), *([wrappers] if wrappers else [])))
 
     def make(self, side_by_side: bool = False) -> AnyEnv:
         """Make one environment, set its attributes, and wrap it in an ``EnvironmentGuard``.
@@ -85,13 +101,13 @@ class Environment(EnvironmentSource):
                 observations into the same array.
 
         Raises:
-            DataError: ``native`` is combined with stacked frames or flattened observations.
+            DataError: ``native`` is combined with stacked frames, flattened observations or wrappers.
             SettingError: the environment cannot be made with these settings.
         """
         count = self.num_envs if num_envs is None else num_envs
         if self.vectorization == "native":
-            if self.frames > 1 or self.flat:
-                what = "stacked frames" if self.frames > 1 else "flattened observations"
+            if self.frames > 1 or self.flat or self.wrappers:
+                what = "stacked frames" if self.frames > 1 else "flattened observations" if self.flat else "wrappers"
                 raise DataError(f"environment {self.name}: vectorization: native does not support {what}; use sync")
             return self._native(count, mode)
         if self.vectorization == "async":
@@ -152,7 +168,7 @@ class Environment(EnvironmentSource):
         return self.make(side_by_side=True)
 
     def _unguarded(self, checker: bool = True) -> AnyEnv:
-        """Make the environment without the guard, and set its attributes.
+        """Make the environment without the guard, set its attributes, and wrap it.
 
         Args:
             checker: whether Gymnasium wraps a registered environment in its own checker, as it does by default.
@@ -164,6 +180,10 @@ class Environment(EnvironmentSource):
             )
         check_spaces(env, self.name)
         _set_attributes(env.unwrapped, self.attributes, self.name)
+        for wrapper in self.wrappers:
+            env = wrapper.around(env, self.name)
+        if self.wrappers:
+            check_spaces(env, self.name)
         return env
 
     def _construct(self, checker: bool) -> Any:
@@ -231,14 +251,18 @@ def _alternative(env: str | Callable[..., AnyEnv]) -> str:
 
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
     for key, value in attributes.items():
-        if not hasattr(env, key):
-            raise SettingError(f"environment {name} has no attribute {key!r}{did_you_mean(key, _numbers(env))}")
-        if not isinstance(value, type(getattr(env, key))) and not isinstance(value, int | float):
-            raise SettingError(f"environment {name}: attribute {key}: expected a number, got {value!r}")
+        holder, last = _holder(env, key, name)
+        current = getattr(holder, last)
         try:
-            # set_physics of rlcl_envs checks the range of values, for example that a mass is not 0.
-            env.set_physics(**{key: value}) if key in getattr(env, "physics", ()) else setattr(env, key, value)
-        except ValueError as error:
+            if key in getattr(env, "physics", ()):
+                env.set_physics(**{key: value})  # checks the range of values, for example that a mass is not 0
+            elif isinstance(current, np.ndarray):
+                _set_array(current, key, value)
+            elif not isinstance(value, type(current)) and not isinstance(value, int | float):
+                raise ValueError(f"{key}: expected a number, got {value!r}")
+            else:
+                setattr(holder, last, value)
+        except (AttributeError, TypeError, ValueError) as error:
             raise SettingError(f"environment {name}: attribute {error}") from error
     # CartPole stores these two values instead of deriving them, so that a new length or mass must be applied to them.
     if attributes and hasattr(env, "polemass_length") and hasattr(env, "total_mass"):
@@ -246,26 +270,63 @@ def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
         env.polemass_length = env.masspole * env.length
 
 
+def _holder(env: Any, key: str, name: str) -> tuple[Any, str]:
+    """Return the object that has the attribute at a path, and the name of the attribute."""
+    holder, parts = env, key.split(".")
+    for depth, part in enumerate(parts):
+        if not hasattr(holder, part):
+            place = f"environment {name}" if depth == 0 else f"{'.'.join(parts[:depth])} of environment {name}"
+            raise SettingError(f"{place} has no attribute {part!r}{did_you_mean(part, _numbers(holder))}")
+        if depth < len(parts) - 1:
+            holder = getattr(holder, part)
+    return holder, parts[-1]
+
+
+def _set_array(array: np.ndarray[Any, Any], key: str, value: Any) -> None:
+    """Write a value into an array, which may be the memory of a simulator.
+
+    Raises:
+        ValueError: the value has another shape, or is no number.
+    """
+    new = np.asarray(value)
+    if new.shape != array.shape or not np.issubdtype(new.dtype, np.number):
+        raise ValueError(f"{key}: expected numbers of shape {array.shape}, got {value!r}")
+    array[...] = new
+
+
 def _numbers(env: Any) -> list[str]:
-    plain = [k for k, v in vars(env).items() if isinstance(v, int | float) and not k.startswith("_")]
+    values = getattr(env, "__dict__", {})
+    plain = [k for k, v in values.items() if isinstance(v, int | float | np.ndarray) and not k.startswith("_")]
     return list(dict.fromkeys([*getattr(env, "physics", ()), *plain]))
 
 
 def environment_class(reference: str) -> str | Callable[..., AnyEnv]:
-    """Return the value of ``Environment.env`` for a setting: an id unchanged, or the class ``file.py:Class``.
+    """Return the value of ``Environment.env`` for a setting.
+
+    Args:
+        reference: a Gymnasium id, which is returned unchanged, also as ``module:Id``; or a class or a function that
+            makes an environment, as ``file.py:name`` or ``module:name``.
 
     Raises:
         Problem: there is no such file or class.
     """
-    file, _, attribute = reference.rpartition(":")
+    source, _, attribute = reference.rpartition(":")
     if reference.endswith(".py"):
-        raise Problem(f"env: expected a class of {reference}; write {reference}:Class")
-    if not file.endswith(".py"):
+        raise Problem(f"env: expected a class or function of {reference}; write {reference}:Class")
+    if not source.endswith(".py") and not _has_attribute(source, attribute):
         return reference
-    from rlcl.registry import find
-
     value = find("data", reference)
     if not callable(value):
-        raise Problem(f"{reference}: expected a class, got {attribute} = {value!r}")
-    cls: Callable[..., AnyEnv] = value
-    return cls
+        raise Problem(f"{reference}: expected a class or function, got {attribute} = {value!r}")
+    make: Callable[..., AnyEnv] = value
+    return make
+
+
+def _has_attribute(module: str, attribute: str) -> bool:
+    """Return whether an installed module has an attribute; ids such as ``module:Name-v0`` are no attributes."""
+    if not module or not attribute.isidentifier():
+        return False
+    try:
+        return hasattr(importlib.import_module(module), attribute)
+    except ImportError:
+        return False
