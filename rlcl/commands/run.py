@@ -120,7 +120,7 @@ def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Cons
     outcomes, names = [f.outcome for f in finished], finished[0].names
     table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
     console.print(r_table(outcomes, names, finished[0].trained), table)
-    if (probes := probes_table(outcomes, names)) is not None:
+    if (probes := probes_table(outcomes, finished[0].trained)) is not None:
         console.print(probes)
     verdict = objective_verdict(experiment, [f.result for f in finished])
     if verdict is not None:

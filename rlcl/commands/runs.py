@@ -149,7 +149,7 @@ def _show(run: StoredRun, console: Console) -> None:
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
         table = r_table([outcome], summary["experiences"], trained_names(summary))
         console.print(table, metrics_table(summarize_metrics([outcome]), outcome.meanings))
-        if (probes := probes_table([outcome], summary["experiences"])) is not None:
+        if (probes := probes_table([outcome], trained_names(summary))) is not None:
             console.print(probes)
         if (objective := objective_of(run.config)).has_conditions:
             result = SeedResult.of(outcome.records, outcome.measures, outcome.metrics, summary)

@@ -86,8 +86,11 @@ def retention(group: SeedGroup) -> Retention | None:
     The result is None with a single experience, or if experiences were not trained one by one.
     """
     results, size = group.results(), len(group.evaluated_names)
-    if size < 2 or any(r.R.shape != (size, size) for r in results):
+    visits = {r.visits if r.R.shape[1] == size else () for r in results}
+    if size < 2 or len(visits) != 1 or any(set(order) != set(range(size)) for order in visits):
         return None
-    after_training = np.mean([r.sign * np.diag(r.R) for r in results], 0)
+    (order,) = visits
+    last = [len(order) - 1 - order[::-1].index(task) for task in range(size)]  # row of each task's last visit
+    after_training = np.mean([r.sign * r.R[last, range(size)] for r in results], 0)
     at_end = np.mean([r.sign * r.R[-1] for r in results], 0)
     return Retention(after_training, at_end) if np.isfinite([after_training, at_end]).any() else None

@@ -4,6 +4,9 @@ A metric is a :class:`Metric` object with a pure function of the results of one 
 experience j after training on experience t; higher is better. An entry that was not measured is NaN, and is left out of
 means, maxima and minima. A metric that is not defined for a run is None, for example forgetting after one experience,
 or transfer without an evaluation before training.
+
+If the stream visits tasks repeatedly, R has a row per visit and a column per task. R[j, j] then means the performance
+on task j at the end of its last visit, and "j < T-1" the tasks whose last visit does not end the stream.
 """
 
 from __future__ import annotations
@@ -122,15 +125,15 @@ AVERAGE = Metric("average", average, range="performance", scope="measure")
 def incremental(results: Results) -> float | None:
     """Compute the mean over t of mean_{j<=t} R[t, j]; not defined if a boundary was not evaluated.
 
+    With repeated visits, t counts visits, and the inner mean is over the tasks visited up to t.
+
     Source: Rebuffi et al. 2017, average incremental accuracy. The paper weights experiences by their samples; here all
-    experiences have the same weight.
+    experiences have the same weight. The paper has no repeated visits.
     """
-    matrix = _square(results)
-    return (
-        None
-        if matrix is None or np.isnan(matrix).all(1).any()
-        else _mean([_mean(row[: t + 1]) for t, row in enumerate(matrix)])
-    )
+    visited = _visited(results)
+    if visited is None or np.isnan(visited.matrix).all(1).any():
+        return None
+    return _mean([_mean(row[sorted(set(visited.visits[: t + 1]))]) for t, row in enumerate(visited.matrix)])
 
 
 INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
@@ -138,8 +141,8 @@ INCREMENTAL = Metric("incremental", incremental, range="performance", scope="mea
 
 def learning(results: Results) -> float | None:
     """Compute mean_j R[j, j]; not defined if a boundary was not evaluated. Source: Riemer et al. 2019, LA."""
-    matrix = _square(results)
-    return None if matrix is None or np.isnan(matrix).all(1).any() else _mean(np.diag(matrix))
+    visited = _visited(results)
+    return None if visited is None or np.isnan(visited.matrix).all(1).any() else _mean(visited.learned)
 
 
 LEARNING = Metric("learning", learning, range="performance", scope="measure")
@@ -147,17 +150,24 @@ LEARNING = Metric("learning", learning, range="performance", scope="measure")
 
 def backward_transfer(results: Results) -> float | None:
     """Compute mean_{j<T-1} (R[T-1, j] - R[j, j]). Source: Lopez-Paz & Ranzato 2017, BWT."""
-    matrix = _square(results, min_experiences=2)
-    return None if matrix is None else _mean((matrix[-1] - np.diag(matrix))[:-1])
+    visited = _visited(results, min_tasks=2)
+    return None if visited is None else _mean((visited.final - visited.learned)[visited.left])
 
 
 BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change", topic="transfer")
 
 
 def forward_transfer_gem(results: Results) -> float | None:
-    """Compute mean_{j>0} (R[j-1, j] - before[j]). Source: Lopez-Paz & Ranzato 2017, FWT."""
-    matrix = _square(results, min_experiences=2)
-    return None if matrix is None else _mean(np.diag(matrix, 1) - results.before[1:])
+    """Compute mean_{j>0} (R[j-1, j] - before[j]), j-1 being the row before the first visit of task j.
+
+    Source: Lopez-Paz & Ranzato 2017, FWT.
+    """
+    visited = _visited(results, min_tasks=2)
+    if visited is None:
+        return None
+    return _mean(
+        [visited.matrix[row - 1, task] - results.before[task] for task, row in visited.first.items() if row > 0]
+    )
 
 
 FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
@@ -165,12 +175,12 @@ FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, rang
 
 def forgetting_chaudhry(results: Results) -> float | None:
     """Compute mean_{j<T-1} (max_{0<=l<T-1} R[l, j] - R[T-1, j]). Source: Chaudhry et al. 2018, eq. 3."""
-    matrix = _square(results, min_experiences=2)
-    if matrix is None:
+    visited = _visited(results, min_tasks=2)
+    if visited is None:
         return None
-    earlier = matrix[:-1, :-1]
+    earlier, final = visited.matrix[:-1][:, visited.tasks][:, visited.left], visited.final[visited.left]
     measured = ~np.isnan(earlier).all(0)
-    return _mean(np.nanmax(earlier[:, measured], 0) - matrix[-1, :-1][measured])
+    return _mean(np.nanmax(earlier[:, measured], 0) - final[measured])
 
 
 FORGETTING_CHAUDHRY = Metric(
@@ -183,11 +193,11 @@ def forgetting_cw(results: Results) -> float | None:
 
     Source: Wolczyk et al. 2021, Continual World, section 4.1.
     """
-    matrix = _square(results, min_experiences=2)
-    if matrix is None or (matrix < 0).any() or (matrix > 1).any():
+    visited = _visited(results, min_tasks=2)
+    if visited is None or (visited.matrix < 0).any() or (visited.matrix > 1).any():
         return None
-    losses = np.diag(matrix) - matrix[-1]
-    return None if np.isnan(losses[:-1]).all() else _mean(losses)  # not defined if only the last term, 0, is known
+    losses = visited.learned - visited.final
+    return None if np.isnan(losses[visited.left]).all() else _mean(losses)  # not defined if only the 0 is known
 
 
 FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
@@ -219,11 +229,11 @@ def minimum(results: Results) -> float | None:
 
     Source: De Lange et al. 2023, min-ACC, eq. 2.
     """
-    matrix = _square(results, min_experiences=2)
-    if matrix is None:
+    visited = _visited(results, min_tasks=2)
+    if visited is None:
         return None
-    last = len(matrix) - 1
-    performances = [results.after(j, last) for j in range(last)]
+    last = len(visited.matrix) - 1
+    performances = [results.after(task, row) for task, row in visited.last.items() if row < last]
     return _mean([np.fmin.reduce(values) for values in performances if len(values)])
 
 
@@ -231,11 +241,12 @@ MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
 
 
 def worst_case(results: Results) -> float | None:
-    """Compute R[T-1, T-1] / T + (1 - 1 / T) min-ACC. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
-    matrix, min_accuracy = _square(results, min_experiences=2), minimum(results)
-    if matrix is None or min_accuracy is None:
+    """Compute R[T-1, T-1] / T + (1 - 1 / T) min-ACC, T tasks. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
+    visited, min_accuracy = _visited(results, min_tasks=2), minimum(results)
+    if visited is None or min_accuracy is None:
         return None
-    return float(matrix[-1, -1] / len(matrix) + (1 - 1 / len(matrix)) * min_accuracy)
+    count = len(visited.tasks)
+    return float(visited.matrix[-1, visited.visits[-1]] / count + (1 - 1 / count) * min_accuracy)
 
 
 WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
@@ -260,21 +271,70 @@ ONLINE = Metric("online", online, range="performance", scope="measure")
 
 
 def _changes(results: Results) -> Array | None:
-    """Return the loss of performance on experience i during training on j at [i, j], relative to the maximum |r_i|."""
-    matrix = _square(results, min_experiences=2)
-    if matrix is None:
+    """Return the loss of performance on task i during training on j at [i, j], relative to the maximum |r_i|.
+
+    Only the first cycle counts, as in the authors' code (AGI-Labs/continual_rl): the visits up to the first repeated
+    one. None if a task is first visited later.
+    """
+    visited = _visited(results, min_tasks=2)
+    if visited is None or len(set(visited.visits[: len(visited.tasks)])) < len(visited.tasks):
         return None
-    rows = np.vstack([results.before, matrix])
+    cycle = list(visited.visits[: len(visited.tasks)])
+    rows = np.vstack([results.before, visited.matrix])[:, cycle]
     maximum = np.nan_to_num(np.abs(rows)).max(0)
+    rows = rows[: len(cycle) + 1]
     change = (rows[:-1] - rows[1:]).T
     scaled: Array = change / np.where(maximum > 0, maximum, np.nan)[:, None]
     return scaled
 
 
-def _square(results: Results, min_experiences: int = 1) -> Array | None:
-    """Return R, or None if it is not square or has fewer than ``min_experiences`` rows."""
-    matrix = results.R
-    return matrix if len(matrix) >= min_experiences and matrix.shape[0] == matrix.shape[1] else None
+@frozen(eq=False)
+class _Visited:
+    """R with the order of the visits of its tasks.
+
+    Args:
+        matrix: R, (T, J).
+        visits: column that each of the T rows trained.
+    """
+
+    matrix: Array
+    visits: tuple[int, ...]
+
+    @property
+    def first(self) -> dict[int, int]:
+        """Row of the first visit of each task."""
+        return {task: self.visits.index(task) for task in self.tasks}
+
+    @property
+    def last(self) -> dict[int, int]:
+        """Row of the last visit of each task."""
+        return {task: row for row, task in enumerate(self.visits)}
+
+    @property
+    def tasks(self) -> list[int]:
+        """The visited columns in ascending order."""
+        return sorted(set(self.visits))
+
+    @property
+    def left(self) -> Array:
+        """Whether each task has been left before the end: its last visit is not the last row."""
+        return np.array([task != self.visits[-1] for task in self.tasks])
+
+    @property
+    def learned(self) -> Array:
+        """Performance on each task at the end of its last visit: the diagonal of R if no task is visited twice."""
+        return np.array([self.matrix[self.last[task], task] for task in self.tasks])
+
+    @property
+    def final(self) -> Array:
+        """Performance on each task at the end of the stream."""
+        return self.matrix[-1, self.tasks]
+
+
+def _visited(results: Results, min_tasks: int = 1) -> _Visited | None:
+    """Return R with its visits, or None if they are not defined or visit fewer than ``min_tasks`` tasks."""
+    visits = results.visits
+    return _Visited(results.R, visits) if len(set(visits)) >= min_tasks else None
 
 
 def _mean(values: Any) -> float | None:

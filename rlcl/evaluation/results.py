@@ -18,6 +18,7 @@ from rlcl.registry import entries, find
 from rlcl.types import Record
 
 __all__ = [
+    "TASK",
     "Results",
     "meanings",
     "measure_named",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+
+TASK = "task"  # records of the column that a row trained, in streams that visit tasks repeatedly
 
 
 def measure_named(name: str) -> Measure:
@@ -110,15 +113,21 @@ class Results:
                 values[r.evaluated_on] = self.sign * r.value
         return values
 
-    def after(self, experience: int, until: int) -> Array:
-        """Return all performances on an experience during training on later experiences, up to ``until``."""
-        return np.array(
-            [
-                self.sign * r.value
-                for r in self.rows
-                if r.evaluated_on == experience and experience < r.trained_on <= until
-            ]
-        )
+    @property
+    def visits(self) -> tuple[int, ...]:
+        """Column of R that each row trained, in order; empty if a row trained several columns or none.
+
+        A stream that visits its tasks repeatedly has more rows than columns, and records of the metric ``task``.
+        """
+        matrix = self.R
+        tasks = {r.trained_on: int(r.value) for r in self.records if r.metric == TASK}
+        if tasks:
+            return tuple(tasks[t] for t in range(len(matrix))) if tasks.keys() >= set(range(len(matrix))) else ()
+        return tuple(range(len(matrix))) if matrix.shape[0] == matrix.shape[1] else ()
+
+    def after(self, column: int, since: int) -> Array:
+        """Return all performances on a column during training on the rows after ``since``."""
+        return np.array([self.sign * r.value for r in self.rows if r.evaluated_on == column and r.trained_on > since])
 
 
 def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from rlcl.comparison.costs import COSTS
 from rlcl.comparison.matrices import mean_rows
 from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.outcome import Outcome
-from rlcl.evaluation.results import Results, measure_named, online_name
+from rlcl.evaluation.results import TASK, Results, measure_named, online_name
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.types import Record
@@ -100,15 +100,14 @@ def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | N
     """
     by_seed = [_last_values(outcome.records) for outcome in outcomes]
     measures = outcomes[0].measures
-    probes = sorted({m for m, _ in by_seed[0]} - {*measures, *COSTS, *map(online_name, measures)})
+    probes = sorted({m for m, _ in by_seed[0]} - {TASK, *measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
     table = Table(title="probes, after training on", title_justify="left", title_style="bold")
     table.add_column("probe", no_wrap=True)
     experiences = sorted({t for m, t in by_seed[0] if m in probes})
-    separate = max(experiences) + 1 == len(names)
     for t in experiences:
-        table.add_column("nothing" if t < 0 else names[t] if separate else "joint", justify="right")
+        table.add_column("nothing" if t < 0 else names[t], justify="right")
     for probe in probes:
         cells = [[values[probe, t] for values in by_seed if (probe, t) in values] for t in experiences]
         table.add_row(probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells))

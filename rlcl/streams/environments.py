@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ from rlcl.config import option
 from rlcl.data.environments.contract import shorten
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.data.environments.wrappers import EnvironmentWrapper, check_wrapper
-from rlcl.errors import DataError, Problem
+from rlcl.errors import DataError, Problem, did_you_mean
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
 from rlcl.types import Budget, Experience, StreamSpec, Visibility
@@ -41,6 +41,7 @@ class EnvironmentTask:
         kwargs: keyword arguments, in addition to those of the stream.
         attributes: attributes of the unwrapped environment, in addition to those of the stream.
         wrappers: wrappers, outside of those of the stream.
+        budget: amount of training in each visit; by default that of the experiment.
         name: human-readable name.
     """
 
@@ -48,12 +49,16 @@ class EnvironmentTask:
     kwargs: Mapping[str, Any] = option(factory=dict)
     attributes: Mapping[str, Any] = option(factory=dict)
     wrappers: tuple[str | EnvironmentWrapper, ...] = option((), converter=_wrappers)
+    budget: Budget | None = option(None)
     name: str = option("")
 
 
 @frozen(kw_only=True)
 class Environments:
-    """Sequence of Gymnasium environments: each task is an experience with its own kwargs and attributes.
+    """Sequence of visits of tasks, each a Gymnasium environment with its own kwargs and attributes.
+
+    Each visit is an experience. By default each task is visited once. If tasks are visited repeatedly, the result
+    matrix R has one row per visit and one column per task (see ``matrix_columns``).
 
     Args:
         env: Gymnasium id, ``module:Id``, or a class or function that makes an environment (``file.py:name``,
@@ -64,6 +69,10 @@ class Environments:
         wrappers: wrappers around every environment, the innermost first: names of ``gymnasium.wrappers``,
             ``module:Class`` or ``file.py:Class``; with keyword arguments ``{wrapper: TimeLimit, kwargs: {...}}``.
         tasks: differences of each task from these settings; by default one task without differences.
+        sequence: names or indices of tasks, one per visit; by default all tasks in order.
+        repeat: number of times that the sequence is repeated.
+        matrix_columns: columns of R: one per task, or one per visit. With ``visits`` each visit also has a separate
+            task id, head and test environments, as in CW20 of Continual World (Wolczyk et al. 2021).
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process), or ``native`` (the vector
             version of the environment, if it has one).
@@ -75,6 +84,9 @@ class Environments:
     attributes: Mapping[str, Any] = option(factory=dict)
     wrappers: tuple[str | EnvironmentWrapper, ...] = option((), converter=_wrappers)
     tasks: tuple[EnvironmentTask, ...] = option((EnvironmentTask(),))
+    sequence: tuple[str | int, ...] = option(())
+    repeat: int = option(1, ge=1, le=100_000)
+    matrix_columns: Literal["tasks", "visits"] = option("tasks")
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
     visibility: Visibility = option(factory=Visibility)
@@ -82,19 +94,58 @@ class Environments:
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         if not self.tasks:
             raise Problem("tasks: expected at least one task")
-        experiences = tuple(
-            Experience(
-                index=index,
-                name=_name(self, task),
-                train=self._environment(task, seeds.child(f"environment {index}").integer()),
-                test=self._environment(task, seeds.child(f"test environment {index}").integer()),
-                validation=self._environment(task, seeds.child(f"validation environment {index}").integer()),
-                budget=budget,
-                task_id=index,
-            )
-            for index, task in enumerate(self.tasks)
+        names = [_name(self, task) for task in self.tasks]
+        visits = self._visits(names)
+        repeated = visits != list(range(len(self.tasks)))
+        columns: tuple[Experience, ...] = ()
+        if repeated and self.matrix_columns == "tasks":
+            columns = tuple(self._experience(i, names[i], i, i, seeds, budget) for i in range(len(self.tasks)))
+        experiences = []
+        for index, task in enumerate(visits):
+            count = visits[: index + 1].count(task)
+            name = f"{names[task]}, visit {count}" if visits.count(task) > 1 else names[task]
+            column = task if columns else index
+            experiences.append(self._experience(index, name, task, column, seeds, budget))
+        spec = _spec(names, [self._environment(task, 0) for task in self.tasks])
+        return Stream(tuple(experiences), spec, self.visibility, columns)
+
+    def _visits(self, names: list[str]) -> list[int]:
+        """Return the index of the task of each visit."""
+        visits = []
+        for index, entry in enumerate(self.sequence or range(len(self.tasks))):
+            if isinstance(entry, str) and names.count(entry) > 1:
+                raise Problem(f"expected the name of one task; several are called {entry!r}", f"sequence[{index}]")
+            found = names.index(entry) if isinstance(entry, str) and entry in names else entry
+            if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < len(self.tasks):
+                raise Problem(
+                    f"expected an index from 0 to {len(self.tasks) - 1} or the name of a task, got {entry!r}"
+                    f"{did_you_mean(str(entry), names)}",
+                    f"sequence[{index}]",
+                )
+            visits.append(found)
+        return visits * self.repeat
+
+    def _experience(self, index: int, name: str, task: int, column: int, seeds: Seeds, budget: Budget) -> Experience:
+        """Return one visit of a task.
+
+        Args:
+            index: index of the visit.
+            name: name of the visit.
+            task: index of the task.
+            column: column of R, which determines the task id and the test environments.
+            seeds: source of randomness of the stream.
+            budget: amount of training, if the task sets none.
+        """
+        settings = self.tasks[task]
+        return Experience(
+            index=index,
+            name=name,
+            train=self._environment(settings, seeds.child(f"environment {index}").integer()),
+            test=self._environment(settings, seeds.child(f"test environment {column}").integer()),
+            validation=self._environment(settings, seeds.child(f"validation environment {column}").integer()),
+            budget=settings.budget or budget,
+            task_id=column,
         )
-        return Stream(experiences, _spec(experiences), self.visibility)
 
     def _environment(self, task: EnvironmentTask, seed: int) -> Environment:
         return Environment(
@@ -114,24 +165,23 @@ def _name(stream: Environments, task: EnvironmentTask) -> str:
     return task.name or " ".join(filter(None, [PurePath(task.env or stream.env).name, changes]))
 
 
-def _spec(experiences: tuple[Experience, ...]) -> StreamSpec:
+def _spec(names: Sequence[str], environments: Sequence[Environment]) -> StreamSpec:
     """Return the spec of a stream of environments.
 
     Raises:
         DataError: the spaces of the tasks differ, so that one policy cannot act in all of them.
     """
     first: tuple[Any, Any] | None = None
-    for experience in experiences:
-        spaces = experience.environment.spaces()
+    for index, (name, environment) in enumerate(zip(names, environments, strict=True)):
+        spaces = environment.spaces()
         if first is None:
             first = spaces
         equal = (_same_form(spaces[0], first[0]), spaces[1] == first[1])
         for label, space, first_space, is_equal in zip(("observation", "action"), spaces, first, equal, strict=True):
             if not is_equal:
                 raise DataError(
-                    f"stream.tasks[{experience.index}] ({experience.name}): its {label} space {shorten(space)} "
-                    f"differs from the first task's, {shorten(first_space)}; all tasks of a stream must have the same "
-                    "spaces"
+                    f"stream.tasks[{index}] ({name}): its {label} space {shorten(space)} differs from the first "
+                    f"task's, {shorten(first_space)}; all tasks of a stream must have the same spaces"
                 )
     assert first is not None
     observations = first[0]

@@ -45,6 +45,17 @@ class Stream(Sequence[Experience]):
         """The experiences that are evaluated: the columns of the result matrix R."""
         return self.columns or self.experiences
 
+    @property
+    def visited(self) -> tuple[int, ...]:
+        """Column of R whose task each experience trains; empty if an experience trains no single column."""
+        if not self.columns:
+            return tuple(range(len(self.experiences)))
+        columns = {column.task_id: index for index, column in enumerate(self.columns)}
+        tasks = [experience.task_id for experience in self.experiences]
+        if len(columns) < len(self.columns) or None in columns or any(task not in columns for task in tasks):
+            return ()
+        return tuple(columns[task] for task in tasks)
+
     @overload
     def __getitem__(self, key: int) -> Experience: ...
 

@@ -17,7 +17,7 @@ from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.evaluation.probe_runner import ProbeRunner
-from rlcl.evaluation.results import measure_named, online_name
+from rlcl.evaluation.results import TASK, measure_named, online_name
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.minibatches import fitting_rows
 from rlcl.registry import name_of
@@ -199,6 +199,9 @@ class Trainer:
         These are probes of the last gradients or rollouts, the online score and the costs.
         """
         self._evaluation_due, self._at_boundary, self._pending_values = trained_on, ending, {}
+        visited = self.stream.visited
+        if ending and visited and visited != tuple(range(len(self.stream))):
+            self._pending_values[TASK] = float(visited[trained_on])
         if self._is_planned(trained_on, ending):
             self._pending_values |= self._probe_runner.run(trained_on)
         if ending and isinstance(self.learner, OnlineTesting) and self.evaluation.online:
@@ -296,11 +299,11 @@ class Trainer:
 
     def _evaluated_experiences(self, trained_on: int) -> Sequence[Experience]:
         """Return the experiences to evaluate after training on an experience."""
-        columns = self.stream.evaluated
-        if self.evaluation.on == "all" or len(columns) != len(self.stream):
+        columns, visited, current = self.stream.evaluated, self.stream.visited, max(trained_on, 0)
+        if self.evaluation.on == "all" or not visited:
             return columns
-        current = max(trained_on, 0)
-        return columns[: current + 1] if self.evaluation.on == "seen" else columns[current : current + 1]
+        tasks = visited[: current + 1] if self.evaluation.on == "seen" else visited[current : current + 1]
+        return [columns[task] for task in sorted(set(tasks))]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that the rest of the run depends on. It must not be called between two records."""

@@ -52,6 +52,64 @@ def computed(name: str, matrix: Sequence[Sequence[float]] = R, before: Sequence[
     return value
 
 
+VISITS = (0, 1, 0, 2)  # of tasks a, b, a, c
+REPEATED = ((0.9, 0.2, 0.4), (0.6, 0.8, 0.5), (0.8, 0.7, 0.5), (0.5, 0.6, 1.0))
+
+
+def visited(name: str, visits: Sequence[int], matrix: Sequence[Sequence[float]]) -> float | None:
+    tasks = [record(10 * (t + 1), t, t, task, "task") for t, task in enumerate(visits)]
+    value: float | None = find("metric", name)(Results([*records_of(matrix, BEFORE), *tasks], "accuracy"))
+    return value
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("average", (0.5 + 0.6 + 1.0) / 3),
+    # Tasks visited so far: a; a, b; a, b; a, b, c.
+    ("incremental", (0.9 + (0.6 + 0.8) / 2 + (0.8 + 0.7) / 2 + (0.5 + 0.6 + 1.0) / 3) / 4),
+    # At the end of the last visits: a in row 2, b in row 1, c in row 3.
+    ("learning", (0.8 + 0.8 + 1.0) / 3),
+    # Last row less that, without c, whose last visit ends the stream.
+    ("backward_transfer", ((0.5 - 0.8) + (0.6 - 0.8)) / 2),
+    # Before the first visits of b (row 0) and c (row 2).
+    ("forward_transfer.gem", ((0.2 - 0.1) + (0.5 - 0.3)) / 2),
+    # The best of rows 0 to 2 less the last row.
+    ("forgetting.chaudhry", ((0.9 - 0.5) + (0.8 - 0.6)) / 2),
+    ("forgetting.cw", ((0.8 - 0.5) + (0.8 - 0.6) + 0) / 3),
+    # The first cycle is a, b, and c is not in it.
+    ("forgetting.cora", None),
+    ("forward_transfer.cora", None),
+    # After the last visits: a 0.5; b 0.7 and 0.6.
+    ("min", (0.5 + 0.6) / 2),
+    ("worst_case", 1.0 / 3 + (2 / 3) * (0.5 + 0.6) / 2),
+])  # fmt: skip
+def test_tasks_that_are_visited_again(name: str, expected: float | None) -> None:
+    value = visited(name, VISITS, REPEATED)
+    assert value == (None if expected is None else pytest.approx(expected))
+
+
+def test_coras_metrics_are_those_of_the_first_cycle_scaled_by_the_whole_run() -> None:
+    matrix = ((0.9, 0.2, 0.4), (0.6, 0.8, 0.5), (0.5, 0.7, 1.0), (1.0, 0.1, 0.1), (0.2, 0.2, 0.2))
+    forgotten = ((0.9 - 0.6) / 1.0 + (0.6 - 0.5) / 1.0 + (0.8 - 0.7) / 0.8) / 3
+    transferred = ((0.2 - 0.1) / 0.8 + (0.4 - 0.3) / 1.0 + (0.5 - 0.4) / 1.0) / 3
+    assert forgotten == pytest.approx(visited("forgetting.cora", (0, 1, 2, 0, 1), matrix))
+    assert transferred == pytest.approx(visited("forward_transfer.cora", (0, 1, 2, 0, 1), matrix))
+
+
+def test_the_order_of_the_tasks_does_not_change_what_they_are() -> None:
+    swapped = [[row[1], row[0], row[2]] for row in R]
+    before = [BEFORE[1], BEFORE[0], BEFORE[2]]
+    tasks = [record(10 * (t + 1), t, t, task, "task") for t, task in enumerate((1, 0, 2))]
+    for name in METRICS:
+        value = find("metric", name)(Results([*records_of(swapped, before), *tasks], "accuracy"))
+        assert value == (None if (same := computed(name)) is None else pytest.approx(same))
+
+
+def test_a_visit_that_is_in_progress_leaves_the_metrics_undefined() -> None:
+    rows = [*records_of(REPEATED, BEFORE), *(record(10, t, t, task, "task") for t, task in enumerate(VISITS[:3]))]
+    assert Results(rows, "accuracy").visits == ()
+    assert find("metric", "backward_transfer")(Results(rows, "accuracy")) is None
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
