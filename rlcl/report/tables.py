@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from attrs import frozen
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,13 +29,58 @@ __all__ = [
     "verdict_table",
 ]
 
+PADDING = 3  # characters around a cell: two blanks and a line
+
 
 def format_number(value: float) -> str:
     """Return a number with three decimals, or with one decimal from 10."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> Table:
+@frozen
+class WideTable:
+    """A table whose columns are continued in further tables below, if they do not fit into the width of the console.
+
+    Args:
+        title: title of the first table.
+        columns: headings, of which the first one belongs to the names of the rows.
+        rows: the name of each row and its other cells.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the tables; rich calls this method."""
+        first, *widths = [
+            max(self._heading_width(name), *(len(row[index]) for row in self.rows)) + PADDING
+            for index, name in enumerate(self.columns)
+        ]
+        start = 0
+        while start < len(widths):
+            end, used = start + 1, first + widths[start]
+            while end < len(widths) and used + widths[end] < options.max_width:
+                used += widths[end]
+                end += 1
+            yield self._part(start + 1, end + 1)
+            start = end
+
+    def _heading_width(self, name: str) -> int:
+        return max(map(len, name.split()), default=0) if name != self.columns[0] else len(name)
+
+    def _part(self, start: int, end: int) -> Table:
+        title = self.title if start == 1 else None
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column(escape(self.columns[0]), no_wrap=True)
+        for name in self.columns[start:end]:
+            table.add_column(escape(name), justify="right")
+        for name, *cells in self.rows:
+            table.add_row(escape(name), *cells[start - 1 : end - 1])
+        return table
+
+
+def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> WideTable:
     """Return R, mean over seeds: one row per experience trained on last, one column per experience evaluated.
 
     Args:
@@ -43,13 +90,12 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence
     """
     measure = outcomes[0].measures[0]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    table = Table(title=f"{measure_named(measure).display_name} ({seeds})", title_justify="left", title_style="bold")
-    table.add_column("trained on \\ evaluated on", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in mean_rows([Results(o.records, measure) for o in outcomes], len(names), trained):
-        table.add_row(row.name, *("" if np.isnan(v) else format_number(float(v)) for v in row.mean))
-    return table
+    rows = mean_rows([Results(o.records, measure) for o in outcomes], len(names), trained)
+    return WideTable(
+        f"{measure_named(measure).display_name} ({seeds})",
+        ["trained on \\ evaluated on", *names],
+        [[row.name, *("" if np.isnan(v) else format_number(float(v)) for v in row.mean)] for row in rows],
+    )
 
 
 def summarize_metrics(outcomes: Sequence[Outcome]) -> Mapping[str, SeedSummary]:
@@ -91,7 +137,7 @@ def _direction_notes(meanings: Sequence[MetricMeaning]) -> Iterator[str]:
         yield f"lower is better: {', '.join(dict.fromkeys(lower))}"
 
 
-def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | None:
+def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> WideTable | None:
     """Return the last value of each probe in each experience, mean over seeds; None without probes.
 
     Args:
@@ -103,15 +149,14 @@ def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | N
     probes = sorted({m for m, _ in by_seed[0]} - {TASK, *measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
-    table = Table(title="probes, after training on", title_justify="left", title_style="bold")
-    table.add_column("probe", no_wrap=True)
     experiences = sorted({t for m, t in by_seed[0] if m in probes})
-    for t in experiences:
-        table.add_column("nothing" if t < 0 else names[t], justify="right")
+    rows = []
     for probe in probes:
         cells = [[values[probe, t] for values in by_seed if (probe, t) in values] for t in experiences]
-        table.add_row(probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells))
-    return table
+        rows.append([probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells)])
+    return WideTable(
+        "probes, after training on", ["probe", *("nothing" if t < 0 else names[t] for t in experiences)], rows
+    )
 
 
 def costs_line(outcomes: Sequence[Outcome], spent: Sequence[Mapping[str, float]]) -> str:
