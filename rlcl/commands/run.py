@@ -118,7 +118,7 @@ def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Cons
     from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
-    table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
+    table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings, outcomes[0].undefined)
     console.print(r_table(outcomes, names, finished[0].trained), table)
     if (probes := probes_table(outcomes, finished[0].trained)) is not None:
         console.print(probes)

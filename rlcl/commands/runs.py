@@ -148,7 +148,7 @@ def _show(run: StoredRun, console: Console) -> None:
         summary = run.summary
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
         table = r_table([outcome], summary["experiences"], trained_names(summary))
-        console.print(table, metrics_table(summarize_metrics([outcome]), outcome.meanings))
+        console.print(table, metrics_table(summarize_metrics([outcome]), outcome.meanings, outcome.undefined))
         if (probes := probes_table([outcome], trained_names(summary))) is not None:
             console.print(probes)
         if (objective := objective_of(run.config)).has_conditions:

@@ -13,12 +13,12 @@ from attrs import define, frozen
 from rlcl.comparison.config_parts import distinct_names
 from rlcl.comparison.run_labels import RunLabels, label_runs
 from rlcl.comparison.run_scores import unusable_reason
-from rlcl.errors import RlclError
+from rlcl.errors import Problem, RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.measures import Measure
 from rlcl.evaluation.metric_meaning import MetricMeaning, main_metric
 from rlcl.evaluation.metrics import PERFORMANCE, Topic
-from rlcl.evaluation.results import Array, Results, measure_named
+from rlcl.evaluation.results import Array, Results, measure_named, undefined_metrics
 from rlcl.objective import Objective, SeedResult, Verdict, judge_objective, objective_of
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.tracking.folder import read_costs, read_events, read_records
@@ -154,6 +154,15 @@ class SeedGroup:
         metrics = [run.metrics for run in self.usable]
         names = [name for name in (metrics[0] if metrics else {}) if all(name in m for m in metrics)]
         return {name: summarize([m[name] for m in metrics]) for name in names}
+
+    @cached_property
+    def undefined(self) -> Mapping[str, str]:
+        """Reasons why requested metrics are not defined for the first seed, by reported name."""
+        requested = dotted_keys(self.config).get("evaluation.metrics") or ()
+        try:
+            return undefined_metrics(self.seeds[0].records, self.measures, tuple(requested)) if self.seeds else {}
+        except Problem:  # a metric of a user's file that is no longer there
+            return {}
 
     @cached_property
     def meanings(self) -> Mapping[str, MetricMeaning]:

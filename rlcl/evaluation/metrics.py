@@ -30,6 +30,7 @@ __all__ = [
     "Metric",
     "Span",
     "Topic",
+    "Undefined",
     "check_span",
     "sign_of",
 ]
@@ -43,6 +44,13 @@ PERFORMANCE: Topic = "performance"
 TOPICS: tuple[Topic, ...] = ("forgetting", "transfer")  # all topics other than performance
 UNKNOWN: Span = (-math.inf, math.inf)
 NAME = r"[A-Za-z_]\w*(\.\w+)*"  # names that a success criterion can refer to
+
+
+NOT_EVALUATED = "no entry of R that it needs was evaluated; see evaluation.every, on and before"
+
+
+class Undefined(ValueError):
+    """Raised by the function of a metric that is not defined for a run, with the reason."""
 
 
 def sign_of(better: Better) -> int:
@@ -67,7 +75,7 @@ class Metric:
     Args:
         name: name in reports; with scope ``measure`` it is prefixed with the name of the measure.
         function: function from :class:`rlcl.evaluation.results.Results` to the value, or to None if the metric is not
-            defined for the run.
+            defined for the run. It may raise :class:`Undefined` with the reason instead.
         better: ``higher`` or ``lower`` values.
         range: range of the values; ``performance`` for the range of R, ``change`` for the range of a difference of two
             values of R. Unknown by default.
@@ -101,7 +109,18 @@ class Metric:
             check_span(self.range)  # type: ignore[arg-type]
 
     def __call__(self, results: Results) -> float | None:
-        return self.function(results)
+        try:
+            return self.function(results)
+        except Undefined:
+            return None
+
+    def undefined(self, results: Results) -> str | None:
+        """Return the reason why the metric is not defined for a run; None if it is."""
+        try:
+            value: Any = self.function(results)
+        except Undefined as reason:
+            return str(reason)
+        return "its function returned None" if value is None else None
 
     def span(self, measure: Measure) -> Span:
         """Return the range of the metric for a measure; an unknown bound is infinite."""
@@ -113,16 +132,18 @@ class Metric:
         return self.range
 
 
-def average(results: Results) -> float | None:
+def average(results: Results) -> float:
     """Compute mean_j R[T-1, j]; not defined if an entry is missing. Source: Lopez-Paz & Ranzato 2017, ACC."""
     matrix = results.R
-    return _mean(matrix[-1]) if len(matrix) and not np.isnan(matrix[-1]).any() else None
+    if not len(matrix) or np.isnan(matrix[-1]).any():
+        raise Undefined("the last row of R is not complete; set evaluation.on: all")
+    return _mean(matrix[-1])
 
 
 AVERAGE = Metric("average", average, range="performance", scope="measure")
 
 
-def incremental(results: Results) -> float | None:
+def incremental(results: Results) -> float:
     """Compute the mean over t of mean_{j<=t} R[t, j]; not defined if a boundary was not evaluated.
 
     With repeated visits, t counts visits, and the inner mean is over the tasks visited up to t.
@@ -131,40 +152,40 @@ def incremental(results: Results) -> float | None:
     experiences have the same weight. The paper has no repeated visits.
     """
     visited = _visited(results)
-    if visited is None or np.isnan(visited.matrix).all(1).any():
-        return None
+    _check_boundaries(visited)
     return _mean([_mean(row[sorted(set(visited.visits[: t + 1]))]) for t, row in enumerate(visited.matrix)])
 
 
 INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
 
 
-def learning(results: Results) -> float | None:
+def learning(results: Results) -> float:
     """Compute mean_j R[j, j]; not defined if a boundary was not evaluated. Source: Riemer et al. 2019, LA."""
     visited = _visited(results)
-    return None if visited is None or np.isnan(visited.matrix).all(1).any() else _mean(visited.learned)
+    _check_boundaries(visited)
+    return _mean(visited.learned)
 
 
 LEARNING = Metric("learning", learning, range="performance", scope="measure")
 
 
-def backward_transfer(results: Results) -> float | None:
+def backward_transfer(results: Results) -> float:
     """Compute mean_{j<T-1} (R[T-1, j] - R[j, j]). Source: Lopez-Paz & Ranzato 2017, BWT."""
     visited = _visited(results, min_tasks=2)
-    return None if visited is None else _mean((visited.final - visited.learned)[visited.left])
+    return _mean((visited.final - visited.learned)[visited.left])
 
 
 BACKWARD_TRANSFER = Metric("backward_transfer", backward_transfer, range="change", topic="transfer")
 
 
-def forward_transfer_gem(results: Results) -> float | None:
+def forward_transfer_gem(results: Results) -> float:
     """Compute mean_{j>0} (R[j-1, j] - before[j]), j-1 being the row before the first visit of task j.
 
     Source: Lopez-Paz & Ranzato 2017, FWT.
     """
     visited = _visited(results, min_tasks=2)
-    if visited is None:
-        return None
+    if not len(results.before) or np.isnan(results.before).all():
+        raise Undefined("there was no evaluation before training; set evaluation.before: true")
     return _mean(
         [visited.matrix[row - 1, task] - results.before[task] for task, row in visited.first.items() if row > 0]
     )
@@ -173,11 +194,9 @@ def forward_transfer_gem(results: Results) -> float | None:
 FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
 
 
-def forgetting_chaudhry(results: Results) -> float | None:
+def forgetting_chaudhry(results: Results) -> float:
     """Compute mean_{j<T-1} (max_{0<=l<T-1} R[l, j] - R[T-1, j]). Source: Chaudhry et al. 2018, eq. 3."""
     visited = _visited(results, min_tasks=2)
-    if visited is None:
-        return None
     earlier, final = visited.matrix[:-1][:, visited.tasks][:, visited.left], visited.final[visited.left]
     measured = ~np.isnan(earlier).all(0)
     return _mean(np.nanmax(earlier[:, measured], 0) - final[measured])
@@ -188,40 +207,42 @@ FORGETTING_CHAUDHRY = Metric(
 )
 
 
-def forgetting_cw(results: Results) -> float | None:
+def forgetting_cw(results: Results) -> float:
     """Compute mean_j (R[j, j] - R[T-1, j]), including the last experience, whose term is always 0; for R in [0, 1].
 
     Source: Wolczyk et al. 2021, Continual World, section 4.1.
     """
     visited = _visited(results, min_tasks=2)
-    if visited is None or (visited.matrix < 0).any() or (visited.matrix > 1).any():
-        return None
+    if (visited.matrix < 0).any() or (visited.matrix > 1).any():
+        raise Undefined("a value of R is outside of [0, 1]")
     losses = visited.learned - visited.final
-    return None if np.isnan(losses[visited.left]).all() else _mean(losses)  # not defined if only the 0 is known
+    if np.isnan(losses[visited.left]).all():  # only the last term, 0, is known
+        raise Undefined(NOT_EVALUATED)
+    return _mean(losses)
 
 
 FORGETTING_CW = Metric("forgetting.cw", forgetting_cw, better="lower", range=(-1.0, 1.0), topic="forgetting")
 
 
-def forgetting_cora(results: Results) -> float | None:
+def forgetting_cora(results: Results) -> float:
     """Compute the mean over i < j of (r_i before j - r_i after j) / max |r_i|. Source: Powers et al. 2022, eq. 1."""
     change = _changes(results)
-    return None if change is None else _mean(change[np.triu_indices(len(change), 1)])
+    return _mean(change[np.triu_indices(len(change), 1)])
 
 
 FORGETTING_CORA = Metric("forgetting.cora", forgetting_cora, better="lower", range=(-2.0, 2.0), topic="forgetting")
 
 
-def forward_transfer_cora(results: Results) -> float | None:
+def forward_transfer_cora(results: Results) -> float:
     """Compute the mean over i > j of (r_i after j - r_i before j) / max |r_i|. Source: Powers et al. 2022, eq. 2."""
     change = _changes(results)
-    return None if change is None else _mean(-change[np.tril_indices(len(change), -1)])
+    return _mean(-change[np.tril_indices(len(change), -1)])
 
 
 FORWARD_TRANSFER_CORA = Metric("forward_transfer.cora", forward_transfer_cora, range=(-2.0, 2.0), topic="transfer")
 
 
-def minimum(results: Results) -> float | None:
+def minimum(results: Results) -> float:
     """Compute the mean over j < T-1 of the minimum performance on j at any evaluation after its training.
 
     Evaluations within experiences are included (``evaluation.every: {updates: N}``). They include temporary drops of
@@ -230,8 +251,6 @@ def minimum(results: Results) -> float | None:
     Source: De Lange et al. 2023, min-ACC, eq. 2.
     """
     visited = _visited(results, min_tasks=2)
-    if visited is None:
-        return None
     last = len(visited.matrix) - 1
     performances = [results.after(task, row) for task, row in visited.last.items() if row < last]
     return _mean([np.fmin.reduce(values) for values in performances if len(values)])
@@ -240,11 +259,9 @@ def minimum(results: Results) -> float | None:
 MIN = Metric("min", minimum, range="performance", scope="measure", within=True)
 
 
-def worst_case(results: Results) -> float | None:
+def worst_case(results: Results) -> float:
     """Compute R[T-1, T-1] / T + (1 - 1 / T) min-ACC, T tasks. Source: De Lange et al. 2023, WC-ACC, eq. 3."""
     visited, min_accuracy = _visited(results, min_tasks=2), minimum(results)
-    if visited is None or min_accuracy is None:
-        return None
     count = len(visited.tasks)
     return float(visited.matrix[-1, visited.visits[-1]] / count + (1 - 1 / count) * min_accuracy)
 
@@ -252,7 +269,7 @@ def worst_case(results: Results) -> float | None:
 WORST_CASE = Metric("worst_case", worst_case, range="performance", scope="measure", within=True)
 
 
-def online(results: Results) -> float | None:
+def online(results: Results) -> float:
     """Compute the mean online score: the score of each training example before the update that uses it.
 
     It is computed from the records of ``evaluation.online``, with each experience weighted by its samples, and is not
@@ -264,21 +281,23 @@ def online(results: Results) -> float | None:
     samples = {r.trained_on: r.value for r in results.records if r.metric == "samples"}
     weights = {t: samples.get(t, 1.0) for t in values}
     total = sum(weights.values())
-    return results.sign * sum(weights[t] * values[t] for t in values) / total if total else None
+    if not total:
+        raise Undefined("there are no online scores; set evaluation.online: true")
+    return results.sign * sum(weights[t] * values[t] for t in values) / total
 
 
 ONLINE = Metric("online", online, range="performance", scope="measure")
 
 
-def _changes(results: Results) -> Array | None:
+def _changes(results: Results) -> Array:
     """Return the loss of performance on task i during training on j at [i, j], relative to the maximum |r_i|.
 
     Only the first cycle counts, as in the authors' code (AGI-Labs/continual_rl): the visits up to the first repeated
-    one. None if a task is first visited later.
+    one. Not defined if a task is first visited later.
     """
     visited = _visited(results, min_tasks=2)
-    if visited is None or len(set(visited.visits[: len(visited.tasks)])) < len(visited.tasks):
-        return None
+    if len(set(visited.visits[: len(visited.tasks)])) < len(visited.tasks):
+        raise Undefined("a task is visited again before all tasks have been visited once")
     cycle = list(visited.visits[: len(visited.tasks)])
     rows = np.vstack([results.before, visited.matrix])[:, cycle]
     maximum = np.nan_to_num(np.abs(rows)).max(0)
@@ -331,13 +350,32 @@ class _Visited:
         return self.matrix[-1, self.tasks]
 
 
-def _visited(results: Results, min_tasks: int = 1) -> _Visited | None:
-    """Return R with its visits, or None if they are not defined or visit fewer than ``min_tasks`` tasks."""
+def _visited(results: Results, min_tasks: int = 1) -> _Visited:
+    """Return R with its visits.
+
+    Raises:
+        Undefined: the visits are not known, or visit fewer than ``min_tasks`` tasks.
+    """
     visits = results.visits
-    return _Visited(results.R, visits) if len(set(visits)) >= min_tasks else None
+    if not visits:
+        raise Undefined("an experience does not train a single column of R, or the run is not finished")
+    if len(set(visits)) < min_tasks:
+        raise Undefined(f"it needs {min_tasks} tasks, and the stream has {len(set(visits))}")
+    return _Visited(results.R, visits)
 
 
-def _mean(values: Any) -> float | None:
-    """Return the mean of the values that are not NaN, or None if there are none."""
+def _check_boundaries(visited: _Visited) -> None:
+    if np.isnan(visited.matrix).all(1).any():
+        raise Undefined("a boundary was not evaluated; set evaluation.every: experience")
+
+
+def _mean(values: Any) -> float:
+    """Return the mean of the values that are not NaN.
+
+    Raises:
+        Undefined: there are none.
+    """
     known = np.array([v for v in np.ravel(np.asarray(values, dtype=np.float64)) if not np.isnan(v)])
-    return float(known.mean()) if len(known) else None
+    if not len(known):
+        raise Undefined(NOT_EVALUATED)
+    return float(known.mean())

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from rlcl.evaluation.metric_meaning import MetricMeaning
-from rlcl.evaluation.results import Results, meanings, metrics
+from rlcl.evaluation.results import Results, meanings, metrics, undefined_metrics
 from rlcl.types import Record
 
 __all__ = ["Outcome"]
@@ -37,6 +37,11 @@ class Outcome:
     def metrics(self) -> Mapping[str, float]:
         """Values of the metrics by reported name."""
         return metrics(self.records, self.measures, self.names)
+
+    @property
+    def undefined(self) -> Mapping[str, str]:
+        """Reasons why requested metrics are not defined for the run, by reported name."""
+        return undefined_metrics(self.records, self.measures, self.names)
 
     @property
     def meanings(self) -> Mapping[str, MetricMeaning]:

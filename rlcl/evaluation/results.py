@@ -26,6 +26,7 @@ __all__ = [
     "metrics",
     "online_name",
     "reported_metrics",
+    "undefined_metrics",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -160,6 +161,25 @@ def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[
         if math.isfinite(value):
             values[name] = float(value)
     return values
+
+
+def undefined_metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[str]) -> Mapping[str, str]:
+    """Return the reasons why metrics are not defined for a run, by reported name.
+
+    Args:
+        records: records of the run.
+        measures: measures of the learner, the primary one first.
+        names: metrics that were requested, see :func:`metrics`; empty if none was.
+
+    Raises:
+        Problem: a name is unknown.
+    """
+    if not names:
+        return {}
+    records = tuple(records)
+    results = {measure: Results(records, measure) for measure in measures}
+    reasons = {name: metric.undefined(results[measure]) for measure, metric, name in _selected_metrics(measures, names)}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def reported_metrics(measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, Metric]:

@@ -24,7 +24,7 @@ from rlcl.errors import Problem
 from rlcl.evaluation import MEASURES, METRICS
 from rlcl.evaluation.metric_meaning import MetricMeaning, meanings_in
 from rlcl.evaluation.metrics import Metric
-from rlcl.evaluation.results import Results, meanings, measure_named, metric_named, metrics
+from rlcl.evaluation.results import Results, meanings, measure_named, metric_named, metrics, undefined_metrics
 from rlcl.registry import find
 from rlcl.types import Record
 
@@ -465,3 +465,22 @@ def test_a_metric_that_gives_no_number_is_told(tmp_path: Path) -> None:
     file.write_text("def row(results):\n    return results.R[0]\n")
     with pytest.raises(Problem, match="metric row must return a number or None, but returned ndarray"):
         metrics([Record("", 0, 1, 0, 0, "accuracy", 0.5)], ["accuracy"], [f"{file}:row"])
+
+
+@pytest.mark.parametrize(("name", "matrix", "reason"), [
+    ("backward_transfer", ((0.5,),), "it needs 2 tasks, and the stream has 1"),
+    ("accuracy.average", ((0.5, 0.5), (NAN, 0.5)), "the last row of R is not complete"),
+    ("accuracy.learning", ((0.5, 0.4, 0.3),), "an experience does not train a single column of R"),
+    ("accuracy.online", R, "there are no online scores; set evaluation.online: true"),
+    ("forgetting.cw", ((0.5, 2.0), (0.5, 0.4)), "a value of R is outside of [0, 1]"),
+    ("forward_transfer.gem", R, "there was no evaluation before training; set evaluation.before: true"),
+])  # fmt: skip
+def test_a_requested_metric_that_is_not_defined_says_why(name: str, matrix: Any, reason: str) -> None:
+    ((reported, found),) = undefined_metrics(records_of(matrix), ("accuracy",), [name]).items()
+    assert reported == name
+    assert found.startswith(reason)
+
+
+def test_metrics_that_nobody_requested_need_no_reason() -> None:
+    assert undefined_metrics(records_of(((0.5,),)), ("accuracy",), ()) == {}
+    assert undefined_metrics(records_of(R, BEFORE), ("accuracy",), ("forgetting.cw",)) == {}
