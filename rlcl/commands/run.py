@@ -113,13 +113,23 @@ def _run(experiment: Experiment, root: Path, console: Console) -> str:
 
 def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Console) -> str:
     from rlcl.launch.verdicts import objective_verdict
-    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summarize_metrics, verdict_table
+    from rlcl.report.tables import (
+        costs_line,
+        metrics_table,
+        probes_table,
+        r_table,
+        summarize_metrics,
+        undefined_lines,
+        verdict_table,
+    )
     from rlcl.sinks.run_sinks import run_sinks
     from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
-    table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings, outcomes[0].undefined)
+    table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
     console.print(r_table(outcomes, names, finished[0].trained), table)
+    for line in undefined_lines(outcomes[0]):
+        console.print(line, markup=False, highlight=False)
     if (probes := probes_table(outcomes, finished[0].trained)) is not None:
         console.print(probes)
     verdict = objective_verdict(experiment, [f.result for f in finished])

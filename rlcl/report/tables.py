@@ -26,6 +26,7 @@ __all__ = [
     "probes_table",
     "r_table",
     "summarize_metrics",
+    "undefined_lines",
     "verdict_table",
 ]
 
@@ -105,21 +106,16 @@ def summarize_metrics(outcomes: Sequence[Outcome]) -> Mapping[str, SeedSummary]:
     return {name: summarize([metrics[name] for metrics in by_seed]) for name in names}
 
 
-def metrics_table(
-    summaries: Mapping[str, SeedSummary], meanings: Mapping[str, MetricMeaning], undefined: Mapping[str, str]
-) -> Table:
+def metrics_table(summaries: Mapping[str, SeedSummary], meanings: Mapping[str, MetricMeaning]) -> Table:
     """Return a table with one metric per row.
 
     Args:
         summaries: mean and interval of each metric, by name.
         meanings: meaning of each metric, by name.
-        undefined: reasons why requested metrics are not defined, by name.
     """
     seeds = max((s.seeds for s in summaries.values()), default=0)
     title = f"metrics (mean and 95 % Student interval over {seeds} seeds)" if seeds > 1 else "metrics (1 seed)"
-    notes = [*_direction_notes([meanings[name] for name in summaries if name in meanings])]
-    notes += [f"{name} is not defined: {reason}" for name, reason in undefined.items()]
-    caption = "\n".join(map(escape, notes)) or None
+    caption = "\n".join(_direction_notes([meanings[name] for name in summaries if name in meanings])) or None
     table = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -140,6 +136,12 @@ def _direction_notes(meanings: Sequence[MetricMeaning]) -> Iterator[str]:
     lower = [meaning.metric for meaning in meanings if meaning.better == "lower"]
     if lower:
         yield f"lower is better: {', '.join(dict.fromkeys(lower))}"
+
+
+def undefined_lines(outcome: Outcome) -> Iterator[str]:
+    """Yield one line for each requested metric that is not defined, with the reason."""
+    for name, reason in outcome.undefined.items():
+        yield f"{name} is not defined: {reason}"
 
 
 def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> WideTable | None:
