@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal
 
+import attrs
 import gymnasium as gym
 import numpy as np
 from attrs import frozen
@@ -13,6 +14,7 @@ from attrs import frozen
 from rlcl.config import option
 from rlcl.data.environments.contract import shorten
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
+from rlcl.data.environments.padding import common_spaces
 from rlcl.data.environments.wrappers import EnvironmentWrapper, check_wrapper
 from rlcl.errors import DataError, Problem, did_you_mean
 from rlcl.seeding import Seeds
@@ -73,6 +75,8 @@ class Environments:
         repeat: number of times that the sequence is repeated.
         matrix_columns: columns of R: one per task, or one per visit. With ``visits`` each visit also has a separate
             task id, head and test environments, as in CW20 of Continual World (Wolczyk et al. 2021).
+        spaces: ``same`` if all tasks must have the same spaces. ``pad`` for the union of different spaces: observations
+            are flattened and padded with zeros, and Discrete actions that a task does not have are masked.
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process), or ``native`` (the vector
             version of the environment, if it has one).
@@ -87,6 +91,7 @@ class Environments:
     sequence: tuple[str | int, ...] = option(())
     repeat: int = option(1, ge=1, le=100_000)
     matrix_columns: Literal["tasks", "visits"] = option("tasks")
+    spaces: Literal["same", "pad"] = option("same")
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
     visibility: Visibility = option(factory=Visibility)
@@ -95,18 +100,27 @@ class Environments:
         if not self.tasks:
             raise Problem("tasks: expected at least one task")
         names = [_name(self, task) for task in self.tasks]
+        environments = [self._environment(task) for task in self.tasks]
+        if self.spaces == "pad":
+            padding = common_spaces(names, [environment.spaces() for environment in environments])
+            environments = [attrs.evolve(environment, padding=padding) for environment in environments]
+        spec = _spec(names, environments)
+
+        def visit(index: int, name: str, task: int, column: int) -> Experience:
+            train, test, validation = (
+                attrs.evolve(environments[task], seed=seeds.child(name).integer())
+                for name in (f"environment {index}", f"test environment {column}", f"validation environment {column}")
+            )
+            return Experience(index, name, train, test, self.tasks[task].budget or budget, column, validation)
+
         visits = self._visits(names)
-        repeated = visits != list(range(len(self.tasks)))
         columns: tuple[Experience, ...] = ()
-        if repeated and self.matrix_columns == "tasks":
-            columns = tuple(self._experience(i, names[i], i, i, seeds, budget) for i in range(len(self.tasks)))
+        if visits != list(range(len(self.tasks))) and self.matrix_columns == "tasks":
+            columns = tuple(visit(task, names[task], task, task) for task in range(len(self.tasks)))
         experiences = []
         for index, task in enumerate(visits):
-            count = visits[: index + 1].count(task)
-            name = f"{names[task]}, visit {count}" if visits.count(task) > 1 else names[task]
-            column = task if columns else index
-            experiences.append(self._experience(index, name, task, column, seeds, budget))
-        spec = _spec(names, [self._environment(task, 0) for task in self.tasks])
+            number = f", visit {visits[: index + 1].count(task)}" if visits.count(task) > 1 else ""
+            experiences.append(visit(index, names[task] + number, task, task if columns else index))
         return Stream(tuple(experiences), spec, self.visibility, columns)
 
     def _visits(self, names: list[str]) -> list[int]:
@@ -125,29 +139,7 @@ class Environments:
             visits.append(found)
         return visits * self.repeat
 
-    def _experience(self, index: int, name: str, task: int, column: int, seeds: Seeds, budget: Budget) -> Experience:
-        """Return one visit of a task.
-
-        Args:
-            index: index of the visit.
-            name: name of the visit.
-            task: index of the task.
-            column: column of R, which determines the task id and the test environments.
-            seeds: source of randomness of the stream.
-            budget: amount of training, if the task sets none.
-        """
-        settings = self.tasks[task]
-        return Experience(
-            index=index,
-            name=name,
-            train=self._environment(settings, seeds.child(f"environment {index}").integer()),
-            test=self._environment(settings, seeds.child(f"test environment {column}").integer()),
-            validation=self._environment(settings, seeds.child(f"validation environment {column}").integer()),
-            budget=settings.budget or budget,
-            task_id=column,
-        )
-
-    def _environment(self, task: EnvironmentTask, seed: int) -> Environment:
+    def _environment(self, task: EnvironmentTask) -> Environment:
         return Environment(
             env=environment_class(task.env or self.env),
             kwargs={**self.kwargs, **task.kwargs},
@@ -155,7 +147,6 @@ class Environments:
             wrappers=(*self.wrappers, *task.wrappers),  # type: ignore[arg-type]  # the converter leaves no names
             num_envs=self.num_envs,
             vectorization=self.vectorization,
-            seed=seed,
             name=PurePath(task.env or self.env).name if ".py:" in (task.env or self.env) else task.env or self.env,
         )
 
@@ -181,7 +172,8 @@ def _spec(names: Sequence[str], environments: Sequence[Environment]) -> StreamSp
             if not is_equal:
                 raise DataError(
                     f"stream.tasks[{index}] ({name}): its {label} space {shorten(space)} differs from the first "
-                    f"task's, {shorten(first_space)}; all tasks of a stream must have the same spaces"
+                    f"task's, {shorten(first_space)}; all tasks of a stream must have the same spaces, unless spaces: "
+                    "pad is set"
                 )
     assert first is not None
     observations = first[0]

@@ -41,6 +41,7 @@ from rlcl.types import (
     Spending,
     Starting,
     Stream,
+    masks_actions,
 )
 
 __all__ = ["Trainer"]
@@ -121,6 +122,7 @@ class Trainer:
             )
         )
         check_missing_values(self.stream, self.encoder)
+        self._check_masks()
         check_boundary_policy(self.boundary, self.learner, self.encoder, visible_stream.visibility)
         if self.evaluation.online and not isinstance(self.learner, OnlineTesting):
             name = name_of("learner", self.learner)
@@ -231,6 +233,19 @@ class Trainer:
             is_component = component_mismatch(stream, "stream") is None
             remedy = "; call stream.make(Seeds(0), Budget(epochs=1))" if is_component else ""
             raise Problem(f"expected the result of a stream's make, got an instance of {name}{remedy}", "stream")
+
+    def _check_masks(self) -> None:
+        """Check that the learner uses the masks of environments in which some actions are never allowed.
+
+        Raises:
+            UnsupportedError: it does not.
+        """
+        sources = [experience.train for experience in self.stream]
+        if any(s.kind == "environment" and s.requires_masks for s in sources) and not masks_actions(self.learner):
+            raise UnsupportedError(
+                f"stream.spaces: pad masks the actions that a task does not have, and learner "
+                f"{name_of('learner', self.learner)} does not use masks; use ppo, dqn, or sb3 with MaskablePPO"
+            )
 
     def _is_planned(self, trained_on: int, ending: bool) -> bool:
         """Return whether the plan contains an evaluation after training on an experience, or within it."""

@@ -214,6 +214,12 @@ class EnvironmentSource(Protocol):
 
     @property
     @abstractmethod
+    def requires_masks(self) -> bool:
+        """Whether the environments have actions that are never allowed, so that learners must use the masks."""
+        ...
+
+    @property
+    @abstractmethod
     def seed(self) -> int:
         """Seed of the environments."""
         ...

@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlcl.data.environments.action_masks import random_action
 from rlcl.data.environments.guard import EnvironmentGuard
+from rlcl.data.environments.padding import Padding
 from rlcl.data.environments.plugins import register_plugins
 from rlcl.data.environments.seed_check import ignores_seed
 from rlcl.data.environments.workers import WorkerVectorEnv
@@ -41,6 +42,7 @@ class Environment(EnvironmentSource):
         attributes: attributes of the unwrapped environment, set after it is made (gravity, length). A key may be a
             path (``model.opt.gravity``).
         wrappers: wrappers around the environment, the innermost first.
+        padding: sizes of the spaces that it has in common with other tasks; None for the spaces that it has.
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process) or ``native`` (the vector
             version of the environment).
@@ -58,6 +60,7 @@ class Environment(EnvironmentSource):
     kwargs: Mapping[str, Any] = attrs.field(factory=dict)
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
     wrappers: tuple[EnvironmentWrapper, ...] = ()
+    padding: Padding | None = None
     num_envs: int = 1
     vectorization: Vectorization = "sync"
     seed: int = 0
@@ -72,7 +75,13 @@ class Environment(EnvironmentSource):
         if isinstance(env, FunctionType):  # its text has an address
             env = f"{env.__module__}:{env.__qualname__}"
         wrappers = [(wrapper.wrapper, dict(wrapper.kwargs)) for wrapper in self.wrappers]
-        return repr((str(env), dict(self.kwargs), dict(self.attributes), *([wrappers] if wrappers else [])))
+        further = [part for part in (wrappers, self.padding) if part]  # nothing of what older records do not have
+        return repr((str(env), dict(self.kwargs), dict(self.attributes), *further))
+
+    @property
+    def requires_masks(self) -> bool:
+        """See :class:`rlcl.types.EnvironmentSource`."""
+        return self.padding is not None and self.padding.actions is not None
 
     def make(self, side_by_side: bool = False) -> AnyEnv:
         """Make one environment, set its attributes, and wrap it in an ``EnvironmentGuard``.
@@ -106,8 +115,14 @@ class Environment(EnvironmentSource):
         """
         count = self.num_envs if num_envs is None else num_envs
         if self.vectorization == "native":
-            if self.frames > 1 or self.flat or self.wrappers:
-                what = "stacked frames" if self.frames > 1 else "flattened observations" if self.flat else "wrappers"
+            unsupported = {
+                "stacked frames": self.frames > 1,
+                "flattened observations": self.flat,
+                "wrappers": bool(self.wrappers),
+                "padded spaces": self.padding is not None,
+            }
+            if any(unsupported.values()):
+                what = next(name for name, is_set in unsupported.items() if is_set)
                 raise DataError(f"environment {self.name}: vectorization: native does not support {what}; use sync")
             return self._native(count, mode)
         if self.vectorization == "async":
@@ -184,7 +199,7 @@ class Environment(EnvironmentSource):
             env = wrapper.around(env, self.name)
         if self.wrappers:
             check_spaces(env, self.name)
-        return env
+        return env if self.padding is None else self.padding.around(env, self.name)
 
     def _construct(self, checker: bool) -> Any:
         if not isinstance(self.env, str):

@@ -49,6 +49,7 @@ from gymnasium.wrappers import (
 )
 
 from rlcl.data.environments.guard import EnvironmentGuard
+from rlcl.data.environments.padding import PaddedActions, PaddedObservations
 from rlcl.errors import DataError
 
 __all__ = ["environment_state", "restore_environment", "restore_single", "single_state"]
@@ -65,8 +66,9 @@ WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             ClipAction, ClipReward, DiscretizeAction, DiscretizeObservation, DtypeObservation, FilterObservation,
-            FlattenObservation, MaxAndSkipObservation, PassiveEnvChecker, RepeatAction, RescaleAction,
-            RescaleObservation, ReshapeObservation, TransformAction, TransformObservation, TransformReward,
+            FlattenObservation, MaxAndSkipObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
+            RepeatAction, RescaleAction, RescaleObservation, ReshapeObservation, TransformAction, TransformObservation,
+            TransformReward,
         ),
         (),
     ),
