@@ -120,7 +120,9 @@ class Metric:
             value: Any = self.function(results)
         except Undefined as reason:
             return str(reason)
-        return "its function returned None" if value is None else None
+        if value is None:
+            return "its function returned None"
+        return f"its value is {value}" if isinstance(value, float) and not math.isfinite(value) else None
 
     def span(self, measure: Measure) -> Span:
         """Return the range of the metric for a measure; an unknown bound is infinite."""
@@ -153,7 +155,8 @@ def incremental(results: Results) -> float:
     """
     visited = _visited(results)
     _check_boundaries(visited)
-    return _mean([_mean(row[sorted(set(visited.visits[: t + 1]))]) for t, row in enumerate(visited.matrix)])
+    rows = [row[sorted(set(visited.visits[: t + 1]))] for t, row in enumerate(visited.matrix)]
+    return _mean([_mean(row) for row in rows if not np.isnan(row).all()])
 
 
 INCREMENTAL = Metric("incremental", incremental, range="performance", scope="measure")
@@ -186,9 +189,8 @@ def forward_transfer_gem(results: Results) -> float:
     visited = _visited(results, min_tasks=2)
     if not len(results.before) or np.isnan(results.before).all():
         raise Undefined("there was no evaluation before training; set evaluation.before: true")
-    return _mean(
-        [visited.matrix[row - 1, task] - results.before[task] for task, row in visited.first.items() if row > 0]
-    )
+    before = _widened(results.before, visited.matrix.shape[1])
+    return _mean([visited.matrix[row - 1, task] - before[task] for task, row in visited.first.items() if row > 0])
 
 
 FORWARD_TRANSFER_GEM = Metric("forward_transfer.gem", forward_transfer_gem, range="change", topic="transfer")
@@ -252,7 +254,7 @@ def minimum(results: Results) -> float:
     """
     visited = _visited(results, min_tasks=2)
     last = len(visited.matrix) - 1
-    performances = [results.after(task, row) for task, row in visited.last.items() if row < last]
+    performances = [results.since(row, task) for task, row in visited.last.items() if row < last]
     return _mean([np.fmin.reduce(values) for values in performances if len(values)])
 
 
@@ -299,7 +301,8 @@ def _changes(results: Results) -> Array:
     if len(set(visited.visits[: len(visited.tasks)])) < len(visited.tasks):
         raise Undefined("a task is visited again before all tasks have been visited once")
     cycle = list(visited.visits[: len(visited.tasks)])
-    rows = np.vstack([results.before, visited.matrix])[:, cycle]
+    width = visited.matrix.shape[1]
+    rows = np.vstack([_widened(results.before, width)[:width], visited.matrix])[:, cycle]
     maximum = np.nan_to_num(np.abs(rows)).max(0)
     rows = rows[: len(cycle) + 1]
     change = (rows[:-1] - rows[1:]).T
@@ -361,7 +364,14 @@ def _visited(results: Results, min_tasks: int = 1) -> _Visited:
         raise Undefined("an experience does not train a single column of R, or the run is not finished")
     if len(set(visits)) < min_tasks:
         raise Undefined(f"it needs {min_tasks} tasks, and the stream has {len(set(visits))}")
-    return _Visited(results.R, visits)
+    return _Visited(_widened(results.R, max(visits) + 1), visits)
+
+
+def _widened(values: Array, columns: int) -> Array:
+    """Return values (..., J) with further columns of NaN, for tasks that were not evaluated."""
+    missing = max(columns - values.shape[-1], 0)
+    widened: Array = np.concatenate([values, np.full((*values.shape[:-1], missing), np.nan)], -1)
+    return widened
 
 
 def _check_boundaries(visited: _Visited) -> None:

@@ -122,13 +122,14 @@ class Results:
         """
         matrix = self.R
         tasks = {r.trained_on: int(r.value) for r in self.records if r.metric == TASK}
-        if tasks:
-            return tuple(tasks[t] for t in range(len(matrix))) if tasks.keys() >= set(range(len(matrix))) else ()
+        if tasks:  # rows of a continued run may have none, but the last row has one when it is finished
+            rows = range(len(matrix))
+            return tuple(tasks.get(t, t) for t in rows) if len(matrix) - 1 in tasks else ()
         return tuple(range(len(matrix))) if matrix.shape[0] == matrix.shape[1] else ()
 
-    def after(self, column: int, since: int) -> Array:
-        """Return all performances on a column during training on the rows after ``since``."""
-        return np.array([self.sign * r.value for r in self.rows if r.evaluated_on == column and r.trained_on > since])
+    def since(self, row: int, column: int) -> Array:
+        """Return all performances on a column during training on the rows after a row."""
+        return np.array([self.sign * r.value for r in self.rows if r.evaluated_on == column and r.trained_on > row])
 
 
 def metrics(records: Iterable[Record], measures: Sequence[str], names: Sequence[str] = ()) -> Mapping[str, float]:

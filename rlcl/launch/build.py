@@ -57,7 +57,7 @@ def _stream(experiment: Experiment, seed: int) -> Stream:
         indices = ", ".join(str(e.index) for e in stream) or "no experience"
         raise UnsupportedError(f"stream: its experiences must have consecutive indices from 0, got {indices}")
     checked: set[str] = set()
-    for experience in stream:
+    for experience in (*stream, *stream.evaluated):
         source = experience.train
         if source.kind == "environment" and source.recipe not in checked:
             checked.add(source.recipe)

@@ -11,7 +11,7 @@ from attrs import frozen
 from rlcl.config import key_path
 from rlcl.evaluation.measures import Measure, source_of
 from rlcl.evaluation.metrics import ONLINE, UNKNOWN, Metric, Span
-from rlcl.evaluation.results import meanings, measure_named, metrics, online_name, reported_metrics
+from rlcl.evaluation.results import TASK, meanings, measure_named, metrics, online_name, reported_metrics
 from rlcl.experiment import Experiment
 from rlcl.launch.estimate import Estimate
 from rlcl.objective import ConditionVerdict, Criterion, Objective, SeedResult, format_amount, judge_objective
@@ -68,6 +68,8 @@ def planned_records(trainer: Trainer) -> tuple[Record, ...]:
     for t in range(-1, len(trainer.stream)):
         experiences = trainer._evaluated_experiences(t) if trainer._is_planned(t, ending=True) else ()
         keys = [(e.index, name) for e in experiences for name in measures]
+        if t >= 0 and trainer.stream.visited:
+            records.append(Record(trainer.run, trainer.seed, t + 1, t, t, TASK, float(trainer.stream.visited[t])))
         if online and t >= 0:
             keys.append((t, online_name(measures[0])))
         records += [Record(trainer.run, trainer.seed, t + 1, t, index, name, 0.5) for index, name in keys]

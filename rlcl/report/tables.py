@@ -74,8 +74,9 @@ class WideTable:
         title = self.title if start == 1 else None
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column(escape(self.columns[0]), no_wrap=True)
-        for name in self.columns[start:end]:
-            table.add_column(escape(name), justify="right")
+        for index, name in enumerate(self.columns[start:end], start):
+            longest = max((len(row[index]) for row in self.rows), default=0)
+            table.add_column(escape(name), justify="right", min_width=longest)
         for name, *cells in self.rows:
             table.add_row(escape(name), *cells[start - 1 : end - 1])
         return table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -74,7 +75,7 @@ class Environments:
         sequence: names or indices of tasks, one per visit; by default all tasks in order.
         repeat: number of times that the sequence is repeated.
         matrix_columns: columns of R: one per task, or one per visit. With ``visits`` each visit also has a separate
-            task id, head and test environments, as in CW20 of Continual World (Wolczyk et al. 2021).
+            task id and separate test environments, as in CW20 of Continual World (Wolczyk et al. 2021).
         spaces: ``same`` if all tasks must have the same spaces. ``pad`` for the union of different spaces: observations
             are flattened and padded with zeros, and Discrete actions that a task does not have are masked.
         num_envs: number of parallel environments in training.
@@ -106,22 +107,43 @@ class Environments:
             environments = [attrs.evolve(environment, padding=padding) for environment in environments]
         spec = _spec(names, environments)
 
-        def visit(index: int, name: str, task: int, column: int) -> Experience:
+        def task_column(task: int) -> Experience:
+            return experience(task, names[task], task, task)
+
+        def experience(index: int, name: str, task: int, column: int) -> Experience:
             train, test, validation = (
-                attrs.evolve(environments[task], seed=seeds.child(name).integer())
-                for name in (f"environment {index}", f"test environment {column}", f"validation environment {column}")
+                attrs.evolve(environments[task], seed=seeds.child(purpose).integer())
+                for purpose in (
+                    f"environment {index}",
+                    f"test environment {column}",
+                    f"validation environment {column}",
+                )
             )
             return Experience(index, name, train, test, self.tasks[task].budget or budget, column, validation)
 
-        visits = self._visits(names)
-        columns: tuple[Experience, ...] = ()
-        if visits != list(range(len(self.tasks))) and self.matrix_columns == "tasks":
-            columns = tuple(visit(task, names[task], task, task) for task in range(len(self.tasks)))
-        experiences = []
-        for index, task in enumerate(visits):
-            number = f", visit {visits[: index + 1].count(task)}" if visits.count(task) > 1 else ""
-            experiences.append(visit(index, names[task] + number, task, task if columns else index))
-        return Stream(tuple(experiences), spec, self.visibility, columns)
+        order = self._visits(names)
+        visits = list(zip(range(len(order)), order, _visit_numbers(order), strict=True))
+        if order == list(range(len(self.tasks))):
+            return Stream(tuple(map(task_column, order)), spec, self.visibility)
+        if self.matrix_columns == "visits":
+            experiences = [experience(i, _visit_name(names[task], number), task, i) for i, task, number in visits]
+            return Stream(tuple(experiences), spec, self.visibility)
+        seeds_of_visits = [seeds.child(f"environment {index}").integer() for index in range(len(order))]
+
+        def visited(tasks: tuple[Experience, ...]) -> tuple[Experience, ...]:
+            return tuple(
+                attrs.evolve(
+                    tasks[task],
+                    index=index,
+                    name=_visit_name(tasks[task].name, number),
+                    train=tasks[task].environment.seeded(seeds_of_visits[index]),
+                )
+                for index, task, number in visits
+            )
+
+        # The visits are made of the tasks, so that wrappers of streams (cyclic) can arrange them further.
+        columns = Stream(tuple(map(task_column, range(len(self.tasks)))), spec, self.visibility)
+        return columns.arranged(visited)
 
     def _visits(self, names: list[str]) -> list[int]:
         """Return the index of the task of each visit."""
@@ -154,6 +176,19 @@ class Environments:
 def _name(stream: Environments, task: EnvironmentTask) -> str:
     changes = ", ".join(f"{k} {v}" for k, v in {**task.kwargs, **task.attributes}.items())
     return task.name or " ".join(filter(None, [PurePath(task.env or stream.env).name, changes]))
+
+
+def _visit_numbers(order: Sequence[int]) -> Iterator[int]:
+    """Yield how often the task of each visit has been visited, from 1."""
+    counts: Counter[int] = Counter()
+    for task in order:
+        counts[task] += 1
+        yield counts[task]
+
+
+def _visit_name(name: str, number: int) -> str:
+    """Return the name of a visit: that of the task, so that a run can be continued with further visits."""
+    return name if number == 1 else f"{name}, visit {number}"
 
 
 def _spec(names: Sequence[str], environments: Sequence[Environment]) -> StreamSpec:

@@ -53,7 +53,7 @@ class Stream(Sequence[Experience]):
         columns = {column.task_id: index for index, column in enumerate(self.columns)}
         tasks = [experience.task_id for experience in self.experiences]
         if len(columns) < len(self.columns) or None in columns or any(task not in columns for task in tasks):
-            return ()
+            return tuple(range(len(tasks))) if len(tasks) == len(self.columns) else ()
         return tuple(columns[task] for task in tasks)
 
     @overload

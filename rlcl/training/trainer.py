@@ -202,7 +202,7 @@ class Trainer:
         """
         self._evaluation_due, self._at_boundary, self._pending_values = trained_on, ending, {}
         visited = self.stream.visited
-        if ending and visited and visited != tuple(range(len(self.stream))):
+        if ending and visited and visited != tuple(range(len(self.stream.evaluated))):
             self._pending_values[TASK] = float(visited[trained_on])
         if self._is_planned(trained_on, ending):
             self._pending_values |= self._probe_runner.run(trained_on)

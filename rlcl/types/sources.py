@@ -271,6 +271,11 @@ class EnvironmentSource(Protocol):
         ...
 
     @abstractmethod
+    def seeded(self, seed: int) -> EnvironmentSource:
+        """Return a source whose environments have another seed."""
+        ...
+
+    @abstractmethod
     def stacked(self, frames: int) -> EnvironmentSource:
         """Return a source whose observations are the last frames, (frames, *observation), the oldest first."""
         ...

@@ -484,3 +484,21 @@ def test_a_requested_metric_that_is_not_defined_says_why(name: str, matrix: Any,
 def test_metrics_that_nobody_requested_need_no_reason() -> None:
     assert undefined_metrics(records_of(((0.5,),)), ("accuracy",), ()) == {}
     assert undefined_metrics(records_of(R, BEFORE), ("accuracy",), ("forgetting.cw",)) == {}
+
+
+def test_a_task_that_was_visited_and_never_evaluated_is_left_out() -> None:
+    rows = [record(10, 1, 0, 0.5), record(5, 0, 0, 1, "task"), record(10, 1, 1, 0, "task")]
+    results = Results(rows, "accuracy")
+    assert (1, 0) == results.visits
+    for name in METRICS:
+        find("metric", name)(results)
+
+
+def test_rows_of_a_continued_run_without_a_task_are_those_of_their_own_columns() -> None:
+    rows = [*records_of(R, BEFORE), record(30, 2, 2, 0, "task")]
+    assert (0, 1, 0) == Results(rows, "accuracy").visits
+
+
+def test_an_early_row_without_a_value_is_left_out_of_the_incremental_mean() -> None:
+    matrix = ((NAN, 0.2), (NAN, 0.8))
+    assert find("metric", "incremental")(Results(records_of(matrix), "accuracy")) == pytest.approx(0.8)

@@ -566,7 +566,7 @@ def environments(**settings: Any) -> Stream:
 
 def test_tasks_are_visited_in_a_sequence_that_is_repeated() -> None:
     stream = environments(sequence=("a", 1, "a"), repeat=2)
-    names = ["a, visit 1", "b, visit 1", "a, visit 2", "a, visit 3", "b, visit 2", "a, visit 4"]
+    names = ["a", "b", "a, visit 2", "a, visit 3", "b, visit 2", "a, visit 4"]
     assert names == [e.name for e in stream]
     assert ["a", "b"] == [e.name for e in stream.evaluated]
     assert (0, 1, 0, 0, 1, 0) == stream.visited
@@ -586,7 +586,7 @@ def test_one_visit_of_each_task_in_order_is_the_plain_stream() -> None:
 
 def test_a_column_for_each_visit() -> None:
     stream = environments(repeat=2, matrix_columns="visits")
-    assert ["a, visit 1", "b, visit 1", "a, visit 2", "b, visit 2"] == [e.name for e in stream.evaluated]
+    assert ["a", "b", "a, visit 2", "b, visit 2"] == [e.name for e in stream.evaluated]
     assert [0, 1, 2, 3] == [e.task_id for e in stream]
     assert (0, 1, 2, 3) == stream.visited
 
@@ -617,3 +617,19 @@ def test_cycles_over_arrays_have_visits_too() -> None:
     stream = make(Cyclic(of=ClassIncremental(data=Small(), experiences=3), cycles=2))
     assert (0, 1, 2, 0, 1, 2) == stream.visited
     assert () == make(Joint(of=ClassIncremental(data=Small(), experiences=3))).visited
+
+
+def test_cycles_over_visits_repeat_the_visits() -> None:
+    stream = make(Cyclic(of=Environments(env="CartPole-v1", tasks=AB, sequence=("b", "b", "a")), cycles=2))
+    assert (1, 1, 0, 1, 1, 0) == stream.visited
+    assert ["a", "b"] == [e.name for e in stream.evaluated]
+
+
+def test_a_part_of_the_visits_keeps_the_tasks() -> None:
+    stream = environments(sequence=("a", "b", "a"))[:2]
+    assert (0, 1) == stream.visited
+    assert 2 == len(stream) == len(stream.evaluated)
+
+
+def test_thousands_of_visits_are_made_quickly() -> None:
+    assert 4000 == len(environments(repeat=2000))

@@ -168,6 +168,10 @@ class Environment(EnvironmentSource):
         """Return a source of one environment in this process, with additional keyword arguments."""
         return attrs.evolve(self, vectorization="sync", num_envs=1, kwargs={**self.kwargs, **kwargs})
 
+    def seeded(self, seed: int) -> Environment:
+        """Return a source with another seed."""
+        return attrs.evolve(self, seed=seed)
+
     def stacked(self, frames: int) -> Environment:
         """Return a source with stacked frames; see ``frames``."""
         return attrs.evolve(self, frames=frames)
@@ -272,7 +276,7 @@ def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
             if key in getattr(env, "physics", ()):
                 env.set_physics(**{key: value})  # checks the range of values, for example that a mass is not 0
             elif isinstance(current, np.ndarray):
-                _set_array(current, key, value)
+                setattr(holder, last, _array_like(current, key, value))
             elif not isinstance(value, type(current)) and not isinstance(value, int | float):
                 raise ValueError(f"{key}: expected a number, got {value!r}")
             else:
@@ -297,16 +301,16 @@ def _holder(env: Any, key: str, name: str) -> tuple[Any, str]:
     return holder, parts[-1]
 
 
-def _set_array(array: np.ndarray[Any, Any], key: str, value: Any) -> None:
-    """Write a value into an array, which may be the memory of a simulator.
+def _array_like(array: np.ndarray[Any, Any], key: str, value: Any) -> np.ndarray[Any, Any]:
+    """Return a value as an array of the same shape and type; a new one, since environments may share the other.
 
     Raises:
-        ValueError: the value has another shape, or is no number.
+        ValueError: the value has another shape, or would lose digits.
     """
     new = np.asarray(value)
-    if new.shape != array.shape or not np.issubdtype(new.dtype, np.number):
-        raise ValueError(f"{key}: expected numbers of shape {array.shape}, got {value!r}")
-    array[...] = new
+    if new.shape != array.shape or not np.can_cast(new.dtype, array.dtype, "same_kind"):
+        raise ValueError(f"{key}: expected {array.dtype} of shape {array.shape}, got {value!r}")
+    return new.astype(array.dtype)
 
 
 def _numbers(env: Any) -> list[str]:
@@ -338,10 +342,10 @@ def environment_class(reference: str) -> str | Callable[..., AnyEnv]:
 
 
 def _has_attribute(module: str, attribute: str) -> bool:
-    """Return whether an installed module has an attribute; ids such as ``module:Name-v0`` are no attributes."""
+    """Return whether an installed module has an attribute that is no id which it has registered."""
     if not module or not attribute.isidentifier():
         return False
     try:
-        return hasattr(importlib.import_module(module), attribute)
+        return hasattr(importlib.import_module(module), attribute) and attribute not in gym.registry
     except ImportError:
         return False

@@ -12,7 +12,7 @@ from attrs import frozen
 from rlcl.data.environments.action_masks import current_mask
 from rlcl.data.environments.contract import shorten
 from rlcl.data.environments.flattening import flattening_remedy, is_flattenable
-from rlcl.errors import DataError, EnvironmentApiError
+from rlcl.errors import DataError, EnvironmentApiError, Problem
 
 __all__ = ["PaddedActions", "PaddedObservations", "Padding", "common_spaces"]
 
@@ -130,7 +130,12 @@ class PaddedActions(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, self._with_mask(info, terminated)
 
     def _with_mask(self, info: dict[str, Any], terminated: bool) -> dict[str, Any]:
-        allowed = current_mask(self.env, info, self._has_mask_method and not terminated)
+        try:
+            allowed = current_mask(self.env, info, self._has_mask_method and not terminated)
+        except Problem as problem:
+            if not terminated:
+                raise EnvironmentApiError(f"environment {self._name}: {problem}; correct it") from problem
+            allowed = None  # the mask of a terminal state has no meaning
         mask = np.zeros(self._count, bool)
         mask[: self._own] = True if allowed is None else allowed
         return {**info, "action_mask": mask}

@@ -66,7 +66,7 @@ WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             ClipAction, ClipReward, DiscretizeAction, DiscretizeObservation, DtypeObservation, FilterObservation,
-            FlattenObservation, MaxAndSkipObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
+            FlattenObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
             RepeatAction, RescaleAction, RescaleObservation, ReshapeObservation, TransformAction, TransformObservation,
             TransformReward,
         ),
@@ -74,6 +74,7 @@ WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     ),
     DelayObservation: ("observation_queue",),
     FrameStackObservation: ("obs_queue", "padding_value"),
+    MaxAndSkipObservation: ("_obs_buffer",),
     OrderEnforcing: ("_has_reset",),
     RecordEpisodeStatistics: ("episode_returns", "episode_lengths"),
     StickyAction: ("last_action", "is_sticky_actions", "num_repeats", "repeats_taken"),

@@ -77,8 +77,9 @@ def check_wrapper(name: str) -> None:
 
 
 def _wrapper_class(name: str) -> Callable[..., Any]:
-    if name in UNSUPPORTED:
-        raise Problem(f"wrapper {name} is not supported: {UNSUPPORTED[name]}")
+    own_name = name.rpartition(":")[2] if name.startswith("gymnasium.") else name
+    if own_name in UNSUPPORTED:
+        raise Problem(f"wrapper {name} is not supported: {UNSUPPORTED[own_name]}")
     names = [n for n in gym.wrappers.__all__ if n[0].isupper() and n not in UNSUPPORTED]
     if name not in names and ":" not in name:
         raise Problem(

@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.results import TASK
 from rlcl.registry import name_of
 from rlcl.streams.stream import Stream
 from rlcl.streams.visibility import learner_view
@@ -106,7 +107,8 @@ def _without_totals(parent: ParentState, last: int) -> ParentState:
     costs = tuple(row for row in parent.costs if row["trained_on"] != last)
     last_costs = [row for row in parent.costs if row["trained_on"] == last]
     lap = {key: parent.clock["lap"][key] - sum(row[key] for row in last_costs) for key in parent.clock["lap"]}
+    rewritten = {*TOTALS, TASK}  # at the new end of the experience
     records = tuple(
-        r for r in parent.records if r.trained_on != last or not (r.metric in TOTALS or r.metric.endswith(".online"))
+        r for r in parent.records if r.trained_on != last or not (r.metric in rewritten or r.metric.endswith(".online"))
     )
     return attrs.evolve(parent, records=records, costs=costs, clock={**parent.clock, "lap": lap})

@@ -78,14 +78,14 @@ def performance_figure(group: SeedGroup, points: int) -> Figure:
     mean = average_band(group.results(), len(group.evaluated_names), points) if several else None
     span = common_span([*bands.values(), *([mean] if mean else [])], group.primary_measure)
     boundaries = inner_boundaries(group)
-    single = len(group.boundaries) == len(group.evaluated_names) > 1
+    visits = group.results()[0].visits if group.seeds and several else ()
     panels = []
     if mean is not None:
         description = f"mean {measure_title(measure)} over all experiences, by step"
         panels.append(Panel("mean over all experiences", _chart(mean, description, span, boundaries, color=5)))
     for j in drawn:
         if j in bands:
-            own = (ends.get(j - 1, 0.0), ends[j]) if single and j in ends else None
+            own = [(ends.get(t - 1, 0.0), ends[t]) for t, task in enumerate(visits) if task == j and t in ends]
             description = f"{measure_title(measure)} on {group.evaluated_names[j]}, by step"
             panels.append(Panel(group.evaluated_names[j], _chart(bands[j], description, span, boundaries, own)))
     rows = [row for j, band in bands.items() for row in band_rows(group.evaluated_names[j], band)]
@@ -95,7 +95,7 @@ def performance_figure(group: SeedGroup, points: int) -> Figure:
         if len(drawn) < len(group.evaluated_names)
         else ""
     )
-    shading = "Shaded: training on this experience. Vertical lines: boundaries of experiences. " if single else ""
+    shading = "Shaded: training on this experience. Vertical lines: boundaries of experiences. " if visits else ""
     return Figure(
         f"{measure_title(measure).capitalize()} over time",
         f"{shading}{interval_note(len(group.seeds))}.{left_out}",
@@ -213,7 +213,7 @@ def _chart(
     description: str,
     span: tuple[float, float] | None,
     boundaries: Sequence[float],
-    own: tuple[float, float] | None = None,
+    own: Sequence[tuple[float, float]] = (),
     color: int = 0,
 ) -> Markup:
     known = band.mean[np.isfinite(band.mean)]

@@ -45,7 +45,7 @@ def r_figure(group: SeedGroup, measure: str | None = None, title: str = "", shor
     for row in rows:
         cells = [TableCell(row.label, heading=True)]
         for j in columns:
-            own = 0 <= row.trained_on < len(visits) and visits[row.trained_on] == j
+            own = row.trained_on >= 0 and j == (visits[row.trained_on] if visits else row.trained_on)
             cells.append(_r_cell(row, j, own, scale, group.evaluated_names[j]))
             values = rounded_or_none(float(row.mean[j])), rounded_or_none(float(row.deviation[j]))
             data.append((row.label, group.evaluated_names[j], *values, row.seeds))

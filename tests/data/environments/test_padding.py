@@ -115,4 +115,7 @@ def test_learners_that_use_masks_learn_in_all_tasks(learner: Any) -> None:
 
 def test_a_learner_that_ignores_masks_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match=r"spaces: pad masks .* learner sb3 does not use masks; use ppo"):
-        Trainer(StableBaselines3(algorithm="PPO", options={"n_steps": 8, "batch_size": 8}), stream("CartPole-v1", "Acrobot-v1"))
+        Trainer(
+            StableBaselines3(algorithm="PPO", options={"n_steps": 8, "batch_size": 8}),
+            stream("CartPole-v1", "Acrobot-v1"),
+        )
