@@ -113,8 +113,8 @@ def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: Initia
         start.restore_encoder(trainer.encoder, stream)
     if experiment.batched_seeds:
         check_batched_seeds(learner, experiment.boundary)
-    _call_at_key("", lambda: reported_metrics(learner.measures, experiment.evaluation.metrics))
-    _check_criteria(experiment, learner.measures, len(stream.evaluated))
+    _call_at_key("", lambda: reported_metrics(trainer.measures, experiment.evaluation.metrics))
+    _check_criteria(experiment, trainer.measures, len(stream.evaluated))
     return trainer
 
 

@@ -14,7 +14,7 @@ from rlcl.comparison.costs import COSTS
 from rlcl.comparison.matrices import mean_rows
 from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.outcome import Outcome
-from rlcl.evaluation.results import TASK, Results, measure_named, online_name
+from rlcl.evaluation.results import Results, is_reference, measure_named, online_name, pooled_metrics
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.types import Record
@@ -101,10 +101,11 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence
 
 
 def summarize_metrics(outcomes: Sequence[Outcome]) -> Mapping[str, SeedSummary]:
-    """Return the mean and the interval over seeds of each metric that all seeds have."""
+    """Return the mean and the interval over seeds of each metric that all seeds have, and the pooled metrics."""
     by_seed = [o.metrics for o in outcomes]
     names = [name for name in by_seed[0] if all(name in metrics for metrics in by_seed)]
-    return {name: summarize([metrics[name] for metrics in by_seed]) for name in names}
+    pooled = pooled_metrics([o.records for o in outcomes], outcomes[0].measures, outcomes[0].names)
+    return {name: summarize([metrics[name] for metrics in by_seed]) for name in names} | dict(pooled)
 
 
 def metrics_table(summaries: Mapping[str, SeedSummary], meanings: Mapping[str, MetricMeaning]) -> Table:
@@ -154,7 +155,8 @@ def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> WideTable
     """
     by_seed = [_last_values(outcome.records) for outcome in outcomes]
     measures = outcomes[0].measures
-    probes = sorted({m for m, _ in by_seed[0]} - {TASK, *measures, *COSTS, *map(online_name, measures)})
+    recorded = {m for m, _ in by_seed[0] if not is_reference(m)}
+    probes = sorted(recorded - {*measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
     experiences = sorted({t for m, t in by_seed[0] if m in probes})

@@ -11,6 +11,7 @@ STREAMS = {
     "avalanche": "rlcl.streams.avalanche:AvalancheStream",
     "slowly_changing_regression": "rlcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     "environments": "rlcl.streams.environments:Environments",
+    "single_task": "rlcl.streams.single_task:SingleTask",
     "joint": "rlcl.streams.joint:Joint",
     "cumulative": "rlcl.streams.cumulative:Cumulative",
     "online": "rlcl.streams.online:Online",

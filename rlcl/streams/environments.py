@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -35,6 +36,12 @@ def _wrappers(values: Sequence[Any]) -> tuple[EnvironmentWrapper, ...]:
     return wrappers
 
 
+def _score_range(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value is not None and not (math.isfinite(value[0]) and math.isfinite(value[1]) and value[0] < value[1]):
+        raise Problem(f"expected two numbers, the lower one first, got {list(value)}", "score_range")
+    return value
+
+
 @frozen(kw_only=True)
 class EnvironmentTask:
     """One experience of a stream of environments.
@@ -45,6 +52,7 @@ class EnvironmentTask:
         attributes: attributes of the unwrapped environment, in addition to those of the stream.
         wrappers: wrappers, outside of those of the stream.
         budget: amount of training in each visit; by default that of the experiment.
+        score_range: returns that correspond to the scores 0 and 1; by default that of the stream.
         name: human-readable name.
     """
 
@@ -53,6 +61,7 @@ class EnvironmentTask:
     attributes: Mapping[str, Any] = option(factory=dict)
     wrappers: tuple[str | EnvironmentWrapper, ...] = option((), converter=_wrappers)
     budget: Budget | None = option(None)
+    score_range: tuple[float, float] | None = option(None, converter=_score_range)
     name: str = option("")
 
 
@@ -76,6 +85,8 @@ class Environments:
         repeat: number of times that the sequence is repeated.
         matrix_columns: columns of R: one per task, or one per visit. With ``visits`` each visit also has a separate
             task id and separate test environments, as in CW20 of Continual World (Wolczyk et al. 2021).
+        score_range: returns that correspond to the scores 0 and 1 (``evaluation.measures: [score]``), for example those
+            of random actions and of an expert; by default random actions and a single-task run are measured.
         spaces: ``same`` if all tasks must have the same spaces. ``pad`` for the union of different spaces: observations
             are flattened and padded with zeros, and Discrete actions that a task does not have are masked.
         num_envs: number of parallel environments in training.
@@ -92,10 +103,24 @@ class Environments:
     sequence: tuple[str | int, ...] = option(())
     repeat: int = option(1, ge=1, le=100_000)
     matrix_columns: Literal["tasks", "visits"] = option("tasks")
+    score_range: tuple[float, float] | None = option(None, converter=_score_range)
     spaces: Literal["same", "pad"] = option("same")
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
     visibility: Visibility = option(factory=Visibility)
+
+    def single_task(self, column: int) -> Environments:
+        """Return the stream of one task alone, which does not depend on the other tasks unless spaces are padded.
+
+        Args:
+            column: column of R.
+        """
+        order = self._visits([_name(self, task) for task in self.tasks])
+        task = order[column] if self.matrix_columns == "visits" else column
+        single = {"repeat": 1, "matrix_columns": "tasks"}
+        if self.spaces == "pad":
+            return attrs.evolve(self, sequence=(task,), **single)
+        return attrs.evolve(self, tasks=(self.tasks[task],), sequence=(), **single)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         if not self.tasks:
@@ -167,6 +192,7 @@ class Environments:
             kwargs={**self.kwargs, **task.kwargs},
             attributes={**self.attributes, **task.attributes},
             wrappers=(*self.wrappers, *task.wrappers),  # type: ignore[arg-type]  # the converter leaves no names
+            score_range=task.score_range or self.score_range,
             num_envs=self.num_envs,
             vectorization=self.vectorization,
             name=PurePath(task.env or self.env).name if ".py:" in (task.env or self.env) else task.env or self.env,

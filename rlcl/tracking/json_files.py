@@ -136,7 +136,8 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
     },
     "summary.json": {
         "metrics": _dict_of(_or_null(_number)),
-        "names": _list_of(_text),
+        "names": _or_null(_list_of(_text)),
+        "baselines": _list_of(_text),
         "measures": _list_of(_text),
         "experiences": _list_of(_text),
         "trained": _list_of(_text),

@@ -220,6 +220,12 @@ class EnvironmentSource(Protocol):
 
     @property
     @abstractmethod
+    def score_range(self) -> tuple[float, float] | None:
+        """Returns that correspond to the scores 0 and 1; None if the task does not define them."""
+        ...
+
+    @property
+    @abstractmethod
     def seed(self) -> int:
         """Seed of the environments."""
         ...

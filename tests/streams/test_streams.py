@@ -74,6 +74,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cumulative": {"of": ClassIncremental(data=Small(), experiences=3)},
     "online": {"of": ClassIncremental(data=Small(), experiences=3)},
     "blurry": {"of": ClassIncremental(data=Small(), experiences=3), "share": 0.3},
+    "single_task": {"of": ClassIncremental(data=Small(), experiences=3), "task": 1},
     "cyclic": {"of": ClassIncremental(data=Small(), experiences=3), "cycles": 2},
     "slowly_changing_regression": {"examples": 90, "period": 40, "bits": 8, "slow_bits": 6},
     "avalanche": {"benchmark": "SplitMNIST", "options": {"n_experiences": 5}},
@@ -185,8 +186,10 @@ def test_shapes_and_classes_are_as_the_spec_says(name: str) -> None:
     classes = {"domain_incremental": 2, "avalanche": 10}.get(name, CLASSES)
     assert ("labelled", classes) == (stream.spec.kind, stream.spec.classes)
     assert stream.spec.observation_shape == tuple(stream[0].train.read()[0].shape[1:])  # type: ignore[union-attr]
-    assert len(stream.evaluated) == len(stream.spec.task_classes)
-    for experience, present in zip(stream.evaluated, stream.spec.task_classes, strict=True):
+    tasks = [e.index if e.task_id is None else e.task_id for e in stream.evaluated]
+    assert tasks == ([1] if name == "single_task" else list(range(len(stream.spec.task_classes))))
+    for experience, task in zip(stream.evaluated, tasks, strict=True):
+        present = stream.spec.task_classes[task]
         assert isinstance(experience.train, LabelledArrays)
         assert isinstance(experience.test, LabelledArrays)
         trained = set(experience.train.targets.tolist())

@@ -46,6 +46,7 @@ class Environment(EnvironmentSource):
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process) or ``native`` (the vector
             version of the environment).
+        score_range: returns that correspond to the scores 0 and 1; None if they are not defined.
         seed: seed of the training environments.
         name: name for messages.
         frames: number of last frames stacked in an observation, the oldest first, (frames, *observation); 1 for no
@@ -63,6 +64,7 @@ class Environment(EnvironmentSource):
     padding: Padding | None = None
     num_envs: int = 1
     vectorization: Vectorization = "sync"
+    score_range: tuple[float, float] | None = None
     seed: int = 0
     name: str = ""
     frames: int = 1

@@ -130,5 +130,6 @@ class BatchedCollector:
                 collector = self.collectors[i // self._num_envs]
                 collector.episodes.append(episode)
                 collector.finished += 1
+                collector.finished_rewards += episode[0]
             joint.episodes.clear()
         return step

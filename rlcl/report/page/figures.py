@@ -16,7 +16,7 @@ from rlcl.comparison.groups import SeedGroup
 from rlcl.evaluation.measures import Measure
 from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.metrics import TOPICS
-from rlcl.evaluation.results import TASK, measure_named, online_name
+from rlcl.evaluation.results import is_reference, measure_named, online_name
 from rlcl.report.page.parts import (
     Figure,
     FigureData,
@@ -186,7 +186,7 @@ def learning_curves_figure(group: SeedGroup, points: int) -> Figure | None:
 def probes_figure(group: SeedGroup, points: int) -> Figure | None:
     """Draw the probes of lost plasticity over time; None without probes."""
     names = dict.fromkeys(r.metric for seed in group.seeds for r in seed.records)
-    no_probes = (TASK, *group.measures, *COSTS, *map(online_name, group.measures))
+    no_probes = (*filter(is_reference, names), *group.measures, *COSTS, *map(online_name, group.measures))
     seeds = [seed.records for seed in group.seeds]
     every = {name: record_band(seeds, name, None, points) for name in names if name not in no_probes}
     bands = {name: band for name, band in every.items() if band is not None}
