@@ -162,7 +162,8 @@ def _draw_r(experiment: Experiment, finished: Sequence[FinishedRun], folder: Pat
     title = f"{experiment.name}: {measure_named(measure).display_name}, {seeds}"
     try:
         with disk_errors(folder):
-            figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, finished[0].trained)
+            rows = outcomes[0].row_names(finished[0].trained)
+            figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, rows)
             figure.savefig(folder / "R.png", dpi=120)
     except Exception as error:
         warnings.warn(f"the figure of R is missing ({type(error).__name__}: {error})", stacklevel=2)

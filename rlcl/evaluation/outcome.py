@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -32,6 +32,10 @@ class Outcome:
     def R(self) -> Any:  # noqa: N802
         """Matrix R (T, J) float64 of the primary measure; higher values are better."""
         return Results(self.records, self.measures[0]).R
+
+    def row_names(self, trained: Sequence[str]) -> list[str]:
+        """Return the names of the rows of R; see :meth:`rlcl.evaluation.results.Results.row_names`."""
+        return Results(self.records, self.measures[0]).row_names(trained)
 
     @property
     def metrics(self) -> Mapping[str, float]:

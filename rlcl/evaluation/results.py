@@ -22,12 +22,14 @@ from rlcl.statistics.intervals import SeedSummary
 from rlcl.types import Record, Sampling, Stream
 
 __all__ = [
+    "DRIFT",
     "RANDOM_RETURN",
     "REWARD",
     "TASK",
     "Results",
     "baseline_name",
     "check_measures",
+    "drift_name",
     "is_reference",
     "meanings",
     "measure_named",
@@ -41,6 +43,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
+DRIFT = "drift."  # prefix of the records of drifting parameters
 REWARD = "reward"  # records of the total reward of training in an experience
 RANDOM_RETURN = "random.return"  # records of the return of random actions
 TASK = "task"  # records of the column that a row trained, in streams that visit tasks repeatedly
@@ -80,9 +83,14 @@ def baseline_name(kind: str, name: str) -> str:
     return f"{kind}.{name}"
 
 
+def drift_name(parameter: str) -> str:
+    """Return the name of the records of a drifting parameter's present value."""
+    return f"{DRIFT}{parameter}"
+
+
 def is_reference(metric: str) -> bool:
     """Return whether records of this name serve the computation of metrics: tasks, rewards, baselines."""
-    return metric in (TASK, REWARD, RANDOM_RETURN) or metric.startswith(("single_task.", "joint."))
+    return metric in (TASK, REWARD, RANDOM_RETURN) or metric.startswith(("single_task.", "joint.", DRIFT))
 
 
 def check_measures(names: Sequence[str], learner: Any, stream: Stream, plan: Plan) -> None:
@@ -149,16 +157,38 @@ class Results:
 
     @property
     def R(self) -> Array:  # noqa: N802
-        """Matrix (T, J) of the performance on experience j after training on experience t; NaN if not measured."""
+        """Matrix (T, J) of the performance on experience j after training on experience t; NaN if not measured.
+
+        The rows of a drifting stream are its evaluations during and after training, :attr:`moments`.
+        """
+        moments = self.moments
+        row_of = {step: row for row, step in enumerate(moments or ())}
         shape = (
-            1 + max((r.trained_on for r in self.rows), default=-1),
+            1 + max((r.trained_on for r in self.rows), default=-1) if moments is None else len(moments),
             1 + max((r.evaluated_on for r in self.rows), default=-1),
         )
         matrix = np.full(shape, np.nan)
         for r in self.rows:
-            if r.trained_on >= 0:
-                matrix[r.trained_on, r.evaluated_on] = self.sign * r.value  # rows are sorted by step: the last one wins
+            if r.trained_on >= 0:  # rows are sorted by step: the last one wins
+                matrix[row_of.get(r.step, r.trained_on), r.evaluated_on] = self.sign * r.value
         return matrix
+
+    @property
+    def moments(self) -> tuple[int, ...] | None:
+        """Steps of the evaluations of a drifting stream, without those before training; None for other streams."""
+        if not any(r.metric.startswith(DRIFT) for r in self.records):
+            return None
+        return tuple(sorted({r.step for r in self.rows if r.trained_on >= 0}))
+
+    def row_names(self, trained: Sequence[str]) -> list[str]:
+        """Return the name of each row of R.
+
+        Args:
+            trained: names of the experiences trained on; those without a name are numbered.
+        """
+        if self.moments is not None:
+            return [f"step {step:,}" for step in self.moments]
+        return [trained[t] if t < len(trained) else f"experience {t + 1}" for t in range(len(self.R))]
 
     @property
     def before(self) -> Array:
@@ -175,6 +205,8 @@ class Results:
 
         A stream that visits its tasks repeatedly has more rows than columns, and records of the metric ``task``.
         """
+        if self.moments is not None:
+            return ()
         matrix = self.R
         tasks = {r.trained_on: int(r.value) for r in self.records if r.metric == TASK}
         if tasks:  # rows of a continued run may have none, but the last row has one when it is finished

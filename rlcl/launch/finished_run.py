@@ -65,13 +65,16 @@ def run_summary(experiment: Experiment, trainer: Trainer, folder: RunFolder, clo
     """
     total_cost, learner = clock.total, trainer.learner
     outcome = Outcome(folder.records(), trainer.measures, experiment.evaluation.metrics)
+    trained = [experience.name for experience in trainer.stream]
+    rows = outcome.row_names(trained)
     summary = {
         **_metrics_and_meanings(outcome),
         "metrics_version": METRICS_VERSION,
         "R": outcome.R.tolist(),
         "measures": list(outcome.measures),
         "experiences": [experience.name for experience in trainer.stream.evaluated],
-        "trained": [experience.name for experience in trainer.stream],
+        "trained": trained,
+        **({} if rows == trained else {"rows": rows}),
         "steps": learner.position.step,
         **attrs.asdict(total_cost),
         "peak_memory_bytes": clock.peak,

@@ -10,6 +10,7 @@ STREAMS = {
     "rotated": "rlcl.streams.rotated:Rotated",
     "avalanche": "rlcl.streams.avalanche:AvalancheStream",
     "slowly_changing_regression": "rlcl.streams.slowly_changing_regression:SlowlyChangingRegression",
+    "drifting": "rlcl.streams.drifting:DriftingData",
     "environments": "rlcl.streams.environments:Environments",
     "single_task": "rlcl.streams.single_task:SingleTask",
     "joint": "rlcl.streams.joint:Joint",

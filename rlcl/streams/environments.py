@@ -14,7 +14,9 @@ import numpy as np
 from attrs import frozen
 
 from rlcl.config import option
+from rlcl.data.drift import Drift, change_steps, drift_values
 from rlcl.data.environments.contract import shorten
+from rlcl.data.environments.drifting import check_parameter
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.data.environments.padding import common_spaces
 from rlcl.data.environments.wrappers import EnvironmentWrapper, check_wrapper
@@ -89,6 +91,14 @@ class Environments:
             of random actions and of an expert; by default random actions and a single-task run are measured.
         spaces: ``same`` if all tasks must have the same spaces. ``pad`` for the union of different spaces: observations
             are flattened and padded with zeros, and Discrete actions that a task does not have are masked.
+        drift: parameters that drift with the env steps of the stream: ``attributes.NAME`` (also a path, or an element
+            of an array, ``model.opt.gravity.2``), ``reward.scale``, ``reward.sign``, ``observation.scale``,
+            ``observation.offset``, ``observation.noise`` (standard deviation), ``observation.permutation`` and
+            ``action.permutation`` (number of the permutation, 0 for none). A drifting stream has one task. The rows of
+            R are its evaluations, and its columns the present values and the ``probes``. If boundaries are announced,
+            an experience begins at each jump of a parameter.
+        episodes: ``visible``, or ``hidden`` for one life: the training environments are reset at the end of an episode
+            without a signal to the learner, which is judged by the reward of its life (``return.lifetime``).
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process), or ``native`` (the vector
             version of the environment, if it has one).
@@ -105,6 +115,8 @@ class Environments:
     matrix_columns: Literal["tasks", "visits"] = option("tasks")
     score_range: tuple[float, float] | None = option(None, converter=_score_range)
     spaces: Literal["same", "pad"] = option("same")
+    drift: tuple[Drift, ...] = option(())
+    episodes: Literal["visible", "hidden"] = option("visible")
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
     visibility: Visibility = option(factory=Visibility)
@@ -127,6 +139,8 @@ class Environments:
             raise Problem("tasks: expected at least one task")
         names = [_name(self, task) for task in self.tasks]
         environments = [self._environment(task) for task in self.tasks]
+        if self.drift:
+            return self._drifting(names[0], environments[0], seeds, self.tasks[0].budget or budget)
         if self.spaces == "pad":
             padding = common_spaces(names, [environment.spaces() for environment in environments])
             environments = [attrs.evolve(environment, padding=padding) for environment in environments]
@@ -137,12 +151,12 @@ class Environments:
 
         def experience(index: int, name: str, task: int, column: int) -> Experience:
             train, test, validation = (
-                attrs.evolve(environments[task], seed=seeds.child(purpose).integer())
-                for purpose in (
-                    f"environment {index}",
-                    f"test environment {column}",
-                    f"validation environment {column}",
+                attrs.evolve(
+                    environments[task],
+                    seed=seeds.child(f"{purpose}environment {number}").integer(),
+                    continuing=self.episodes == "hidden" and not purpose,
                 )
+                for purpose, number in (("", index), ("test ", column), ("validation ", column))
             )
             return Experience(index, name, train, test, self.tasks[task].budget or budget, column, validation)
 
@@ -170,6 +184,75 @@ class Environments:
         columns = Stream(tuple(map(task_column, range(len(self.tasks)))), spec, self.visibility)
         return columns.arranged(visited)
 
+    def _drifting(self, name: str, environment: Environment, seeds: Seeds, budget: Budget) -> Stream:
+        """Return the stream of one drifting task."""
+        self._check_drift(budget)
+        drift = tuple(
+            attrs.evolve(d, function=d.function.seeded(seeds.child(f"drift {index}").integer()))
+            for index, d in enumerate(self.drift)
+        )
+        environment = attrs.evolve(environment, drift=drift, continuing=self.episodes == "hidden")
+        spec = _spec([name], [environment])
+        initial = drift_values(drift, 0)
+        constant = tuple(d.at(initial[d.parameter]) for d in drift)
+        columns = [("present", drift)] + [
+            (f"{d.parameter.removeprefix('attributes.')} {value:g}", (*constant[:i], d.at(value), *constant[i + 1 :]))
+            for i, d in enumerate(drift)
+            for value in d.probes
+        ]
+
+        def column(index: int, label: str, drift: tuple[Drift, ...]) -> Experience:
+            test, validation = (
+                attrs.evolve(
+                    environment,
+                    drift=drift,
+                    frozen=True,
+                    continuing=False,
+                    seed=seeds.child(f"{purpose} environment {index}").integer(),
+                )
+                for purpose in ("test", "validation")
+            )
+            return Experience(index, label, environment, test, budget, None, validation)
+
+        steps = budget.env_steps
+        changes = change_steps(drift, steps) if steps and self.visibility.boundaries == "announced" else []
+        starts = [0, *changes]
+        amounts = [
+            budget if steps is None else Budget(env_steps=end - start)
+            for start, end in zip(starts, [*changes, steps], strict=True)
+        ]
+        experiences = tuple(
+            Experience(
+                index,
+                name if start == 0 else f"{name}, from step {start:,}",
+                attrs.evolve(environment, seed=seeds.child(f"environment {index}").integer()),
+                None,
+                amount,
+            )
+            for index, (start, amount) in enumerate(zip(starts, amounts, strict=True))
+        )
+        evaluated = tuple(column(index, *column_drift) for index, column_drift in enumerate(columns))
+        return Stream(experiences, spec, self.visibility, evaluated, moments=EnvironmentMoments(drift))
+
+    def _check_drift(self, budget: Budget) -> None:
+        """Check the settings of a drifting stream.
+
+        Raises:
+            Problem: a parameter is unknown or listed twice, or there are several tasks.
+        """
+        if len(self.tasks) > 1 or self.sequence or self.repeat > 1:
+            raise Problem("a drifting stream has one task; remove the others, sequence and repeat", "drift")
+        if self.spaces == "pad":
+            raise Problem("a drifting stream has one task, whose spaces need no padding; remove spaces: pad", "drift")
+        names = [drift.parameter for drift in self.drift]
+        for index, name in enumerate(names):
+            try:
+                check_parameter(name)
+            except Problem as problem:
+                raise Problem(problem.message, f"drift[{index}].parameter") from None
+            if name in names[:index]:
+                raise Problem(f"{name} is listed twice; remove one", f"drift[{index}].parameter")
+
     def _visits(self, names: list[str]) -> list[int]:
         """Return the index of the task of each visit."""
         visits = []
@@ -193,10 +276,28 @@ class Environments:
             attributes={**self.attributes, **task.attributes},
             wrappers=(*self.wrappers, *task.wrappers),  # type: ignore[arg-type]  # the converter leaves no names
             score_range=task.score_range or self.score_range,
+            continuing=self.episodes == "hidden",
             num_envs=self.num_envs,
             vectorization=self.vectorization,
             name=PurePath(task.env or self.env).name if ".py:" in (task.env or self.env) else task.env or self.env,
         )
+
+
+@frozen
+class EnvironmentMoments:
+    """Values of the drifting parameters of a stream at its evaluations; see :class:`rlcl.types.Moments`.
+
+    Args:
+        drift: the drifting parameters.
+    """
+
+    drift: tuple[Drift, ...]
+
+    def column(self, column: Experience, trained_on: int, step: int) -> Experience:
+        return column.with_sources(lambda source: source.at(step) if source.kind == "environment" else source)
+
+    def values(self, trained_on: int, step: int) -> Mapping[str, float]:
+        return drift_values(self.drift, step)
 
 
 def _name(stream: Environments, task: EnvironmentTask) -> str:

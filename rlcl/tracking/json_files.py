@@ -141,6 +141,7 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "measures": _list_of(_text),
         "experiences": _list_of(_text),
         "trained": _list_of(_text),
+        "rows": _list_of(_text),
         "meaning": _mapping,
         "steps": _integer,
         "seconds": _finite_number,

@@ -17,7 +17,15 @@ from rlcl.evaluation.measures import SCORE, environment_of, measure_all
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.evaluation.probe_runner import ProbeRunner
-from rlcl.evaluation.results import RANDOM_RETURN, REWARD, TASK, check_measures, measure_named, online_name
+from rlcl.evaluation.results import (
+    RANDOM_RETURN,
+    REWARD,
+    TASK,
+    check_measures,
+    drift_name,
+    measure_named,
+    online_name,
+)
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.minibatches import fitting_rows
 from rlcl.registry import name_of
@@ -220,6 +228,12 @@ class Trainer:
             earned = self.learner.earned()
             self._pending_values[REWARD], self._boundary_reward = earned - self._boundary_reward, earned
 
+    def present(self, column: Experience) -> Experience:
+        """Return an evaluated experience with the present values of the parameters, if the stream drifts."""
+        position, moments = self.learner.position, self.stream.moments
+        trained_on = position.experience + position.segment - (not position.learning)
+        return column if moments is None else moments.column(column, trained_on, position.step)
+
     def visited_task(self, trained_on: int) -> int | None:
         """Return the column of R that an experience trains; None if it is the same for all experiences as their index.
 
@@ -292,12 +306,15 @@ class Trainer:
             if trained_on == -1:
                 self._pending_values = self._probe_runner.run(trained_on)
             measures = {name: measure_named(name) for name in self.measures}
-            for experience in self._evaluated_experiences(trained_on):
+            for experience in map(self.present, self._evaluated_experiences(trained_on)):
                 task_id = experience.task_id if task_ids_visible else None
                 values = measure_all(measures, self.learner, experience, task_id, self.evaluation)
                 for name, value in values.items():
                     if value is not None:
                         records.append(self._record(trained_on, experience.index, name, value))
+            if self.stream.moments is not None:
+                drifting = self.stream.moments.values(trained_on, self.learner.position.step)
+                records += [self._record(trained_on, 0, drift_name(name), value) for name, value in drifting.items()]
         yield from records
 
     def _random_play(self) -> Iterator[Record]:
@@ -331,6 +348,8 @@ class Trainer:
     def _evaluated_experiences(self, trained_on: int) -> Sequence[Experience]:
         """Return the experiences to evaluate after training on an experience."""
         columns, visited, current = self.stream.evaluated, self.stream.visited, max(trained_on, 0)
+        if self.stream.moments is not None and self.evaluation.on == "current":
+            return columns[:1]  # the present values
         if self.evaluation.on == "all" or not visited:
             return columns
         tasks = visited[: current + 1] if self.evaluation.on == "seen" else visited[current : current + 1]

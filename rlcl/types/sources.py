@@ -282,6 +282,11 @@ class EnvironmentSource(Protocol):
         ...
 
     @abstractmethod
+    def at(self, step: int) -> EnvironmentSource:
+        """Return a source whose drifting parameters have the values of an env step of the stream when it is made."""
+        ...
+
+    @abstractmethod
     def stacked(self, frames: int) -> EnvironmentSource:
         """Return a source whose observations are the last frames, (frames, *observation), the oldest first."""
         ...

@@ -14,7 +14,9 @@ import rlcl_envs  # noqa: F401  the import registers the environments of rlcl_en
 from attrs import frozen
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlcl.data.drift import Drift
 from rlcl.data.environments.action_masks import random_action
+from rlcl.data.environments.drifting import ContinuingEnv, ContinuingVector, DriftingEnv, DriftingVector
 from rlcl.data.environments.guard import EnvironmentGuard
 from rlcl.data.environments.padding import Padding
 from rlcl.data.environments.plugins import register_plugins
@@ -43,6 +45,10 @@ class Environment(EnvironmentSource):
             path (``model.opt.gravity``).
         wrappers: wrappers around the environment, the innermost first.
         padding: sizes of the spaces that it has in common with other tasks; None for the spaces that it has.
+        drift: parameters that drift with the env steps of the stream.
+        clock: env step of the stream at which the environments are made.
+        frozen: whether drifting parameters keep their values at ``clock``.
+        continuing: whether ends of episodes are hidden.
         num_envs: number of parallel environments in training.
         vectorization: ``sync`` (in one process), ``async`` (each in a separate process) or ``native`` (the vector
             version of the environment).
@@ -62,6 +68,10 @@ class Environment(EnvironmentSource):
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
     wrappers: tuple[EnvironmentWrapper, ...] = ()
     padding: Padding | None = None
+    drift: tuple[Drift, ...] = ()
+    clock: int = 0
+    frozen: bool = False
+    continuing: bool = False
     num_envs: int = 1
     vectorization: Vectorization = "sync"
     score_range: tuple[float, float] | None = None
@@ -77,7 +87,8 @@ class Environment(EnvironmentSource):
         if isinstance(env, FunctionType):  # its text has an address
             env = f"{env.__module__}:{env.__qualname__}"
         wrappers = [(wrapper.wrapper, dict(wrapper.kwargs)) for wrapper in self.wrappers]
-        further = [part for part in (wrappers, self.padding) if part]  # nothing of what older records do not have
+        parts = (wrappers, self.padding, self.drift, "continuing" * self.continuing)
+        further = [part for part in parts if part]  # nothing of what older records do not have
         return repr((str(env), dict(self.kwargs), dict(self.attributes), *further))
 
     @property
@@ -174,6 +185,10 @@ class Environment(EnvironmentSource):
         """Return a source with another seed."""
         return attrs.evolve(self, seed=seed)
 
+    def at(self, step: int) -> Environment:
+        """See :meth:`rlcl.types.EnvironmentSource.at`."""
+        return attrs.evolve(self, clock=step) if self.drift else self
+
     def stacked(self, frames: int) -> Environment:
         """Return a source with stacked frames; see ``frames``."""
         return attrs.evolve(self, frames=frames)
@@ -205,6 +220,11 @@ class Environment(EnvironmentSource):
             env = wrapper.around(env, self.name)
         if self.wrappers:
             check_spaces(env, self.name)
+        if self.drift:
+            unwrapped, stride = env.unwrapped, 0 if self.frozen else self.num_envs
+            env = DriftingEnv(env, self.drift, _attribute_setter(unwrapped, self.name), self.clock, stride, self.name)
+        if self.continuing:
+            env = ContinuingEnv(env)
         return env if self.padding is None else self.padding.around(env, self.name)
 
     def _construct(self, checker: bool) -> Any:
@@ -236,8 +256,12 @@ class Environment(EnvironmentSource):
                 f"environment {self.name}: its native vector version cannot autoreset in the same step; use "
                 f"vectorization: sync{_alternative(self.env)}"
             )
-        _set_attributes(vector.unwrapped, self.attributes, self.name)
-        return cast(VectorEnv[Any], vector)
+        unwrapped = vector.unwrapped
+        _set_attributes(unwrapped, self.attributes, self.name)
+        if self.drift:
+            set_attribute, stride = _attribute_setter(unwrapped, self.name), 0 if self.frozen else count
+            vector = DriftingVector(vector, self.drift, set_attribute, self.clock, stride, self.name)
+        return cast(VectorEnv[Any], ContinuingVector(vector) if self.continuing else vector)
 
     def _call(self, make: Callable[[], Any]) -> Any:
         try:
@@ -273,10 +297,12 @@ def _alternative(env: str | Callable[..., AnyEnv]) -> str:
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
     for key, value in attributes.items():
         holder, last = _holder(env, key, name)
-        current = getattr(holder, last)
+        current = holder[last] if isinstance(last, int) else getattr(holder, last)
         try:
             if key in getattr(env, "physics", ()):
                 env.set_physics(**{key: value})  # checks the range of values, for example that a mass is not 0
+            elif isinstance(last, int):
+                _set_element(env, key, value)
             elif isinstance(current, np.ndarray):
                 setattr(holder, last, _array_like(current, key, value))
             elif not isinstance(value, type(current)) and not isinstance(value, int | float):
@@ -291,9 +317,39 @@ def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
         env.polemass_length = env.masspole * env.length
 
 
-def _holder(env: Any, key: str, name: str) -> tuple[Any, str]:
-    """Return the object that has the attribute at a path, and the name of the attribute."""
+def _attribute_setter(env: Any, name: str) -> Callable[[str, float], None]:
+    """Return a function that sets an attribute of an environment, from its name and value."""
+    return lambda key, value: _set_attributes(env, {key: value}, name)
+
+
+def _set_element(env: Any, key: str, value: Any) -> None:
+    """Set one number of an array; the array is replaced by a changed copy, since environments may share it.
+
+    Raises:
+        ValueError: the value is not a number.
+    """
+    path, _, index = key.rpartition(".")
+    parent, last = env, path
+    if "." in path:
+        above, _, last = path.rpartition(".")
+        for part in above.split("."):
+            parent = getattr(parent, part)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key}: expected a number, got {value!r}")
+    array = np.array(getattr(parent, last))
+    array[int(index)] = value
+    setattr(parent, last, array)
+
+
+def _holder(env: Any, key: str, name: str) -> tuple[Any, str | int]:
+    """Return the object that has the attribute at a path, and the name of the attribute, or its index in an array."""
     holder, parts = env, key.split(".")
+    if len(parts) > 1 and parts[-1].isdecimal():
+        array, attribute = _holder(env, key.rpartition(".")[0], name)
+        values = array[attribute] if isinstance(attribute, int) else getattr(array, attribute)
+        if not isinstance(values, np.ndarray) or values.ndim != 1 or int(parts[-1]) >= len(values):
+            raise SettingError(f"environment {name}: {key} is not an element of an array of one dimension")
+        return values, int(parts[-1])
     for depth, part in enumerate(parts):
         if not hasattr(holder, part):
             place = f"environment {name}" if depth == 0 else f"{'.'.join(parts[:depth])} of environment {name}"

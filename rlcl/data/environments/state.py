@@ -48,6 +48,7 @@ from gymnasium.wrappers import (
     TransformReward,
 )
 
+from rlcl.data.environments.drifting import ContinuingEnv, ContinuingVector, DriftingVector
 from rlcl.data.environments.guard import EnvironmentGuard
 from rlcl.data.environments.padding import PaddedActions, PaddedObservations
 from rlcl.errors import DataError
@@ -66,7 +67,7 @@ WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             ClipAction, ClipReward, DiscretizeAction, DiscretizeObservation, DtypeObservation, FilterObservation,
-            FlattenObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
+            ContinuingEnv, FlattenObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
             RepeatAction, RescaleAction, RescaleObservation, ReshapeObservation, TransformAction, TransformObservation,
             TransformReward,
         ),
@@ -157,6 +158,8 @@ def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
 
 
 def _saves_itself(env: Any) -> bool:
+    if isinstance(env, ContinuingVector | DriftingVector):  # if the environments inside do
+        return _saves_itself(env.env)
     return hasattr(env, "state_dict") and hasattr(env, "load_state_dict")
 
 

@@ -78,6 +78,8 @@ def visits_of(results: Results, min_tasks: int = 1) -> Visits:
         Undefined: the visits are not known, or visit fewer than ``min_tasks`` tasks.
     """
     visits = results.visits
+    if results.moments is not None:
+        raise Undefined("the rows of a drifting stream are its evaluations, and its experiences have no tasks")
     if not visits:
         raise Undefined("an experience does not train a single column of R, or the run is not finished")
     if len(set(visits)) < min_tasks:

@@ -335,7 +335,7 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
-        collector = self.collector = self._collector_factory.collector(part, position.update)
+        collector = self.collector = self._collector_factory.collector(part, position.update, position.step)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         budget, (before, planned) = self._env_steps(part), schedule_position(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step

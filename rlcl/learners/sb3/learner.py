@@ -210,10 +210,11 @@ class StableBaselines3(Exportable):
         truncate_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
         done = position.update  # above 0 in a reopened experience
-        source = reseeded(part.train, self._setup.seeds, done) if done else part.train
+        train = part.train.at(position.step)
+        source = reseeded(train, self._setup.seeds, done) if done else train
         adapting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
         if adapting and not done and not _is_identity(observations):
-            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+            observations.fit(torch.from_numpy(train.random_observations(FIT_OBSERVATIONS)))
         env = self._environments(source, adapting)
         self._rewards = reward_counter(env)
         # Bounds may differ between tasks; Stable-Baselines3 compares them with those of the first task.

@@ -17,12 +17,14 @@ from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
 from rlcl.objective import Objective
 from rlcl.report.page.comparison_sections import comparison_sections
 from rlcl.report.page.figures import (
+    drift_figure,
     learning_curves_figure,
     measure_title,
     metrics_figure,
     performance_figure,
     probes_figure,
     transfer_figures,
+    videos_figure,
 )
 from rlcl.report.page.matrix import r_figure, retention_figure
 from rlcl.report.page.parts import Figure, Section, number_text
@@ -121,13 +123,16 @@ def _objective_notes(objective: Objective) -> Mapping[str, Sequence[str]]:
 def _experiment_sections(group: SeedGroup) -> list[Section]:
     """Return the sections of a single experiment."""
     others = [r_figure(group, measure) for measure in group.measures[1:] if not _is_empty(group, measure)]
+    measures = [m for m in group.measures if m == group.measure or not _is_empty(group, m)]
+    over_time = [performance_figure(group, measure, MAX_POINTS) for measure in measures]
     performance_metrics = group.metrics_about(PERFORMANCE)
     metrics = metrics_figure(group, performance_metrics, "Metrics") if performance_metrics else None
     undefined = [f"{name} is not defined: {reason}." for name, reason in group.undefined.items()]
     return [
         _section("objective", "Objective", objective_figure(group)),
         _section("R", "Evaluations after each experience (R)", r_figure(group), *others),
-        _section("over-time", "Performance over time", performance_figure(group, MAX_POINTS)),
+        _section("over-time", "Performance over time", *over_time, drift_figure(group, MAX_POINTS)),
+        _section("videos", "Episodes", videos_figure(group)),
         _section("forgetting", "Forgetting and transfer", retention_figure(group), *transfer_figures(group)),
         _section("metrics", "Performance metrics", metrics, note=" ".join(undefined)),
         _section("curves", "Learning curves", learning_curves_figure(group, MAX_POINTS)),

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
+__all__ = ["COLORS", "ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
 
 COLORS = 6  # in the style sheet; lines with a higher number are dashed
 LETTER_WIDTH = 6.0  # of labels, in units of the drawing

@@ -120,13 +120,14 @@ class TensorBoard(Sink):
         last = boundary.trained_on == len(self._stream) - 1
         names, trained, measures = self._run.evaluated, self._run.experiences, self._run.measures
         for measure in measures if last else measures[:1]:
-            matrix = Results(self._records, measure).R
+            results = Results(self._records, measure)
+            matrix, rows = results.R, results.row_names(trained)
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
                 self._media_files.picture(
-                    tag, figure_picture(r_figure(matrix, names, measure, trained=trained)), boundary.step
+                    tag, figure_picture(r_figure(matrix, names, measure, trained=rows)), boundary.step
                 )
-                self._media_files.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
+                self._media_files.table(tag, r_markdown(matrix, names, measure, rows), boundary.step)
 
     def _write_learner_images(self, boundary: Boundary) -> None:
         from rlcl.sinks.tensorboard.projector import write_embedding

@@ -155,7 +155,7 @@ class LearnerImages:
         last = trained_on == len(self.trainer.stream) - 1
         indices = {*spread_indices(len(experiences), MAX_EXPERIENCES)} if last or not visited else set()
         for index in sorted(indices | ({visited[trained_on]} if visited else set())):
-            experience = experiences[index]
+            experience = self.trainer.present(experiences[index])
             source = environment_of(experience, self.trainer.evaluation)
             video = record_episode(self.trainer.learner, source, self._task(experience), self.frames, FRAME_INTERVAL)
             if video is not None:
