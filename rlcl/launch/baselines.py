@@ -19,7 +19,7 @@ from rlcl.evaluation.results import baseline_name
 from rlcl.experiment import Experiment
 from rlcl.types import Record
 
-__all__ = ["NAME", "Baseline", "baselines_of", "copied_records"]
+__all__ = ["NAME", "Baseline", "baselines_of", "copied_records", "single_task_experiment"]
 
 NAME = "baselines"  # of the experiment that all baselines belong to
 
@@ -52,6 +52,11 @@ def baselines_of(experiment: Experiment, seed: int, columns: int) -> tuple[Basel
         for kind in experiment.evaluation.baselines
         for column in range(columns)
     )
+
+
+def single_task_experiment(experiment: Experiment, seed: int, column: int) -> Experiment:
+    """Return the experiment of the single-task run of a column."""
+    return _experiment(experiment, seed, "single_task", column)
 
 
 def _experiment(experiment: Experiment, seed: int, kind: str, column: int) -> Experiment:
