@@ -83,7 +83,7 @@ class TransferMatrix:
                 f"score of {score:.2f} on its worst task (1 is the task's own policy, 0 random actions)."
             )
         return (
-            f"The tasks hardly interfere: the policy of {self.tasks[best]} has a score of at least {score:.2f} on every "
+            f"The tasks hardly interfere: the policy of {self.tasks[best]} has a score of at least {score:.2f} on each "
             "task (1 is the task's own policy, 0 random actions), so that the stream says little about forgetting."
         )
 

@@ -53,7 +53,12 @@ stream:
   env: {folder}/signs.py:Sign
   tasks: [{{name: same}}, {{name: other, kwargs: {{opposite: {opposite}}}}}]
   num_envs: 4
-learner: {{type: ppo, n_steps: 32, epochs: 4, network: {{type: mlp, hidden: [16]}}, optimizer: {{type: adam, lr: 1.0e-2}}}}
+learner:
+  type: ppo
+  n_steps: 32
+  epochs: 4
+  network: {{type: mlp, hidden: [16]}}
+  optimizer: {{type: adam, lr: 1.0e-2}}
 budget: {{env_steps: 1024}}
 evaluation: {{episodes: 10, baselines: single_task}}
 sinks: []
