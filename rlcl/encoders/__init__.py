@@ -14,6 +14,7 @@ ENCODERS = {
     "sklearn": "rlcl.encoders.sklearn:Sklearn",
     "pca": "rlcl.encoders.pca:Pca",
     "random_fourier": "rlcl.encoders.random_fourier:RandomFourier",
+    "task_one_hot": "rlcl.encoders.task_one_hot:TaskOneHot",
     "channels_first": "rlcl.encoders.channels_first:ChannelsFirst",
     "grey_scale": "rlcl.encoders.grey_scale:GreyScale",
     "frame_stack": "rlcl.encoders.frame_stack:FrameStack",

@@ -21,7 +21,7 @@ from rlcl.data.root import find_data
 from rlcl.encoders.row_cache import RowCache
 from rlcl.errors import CheckpointError, DataError, UnsupportedError
 from rlcl.networks.torchvision import torchvision_model
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Backbone"]
 
@@ -92,7 +92,7 @@ class Backbone(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         network = self.network.to(x.device)
         if torch.onnx.is_in_onnx_export():  # an ONNX graph has no cache
             return self._forward(network, x)

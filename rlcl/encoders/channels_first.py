@@ -12,7 +12,7 @@ from attrs import define
 from torch import Tensor
 
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["ChannelsFirst"]
 
@@ -40,7 +40,7 @@ class ChannelsFirst(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         return x.permute(0, 3, 1, 2).to(torch.float32).contiguous()
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.encoders.identity import Identity
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["Columns"]
 
@@ -69,8 +69,8 @@ class Columns(Encoder):
             if indices:
                 encoder.fit(x[:, indices])
 
-    def encode(self, x: Tensor) -> Tensor:
-        parts = [encoder.encode(x[:, indices]) for encoder, indices in self._parts(x.shape[1]) if indices]
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
+        parts = [encoder.encode(x[:, indices], task_id) for encoder, indices in self._parts(x.shape[1]) if indices]
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def _parts(self, width: int) -> Sequence[tuple[Encoder, list[int]]]:

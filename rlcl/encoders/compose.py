@@ -13,8 +13,9 @@ from rlcl.config import option
 from rlcl.encoders.frame_stack import FrameStack, PerFrame
 from rlcl.encoders.identity import Identity
 from rlcl.encoders.running_norm import RunningNorm
+from rlcl.encoders.task_one_hot import TaskOneHot
 from rlcl.errors import Problem, UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["Compose", "observations_and_norm"]
 
@@ -56,7 +57,12 @@ class Compose(Encoder):
                 "encoder running_norm: for environments it must be the last encoder, because it normalizes the "
                 "learner's inputs"
             )
-        for encoder in _flattened(self):
+        for position, encoder in enumerate(parts := _flattened(self), 1):
+            if isinstance(encoder, TaskOneHot) and not all(isinstance(e, RunningNorm) for e in parts[position:]):
+                raise UnsupportedError(
+                    "encoder task_one_hot: it must be the last encoder, except for running_norm, because no encoder is "
+                    "fitted on task ids"
+                )
             stream = encoder.adapt(stream)
         return stream
 
@@ -75,11 +81,11 @@ class Compose(Encoder):
         for position, encoder in enumerate(self.encoders, 1):
             encoder.fit(x)
             if position < len(self.encoders):  # the output of the last encoder is not needed and may be costly
-                x = encoder.encode(x)
+                x = encoder.encode(x, 0)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         for encoder in self.encoders:
-            x = encoder.encode(x)
+            x = encoder.encode(x, task_id)
         return x
 
     def state_dict(self) -> dict[str, Any]:

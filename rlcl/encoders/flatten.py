@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.data.environments.flattening import flattening_remedy, is_flattenable
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["Flatten"]
 
@@ -49,7 +49,7 @@ class Flatten(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         return x.flatten(1).to(torch.float32)
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["FrameStack", "PerFrame"]
 
@@ -76,7 +76,7 @@ class FrameStack(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         return self._concatenate(x).to(torch.float32)
 
     def _concatenate(self, x: Tensor) -> Tensor:
@@ -113,8 +113,9 @@ class PerFrame(Encoder):
     def fit(self, x: Tensor) -> None:
         self.encoder.fit(x[:, -1])
 
-    def encode(self, x: Tensor) -> Tensor:
-        encoded = self.encoder.encode(x.flatten(0, 1))
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
+        repeated = task_id.repeat_interleave(x.shape[1]) if isinstance(task_id, Tensor) else task_id
+        encoded = self.encoder.encode(x.flatten(0, 1), repeated)
         return encoded.reshape(*x.shape[:2], *encoded.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["GreyScale"]
 
@@ -54,7 +54,7 @@ class GreyScale(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         last = self._axis(tuple(x.shape[1:])) == 2
         red, green, blue = (x.movedim(3, 1) if last else x).to(torch.float32).unbind(1)
         grey = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)

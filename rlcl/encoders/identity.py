@@ -9,7 +9,7 @@ import torch
 from attrs import define
 from torch import Tensor
 
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Identity"]
 
@@ -24,7 +24,7 @@ class Identity(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         return x.to(torch.float32)
 
     def state_dict(self) -> dict[str, Any]:

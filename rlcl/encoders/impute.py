@@ -11,7 +11,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Impute"]
 
@@ -49,7 +49,7 @@ class Impute(Encoder):
             fill = torch.full_like(values[0], self.value)
         self._fill = torch.where(fill.isnan(), self.value, fill).to(torch.float32).reshape(x.shape[1:])
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.to(torch.float32)
         absent = values.isnan()
         fill = values.new_tensor(self.value) if self._fill is None else self._fill.to(values)

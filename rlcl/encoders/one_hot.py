@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import DataError, UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["OneHot"]
 
@@ -58,7 +58,7 @@ class OneHot(Encoder):
         if low < 0 or high >= self.classes or bool((known != known.round()).any() if x.is_floating_point() else False):
             raise DataError(f"encoder one_hot: expected integers in 0..{self.classes - 1}, got {low} to {high}")
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.flatten(1)
         absent = values.isnan() if x.is_floating_point() else torch.zeros_like(values, dtype=torch.bool)
         known = torch.where(absent, 0, values).long()

@@ -10,7 +10,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.encoders.sorted_values import SortedValues
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Ordinal"]
 
@@ -33,7 +33,7 @@ class Ordinal(Encoder):
             columns = x.flatten(1).double().T
             self._values = tuple(column[~column.isnan()].unique() for column in columns)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.flatten(1).double()
         if self._values is None:
             return torch.zeros_like(values, dtype=torch.float32).reshape(x.shape)

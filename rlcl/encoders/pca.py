@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Pca"]
 
@@ -58,7 +58,7 @@ class Pca(Encoder):
             chosen = chosen / variances[-self.components :].flip(0).clamp(min=1e-12).sqrt()
         self._directions = chosen.contiguous()  # the memory layout, and so the last bit, equals that of a loaded state
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.flatten(1).to(torch.float32)
         if self._mean is None or self._directions is None:
             return values[:, : self.components].clone()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.encoders.sorted_values import SortedValues
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Quantile", "normal_quantile", "quantiles"]
 
@@ -80,7 +80,7 @@ class Quantile(Encoder):
             shares = np.linspace(0, 1, max(min(self.quantiles, len(x)), 2))
             self._quantiles = quantiles(x, shares).flatten(1).T.contiguous()
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         if self._quantiles is None:
             return x.to(torch.float32)
         values = x.flatten(1).double()

@@ -11,7 +11,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["RandomFourier"]
 
@@ -49,7 +49,7 @@ class RandomFourier(Encoder):
             rows = x[:CHECKED_ROWS].flatten(1).to(torch.float32)
             self._exact = bool((rows @ weights.to(rows) + phases.to(rows)).abs().max() > MAX_ANGLE)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.flatten(1).to(torch.float64 if self._exact else torch.float32)
         weights, phases = self._sample_parameters(values.shape[1])
         angles = values @ weights.to(values) + phases.to(values)

@@ -13,7 +13,7 @@ from rlcl.config import option
 from rlcl.encoders.quantile import quantiles
 from rlcl.encoders.subtract_centre import needs_float64, subtract_centre
 from rlcl.errors import Problem
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Robust"]
 
@@ -56,7 +56,7 @@ class Robust(Encoder):
             mask = needs_float64(self._median, self._distance)
             self._in_float64 = mask if bool(mask.any()) else None
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         y = x.to(torch.float32)
         if self._median is not None and self._distance is not None:
             y = subtract_centre(x, self._median, self._in_float64) / self._distance.to(y)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["RunningMoments", "RunningNorm"]
 
@@ -104,7 +104,7 @@ class RunningNorm(Encoder):
             # float32 sums equal those of Stable-Baselines3 for a few environments, but lose digits for a data set.
             self.observed.update(values.astype(np.float64) if self._over_arrays else values)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         if not self.observations:
             return x.to(torch.float32)
         mean = torch.as_tensor(self.observed.mean, device=x.device)

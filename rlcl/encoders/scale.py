@@ -10,7 +10,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Scale"]
 
@@ -35,7 +35,7 @@ class Scale(Encoder):
             largest = 255.0 if x.dtype == torch.uint8 else float(x.abs().max())
             self._divisor = largest or 1.0
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         # Multiplication by the inverse would differ from x / divisor in the last bit.
         divisor = self.maximum or self._divisor or 1.0
         if x.dtype == torch.float32:

@@ -17,7 +17,7 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.avalanche_import import check_options
 from rlcl.errors import CheckpointError, DataError, UnsupportedError, did_you_mean
-from rlcl.types import Encoder, Stream
+from rlcl.types import Encoder, Stream, TaskIds
 
 __all__ = ["Sklearn"]
 
@@ -96,7 +96,7 @@ class Sklearn(Encoder):
                 f"data; set features: {width}"
             )
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         if self._fitted is None:
             raise UnsupportedError(f"encoder sklearn: {self.transformer} cannot encode before it is fitted")
         if torch.onnx.is_in_onnx_export():

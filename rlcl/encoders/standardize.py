@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlcl.config import option
 from rlcl.encoders.subtract_centre import needs_float64, subtract_centre
-from rlcl.types import Encoder
+from rlcl.types import Encoder, TaskIds
 
 __all__ = ["Standardize", "merge_moments"]
 
@@ -66,7 +66,7 @@ class Standardize(Encoder):
         mask = needs_float64(self._mean, 1 / self._scale)
         self._in_float64 = mask if bool(mask.any()) else None
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         y = subtract_centre(x, self._mean, self._in_float64) * self._scale.to(device=x.device, dtype=torch.float32)
         return y if self.clip is None else y.clamp_(-self.clip, self.clip)
 

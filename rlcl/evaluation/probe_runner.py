@@ -115,8 +115,8 @@ class ProbeRunner:
         rows = torch.from_numpy(rng.permutation(len(source))[: self.plan.probe_samples]).sort().values
         subset = source.subset(rows)
         device = next(host.modules[host.primary].parameters()).device
-        inputs = self.encoder.encode(subset.read()[0]).to(device)
         ids: Tensor | None = subset.task_ids
         if ids is None and part.task_id is not None:
             ids = torch.full((len(rows),), part.task_id)
+        inputs = self.encoder.encode(subset.read()[0], ids).to(device)
         return Batch(inputs, None, None if ids is None else ids.to(device))

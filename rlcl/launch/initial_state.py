@@ -52,7 +52,7 @@ class InitialState:
             return
         try:
             encoder.load_state_dict(clone_state(self.encoder))
-            encoder.encode(_first_input(stream))
+            encoder.encode(_first_input(stream), 0)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise UnsupportedError(
                 f"initial.encoder: the state of the encoder of {self.weights.origin} does not fit this stream "

@@ -33,7 +33,7 @@ def input_scale_remark(experiment: Experiment, trainer: Trainer) -> str:
     raw = _raw_inputs(trainer)
     if raw is None or not len(raw):
         return ""
-    encoded = trainer.encoder.encode(raw.to(trainer.device))
+    encoded = trainer.encoder.encode(raw.to(trainer.device), trainer.stream[0].task_id or 0)
     finite = encoded[torch.isfinite(encoded)].double()
     root_mean_square = float(finite.square().mean().sqrt()) if len(finite) else 0.0
     if root_mean_square <= LARGE:

@@ -28,7 +28,7 @@ from rlcl.state import flatten
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import state_of
 from rlcl.training import checkpoint
-from rlcl.types import Encoder, Host, Hosted, Representing
+from rlcl.types import Encoder, Host, Hosted, Representing, TaskIds
 
 __all__ = ["Trained"]
 
@@ -93,7 +93,7 @@ class Trained(Encoder):
     def fit(self, x: Tensor) -> None:
         pass
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         features: Tensor = self.learner.represent(x.cpu())
         return features.to(x.device)
 

@@ -60,6 +60,7 @@ from rlcl.types import (
     Position,
     Schedule,
     Setup,
+    TaskIds,
 )
 
 __all__ = ["GradientLearner"]
@@ -232,9 +233,9 @@ class GradientLearner(Exportable, ABC):
         """
         return self.objective.with_memory(loss, x, outputs, batch)
 
-    def encoded(self, x: Tensor) -> Tensor:
+    def encoded(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         """Encode raw inputs (B, *observation) as (B, *encoded), on the device."""
-        return self.encoder.encode(x).to(self.device)
+        return self.encoder.encode(x, task_id).to(self.device)
 
     def predicting(self, task_id: int | None) -> AbstractContextManager[Any]:
         """Return a context for prediction: evaluation mode, no gradients, averaged weights, and the methods' masks."""
@@ -255,7 +256,7 @@ class GradientLearner(Exportable, ABC):
         # An ONNX graph has a dynamic number of rows, so its export cannot split them.
         for part in (tensor,) if torch.onnx.is_in_onnx_export() else torch.split(tensor, ROWS_AT_ONCE):
             ids = None if task_id is None else torch.full((len(part),), task_id, device=self.device)
-            yield self.encoded(part), ids
+            yield self.encoded(part, task_id), ids
 
     # The protocol rlcl.types.Learner.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.learners.minibatches import Minibatches
-from rlcl.types import Batch, Setup
+from rlcl.types import Batch, Setup, TaskIds
 
 if TYPE_CHECKING:
     from rlcl.learners.gradient import GradientLearner
@@ -109,6 +109,6 @@ class GradientHost:
         assert batch.rows is not None
         return self.data.source.subset(batch.rows.cpu()).read()[0].to(self.setup.device)
 
-    def encoded(self, x: Tensor) -> Tensor:
+    def encoded(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         """See :class:`rlcl.types.RawHost`."""
-        return self.learner.encoded(x)
+        return self.learner.encoded(x, task_id)

@@ -40,7 +40,7 @@ class GradientInferenceModule(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs for raw inputs and, if there are tasks, task ids."""
-        encoded = self._learner.encoded(arrays[0])
+        encoded = self.encoded(*arrays)
         if not self.tasks:
             return self._heads(self._outputs(encoded, None), encoded, self.networks[0])
         # A graph cannot branch on the task id of a row, so the outputs of all tasks are computed and each row selects
@@ -48,6 +48,10 @@ class GradientInferenceModule(nn.Module):
         outputs = torch.stack([self._outputs(encoded, task) for task in range(self.tasks)], 1)
         task_indices = arrays[1].view(-1, 1, 1).expand(-1, 1, outputs.shape[2])
         return self._heads(outputs.gather(1, task_indices).squeeze(1), encoded, self.networks[0])
+
+    def encoded(self, *arrays: Tensor) -> Tensor:
+        """Return the encoded inputs for the arguments of the graph."""
+        return self._learner.encoded(arrays[0], arrays[1] if self.tasks else None)
 
     def _outputs(self, encoded: Tensor, task: int | None) -> Tensor:
         ids = None if task is None else torch.full_like(encoded.flatten(1)[:, 0], task, dtype=torch.int64)
@@ -75,7 +79,7 @@ def gradient_graph(learner: GradientLearner, kind: GraphKind, tasks: int, heads:
         heads: function from the learner's outputs (B, K), the encoded inputs and the network to the graph's outputs.
     """
     module = GradientInferenceModule(learner, tasks, heads)
-    return Graph(kind=kind, module=module, tasks=tasks, encoded=lambda *arrays: learner.encoded(arrays[0]))
+    return Graph(kind=kind, module=module, tasks=tasks, encoded=module.encoded)
 
 
 def classifier_graph(learner: GradientLearner, tasks: int = 0) -> Graph:

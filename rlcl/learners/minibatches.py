@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from rlcl.errors import DataError, UnsupportedError
 from rlcl.learners.shuffle import Shuffle
-from rlcl.types import ArraySource, Batch, Budget, Encoder
+from rlcl.types import ArraySource, Batch, Budget, Encoder, TaskIds
 
 __all__ = [
     "ROWS_AT_ONCE",
@@ -119,10 +119,11 @@ class StreamedMinibatches:
             yield self._batch(inputs, rows)
 
     def _batch(self, inputs: Tensor, rows: Tensor) -> Batch:
-        encoded = self.encoder.encode(inputs).to(self.device)
+        ids = task_ids_of(self.task_ids, rows)
+        encoded = self.encoder.encode(inputs, ids).to(self.device)
         rows = rows.to(encoded.device)
         targets = None if self.targets is None else self.targets.index_select(0, rows)
-        return Batch(encoded, targets, task_ids_of(self.task_ids, rows), rows=rows)
+        return Batch(encoded, targets, None if ids is None else ids.to(encoded.device), rows=rows)
 
 
 @define(eq=False)
@@ -153,12 +154,13 @@ class MinibatchLoader:
             targets = targets.to(self.device)
         if source.streamed:
             return StreamedMinibatches(source, self.encoder, targets, ids, self.device)
-        return InMemoryMinibatches(source, self._encoded(source.read()[0]), targets, ids)
+        return InMemoryMinibatches(source, self._encoded(source.read()[0], ids), targets, ids)
 
-    def _encoded(self, x: Tensor) -> Tensor:
+    def _encoded(self, x: Tensor, ids: TaskIds) -> Tensor:
         start, buffer = 0, self._buffer
         for part in torch.split(x, ROWS_AT_ONCE):
-            encoded = self.encoder.encode(part)
+            part_ids = ids[start : start + len(part)] if isinstance(ids, Tensor) else ids
+            encoded = self.encoder.encode(part, part_ids)
             if start == 0 and (buffer is None or len(buffer) < len(x) or buffer.shape[1:] != encoded.shape[1:]):
                 self._buffer = buffer = torch.empty(len(x), *encoded.shape[1:], device=self.device)
             assert buffer is not None

@@ -21,7 +21,7 @@ from rlcl.learners.minibatches import fitting_rows
 from rlcl.learners.stream_kinds import check_stream_kind
 from rlcl.registry import name_of
 from rlcl.state import clone_state, tensor_bytes
-from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Exportable, Position, Setup
+from rlcl.types import Batch, Budget, Costs, Encoder, Event, Experience, Exportable, Position, Setup, TaskIds
 
 __all__ = ["OnePassLearner"]
 
@@ -131,7 +131,8 @@ class OnePassLearner(Exportable, ABC):
             started = time.perf_counter()
             x, y = source.subset(rows).read()
             self._raw = x
-            values = self.observe(self.features(x), y)
+            ids = experience.task_id if source.task_ids is None else source.task_ids[rows]
+            values = self.observe(self.features(x, ids), y)
             self._samples += len(rows)
             position.advance()
             finished = position.update == len(minibatches)
@@ -151,14 +152,14 @@ class OnePassLearner(Exportable, ABC):
         """See :class:`rlcl.types.RawHost`; returns the raw inputs of the current minibatch."""
         return self._raw.to(self._setup.device)
 
-    def encoded(self, x: Any) -> Tensor:
+    def encoded(self, x: Any, task_id: TaskIds = None) -> Tensor:
         """See :class:`rlcl.types.RawHost`."""
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        return self.encoder.encode(tensor).to(self._setup.device)
+        return self.encoder.encode(tensor, task_id).to(self._setup.device)
 
-    def features(self, x: Any) -> Tensor:
+    def features(self, x: Any, task_id: TaskIds = None) -> Tensor:
         """Return the encoded features (B, features) float32 of raw inputs (B, *observation)."""
-        return self.encoded(x).flatten(1)
+        return self.encoded(x, task_id).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = clone_state(

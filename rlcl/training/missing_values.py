@@ -32,7 +32,7 @@ def check_missing_values(stream: Stream, encoder: Encoder) -> None:
                 assert source.kind == "arrays"
                 x = source.read()[0]
                 rows = x.isnan().flatten(1).any(1)
-                if bool(rows.any()) and bool(encoder.encode(x[rows]).isnan().any()):
+                if bool(rows.any()) and bool(encoder.encode(x[rows], experience.task_id or 0).isnan().any()):
                     raise UnsupportedError(
                         f"encoder: the {split} set of {experience.name} has missing values, and the encoder does not "
                         "replace them; add impute to its list"

@@ -19,7 +19,7 @@ from rlcl.types.capabilities import (
     masks_actions,
     methods_of,
 )
-from rlcl.types.components import Augmentation, DriftFunction, Encoder, Network, OptimizerFactory, Schedule
+from rlcl.types.components import Augmentation, DriftFunction, Encoder, Network, OptimizerFactory, Schedule, TaskIds
 from rlcl.types.export import Exportable, Graph, GraphKind
 from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
@@ -128,6 +128,7 @@ __all__ = [
     "StreamSpec",
     "TableColumn",
     "TableFormat",
+    "TaskIds",
     "Visibility",
     "Warming",
     "WeighingHost",

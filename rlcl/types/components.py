@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from rlcl.types.streams import Stream
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["Augmentation", "DriftFunction", "Encoder", "Network", "OptimizerFactory", "Schedule"]
+__all__ = ["Augmentation", "DriftFunction", "Encoder", "Network", "OptimizerFactory", "Schedule", "TaskIds"]
+
+TaskIds: TypeAlias = "int | Tensor | None"  # index of the task of all rows, or (B,) int64; None if it is hidden
 
 
 class Encoder(Protocol):
@@ -65,8 +67,13 @@ class Encoder(Protocol):
         ...
 
     @abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """Encode (B, *observation) of any dtype to (B, *encoded) float32, without changing ``x``."""
+    def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
+        """Encode (B, *observation) of any dtype to (B, *encoded) float32, without changing ``x``.
+
+        Args:
+            x: (B, *observation).
+            task_id: index of the task, one for all rows or (B,) int64; None if task ids are hidden.
+        """
         ...
 
     @abstractmethod

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sized
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from rlcl.types.components import TaskIds
 from rlcl.types.streams import Experience
 
 if TYPE_CHECKING:
@@ -148,8 +149,13 @@ class RawHost(Protocol):
         """Return the raw inputs (B, *observation) of the batch's ``rows``, in the source's dtype, on the device."""
         ...
 
-    def encoded(self, x: Tensor) -> Tensor:
-        """Encode raw inputs (B, *observation) to (B, *encoded) with the current fit of the encoder."""
+    def encoded(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
+        """Encode raw inputs (B, *observation) to (B, *encoded) with the current fit of the encoder.
+
+        Args:
+            x: (B, *observation).
+            task_id: see :meth:`rlcl.types.Encoder.encode`.
+        """
         ...
 
 

@@ -249,7 +249,9 @@ class Avalanche(Exportable):
             self.encoder.fit(x)
         if index and self._setup.boundary.optimizer == "reset":
             strategy.optimizer.state.clear()
-        self._data[index].inputs = torch.cat([self.encoder.encode(part) for part in torch.split(x, ROWS_AT_ONCE)])
+        self._data[index].inputs = torch.cat(
+            [self.encoder.encode(part, experience.task_id) for part in torch.split(x, ROWS_AT_ONCE)]
+        )
         strategy.train_epochs = experience.budget.epochs
 
         def run(hand_over: Any) -> None:
@@ -356,7 +358,7 @@ class Avalanche(Exportable):
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         batches = []
         for part in torch.split(tensor, ROWS_AT_ONCE):
-            batches.append((self.encoder.encode(part), torch.full((len(part),), task_id or 0)))
+            batches.append((self.encoder.encode(part, task_id), torch.full((len(part),), task_id or 0)))
         stream = self._benchmark.train_stream
         experience = next(
             (e for e in stream if task_id in e.task_labels), stream[max(self._learned_experiences - 1, 0)]

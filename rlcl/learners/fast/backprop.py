@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlcl.networks.task_ids import takes_task_ids
+
 __all__ = [
     "Affine",
     "AutogradPasses",
@@ -37,8 +39,13 @@ tanh_backward, threshold_backward = torch.ops.aten.tanh_backward, torch.ops.aten
 class Passes(Protocol):
     """Protocol of a network's forward and backward passes."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return outputs without a graph, and store the tensors for the backward pass until the next call."""
+    def forward(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """Return outputs without a graph, and store the tensors for the backward pass until the next call.
+
+        Args:
+            x: (B, ...).
+            task_ids: (B,) int64, for networks that take task ids; None if they are hidden.
+        """
         ...
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
@@ -170,7 +177,7 @@ class ChainPasses:
         self._first = next(i for i, step in enumerate(self._steps) if isinstance(step, Affine))
         self._activations: list[Tensor] = []  # the input and the output of every step
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             activations = [x]
             for step in self._steps:
@@ -197,12 +204,13 @@ class AutogradPasses:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._parameters = list(module.parameters())
+        self._takes_task_ids = takes_task_ids(module)
         self._x = self._y = torch.empty(0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         self._x = x.detach().requires_grad_(x.is_floating_point())
         with torch.enable_grad():
-            self._y = self._module(self._x)
+            self._y = self._module(self._x, task_ids) if self._takes_task_ids else self._module(self._x)
         return self._y.detach()
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
@@ -240,7 +248,7 @@ def passes_of(module: nn.Module) -> Passes:
     """
     if isinstance(module, HasPasses):
         return module.passes()
-    steps = steps_of(module)
+    steps = None if takes_task_ids(module) else steps_of(module)
     return AutogradPasses(module) if steps is None else ChainPasses(steps)
 
 

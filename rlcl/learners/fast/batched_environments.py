@@ -120,9 +120,14 @@ class BatchedCollector:
         """Observations (S * N, *observation) of all environments."""
         return self._joint.observations
 
-    def encode(self, observations: Array) -> Array:
+    @property
+    def task_id(self) -> int | None:
         """See :class:`rlcl.learners.reinforcement.collector.Collector`."""
-        return self._joint.encode(observations)
+        return self._joint.task_id
+
+    def encode(self, observations: Array, task_ids: Array | None = None) -> Array:
+        """See :class:`rlcl.learners.reinforcement.collector.Collector`."""
+        return self._joint.encode(observations, task_ids)
 
     def step(self, actions: Array) -> StepResult:
         """Step all environments with actions (S * N, *action)."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from rlcl.errors import UnseenTaskError
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.networks.mlp import CRelu
+from rlcl.networks.task_ids import takes_task_ids
 
-__all__ = ["NumpyForward", "numpy_forward"]
+__all__ = ["NumpyForward", "numpy_forward", "task_forward"]
 
 Array = np.ndarray[Any, Any]
 NumpyForward = Callable[[Array], Array]
@@ -24,6 +26,25 @@ ACTIVATIONS: dict[type[nn.Module], Callable[[Array], Array]] = {
     CRelu: lambda x: np.maximum(np.concatenate((x, -x), 1), 0),
 }
 SKIPPED = (nn.Flatten, nn.Identity, nn.Dropout)
+
+
+def task_forward(module: nn.Module, task_id: Callable[[], int | None]) -> NumpyForward:
+    """Return the function of :func:`numpy_forward`; a module that takes task ids gets one id for all rows.
+
+    Args:
+        module: the module.
+        task_id: function that returns the id at the time of a call.
+    """
+    if not takes_task_ids(module):
+        return numpy_forward(module)
+
+    def forward(x: Array) -> Array:
+        task = task_id()
+        if task is None:
+            raise UnseenTaskError("the network selects a head by the task id, which is hidden")
+        return _in_torch(module, x, torch.full((len(x),), task))
+
+    return forward
 
 
 def numpy_forward(module: nn.Module) -> NumpyForward:
@@ -90,8 +111,8 @@ def _layer_norm(layer: nn.LayerNorm) -> Callable[[Array], Array]:
     return normalized
 
 
-def _in_torch(module: nn.Module, x: Array) -> Array:
+def _in_torch(module: nn.Module, x: Array, *task_ids: Tensor) -> Array:
     device = next(module.parameters()).device
     with evaluation_mode(module):
-        result: Array = module(torch.from_numpy(x).to(device)).cpu().numpy()
+        result: Array = module(torch.from_numpy(x).to(device), *(ids.to(device) for ids in task_ids)).cpu().numpy()
     return result

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlcl.learners.fast.backprop import Affine, AutogradPasses, ChainPasses, ChainStep, Passes, activation_step
+from rlcl.networks.task_ids import takes_task_ids
 
 __all__ = ["SeparateTwins", "StackedTwins", "make_twins"]
 
@@ -77,9 +78,14 @@ class SeparateTwins(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def takes_task_ids(self) -> bool:
+        """See :func:`rlcl.networks.task_ids.takes_task_ids`."""
+        return any(map(takes_task_ids, self.networks))
+
+    def forward(self, x: Tensor, *task_ids: Tensor) -> Tensor:
         """Return the outputs (2, B) of both networks for inputs (B, in)."""
-        return torch.stack([network(x)[:, 0] for network in self.networks])
+        return torch.stack([network(x, *task_ids)[:, 0] for network in self.networks])
 
     def passes(self) -> Passes:
         """Return the passes of :meth:`forward`."""
@@ -97,8 +103,13 @@ class _FirstOutput(nn.Module):
         super().__init__()
         self._both = both
 
-    def forward(self, x: Tensor) -> Tensor:
-        first: Tensor = self._both(x)[0]
+    @property
+    def takes_task_ids(self) -> bool:
+        """See :func:`rlcl.networks.task_ids.takes_task_ids`."""
+        return takes_task_ids(self._both)
+
+    def forward(self, x: Tensor, *task_ids: Tensor) -> Tensor:
+        first: Tensor = self._both(x, *task_ids)[0]
         return first
 
 

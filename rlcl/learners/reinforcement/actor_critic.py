@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlcl.learners.fast.backprop import ChainPasses, Passes
+from rlcl.networks.task_ids import takes_task_ids
 
 __all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
@@ -33,9 +34,14 @@ class ActorCritic(nn.Module):
         """Networks with separate heads: the actor, and the critic unless the actor is shared."""
         return (self.actor,) if self.critic is None else (self.actor, self.critic)
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def takes_task_ids(self) -> bool:
+        """See :func:`rlcl.networks.task_ids.takes_task_ids`."""
+        return any(map(takes_task_ids, self.side_by_side))
+
+    def forward(self, x: Tensor, *task_ids: Tensor) -> Tensor:
         """Return the actor's outputs (B, K)."""
-        outputs: Tensor = self.actor(x)
+        outputs: Tensor = self.actor(x, *task_ids)
         return outputs[:, :-1] if self.critic is None else outputs
 
 
@@ -54,9 +60,9 @@ class ActorCriticPasses:
         """Whether training and evaluation mode are the same; switching modes takes as long as a forward pass."""
         return all(isinstance(network, ChainPasses) for network in self._networks)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, task_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the actor's outputs (..., B, K) and values (..., B)."""
-        *outputs, last = [network.forward(x) for network in self._networks]
+        *outputs, last = [network.forward(x, task_ids) for network in self._networks]
         return (outputs[0] if outputs else last[..., :-1]), last[..., -1]
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:

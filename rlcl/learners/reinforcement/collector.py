@@ -60,12 +60,14 @@ class Collector:
         encoder: encoder of observations; its running statistics are updated at each step.
         masked: whether action masks are read from the environments.
         adapting: whether running statistics are updated.
+        task_id: task of the environments, None if it is hidden.
     """
 
     source: Environment
     encoder: Encoder
     masked: bool = False
     adapting: bool = True
+    task_id: int | None = None
     observations: Array = field(init=False)  # (N, *observation) raw, of the dtype of the space
     masks: Array | None = field(init=False, default=None)  # (N, K) bool, the actions allowed now; None for all
     vector: VectorEnv[Any] = field(init=False)
@@ -161,11 +163,20 @@ class Collector:
             return np.ones((len(self), sum(sizes)), bool) if sizes else None
         return masks
 
-    def encode(self, observations: Array) -> Array:
-        """Encode raw observations (N, *observation) with the current statistics; returns (N, *encoded) float32."""
+    def encode(self, observations: Array, task_ids: Array | None = None) -> Array:
+        """Encode raw observations with the current statistics.
+
+        Args:
+            observations: (N, *observation).
+            task_ids: (N,) int64, of stored observations; None for observations of these environments.
+
+        Returns:
+            (N, *encoded) float32.
+        """
         if self._is_identity and self._norm is None:
             return observations.astype(np.float32, copy=False)
-        encoded: Array = self.encoder.encode(torch.as_tensor(observations)).numpy()
+        ids = self.task_id if task_ids is None else torch.from_numpy(task_ids)
+        encoded: Array = self.encoder.encode(torch.as_tensor(observations), ids).numpy()
         return encoded
 
     def _fit(self, observations: Array) -> None:
@@ -174,7 +185,7 @@ class Collector:
         if not self._is_identity:
             self._observed.fit(torch.as_tensor(observations))
         if self._norm is not None:
-            self._norm.fit(self._observed.encode(torch.as_tensor(observations)))
+            self._norm.fit(self._observed.encode(torch.as_tensor(observations), self.task_id))
 
     def _normalize(self, rewards: Array) -> Array:
         norm = self._norm

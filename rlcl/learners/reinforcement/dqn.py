@@ -17,7 +17,7 @@ from rlcl.config.aliases import Alias
 from rlcl.errors import UnsupportedError
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward, numpy_forward
+from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_distributions import mask_array, mask_tensor
 from rlcl.learners.reinforcement.action_values import (
@@ -32,8 +32,8 @@ from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
 from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import DQN_ALIASES
-from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Dqn", "Exploration"]
@@ -134,23 +134,21 @@ class Dqn(OffPolicyLearner):
             )
         self._actions, self._start = int(actions.n), int(actions.start)
         outputs = self._actions + self.dueling
-        self.policy = check_forward(self.network.build(shape, outputs, 1), self.network, shape, outputs).to(
-            self._setup.device
-        )
+        self.policy = self.build_network(self.network, shape, outputs).to(self._setup.device)
         self.target = frozen_copy(self.policy)
         self.weights = [pack_parameters(module.parameters()) for module in (self.policy, self.target)]
         self.torch_optimizer = build_optimizer(self.optimizer, list(self.policy.parameters()))
         self.make_replay_buffer(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
-        self.policy_forward = numpy_forward(self.policy)
+        self.policy_forward = self.acting_forward(self.policy)
         self.passes, self.target_passes = passes_of(self.policy), passes_of(self.target)
 
     def _values(self, outputs: Tensor) -> Tensor:
         return dueling_values(outputs) if self.dueling else outputs
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        return self._values(self.policy(x))
+        return self._values(self.policy(x, task_ids) if takes_task_ids(self.policy) else self.policy(x))
 
     @property
     def takes_action_masks(self) -> bool:
@@ -191,15 +189,18 @@ class Dqn(OffPolicyLearner):
 
     def update_on(self, batch: TransitionBatch) -> Tensor:
         # The target network is constant within a round: one forward pass evaluates the next states of all minibatches.
-        next_values = mask_tensor(self._values(self.target_passes.forward(batch.next_observations)), batch.masks)
+        next_outputs = self.target_passes.forward(batch.next_observations, batch.task_ids)
+        next_values = mask_tensor(self._values(next_outputs), batch.masks)
         parts = torch.split(next_values, self.batch_size, -2)
         for minibatch, values in zip(batch.split(self.batch_size), parts, strict=True):
             online = None
             if self.double:
-                online = mask_tensor(self._values(self.passes.forward(minibatch.next_observations)), minibatch.masks)
+                outputs = self.passes.forward(minibatch.next_observations, minibatch.task_ids)
+                online = mask_tensor(self._values(outputs), minibatch.masks)
             targets = bootstrapped_targets(minibatch.rewards, minibatch.discounts, next_state_values(values, online))
-            self.batch = Batch(minibatch.observations)
-            predicted = chosen_values(self._values(self.passes.forward(minibatch.observations)), minibatch.actions)
+            self.batch = Batch(minibatch.observations, task_ids=minibatch.task_ids)
+            outputs = self.passes.forward(minibatch.observations, minibatch.task_ids)
+            predicted = chosen_values(self._values(outputs), minibatch.actions)
             gradient = chosen_values_gradient(
                 huber_loss_gradient(predicted, targets, minibatch.weights), minibatch.actions, self._actions
             )

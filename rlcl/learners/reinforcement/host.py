@@ -32,7 +32,6 @@ class ReinforcementHost:
     learner: ReinforcementLearner
     setup: Setup
     loss: None = None
-    lacking = NO_TASKS
 
     @property
     def name(self) -> str:
@@ -44,8 +43,20 @@ class ReinforcementHost:
 
     @property
     def provides(self) -> frozenset[str]:
-        announced = self.setup.stream.visibility.boundaries == "announced"
-        return frozenset({"batch", "native", "boundaries"} if announced else {"batch", "native"})
+        visibility = self.setup.stream.visibility
+        capabilities = {
+            "batch": True,
+            "native": True,
+            "boundaries": visibility.boundaries == "announced",
+            "task_id": visibility.in_training and self.kind != "other",
+            "task_id_everywhere": self.learner.tasks > 0 and self.kind != "other",
+        }
+        return frozenset(name for name, provided in capabilities.items() if provided)
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """See :class:`rlcl.types.LackingHost`; the outputs of kind ``other`` depend on more than one observation."""
+        return NO_TASKS if self.kind == "other" else {}
 
     @property
     def primary(self) -> str:
@@ -69,4 +80,6 @@ class ReinforcementHost:
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """Sample at most ``n`` observations of the current experience without replacement; None for all stored ones."""
         rows = self.learner.recent_observations()
-        return Batch(torch.from_numpy(rows[rng.permutation(len(rows))[:n]]).to(self.setup.device))
+        sampled = rows[rng.permutation(len(rows))[:n]]
+        ids = self.learner.task_ids_of(len(sampled))
+        return Batch(torch.from_numpy(sampled).to(self.setup.device), task_ids=ids)

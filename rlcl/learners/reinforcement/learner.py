@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import attrs
@@ -19,6 +20,7 @@ from torch.optim import Optimizer
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import memory_refusal
+from rlcl.learners.fast.numpy_forward import NumpyForward, task_forward
 from rlcl.learners.initial_weights import load_initial_weights
 from rlcl.learners.online_score import count_trainable
 from rlcl.learners.reinforcement.collector import Collector
@@ -29,9 +31,10 @@ from rlcl.learners.reinforcement.rounds import RoundFunction, collect_and_update
 from rlcl.learners.reinforcement.training_environments import CollectorFactory, first_environment
 from rlcl.learners.schedules import schedule_position
 from rlcl.methods.attach import AttachedMethods, attach
+from rlcl.networks.check_forward import check_forward
 from rlcl.registry import name_of
 from rlcl.state import clone_state, tensor_bytes
-from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Position, Schedule, Setup
+from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Network, Position, Schedule, Setup
 
 __all__ = ["ReinforcementLearner"]
 
@@ -65,6 +68,7 @@ class ReinforcementLearner(Exportable, ABC):
     schedule_over: Literal["experience", "stream"] = option("experience")
 
     position: Position = field(init=False, factory=Position)
+    task_id: int | None = field(init=False, default=None)  # of the observations that it acts on; None if hidden
     batch: Batch | None = field(init=False, default=None)
     rng: np.random.Generator = field(init=False, default=None)
     collector: Collector | None = field(init=False, default=None)
@@ -245,6 +249,32 @@ class ReinforcementLearner(Exportable, ABC):
     def encoder(self) -> Encoder:
         return self._setup.encoder
 
+    @property
+    def tasks(self) -> int:
+        """Number of tasks whose ids are visible in training and at evaluation; 0 if they are hidden."""
+        stream = self._setup.stream
+        ids = [part.task_id for experience in stream for part in experience.parts if part.task_id is not None]
+        return max(ids) + 1 if ids and stream.visibility.at_evaluation else 0
+
+    def build_network(self, network: Network, shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """Build a module and check its forward pass; a network with heads has one per visible task.
+
+        Args:
+            network: network architecture.
+            shape: shape of one input.
+            outputs: number of outputs (of each head).
+        """
+        tasks = self.tasks
+        return check_forward(network.build(shape, outputs, max(tasks, 1)), network, shape, outputs, heads=tasks > 0)
+
+    def acting_forward(self, module: nn.Module) -> NumpyForward:
+        """Return the function from observations (N, *encoded) of the current task to the outputs (N, K) of a module."""
+        return task_forward(module, lambda: self.task_id)
+
+    def task_ids_of(self, rows: int) -> Tensor | None:
+        """Return the ids (rows,) int64 of the current task, on the device; None if it is hidden."""
+        return None if self.task_id is None else torch.full((rows,), self.task_id, device=self._setup.device)
+
     def prepare(self, setup: Setup) -> None:
         source, observations, actions = first_environment(setup, self.name)
         self._setup = setup
@@ -335,6 +365,7 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
+        self.task_id = part.task_id
         collector = self.collector = self._collector_factory.collector(part, position.update, position.step)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         budget, (before, planned) = self._env_steps(part), schedule_position(scope, part, self._env_steps)
@@ -401,7 +432,7 @@ class ReinforcementLearner(Exportable, ABC):
 
         Args:
             x: (B, *observation) raw observations.
-            task_id: not used.
+            task_id: index of the task, None if it is hidden.
             state: recurrent state after the previous step; None at the start of episodes.
             action_masks: (B, K) bool, True for allowed actions; None if all are.
         """
@@ -422,8 +453,15 @@ class ReinforcementLearner(Exportable, ABC):
     def _predict(
         self, x: Any, task_id: int | None, state: Any, masks: Any, rng: np.random.Generator | None
     ) -> tuple[Any, Any]:
-        encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
-        return self.act_on(encoded, masks, state, rng)
+        training_task, self.task_id = self.task_id, task_id
+        try:
+            encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x)), task_id).numpy()
+            with ExitStack() as stack:
+                for method in self._attached.predicting:
+                    stack.enter_context(method.predicting(task_id))
+                return self.act_on(encoded, masks, state, rng)
+        finally:
+            self.task_id = training_task
 
     # Saved state.
 

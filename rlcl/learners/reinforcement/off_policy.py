@@ -42,6 +42,7 @@ class TransitionBatch(NamedTuple):
         discounts: (B,) float32, ``gamma^k``; 0 if that state is terminal.
         weights: (B,) float32 importance weights; None if all weights are 1.
         masks: (B, K) bool, actions allowed in ``next_observations``; None if all actions are allowed.
+        task_ids: (B,) int64; None if task ids are hidden.
     """
 
     observations: Tensor
@@ -51,6 +52,7 @@ class TransitionBatch(NamedTuple):
     discounts: Tensor
     weights: Tensor | None
     masks: Tensor | None = None
+    task_ids: Tensor | None = None
 
     def split(self, rows: int) -> Iterator[TransitionBatch]:
         """Yield minibatches of ``rows`` rows, in order; columns (..., B) keep their leading dimensions."""
@@ -205,7 +207,7 @@ class OffPolicyLearner(ReinforcementLearner):
 
     def recent_observations(self) -> Array:
         rows = torch.from_numpy(self.buffer.newest(self._experience_steps))
-        encoded: Array = self._setup.encoder.encode(rows).numpy()
+        encoded: Array = self._setup.encoder.encode(rows, self.task_id).numpy()
         return encoded
 
     def collect(self, collector: Collector, progress: float) -> list[Array]:
@@ -236,7 +238,14 @@ class OffPolicyLearner(ReinforcementLearner):
             actions = self.explore(collector.encode(observations), progress)
         step = collector.step(self.for_environment(actions))
         return self.buffer.add(
-            observations, actions, step.rewards, step.next_observations, step.terminated, step.ended, step.masks
+            observations,
+            actions,
+            step.rewards,
+            step.next_observations,
+            step.terminated,
+            step.ended,
+            step.masks,
+            collector.task_id,
         )
 
     def _sample_batches(self, collector: Collector, progress: float) -> Iterator[TransitionBatch]:
@@ -262,13 +271,14 @@ class OffPolicyLearner(ReinforcementLearner):
             weights = self._tensor(importance)
         sampled = self.buffer.at(indices, self.gamma, self.n_step)
         return indices, TransitionBatch(
-            self._tensor(collector.encode(sampled.observations)),
+            self._tensor(collector.encode(sampled.observations, sampled.task_ids)),
             self._tensor(sampled.actions),
             self._tensor(sampled.rewards),
-            self._tensor(collector.encode(sampled.next_observations)),
+            self._tensor(collector.encode(sampled.next_observations, sampled.task_ids)),
             self._tensor(sampled.discounts),
             weights,
             None if sampled.masks is None else self._tensor(sampled.masks),
+            None if sampled.task_ids is None else self._tensor(sampled.task_ids),
         )
 
     def _tensor(self, array: Array) -> Tensor:

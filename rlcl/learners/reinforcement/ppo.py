@@ -18,7 +18,7 @@ from rlcl.config.aliases import Alias
 from rlcl.errors import UnsupportedError
 from rlcl.learners.fast.backprop import passes_of, set_gradient
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward, numpy_forward
+from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_bounds import action_bounds_warning
 from rlcl.learners.reinforcement.action_distributions import (
@@ -39,8 +39,8 @@ from rlcl.learners.reinforcement.rollout import Rollout, collect_rollout
 from rlcl.learners.reinforcement.rollout_minibatches import Columns, RolloutShuffler
 from rlcl.learners.reinforcement.setting_aliases import PPO_ALIASES
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
-from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Ppo"]
@@ -156,9 +156,12 @@ class Ppo(ReinforcementLearner):
                 "features by the encoder backbone, or use the encoder frame_stack without recurrent"
             )
         inputs = (self.recurrent.size,) if self.recurrent else shape
-        networks = [
-            check_forward(self.network.build(inputs, width, 1), self.network, inputs, width) for width in widths
-        ]
+        networks = [self.build_network(self.network, inputs, width) for width in widths]
+        if self.recurrent and any(map(takes_task_ids, networks)):
+            raise UnsupportedError(
+                f"learner {self.name}: recurrent does not support networks that select a head by the task id; use "
+                "another network, or the encoder task_one_hot"
+            )
         scale_orthogonal(networks[0], [0.01] * self.distribution.outputs + [1.0] * self.shared)
         if not self.shared:
             scale_orthogonal(networks[1], [1.0])
@@ -175,7 +178,7 @@ class Ppo(ReinforcementLearner):
         self.rollout_observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
 
     def ready(self) -> None:
-        self.actor_forward = numpy_forward(self.policy.actor)
+        self.actor_forward = self.acting_forward(self.policy.actor)
         self.passes = ActorCriticPasses([passes_of(network) for network in self.policy.side_by_side])
         self.free = torch.empty(0) if self.policy.free is None else self.policy.free
 
@@ -193,7 +196,8 @@ class Ppo(ReinforcementLearner):
         return self.action_masks and self.distribution.free == 0
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        return self.distribution.as_outputs(self.policy(x), self.free)
+        outputs = self.policy(x, task_ids) if takes_task_ids(self.policy) else self.policy(x)
+        return self.distribution.as_outputs(outputs, self.free)
 
     def action_outputs(self, outputs: Array, masks: Array | None) -> Array:
         """Return the masked outputs (N, K) of the action distribution, from the outputs of the actor's network."""
@@ -271,7 +275,7 @@ class Ppo(ReinforcementLearner):
         with torch.no_grad() if self.passes.mode_independent else evaluation_mode(self.policy):
             recurrent_columns: Columns = {}
             if self.recurrence is None:
-                outputs, state_values = self.passes.forward(states)
+                outputs, state_values = self.passes.forward(states, self.task_ids_of(len(states)))
             else:
                 outputs, state_values, recurrent_columns = self.recurrence.evaluate_rollout(states, rollout)
             log_probs = self.distribution.log_prob(mask_tensor(outputs[:rows], masks), self.free, actions)
@@ -289,7 +293,9 @@ class Ppo(ReinforcementLearner):
             "returns": self._tensor(returns.reshape(-1)),
             **recurrent_columns,
         }
-        return columns if masks is None else {**columns, "masks": masks}
+        task_ids = self.task_ids_of(rows) if self.recurrence is None else None
+        optional = {"masks": masks, "task_ids": task_ids}
+        return columns | {name: column for name, column in optional.items() if column is not None}
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._setup.device)
@@ -297,7 +303,7 @@ class Ppo(ReinforcementLearner):
     def _run_epoch(self, columns: Columns, clip: float | None, last: bool) -> bool:
         """Update on the minibatches of one epoch; returns False if ``target_kl`` ends the epochs."""
         for minibatch in self._minibatches(columns):
-            self.batch = Batch(minibatch["observations"])
+            self.batch = Batch(minibatch["observations"], task_ids=minibatch.get("task_ids"))
             outputs, values = self._forward(minibatch)
             outputs = mask_tensor(outputs, minibatch.get("masks"))
             actions, free = minibatch["actions"], self.free.detach()
@@ -328,7 +334,7 @@ class Ppo(ReinforcementLearner):
     def _forward(self, minibatch: Columns) -> tuple[Tensor, Tensor]:
         if self.recurrence is not None:
             return self.recurrence.forward(minibatch)
-        return self.passes.forward(minibatch["observations"])
+        return self.passes.forward(minibatch["observations"], minibatch.get("task_ids"))
 
     def _minibatches(self, columns: Columns) -> Iterator[Columns]:
         """Yield shuffled minibatches; the unshuffled rollout if it fits in one minibatch."""

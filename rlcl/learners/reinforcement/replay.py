@@ -27,6 +27,7 @@ class Transitions:
         discounts: (B,) float32, ``gamma^k``; 0 if that state is terminal.
         indices: (B,) int64 rows of the buffer.
         masks: (B, K) bool, actions allowed in ``next_observations``; None if no masks have been added.
+        task_ids: (B,) int64; None if no task ids have been added.
     """
 
     observations: Array
@@ -36,6 +37,7 @@ class Transitions:
     discounts: Array
     indices: Array
     masks: Array | None
+    task_ids: Array | None = None
 
 
 @define(eq=False)
@@ -44,7 +46,7 @@ class ReplayBuffer:
 
     A ring stores observations in order of time, and the last observation of an episode in an additional row. The next
     observation of a row is therefore the next row, and no observation is stored twice. Action masks are stored from the
-    first mask on.
+    first mask on, and task ids from the first id on.
 
     Args:
         capacity: rows over all environments; rounded down to a multiple of N, at least three per environment.
@@ -111,6 +113,7 @@ class ReplayBuffer:
         terminated: Array,
         ended: Array,
         masks: Array | None = None,
+        task_id: int | None = None,
     ) -> Array:
         """Add one transition of each environment; the oldest rows are overwritten.
 
@@ -122,6 +125,7 @@ class ReplayBuffer:
             terminated: (N,) bool, whether the next states are terminal.
             ended: (N,) bool, whether the episode is finished, terminated or truncated.
             masks: (N, K) bool, actions allowed in ``next_observations``; None if all are.
+            task_id: task of the environments; None if it is hidden.
 
         Returns:
             (N,) int64 indices of the transitions.
@@ -141,6 +145,10 @@ class ReplayBuffer:
             arrays["masks"] = np.ones((len(self.valid), masks.shape[1]), bool)
         if "masks" in arrays:
             arrays["masks"][successors] = True if masks is None else masks
+        if task_id is not None:
+            if "task_ids" not in arrays:
+                arrays["task_ids"] = np.zeros(len(self.valid), np.int64)
+            arrays["task_ids"][indices] = arrays["task_ids"][successors] = task_id
         # The last observation of a finished episode keeps its row; the next episode starts after it.
         self.written += 1 + ended
         arrays["valid"][base + self.written % self._rows] = False
@@ -195,7 +203,7 @@ class ReplayBuffer:
             steps += running
             running &= ~arrays["ended"][following]
         discounts = (np.float32(gamma) ** steps) * ~arrays["terminated"][last]
-        successors, masks = self._successors(last), arrays.get("masks")
+        successors, masks, task_ids = self._successors(last), arrays.get("masks"), arrays.get("task_ids")
         return Transitions(
             arrays["observations"].take(indices, 0),
             arrays["actions"].take(indices, 0),
@@ -204,6 +212,7 @@ class ReplayBuffer:
             discounts.astype(np.float32, copy=False),
             indices,
             None if masks is None else masks.take(successors, 0),
+            None if task_ids is None else task_ids.take(indices, 0),
         )
 
     def _successors(self, indices: Array) -> Array:
@@ -234,4 +243,6 @@ class ReplayBuffer:
         for name, ring in state["rings"].items():
             if name == "masks":
                 self.arrays[name] = np.ones((len(self.valid), ring.shape[2]), bool)
+            elif name == "task_ids":
+                self.arrays[name] = np.zeros(len(self.valid), np.int64)
             self.arrays[name].reshape(self.num_envs, self._rows, -1)[:, : ring.shape[1]] = ring

@@ -17,7 +17,7 @@ from rlcl.config import option
 from rlcl.config.aliases import Alias
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward, numpy_forward
+from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_values import bootstrapped_targets
@@ -39,8 +39,8 @@ from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionB
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import SAC_ALIASES
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
-from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Sac"]
@@ -115,8 +115,8 @@ class Sac(OffPolicyLearner):
         device, name = self._setup.device, self.name
         self._actions = bounded_actions(actions, name)
         dims = self._actions.dims
-        self.actor = check_forward(self.network.build(shape, 2 * dims, 1), self.network, shape, 2 * dims).to(device)
-        self.critic = build_twin_critics(self.network, shape, dims).to(device)
+        self.actor = self.build_network(self.network, shape, 2 * dims).to(device)
+        self.critic = build_twin_critics(self.network, shape, dims, self.tasks).to(device)
         self._target = frozen_copy(self.critic)
         self._weights = {key: pack_parameters(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {
@@ -127,15 +127,16 @@ class Sac(OffPolicyLearner):
         if self.entropy == "auto":
             self._target_entropy = -float(dims) if self.target_entropy is None else self.target_entropy
             self._temperature_optimizer = build_optimizer(self.optimizer, [self._log_temperature])
-        self._actor_forward = numpy_forward(self.actor)
         self._noise = self._setup.seeds.child("noise").torch()
         self.make_replay_buffer(shape, (dims,), np.float32, num_envs)
 
     def ready(self) -> None:
+        self._actor_forward = self.acting_forward(self.actor)
         self._passes = {key: passes_of(module) for key, module in self._networks.items()}
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        mean, log_std = torch.chunk(self.actor(x), 2, 1)
+        outputs = self.actor(x, task_ids) if takes_task_ids(self.actor) else self.actor(x)
+        mean, log_std = torch.chunk(outputs, 2, 1)
         return torch.cat((mean, log_std.clamp(*LOG_STD)), 1)
 
     @property
@@ -186,20 +187,21 @@ class Sac(OffPolicyLearner):
         return errors
 
     def _update(self, batch: TransitionBatch) -> dict[str, Tensor]:
-        self.batch = Batch(batch.observations)
+        ids = batch.task_ids
+        self.batch = Batch(batch.observations, task_ids=ids)
         temperature = self._log_temperature.detach().exp()
         noise, next_noise = self._sample_noise(batch.actions), self._sample_noise(batch.actions)
-        next_actions, next_log_probs, *_ = self._sample_actions(batch.next_observations, next_noise)
+        next_actions, next_log_probs, *_ = self._sample_actions(batch.next_observations, next_noise, ids)
         # This is the actor's last forward pass, so that its backward pass below refers to it.
-        actions, log_probs, by_outputs = self._sample_actions(batch.observations, noise)
+        actions, log_probs, by_outputs = self._sample_actions(batch.observations, noise, ids)
         self._update_temperature(log_probs)
-        next_values = self._passes["target"].forward(critic_inputs(batch.next_observations, next_actions)).amin(0)
+        next_values = self._passes["target"].forward(critic_inputs(batch.next_observations, next_actions), ids).amin(0)
         targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values - temperature * next_log_probs)
         critic = self._passes["critic"]
-        predicted = critic.forward(critic_inputs(batch.observations, batch.actions))
+        predicted = critic.forward(critic_inputs(batch.observations, batch.actions), ids)
         critic.backward(twin_loss_gradient(predicted, targets, batch.weights).mul_(0.5))
         self._optimizers["critic"].step()
-        actor_values = critic.forward(critic_inputs(batch.observations, actions))
+        actor_values = critic.forward(critic_inputs(batch.observations, actions), ids)
         by_log_prob, by_values = soft_policy_loss_gradient(actor_values, temperature)
         by_inputs = critic.backward(by_values, weights=False, inputs=True)
         assert by_inputs is not None
@@ -218,14 +220,16 @@ class Sac(OffPolicyLearner):
     def _sample_noise(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._noise).to(like.device)
 
-    def _sample_actions(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
-        """Sample actions of the actor for observations and noise.
+    def _sample_actions(
+        self, x: Tensor, noise: Tensor, task_ids: Tensor | None
+    ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """Sample actions of the actor for observations, noise and task ids.
 
         Returns:
             Actions (B, D), log-densities (B,), and the function from a loss's derivatives by both to the derivative by
             the actor's outputs.
         """
-        mean, log_std = torch.chunk(self._passes["actor"].forward(x), 2, 1)
+        mean, log_std = torch.chunk(self._passes["actor"].forward(x, task_ids), 2, 1)
         actions, log_probs, scaled_noise = squashed_gaussian(mean, log_std.clamp(*LOG_STD), noise)
 
         def by_outputs(by_actions: Tensor, by_log_prob: Tensor) -> Tensor:

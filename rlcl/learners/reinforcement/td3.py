@@ -16,7 +16,7 @@ from rlcl.config import option
 from rlcl.config.aliases import Alias
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward, numpy_forward
+from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_values import bootstrapped_targets
@@ -31,8 +31,8 @@ from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionB
 from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import TD3_ALIASES
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
-from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.types import Batch, Graph, Network, OptimizerFactory
 
 __all__ = ["Td3"]
@@ -106,14 +106,13 @@ class Td3(OffPolicyLearner):
         device, name = self._setup.device, self.name
         self._actions = bounded_actions(actions, name)
         dims = self._actions.dims
-        self.actor = check_forward(self.network.build(shape, dims, 1), self.network, shape, dims).to(device)
-        self.critic = build_twin_critics(self.network, shape, dims).to(device)
+        self.actor = self.build_network(self.network, shape, dims).to(device)
+        self.critic = build_twin_critics(self.network, shape, dims, self.tasks).to(device)
         self._target_networks = {key: frozen_copy(module) for key, module in self.modules.items()}
         self._weights = {key: pack_parameters(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {
             key: build_optimizer(self.optimizer, list(module.parameters())) for key, module in self.modules.items()
         }
-        self._actor_forward = numpy_forward(self.actor)
         self._noise = self._setup.seeds.child("noise").torch()
         self.make_replay_buffer(shape, (dims,), np.float32, num_envs)
 
@@ -122,12 +121,13 @@ class Td3(OffPolicyLearner):
         return {**self.modules, **{f"target {key}": module for key, module in self._target_networks.items()}}
 
     def ready(self) -> None:
+        self._actor_forward = self.acting_forward(self.actor)
         self._passes = {key: passes_of(module) for key, module in self._networks.items()}
         self._passes["first critic"] = self.critic.passes_of_first()
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """Return actions (B, D) in [-1, 1]."""
-        return torch.tanh(self.actor(x))
+        return torch.tanh(self.actor(x, task_ids) if takes_task_ids(self.actor) else self.actor(x))
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._actor_forward(observations)))
@@ -154,26 +154,28 @@ class Td3(OffPolicyLearner):
             predicted, targets, loss = self._update_critics(minibatch)
             self._critic_updates += 1
             if self._critic_updates % self.policy_delay == 0:
-                logged["actor_loss"] = self._update_actor(minibatch.observations)
+                logged["actor_loss"] = self._update_actor(minibatch.observations, minibatch.task_ids)
         self.log(**logged, critic_loss=loss, value=predicted.mean())
         return (predicted - targets).abs().mean(0)
 
     def _update_critics(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
-        self.batch = Batch(batch.observations)
+        ids = batch.task_ids
+        self.batch = Batch(batch.observations, task_ids=ids)
         noise = torch.randn(batch.actions.shape, generator=self._noise).to(batch.actions.device)
         noise = noise.mul_(self.smoothing).clamp_(-self.smoothing_clip, self.smoothing_clip)
-        next_actions = self._passes["target actor"].forward(batch.next_observations).tanh().add_(noise).clamp_(-1, 1)
+        next_outputs = self._passes["target actor"].forward(batch.next_observations, ids)
+        next_actions = next_outputs.tanh().add_(noise).clamp_(-1, 1)
         next_inputs = critic_inputs(batch.next_observations, next_actions)
-        next_values = self._passes["target critic"].forward(next_inputs).amin(0)
+        next_values = self._passes["target critic"].forward(next_inputs, ids).amin(0)
         targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values)
-        predicted = self._passes["critic"].forward(critic_inputs(batch.observations, batch.actions))
+        predicted = self._passes["critic"].forward(critic_inputs(batch.observations, batch.actions), ids)
         self._passes["critic"].backward(twin_loss_gradient(predicted, targets, batch.weights))
         self._optimizers["critic"].step()
         return predicted, targets, twin_loss(predicted, targets, batch.weights)
 
-    def _update_actor(self, observations: Tensor) -> Tensor:
-        actions = self._passes["actor"].forward(observations).tanh()
-        values = self._passes["first critic"].forward(critic_inputs(observations, actions))
+    def _update_actor(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
+        actions = self._passes["actor"].forward(observations, task_ids).tanh()
+        values = self._passes["first critic"].forward(critic_inputs(observations, actions), task_ids)
         by_inputs = self._passes["first critic"].backward(
             deterministic_policy_loss_gradient(values), weights=False, inputs=True
         )

@@ -66,7 +66,7 @@ class CollectorFactory:
         if fitting and not isinstance(observations, Identity):
             observations.fit(torch.from_numpy(train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else clone_state(encoder.state_dict())
-        collector = Collector(source, encoder, self.masked, adapting)
+        collector = Collector(source, encoder, self.masked, adapting, part.task_id)
         if restored is not None:
             assert encoder_state is not None
             encoder.load_state_dict(encoder_state)  # creating the collector has updated running statistics

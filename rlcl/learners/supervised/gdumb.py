@@ -176,7 +176,7 @@ class GDumb(OnePassLearner):
         training = self.module.training
         self.module.eval()
         with torch.no_grad():
-            parts = torch.split(self.features(x), ROWS_AT_ONCE)
+            parts = torch.split(self.features(x, task_id), ROWS_AT_ONCE)
             logits = torch.cat([self.module(part.view(-1, *self._shape)) for part in parts])
         self.module.train(training)
         return logits.masked_fill(~possible, -torch.inf).argmax(1).cpu(), None

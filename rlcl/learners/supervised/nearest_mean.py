@@ -51,7 +51,7 @@ class NearestMean(OnePassLearner):
     def predict(self, x: Any, task_id: int | None = None, state: Any = None) -> tuple[Tensor, None]:
         """Predict classes (B,) int64 for raw inputs (B, *observation); class 0 before any training."""
         means = self._sums / self._counts.clamp(min=1)[:, None]
-        distances = torch.cdist(self.features(x).double(), means)
+        distances = torch.cdist(self.features(x, task_id).double(), means)
         distances[:, self._counts == 0] = torch.inf
         return distances.argmin(1).cpu(), None
 

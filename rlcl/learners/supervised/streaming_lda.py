@@ -68,7 +68,7 @@ class StreamingLda(OnePassLearner):
         covariance = self._scatter / self._counts.sum().clamp(min=1)
         identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
         weights = torch.linalg.solve((1 - self.shrinkage) * covariance + self.shrinkage * identity, self._means.T)
-        scores = self.features(x).double() @ weights - 0.5 * (self._means.T * weights).sum(0)
+        scores = self.features(x, task_id).double() @ weights - 0.5 * (self._means.T * weights).sum(0)
         scores[:, self._counts == 0] = -torch.inf
         return scores.argmax(1).cpu(), None
 

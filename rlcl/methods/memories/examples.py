@@ -78,7 +78,7 @@ class Examples:
         """Return stored examples with encoded inputs."""
         if self.stored == "encoded":
             return stored
-        return stored._replace(inputs=cast("RawHost", self.host).encoded(stored.inputs))
+        return stored._replace(inputs=cast("RawHost", self.host).encoded(stored.inputs, stored.task_ids))
 
     def state_dict(self) -> dict[str, Any]:
         return self.memory.state_dict()
