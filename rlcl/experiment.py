@@ -187,9 +187,9 @@ def hashed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         config: plain data, with or without the settings that equal their default.
     """
     settings = {name: config[name] for name in HASHED_KEYS if config.get(name) is not None}
-    # Metrics are computed from the records and do not change them. initial.of identifies the run of initial.run.
-    for group, excluded in (("evaluation", "metrics"), ("initial", "run")):
-        rest = {name: value for name, value in settings.pop(group, {}).items() if name != excluded}
+    # Metrics and baselines do not change the records of a run. initial.of identifies the run of initial.run.
+    for group, excluded in (("evaluation", ("metrics", "baselines")), ("initial", ("run",))):
+        rest = {name: value for name, value in settings.pop(group, {}).items() if name not in excluded}
         if rest:
             settings[group] = rest
     content: dict[str, Any] = _with_file_checksums(settings)

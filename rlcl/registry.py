@@ -29,6 +29,7 @@ _FILE_MODULE = "rlcl_file_"
 KINDS: Mapping[str, str] = {
     "data": "rlcl.data:DATA",
     "stream": "rlcl.streams:STREAMS",
+    "drift": "rlcl.data:DRIFTS",
     "encoder": "rlcl.encoders:ENCODERS",
     "augmentation": "rlcl.data:AUGMENTATIONS",
     "network": "rlcl.networks:NETWORKS",

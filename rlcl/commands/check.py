@@ -77,7 +77,7 @@ def check(
         steps = "" if cost.steps is None else f", {cost.steps:,} steps in total"
         console.print(
             f"learner   {cost.learner}\n"
-            f"budget    {experiment.budget} per experience{steps}\n"
+            f"budget    {_budget(trainer.stream)} per experience{steps}\n"
             f"time      {_time(cost, len(experiment.seeds))}\n"
             f"memory    about {cost.memory / 2**20:,.0f} MiB at the peak{replay}",
             highlight=False,
@@ -138,6 +138,12 @@ def _draw(stream: Stream, path: Path, console: Console) -> None:
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}") from error
     console.print(f"figure    {path}", highlight=False)
+
+
+def _budget(stream: Stream) -> str:
+    """Return the budget of an experience; the smallest and the largest if they differ."""
+    budgets = sorted({experience.budget for experience in stream}, key=lambda budget: (budget.unit, budget.amount))
+    return str(budgets[0]) if len(budgets) == 1 else f"{budgets[0].amount:,} to {budgets[-1]}"
 
 
 def _time(cost: Estimate, seeds: int) -> str:

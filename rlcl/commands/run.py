@@ -113,14 +113,24 @@ def _run(experiment: Experiment, root: Path, console: Console) -> str:
 
 def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Console) -> str:
     from rlcl.launch.verdicts import objective_verdict
-    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summarize_metrics, verdict_table
+    from rlcl.report.tables import (
+        costs_line,
+        metrics_table,
+        probes_table,
+        r_table,
+        summarize_metrics,
+        undefined_lines,
+        verdict_table,
+    )
     from rlcl.sinks.run_sinks import run_sinks
     from rlcl.tracking.json_files import read_json
 
     outcomes, names = [f.outcome for f in finished], finished[0].names
     table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
     console.print(r_table(outcomes, names, finished[0].trained), table)
-    if (probes := probes_table(outcomes, names)) is not None:
+    for line in undefined_lines(outcomes[0]):
+        console.print(line, markup=False, highlight=False)
+    if (probes := probes_table(outcomes, finished[0].trained)) is not None:
         console.print(probes)
     verdict = objective_verdict(experiment, [f.result for f in finished])
     if verdict is not None:
@@ -152,7 +162,8 @@ def _draw_r(experiment: Experiment, finished: Sequence[FinishedRun], folder: Pat
     title = f"{experiment.name}: {measure_named(measure).display_name}, {seeds}"
     try:
         with disk_errors(folder):
-            figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, finished[0].trained)
+            rows = outcomes[0].row_names(finished[0].trained)
+            figure = r_figure(sum(o.R for o in outcomes) / len(outcomes), names, measure, title, rows)
             figure.savefig(folder / "R.png", dpi=120)
     except Exception as error:
         warnings.warn(f"the figure of R is missing ({type(error).__name__}: {error})", stacklevel=2)

@@ -132,7 +132,15 @@ def _show(run: StoredRun, console: Console) -> None:
 
     from rlcl.evaluation.outcome import Outcome
     from rlcl.objective import SeedResult, judge_objective, objective_of
-    from rlcl.report.tables import costs_line, metrics_table, probes_table, r_table, summarize_metrics, verdict_table
+    from rlcl.report.tables import (
+        costs_line,
+        metrics_table,
+        probes_table,
+        r_table,
+        summarize_metrics,
+        undefined_lines,
+        verdict_table,
+    )
     from rlcl.tracking.folder import read_records
     from rlcl.tracking.runs import trained_names
 
@@ -149,7 +157,9 @@ def _show(run: StoredRun, console: Console) -> None:
         outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
         table = r_table([outcome], summary["experiences"], trained_names(summary))
         console.print(table, metrics_table(summarize_metrics([outcome]), outcome.meanings))
-        if (probes := probes_table([outcome], summary["experiences"])) is not None:
+        for line in undefined_lines(outcome):
+            console.print(line, markup=False, highlight=False)
+        if (probes := probes_table([outcome], trained_names(summary))) is not None:
             console.print(probes)
         if (objective := objective_of(run.config)).has_conditions:
             result = SeedResult.of(outcome.records, outcome.measures, outcome.metrics, summary)

@@ -13,15 +13,15 @@ from attrs import define, frozen
 from rlcl.comparison.config_parts import distinct_names
 from rlcl.comparison.run_labels import RunLabels, label_runs
 from rlcl.comparison.run_scores import unusable_reason
-from rlcl.errors import RlclError
+from rlcl.errors import Problem, RlclError
 from rlcl.evaluation import MEASURES
 from rlcl.evaluation.measures import Measure
 from rlcl.evaluation.metric_meaning import MetricMeaning, main_metric
 from rlcl.evaluation.metrics import PERFORMANCE, Topic
-from rlcl.evaluation.results import Array, Results, measure_named
+from rlcl.evaluation.results import Array, Results, meanings, measure_named, pooled_metrics, undefined_metrics
 from rlcl.objective import Objective, SeedResult, Verdict, judge_objective, objective_of
 from rlcl.statistics.intervals import SeedSummary, summarize
-from rlcl.tracking.folder import read_costs, read_events, read_records
+from rlcl.tracking.folder import read_costs, read_events, read_results
 from rlcl.tracking.runs import StoredRun, dotted_keys, trained_names
 from rlcl.types import Record
 
@@ -150,16 +150,40 @@ class SeedGroup:
 
     @cached_property
     def summaries(self) -> Mapping[str, SeedSummary]:
-        """Mean and interval over the usable runs, for each metric that all of them have."""
+        """Mean and interval over the usable runs, for each metric that all of them have, and the pooled metrics."""
         metrics = [run.metrics for run in self.usable]
         names = [name for name in (metrics[0] if metrics else {}) if all(name in m for m in metrics)]
-        return {name: summarize([m[name] for m in metrics]) for name in names}
+        return {name: summarize([m[name] for m in metrics]) for name in names} | dict(self._pooled)
+
+    @cached_property
+    def _pooled(self) -> Mapping[str, SeedSummary]:
+        """Metrics that are computed from all usable runs together."""
+        usable = {run.path for run in self.usable}
+        records = [seed.records for seed in self.seeds if seed.run.path in usable]
+        try:
+            return pooled_metrics(records, self.measures, self._requested) if records else {}
+        except Problem:  # a metric of a user's file that is no longer there
+            return {}
+
+    @property
+    def _requested(self) -> tuple[str, ...]:
+        """The setting ``evaluation.metrics``."""
+        return tuple(dotted_keys(self.config).get("evaluation.metrics") or ())
+
+    @cached_property
+    def undefined(self) -> Mapping[str, str]:
+        """Reasons why requested metrics are not defined for the first seed, by reported name."""
+        try:
+            return undefined_metrics(self.seeds[0].records, self.measures, self._requested) if self.seeds else {}
+        except Problem:  # a metric of a user's file that is no longer there
+            return {}
 
     @cached_property
     def meanings(self) -> Mapping[str, MetricMeaning]:
         """Meanings of the metrics in :attr:`summaries`, without metrics of unknown meaning."""
-        meanings = {name: self.usable[0].meaning(name) for name in self.summaries}
-        return {name: meaning for name, meaning in meanings.items() if meaning is not None}
+        pooled = meanings(self.measures, self._requested) if self._pooled else {}
+        known = {name: pooled.get(name) or self.usable[0].meaning(name) for name in self.summaries}
+        return {name: meaning for name, meaning in known.items() if meaning is not None}
 
     @property
     def main_metric(self) -> str | None:
@@ -260,7 +284,7 @@ def _read_seeds(
             excluded.append(ExcludedRun(run, reason))
             continue
         try:
-            records = read_records(run.path)
+            records = read_results(run.path)
             SeedRun(run, records).seconds  # noqa: B018  raises if the file is damaged
         except (RlclError, TypeError, OSError) as error:
             excluded.append(ExcludedRun(run, str(error)))

@@ -19,7 +19,8 @@ class MatrixRow:
 
     Args:
         name: name of the experience trained on last.
-        trained_on: index of this experience; -1 before any training.
+        trained_on: index of the row in R, which is that of this experience unless the stream drifts; -1 before any
+            training.
         mean: (J,) mean over seeds of the measure as recorded; NaN if absent.
         deviation: (J,) standard deviation over seeds; NaN with fewer than two.
         seeds: number of seeds.
@@ -51,9 +52,10 @@ def mean_rows(results: Sequence[Results], size: int, trained: Sequence[str]) -> 
         trained: names of the experiences trained on; experiences without a name are numbered.
     """
     rows = [_row("before training", -1, [r.sign * r.before for r in results], size)]
-    for t in range(max((len(r.R) for r in results), default=0)):
-        name = trained[t] if t < len(trained) else f"experience {t + 1}"
-        rows.append(_row(name, t, [r.sign * r.R[t] if t < len(r.R) else np.array([]) for r in results], size))
+    matrices = [r.sign * r.R for r in results]
+    names = max((r.row_names(trained) for r in results), key=len, default=[])
+    for t, name in enumerate(names):
+        rows.append(_row(name, t, [matrix[t] if t < len(matrix) else np.array([]) for matrix in matrices], size))
     return [row for row in rows if not np.isnan(row.mean).all()]
 
 
@@ -86,8 +88,11 @@ def retention(group: SeedGroup) -> Retention | None:
     The result is None with a single experience, or if experiences were not trained one by one.
     """
     results, size = group.results(), len(group.evaluated_names)
-    if size < 2 or any(r.R.shape != (size, size) for r in results):
+    visits = {r.visits if r.R.shape[1] == size else () for r in results}
+    if size < 2 or len(visits) != 1 or any(set(order) != set(range(size)) for order in visits):
         return None
-    after_training = np.mean([r.sign * np.diag(r.R) for r in results], 0)
+    (order,) = visits
+    last = [len(order) - 1 - order[::-1].index(task) for task in range(size)]  # row of each task's last visit
+    after_training = np.mean([r.sign * r.R[last, range(size)] for r in results], 0)
     at_end = np.mean([r.sign * r.R[-1] for r in results], 0)
     return Retention(after_training, at_end) if np.isfinite([after_training, at_end]).any() else None

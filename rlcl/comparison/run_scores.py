@@ -99,10 +99,10 @@ def _recomputed_value(run: StoredRun, measures: Sequence[str], name: str) -> flo
     if name in run.metrics or not run.summary.get("names"):
         return None
     from rlcl.evaluation.results import metrics
-    from rlcl.tracking.folder import read_records
+    from rlcl.tracking.folder import read_results
 
     try:
-        return metrics(read_records(run.path), measures, [name]).get(name)
+        return metrics(read_results(run.path), measures, [name]).get(name)
     except (Problem, RunFolderError):
         return None
 

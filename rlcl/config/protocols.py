@@ -29,6 +29,7 @@ PROTOCOLS: Mapping[Any, str] = {
     rlcl.types.Network: "network",
     rlcl.types.OptimizerFactory: "optimizer",
     rlcl.types.Schedule: "schedule",
+    rlcl.types.DriftFunction: "drift",
     rlcl.types.Learner: "learner",
     rlcl.types.Method: "method",
     rlcl.types.MetricFunction: "metric",

@@ -27,3 +27,12 @@ AUGMENTATIONS = {
     "noise": "rlcl.data.augmentations:Noise",
     "erase": "rlcl.data.augmentations:Erase",
 }
+
+DRIFTS = {
+    "constant": "rlcl.data.drift:Constant",
+    "piecewise": "rlcl.data.drift:Piecewise",
+    "linear": "rlcl.data.drift:LinearDrift",
+    "sinusoid": "rlcl.data.drift:Sinusoid",
+    "random_walk": "rlcl.data.drift:RandomWalk",
+    "cyclic": "rlcl.data.drift:CyclicDrift",
+}

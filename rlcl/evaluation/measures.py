@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from attrs import field, frozen
 from torch import Tensor
 
 from rlcl.data.sources import read_chunks
-from rlcl.errors import DivergenceError, UnsupportedError
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.errors import DivergenceError, UnseenTaskError, UnsupportedError
+from rlcl.evaluation.episodes import Episodes, run_episodes
 from rlcl.evaluation.metrics import UNKNOWN, Better, Span, check_span, sign_of
 from rlcl.evaluation.plan import Plan
 from rlcl.types import ArraySource, EnvironmentSource, Experience, Predictor, Source
@@ -21,6 +21,7 @@ from rlcl.types import ArraySource, EnvironmentSource, Experience, Predictor, So
 __all__ = [
     "ACCURACY",
     "ADJUSTED_RAND",
+    "EPISODE_LENGTH",
     "INERTIA",
     "LINEAR_PROBE",
     "MUTUAL_INFORMATION",
@@ -28,16 +29,23 @@ __all__ = [
     "NEGATIVE_BOUND",
     "RECONSTRUCTION_ERROR",
     "RETURN",
+    "SCORE",
     "SQUARED_ERROR",
+    "SUCCESS",
+    "EpisodeMeasure",
     "Measure",
     "arrays_of",
     "environment_of",
+    "measure_all",
     "source_of",
 ]
 
 PROBE_ROWS = 2000  # maximum number of training examples of an experience that its linear probe is fitted on
 PROBE_RIDGE = 1.0
 NEIGHBOURS = 5
+ARRAYS = frozenset({"labelled", "regression", "unlabelled"})
+ALL = ARRAYS | {"environment"}
+LABELLED = frozenset({"labelled"})
 
 
 @frozen
@@ -51,6 +59,10 @@ class Measure:
         better: ``higher`` or ``lower`` values; a loss, whose lower values are better, is negated in R.
         range: range of the values; unknown by default.
         share: whether it is a proportion of the test samples, so that their number determines its accuracy.
+        kinds: kinds of stream for which it is defined; see :class:`rlcl.types.StreamSpec`.
+        needs: method of the learner that it calls.
+        normalized: whether 0 and 1 are reference values that results may lie outside of. Metrics that are defined for
+            shares clip its values to [0, 1].
 
     Raises:
         ValueError: ``better`` or ``range`` is not valid.
@@ -61,6 +73,9 @@ class Measure:
     better: Better = field(default="higher", kw_only=True)
     range: Span = field(default=UNKNOWN, kw_only=True)
     share: bool = field(default=False, kw_only=True)
+    kinds: frozenset[str] = field(default=ALL, kw_only=True)
+    needs: str = field(default="predict", kw_only=True)
+    normalized: bool = field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.better not in ("higher", "lower"):
@@ -78,12 +93,66 @@ class Measure:
         return self.name.replace("_", " ")
 
 
+@frozen
+class EpisodeMeasure(Measure):
+    """A measure of whole episodes in an environment. All of them are computed from the same episodes.
+
+    Args:
+        function: function from :class:`rlcl.evaluation.episodes.Episodes` to the value, or to None if the value is not
+            defined.
+    """
+
+    function: Callable[[Episodes], float | None]
+    kinds: frozenset[str] = field(default=frozenset({"environment"}), kw_only=True)
+
+
 def source_of(experience: Experience, plan: Plan) -> Source:
     """Return the source of the split in the plan, or the test set if there is no validation split."""
     if plan.split == "validation" and experience.validation is not None:
         return experience.validation
     assert experience.test is not None
     return experience.test
+
+
+def measure_all(
+    measures: Mapping[str, Measure], predictor: Any, experience: Experience, task_id: int | None, plan: Plan
+) -> dict[str, float | None]:
+    """Measure a predictor on one experience; episodes are run once for all measures of them.
+
+    Args:
+        measures: measures by the name of their records.
+        predictor: a learner, or another object with its prediction methods.
+        experience: the experience.
+        task_id: index of the task, None if hidden.
+        plan: the evaluation plan.
+
+    Returns:
+        The value of each measure: None if it is not defined, for example because the head of the task does not exist
+        yet; NaN if the evaluated split is empty, so that R keeps the column.
+    """
+    source = source_of(experience, plan)
+    if source.kind == "arrays" and not len(source):
+        return dict.fromkeys(measures, math.nan)
+    values: dict[str, float | None] = {}
+    episodes: Episodes | None = None
+    for name, measure in measures.items():
+        try:
+            if isinstance(measure, EpisodeMeasure):
+                if episodes is None:
+                    episodes = run_episodes(
+                        predictor,
+                        environment_of(experience, plan),
+                        plan.episodes,
+                        plan.episode_steps,
+                        task_id,
+                        plan.actions == "sampled",
+                    )
+                values[name] = measure.function(episodes)
+            else:
+                values[name] = measure.function(predictor, experience, task_id, plan)
+        except UnseenTaskError:
+            values[name] = None
+    return values
 
 
 def arrays_of(experience: Experience, plan: Plan) -> ArraySource:
@@ -218,22 +287,52 @@ def _probe_rows(experience: Experience) -> ArraySource:
     return train.subset(torch.from_numpy(rows))
 
 
-def mean_return(predictor: Predictor, experience: Experience, task_id: int | None, plan: Plan) -> float:
-    """Compute the mean undiscounted return over whole episodes, with greedy actions."""
-    source = environment_of(experience, plan)
-    return float(np.mean(episode_returns(predictor, source, plan.episodes, plan.episode_steps, task_id)))
+def mean_return(episodes: Episodes) -> float:
+    """Compute the mean undiscounted return."""
+    return float(np.mean(episodes.returns))
+
+
+def mean_score(episodes: Episodes) -> float | None:
+    """Compute the mean return, scaled so that the ends of the task's ``score_range`` are 0 and 1.
+
+    The result is None if the task has no ``score_range``. Scores are then computed when the run has finished, with the
+    return of random actions as 0 and that of a single-task run as 1; see ``evaluation.baselines``.
+
+    Source of the normalization: Mnih et al. 2015, Human-level control through deep reinforcement learning, table 2.
+    """
+    if episodes.score_range is None:
+        return None
+    low, high = episodes.score_range
+    return (mean_return(episodes) - low) / (high - low)
+
+
+def success_rate(episodes: Episodes) -> float | None:
+    """Compute the share of successful episodes, in [0, 1]; None if the environment reports no success."""
+    return None if np.isnan(episodes.successes).all() else float(np.nanmean(episodes.successes))
+
+
+def mean_length(episodes: Episodes) -> float:
+    """Compute the mean number of env steps in an episode."""
+    return float(np.mean(episodes.lengths))
 
 
 LOSS: Span = (0.0, math.inf)
 SHARE: Span = (0.0, 1.0)
 
-ACCURACY = Measure("accuracy", accuracy, range=SHARE, share=True)
-RECONSTRUCTION_ERROR = Measure("reconstruction_error", reconstruction_error, better="lower", range=LOSS)
-SQUARED_ERROR = Measure("squared_error", squared_error, better="lower", range=LOSS)
-NEGATIVE_BOUND = Measure("negative_bound", negative_bound, better="lower")
-ADJUSTED_RAND = Measure("adjusted_rand", adjusted_rand, range=(-0.5, 1.0))
-MUTUAL_INFORMATION = Measure("mutual_information", mutual_information, range=SHARE)
-INERTIA = Measure("inertia", inertia, better="lower", range=LOSS)
-LINEAR_PROBE = Measure("linear_probe", linear_probe, range=SHARE, share=True)
-NEAREST_NEIGHBOURS = Measure("nearest_neighbours", nearest_neighbours, range=SHARE, share=True)
-RETURN = Measure("return", mean_return)
+ACCURACY = Measure("accuracy", accuracy, range=SHARE, share=True, kinds=LABELLED)
+RECONSTRUCTION_ERROR = Measure(
+    "reconstruction_error", reconstruction_error, better="lower", range=LOSS, kinds=ARRAYS, needs="reconstruction_error"
+)
+SQUARED_ERROR = Measure("squared_error", squared_error, better="lower", range=LOSS, kinds=frozenset({"regression"}))
+NEGATIVE_BOUND = Measure("negative_bound", negative_bound, better="lower", kinds=ARRAYS, needs="negative_bound")
+ADJUSTED_RAND = Measure("adjusted_rand", adjusted_rand, range=(-0.5, 1.0), kinds=LABELLED)
+MUTUAL_INFORMATION = Measure("mutual_information", mutual_information, range=SHARE, kinds=LABELLED)
+INERTIA = Measure("inertia", inertia, better="lower", range=LOSS, kinds=ARRAYS, needs="inertia")
+LINEAR_PROBE = Measure("linear_probe", linear_probe, range=SHARE, share=True, kinds=LABELLED, needs="represent")
+NEAREST_NEIGHBOURS = Measure(
+    "nearest_neighbours", nearest_neighbours, range=SHARE, share=True, kinds=LABELLED, needs="represent"
+)
+RETURN = EpisodeMeasure("return", mean_return)
+SUCCESS = EpisodeMeasure("success", success_rate, range=SHARE)
+SCORE = EpisodeMeasure("score", mean_score, normalized=True)
+EPISODE_LENGTH = EpisodeMeasure("episode_length", mean_length, range=LOSS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from rlcl.evaluation.metric_meaning import MetricMeaning
-from rlcl.evaluation.results import Results, meanings, metrics
+from rlcl.evaluation.results import Results, meanings, metrics, undefined_metrics
 from rlcl.types import Record
 
 __all__ = ["Outcome"]
@@ -33,10 +33,19 @@ class Outcome:
         """Matrix R (T, J) float64 of the primary measure; higher values are better."""
         return Results(self.records, self.measures[0]).R
 
+    def row_names(self, trained: Sequence[str]) -> list[str]:
+        """Return the names of the rows of R; see :meth:`rlcl.evaluation.results.Results.row_names`."""
+        return Results(self.records, self.measures[0]).row_names(trained)
+
     @property
     def metrics(self) -> Mapping[str, float]:
         """Values of the metrics by reported name."""
         return metrics(self.records, self.measures, self.names)
+
+    @property
+    def undefined(self) -> Mapping[str, str]:
+        """Reasons why requested metrics are not defined for the run, by reported name."""
+        return undefined_metrics(self.records, self.measures, self.names)
 
     @property
     def meanings(self) -> Mapping[str, MetricMeaning]:

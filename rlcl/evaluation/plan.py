@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen
 
@@ -10,6 +10,13 @@ from rlcl.config import option
 from rlcl.types import Probe
 
 __all__ = ["EvaluationInterval", "Plan"]
+
+
+Baseline = Literal["single_task", "joint"]
+
+
+def _baselines(value: Any) -> tuple[Baseline, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[return-value]
 
 
 @frozen(kw_only=True)
@@ -51,7 +58,13 @@ class Plan:
         split: evaluated split: ``test``, or ``validation`` for tuning.
         episodes: number of whole episodes in each evaluation of an environment.
         episode_steps: env steps after which an episode is truncated, for environments without a time limit.
-        metrics: names of the metrics to compute at the end; all applicable metrics by default.
+        metrics: names or patterns (``*.cw``) of the metrics to compute at the end; by default the general ones.
+        measures: measures to record, the primary one first; by default those of the learner. ``success``,
+            ``episode_length`` and ``score`` are further measures of environments.
+        actions: actions in the evaluation of environments: ``greedy``, or ``sampled`` from the policy.
+        baselines: further runs that metrics and reports refer to; they are stored in the folder ``baselines``, and
+            run at most once. ``single_task`` runs the learner without methods on each task alone, with the same seed
+            and budget. ``joint`` runs it on experiences 0 to j together, for each j.
         probes: probes (statistics of the network) that are computed at each evaluation, on inputs of the current
             experience.
         probe_samples: number of inputs for the probes. For arrays, all evaluations during an experience use the same
@@ -66,6 +79,9 @@ class Plan:
     episodes: int = option(20, ge=1)
     episode_steps: int = option(10_000, ge=1)
     metrics: tuple[str, ...] = option(())
+    measures: tuple[str, ...] = option(())
+    actions: Literal["greedy", "sampled"] = option("greedy")
+    baselines: tuple[Baseline, ...] | Baseline = option((), converter=_baselines)
     probes: tuple[Probe, ...] = option((), converter=tuple)
     probe_samples: int = option(512, ge=2)
     online: bool = option(False)

@@ -57,13 +57,11 @@ def _stream(experiment: Experiment, seed: int) -> Stream:
         indices = ", ".join(str(e.index) for e in stream) or "no experience"
         raise UnsupportedError(f"stream: its experiences must have consecutive indices from 0, got {indices}")
     checked: set[str] = set()
-    for experience in stream:
+    for experience in (*stream, *stream.evaluated):
         source = experience.train
-        if source.kind == "environment":
-            recipe = repr((source.env, source.kwargs, source.attributes))
-            if recipe not in checked:
-                checked.add(recipe)
-                source.check()
+        if source.kind == "environment" and source.recipe not in checked:
+            checked.add(source.recipe)
+            source.check()
     complete_stream: Stream = stream.with_validation(experiment.validation, seeds)
     check_sources(complete_stream)
     check_classes(complete_stream)
@@ -115,8 +113,8 @@ def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: Initia
         start.restore_encoder(trainer.encoder, stream)
     if experiment.batched_seeds:
         check_batched_seeds(learner, experiment.boundary)
-    _call_at_key("", lambda: reported_metrics(learner.measures, experiment.evaluation.metrics))
-    _check_criteria(experiment, learner.measures, len(stream.evaluated))
+    _call_at_key("", lambda: reported_metrics(trainer.measures, experiment.evaluation.metrics))
+    _check_criteria(experiment, trainer.measures, len(stream.evaluated))
     return trainer
 
 

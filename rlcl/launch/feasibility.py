@@ -11,13 +11,22 @@ from attrs import frozen
 from rlcl.config import key_path
 from rlcl.evaluation.measures import Measure, source_of
 from rlcl.evaluation.metrics import ONLINE, UNKNOWN, Metric, Span
-from rlcl.evaluation.results import meanings, measure_named, metrics, online_name, reported_metrics
+from rlcl.evaluation.results import (
+    REWARD,
+    TASK,
+    baseline_name,
+    meanings,
+    measure_named,
+    metrics,
+    online_name,
+    reported_metrics,
+)
 from rlcl.experiment import Experiment
 from rlcl.launch.estimate import Estimate
 from rlcl.objective import ConditionVerdict, Criterion, Objective, SeedResult, format_amount, judge_objective
 from rlcl.statistics.intervals import normal_quantile
 from rlcl.training.trainer import Trainer
-from rlcl.types import OnlineTesting, Record, Spending
+from rlcl.types import Earning, OnlineTesting, Record, Spending
 
 __all__ = ["Forecast", "forecasts", "needed_share", "planned_records"]
 
@@ -50,7 +59,7 @@ def forecasts(experiment: Experiment, trainer: Trainer, cost: Estimate) -> list[
         cost: the estimated cost of the run.
     """
     objective = experiment.objective or Objective()
-    records, measures = planned_records(trainer), tuple(trainer.learner.measures)
+    records, measures = planned_records(trainer), trainer.measures
     planned = SeedResult.of(records, measures, metrics(records, measures, experiment.evaluation.metrics), {})
     verdict = judge_objective(Objective(success=objective.success), [planned] * len(experiment.seeds))
     condition_forecasts = []
@@ -63,14 +72,22 @@ def forecasts(experiment: Experiment, trainer: Trainer, cost: Estimate) -> list[
 
 def planned_records(trainer: Trainer) -> tuple[Record, ...]:
     """Return the records that the evaluation plan will produce, each with the placeholder value 0.5."""
-    measures, records = tuple(trainer.learner.measures), []
+    measures, records = trainer.measures, []
     online = trainer.evaluation.online and isinstance(trainer.learner, OnlineTesting)
     for t in range(-1, len(trainer.stream)):
         experiences = trainer._evaluated_experiences(t) if trainer._is_planned(t, ending=True) else ()
         keys = [(e.index, name) for e in experiences for name in measures]
+        if t >= 0 and (task := trainer.visited_task(t)) is not None:
+            records.append(Record(trainer.run, trainer.seed, t + 1, t, t, TASK, float(task)))
+        if t >= 0 and isinstance(trainer.learner, Earning):
+            keys += [(t, REWARD), (t, "samples")]
         if online and t >= 0:
             keys.append((t, online_name(measures[0])))
         records += [Record(trainer.run, trainer.seed, t + 1, t, index, name, 0.5) for index, name in keys]
+    for kind in trainer.evaluation.baselines:
+        names = [baseline_name(kind, name) for name in (*measures, REWARD, "samples")]
+        columns = range(len(trainer.stream.evaluated))
+        records += [Record(trainer.run, trainer.seed, 1, j, j, name, 0.5) for j in columns for name in names]
     return tuple(records)
 
 
@@ -102,12 +119,12 @@ def _plan_text(trainer: Trainer) -> str:
 
 def _metrics(trainer: Trainer) -> Mapping[str, Metric]:
     """Return the metrics of a run by the names under which it reports them."""
-    return reported_metrics(trainer.learner.measures, trainer.evaluation.metrics)
+    return reported_metrics(trainer.measures, trainer.evaluation.metrics)
 
 
 def _measure(criterion: Criterion, trainer: Trainer) -> Measure | None:
     """Return the measure behind a criterion: its own, or the one averaged over experiences; None for other metrics."""
-    measures = [measure_named(name) for name in trainer.learner.measures]
+    measures = [measure_named(name) for name in trainer.measures]
     if criterion.experience is not None:
         return next(measure for measure in measures if measure.name == criterion.metric)
     if _metrics(trainer)[criterion.metric].scope == "run":
@@ -118,7 +135,7 @@ def _measure(criterion: Criterion, trainer: Trainer) -> Measure | None:
 def _range(criterion: Criterion, trainer: Trainer) -> Span:
     """Return the range of the value that a criterion compares; infinite if it is unknown."""
     if criterion.experience is None:
-        return meanings(trainer.learner.measures, trainer.evaluation.metrics)[criterion.metric].range
+        return meanings(trainer.measures, trainer.evaluation.metrics)[criterion.metric].range
     measure = _measure(criterion, trainer)
     return UNKNOWN if measure is None else measure.range
 

@@ -64,14 +64,17 @@ def run_summary(experiment: Experiment, trainer: Trainer, folder: RunFolder, clo
         clock: the clock of the run.
     """
     total_cost, learner = clock.total, trainer.learner
-    outcome = Outcome(folder.records(), tuple(learner.measures), experiment.evaluation.metrics)
+    outcome = Outcome(folder.records(), trainer.measures, experiment.evaluation.metrics)
+    trained = [experience.name for experience in trainer.stream]
+    rows = outcome.row_names(trained)
     summary = {
         **_metrics_and_meanings(outcome),
         "metrics_version": METRICS_VERSION,
         "R": outcome.R.tolist(),
         "measures": list(outcome.measures),
         "experiences": [experience.name for experience in trainer.stream.evaluated],
-        "trained": [experience.name for experience in trainer.stream],
+        "trained": trained,
+        **({} if rows == trained else {"rows": rows}),
         "steps": learner.position.step,
         **attrs.asdict(total_cost),
         "peak_memory_bytes": clock.peak,
@@ -98,7 +101,7 @@ def _latency(experiment: Experiment, trainer: Trainer) -> dict[str, float]:
 def read_finished_run(folder: RunFolder, experiment: Experiment, repeated: bool) -> FinishedRun:
     """Read a finished run, and update its summary and verdict if the requested metrics or the objective changed."""
     summary = read_json(folder.path / "summary.json")
-    outcome = Outcome(folder.records(), tuple(summary["measures"]), experiment.evaluation.metrics)
+    outcome = Outcome(folder.results(), tuple(summary["measures"]), experiment.evaluation.metrics)
     same_metrics = summary.get("names") == list(outcome.names)
     updated = with_verdict(
         experiment, outcome, summary if same_metrics else {**summary, **_metrics_and_meanings(outcome)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -11,7 +12,9 @@ from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import RunFolderError
+from rlcl.evaluation.scores import derived_scores
 from rlcl.experiment import Experiment, dump
+from rlcl.launch.baselines import baselines_of, copied_records
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.checkpoint_schedule import CheckpointPosition, CheckpointTimer
 from rlcl.launch.checkpoints import Checkpoints
@@ -25,13 +28,23 @@ from rlcl.launch.signals import Interrupted, StopSignal
 from rlcl.launch.verdicts import write_verdict
 from rlcl.run_format import RUN_FOLDER, check_run_version
 from rlcl.sinks.run_sinks import run_sinks
-from rlcl.tracking.folder import RunFolder, disk_errors, write_atomically
+from rlcl.tracking.folder import (
+    BASELINES,
+    RunFolder,
+    RunFolderInUseError,
+    disk_errors,
+    read_records,
+    write_atomically,
+    write_baselines,
+)
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
 from rlcl.types import Boundary, Budgeted, Learner, Record, RunStart, Sink
 
 __all__ = ["run_folder", "run_seed_steps", "total_steps"]
+
+POLL_SECONDS = 0.5  # time between two checks whether a baseline of another process has finished
 
 
 def run_folder(root: Path, experiment: Experiment, seed: int) -> Path:
@@ -69,6 +82,7 @@ def run_seed_steps(
     try:
         check_run_version(folder.path)
         if is_finished(folder):
+            yield from _add_baselines(experiment, seed, folder, root, console, stop)
             return read_finished_run(folder, experiment, repeated=True)
         _write_config(folder, experiment, console)
         with _status_written(folder), memory_errors(experiment):
@@ -87,6 +101,7 @@ def run_seed_steps(
                 folder.write_json("summary.json", summary)
                 sinks.finish(summary)
             folder.write_status("finished", step=trainer.learner.position.step)
+        yield from _add_baselines(experiment, seed, folder, root, console, stop)
         with disk_errors(folder.path):
             sinks.seeds_changed(folder.path.parent)
         write_verdict(folder.path.parent, experiment)
@@ -157,7 +172,7 @@ def _run_start(experiment: Experiment, trainer: Trainer, folder: RunFolder, cons
         config=unstructure(experiment),
         experiences=tuple(experience.name for experience in trainer.stream),
         evaluated=tuple(experience.name for experience in trainer.stream.evaluated),
-        measures=tuple(trainer.learner.measures),
+        measures=trainer.measures,
         steps=total_steps(trainer),
         step=trainer.learner.position.step,
         trainer=trainer,
@@ -203,3 +218,40 @@ def _train(
         if signum is not None:
             raise Interrupted(signum, folder.path, within=learner.resumable_within)
         yield
+
+
+def _add_baselines(
+    experiment: Experiment, seed: int, folder: RunFolder, root: Path, console: Console, stop: StopSignal
+) -> Generator[None, None, None]:
+    """Run the baselines of a finished run that are not finished, and copy their records to its folder.
+
+    A baseline that another process is running is waited for, after all others have been run.
+
+    Raises:
+        Interrupted: a signal was received; the same command resumes the baseline.
+    """
+    summary = read_json(folder.path / "summary.json")
+    kinds = list(experiment.evaluation.baselines)
+    if not kinds or (summary.get("baselines") == kinds and (folder.path / BASELINES).is_file()):
+        return
+    baselines = baselines_of(experiment, seed, len(summary["experiences"]))
+    waiting = {b.experiment.hash: b.experiment for b in baselines}
+    console.print(f"{len(waiting)} baseline{'s' * (len(waiting) > 1)} of {experiment.name}", highlight=False)
+    while waiting:
+        before = len(waiting)
+        for key, baseline in list(waiting.items()):
+            try:
+                yield from run_seed_steps(baseline, seed, root, console, stop)
+            except RunFolderInUseError:
+                continue
+            del waiting[key]
+        if len(waiting) == before:
+            if stop.signum is not None:
+                raise Interrupted(stop.signum, folder.path, within=True)
+            time.sleep(POLL_SECONDS)
+            yield
+    runs = {b.experiment.hash: read_records(run_folder(root, b.experiment, seed)) for b in baselines}
+    copied = [record for b in baselines for record in copied_records(b, runs[b.experiment.hash])]
+    scores = derived_scores((*folder.records(), *copied)) if "score" in experiment.evaluation.measures else ()
+    write_baselines(folder.path, (*copied, *scores))
+    folder.write_json("summary.json", {**summary, "baselines": kinds, "names": None})

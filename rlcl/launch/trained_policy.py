@@ -56,7 +56,7 @@ class TrainedPolicy:
         Raises:
             UnsupportedError: there is no such experience.
         """
-        experiences = tuple(self.trainer.stream.evaluated)
+        experiences = tuple(map(self.trainer.present, self.trainer.stream.evaluated))
         if name is None:
             return experiences[-1]
         same_name = [e for e in experiences if e.name == name]

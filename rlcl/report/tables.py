@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from attrs import frozen
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,7 +14,7 @@ from rlcl.comparison.costs import COSTS
 from rlcl.comparison.matrices import mean_rows
 from rlcl.evaluation.metric_meaning import MetricMeaning
 from rlcl.evaluation.outcome import Outcome
-from rlcl.evaluation.results import Results, measure_named, online_name
+from rlcl.evaluation.results import Results, is_reference, measure_named, online_name, pooled_metrics
 from rlcl.objective import Verdict
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.types import Record
@@ -24,8 +26,11 @@ __all__ = [
     "probes_table",
     "r_table",
     "summarize_metrics",
+    "undefined_lines",
     "verdict_table",
 ]
+
+PADDING = 3  # characters around a cell: two blanks and a line
 
 
 def format_number(value: float) -> str:
@@ -33,7 +38,51 @@ def format_number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> Table:
+@frozen
+class WideTable:
+    """A table whose columns are continued in further tables below, if they do not fit into the width of the console.
+
+    Args:
+        title: title of the first table.
+        columns: headings, of which the first one belongs to the names of the rows.
+        rows: the name of each row and its other cells.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the tables; rich calls this method."""
+        first, *widths = [
+            max(self._heading_width(name), *(len(row[index]) for row in self.rows)) + PADDING
+            for index, name in enumerate(self.columns)
+        ]
+        start = 0
+        while start < len(widths):
+            end, used = start + 1, first + widths[start]
+            while end < len(widths) and used + widths[end] < options.max_width:
+                used += widths[end]
+                end += 1
+            yield self._part(start + 1, end + 1)
+            start = end
+
+    def _heading_width(self, name: str) -> int:
+        return max(map(len, name.split()), default=0) if name != self.columns[0] else len(name)
+
+    def _part(self, start: int, end: int) -> Table:
+        title = self.title if start == 1 else None
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column(escape(self.columns[0]), no_wrap=True)
+        for index, name in enumerate(self.columns[start:end], start):
+            longest = max((len(row[index]) for row in self.rows), default=0)
+            table.add_column(escape(name), justify="right", min_width=longest)
+        for name, *cells in self.rows:
+            table.add_row(escape(name), *cells[start - 1 : end - 1])
+        return table
+
+
+def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence[str]) -> WideTable:
     """Return R, mean over seeds: one row per experience trained on last, one column per experience evaluated.
 
     Args:
@@ -43,20 +92,20 @@ def r_table(outcomes: Sequence[Outcome], names: Sequence[str], trained: Sequence
     """
     measure = outcomes[0].measures[0]
     seeds = f"mean of {len(outcomes)} seeds" if len(outcomes) > 1 else "1 seed"
-    table = Table(title=f"{measure_named(measure).display_name} ({seeds})", title_justify="left", title_style="bold")
-    table.add_column("trained on \\ evaluated on", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in mean_rows([Results(o.records, measure) for o in outcomes], len(names), trained):
-        table.add_row(row.name, *("" if np.isnan(v) else format_number(float(v)) for v in row.mean))
-    return table
+    rows = mean_rows([Results(o.records, measure) for o in outcomes], len(names), trained)
+    return WideTable(
+        f"{measure_named(measure).display_name} ({seeds})",
+        ["trained on \\ evaluated on", *names],
+        [[row.name, *("" if np.isnan(v) else format_number(float(v)) for v in row.mean)] for row in rows],
+    )
 
 
 def summarize_metrics(outcomes: Sequence[Outcome]) -> Mapping[str, SeedSummary]:
-    """Return the mean and the interval over seeds of each metric that all seeds have."""
+    """Return the mean and the interval over seeds of each metric that all seeds have, and the pooled metrics."""
     by_seed = [o.metrics for o in outcomes]
     names = [name for name in by_seed[0] if all(name in metrics for metrics in by_seed)]
-    return {name: summarize([metrics[name] for metrics in by_seed]) for name in names}
+    pooled = pooled_metrics([o.records for o in outcomes], outcomes[0].measures, outcomes[0].names)
+    return {name: summarize([metrics[name] for metrics in by_seed]) for name in names} | dict(pooled)
 
 
 def metrics_table(summaries: Mapping[str, SeedSummary], meanings: Mapping[str, MetricMeaning]) -> Table:
@@ -91,7 +140,13 @@ def _direction_notes(meanings: Sequence[MetricMeaning]) -> Iterator[str]:
         yield f"lower is better: {', '.join(dict.fromkeys(lower))}"
 
 
-def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | None:
+def undefined_lines(outcome: Outcome) -> Iterator[str]:
+    """Yield one line for each requested metric that is not defined, with the reason."""
+    for name, reason in outcome.undefined.items():
+        yield f"{name} is not defined: {reason}"
+
+
+def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> WideTable | None:
     """Return the last value of each probe in each experience, mean over seeds; None without probes.
 
     Args:
@@ -100,19 +155,18 @@ def probes_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> Table | N
     """
     by_seed = [_last_values(outcome.records) for outcome in outcomes]
     measures = outcomes[0].measures
-    probes = sorted({m for m, _ in by_seed[0]} - {*measures, *COSTS, *map(online_name, measures)})
+    recorded = {m for m, _ in by_seed[0] if not is_reference(m)}
+    probes = sorted(recorded - {*measures, *COSTS, *map(online_name, measures)})
     if not probes:
         return None
-    table = Table(title="probes, after training on", title_justify="left", title_style="bold")
-    table.add_column("probe", no_wrap=True)
     experiences = sorted({t for m, t in by_seed[0] if m in probes})
-    separate = max(experiences) + 1 == len(names)
-    for t in experiences:
-        table.add_column("nothing" if t < 0 else names[t] if separate else "joint", justify="right")
+    rows = []
     for probe in probes:
         cells = [[values[probe, t] for values in by_seed if (probe, t) in values] for t in experiences]
-        table.add_row(probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells))
-    return table
+        rows.append([probe, *(format_number(float(np.mean(cell))) if cell else "" for cell in cells)])
+    return WideTable(
+        "probes, after training on", ["probe", *("nothing" if t < 0 else names[t] for t in experiences)], rows
+    )
 
 
 def costs_line(outcomes: Sequence[Outcome], spent: Sequence[Mapping[str, float]]) -> str:

@@ -24,14 +24,18 @@ class Joint:
 
     Args:
         of: stream whose experiences are joined.
+        experiences: number of experiences that are joined and evaluated, from the first one on; null for all of them.
     """
 
     of: Scenario = option(factory=ClassIncremental)
+    experiences: int | None = option(None, ge=1)
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)
         if stream.spec.kind == "environment":
             raise Problem("of: environments cannot be joined into one source; list them as tasks instead")
+        if self.experiences is not None:
+            stream = stream[: self.experiences]
         return stream.arranged(lambda experiences: (join_experiences(experiences, budget),))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rlcl.data.validation import warn_once
 from rlcl.errors import DataError
 from rlcl.seeding import Seeds
-from rlcl.types import Data, EnvironmentSource, Experience, Source, StreamSpec, Visibility
+from rlcl.types import Data, EnvironmentSource, Experience, Moments, Source, StreamSpec, Visibility
 
 __all__ = ["Stream", "array_spec", "check_classes", "check_sources", "describe_classes", "hold_out_validation"]
 
@@ -32,6 +32,7 @@ class Stream(Sequence[Experience]):
         visibility: information that the trainer shows to the learner.
         columns: evaluated experiences, if they differ from those trained on, as in joint training.
         arrange: function from ``columns`` to ``experiences``.
+        moments: for a drifting stream, its parameters and columns at the moment of an evaluation.
     """
 
     experiences: tuple[Experience, ...]
@@ -39,11 +40,25 @@ class Stream(Sequence[Experience]):
     visibility: Visibility = field(factory=Visibility)
     columns: tuple[Experience, ...] = ()
     arrange: Arrangement | None = None
+    moments: Moments | None = None
 
     @property
     def evaluated(self) -> tuple[Experience, ...]:
         """The experiences that are evaluated: the columns of the result matrix R."""
         return self.columns or self.experiences
+
+    @property
+    def visited(self) -> tuple[int, ...]:
+        """Column of R whose task each experience trains; empty if an experience trains no single column."""
+        if self.moments is not None:
+            return ()
+        if not self.columns:
+            return tuple(range(len(self.experiences)))
+        columns = {column.task_id: index for index, column in enumerate(self.columns)}
+        tasks = [experience.task_id for experience in self.experiences]
+        if len(columns) < len(self.columns) or None in columns or any(task not in columns for task in tasks):
+            return tuple(range(len(tasks))) if len(tasks) == len(self.columns) else ()
+        return tuple(columns[task] for task in tasks)
 
     @overload
     def __getitem__(self, key: int) -> Experience: ...

@@ -2,7 +2,7 @@
 
 ``runs/<name>/<hash>/seed<k>/`` contains ``config.yaml`` (resolved), ``manifest.json``, ``status.json``
 (replaced atomically), ``records.jsonl``, ``events.jsonl``, ``costs.jsonl``, ``tensorboard/``,
-``log.txt``, ``checkpoints/`` and, when the run has finished, ``summary.json``.
+``log.txt``, ``checkpoints/`` and, when the run has finished, ``summary.json`` and, with baselines, ``baselines.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import errno
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,23 @@ from rlcl.tracking.jsonlines import JsonLines, read_lines
 from rlcl.types import Event, Record
 
 __all__ = [
+    "BASELINES",
     "RECORDS",
     "RunFolder",
+    "RunFolderInUseError",
     "disk_errors",
     "read_costs",
     "read_events",
     "read_records",
+    "read_results",
     "write_atomically",
+    "write_baselines",
     "write_json",
 ]
 
 LINE_FILES = ("records", "events", "costs")
 RECORDS = "records.jsonl"
+BASELINES = "baselines.jsonl"
 RECORD_FIELDS: Mapping[str, tuple[type, ...]] = {  # JSON types of a record
     "run": (str,),
     "seed": (int,),
@@ -103,6 +108,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         write_atomically(path, json_text(content, indent=2) + "\n")
 
 
+class RunFolderInUseError(RunFolderError):
+    """Raised when another process uses a run's folder."""
+
+
 @define(eq=False)
 class RunFolder:
     """The files of one run; the folder is locked while this object is open.
@@ -127,7 +136,7 @@ class RunFolder:
             try:
                 self._lock.enter_context(locked(self.path / "lock"))
             except LockHeldError as error:
-                raise RunFolderError(
+                raise RunFolderInUseError(
                     f"another process ({error.holder}) works on {self.path}; wait for it, or stop it and repeat the "
                     "command"
                 ) from error
@@ -217,6 +226,10 @@ class RunFolder:
     def records(self) -> tuple[Record, ...]:
         return read_records(self.path)
 
+    def results(self) -> tuple[Record, ...]:
+        """See :func:`read_results`."""
+        return read_results(self.path)
+
 
 def read_records(path: Path) -> tuple[Record, ...]:
     """Return the records in a run's folder; a null value in the file becomes NaN.
@@ -229,6 +242,23 @@ def read_records(path: Path) -> tuple[Record, ...]:
     if checksum is not None and (fault := checksum.mismatch(Checksum.of_file(file), "summary.json")):
         raise RunFolderError(f"{path}: {fault}")
     return tuple(_record(row, file, number) for number, row in enumerate(read_lines(file), 1))
+
+
+def read_results(path: Path) -> tuple[Record, ...]:
+    """Return the records in a run's folder and those of its baselines, from which its metrics are computed.
+
+    Raises:
+        RunFolderError: see :func:`read_records`.
+    """
+    file = path / BASELINES
+    return (*read_records(path), *(_record(row, file, number) for number, row in enumerate(read_lines(file), 1)))
+
+
+def write_baselines(path: Path, records: Iterable[Record]) -> None:
+    """Write the records of a run's baselines to its folder; see ``evaluation.baselines``."""
+    lines = [json_text(attrs.asdict(record), separators=(",", ":")) + "\n" for record in records]
+    with disk_errors(path):
+        write_atomically(path / BASELINES, "".join(lines))
 
 
 def _record(row: Mapping[str, Any], file: Path, number: int) -> Record:

@@ -136,10 +136,12 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
     },
     "summary.json": {
         "metrics": _dict_of(_or_null(_number)),
-        "names": _list_of(_text),
+        "names": _or_null(_list_of(_text)),
+        "baselines": _list_of(_text),
         "measures": _list_of(_text),
         "experiences": _list_of(_text),
         "trained": _list_of(_text),
+        "rows": _list_of(_text),
         "meaning": _mapping,
         "steps": _integer,
         "seconds": _finite_number,

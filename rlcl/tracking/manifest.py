@@ -50,12 +50,13 @@ def data_hash(stream: Stream) -> str:
     """
     digest = hashlib.sha256()
     seen: set[int] = set()
-    for experience in stream:
+    never_trained = [column for index, column in enumerate(stream.evaluated) if index not in stream.visited]
+    for experience in (*stream, *(never_trained if stream.visited else ())):
         for split, source in experience.splits:
             if split == "validation":
                 continue
             if source.kind == "environment":
-                digest.update(repr((str(source.env), dict(source.kwargs), dict(source.attributes))).encode())
+                digest.update(source.recipe.encode())
                 continue
             for array in source.shared:
                 if id(array) not in seen:

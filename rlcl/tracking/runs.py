@@ -33,6 +33,7 @@ __all__ = [
     "dotted_keys",
     "find_runs",
     "named_runs",
+    "row_names",
     "runs_at",
     "state_of",
     "trained_names",
@@ -351,6 +352,11 @@ def _parse_yaml(text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except Exception:  # the file is damaged; an invalid value such as int("abc") may raise any error
         return None
+
+
+def row_names(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the rows of R of a finished run: the experiences trained on, or the moments of a drift."""
+    return tuple(summary.get("rows") or trained_names(summary))
 
 
 def trained_names(summary: Mapping[str, Any]) -> tuple[str, ...]:

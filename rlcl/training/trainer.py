@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,12 +11,21 @@ from attrs import define, field
 
 from rlcl.config import check_component, component_mismatch
 from rlcl.encoders.identity import Identity
-from rlcl.errors import Problem, UnseenTaskError, UnsupportedError
-from rlcl.evaluation.measures import source_of
+from rlcl.errors import Problem, UnsupportedError
+from rlcl.evaluation.episodes import RandomPolicy, run_episodes
+from rlcl.evaluation.measures import SCORE, environment_of, measure_all
 from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.plan import EvaluationInterval, Plan
 from rlcl.evaluation.probe_runner import ProbeRunner
-from rlcl.evaluation.results import measure_named, online_name
+from rlcl.evaluation.results import (
+    RANDOM_RETURN,
+    REWARD,
+    TASK,
+    check_measures,
+    drift_name,
+    measure_named,
+    online_name,
+)
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.minibatches import fitting_rows
 from rlcl.registry import name_of
@@ -29,6 +37,7 @@ from rlcl.types import (
     Boundary,
     BoundaryPolicy,
     Costs,
+    Earning,
     Encoder,
     Event,
     Experience,
@@ -41,6 +50,7 @@ from rlcl.types import (
     Spending,
     Starting,
     Stream,
+    masks_actions,
 )
 
 __all__ = ["Trainer"]
@@ -79,6 +89,7 @@ class Trainer:
     event_interval: int = field(default=100, kw_only=True)
     run: str = field(default="", kw_only=True)
     initial: InitialWeights | None = field(default=None, kw_only=True)
+    measures: tuple[str, ...] = field(init=False)  # names of the recorded measures, the primary one first
     _experiences: tuple[Experience, ...] = field(init=False)
     _last_trained: int = field(init=False, default=-1)  # index of the last finished experience
     # If an evaluation is pending: index of the experience trained last, or -1 before training. Otherwise None.
@@ -86,6 +97,7 @@ class Trainer:
     _at_boundary: bool = field(init=False, default=True)  # whether the pending evaluation is at a boundary
     _pending_values: dict[str, float] = field(init=False, factory=dict)  # values to record at the pending evaluation
     _boundary_costs: tuple[int, int] = field(init=False, default=(0, 0))  # updates and samples at the last boundary
+    _boundary_reward: float = field(init=False, default=0.0)  # total reward of training at the last boundary
     _probe_runner: ProbeRunner = field(init=False, default=None)
     _globals: dict[str, Any] | None = field(init=False, default=None)  # global generators at the start
 
@@ -121,6 +133,9 @@ class Trainer:
             )
         )
         check_missing_values(self.stream, self.encoder)
+        self.measures = self.evaluation.measures or tuple(self.learner.measures)
+        check_measures(self.measures, self.learner, self.stream, self.evaluation)
+        self._check_masks()
         check_boundary_policy(self.boundary, self.learner, self.encoder, visible_stream.visibility)
         if self.evaluation.online and not isinstance(self.learner, OnlineTesting):
             name = name_of("learner", self.learner)
@@ -143,7 +158,7 @@ class Trainer:
             if item is not None:
                 for sink in sinks:
                     sink.write(item)
-        return Outcome(tuple(records), tuple(self.learner.measures), self.evaluation.metrics)
+        return Outcome(tuple(records), self.measures, self.evaluation.metrics)
 
     def events(self) -> Iterator[Item]:
         """Run the experiment, or the rest of it after a state has been loaded.
@@ -199,6 +214,8 @@ class Trainer:
         These are probes of the last gradients or rollouts, the online score and the costs.
         """
         self._evaluation_due, self._at_boundary, self._pending_values = trained_on, ending, {}
+        if ending and (task := self.visited_task(trained_on)) is not None:
+            self._pending_values[TASK] = float(task)
         if self._is_planned(trained_on, ending):
             self._pending_values |= self._probe_runner.run(trained_on)
         if ending and isinstance(self.learner, OnlineTesting) and self.evaluation.online:
@@ -207,6 +224,23 @@ class Trainer:
                 self._pending_values[online_name(self.learner.measures[0])] = online
         if ending and isinstance(self.learner, Spending):
             self._pending_values |= self._spending(self.learner.costs())
+        if ending and isinstance(self.learner, Earning):
+            earned = self.learner.earned()
+            self._pending_values[REWARD], self._boundary_reward = earned - self._boundary_reward, earned
+
+    def present(self, column: Experience) -> Experience:
+        """Return an evaluated experience with the present values of the parameters, if the stream drifts."""
+        position, moments = self.learner.position, self.stream.moments
+        trained_on = position.experience + position.segment - (not position.learning)
+        return column if moments is None else moments.column(column, trained_on, position.step)
+
+    def visited_task(self, trained_on: int) -> int | None:
+        """Return the column of R that an experience trains; None if it is the same for all experiences as their index.
+
+        It is also None if the experience trains no single column.
+        """
+        visited = self.stream.visited
+        return visited[trained_on] if visited and visited != tuple(range(len(self.stream.evaluated))) else None
 
     def _spending(self, costs: Costs) -> dict[str, float]:
         """Return the costs of the finished experience: its updates and samples, and the current sizes."""
@@ -229,6 +263,19 @@ class Trainer:
             remedy = "; call stream.make(Seeds(0), Budget(epochs=1))" if is_component else ""
             raise Problem(f"expected the result of a stream's make, got an instance of {name}{remedy}", "stream")
 
+    def _check_masks(self) -> None:
+        """Check that the learner uses the masks of environments in which some actions are never allowed.
+
+        Raises:
+            UnsupportedError: it does not.
+        """
+        sources = [experience.train for experience in self.stream]
+        if any(s.kind == "environment" and s.requires_masks for s in sources) and not masks_actions(self.learner):
+            raise UnsupportedError(
+                f"stream.spaces: pad masks the actions that a task does not have, and learner "
+                f"{name_of('learner', self.learner)} does not use masks; use ppo, dqn, or sb3 with MaskablePPO"
+            )
+
     def _is_planned(self, trained_on: int, ending: bool) -> bool:
         """Return whether the plan contains an evaluation after training on an experience, or within it."""
         if not ending:
@@ -242,6 +289,8 @@ class Trainer:
         trained_on, ending = self._evaluation_due, self._at_boundary
         if self._is_planned(trained_on, ending):
             yield from self._evaluate(trained_on)
+        if trained_on == -1:
+            yield from self._random_play()
         for name, value in self._pending_values.items():
             yield self._record(trained_on, max(trained_on, 0), name, value)
         self._evaluation_due, self._pending_values = None, {}
@@ -256,27 +305,29 @@ class Trainer:
         with preserved_global_state(), self._fitted_encoder(trained_on):
             if trained_on == -1:
                 self._pending_values = self._probe_runner.run(trained_on)
-            for experience in self._evaluated_experiences(trained_on):
+            measures = {name: measure_named(name) for name in self.measures}
+            for experience in map(self.present, self._evaluated_experiences(trained_on)):
                 task_id = experience.task_id if task_ids_visible else None
-                for name in self.learner.measures:
-                    value = self._measure(name, experience, task_id)
+                values = measure_all(measures, self.learner, experience, task_id, self.evaluation)
+                for name, value in values.items():
                     if value is not None:
                         records.append(self._record(trained_on, experience.index, name, value))
+            if self.stream.moments is not None:
+                drifting = self.stream.moments.values(trained_on, self.learner.position.step)
+                records += [self._record(trained_on, 0, drift_name(name), value) for name, value in drifting.items()]
         yield from records
 
-    def _measure(self, name: str, experience: Experience, task_id: int | None) -> float | None:
-        """Return the value of a measure on an experience.
-
-        Returns:
-            NaN if the evaluated split is empty, so that R keeps the column; None if the value is not defined yet.
-        """
-        source = source_of(experience, self.evaluation)
-        if source.kind == "arrays" and not len(source):
-            return math.nan
-        try:
-            return measure_named(name).function(self.learner, experience, task_id, self.evaluation)
-        except UnseenTaskError:  # the head of the task does not exist yet
-            return None
+    def _random_play(self) -> Iterator[Record]:
+        """Record the return of random actions in each task whose scores depend on it."""
+        if SCORE.name not in self.measures:
+            return
+        plan = self.evaluation
+        for experience in self.stream.evaluated:
+            source = environment_of(experience, plan)
+            if source.score_range is None:
+                with preserved_global_state():
+                    episodes = run_episodes(RandomPolicy(source), source, plan.episodes, plan.episode_steps, None)
+                yield self._record(-1, experience.index, RANDOM_RETURN, float(episodes.returns.mean()))
 
     def _record(self, trained_on: int, evaluated_on: int, metric: str, value: float) -> Record:
         return Record(self.run, self.seed, self.learner.position.step, trained_on, evaluated_on, metric, value)
@@ -296,11 +347,13 @@ class Trainer:
 
     def _evaluated_experiences(self, trained_on: int) -> Sequence[Experience]:
         """Return the experiences to evaluate after training on an experience."""
-        columns = self.stream.evaluated
-        if self.evaluation.on == "all" or len(columns) != len(self.stream):
+        columns, visited, current = self.stream.evaluated, self.stream.visited, max(trained_on, 0)
+        if self.stream.moments is not None and self.evaluation.on == "current":
+            return columns[:1]  # the present values
+        if self.evaluation.on == "all" or not visited:
             return columns
-        current = max(trained_on, 0)
-        return columns[: current + 1] if self.evaluation.on == "seen" else columns[current : current + 1]
+        tasks = visited[: current + 1] if self.evaluation.on == "seen" else visited[current : current + 1]
+        return [columns[task] for task in sorted(set(tasks))]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that the rest of the run depends on. It must not be called between two records."""
@@ -312,6 +365,7 @@ class Trainer:
                 "ending": self._at_boundary,
                 "told": self._pending_values,
                 "spent": self._boundary_costs,
+                "earned": self._boundary_reward,
                 "globals": global_state() if self._globals is None else self._globals,
             }
         )
@@ -321,5 +375,6 @@ class Trainer:
         self.learner.load_state_dict(state["learner"])
         self._last_trained, self._evaluation_due, self._at_boundary = state["trained"], state["due"], state["ending"]
         self._pending_values, self._boundary_costs = dict(state["told"]), tuple(state["spent"])
+        self._boundary_reward = state.get("earned", 0.0)  # missing in checkpoints of older versions
         self._globals = clone_state(state["globals"])
         load_global_state(state["globals"])

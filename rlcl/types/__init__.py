@@ -13,18 +13,20 @@ from rlcl.types.capabilities import (
     Reopening,
     Representing,
     Reserving,
+    Sampling,
     Starting,
     Warming,
     masks_actions,
     methods_of,
 )
-from rlcl.types.components import Augmentation, Encoder, Network, OptimizerFactory, Schedule
+from rlcl.types.components import Augmentation, DriftFunction, Encoder, Network, OptimizerFactory, Schedule
 from rlcl.types.export import Exportable, Graph, GraphKind
 from rlcl.types.launchers import Capacity, Ended, Job, Launcher, Started
 from rlcl.types.learners import (
     BoundaryLearner,
     BoundaryPolicy,
     Costs,
+    Earning,
     Generating,
     InitialWeights,
     Learner,
@@ -52,7 +54,7 @@ from rlcl.types.methods import (
 from rlcl.types.records import Boundary, Event, MetricFunction, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
 from rlcl.types.sources import MISSING, ArraySource, Data, EnvironmentSource, Rows, Source, TableColumn, TableFormat
-from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Scenario, Stream, StreamSpec, Visibility
+from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Moments, Scenario, Stream, StreamSpec, Visibility
 
 __all__ = [
     "IMPOSSIBLE",
@@ -72,6 +74,8 @@ __all__ = [
     "Costs",
     "Data",
     "DataSet",
+    "DriftFunction",
+    "Earning",
     "Encoder",
     "Ended",
     "EnvironmentSource",
@@ -94,6 +98,7 @@ __all__ = [
     "Methodical",
     "MetricFunction",
     "MixingMethod",
+    "Moments",
     "NativeHost",
     "Network",
     "OnlineTesting",
@@ -110,6 +115,7 @@ __all__ = [
     "Reserving",
     "Rows",
     "RunStart",
+    "Sampling",
     "Scenario",
     "Schedule",
     "Setup",

@@ -12,6 +12,7 @@ from rlcl.types.methods import Host, Method
 from rlcl.types.streams import Experience
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Reopening",
     "Representing",
     "Reserving",
+    "Sampling",
     "Starting",
     "Warming",
     "masks_actions",
@@ -114,6 +116,30 @@ class Reserving(Protocol):
     @property
     def reserved_bytes(self) -> tuple[int, int]:
         """Size of the replay buffer in bytes, and the part of it that the system has not allocated yet."""
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A learner whose policy may be stochastic."""
+
+    @property
+    def samples_actions(self) -> bool:
+        """Whether the policy is stochastic, so that :meth:`sample_actions` can be called."""
+        ...
+
+    def sample_actions(
+        self, x: Any, task_id: int | None = None, state: Any = None, *, rng: np.random.Generator
+    ) -> tuple[Any, Any]:
+        """Sample actions from the policy.
+
+        Args:
+            x, task_id, state: see :meth:`rlcl.types.Predictor.predict`; the argument ``action_masks`` as well.
+            rng: the only source of randomness.
+
+        Returns:
+            Actions (B, *action), and the next state.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["Augmentation", "Encoder", "Network", "OptimizerFactory", "Schedule"]
+__all__ = ["Augmentation", "DriftFunction", "Encoder", "Network", "OptimizerFactory", "Schedule"]
 
 
 class Encoder(Protocol):
@@ -120,6 +120,26 @@ class OptimizerFactory(Protocol):
     def build(self, parameters: Sequence[torch.nn.Parameter]) -> Optimizer:
         """Build an optimizer of the parameters."""
         ...
+
+
+class DriftFunction(Protocol):
+    """A function from the step of a stream to the value of a drifting parameter.
+
+    A class that derives from it need not define :meth:`changes` and :meth:`seeded`.
+    """
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """Return the value at a step, counted from 0 over the whole stream."""
+        ...
+
+    def changes(self, steps: int) -> Sequence[int]:
+        """Return the steps in (0, ``steps``) at which the value jumps, in ascending order; by default none."""
+        return ()
+
+    def seeded(self, seed: int) -> DriftFunction:
+        """Return the function for the seed of a run; by default the function itself."""
+        return self
 
 
 class Schedule(Protocol):

@@ -24,6 +24,7 @@ __all__ = [
     "BoundaryLearner",
     "BoundaryPolicy",
     "Costs",
+    "Earning",
     "Generating",
     "InitialWeights",
     "Learner",
@@ -300,6 +301,15 @@ class Spending(Protocol):
 
     def costs(self) -> Costs:
         """Return the total cost so far."""
+        ...
+
+
+@runtime_checkable
+class Earning(Protocol):
+    """A learner that earns rewards during training."""
+
+    def earned(self) -> float:
+        """Return the total reward of all env steps so far, before normalization."""
         ...
 
 

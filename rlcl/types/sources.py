@@ -208,6 +208,24 @@ class EnvironmentSource(Protocol):
 
     @property
     @abstractmethod
+    def recipe(self) -> str:
+        """Text that is equal for two sources if their environments are the same, except for their seeds and number."""
+        ...
+
+    @property
+    @abstractmethod
+    def requires_masks(self) -> bool:
+        """Whether the environments have actions that are never allowed, so that learners must use the masks."""
+        ...
+
+    @property
+    @abstractmethod
+    def score_range(self) -> tuple[float, float] | None:
+        """Returns that correspond to the scores 0 and 1; None if the task does not define them."""
+        ...
+
+    @property
+    @abstractmethod
     def seed(self) -> int:
         """Seed of the environments."""
         ...
@@ -256,6 +274,16 @@ class EnvironmentSource(Protocol):
     @abstractmethod
     def alone(self, **kwargs: Any) -> EnvironmentSource:
         """Return a source of one environment in this process, with additional keyword arguments."""
+        ...
+
+    @abstractmethod
+    def seeded(self, seed: int) -> EnvironmentSource:
+        """Return a source whose environments have another seed."""
+        ...
+
+    @abstractmethod
+    def at(self, step: int) -> EnvironmentSource:
+        """Return a source whose drifting parameters have the values of an env step of the stream when it is made."""
         ...
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
 import attrs
@@ -14,7 +14,7 @@ from rlcl.types.sources import ArraySource, Data, EnvironmentSource, Source, Tab
 if TYPE_CHECKING:
     from rlcl.seeding import Seeds
 
-__all__ = ["UNITS", "Budget", "DataSet", "Experience", "Scenario", "Stream", "StreamSpec", "Visibility"]
+__all__ = ["UNITS", "Budget", "DataSet", "Experience", "Moments", "Scenario", "Stream", "StreamSpec", "Visibility"]
 
 UNITS = ("epochs", "updates", "samples", "env_steps", "episodes")
 
@@ -177,6 +177,24 @@ class StreamSpec:
     reading: TableFormat | None = None
 
 
+class Moments(Protocol):
+    """A drifting stream at the moments of its evaluations, which are the rows of its result matrix R."""
+
+    def column(self, column: Experience, trained_on: int, step: int) -> Experience:
+        """Return a column of R as it is evaluated at a moment.
+
+        Args:
+            column: one of the evaluated experiences.
+            trained_on: index of the experience that is trained on, or has been trained on last; -1 before training.
+            step: updates (for environments: env steps) since the start of the stream.
+        """
+        ...
+
+    def values(self, trained_on: int, step: int) -> Mapping[str, float]:
+        """Return the present values of the drifting parameters by name, at a moment; see :meth:`column`."""
+        ...
+
+
 @runtime_checkable
 class Stream(Protocol):
     """An indexable sequence of experiences. A slice is a stream, whose experiences are numbered from 0."""
@@ -199,6 +217,16 @@ class Stream(Protocol):
     @property
     def evaluated(self) -> tuple[Experience, ...]:
         """The experiences that are evaluated: the columns of the result matrix R."""
+        ...
+
+    @property
+    def moments(self) -> Moments | None:
+        """Parameters and columns of a drifting stream at its evaluations; None if the stream does not drift."""
+        ...
+
+    @property
+    def visited(self) -> tuple[int, ...]:
+        """Column of R whose task each experience trains; empty if an experience trains no single column."""
         ...
 
     def __len__(self) -> int: ...

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from rlcl.data.environments.environment import Environment
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episode_video import record_episode
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 
 
 class Leaning:
@@ -60,7 +60,7 @@ def test_a_film_ends_after_its_frames(frames: int, every: int, shown: list[int],
 @pytest.mark.parametrize("vectorization", ["sync", "native"])
 def test_the_first_episode_of_an_evaluation_is_filmed(vectorization: Any) -> None:
     source = Environment("rlcl_envs/CartPole-v1", vectorization=vectorization, seed=5, num_envs=3)
-    (expected,) = episode_returns(Leaning(), source, 1, 500, None)
+    (expected,) = run_episodes(Leaning(), source, 1, 500, None).returns
     shot = record_episode(Leaning(), source, None, frames=500)
     assert shot.ended
     assert expected == shot.returns[-1] == len(shot.frames)

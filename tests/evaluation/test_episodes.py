@@ -12,7 +12,7 @@ import pytest
 from rlcl.data.environments.environment import Environment
 from rlcl.errors import DivergenceError
 from rlcl.evaluation import episodes as module
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import RandomPolicy, run_episodes
 
 
 class Countdown(gym.Env):
@@ -60,7 +60,7 @@ def start(seed: int) -> int:
 
 
 def returns(source: Environment, episodes: int, steps: int = 100, predictor: Acts | None = None) -> list[float]:
-    values: list[float] = episode_returns(predictor or Acts(), source, episodes, steps, None).tolist()
+    values: list[float] = run_episodes(predictor or Acts(), source, episodes, steps, None).returns.tolist()
     return values
 
 
@@ -118,6 +118,56 @@ def test_a_reward_that_is_not_finite_is_an_error() -> None:
 
 def test_a_recurrent_predictor_gets_its_state_back_and_the_task_id() -> None:
     predictor = Acts()
-    episode_returns(predictor, Environment(Countdown, seed=7), 1, 100, 4)
+    run_episodes(predictor, Environment(Countdown, seed=7), 1, 100, 4)
     assert [None, *range(1, start(7))] == predictor.states
     assert {4} == predictor.task_ids
+
+
+class Reports(Countdown):
+    """A countdown that reports success: in the step that reaches ``at``, or in each last step if ``at`` is 0."""
+
+    def __init__(self, key: str = "success", at: int = 1, value: Any = True) -> None:
+        super().__init__()
+        self.key, self.at, self.value = key, at, value
+
+    def step(self, action: Any) -> Any:
+        *result, info = super().step(action)
+        return *result, {**info, self.key: self.value if self.left == self.at else False}
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"key": "success", "at": 0}, [1, 1, 1]),  # in the last step
+        ({"key": "is_success", "at": 0}, [1, 1, 1]),
+        ({"key": "is_success", "at": 0, "value": np.float32(1)}, [1, 1, 1]),
+        ({"key": "success", "at": 9}, [0, 0, 0]),  # never
+    ],
+)
+def test_success_is_read_from_the_info(vectorization: Any, settings: Any, expected: Any) -> None:
+    source = Environment(Reports, settings, seed=7, vectorization=vectorization)
+    assert expected == run_episodes(Acts(), source, 3, 100, None).successes.tolist()
+
+
+def test_a_success_in_any_step_counts_but_a_final_one_only_in_the_last() -> None:
+    # A start above 4 passes 4 on its way; see the authors' SuccessCounter for Meta-World.
+    passes = [float(start(7 + i) > 4) for i in range(6)]
+    assert {0.0, 1.0} == set(passes)
+    any_step = run_episodes(Acts(), Environment(Reports, {"at": 4}, seed=7), 6, 100, None)
+    assert passes == any_step.successes.tolist()
+    last_step = run_episodes(Acts(), Environment(Reports, {"key": "is_success", "at": 4}, seed=7), 6, 100, None)
+    assert [0.0] * 6 == last_step.successes.tolist()
+
+
+def test_an_environment_without_success_has_none() -> None:
+    episodes = run_episodes(Acts(), Environment(Countdown, seed=7), 3, 100, None)
+    assert np.isnan(episodes.successes).all()
+    assert [start(7 + i) for i in range(3)] == episodes.lengths.tolist()
+
+
+def test_random_actions_are_allowed_and_the_same_each_time() -> None:
+    source = Environment(Countdown, seed=7)
+    first, again = (run_episodes(RandomPolicy(source), source, 4, 100, None).returns.tolist() for _ in range(2))
+    assert first == again
+    assert first != [0.0] * 4

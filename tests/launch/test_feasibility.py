@@ -134,7 +134,7 @@ def test_planned_records_are_those_of_the_run() -> None:
     more = {"evaluation": {"on": "seen", "online": True}}
     planned = planned_records(built([], more)[1])
     run = built([], more)[1].fit().records
-    costs = {"parameters", "memory_bytes", "updates", "samples"}
+    costs = {"parameters", "memory_bytes", "updates", "samples"}  # of a learner that earns no rewards
     expected = {(r.trained_on, r.evaluated_on, r.metric) for r in run if r.metric not in costs}
     assert expected == {(r.trained_on, r.evaluated_on, r.metric) for r in planned}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from rlcl.evaluation.outcome import Outcome
-from rlcl.report.tables import costs_line, probes_table
+from rlcl.report.tables import costs_line, probes_table, r_table
 from rlcl.types import Record
 
 
@@ -51,3 +51,28 @@ def test_costs_add_up_but_for_what_is_held() -> None:
 
 def test_a_learner_that_tells_no_costs_has_its_time() -> None:
     assert "2.0 s (1.0 s of CPU)" == costs_line([outcome((1, 0, "accuracy", 1.0))], [{"seconds": 2, "cpu_seconds": 1}])
+
+
+def test_r_of_20_tasks_and_40_visits_is_continued_below_with_every_number_whole() -> None:
+    names = [f"task {j}" for j in range(20)]
+    trained = [f"task {t % 20}, visit {t // 20 + 1}" for t in range(40)]
+    records = [Record("", 0, t, t, j, "accuracy", (20 * t + j) / 1000) for t in range(40) for j in range(20)]
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(r_table([Outcome(tuple(records), ("accuracy",))], names, trained))
+    text = captured.get()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    rows: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("│"):
+            name, *cells = (cell.strip() for cell in line.strip("│").split("│"))
+            rows.setdefault(name, []).extend(cells)
+    assert rows == {trained[t]: [f"{(20 * t + j) / 1000:.3f}" for j in range(20)] for t in range(40)}
+
+
+def test_a_name_is_no_markup() -> None:
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(r_table([outcome((10, 0, "accuracy", 0.5))], ["digits [red]"], ["digits [red]"]))
+    assert captured.get().count("digits [red]") == 2

@@ -74,6 +74,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cumulative": {"of": ClassIncremental(data=Small(), experiences=3)},
     "online": {"of": ClassIncremental(data=Small(), experiences=3)},
     "blurry": {"of": ClassIncremental(data=Small(), experiences=3), "share": 0.3},
+    "single_task": {"of": ClassIncremental(data=Small(), experiences=3), "task": 1},
     "cyclic": {"of": ClassIncremental(data=Small(), experiences=3), "cycles": 2},
     "slowly_changing_regression": {"examples": 90, "period": 40, "bits": 8, "slow_bits": 6},
     "avalanche": {"benchmark": "SplitMNIST", "options": {"n_experiences": 5}},
@@ -185,8 +186,10 @@ def test_shapes_and_classes_are_as_the_spec_says(name: str) -> None:
     classes = {"domain_incremental": 2, "avalanche": 10}.get(name, CLASSES)
     assert ("labelled", classes) == (stream.spec.kind, stream.spec.classes)
     assert stream.spec.observation_shape == tuple(stream[0].train.read()[0].shape[1:])  # type: ignore[union-attr]
-    assert len(stream.evaluated) == len(stream.spec.task_classes)
-    for experience, present in zip(stream.evaluated, stream.spec.task_classes, strict=True):
+    tasks = [e.index if e.task_id is None else e.task_id for e in stream.evaluated]
+    assert tasks == ([1] if name == "single_task" else list(range(len(stream.spec.task_classes))))
+    for experience, task in zip(stream.evaluated, tasks, strict=True):
+        present = stream.spec.task_classes[task]
         assert isinstance(experience.train, LabelledArrays)
         assert isinstance(experience.test, LabelledArrays)
         trained = set(experience.train.targets.tolist())
@@ -555,3 +558,81 @@ def test_a_stream_of_ones_own_may_not_hold_values_that_are_not_finite() -> None:
     x[1, 1] = torch.nan
     with pytest.raises(DataError, match=r"the train set of experience 0 \(own\) holds NaN .* in row 1"):
         check_sources(of_ones_own(x, torch.tensor([0, 1, 1])))
+
+
+AB = (EnvironmentTask(name="a"), EnvironmentTask(name="b", attributes={"gravity": 40.0}, budget=Budget(env_steps=7)))
+
+
+def environments(**settings: Any) -> Stream:
+    return make(Environments(env="CartPole-v1", tasks=AB, **settings))
+
+
+def test_tasks_are_visited_in_a_sequence_that_is_repeated() -> None:
+    stream = environments(sequence=("a", 1, "a"), repeat=2)
+    names = ["a", "b", "a, visit 2", "a, visit 3", "b, visit 2", "a, visit 4"]
+    assert names == [e.name for e in stream]
+    assert ["a", "b"] == [e.name for e in stream.evaluated]
+    assert (0, 1, 0, 0, 1, 0) == stream.visited
+    assert [0, 1, 0, 0, 1, 0] == [e.task_id for e in stream]
+    assert [7 if "b" in e.name else stream[0].budget.env_steps for e in stream] == [e.budget.env_steps for e in stream]
+    assert len({e.environment.seed for e in stream}) == 6  # each visit has environments of its own
+    assert [e.test for e in stream] != [None] * 6
+
+
+def test_one_visit_of_each_task_in_order_is_the_plain_stream() -> None:
+    plain, listed = environments(), environments(sequence=("a", "b"))
+    assert [e.environment.recipe for e in plain] == [e.environment.recipe for e in listed]
+    assert [e.environment.seed for e in plain] == [e.environment.seed for e in listed]
+    assert () == listed.columns
+    assert ["a", "b"] == [e.name for e in listed]
+
+
+def test_a_column_for_each_visit() -> None:
+    stream = environments(repeat=2, matrix_columns="visits")
+    assert ["a", "b", "a, visit 2", "b, visit 2"] == [e.name for e in stream.evaluated]
+    assert [0, 1, 2, 3] == [e.task_id for e in stream]
+    assert (0, 1, 2, 3) == stream.visited
+
+
+def test_a_task_may_be_evaluated_without_training() -> None:
+    stream = environments(sequence=("a", "a"))
+    assert ["a", "b"] == [e.name for e in stream.evaluated]
+    assert (0, 0) == stream.visited
+
+
+@pytest.mark.parametrize(("sequence", "message"), [
+    (("a", "c"), r"sequence\[1\]: expected an index from 0 to 1 or the name of a task, got 'c'"),
+    ((2,), r"sequence\[0\]: expected an index from 0 to 1 or the name of a task, got 2"),
+    ((True,), r"sequence\[0\]"),
+])  # fmt: skip
+def test_a_sequence_names_tasks_that_there_are(sequence: Any, message: str) -> None:
+    with pytest.raises(Problem, match=message):
+        environments(sequence=sequence)
+
+
+def test_a_name_of_several_tasks_is_refused_in_a_sequence() -> None:
+    scenario = Environments(env="CartPole-v1", tasks=(EnvironmentTask(), EnvironmentTask()), sequence=("CartPole-v1",))
+    with pytest.raises(Problem, match=r"sequence\[0\]: expected the name of one task; several are called"):
+        make(scenario)
+
+
+def test_cycles_over_arrays_have_visits_too() -> None:
+    stream = make(Cyclic(of=ClassIncremental(data=Small(), experiences=3), cycles=2))
+    assert (0, 1, 2, 0, 1, 2) == stream.visited
+    assert () == make(Joint(of=ClassIncremental(data=Small(), experiences=3))).visited
+
+
+def test_cycles_over_visits_repeat_the_visits() -> None:
+    stream = make(Cyclic(of=Environments(env="CartPole-v1", tasks=AB, sequence=("b", "b", "a")), cycles=2))
+    assert (1, 1, 0, 1, 1, 0) == stream.visited
+    assert ["a", "b"] == [e.name for e in stream.evaluated]
+
+
+def test_a_part_of_the_visits_keeps_the_tasks() -> None:
+    stream = environments(sequence=("a", "b", "a"))[:2]
+    assert (0, 1) == stream.visited
+    assert 2 == len(stream) == len(stream.evaluated)
+
+
+def test_thousands_of_visits_are_made_quickly() -> None:
+    assert 4000 == len(environments(repeat=2000))

@@ -1,9 +1,9 @@
 """Saving and restoring the state of vector environments, so that training can be interrupted within an episode.
 
 Two kinds of environment are supported: environments with the methods ``state_dict`` and ``load_state_dict``, such as
-those of rlcl_envs, and Gymnasium's classic control with the wrappers of ``gymnasium.make``. Environments in worker
-processes are saved there. Other environments are not supported, because the state that their next step depends on is
-not known.
+those of rlcl_envs, and Gymnasium's classic control. Their wrappers must be among those of Gymnasium that are listed
+below, or have these two methods. Environments in worker processes are saved there. Other environments are not
+supported, because the state that their next step depends on is not known.
 """
 
 from __future__ import annotations
@@ -22,9 +22,35 @@ from gymnasium.envs.classic_control import (
     PendulumEnv,
 )
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FlattenObservation, FrameStackObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
+from gymnasium.wrappers import (
+    ClipAction,
+    ClipReward,
+    DelayObservation,
+    DiscretizeAction,
+    DiscretizeObservation,
+    DtypeObservation,
+    FilterObservation,
+    FlattenObservation,
+    FrameStackObservation,
+    MaxAndSkipObservation,
+    OrderEnforcing,
+    PassiveEnvChecker,
+    RecordEpisodeStatistics,
+    RepeatAction,
+    RescaleAction,
+    RescaleObservation,
+    ReshapeObservation,
+    StickyAction,
+    TimeAwareObservation,
+    TimeLimit,
+    TransformAction,
+    TransformObservation,
+    TransformReward,
+)
 
+from rlcl.data.environments.drifting import ContinuingEnv, ContinuingVector, DriftingVector
 from rlcl.data.environments.guard import EnvironmentGuard
+from rlcl.data.environments.padding import PaddedActions, PaddedObservations
 from rlcl.errors import DataError
 
 __all__ = ["environment_state", "restore_environment", "restore_single", "single_state"]
@@ -38,12 +64,24 @@ RENDER_ATTRIBUTES = frozenset(
 )
 # Attributes of each wrapper that carry state from step to step. Gymnasium's checker changes no result.
 WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
-    FlattenObservation: (),
+    **dict.fromkeys(
+        (
+            ClipAction, ClipReward, DiscretizeAction, DiscretizeObservation, DtypeObservation, FilterObservation,
+            ContinuingEnv, FlattenObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
+            RepeatAction, RescaleAction, RescaleObservation, ReshapeObservation, TransformAction, TransformObservation,
+            TransformReward,
+        ),
+        (),
+    ),
+    DelayObservation: ("observation_queue",),
     FrameStackObservation: ("obs_queue", "padding_value"),
+    MaxAndSkipObservation: ("_obs_buffer",),
     OrderEnforcing: ("_has_reset",),
-    PassiveEnvChecker: (),
+    RecordEpisodeStatistics: ("episode_returns", "episode_lengths"),
+    StickyAction: ("last_action", "is_sticky_actions", "num_repeats", "repeats_taken"),
+    TimeAwareObservation: ("timesteps",),
     TimeLimit: ("_elapsed_steps",),
-}
+}  # fmt: skip
 SYNC_ATTRIBUTES = ("_observations", "_rewards", "_terminations", "_truncations", "_autoreset_envs")
 
 
@@ -120,6 +158,8 @@ def _restore_sync(vector: Any, state: Mapping[str, Any]) -> None:
 
 
 def _saves_itself(env: Any) -> bool:
+    if isinstance(env, ContinuingVector | DriftingVector):  # if the environments inside do
+        return _saves_itself(env.env)
     return hasattr(env, "state_dict") and hasattr(env, "load_state_dict")
 
 
@@ -138,7 +178,9 @@ def _kinds(env: AnyEnv) -> list[str]:
 
 def _savable(env: AnyEnv) -> bool:
     *wrappers, inner = _layers(env)
-    return all(type(w) in WRAPPER_ATTRIBUTES for w in wrappers) and (type(inner) in SUPPORTED or _saves_itself(inner))
+    if not all(type(wrapper) in WRAPPER_ATTRIBUTES or _saves_itself(wrapper) for wrapper in wrappers):
+        return False
+    return type(inner) in SUPPORTED or _saves_itself(inner)
 
 
 def single_state(env: AnyEnv) -> dict[str, Any] | None:
@@ -161,9 +203,14 @@ def restore_single(env: AnyEnv, state: Mapping[str, Any]) -> None:
     """Restore a state that :func:`single_state` returned."""
     *wrappers, inner = _layers(env)
     for wrapper, attributes in zip(wrappers, state["wrappers"], strict=True):
+        if _saves_itself(wrapper):
+            wrapper.load_state_dict(attributes)  # type: ignore[attr-defined]
+            continue
         for name, value in attributes.items():
-            is_frames = isinstance(value, list)
-            setattr(wrapper, name, deque(value, maxlen=len(value)) if is_frames else _copied(value))
+            if isinstance(value, list):  # the queue may be bounded
+                setattr(wrapper, name, deque(value, maxlen=getattr(wrapper, name).maxlen))
+            else:
+                setattr(wrapper, name, _copied(value))
         if isinstance(wrapper, PassiveEnvChecker):  # it would compare the first step with a reset, but there is none
             wrapper.checked_reset = wrapper.checked_step = wrapper.checked_data_reuse = True
     if "itself" in state:
@@ -181,6 +228,9 @@ def _generator(state: Mapping[str, Any]) -> np.random.Generator:
 
 
 def _wrapper_state(wrapper: AnyEnv) -> dict[str, Any]:
+    if _saves_itself(wrapper):
+        saved: dict[str, Any] = wrapper.state_dict()  # type: ignore[attr-defined]
+        return saved
     values = {name: getattr(wrapper, name) for name in WRAPPER_ATTRIBUTES[type(wrapper)]}
     return {name: list(v) if isinstance(v, deque) else _copied(v) for name, v in values.items()}
 

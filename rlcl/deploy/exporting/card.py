@@ -17,7 +17,7 @@ from rlcl.report.markdown import r_markdown, table_markdown
 from rlcl.report.tables import format_number
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.tracking.json_files import read_json
-from rlcl.tracking.runs import StoredRun, find_runs, trained_names
+from rlcl.tracking.runs import StoredRun, find_runs, row_names
 from rlcl.types import methods_of
 
 __all__ = [
@@ -194,7 +194,7 @@ def _results(run: StoredRun, seed_runs: Sequence[StoredRun]) -> str:
     return paragraphs(
         [
             f"{measure_named(measure).name} on held-out data after each experience ({mean}):",
-            r_markdown(matrices.mean(0), names, measure, trained_names(run.summary)),
+            r_markdown(matrices.mean(0), names, measure, row_names(run.summary)),
             "Results per experience after training:",
             table_markdown(["experience", *columns], experiences),
             table_markdown(["metric", *columns], metrics),

@@ -59,7 +59,8 @@ def _held_out(run: StoredRun, restored: RestoredRun) -> list[dict[str, Any]]:
     measure = trainer.learner.measures[0]
     results = Results(read_records(run.path), measure)
     for entry in held_out_digests(trainer.stream, trainer.evaluation):
-        value = results.sign * results.R[-1, entry["index"]] if results.R.size else np.nan
+        last = results.R[-1] if results.R.size else np.empty(0)  # a task that was never evaluated may have no column
+        value = results.sign * last[entry["index"]] if entry["index"] < len(last) else np.nan
         score = None if np.isnan(value) else float(value)
         load = {"experiment": "experiment.yaml", "seed": run.seed, "experience": entry["index"]}
         sets.append({**entry, "measure": measure, "result": score, "load": load})

@@ -72,6 +72,11 @@ def observation_format(trainer: Trainer) -> ObservationFormat:
     """
     source = trainer.stream[0].train
     assert isinstance(source, Environment)
+    if source.requires_masks:
+        raise UnsupportedError(
+            "a policy of tasks with different actions (stream.spaces: pad) cannot be exported: it needs the mask of a "
+            "task's actions, but a bundle receives observations only; use tasks with the same actions"
+        )
     if masks_actions(trainer.learner) and provides_masks(source):
         raise UnsupportedError(
             f"a policy with action masks cannot be exported: environment {source.name} provides masks, but a bundle "

@@ -134,7 +134,7 @@ def held_out_digests(stream: Stream, plan: Plan) -> Iterator[dict[str, Any]]:
         split = "validation" if source is experience.validation else "test"
         entry = {"index": experience.index, "name": experience.name, "split": split}
         if isinstance(source, Environment):  # the interface has only some of these settings
-            settings = repr((str(source.env), dict(source.kwargs), dict(source.attributes), source.frames, source.flat))
+            settings = f"{source.recipe[:-1]}, {source.frames}, {source.flat})"  # as a tuple, as in older bundles
             yield {**entry, "seed": source.seed, "environment": hashlib.sha256(settings.encode()).hexdigest()}
             continue
         assert source.kind == "arrays"

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from rlcl.data.sources import read_chunks
 from rlcl.deploy.model import Model, PolicyModel
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.evaluation.measures import source_of
 from rlcl.evaluation.plan import Plan
 from rlcl.types import Experience, Source
@@ -35,7 +35,7 @@ def held_out_scores(model: Model, experience: Experience, plan: Plan) -> Array:
     task = experience.task_id if model.signature.tasks else None
     if source.kind == "environment":
         assert isinstance(model, PolicyModel)
-        return episode_returns(_EvaluatedPolicy(model), source, plan.episodes, plan.episode_steps, task)
+        return run_episodes(_EvaluatedPolicy(model), source, plan.episodes, plan.episode_steps, task).returns
     if task is not None and task >= model.signature.tasks:
         return np.zeros(len(source))  # an unknown task: every prediction counts as wrong
     return np.concatenate([row_scores(model, x.numpy(), y, task) for x, y in read_chunks(source)])

@@ -179,6 +179,10 @@ def _with_task(experiment: Experiment, task: Mapping[str, Any]) -> Experiment:
     if "tasks" not in resolved["stream"]:
         raise BundleError("--from: this model was trained on arrays; pass log, or an npz file with x and y")
     stream = {**resolved["stream"], "tasks": [*resolved["stream"]["tasks"], dict(task)]}
+    count = len(resolved["stream"]["tasks"])
+    visits = list(stream["sequence"] or range(count)) * stream["repeat"]
+    if visits != list(range(count)):
+        stream |= {"sequence": [*visits, count], "repeat": 1}
     return experiment_from({**resolved, "stream": stream}, "--from")
 
 

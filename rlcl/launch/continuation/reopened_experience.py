@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.results import REWARD, TASK
 from rlcl.registry import name_of
 from rlcl.streams.stream import Stream
 from rlcl.streams.visibility import learner_view
@@ -92,12 +93,13 @@ def reopen_last_experience(trainer: Trainer, parent: ParentState, old: Stream, b
             "learner.early_stopping, so a larger budget has no effect; continue with more experiences, or start a new "
             "run with more patience"
         )
-    totals = {r.metric: r.value for r in parent.records if r.trained_on == last and r.metric in TOTALS}
+    totals = {r.metric: r.value for r in parent.records if r.trained_on == last and r.metric in (*TOTALS, REWARD)}
     state = trainer.state_dict()
     updates, samples = state["spent"]
     spent = (updates - int(totals.get("updates", 0)), samples - int(totals.get("samples", 0)))
+    earned = {"earned": state["earned"] - totals.get(REWARD, 0.0)}
     learner.reopen(done)
-    trainer.load_state_dict({**state, "learner": learner.state_dict(), "trained": last - 1, "spent": spent})
+    trainer.load_state_dict({**state, "learner": learner.state_dict(), "trained": last - 1, "spent": spent, **earned})
     return _without_totals(parent, last)
 
 
@@ -106,7 +108,8 @@ def _without_totals(parent: ParentState, last: int) -> ParentState:
     costs = tuple(row for row in parent.costs if row["trained_on"] != last)
     last_costs = [row for row in parent.costs if row["trained_on"] == last]
     lap = {key: parent.clock["lap"][key] - sum(row[key] for row in last_costs) for key in parent.clock["lap"]}
+    rewritten = {*TOTALS, TASK, REWARD}  # at the new end of the experience
     records = tuple(
-        r for r in parent.records if r.trained_on != last or not (r.metric in TOTALS or r.metric.endswith(".online"))
+        r for r in parent.records if r.trained_on != last or not (r.metric in rewritten or r.metric.endswith(".online"))
     )
     return attrs.evolve(parent, records=records, costs=costs, clock={**parent.clock, "lap": lap})

@@ -70,8 +70,8 @@ def _fingerprint(source: Source | None) -> str:
     if source is None:
         return ""
     if source.kind == "environment":
-        recipe = (str(source.env), dict(source.kwargs), dict(source.attributes), source.num_envs, source.seed)
-        return hashlib.sha256(repr(recipe).encode()).hexdigest()
+        recipe = f"{source.recipe} {source.num_envs} {source.seed}"
+        return hashlib.sha256(recipe.encode()).hexdigest()
     arrays: tuple[Tensor | None, ...]
     if isinstance(source.inputs, Tensor):
         arrays = source.read()

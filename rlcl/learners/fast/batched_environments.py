@@ -77,10 +77,13 @@ class BatchedCollector:
     def of(cls, collectors: Sequence[Collector]) -> BatchedCollector | None:
         """Combine collectors, or return None if their environments cannot step together.
 
-        Not supported are environments other than :class:`ClassicVector`, encoders that keep fitting, and action masks.
+        Not supported are environments other than :class:`ClassicVector`, wrappers that act on them (drift, hidden ends
+        of episodes), encoders that keep fitting, and action masks.
         """
         vectors = [collector.vector.unwrapped for collector in collectors]
-        supported = all(isinstance(vector, ClassicVector) for vector in vectors)
+        supported = all(isinstance(vector, ClassicVector) for vector in vectors) and not any(
+            collector.source.drift or collector.source.continuing for collector in collectors
+        )
         if not supported or any(collector.fits_encoder or collector.masks is not None for collector in collectors):
             return None
         joint = copy.copy(collectors[0])
@@ -130,5 +133,6 @@ class BatchedCollector:
                 collector = self.collectors[i // self._num_envs]
                 collector.episodes.append(episode)
                 collector.finished += 1
+                collector.finished_rewards += episode[0]
             joint.episodes.clear()
         return step

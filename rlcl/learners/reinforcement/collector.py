@@ -71,6 +71,7 @@ class Collector:
     vector: VectorEnv[Any] = field(init=False)
     episodes: deque[tuple[float, int]] = field(init=False, factory=lambda: deque(maxlen=EPISODES))
     finished: int = field(init=False, default=0)
+    finished_rewards: float = field(init=False, default=0.0)  # total reward of finished episodes
     fresh: bool = field(init=False, default=True)  # whether all environments were reset since the last step
     _checks: EnvironmentChecks = field(init=False)
     _observed: Encoder = field(init=False)
@@ -117,6 +118,11 @@ class Collector:
         starts: Array = self._lengths == 0
         return starts
 
+    @property
+    def earned(self) -> float:
+        """Total reward since the environments were created, before normalization."""
+        return self.finished_rewards + float(self._returns.sum())
+
     def step(self, actions: Array) -> StepResult:
         """Step every environment with actions (N, *action)."""
         observations, rewards, terminated, truncated, info = self.vector.step(actions)
@@ -134,6 +140,7 @@ class Collector:
             for i in np.flatnonzero(ended):
                 next_observations[i] = info["final_obs"][i]
                 self.episodes.append((float(self._returns[i]), int(self._lengths[i])))
+                self.finished_rewards += float(self._returns[i])
             self.finished += int(ended.sum())
             self._returns[ended] = 0
             self._lengths[ended] = 0
@@ -204,6 +211,7 @@ class Collector:
             "discounted": self._discounted,
             "episodes": [list(episode) for episode in self.episodes],
             "finished": self.finished,
+            "earned": self.finished_rewards,
             "steps": self._checks.steps,
         }
 
@@ -212,6 +220,7 @@ class Collector:
         self.episodes.clear()
         self.episodes.extend((float(total), int(length)) for total, length in state["episodes"])
         self.finished = state["finished"]
+        self.finished_rewards = state.get("earned", 0.0)  # missing in checkpoints of older versions
         self._checks.steps = state.get("steps", 0)  # missing in checkpoints of older versions
         if state["environments"] is None:
             logger.warning(
@@ -219,6 +228,7 @@ class Collector:
                 self.source.name,
                 len(self),
             )
+            self.finished_rewards += float(np.sum(state["returns"]))
             return
         restore_environment(self.vector, state["environments"])
         self.fresh = False

@@ -75,6 +75,7 @@ class ReinforcementLearner(Exportable, ABC):
     _attached: AttachedMethods = field(init=False, default=None)
     _collector_factory: CollectorFactory = field(init=False, default=None)
     _initial_exploration: list[tuple[Tensor, Optimizer, Tensor]] = field(init=False, factory=list)
+    _earned: float = field(init=False, default=0.0)  # total reward of the finished parts
     _updates_done: int = field(init=False, default=0)  # of the primary module
 
     needs = frozenset({"environment"})
@@ -161,6 +162,11 @@ class ReinforcementLearner(Exportable, ABC):
         """Whether actions are restricted by masks; see :mod:`rlcl.data.environments.action_masks`."""
         return False
 
+    @property
+    def samples_actions(self) -> bool:
+        """Whether the policy is stochastic, so that :meth:`sampled_actions` is implemented."""
+        return False
+
     @abstractmethod
     def recent_observations(self) -> np.ndarray[Any, Any]:
         """Return encoded observations (M, *encoded) of the current experience."""
@@ -186,10 +192,23 @@ class ReinforcementLearner(Exportable, ABC):
         return tuple(self.optimizers.values())
 
     def act_on(
-        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None, state: Any
+        self,
+        observations: np.ndarray[Any, Any],
+        masks: np.ndarray[Any, Any] | None,
+        state: Any,
+        rng: np.random.Generator | None = None,
     ) -> tuple[np.ndarray[Any, Any], Any]:
-        """Return the actions of :meth:`act` and the next recurrent state; ``state`` is None as an episode starts."""
-        return self.act(observations, masks), None
+        """Return actions (B, *action) and the next recurrent state; ``state`` is None as an episode starts.
+
+        The actions are those of :meth:`act`, or of :meth:`sampled_actions` with ``rng``.
+        """
+        return (self.act(observations, masks) if rng is None else self.sampled_actions(observations, masks, rng)), None
+
+    def sampled_actions(
+        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None, rng: np.random.Generator
+    ) -> np.ndarray[Any, Any]:
+        """Sample actions (B, *action) of a stochastic policy, in the environment's action space; see :meth:`act`."""
+        raise NotImplementedError
 
     def after_initial_weights(self) -> None:
         """React to initial weights of another run, which have been copied into the modules."""
@@ -262,6 +281,10 @@ class ReinforcementLearner(Exportable, ABC):
             samples=self.position.step,
         )
 
+    def earned(self) -> float:
+        """See :class:`rlcl.types.Earning`."""
+        return self._earned + (0.0 if self.collector is None else self.collector.earned)
+
     def refuses(self, key: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "exploration" and not self._initial_exploration:
@@ -312,7 +335,7 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         position, interval = self.position, self._setup.event_interval
-        collector = self.collector = self._collector_factory.collector(part, position.update)
+        collector = self.collector = self._collector_factory.collector(part, position.update, position.step)
         scope = self._setup.stream if self.schedule_over == "stream" else [experience]
         budget, (before, planned) = self._env_steps(part), schedule_position(scope, part, self._env_steps)
         started, reported = time.perf_counter(), position.step
@@ -337,6 +360,8 @@ class ReinforcementLearner(Exportable, ABC):
 
     def _end_part(self, experience: Experience) -> None:
         """End a part before the event of its last update is yielded, so that a checkpoint there contains both."""
+        assert self.collector is not None
+        self._earned += self.collector.earned
         self.collector = None
         if self.position.end(experience):
             self._attached.end(experience)
@@ -380,8 +405,25 @@ class ReinforcementLearner(Exportable, ABC):
             state: recurrent state after the previous step; None at the start of episodes.
             action_masks: (B, K) bool, True for allowed actions; None if all are.
         """
+        return self._predict(x, task_id, state, action_masks, None)
+
+    def sample_actions(
+        self,
+        x: Any,
+        task_id: int | None = None,
+        state: Any = None,
+        action_masks: Any = None,
+        *,
+        rng: np.random.Generator,
+    ) -> tuple[Any, Any]:
+        """Sample actions of the policy; see :class:`rlcl.types.Sampling`."""
+        return self._predict(x, task_id, state, action_masks, rng)
+
+    def _predict(
+        self, x: Any, task_id: int | None, state: Any, masks: Any, rng: np.random.Generator | None
+    ) -> tuple[Any, Any]:
         encoded = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
-        return self.act_on(encoded, action_masks, state)
+        return self.act_on(encoded, masks, state, rng)
 
     # Saved state.
 
@@ -404,6 +446,7 @@ class ReinforcementLearner(Exportable, ABC):
                 "methods": self._attached.state_dict(),
                 "rng": self.rng.bit_generator.state,
                 "updates": self._updates_done,
+                "earned": self._earned,
                 "collector": collector,
                 "logged": self.logged.state_dict(),
                 "learner": self.learner_state(),
@@ -422,6 +465,7 @@ class ReinforcementLearner(Exportable, ABC):
         self._attached.load_state_dict(state["methods"])
         self.rng.bit_generator.state = state["rng"]
         self._updates_done = state["updates"]
+        self._earned = state.get("earned", 0.0)  # missing in checkpoints of older versions
         self._collector_factory.restored = state["collector"]
         self.logged.load_state_dict(state["logged"])
         self.load_learner_state(state["learner"])

@@ -215,17 +215,30 @@ class Ppo(ReinforcementLearner):
             lambda y: distribution.scores(y[:, :count]),
         )
 
+    @property
+    def samples_actions(self) -> bool:
+        return True
+
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self._greedy(self.actor_forward(observations), masks)
+        return self._select(self.actor_forward(observations), masks, None)
 
-    def act_on(self, observations: Array, masks: Array | None, state: Any) -> tuple[Array, Any]:
+    def sampled_actions(self, observations: Array, masks: Array | None, rng: np.random.Generator) -> Array:
+        return self._select(self.actor_forward(observations), masks, rng)
+
+    def act_on(
+        self, observations: Array, masks: Array | None, state: Any, rng: np.random.Generator | None = None
+    ) -> tuple[Array, Any]:
         if self.recurrence is None:
-            return self.act(observations, masks), None
+            return super().act_on(observations, masks, state, rng)
         outputs, state = self.recurrence.act(observations, state)
-        return self._greedy(outputs, masks), state
+        return self._select(outputs, masks, rng), state
 
-    def _greedy(self, outputs: Array, masks: Array | None) -> Array:
-        return self.distribution.for_environment(self.distribution.mode(self.action_outputs(outputs, masks)))
+    def _select(self, outputs: Array, masks: Array | None, rng: np.random.Generator | None) -> Array:
+        """Return greedy actions for outputs (N, K) of the actor's network, or sampled ones with ``rng``."""
+        outputs, distribution = self.action_outputs(outputs, masks), self.distribution
+        if rng is None:
+            return distribution.for_environment(distribution.mode(outputs))
+        return distribution.for_environment(distribution.sample(outputs, self.free.detach().cpu().numpy(), rng))
 
     def recent_observations(self) -> Array:
         return self.rollout_observations.reshape(-1, *self.rollout_observations.shape[2:])

@@ -148,6 +148,13 @@ class Sac(OffPolicyLearner):
     def all_optimizers(self) -> Sequence[Optimizer]:
         return (*self.optimizers.values(), *(optimizer for _, optimizer in self.exploration_parameters))
 
+    @property
+    def samples_actions(self) -> bool:
+        return True
+
+    def sampled_actions(self, observations: Array, masks: Array | None, rng: np.random.Generator) -> Array:
+        return self.for_environment(self._sample(observations, rng))
+
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._actor_forward(observations)[:, : self._actions.dims]))
 
@@ -159,8 +166,11 @@ class Sac(OffPolicyLearner):
         return self._actions.random(count, self.rng)
 
     def explore(self, observations: Array, progress: float) -> Array:
+        return self._sample(observations, self.rng)
+
+    def _sample(self, observations: Array, rng: np.random.Generator) -> Array:
         outputs, dims = self._actor_forward(observations), self._actions.dims
-        noise = self.rng.standard_normal((len(outputs), dims), dtype=np.float32)
+        noise = rng.standard_normal((len(outputs), dims), dtype=np.float32)
         std = np.exp(np.clip(outputs[:, dims:], *LOG_STD))
         actions: Array = np.tanh(outputs[:, :dims] + std * noise)
         return actions

@@ -45,13 +45,14 @@ class CollectorFactory:
     def __attrs_post_init__(self) -> None:
         self._fitting = EncoderFitting.of(self.setup)
 
-    def collector(self, part: Experience, done: int = 0) -> Collector:
+    def collector(self, part: Experience, done: int = 0, step: int = 0) -> Collector:
         """Create the collector of a part, or restore it from a loaded state.
 
         Args:
             part: part of an experience.
             done: env steps already done in the experience. If they are not 0 and there is no loaded state, the
                 environments are created with other seeds.
+            step: env steps already done in the stream, for drifting parameters.
         """
         assert isinstance(part.train, Environment)
         encoder = self.setup.encoder
@@ -59,10 +60,11 @@ class CollectorFactory:
         restored, self.restored = self.restored, None
         adapting = part.index == 0 or self.setup.boundary.encoder != "freeze"
         reopened = restored is None and done > 0
-        source = reseeded(part.train, self.setup.seeds, done) if reopened else part.train
+        train = part.train.at(step)
+        source = reseeded(train, self.setup.seeds, done) if reopened else train
         fitting = restored is None and not reopened and self._fitting.due(part)
         if fitting and not isinstance(observations, Identity):
-            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+            observations.fit(torch.from_numpy(train.random_observations(FIT_OBSERVATIONS)))
         encoder_state = None if restored is None else clone_state(encoder.state_dict())
         collector = Collector(source, encoder, self.masked, adapting)
         if restored is not None:

@@ -23,7 +23,7 @@ from rlcl.encoders.running_norm import RunningMoments, RunningNorm
 from rlcl.learners.sb3.zero_based_spaces import ZeroBasedVecEnv, starts_at_zero
 from rlcl.types import Encoder
 
-__all__ = ["EncodedVecEnv", "NativeVecEnv", "make_environments"]
+__all__ = ["EncodedVecEnv", "NativeVecEnv", "RewardCounter", "make_environments", "reward_counter"]
 
 
 def make_environments(source: Environment, encoder: Encoder, fitting: bool = True, masked: bool = False) -> VecEnv:
@@ -44,6 +44,7 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
     else:
         env = NativeVecEnv(source, masked)
     env.seed(source.seed)
+    env = RewardCounter(env)
     if not (starts_at_zero(env.observation_space) and starts_at_zero(env.action_space)):
         env = ZeroBasedVecEnv(env)
     if not isinstance(observations, Identity):
@@ -168,6 +169,33 @@ class NativeVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         return [None] * self.num_envs
+
+
+class RewardCounter(VecEnvWrapper):
+    """Environments whose rewards are added up, before normalization.
+
+    Args:
+        venv: the environments.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self.total = 0.0
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        result = self.venv.step_wait()
+        self.total += float(result[1].sum())
+        return result
+
+
+def reward_counter(env: VecEnv) -> RewardCounter | None:
+    """Return the counter in environments of :func:`make_environments`."""
+    while isinstance(env, VecEnvWrapper) and not isinstance(env, RewardCounter):
+        env = env.venv
+    return env if isinstance(env, RewardCounter) else None
 
 
 def _copied(observations: Any) -> Any:

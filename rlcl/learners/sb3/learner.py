@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from rlcl.learners.sb3.boundary import Sb3Boundary
+    from rlcl.learners.sb3.environments import RewardCounter
     from rlcl.learners.sb3.host import Sb3Host
 
 __all__ = ["StableBaselines3"]
@@ -90,6 +91,8 @@ class StableBaselines3(Exportable):
     _spaces: tuple[gym.Space[Any], gym.Space[Any]] = field(init=False, default=None)  # of the environments
     _schedule: tuple[int, int] = field(init=False, default=(0, 1))  # first env step, and length in env steps
     _updates: int = field(init=False, default=0)  # optimizer steps of the primary network, which predicts
+    _earned: float = field(init=False, default=0.0)  # total reward of the finished parts
+    _rewards: RewardCounter | None = field(init=False, default=None)  # of the current part
     _experience_steps: int = field(init=False, default=0)  # env steps of the current or last experience
 
     @property
@@ -171,6 +174,10 @@ class StableBaselines3(Exportable):
             samples=self.position.step,
         )
 
+    def earned(self) -> float:
+        """See :class:`rlcl.types.Earning`."""
+        return self._earned + (0.0 if self._rewards is None else self._rewards.total)
+
     def steps(self, experience: Experience) -> int:
         """Return the env steps of an experience's budget, rounded up to whole rollouts."""
         return sum(self._env_steps(part) for part in experience.parts)
@@ -196,17 +203,20 @@ class StableBaselines3(Exportable):
 
     def _learn_part(self, experience: Experience, part: Experience) -> Iterator[Event | None]:
         from rlcl.learners.sb3.algorithms import learn_in_rounds, set_environments, truncate_episodes
+        from rlcl.learners.sb3.environments import reward_counter
 
         assert isinstance(part.train, Environment)
         model, position, interval = self.model, self.position, self._setup.event_interval
         truncate_episodes(model)
         observations, _ = observations_and_norm(self._setup.encoder)
         done = position.update  # above 0 in a reopened experience
-        source = reseeded(part.train, self._setup.seeds, done) if done else part.train
+        train = part.train.at(position.step)
+        source = reseeded(train, self._setup.seeds, done) if done else train
         adapting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
         if adapting and not done and not _is_identity(observations):
-            observations.fit(torch.from_numpy(part.train.random_observations(FIT_OBSERVATIONS)))
+            observations.fit(torch.from_numpy(train.random_observations(FIT_OBSERVATIONS)))
         env = self._environments(source, adapting)
+        self._rewards = reward_counter(env)
         # Bounds may differ between tasks; Stable-Baselines3 compares them with those of the first task.
         env.observation_space = self._observation_space
         set_environments(model, env)
@@ -224,6 +234,8 @@ class StableBaselines3(Exportable):
                     rate = (position.step - reported) / max(time.perf_counter() - started, 1e-9)
                     event = self._event(rate, part)
                     started, reported = time.perf_counter(), position.step
+                if finished:
+                    self._earned, self._rewards = self.earned(), None
                 if finished and position.end(experience):
                     self._attached.end(experience)
                 yield event
@@ -327,6 +339,29 @@ class StableBaselines3(Exportable):
             state: recurrent state after the previous step; None at the start of episodes.
             action_masks: (B, K) bool, True for allowed actions; None if all are.
         """
+        return self._predict(x, state, action_masks, deterministic=True)
+
+    @property
+    def samples_actions(self) -> bool:
+        """See :class:`rlcl.types.Sampling`; algorithms with action values, or a deterministic actor, do not sample."""
+        policy: Any = self.model.policy
+        return hasattr(policy, "get_distribution") or hasattr(getattr(policy, "actor", None), "action_log_prob")
+
+    def sample_actions(
+        self,
+        x: Any,
+        task_id: int | None = None,
+        state: Any = None,
+        action_masks: Any = None,
+        *,
+        rng: np.random.Generator,
+    ) -> tuple[Any, Any]:
+        """Sample actions of the policy; see :class:`rlcl.types.Sampling`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**63)))
+            return self._predict(x, state, action_masks, deterministic=False)
+
+    def _predict(self, x: Any, state: Any, action_masks: Any, deterministic: bool) -> tuple[Any, Any]:
         from rlcl.learners.sb3.zero_based_spaces import shift_start
 
         x = shift_start(x, self._spaces[0], -1)
@@ -335,7 +370,9 @@ class StableBaselines3(Exportable):
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
         masks = {} if action_masks is None else {"action_masks": action_masks}
         with torch.no_grad():
-            actions, state = self.model.predict(x, state=state, episode_start=starts, deterministic=True, **masks)
+            actions, state = self.model.predict(
+                x, state=state, episode_start=starts, deterministic=deterministic, **masks
+            )
         return shift_start(actions, self._spaces[1], 1), state
 
     def graph(self, tasks: int) -> Graph:
@@ -365,6 +402,7 @@ class StableBaselines3(Exportable):
                 "encoder": self._setup.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "updates": self._updates,
+                "earned": self._earned,
             }
         )
         return state
@@ -378,6 +416,7 @@ class StableBaselines3(Exportable):
         self._setup.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self._updates = state["updates"]
+        self._earned = state.get("earned", 0.0)  # missing in checkpoints of older versions
 
 
 def _is_identity(encoder: Encoder) -> bool:

@@ -17,12 +17,14 @@ from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
 from rlcl.objective import Objective
 from rlcl.report.page.comparison_sections import comparison_sections
 from rlcl.report.page.figures import (
+    drift_figure,
     learning_curves_figure,
     measure_title,
     metrics_figure,
     performance_figure,
     probes_figure,
     transfer_figures,
+    videos_figure,
 )
 from rlcl.report.page.matrix import r_figure, retention_figure
 from rlcl.report.page.parts import Figure, Section, number_text
@@ -103,7 +105,7 @@ def make_page(runs: Sequence[StoredRun], title: str) -> str:
         verdict=shown[0].verdict.status if single and shown[0].verdict is not None else "",
         notices=[*_run_notices(shown, groups), *_suite_notices(suite, former_groups)],
         tiles=_tiles(shown[0]) if single else [],
-        sections=[section for section in sections if section.figures],
+        sections=[section for section in sections if section.figures or section.note],
         configs=[ConfigText(group.label or "config", config_text(group.config)) for group in shown],
     )
 
@@ -121,22 +123,26 @@ def _objective_notes(objective: Objective) -> Mapping[str, Sequence[str]]:
 def _experiment_sections(group: SeedGroup) -> list[Section]:
     """Return the sections of a single experiment."""
     others = [r_figure(group, measure) for measure in group.measures[1:] if not _is_empty(group, measure)]
+    measures = [m for m in group.measures if m == group.measure or not _is_empty(group, m)]
+    over_time = [performance_figure(group, measure, MAX_POINTS) for measure in measures]
     performance_metrics = group.metrics_about(PERFORMANCE)
     metrics = metrics_figure(group, performance_metrics, "Metrics") if performance_metrics else None
+    undefined = [f"{name} is not defined: {reason}." for name, reason in group.undefined.items()]
     return [
         _section("objective", "Objective", objective_figure(group)),
         _section("R", "Evaluations after each experience (R)", r_figure(group), *others),
-        _section("over-time", "Performance over time", performance_figure(group, MAX_POINTS)),
+        _section("over-time", "Performance over time", *over_time, drift_figure(group, MAX_POINTS)),
+        _section("videos", "Episodes", videos_figure(group)),
         _section("forgetting", "Forgetting and transfer", retention_figure(group), *transfer_figures(group)),
-        _section("metrics", "Performance metrics", metrics),
+        _section("metrics", "Performance metrics", metrics, note=" ".join(undefined)),
         _section("curves", "Learning curves", learning_curves_figure(group, MAX_POINTS)),
         _section("probes", "Probes", probes_figure(group, MAX_POINTS)),
         _section("cost", "Cost", costs_figure(group), times_figure(group)),
     ]
 
 
-def _section(key: str, title: str, *figures: Figure | None) -> Section:
-    return Section(key, title, tuple(figure for figure in figures if figure is not None))
+def _section(key: str, title: str, *figures: Figure | None, note: str = "") -> Section:
+    return Section(key, title, tuple(figure for figure in figures if figure is not None), note)
 
 
 def _is_empty(group: SeedGroup, measure: str) -> bool:

@@ -127,7 +127,7 @@ def _separate_metric(metric: str, groups: Sequence[SeedGroup], reason: str) -> F
         reason: the reason why they are not ranked by the metric; empty if the page has given it before.
     """
     known = [(group, group.summaries[metric]) for group in groups if metric in group.summaries]
-    seed_values = [[run.metrics[metric] for run in group.usable] for group, _ in known]
+    seed_values = [[run.metrics[metric] for run in group.usable if metric in run.metrics] for group, _ in known]
     scale = row_scale([summary for _, summary in known], seed_values)
     rows = []
     for (group, summary), values in zip(known, seed_values, strict=True):

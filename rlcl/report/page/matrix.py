@@ -37,6 +37,7 @@ def r_figure(group: SeedGroup, measure: str | None = None, title: str = "", shor
     indices = {-1, *evenly_spaced(1 + max((row.trained_on for row in every), default=-1), MAX_SIDE)}
     rows = [row for row in every if row.trained_on in indices]
     columns = evenly_spaced(len(group.evaluated_names), MAX_SIDE)
+    visits = group.results(measure)[0].visits if group.seeds else ()
     low, high = _value_range(shown_measure, np.concatenate([row.mean for row in rows]) if rows else np.array([]))
     scale = LinearScale(low, high, 0, 1) if shown_measure.better == "higher" else LinearScale(high, low, 0, 1)
     table_rows: list[tuple[TableCell, ...]] = []
@@ -44,7 +45,8 @@ def r_figure(group: SeedGroup, measure: str | None = None, title: str = "", shor
     for row in rows:
         cells = [TableCell(row.label, heading=True)]
         for j in columns:
-            cells.append(_r_cell(row, j, scale, group.evaluated_names[j]))
+            own = row.trained_on >= 0 and j == (visits[row.trained_on] if visits else row.trained_on)
+            cells.append(_r_cell(row, j, own, scale, group.evaluated_names[j]))
             values = rounded_or_none(float(row.mean[j])), rounded_or_none(float(row.deviation[j]))
             data.append((row.label, group.evaluated_names[j], *values, row.seeds))
         table_rows.append(tuple(cells))
@@ -70,13 +72,13 @@ def _value_range(measure: Measure, values: Array) -> tuple[float, float]:
     return float(known.min()), float(known.max())
 
 
-def _r_cell(row: MatrixRow, column: int, scale: LinearScale, name: str) -> TableCell:
+def _r_cell(row: MatrixRow, column: int, own: bool, scale: LinearScale, name: str) -> TableCell:
     mean, deviation, tooltip = float(row.mean[column]), float(row.deviation[column]), f"{row.label}, on {name}"
     if math.isnan(mean):
         return TableCell("", tooltip=f"{tooltip}: not evaluated")
     spread = f" ± {number_text(deviation)} over {row.seeds} seeds" if math.isfinite(deviation) else ""
     text = f"{mean:.2f}" if abs(mean) < 10 else f"{mean:,.0f}"
-    kind = "own" if row.trained_on == column else ""
+    kind = "own" if own else ""
     return heat_cell(text, scale(mean), f"{tooltip}: {number_text(mean)}{spread}", kind)
 
 

@@ -99,8 +99,8 @@ def times_figure(group: SeedGroup) -> Figure | None:
         return None
     means = list(known.values())
     scale = LinearScale(0, max(means) or 1, PLOT_SCALE.start, PLOT_SCALE.end)
-    complete = len(group.evaluated_names) == len(known)
-    names = group.evaluated_names if complete else tuple(f"experience {t + 1}" for t in known)
+    trained = group.trained_names
+    names = trained if len(trained) == len(known) else tuple(f"experience {t + 1}" for t in known)
     rows = []
     for name, mean in zip(names, means, strict=True):
         plot = TableCell(plot=interval_plot(mean, 0, mean, scale))

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
+__all__ = ["COLORS", "ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
 
 COLORS = 6  # in the style sheet; lines with a higher number are dashed
 LETTER_WIDTH = 6.0  # of labels, in units of the drawing
@@ -86,7 +86,7 @@ def line_chart(
     x_label: str = "",
     span: tuple[float, float] | None = None,
     boundaries: Sequence[float] = (),
-    shaded: tuple[float, float] | None = None,
+    shaded: Sequence[tuple[float, float]] = (),
     width: int = 340,
     height: int = 176,
 ) -> Markup:
@@ -98,7 +98,7 @@ def line_chart(
         x_label: label of the horizontal axis.
         span: range of the vertical axis; by default the range of the values.
         boundaries: steps with a vertical line.
-        shaded: first and last step of a shaded section.
+        shaded: first and last step of each shaded section.
         width, height: size in units of the drawing.
     """
     labeled = len(lines) > 1
@@ -106,15 +106,15 @@ def line_chart(
     low, high = span_of(lines) if span is None else span
     steps = np.concatenate([line.steps for line in lines])
     first, last = float(np.min(steps)), float(np.max(steps))
-    if shaded:
-        first, last = min(first, shaded[0]), max(last, shaded[1])
+    for start, end in shaded:
+        first, last = min(first, start), max(last, end)
     y_ticks = ticks(low, high)
     left = max(26.0, LETTER_WIDTH * max(len(short_number(v)) for v in y_ticks) + 9)
     x = LinearScale(first, last, left, width - right)
     y = LinearScale(low, high, height - (30.0 if x_label else 18.0), 10)
     parts = [_axes(x, y, y_ticks, x_label, width)]
-    if shaded:
-        parts.insert(0, _rectangle(x(shaded[0]), y(high), x(shaded[1]) - x(shaded[0]), y(low) - y(high), "training"))
+    for start, end in shaded:
+        parts.insert(0, _rectangle(x(start), y(high), x(end) - x(start), y(low) - y(high), "training"))
     parts += [f'<line class="boundary" x1="{x(s):.1f}" x2="{x(s):.1f}" y1="{y(high):.1f}" y2="{y(low):.1f}"/>'
               for s in boundaries if first < s < last]  # fmt: skip
     parts += [_band(line, x, y) for line in lines if line.low is not None]

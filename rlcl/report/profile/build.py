@@ -118,6 +118,7 @@ def profile_page(profile: Profile, experiment: Experiment) -> str:
         Section(
             "experiences", "Experiences", (figures.environments(facts) if of_environments else figures.sizes(facts),)
         ),
+        Section("transfer", "Transfer between tasks", figures.without_none(figures.transfer(facts))),
         Section("classes", "Classes", figures.without_none(figures.classes(facts))),
         Section("samples", "Samples", figures.without_none(figures.images(profile.images))),
         Section("features", "Features", figures.without_none(figures.features(facts))),

@@ -24,6 +24,7 @@ __all__ = [
     "shifts",
     "sizes",
     "spaces",
+    "transfer",
     "without_none",
 ]
 
@@ -192,6 +193,37 @@ def spaces(facts: Facts) -> Figure | None:
         rows.append((experience["name"], experience["environment"], *spaces_text, changes))
     return Figure(
         "Spaces", "In Gymnasium's notation.", FigureData("spaces", columns, tuple(rows)), table=_table(columns, rows)
+    )
+
+
+def transfer(facts: Facts) -> Figure | None:
+    """Return a heatmap of the returns of single-task policies on all tasks; None if they were not trained."""
+    transfer_facts = facts.get("transfer")
+    if transfer_facts is None:
+        return None
+    names, returns, scores = (transfer_facts[key] for key in ("tasks", "returns", "scores"))
+    rows = [
+        (
+            TableCell(f"policy of {policy}", heading=True),
+            *(
+                heat_cell(number_text(value), score or 0.0, f"policy of {policy} on {task}: score {number_text(score)}")
+                for task, value, score in zip(names, values, policy_scores, strict=True)
+            ),
+        )
+        for policy, values, policy_scores in zip(names, returns, scores, strict=True)
+    ]
+    random = (number_text(value) for value in transfer_facts["random"])
+    rows.append((TableCell("random actions", heading=True), *map(TableCell, random)))
+    data = [
+        (policy, task, value, score)
+        for policy, values, policy_scores in zip(names, returns, scores, strict=True)
+        for task, value, score in zip(names, values, policy_scores, strict=True)
+    ]
+    return Figure(
+        "Return of single-task policies on all tasks",
+        f"{transfer_facts['statement']} Stronger colors are higher scores.",
+        FigureData("transfer", ("policy of", "task", "return", "score"), tuple(data)),
+        table=PageTable(("", *(f"#{name}" for name in names)), tuple(rows), "heatmap"),
     )
 
 

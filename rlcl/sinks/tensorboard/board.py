@@ -11,7 +11,7 @@ from attrs import define, field
 
 from rlcl.config import option
 from rlcl.evaluation.probe_runner import probe_name
-from rlcl.evaluation.results import Results, measure_named
+from rlcl.evaluation.results import TASK, Results, measure_named
 from rlcl.sinks.tensorboard.hparams import run_settings, session_end, session_start
 from rlcl.sinks.tensorboard.layout import run_layout
 from rlcl.sinks.tensorboard.learner_images import LearnerImages, experience_label, spread_indices
@@ -88,7 +88,7 @@ class TensorBoard(Sink):
             if item.metric in self._run.measures:
                 name = experience_label(self._stream.evaluated[item.evaluated_on])
                 self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
-            else:  # a metric of the learner itself has a single curve
+            elif item.metric != TASK:  # a metric of the learner itself has a single curve
                 self._writer.add_scalar(f"learner/{item.metric}", item.value, item.step)
         elif item.trained_on in self._image_experiences:
             self._write_images(item)
@@ -120,13 +120,14 @@ class TensorBoard(Sink):
         last = boundary.trained_on == len(self._stream) - 1
         names, trained, measures = self._run.evaluated, self._run.experiences, self._run.measures
         for measure in measures if last else measures[:1]:
-            matrix = Results(self._records, measure).R
+            results = Results(self._records, measure)
+            matrix, rows = results.R, results.row_names(trained)
             if matrix.size:
                 tag = f"R/{measure_named(measure).name}"
                 self._media_files.picture(
-                    tag, figure_picture(r_figure(matrix, names, measure, trained=trained)), boundary.step
+                    tag, figure_picture(r_figure(matrix, names, measure, trained=rows)), boundary.step
                 )
-                self._media_files.table(tag, r_markdown(matrix, names, measure, trained), boundary.step)
+                self._media_files.table(tag, r_markdown(matrix, names, measure, rows), boundary.step)
 
     def _write_learner_images(self, boundary: Boundary) -> None:
         from rlcl.sinks.tensorboard.projector import write_embedding

@@ -151,11 +151,11 @@ class LearnerImages:
     def _videos(self, trained_on: int) -> Iterator[tuple[str, Picture]]:
         """Yield a video of the experience that has finished; at the end of the stream, also videos of the others."""
         experiences = self.trainer.stream.evaluated
-        same_experiences = len(experiences) == len(self.trainer.stream)
+        visited = self.trainer.stream.visited
         last = trained_on == len(self.trainer.stream) - 1
-        indices = {*spread_indices(len(experiences), MAX_EXPERIENCES)} if last or not same_experiences else set()
-        for index in sorted(indices | ({trained_on} if same_experiences else set())):
-            experience = experiences[index]
+        indices = {*spread_indices(len(experiences), MAX_EXPERIENCES)} if last or not visited else set()
+        for index in sorted(indices | ({visited[trained_on]} if visited else set())):
+            experience = self.trainer.present(experiences[index])
             source = environment_of(experience, self.trainer.evaluation)
             video = record_episode(self.trainer.learner, source, self._task(experience), self.frames, FRAME_INTERVAL)
             if video is not None:

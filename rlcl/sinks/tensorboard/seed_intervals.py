@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from rlcl.errors import Problem, RunFolderError
-from rlcl.evaluation.results import measure_named
+from rlcl.evaluation.results import TASK, measure_named
 from rlcl.lock import locked
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
 from rlcl.sinks.tensorboard.learner_images import NAME_LENGTH, spread_indices
@@ -68,7 +68,7 @@ def run_curves(run: Path) -> Curves:
         if record.metric in measures:
             name, index = measure_named(record.metric).name, record.evaluated_on
             curves[f"{name}/{index:02d} {names[index][:NAME_LENGTH]}"][record.step] = record.value
-        elif record.metric not in COSTS:
+        elif record.metric not in COSTS and record.metric != TASK:
             curves[f"learner/{record.metric}"][record.step] = record.value
     for row in read_events(run):
         for name, value in row.items():

@@ -119,7 +119,7 @@ def test_a_class_in_a_file_is_an_environment(tmp_path: Path, monkeypatch: pytest
 
 def test_what_a_file_names_must_be_callable(tmp_path: Path) -> None:
     (tmp_path / "own_number.py").write_text("Own = 3\n")
-    with pytest.raises(Problem, match="expected a class, got Own = 3"):
+    with pytest.raises(Problem, match="expected a class or function, got Own = 3"):
         environment_class(f"{tmp_path}/own_number.py:Own")
 
 

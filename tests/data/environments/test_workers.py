@@ -18,7 +18,7 @@ from rlcl.data.environments.action_masks import action_masks
 from rlcl.data.environments.environment import Environment
 from rlcl.data.environments.workers import WorkerVectorEnv
 from rlcl.errors import EnvironmentApiError, RlclError
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 
 
 def workers(env: Any, count: int = 2, **settings: Any) -> WorkerVectorEnv:
@@ -85,7 +85,7 @@ def test_evaluation_gives_the_same_returns() -> None:
             return (x[:, 2] > 0).astype(np.int64), None
 
     expected, actual = (
-        episode_returns(Right(), Environment("CartPole-v1", vectorization=v, seed=5), 4, 500, None)  # type: ignore[arg-type]
+        run_episodes(Right(), Environment("CartPole-v1", vectorization=v, seed=5), 4, 500, None).returns  # type: ignore[arg-type]
         for v in ("sync", "async")
     )
     assert expected.tolist() == actual.tolist()

@@ -14,7 +14,7 @@ from torch import nn
 
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.dqn import Exploration
 from rlcl.learners.reinforcement.off_policy import TransitionBatch
@@ -130,7 +130,7 @@ def test_what_is_forbidden_is_never_done_and_what_is_allowed_is_kept(said: str, 
     forbidden = (part.next_observations[going, 0] % 3).astype(int)  # at a state it is the action of its number
     assert {2} == set(forbidden.tolist())
     assert np.array_equal(~np.eye(3, dtype=bool)[forbidden], part.masks[going])
-    assert [6.0] * 4 == episode_returns(learner, source, 4, 10, None).tolist()
+    assert [6.0] * 4 == run_episodes(learner, source, 4, 10, None).returns.tolist()
 
 
 def test_random_actions_are_uniform_over_what_is_allowed() -> None:

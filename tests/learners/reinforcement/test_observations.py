@@ -31,7 +31,7 @@ from harness import (
 from rlcl.data.sources import Environment
 from rlcl.encoders.flatten import Flatten
 from rlcl.encoders.scale import Scale
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
 from rlcl.learners.reinforcement.twin_critics import ImageCritic, build_twin_critics
 from rlcl.networks.cnn import Cnn
@@ -135,7 +135,7 @@ def test_it_learns_from_them_is_evaluated_on_them_and_resumes_within_an_episode(
     restore(fresh, middle)
     assert without_rates(expected) == without_rates(learn_all(fresh, stream))
     assert [] == differences(snapshot(through), snapshot(fresh))
-    assert [4.0, 4.0] == episode_returns(through, stream[0].train, 2, 9, None).tolist()  # type: ignore[arg-type]
+    assert [4.0, 4.0] == run_episodes(through, stream[0].train, 2, 9, None).returns.tolist()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", KINDS)

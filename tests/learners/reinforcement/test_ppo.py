@@ -13,7 +13,7 @@ from probes import Forbidding, Signs
 
 from rlcl.data.sources import Environment
 from rlcl.errors import EnvironmentApiError, UnsupportedError
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.optimizers import Adam, RmsProp, Sgd
 from rlcl.learners.reinforcement.ppo import Ppo
 from rlcl.methods.redo import Redo
@@ -158,7 +158,7 @@ class TestActionMasks:
     def test_it_is_not_done_in_evaluation_either(self, said: str) -> None:
         source = self.source(said)
         learner = prepared(ppo(), environment_stream(source, budget=24))
-        assert [6.0] * 4 == episode_returns(learner, source, 4, 100, None).tolist()
+        assert [6.0] * 4 == run_episodes(learner, source, 4, 100, None).returns.tolist()
 
     def test_probabilities_are_those_of_what_is_allowed(self) -> None:
         learner = prepared(ppo(), environment_stream(self.source("info"), budget=24))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from rlcl.data.sources import Environment
 from rlcl.encoders.running_norm import RunningNorm
 from rlcl.errors import UnsupportedError
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.ppo import Ppo
 from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork
@@ -238,7 +238,7 @@ def solved(recurrent: Recurrent | None) -> float:
     settings = {"n_steps": 6, "batch_size": None, "epochs": 4, "optimizer": Adam(lr=0.02), "gamma": 1.0}
     learner = prepared(ppo(recurrent=recurrent, network=network, **settings), stream)
     learn_all(learner, stream)
-    return float(episode_returns(learner, stream[0].train, 20, 9, None).mean())  # type: ignore[arg-type]
+    return float(run_episodes(learner, stream[0].train, 20, 9, None).returns.mean())  # type: ignore[arg-type]
 
 
 def test_what_was_shown_before_is_recalled_by_an_lstm_and_by_nothing_else() -> None:

@@ -19,7 +19,7 @@ from rlcl.deploy.exporting.export import export
 from rlcl.deploy.model import PolicyModel
 from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episode_video import record_episode
-from rlcl.evaluation.episodes import episode_returns
+from rlcl.evaluation.episodes import run_episodes
 from rlcl.experiment import experiment_from
 from rlcl.launch.seeds import run_experiment
 from rlcl.launch.trained_policy import load_policy
@@ -133,12 +133,12 @@ class TestMasks:
         learner = learned(source)
         assert 1 + several == learner.model.rollout_buffer.action_masks.sum(-1).max()
         assert not learner.model.rollout_buffer.rewards.any()
-        assert [0.0] * 3 == episode_returns(learner, source, 3, 100, None).tolist()
+        assert [0.0] * 3 == run_episodes(learner, source, 3, 100, None).returns.tolist()
 
     def test_native_environments_are_asked_as_a_whole(self) -> None:
         learner = learned(one_allowed("native"))
         assert not learner.model.rollout_buffer.rewards.any()
-        assert [0.0] == episode_returns(learner, one_allowed("native"), 1, 100, None).tolist()
+        assert [0.0] == run_episodes(learner, one_allowed("native"), 1, 100, None).returns.tolist()
 
     def test_a_film_keeps_to_them(self) -> None:
         shot = record_episode(learned(one_allowed()), one_allowed(), None, frames=STEPS)
@@ -204,7 +204,7 @@ class TestStarts:
         source = Environment(Wanted, kwargs=kwargs, num_envs=2, vectorization=vectorization, name="wanted")  # type: ignore[arg-type]
         options = {"learning_rate": 0.03, "gamma": 0.0}
         learner = learned(source, algorithm, 600, **options)
-        assert [20.0] * 2 == episode_returns(learner, source, 2, 100, None).tolist()
+        assert [20.0] * 2 == run_episodes(learner, source, 2, 100, None).returns.tolist()
 
     def test_observations_are_shifted_at_their_ends_too(self) -> None:
         source = Environment(Wanted, kwargs={"observations": "parts"}, name="wanted")
@@ -244,7 +244,7 @@ class TestStarts:
         assert 20.0 == run.summary["R"][-1][0]
         policy = load_policy(run)
         source = policy.source(policy.experience(None))
-        assert [20.0] == episode_returns(policy.trainer.learner, source, 1, 100, None).tolist()
+        assert [20.0] == run_episodes(policy.trainer.learner, source, 1, 100, None).returns.tolist()
         export(run, tmp_path / "bundle", update=False)
         model = PolicyModel(Bundle.open(tmp_path / "bundle"))
         space = Wanted(observations=observations).observation_space

@@ -1,0 +1,169 @@
+"""Data whose inputs or labels drift with the number of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from rlcl.config import option
+from rlcl.data.drift import Drift, drift_values, numbered_permutation
+from rlcl.data.readers.scikit import Digits
+from rlcl.data.sources import LabelledArrays, UnlabelledArrays, loaded
+from rlcl.errors import Problem, did_you_mean
+from rlcl.seeding import Seeds
+from rlcl.streams.rotated import Rotation
+from rlcl.streams.stream import Stream, array_spec
+from rlcl.types import Budget, Data, DataSet, Experience, Visibility
+
+__all__ = ["DriftingData"]
+
+Arrays = LabelledArrays | UnlabelledArrays
+
+INPUTS = ("input.scale", "input.offset", "input.permutation", "input.rotation")
+LABELS = ("label.permutation", "label.offset")
+
+
+@frozen(kw_only=True)
+class DriftingData:
+    """One data set in random order, whose inputs or labels drift.
+
+    The training data are divided into parts, which are trained one after the other. The values of the parameters in a
+    part are those at its first example, counted over the whole stream. The rows of R are the evaluations; its columns
+    are the test set at the present values and at the ``probes``.
+
+    Args:
+        data: data set.
+        drift: parameters that drift with the number of examples: ``input.scale``, ``input.offset``,
+            ``input.permutation`` and ``label.permutation`` (number of the permutation, 0 for none), ``input.rotation``
+            (degrees, for images), ``label.offset`` (for numbers to predict).
+        parts: number of parts of the training data, selected with the seed of the run.
+        visibility: information about tasks and boundaries that the learner receives; a boundary is the start of a part.
+
+    Source of the setting: Gama et al. 2014, A survey on concept drift adaptation, section 2 (virtual and real drift).
+    """
+
+    data: DataSet = option(factory=Digits)
+    drift: tuple[Drift, ...] = option()
+    parts: int = option(20, ge=1, le=100_000)
+    visibility: Visibility = option(factory=lambda: Visibility(boundaries="hidden"))
+
+    def make(self, seeds: Seeds, budget: Budget) -> Stream:
+        data = loaded(self.data)
+        self._check(data)
+        drift = tuple(
+            attrs.evolve(d, function=d.function.seeded(seeds.child(f"drift {index}").integer()))
+            for index, d in enumerate(self.drift)
+        )
+        rows = len(data.train)
+        if self.parts > rows:
+            raise Problem(f"parts: expected at most {rows}, the rows of {data.name}, got {self.parts}")
+        order = torch.from_numpy(seeds.child("order").numpy().permutation(rows))
+        shares = torch.tensor_split(order, self.parts)
+        starts = [sum(map(len, shares[:index])) for index in range(self.parts)]
+        experiences = tuple(
+            Experience(
+                index=index,
+                name=f"{data.name} from example {start:,}",
+                train=drifted(data.train.subset(share.sort().values), drift_values(drift, start), data.classes),  # type: ignore[arg-type]
+                test=None,
+                budget=budget,
+            )
+            for index, (start, share) in enumerate(zip(starts, shares, strict=True))
+        )
+        initial = drift_values(drift, 0)
+        columns = [("present", initial)]
+        columns += [(f"{d.parameter} {value:g}", {**initial, d.parameter: value}) for d in drift for value in d.probes]
+        evaluated = tuple(
+            Experience(index, name, experiences[0].train, drifted(data.test, values, data.classes), budget)  # type: ignore[arg-type]
+            for index, (name, values) in enumerate(columns)
+        )
+        spec = attrs.evolve(array_spec(data, [range(data.classes)] * len(columns)), columns=())
+        moments = DataMoments(drift, tuple(starts), data)
+        return Stream(experiences, spec, self.visibility, evaluated, moments=moments)
+
+    def _check(self, data: Data) -> None:
+        """Check the drifting parameters.
+
+        Raises:
+            Problem: there is none, or one is unknown, listed twice, or not defined for the data.
+        """
+        if not self.drift:
+            raise Problem("drift: expected at least one parameter")
+        names = [drift.parameter for drift in self.drift]
+        for index, name in enumerate(names):
+            where = f"drift[{index}].parameter"
+            if name not in INPUTS + LABELS:
+                known = ", ".join(INPUTS + LABELS)
+                raise Problem(f"unknown parameter {name!r} ({known}){did_you_mean(name, INPUTS + LABELS)}", where)
+            if name in names[:index]:
+                raise Problem(f"{name} is listed twice; remove one", where)
+            if name == "label.permutation" and not data.classes:
+                raise Problem(f"label.permutation needs classes, and {data.name} has none", where)
+            if name == "label.offset" and not data.regression:
+                raise Problem(f"label.offset needs numbers to predict, and {data.name} has none", where)
+            if name == "input.rotation" and len(data.observation_shape) != 3:
+                raise Problem(
+                    f"input.rotation needs images (channels, height, width), but {data.name} has inputs of shape "
+                    f"{data.observation_shape}",
+                    where,
+                )
+
+
+@frozen(eq=False)
+class DataMoments:
+    """Values of the drifting parameters at the evaluations; see :class:`rlcl.types.Moments`.
+
+    Args:
+        drift: the parameters.
+        starts: first example of each part.
+        data: the data set.
+    """
+
+    drift: tuple[Drift, ...]
+    starts: tuple[int, ...]
+    data: Data
+
+    def column(self, column: Experience, trained_on: int, step: int) -> Experience:
+        if column.index > 0:
+            return column
+        return attrs.evolve(column, test=drifted(self.data.test, self.values(trained_on, step), self.data.classes))  # type: ignore[arg-type]
+
+    def values(self, trained_on: int, step: int) -> Mapping[str, float]:
+        return drift_values(self.drift, self.starts[max(trained_on, 0)])
+
+
+@frozen
+class DriftedInputs:
+    """A transformation of inputs (B, *observation): scaled, offset, rotated and permuted, in this order.
+
+    Args:
+        values: values of the drifting parameters, by name.
+    """
+
+    values: Mapping[str, float]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scale, offset = self.values.get("input.scale", 1.0), self.values.get("input.offset", 0.0)
+        if (scale, offset) != (1.0, 0.0):
+            x = x.float() * scale + offset
+        x = Rotation(self.values.get("input.rotation", 0.0))(x)
+        order = numbered_permutation(self.values.get("input.permutation", 0), x[0].numel() if len(x) else 1)
+        if order is not None and len(x):
+            x = x.flatten(1).index_select(1, torch.from_numpy(order)).reshape(x.shape)
+        return x
+
+
+def drifted(source: Arrays, values: Mapping[str, float], classes: int) -> Arrays:
+    """Return a view of a source with drifted inputs and labels."""
+    if any(name in INPUTS for name in values):
+        source = source.transformed(DriftedInputs(values))
+    if not isinstance(source, LabelledArrays):
+        return source
+    order = numbered_permutation(values.get("label.permutation", 0), classes)
+    labels: Tensor = source.labels if order is None else torch.from_numpy(order)[source.labels]
+    offset = values.get("label.offset", 0.0)
+    return attrs.evolve(source, labels=labels + offset if offset else labels)
