@@ -68,7 +68,7 @@ class DriftingData:
             Experience(
                 index=index,
                 name=f"{data.name} from example {start:,}",
-                train=drifted(data.train.subset(share.sort().values), drift_values(drift, start), data.classes),  # type: ignore[arg-type]
+                train=drifted(data.train.subset(share.sort().values), drift_values(drift, start), data.classes),
                 test=None,
                 budget=budget,
             )
@@ -78,7 +78,7 @@ class DriftingData:
         columns = [("present", initial)]
         columns += [(f"{d.parameter} {value:g}", {**initial, d.parameter: value}) for d in drift for value in d.probes]
         evaluated = tuple(
-            Experience(index, name, experiences[0].train, drifted(data.test, values, data.classes), budget)  # type: ignore[arg-type]
+            Experience(index, name, experiences[0].train, drifted(data.test, values, data.classes), budget)
             for index, (name, values) in enumerate(columns)
         )
         spec = attrs.evolve(array_spec(data, [range(data.classes)] * len(columns)), columns=())
