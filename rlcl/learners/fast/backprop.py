@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlcl.seeding import reproducible_backward
+
 __all__ = [
     "Affine",
     "AutogradPasses",
@@ -207,7 +209,8 @@ class AutogradPasses:
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
         targets: list[Tensor] = [*(self._parameters if weights else ()), *((self._x,) if inputs else ())]
-        gradients = torch.autograd.grad(self._y, targets, gradient, allow_unused=True)
+        with reproducible_backward(len(self._x)):
+            gradients = torch.autograd.grad(self._y, targets, gradient, allow_unused=True)
         if weights:
             for parameter, parameter_gradient in zip(self._parameters, gradients, strict=False):
                 set_gradient(parameter, parameter_gradient)
