@@ -64,16 +64,19 @@ class DriftingData:
         order = torch.from_numpy(seeds.child("order").numpy().permutation(rows))
         shares = torch.tensor_split(order, self.parts)
         starts = [sum(map(len, shares[:index])) for index in range(self.parts)]
-        experiences = tuple(
-            Experience(
-                index=index,
-                name=f"{data.name} from example {start:,}",
-                train=drifted(data.train.subset(share.sort().values), drift_values(drift, start), data.classes),
-                test=None,
-                budget=budget,
+        parts = []
+        for index, (start, share) in enumerate(zip(starts, shares, strict=True)):
+            values, train = drift_values(drift, start), data.train.subset(share.sort().values)
+            parts.append(
+                Experience(
+                    index=index,
+                    name=f"{data.name} from example {start:,}",
+                    train=drifted(train, values, data.classes),
+                    test=drifted(data.test, values, data.classes),
+                    budget=budget,
+                )
             )
-            for index, (start, share) in enumerate(zip(starts, shares, strict=True))
-        )
+        experiences = tuple(parts)
         initial = drift_values(drift, 0)
         columns = [("present", initial)]
         columns += [(f"{d.parameter} {value:g}", {**initial, d.parameter: value}) for d in drift for value in d.probes]
