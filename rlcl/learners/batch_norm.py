@@ -59,11 +59,13 @@ def check_minibatch_sizes(
         if not drop_last and rows > batch_size and rows % batch_size and not any(m.reopens for m in mixing):
             sizes.append(rows % batch_size)
         if any(size // min(accumulate, size) == 1 for size in sizes):
-            parts = f", or a part of one (learner.accumulate: {accumulate})," if accumulate > 1 else ""
+            parts, remedy = "", REMEDY
+            if accumulate > 1:
+                parts, remedy = f", or a part of one (learner.accumulate: {accumulate}),", f"{REMEDY}, or accumulate: 1"
             raise UnsupportedError(
                 f"experience {segment.index} ({segment.name}) has {rows:,} training rows, so that a minibatch of at "
                 f"most {batch_size}{parts} has one example; the network's batch normalization needs at least two; "
-                f"{REMEDY}"
+                f"{remedy}"
             )
 
 
