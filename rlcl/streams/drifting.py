@@ -12,16 +12,14 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.drift import Drift, drift_values, numbered_permutation
 from rlcl.data.readers.scikit import Digits
-from rlcl.data.sources import LabelledArrays, UnlabelledArrays, loaded
+from rlcl.data.sources import LabelledArrays, loaded
 from rlcl.errors import Problem, did_you_mean
 from rlcl.seeding import Seeds
 from rlcl.streams.rotated import Rotation
 from rlcl.streams.stream import Stream, array_spec
-from rlcl.types import Budget, Data, DataSet, Experience, Visibility
+from rlcl.types import ArraySource, Budget, Data, DataSet, Experience, Visibility
 
 __all__ = ["DriftingData"]
-
-Arrays = LabelledArrays | UnlabelledArrays
 
 INPUTS = ("input.scale", "input.offset", "input.permutation", "input.rotation")
 LABELS = ("label.permutation", "label.offset")
@@ -79,11 +77,14 @@ class DriftingData:
         validation = data.train.subset(held_out) if len(held_out) else None
 
         def experience(index: int, name: str, rows: Tensor, values: Mapping[str, float]) -> Experience:
-            train, *held = (
-                None if source is None else drifted(source, values, data.classes)
-                for source in (data.train.subset(rows.sort().values), data.test, validation)
+            return Experience(
+                index,
+                name,
+                train=drifted(data.train.subset(rows.sort().values), values, data.classes),
+                test=drifted(data.test, values, data.classes),
+                budget=budget,
+                validation=None if validation is None else drifted(validation, values, data.classes),
             )
-            return Experience(index, name, train, held[0], budget, validation=held[1])
 
         experiences = tuple(
             experience(index, f"{data.name} from example {start:,}", share, drift_values(drift, start))
@@ -147,7 +148,7 @@ class DataMoments:
 
     drift: tuple[Drift, ...]
     starts: tuple[int, ...]
-    sources: tuple[Arrays, Arrays | None]
+    sources: tuple[ArraySource, ArraySource | None]
     classes: int
 
     def column(self, column: Experience, trained_on: int, step: int) -> Experience:
@@ -182,7 +183,7 @@ class DriftedInputs:
         return x
 
 
-def drifted(source: Arrays, values: Mapping[str, float], classes: int) -> Arrays:
+def drifted(source: ArraySource, values: Mapping[str, float], classes: int) -> ArraySource:
     """Return a view of a source with drifted inputs and labels."""
     if any(name in INPUTS for name in values):
         source = source.transformed(DriftedInputs(values))
