@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,28 @@ def load_global_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def reproducible_backward(rows: int) -> AbstractContextManager[None]:
+    """Return a context in which the gradient of a network with convolutions is the same in each run.
+
+    With several threads, the gradient of a convolution with respect to one image differs in its last bits from run to
+    run (torch 2.13, oneDNN). One example is therefore computed in one thread.
+
+    Args:
+        rows: number of examples in the pass.
+    """
+    return _single_thread() if rows == 1 and torch.get_num_threads() > 1 else nullcontext()
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ class Measure:
         share: whether it is a proportion of the test samples, so that their number determines its accuracy.
         kinds: kinds of stream for which it is defined; see :class:`rlcl.types.StreamSpec`.
         needs: method of the learner that it calls.
+        undefined: reason for which its value may be None, for the warning.
         normalized: whether 0 and 1 are reference values that results may lie outside of. Metrics that are defined for
             shares clip its values to [0, 1].
 
@@ -75,6 +77,7 @@ class Measure:
     share: bool = field(default=False, kw_only=True)
     kinds: frozenset[str] = field(default=ALL, kw_only=True)
     needs: str = field(default="predict", kw_only=True)
+    undefined: str = field(default="", kw_only=True)
     normalized: bool = field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -102,7 +105,7 @@ class EpisodeMeasure(Measure):
             defined.
     """
 
-    function: Callable[[Episodes], float | None]
+    function: Callable[[Episodes], float | None]  # type: ignore[assignment]
     kinds: frozenset[str] = field(default=frozenset({"environment"}), kw_only=True)
 
 
@@ -150,6 +153,8 @@ def measure_all(
                 values[name] = measure.function(episodes)
             else:
                 values[name] = measure.function(predictor, experience, task_id, plan)
+                if values[name] is None and measure.undefined:
+                    warnings.warn(f"{name} of {experience.name} is not defined: {measure.undefined}", stacklevel=2)
         except UnseenTaskError:
             values[name] = None
     return values
@@ -328,7 +333,10 @@ NEGATIVE_BOUND = Measure("negative_bound", negative_bound, better="lower", kinds
 ADJUSTED_RAND = Measure("adjusted_rand", adjusted_rand, range=(-0.5, 1.0), kinds=LABELLED)
 MUTUAL_INFORMATION = Measure("mutual_information", mutual_information, range=SHARE, kinds=LABELLED)
 INERTIA = Measure("inertia", inertia, better="lower", range=LOSS, kinds=ARRAYS, needs="inertia")
-LINEAR_PROBE = Measure("linear_probe", linear_probe, range=SHARE, share=True, kinds=LABELLED, needs="represent")
+ONE_CLASS = "its training examples have one class"
+LINEAR_PROBE = Measure(
+    "linear_probe", linear_probe, range=SHARE, share=True, kinds=LABELLED, needs="represent", undefined=ONE_CLASS
+)
 NEAREST_NEIGHBOURS = Measure(
     "nearest_neighbours", nearest_neighbours, range=SHARE, share=True, kinds=LABELLED, needs="represent"
 )

@@ -24,7 +24,7 @@ from rlcl.launch.finished_run import FinishedRun, is_finished, read_finished_run
 from rlcl.launch.initial_state import load_initial_state
 from rlcl.launch.memory_errors import memory_errors
 from rlcl.launch.setting_warnings import warn_about_settings
-from rlcl.launch.signals import Interrupted, StopSignal
+from rlcl.launch.signals import Interrupted, ResumePosition, StopSignal
 from rlcl.launch.verdicts import write_verdict
 from rlcl.run_format import RUN_FOLDER, check_run_version
 from rlcl.sinks.run_sinks import run_sinks
@@ -40,7 +40,7 @@ from rlcl.tracking.folder import (
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.manifest import manifest
 from rlcl.training.trainer import Trainer
-from rlcl.types import Boundary, Budgeted, Learner, Record, RunStart, Sink
+from rlcl.types import Boundary, Budgeted, Event, Learner, Record, RunStart, Sink
 
 __all__ = ["run_folder", "run_seed_steps", "total_steps"]
 
@@ -201,7 +201,7 @@ def _train(
         Interrupted: a signal was received; a checkpoint has been saved if the learner supports it.
     """
     learner, last = trainer.learner, len(trainer.stream) - 1
-    for item in trainer.events():
+    for item in _events(trainer, folder, stop):
         if item is not None:
             folder.write(item)
             sinks.write(item)
@@ -216,8 +216,30 @@ def _train(
         if at_boundary or signum is not None or checkpoints.overdue:
             checkpoints.save()
         if signum is not None:
-            raise Interrupted(signum, folder.path, within=learner.resumable_within)
+            raise Interrupted(signum, folder.path, _resume_position(learner))
         yield
+
+
+def _events(trainer: Trainer, folder: RunFolder, stop: StopSignal) -> Iterator[Event | Record | Boundary | None]:
+    """Yield the events of a trainer.
+
+    Raises:
+        Interrupted: a signal to the whole process group, such as that of Slurm or systemd, has ended worker processes
+            of the learner too, so that the step could not be finished.
+    """
+    try:
+        yield from trainer.events()
+    except Exception as error:
+        if stop.signum is None:
+            raise
+        position = _resume_position(trainer.learner)
+        raise Interrupted(
+            stop.signum, folder.path, "the last checkpoint" if position == "this step" else position
+        ) from error
+
+
+def _resume_position(learner: Learner) -> ResumePosition:
+    return "this step" if learner.resumable_within else "the end of the last experience"
 
 
 def _add_baselines(
@@ -247,7 +269,7 @@ def _add_baselines(
             del waiting[key]
         if len(waiting) == before:
             if stop.signum is not None:
-                raise Interrupted(stop.signum, folder.path, within=True)
+                raise Interrupted(stop.signum, folder.path, "this step")
             time.sleep(POLL_SECONDS)
             yield
     runs = {b.experiment.hash: read_records(run_folder(root, b.experiment, seed)) for b in baselines}

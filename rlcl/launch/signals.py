@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from attrs import define
 
@@ -15,18 +16,20 @@ from rlcl.errors import RlclError
 __all__ = ["Interrupted", "StopSignal", "catch_signals"]
 
 
+ResumePosition = Literal["this step", "the last checkpoint", "the end of the last experience"]
+
+
 class Interrupted(RlclError):
     """A run that was stopped by SIGINT or SIGTERM, with a checkpoint if the learner can be saved.
 
     Args:
         signum: number of the signal.
         folder: the run folder.
-        within: whether the learner can be resumed within an experience.
+        position: step from which the run is resumed.
     """
 
-    def __init__(self, signum: int, folder: Path, within: bool) -> None:
+    def __init__(self, signum: int, folder: Path, position: ResumePosition) -> None:
         name = signal.Signals(signum).name
-        position = "this step" if within else "the end of the last experience"
         super().__init__(
             f"stopped by {name}; its checkpoints are in {folder}; run the same command to resume from {position}"
         )

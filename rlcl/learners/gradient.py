@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -34,6 +35,7 @@ from rlcl.learners.minibatches import (
 )
 from rlcl.learners.online_score import OnlineScore, count_trainable
 from rlcl.learners.optimizers import Sgd, build_optimizer
+from rlcl.learners.precision import check_precision
 from rlcl.learners.schedules import schedule_position
 from rlcl.learners.shuffle import Shuffle
 from rlcl.learners.stream_kinds import check_stream_kind
@@ -297,8 +299,12 @@ class GradientLearner(Exportable, ABC):
         self._loss = RunningLoss(setup.device)
         self._online_score = OnlineScore(setup.device)
         self._attached = attach((*self.methods, *self.own_methods), self.host, setup.seeds.child("methods"))
-        parts, rehearsal = [part for e in setup.stream for part in e.parts], bool(self.methods or self.own_methods)
-        check_minibatch_sizes(self.module, parts, self.batch_size, self.drop_last, rehearsal=rehearsal)
+        mixing = self._attached.mixing
+        trial = partial(self._trial_pass, shape)
+        check_minibatch_sizes(
+            self.module, trial, setup.stream, self.batch_size, self.drop_last, self.accumulate, mixing
+        )
+        check_precision(self.module, trial, self.precision, setup.device)
         penalizing = self._attached.penalizing if "pass" in self.host.provides else ()
         self.objective = TrainingObjective(self.loss, penalizing)
         self._update = Update(
@@ -311,6 +317,12 @@ class GradientLearner(Exportable, ABC):
             self.ema,
             setup.device,
         )
+
+    def _trial_pass(self, shape: tuple[int, ...]) -> None:
+        """Run the network on one input of zeros."""
+        ids = torch.zeros(1, dtype=torch.int64, device=self.device) if takes_task_ids(self.module) else None
+        with self._eager():
+            self.outputs(torch.zeros(1, *shape, device=self.device), ids)
 
     def steps(self, experience: Experience) -> int:
         """Return the number of updates in the budget of an experience."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -109,6 +110,7 @@ class StreamedMinibatches:
             _MinibatchReader(self.source),  # type: ignore[arg-type]
             batch_sampler=_MinibatchRows(shuffle.copy(), batch_arguments),  # type: ignore[arg-type]
             num_workers=self.source.workers,
+            worker_init_fn=_ignore_signals,
             collate_fn=_unchanged,
             generator=torch.Generator(),
             pin_memory=self.device != "cpu",
@@ -195,6 +197,12 @@ class _MinibatchRows:
 
     def __iter__(self) -> Iterator[Tensor]:
         return self.shuffle.batches(*self.batch_arguments)
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leave signals to the whole process group to the owner, which ends its workers."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _unchanged(batch: Any) -> Any:

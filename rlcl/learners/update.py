@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rlcl.errors import UnsupportedError
+from rlcl.seeding import reproducible_backward
 from rlcl.types import Batch, Schedule
 
 __all__ = ["Precision", "Update", "compile_module", "split_batch"]
@@ -73,13 +74,16 @@ class Update:
             The loss, a scalar without gradient.
         """
         self.optimizer.zero_grad()
-        if self.accumulate == 1:
-            total = (
-                self._backward(loss(batch)) if self.precision == "float32" else self._backward(self._cast(loss, batch))
-            )
-        else:
-            parts = [(part, len(part.inputs) / len(batch.inputs)) for part in split_batch(batch, self.accumulate)]
-            total = torch.stack([self._backward(self._cast(loss, part) * fraction) for part, fraction in parts]).sum()
+        rows = len(batch.inputs)
+        with reproducible_backward(max(rows // self.accumulate, 1)):
+            if self.accumulate > 1:
+                parts = [(part, len(part.inputs) / rows) for part in split_batch(batch, self.accumulate)]
+                losses = [self._backward(self._cast(loss, part) * fraction) for part, fraction in parts]
+                total = torch.stack(losses).sum()
+            elif self.precision == "float32":
+                total = self._backward(loss(batch))
+            else:
+                total = self._backward(self._cast(loss, batch))
         if self._scaler is None:
             self.optimizer.step()
         else:

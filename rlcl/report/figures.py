@@ -36,6 +36,10 @@ def r_figure(
     from matplotlib.figure import Figure
 
     matrix = np.pad(matrix, ((0, 0), (0, len(names) - matrix.shape[1])), constant_values=np.nan)
+    trained = names if trained is None else trained
+    labels = [f"after {trained[t]}" for t in range(len(matrix))]
+    if not len(matrix):  # no value of the measure is defined
+        matrix, labels = np.full((1, len(names)), np.nan), ["no value"]
     shown_measure = measure_named(measure)
     shown = shown_measure.sign * matrix
     rows, columns = matrix.shape
@@ -45,9 +49,10 @@ def r_figure(
     axes = figure.subplots()
     ends = AVERAGE.span(shown_measure)
     known = all(map(math.isfinite, ends))
-    low, high = ends if known else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    values = matrix[~np.isnan(matrix)] if np.any(~np.isnan(matrix)) else np.zeros(1)
+    low, high = ends if known else (float(values.min()), float(values.max()))
     image = axes.imshow(matrix, cmap="viridis", aspect="auto", vmin=low, vmax=high)
-    digits = 2 if np.nanmax(np.abs(shown)) < 10 else 0
+    digits = 2 if np.abs(values).max() < 10 else 0
     for (t, j), value in np.ndenumerate(matrix):
         if np.isnan(value) or matrix.size > MAX_R_NUMBERS:
             continue
@@ -55,8 +60,7 @@ def r_figure(
         text = f"{shown[t, j]:.{digits}f}"
         axes.text(j, t, text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
     axes.set_xticks(range(columns), names, rotation=30, ha="right", fontsize=9)
-    trained = names if trained is None else trained
-    axes.set_yticks(range(rows), [f"after {trained[t]}" for t in range(rows)], fontsize=9)
+    axes.set_yticks(range(rows), labels, fontsize=9)
     axes.set_xlabel("evaluated on")
     axes.set_title(title or shown_measure.display_name, fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=8)

@@ -55,7 +55,7 @@ class WideTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the tables; rich calls this method."""
         first, *widths = [
-            max(self._heading_width(name), *(len(row[index]) for row in self.rows)) + PADDING
+            max([self._heading_width(name), *(len(row[index]) for row in self.rows)]) + PADDING
             for index, name in enumerate(self.columns)
         ]
         start = 0

@@ -12,16 +12,14 @@ from torch import Tensor
 from rlcl.config import option
 from rlcl.data.drift import Drift, drift_values, numbered_permutation
 from rlcl.data.readers.scikit import Digits
-from rlcl.data.sources import LabelledArrays, UnlabelledArrays, loaded
+from rlcl.data.sources import LabelledArrays, loaded
 from rlcl.errors import Problem, did_you_mean
 from rlcl.seeding import Seeds
 from rlcl.streams.rotated import Rotation
 from rlcl.streams.stream import Stream, array_spec
-from rlcl.types import Budget, Data, DataSet, Experience, Visibility
+from rlcl.types import ArraySource, Budget, Data, DataSet, Experience, Visibility
 
 __all__ = ["DriftingData"]
-
-Arrays = LabelledArrays | UnlabelledArrays
 
 INPUTS = ("input.scale", "input.offset", "input.permutation", "input.rotation")
 LABELS = ("label.permutation", "label.offset")
@@ -62,28 +60,52 @@ class DriftingData:
         if self.parts > rows:
             raise Problem(f"parts: expected at most {rows}, the rows of {data.name}, got {self.parts}")
         order = torch.from_numpy(seeds.child("order").numpy().permutation(rows))
+        return self._stream(data, drift, order, order[:0], budget)
+
+    def _stream(self, data: Data, drift: tuple[Drift, ...], order: Tensor, held_out: Tensor, budget: Budget) -> Stream:
+        """Return the stream.
+
+        Args:
+            data: the data set.
+            drift: the drifting parameters.
+            order: training rows in their order.
+            held_out: training rows for validation.
+            budget: of each part.
+        """
         shares = torch.tensor_split(order, self.parts)
         starts = [sum(map(len, shares[:index])) for index in range(self.parts)]
-        experiences = tuple(
-            Experience(
-                index=index,
-                name=f"{data.name} from example {start:,}",
-                train=drifted(data.train.subset(share.sort().values), drift_values(drift, start), data.classes),  # type: ignore[arg-type]
-                test=None,
+        validation = data.train.subset(held_out) if len(held_out) else None
+
+        def experience(index: int, name: str, rows: Tensor, values: Mapping[str, float]) -> Experience:
+            return Experience(
+                index,
+                name,
+                train=drifted(data.train.subset(rows.sort().values), values, data.classes),
+                test=drifted(data.test, values, data.classes),
                 budget=budget,
+                validation=None if validation is None else drifted(validation, values, data.classes),
             )
+
+        experiences = tuple(
+            experience(index, f"{data.name} from example {start:,}", share, drift_values(drift, start))
             for index, (start, share) in enumerate(zip(starts, shares, strict=True))
         )
         initial = drift_values(drift, 0)
         columns = [("present", initial)]
         columns += [(f"{d.parameter} {value:g}", {**initial, d.parameter: value}) for d in drift for value in d.probes]
-        evaluated = tuple(
-            Experience(index, name, experiences[0].train, drifted(data.test, values, data.classes), budget)  # type: ignore[arg-type]
-            for index, (name, values) in enumerate(columns)
-        )
+        evaluated = tuple(experience(index, name, order, values) for index, (name, values) in enumerate(columns))
         spec = attrs.evolve(array_spec(data, [range(data.classes)] * len(columns)), columns=())
-        moments = DataMoments(drift, tuple(starts), data)
-        return Stream(experiences, spec, self.visibility, evaluated, moments=moments)
+
+        def hold_out(fraction: float, seeds: Seeds) -> Stream:
+            shuffled = torch.from_numpy(seeds.child("validation").numpy().permutation(len(order)))
+            count = round(fraction * len(order))
+            if len(order) - count < self.parts:
+                raise Problem(f"validation leaves {len(order) - count} training rows for {self.parts} parts")
+            kept, held = shuffled[count:].sort().values, shuffled[:count]
+            return self._stream(data, drift, order[kept], order[held].sort().values, budget)
+
+        moments = DataMoments(drift, tuple(starts), (data.test, validation), data.classes)
+        return Stream(experiences, spec, self.visibility, evaluated, moments=moments, hold_out=hold_out)
 
     def _check(self, data: Data) -> None:
         """Check the drifting parameters.
@@ -120,17 +142,21 @@ class DataMoments:
     Args:
         drift: the parameters.
         starts: first example of each part.
-        data: the data set.
+        sources: test set and validation set without drift; None if there is no validation set.
+        classes: number of classes.
     """
 
     drift: tuple[Drift, ...]
     starts: tuple[int, ...]
-    data: Data
+    sources: tuple[ArraySource, ArraySource | None]
+    classes: int
 
     def column(self, column: Experience, trained_on: int, step: int) -> Experience:
         if column.index > 0:
             return column
-        return attrs.evolve(column, test=drifted(self.data.test, self.values(trained_on, step), self.data.classes))  # type: ignore[arg-type]
+        values = self.values(trained_on, step)
+        test, validation = (None if s is None else drifted(s, values, self.classes) for s in self.sources)
+        return attrs.evolve(column, test=test, validation=validation)
 
     def values(self, trained_on: int, step: int) -> Mapping[str, float]:
         return drift_values(self.drift, self.starts[max(trained_on, 0)])
@@ -157,7 +183,7 @@ class DriftedInputs:
         return x
 
 
-def drifted(source: Arrays, values: Mapping[str, float], classes: int) -> Arrays:
+def drifted(source: ArraySource, values: Mapping[str, float], classes: int) -> ArraySource:
     """Return a view of a source with drifted inputs and labels."""
     if any(name in INPUTS for name in values):
         source = source.transformed(DriftedInputs(values))

@@ -129,10 +129,8 @@ class Environments:
         """
         order = self._visits([_name(self, task) for task in self.tasks])
         task = order[column] if self.matrix_columns == "visits" else column
-        single = {"repeat": 1, "matrix_columns": "tasks"}
-        if self.spaces == "pad":
-            return attrs.evolve(self, sequence=(task,), **single)
-        return attrs.evolve(self, tasks=(self.tasks[task],), sequence=(), **single)
+        once = attrs.evolve(self, sequence=(task,), repeat=1, matrix_columns="tasks")
+        return once if self.spaces == "pad" else attrs.evolve(once, tasks=(self.tasks[task],), sequence=())
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         if not self.tasks:
@@ -217,10 +215,9 @@ class Environments:
         steps = budget.env_steps
         changes = change_steps(drift, steps) if steps and self.visibility.boundaries == "announced" else []
         starts = [0, *changes]
-        amounts = [
-            budget if steps is None else Budget(env_steps=end - start)
-            for start, end in zip(starts, [*changes, steps], strict=True)
-        ]
+        amounts = [budget]
+        if steps is not None:
+            amounts = [Budget(env_steps=end - start) for start, end in zip(starts, [*changes, steps], strict=True)]
         experiences = tuple(
             Experience(
                 index,

@@ -33,6 +33,8 @@ class Stream(Sequence[Experience]):
         columns: evaluated experiences, if they differ from those trained on, as in joint training.
         arrange: function from ``columns`` to ``experiences``.
         moments: for a drifting stream, its parameters and columns at the moment of an evaluation.
+        hold_out: function from a share of the training rows and seeds to the stream with these rows held out for
+            validation; by default they are held out of each experience.
     """
 
     experiences: tuple[Experience, ...]
@@ -41,6 +43,7 @@ class Stream(Sequence[Experience]):
     columns: tuple[Experience, ...] = ()
     arrange: Arrangement | None = None
     moments: Moments | None = None
+    hold_out: Callable[[float, Seeds], Stream] | None = None
 
     @property
     def evaluated(self) -> tuple[Experience, ...]:
@@ -129,6 +132,8 @@ class Stream(Sequence[Experience]):
         """
         if fraction == 0 or self.spec.kind == "environment":
             return self
+        if self.hold_out is not None:
+            return self.hold_out(fraction, seeds)
         if self.arrange is not None:
             # Split before arranging, so that no experience trains on held-out rows.
             columns = tuple(hold_out_validation(e, fraction, seeds) for e in self.columns)

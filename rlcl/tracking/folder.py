@@ -272,14 +272,14 @@ def _check_fields(row: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]]
     Raises:
         RunFolderError: it does not; the message names the file, the line and the field.
     """
-    missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
-    invalid = [name for name, kinds in fields.items() if name in row and type(row[name]) not in kinds]
-    if not missing and not unknown and not invalid:
-        return
-    if missing:
-        fault = f"{missing[0]} is missing"
+    if row.keys() != fields.keys():
+        missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
+        fault = f"{missing[0]} is missing" if missing else f"{unknown[0]!a} is unknown"
     else:
-        fault = f"{unknown[0]!a} is unknown" if unknown else f"{invalid[0]} is {short_repr(row[invalid[0]])}"
+        invalid = [name for name, kinds in fields.items() if type(row[name]) not in kinds]
+        if not invalid:
+            return
+        fault = f"{invalid[0]} is {short_repr(row[invalid[0]])}"
     raise RunFolderError(f"{file}:{number} is damaged: {fault}; remove the run with rlcl runs rm and run it again")
 
 

@@ -284,6 +284,11 @@ class MixingMethod(Protocol):
         """See :attr:`Method.shares`."""
         ...
 
+    @property
+    def reopens(self) -> bool:
+        """See :attr:`Method.reopens`."""
+        ...
+
     def extra(self, batch: Batch) -> Batch | None:
         """Return the examples to add to a minibatch, or None."""
         ...

@@ -114,7 +114,10 @@ def test_a_run_in_environments_too_is_resumed_in_the_middle_of_episodes(tmp_path
     killed_and_resumed(config, outcome(tmp_path / "through"), tmp_path / "killed")
 
 
-def test_ctrl_c_reaches_environments_in_processes_too_and_leaves_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_group_reaches_environments_in_processes_too_and_leaves_none(
+    tmp_path: Path, signum: int, status: int
+) -> None:
     config = tmp_path / "processes.yaml"
     config.write_text(
         ACTING.replace("rlcl_envs/CartPole-v1", "CartPole-v1").replace("vectorization: native", "vectorization: async")
@@ -124,10 +127,11 @@ def test_ctrl_c_reaches_environments_in_processes_too_and_leaves_none(tmp_path: 
     assert process.returncode == 0, printed
     process = start(config, tmp_path, start_new_session=True)
     wait_for_lines(tmp_path, 5, process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, signum)  # SIGINT as a terminal sends it, SIGTERM as Slurm does
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, printed
+    assert process.returncode == status, printed
     assert "Traceback" not in printed
+    assert "run the same command to resume from" in printed
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     process = start(config, tmp_path)

@@ -70,33 +70,33 @@ def test_a_loss_of_memory_is_better_the_lower_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal([[-0.2]], scores.table("ewc"))
 
 
-def regret(better: str) -> dict[str, Any]:
+def waste(better: str) -> dict[str, Any]:
     """The summary of a run with a metric of the user's own."""
-    metric = Metric("regret", lambda _: None, better=better)  # type: ignore[arg-type]
-    return {"meaning": {"regret": MetricMeaning.of(metric, "accuracy", ACCURACY).as_json}, "names": ["gone.py:REGRET"]}
+    metric = Metric("waste", lambda _: None, better=better)  # type: ignore[arg-type]
+    return {"meaning": {"waste": MetricMeaning.of(metric, "accuracy", ACCURACY).as_json}, "names": ["gone.py:WASTE"]}
 
 
 def test_a_metric_of_the_user_s_says_by_itself_which_values_are_better(tmp_path: Path) -> None:
     for better, sign in (("higher", 1), ("lower", -1)):
-        write_seed(tmp_path / better, "ewc", 0, {"regret": 0.2}, summary=regret(better))
-        assert sign == gathered(tmp_path / better, "regret").sign
+        write_seed(tmp_path / better, "ewc", 0, {"waste": 0.2}, summary=waste(better))
+        assert sign == gathered(tmp_path / better, "waste").sign
 
 
 def test_a_metric_of_which_nothing_says_what_is_better_is_left_out(tmp_path: Path) -> None:
-    write_seed(tmp_path, "ewc", 0, {"regret": 0.2}, summary=regret("lower"))
-    write_seed(tmp_path, "ewc", 1, {"regret": 0.2}, summary={"names": ["gone.py:REGRET"]})
-    scores = gathered(tmp_path, "regret")
+    write_seed(tmp_path, "ewc", 0, {"waste": 0.2}, summary=waste("lower"))
+    write_seed(tmp_path, "ewc", 1, {"waste": 0.2}, summary={"names": ["gone.py:WASTE"]})
+    scores = gathered(tmp_path, "waste")
     assert {0: 0.2} == scores.values("ewc", "single digits")
-    assert "does not record whether higher or lower values of regret are better" in scores.left_out[0][1]
+    assert "does not record whether higher or lower values of waste are better" in scores.left_out[0][1]
 
 
 def test_one_name_for_two_directions_is_refused(tmp_path: Path) -> None:
     for name, better in {"ewc": "higher", "si": "lower"}.items():
-        write_seed(tmp_path, name, 0, {"regret": 0.2}, summary=regret(better))
+        write_seed(tmp_path, name, 0, {"waste": 0.2}, summary=waste(better))
     with pytest.raises(
-        UnsupportedError, match=r"higher values of regret are better in .*lower values of regret in .*different names"
+        UnsupportedError, match=r"higher values of waste are better in .*lower values of waste in .*different names"
     ):
-        gathered(tmp_path, "regret")
+        gathered(tmp_path, "waste")
 
 
 def test_over_streams_as_many_seeds_count_of_each(tmp_path: Path) -> None:

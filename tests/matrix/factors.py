@@ -22,7 +22,7 @@ SLOTS = ("network", "optimizer", "schedule", "augment", "methods")  # of a learn
 GROUPS = {"evaluation": "group.Plan", "boundary": "group.BoundaryPolicy", "visibility": "group.Visibility"}
 KINDS = {
     *("data", "stream", "encoder", "learner", "network", "method", "optimizer", "schedule", "augmentation"),
-    *("probe", "sink"),
+    *("probe", "sink", "drift"),
 }
 INNER = ("method", "encoder", "network", "data", "wrapper")  # whose own options are paired with learners alone
 DECIDING = ("stream", "learner", "source", "wrapper", "encoder", "network", "method")
@@ -113,6 +113,9 @@ class Matrix:
         wrapped: dict[str, Needs] = {w: {"wrapper": frozenset(wrappers)} for w in wrappers}
         yield Factor("wrapper", ("none", *wrappers), deciding=True)
         yield Factor("outer", ("none", *wrappers), wrapped)
+        drifting = frozenset(s for s in plain if streams[s].get("drift"))
+        drifts: dict[str, Needs] = {d: {"stream": drifting} for d in self.components["drift"]}
+        yield Factor("drift", tuple(drifts), drifts)
         units = tuple(u for u in self.schema["$defs"]["group.Budget"]["properties"] if u in BUDGETS)
         yield Factor("budget", units, deciding=True)
         yield Factor("encoder", tuple(self.components["encoder"]), deciding=True)
@@ -247,6 +250,9 @@ class Matrix:
             stream["data"] = self._component("data", source, row)
         if visibility := self._chosen("visibility", row):
             stream["visibility"] = visibility
+        if "drift" in row:
+            function = self._component("drift", row["drift"], row)
+            stream["drift"] = [{**drift, "function": function} for drift in stream["drift"]]
         for place in ("wrapper", "outer"):
             if row.get(place, "none") != "none":
                 inner = self._chosen(f"wrapper {row[place]}", row) if place == "wrapper" else {}

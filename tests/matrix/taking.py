@@ -112,7 +112,7 @@ class _Course:
     def _check_records(self, root: str) -> None:
         for path in (self.folder / root).glob("combination/*/*/records.jsonl"):
             for record in _lines(path):
-                if not math.isfinite(record["value"]):
+                if record["value"] is None or not math.isfinite(record["value"]):
                     raise Failed("not finite", json.dumps(record))
 
     def _kill_and_resume(self) -> None:

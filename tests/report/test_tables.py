@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from rlcl.evaluation.outcome import Outcome
-from rlcl.report.tables import costs_line, probes_table, r_table
+from rlcl.report.tables import WideTable, costs_line, probes_table, r_table
 from rlcl.types import Record
 
 
@@ -76,3 +76,9 @@ def test_a_name_is_no_markup() -> None:
     with console.capture() as captured:
         console.print(r_table([outcome((10, 0, "accuracy", 0.5))], ["digits [red]"], ["digits [red]"]))
     assert captured.get().count("digits [red]") == 2
+
+
+def test_a_table_without_rows_has_its_heading() -> None:
+    console = Console(width=80, record=True)
+    console.print(WideTable("linear probe", ["trained on", "a", "b"], []))
+    assert "trained on" in console.export_text()

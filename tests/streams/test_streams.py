@@ -12,6 +12,7 @@ import torch
 from attrs import frozen
 from harness import write_idx, write_mnist
 
+from rlcl.data.drift import Drift, Piecewise
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
 from rlcl.errors import DataError, Problem
@@ -74,6 +75,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cumulative": {"of": ClassIncremental(data=Small(), experiences=3)},
     "online": {"of": ClassIncremental(data=Small(), experiences=3)},
     "blurry": {"of": ClassIncremental(data=Small(), experiences=3), "share": 0.3},
+    "drifting": {
+        "data": Small(),
+        "drift": (Drift(parameter="label.permutation", function=Piecewise(values=(0, 1), steps=(20,)), probes=(0,)),),
+        "parts": 3,
+    },
     "single_task": {"of": ClassIncremental(data=Small(), experiences=3), "task": 1},
     "cyclic": {"of": ClassIncremental(data=Small(), experiences=3), "cycles": 2},
     "slowly_changing_regression": {"examples": 90, "period": 40, "bits": 8, "slow_bits": 6},
@@ -84,6 +90,7 @@ SEEDED = (
     "task_incremental",
     "domain_incremental",
     "data_incremental",
+    "drifting",
     "permuted",
     "rotated",
     "blurry",

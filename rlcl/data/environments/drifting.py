@@ -90,7 +90,7 @@ class Drifting:
         box = isinstance(observations, gym.spaces.Box)
         if self.changes_observations and not box:
             raise SettingError(f"environment {name}: observations {shorten(observations)} cannot drift; flatten them")
-        if names & set(NUMERIC) and not np.issubdtype(observations.dtype, np.floating):  # type: ignore[arg-type]
+        if names & set(NUMERIC) and not np.issubdtype(observations.dtype, np.floating):
             raise SettingError(
                 f"environment {name}: drift of {', '.join(sorted(names & set(NUMERIC)))} needs observations of floats, "
                 f"got {shorten(observations)}"
@@ -108,8 +108,8 @@ class Drifting:
         if not self.changes_observations or not isinstance(space, gym.spaces.Box):
             return space
         if np.issubdtype(space.dtype, np.floating):
-            return gym.spaces.Box(-np.inf, np.inf, space.shape, space.dtype.type)  # type: ignore[arg-type]
-        return gym.spaces.Box(space.low.min(), space.high.max(), space.shape, space.dtype.type)  # type: ignore[arg-type]
+            return gym.spaces.Box(-np.inf, np.inf, space.shape, space.dtype.type)
+        return gym.spaces.Box(space.low.min(), space.high.max(), space.shape, space.dtype.type)
 
     def apply(self) -> None:
         """Set the parameters to their values at the clock."""

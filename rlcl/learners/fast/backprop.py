@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlcl.networks.task_ids import takes_task_ids
+from rlcl.seeding import reproducible_backward
 
 __all__ = [
     "Affine",
@@ -215,7 +216,8 @@ class AutogradPasses:
 
     def backward(self, gradient: Tensor, weights: bool = True, inputs: bool = False) -> Tensor | None:
         targets: list[Tensor] = [*(self._parameters if weights else ()), *((self._x,) if inputs else ())]
-        gradients = torch.autograd.grad(self._y, targets, gradient, allow_unused=True)
+        with reproducible_backward(len(self._x)):
+            gradients = torch.autograd.grad(self._y, targets, gradient, allow_unused=True)
         if weights:
             for parameter, parameter_gradient in zip(self._parameters, gradients, strict=False):
                 set_gradient(parameter, parameter_gradient)

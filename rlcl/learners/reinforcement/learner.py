@@ -22,6 +22,7 @@ from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners.boundary import memory_refusal
 from rlcl.learners.fast.numpy_forward import NumpyForward, task_forward
 from rlcl.learners.initial_weights import load_initial_weights
+from rlcl.learners.last_gradients import last_gradients, restore_gradients
 from rlcl.learners.online_score import count_trainable
 from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.gradient_clipping import clip_gradients
@@ -480,6 +481,7 @@ class ReinforcementLearner(Exportable, ABC):
                 "position": attrs.asdict(self.position),
                 "modules": {name: dict(module.state_dict()) for name, module in self.modules.items()},
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+                "gradients": last_gradients(self.modules[self.host.primary]),
                 "encoder": self._setup.encoder.state_dict(),
                 "methods": self._attached.state_dict(),
                 "rng": self.rng.bit_generator.state,
@@ -499,6 +501,8 @@ class ReinforcementLearner(Exportable, ABC):
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        if "gradients" in state:  # missing in checkpoints of older versions
+            restore_gradients(self.modules[self.host.primary], state["gradients"])
         self._setup.encoder.load_state_dict(state["encoder"])
         self._attached.load_state_dict(state["methods"])
         self.rng.bit_generator.state = state["rng"]

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rlcl.seeding import reproducible_backward
+
 __all__ = ["Magnitude", "mean_magnitudes"]
 
 MAX_ROWS = 1024  # maximum number of inputs in one forward pass
@@ -60,8 +62,9 @@ def mean_magnitudes(
             continue
         for row in range(chunk.start, chunk.stop):
             single = slice(row, row + 1)
-            for scalar in scalars(forward(single), single):
-                _add_gradient(total, parameters, scalar, magnitude)
+            with reproducible_backward(1):
+                for scalar in scalars(forward(single), single):
+                    _add_gradient(total, parameters, scalar, magnitude)
     return {name: value / max(len(inputs), 1) for name, value in total.items()}
 
 

@@ -52,3 +52,23 @@ def test_a_warm_up_rises_from_round_to_round(
     learner = kind(schedule=Constant(warmup=warmup), optimizer=Adam(lr=0.01), **settings)
     events = learn_all(prepared(learner, stream, event_interval=16), stream)
     assert pytest.approx([0.01 * factor for factor in expected]) == [event.values["lr"] for event in events]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Ppo, {"n_steps": 16, "batch_size": 8, "epochs": 2}),
+        (Dqn, {"train_every": 16, "learning_starts": 1, "batch_size": 8}),
+    ],
+)
+def test_the_last_gradients_are_part_of_the_state(kind: Any, settings: dict[str, Any]) -> None:
+    stream = cartpoles(32, tasks=1)
+
+    def gradients(learner: Any) -> list[torch.Tensor]:
+        return [parameter.grad for parameter in learner.modules[learner.host.primary].parameters()]
+
+    learner, resumed = (prepared(kind(**settings), stream) for _ in range(2))
+    learn_all(learner, stream)
+    resumed.load_state_dict(learner.state_dict())
+    assert any(bool(gradient.any()) for gradient in gradients(learner))
+    assert all(map(torch.equal, gradients(learner), gradients(resumed)))

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from rlcl.data.sources import Environment
 from rlcl.encoders.identity import Identity
 from rlcl.errors import DivergenceError, EnvironmentApiError
-from rlcl.learners.sb3.environments import NativeVecEnv, make_environments
+from rlcl.learners.sb3.environments import NativeVecEnv, RewardCounter, make_environments
 
 OBSERVATIONS = gym.spaces.Box(-10, 10, (1,), np.float32)
 START, END = 1.0, 2.0  # the observations of an episode of one step
@@ -197,9 +197,10 @@ class TestNativeCartPole:
             "rlcl_envs/CartPole-v1", num_envs=num_envs, vectorization="native", seed=4, name="cartpole", **settings
         )
 
-    def test_it_is_the_vector_environment_itself(self) -> None:
+    def test_it_is_the_vector_environment_itself_and_rewards_are_counted(self) -> None:
         env = make_environments(self.source(), Identity())
-        assert isinstance(env, NativeVecEnv)
+        assert isinstance(env, RewardCounter)
+        assert isinstance(env.venv, NativeVecEnv)
         assert 3 == env.num_envs
 
     def test_the_last_observation_follows_from_the_one_before_by_one_step_of_physics(self) -> None:

@@ -134,7 +134,7 @@ class TestEnvironments:
         for experience in stream:
             for _ in learner.learn(experience):
                 used = learner.model.env
-            assert used is closed[-1]
+            assert used.unwrapped is closed[-1]
 
     def test_its_replay_buffer_is_kept_from_one_to_the_next(self) -> None:
         stream = cartpoles(60)

@@ -12,6 +12,8 @@ from harness import FewDigits, autoencoder, digit_stream, learn_all, prepared
 from rlcl.data.sources import Data
 from rlcl.encoders.scale import Scale
 from rlcl.errors import UnsupportedError
+from rlcl.evaluation.measures import LINEAR_PROBE, measure_all
+from rlcl.evaluation.plan import Plan
 from rlcl.networks.multihead import Multihead
 from rlcl.seeding import Seeds
 from rlcl.streams.single import Single
@@ -92,6 +94,15 @@ def test_a_linear_probe_needs_labels() -> None:
     assert ("reconstruction_error", "linear_probe") == learner().measures
     without = prepared(autoencoder(), Single(data=Unlabelled()).make(Seeds(0), Budget(epochs=1)))
     assert ("reconstruction_error",) == without.measures
+
+
+def test_a_linear_probe_of_one_class_is_reported() -> None:
+    stream = digit_stream(4)  # one class in each experience
+    used = prepared(autoencoder(), stream, encoder=Scale(maximum=16.0))
+    learn_all(used, stream[:1])
+    with pytest.warns(UserWarning, match="linear_probe of .* is not defined: its training examples have one class"):
+        values = measure_all({"linear_probe": LINEAR_PROBE}, used, stream[0], None, Plan())
+    assert values == {"linear_probe": None}
 
 
 @pytest.mark.parametrize("part", ["network", "decoder"])

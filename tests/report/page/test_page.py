@@ -125,7 +125,7 @@ def test_learners_on_one_scale_have_profiles(runs: Path) -> None:
     ("name", "expected"),
     [
         ("code", ["R", "over-time", "metrics", "curves", "cost", "runs", "config"]),
-        ("pole", ["R", "over-time", "forgetting", "metrics", "curves", "cost", "runs", "config"]),
+        ("pole", ["R", "over-time", "videos", "forgetting", "metrics", "curves", "cost", "runs", "config"]),
     ],
 )
 def test_other_kinds_of_learning_have_what_applies_to_them(runs: Path, name: str, expected: list[str]) -> None:

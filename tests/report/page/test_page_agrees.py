@@ -145,7 +145,7 @@ REFUSED: Mapping[str, Any] = {
     "another validation split": {"config": {"validation": 0.5}},
     "another split is evaluated": {"config": {"evaluation": {"split": "validation", "on": "all"}}},
     "other data": {"manifest": {"data": "others"}},
-    "another version of the metrics": {"summary": {"metrics_version": 2}},
+    "another version of the metrics": {"summary": {"metrics_version": 3}},
     "no common stream": {"config": {"stream": stream("iris")}},
     "another measure": {
         "summary": {"measures": ["inertia"], "metrics": {"inertia.average": 1}},

@@ -65,7 +65,7 @@ def test_names_at_the_ends_of_lines_stand_apart_and_within() -> None:
 
 
 def test_boundaries_at_the_ends_of_the_axis_are_not_drawn() -> None:
-    drawn = chart(ChartLine("", np.array([0.0, 10.0]), np.array([0.0, 1.0])), boundaries=[0, 5, 10], shaded=(5, 10))
+    drawn = chart(ChartLine("", np.array([0.0, 10.0]), np.array([0.0, 1.0])), boundaries=[0, 5, 10], shaded=[(5, 10)])
     assert 1 == len([e for e in drawn if e.get("class") == "boundary"])
     assert 1 == len([e for e in drawn if e.get("class") == "training"])
 
