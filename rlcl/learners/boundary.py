@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from rlcl.errors import UnsupportedError
@@ -17,11 +19,12 @@ from rlcl.types import (
     Experience,
     ForgettingMethod,
     Learner,
+    Method,
     Setup,
     Visibility,
 )
 
-__all__ = ["EncoderFitting", "check_boundary_policy", "memory_refusal"]
+__all__ = ["EncoderFitting", "check_boundary_policy", "freeze_encoder", "memory_refusal"]
 
 
 @frozen(eq=False)
@@ -52,6 +55,23 @@ class EncoderFitting:
         if experience.index and self.policy == "refit":
             self.encoder.load_state_dict(clone_state(self.unfitted))
         return not experience.index or self.policy != "freeze"
+
+
+def freeze_encoder(setup: Setup, methods: Sequence[Method]) -> Setup:
+    """Return the setup whose encoder is frozen after the first experience if a method needs that.
+
+    Raises:
+        UnsupportedError: the encoder is to be fitted anew in each experience.
+    """
+    freezing = [method for method in methods if method.freezes_encoder]
+    if not freezing:
+        return setup
+    if setup.boundary.encoder == "refit":
+        raise UnsupportedError(
+            f"boundary.encoder: refit would change the inputs of the weights that method "
+            f"{name_of('method', freezing[0])} holds; set freeze, or remove the key"
+        )
+    return attrs.evolve(setup, boundary=attrs.evolve(setup.boundary, encoder="freeze"))
 
 
 def memory_refusal(attached: AttachedMethods) -> str | None:

@@ -22,7 +22,7 @@ from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners import growth
 from rlcl.learners.augmentation_pipeline import AugmentationPipeline, check_augmentations
 from rlcl.learners.batch_norm import check_minibatch_sizes, explained_single_example_errors
-from rlcl.learners.boundary import EncoderFitting, memory_refusal
+from rlcl.learners.boundary import EncoderFitting, freeze_encoder, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, EarlyStoppingMonitor
 from rlcl.learners.host import GradientHost
 from rlcl.learners.initial_weights import load_initial_weights
@@ -268,7 +268,7 @@ class GradientLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         check_stream_kind(self.name, self.needs, setup.spec.kind)
-        self._setup = setup
+        self._setup = setup = freeze_encoder(setup, (*self.methods, *self.own_methods))
         self.host = GradientHost(self, setup)
         self._fitting = EncoderFitting.of(setup)
         if setup.online and type(self).scores is GradientLearner.scores:

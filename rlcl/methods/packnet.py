@@ -86,9 +86,11 @@ class PackNet(Method):
     weights is free. If rounding leaves none, later tasks use the layer without changes.
 
     Biases, the parameters of normalization layers, and a batch norm's running statistics belong to the first
-    task that trains them. A unit (an output, a channel) whose gradient in the task was always zero, such as
+    task that trains them. A fitted encoder does not change after the first experience (as with
+    ``boundary.encoder: freeze``). A unit (an output, a channel) whose gradient in the task was always zero, such as
     another task's head, or a class of another task, stays free and unchanged. Until a task is
-    finished for the first time, its predictions use all weights. A task that recurs is packed again.
+    finished for the first time, its predictions use all weights. A task that recurs is packed again. Of a policy, the
+    network that acts is packed; ``ppo`` packs the critic too.
 
     Args:
         prune: share of the weights trained by a task that becomes free again, in each layer.
@@ -110,6 +112,7 @@ class PackNet(Method):
 
     requires = frozenset({"boundaries", "native", "task_id_everywhere"})
     phase = "restore"
+    freezes_encoder = True
     null: ClassVar[Mapping[str, Any] | None] = None
 
     def refuses(self, host: Host) -> str | None:
@@ -204,14 +207,15 @@ class PackNet(Method):
         if number is None:
             yield
             return
-        unmasked = [(p, p.data, packing.owner) for p, packing in self._packed()]
-        for parameter, data, owner in unmasked:
-            parameter.data = data.masked_fill((owner == FREE) | (owner > number), 0)
+        # In place, because a policy may read its weights from the same memory without torch.
+        unmasked = [(p.data, p.data.clone(), packing.owner) for p, packing in self._packed()]
+        for data, _, owner in unmasked:
+            data.masked_fill_((owner == FREE) | (owner > number), 0)
         try:
             yield
         finally:
-            for parameter, data, _ in unmasked:
-                parameter.data = data
+            for data, values, _ in unmasked:
+                data.copy_(values)
 
     def quantities(self) -> Mapping[str, float]:
         """See :class:`rlcl.types.Method`; the share of weights that no finished or pruned task owns."""
@@ -248,8 +252,7 @@ def _only_task(experience: Experience) -> int:
     Raises:
         UnsupportedError: the rows belong to several tasks.
     """
-    source = experience.arrays
-    tasks = {experience.task_id} if source.task_ids is None else set(source.task_ids.tolist())
+    tasks = {task for part in experience.parts for task in _tasks_of(part)}
     task = tasks.pop()
     if tasks or task is None:
         raise UnsupportedError(
@@ -257,6 +260,11 @@ def _only_task(experience: Experience) -> int:
             f"({experience.name}) holds several; use a stream with one task per experience"
         )
     return int(task)
+
+
+def _tasks_of(part: Experience) -> set[int | None]:
+    source = part.train
+    return {part.task_id} if source.kind == "environment" or source.task_ids is None else set(source.task_ids.tolist())
 
 
 def _hold_batch_norms(module: nn.Module, held: Mapping[str, bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.errors import UnsupportedError
 from rlcl.networks.mlp import ACTIVATIONS, CRelu
-from rlcl.networks.task_ids import divides_batches, enable_task_ids, takes_task_ids
-from rlcl.types import Experience, Host, Method
+from rlcl.networks.task_ids import called_networks, divides_batches, enable_task_ids, takes_task_ids
+from rlcl.types import Experience, FollowedHost, Host, Method
 
 __all__ = ["Gates", "Xdg"]
 
@@ -68,7 +69,8 @@ class Xdg(Method):
     gradient, so that tasks train mostly different weights. The method does not protect the weights that tasks
     share; combine it with ``si`` or ``ewc`` for that. A unit of a convolution is a channel. Hidden units are
     those after an activation that is a module of the network (``mlp``, ``cnn``, ``multihead``,
-    ``resnet18``). For ``crelu`` both outputs of a unit have the same gate.
+    ``resnet18``). For ``crelu`` both outputs of a unit have the same gate. Of a policy, the network that acts is gated
+    with its target network; ``ppo`` gates the critic too.
 
     Args:
         share: share of a layer's units that is closed for a task, rounded; at least one unit stays open.
@@ -82,7 +84,7 @@ class Xdg(Method):
     _gates: Gates | None = field(init=False, default=None)
 
     requires = frozenset({"native", "task_id_everywhere"})
-    kinds = frozenset({"categorical", "values"})  # learners that pass task ids to their networks
+    kinds = frozenset({"categorical", "gaussian", "values"})  # learners that pass task ids to their networks
     phase = "record"
     reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"share": 0.0}
@@ -100,8 +102,10 @@ class Xdg(Method):
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         if self.share:
             self._gates = Gates(self.share, int(rng.integers(2**62)))
-            _record_task_ids(host.modules[host.primary], self._gates)
-            _gate_layers(host.modules[host.primary], self._gates)
+            followers = host.followers if isinstance(host, FollowedHost) else ()
+            for network in chain.from_iterable(map(called_networks, (host.modules[host.primary], *followers))):
+                _record_task_ids(network, self._gates)
+                _gate_layers(network, self._gates)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["divides_batches", "enable_task_ids", "takes_task_ids"]
+__all__ = ["called_networks", "divides_batches", "enable_task_ids", "takes_task_ids"]
 
 
 def takes_task_ids(module: nn.Module) -> bool:
@@ -19,6 +19,11 @@ def takes_task_ids(module: nn.Module) -> bool:
 def divides_batches(module: nn.Module) -> bool:
     """Return whether a module processes the rows of each task with separate layers, by its ``divides_batches``."""
     return bool(getattr(module, "divides_batches", False))
+
+
+def called_networks(module: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the networks of a module that are called: the module itself, or its ``side_by_side``."""
+    return getattr(module, "side_by_side", (module,))
 
 
 def enable_task_ids(module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ __all__ = [
     "IMPOSSIBLE",
     "AveragingHost",
     "Batch",
+    "FollowedHost",
     "ForgettingMethod",
     "Host",
     "LackingHost",
@@ -170,6 +171,16 @@ class AveragingHost(Protocol):
 
 
 @runtime_checkable
+class FollowedHost(Protocol):
+    """A host whose primary module has copies that follow it, such as a target network."""
+
+    @property
+    def followers(self) -> Sequence[nn.Module]:
+        """The copies of the primary module; optimizers do not update them."""
+        ...
+
+
+@runtime_checkable
 class LackingHost(Protocol):
     """A host that never provides certain capabilities, whatever the stream. It reports the reason for each."""
 
@@ -183,7 +194,8 @@ class Method(Protocol):
     """A continual-learning method, which attaches hooks to the optimizers of a learner.
 
     A method is an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`reopens`, :meth:`refuses` and :meth:`quantities`. Other
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`freezes_encoder`, :attr:`reopens`, :meth:`refuses` and
+    :meth:`quantities`. Other
     optional member functions are declared in separate interfaces: ``extra`` in :class:`MixingMethod`, ``penalty`` in
     :class:`PenalizingMethod`, ``predicting`` in :class:`PredictingMethod` and ``forget`` in :class:`ForgettingMethod`.
     """
@@ -220,6 +232,11 @@ class Method(Protocol):
     def memory(self) -> Any:
         """Memory of examples, None if it has none."""
         return None
+
+    @property
+    def freezes_encoder(self) -> bool:
+        """Whether a fitted encoder must not change after the first experience, because weights do not follow it."""
+        return False
 
     @property
     def reopens(self) -> bool:

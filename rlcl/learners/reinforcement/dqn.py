@@ -30,7 +30,6 @@ from rlcl.learners.reinforcement.action_values import (
 )
 from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
 from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
-from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import DQN_ALIASES
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.task_ids import takes_task_ids
@@ -165,9 +164,7 @@ class Dqn(OffPolicyLearner):
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`; scores of a dueling network are its advantages."""
         count, start = self._actions, self._start
-        return policy_graph(
-            self.encoder, self.policy, lambda y: y[:, -count:].argmax(1) + start, lambda y: y[:, -count:]
-        )
+        return self.policy_graph(self.policy, lambda y: y[:, -count:].argmax(1) + start, lambda y: y[:, -count:])
 
     def random_actions(self, count: int) -> Array:
         if self._action_masks is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +73,11 @@ class ReinforcementHost:
     @property
     def batch(self) -> Batch | None:
         return self.learner.batch
+
+    @property
+    def followers(self) -> Sequence[nn.Module]:
+        """See :class:`rlcl.types.FollowedHost`."""
+        return self.learner.followers
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self.learner.outputs(x, task_ids)

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.errors import DivergenceError, UnsupportedError
-from rlcl.learners.boundary import memory_refusal
+from rlcl.learners.boundary import freeze_encoder, memory_refusal
 from rlcl.learners.fast.numpy_forward import NumpyForward, task_forward
 from rlcl.learners.initial_weights import load_initial_weights
 from rlcl.learners.last_gradients import last_gradients, restore_gradients
@@ -28,14 +28,29 @@ from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.gradient_clipping import clip_gradients
 from rlcl.learners.reinforcement.host import ReinforcementHost
 from rlcl.learners.reinforcement.logged_values import LoggedValues
+from rlcl.learners.reinforcement.policy_graphs import Decide, Scores, policy_graph
 from rlcl.learners.reinforcement.rounds import RoundFunction, collect_and_update
 from rlcl.learners.reinforcement.training_environments import CollectorFactory, first_environment
 from rlcl.learners.schedules import schedule_position
 from rlcl.methods.attach import AttachedMethods, attach
 from rlcl.networks.check_forward import check_forward
+from rlcl.networks.task_ids import takes_task_ids
 from rlcl.registry import name_of
 from rlcl.state import clone_state, tensor_bytes
-from rlcl.types import Batch, Costs, Encoder, Event, Experience, Exportable, Method, Network, Position, Schedule, Setup
+from rlcl.types import (
+    Batch,
+    Costs,
+    Encoder,
+    Event,
+    Experience,
+    Exportable,
+    Graph,
+    Method,
+    Network,
+    Position,
+    Schedule,
+    Setup,
+)
 
 __all__ = ["ReinforcementLearner"]
 
@@ -225,6 +240,15 @@ class ReinforcementLearner(Exportable, ABC):
         """React to an update, with the return value of :meth:`update_on`."""
 
     @property
+    def followers(self) -> Sequence[nn.Module]:
+        """Target networks of the primary module."""
+        return ()
+
+    def planned_updates(self, experience: Experience) -> int | None:
+        """Return the number of updates of the primary module in an experience that begins; None if it is not known."""
+        return None
+
+    @property
     def memory_bytes(self) -> int:
         """Size of the learner's replay buffer in bytes, without the memories of methods."""
         return 0
@@ -266,11 +290,29 @@ class ReinforcementLearner(Exportable, ABC):
             outputs: number of outputs (of each head).
         """
         tasks = self.tasks
-        return check_forward(network.build(shape, outputs, max(tasks, 1)), network, shape, outputs, heads=tasks > 0)
+        module = network.build(shape, outputs, max(tasks, 1))
+        if not tasks and takes_task_ids(module):
+            raise UnsupportedError(
+                f"network {name_of('network', network)} selects a head by the task id, which this stream hides or does "
+                "not have; set stream.visibility.task_ids: visible, or use another network"
+            )
+        return check_forward(module, network, shape, outputs, heads=tasks > 0)
 
     def acting_forward(self, module: nn.Module) -> NumpyForward:
         """Return the function from observations (N, *encoded) of the current task to the outputs (N, K) of a module."""
         return task_forward(module, lambda: self.task_id)
+
+    def policy_graph(self, network: nn.Module, decide: Decide, scores: Scores | None = None) -> Graph:
+        """Return the graph of a policy; see :func:`rlcl.learners.reinforcement.policy_graphs.policy_graph`.
+
+        Raises:
+            UnsupportedError: the actions depend on the task id, which bundles of policies do not receive.
+        """
+        if takes_task_ids(network) or self._attached.predicting:
+            raise UnsupportedError(
+                "its actions depend on the task id, but bundles of policies receive observations only"
+            )
+        return policy_graph(self.encoder, network, decide, scores)
 
     def task_ids_of(self, rows: int) -> Tensor | None:
         """Return the ids (rows,) int64 of the current task, on the device; None if it is hidden."""
@@ -278,7 +320,7 @@ class ReinforcementLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         source, observations, actions = first_environment(setup, self.name)
-        self._setup = setup
+        self._setup = setup = freeze_encoder(setup, self.methods)
         self.rng = setup.seeds.child("actions").numpy()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seeds.child("weights").integer())
@@ -360,7 +402,7 @@ class ReinforcementLearner(Exportable, ABC):
         if self.position.begin(experience):
             if experience.index:
                 self._cross_boundary()
-            self._attached.begin(experience, None)
+            self._attached.begin(experience, self.planned_updates(experience))
         for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)
 

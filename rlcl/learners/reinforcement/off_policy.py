@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.priorities import Priorities, Prioritised
 from rlcl.learners.reinforcement.replay import ReplayBuffer
+from rlcl.types import Experience
 
 __all__ = ["OffPolicyLearner", "TransitionBatch", "frozen_copy", "polyak_update"]
 
@@ -153,6 +154,15 @@ class OffPolicyLearner(ReinforcementLearner):
         """Prepare a round of updates."""
 
     # Implementation of ReinforcementLearner.
+
+    @property
+    def followers(self) -> Sequence[nn.Module]:
+        return tuple(target for name, target in self.target_networks.items() if name == self.host.primary)
+
+    def planned_updates(self, experience: Experience) -> int:
+        random_rounds = max(self.learning_starts - self.position.step, 0) // self.steps_per_round
+        rounds = max(self.steps(experience) // self.steps_per_round - random_rounds, 0)
+        return rounds * (self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps)
 
     def make_replay_buffer(self, shape: tuple[int, ...], actions: tuple[int, ...], dtype: Any, num_envs: int) -> None:
         """Create the replay buffer; :meth:`build` must call this.

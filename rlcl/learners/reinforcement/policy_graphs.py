@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rlcl.learners.reinforcement.recurrent import RecurrentNetwork
 from rlcl.types import Encoder, Graph
 
-__all__ = ["policy_graph"]
+__all__ = ["Decide", "Scores", "policy_graph"]
 
 Decide = Callable[[Tensor], Tensor]
 Scores = Callable[[Tensor], Tensor | None]

@@ -32,7 +32,6 @@ from rlcl.learners.reinforcement.actor_critic import ActorCritic, ActorCriticPas
 from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.losses import ppo_loss, ppo_loss_gradient
-from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork
 from rlcl.learners.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.learners.reinforcement.rollout import Rollout, collect_rollout
@@ -41,7 +40,7 @@ from rlcl.learners.reinforcement.setting_aliases import PPO_ALIASES
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Graph, Network, OptimizerFactory
+from rlcl.types import Batch, Experience, Graph, Network, OptimizerFactory
 
 __all__ = ["Ppo"]
 
@@ -191,6 +190,12 @@ class Ppo(ReinforcementLearner):
     def steps_per_round(self) -> int:
         return self.n_steps * self._num_envs
 
+    def planned_updates(self, experience: Experience) -> int | None:
+        if self.target_kl is not None or self.recurrent is not None:
+            return None
+        minibatches = math.ceil(self.steps_per_round / (self.batch_size or self.steps_per_round))
+        return self.steps(experience) // self.steps_per_round * self.epochs * minibatches
+
     @property
     def takes_action_masks(self) -> bool:
         return self.action_masks and self.distribution.free == 0
@@ -212,8 +217,7 @@ class Ppo(ReinforcementLearner):
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
         distribution, count = self.distribution, self.distribution.outputs  # a shared network also outputs the value
-        return policy_graph(
-            self.encoder,
+        return self.policy_graph(
             self.policy.actor,
             lambda y: distribution.greedy(y[:, :count]),
             lambda y: distribution.scores(y[:, :count]),

@@ -36,7 +36,6 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss_gradient,
 )
 from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
-from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import SAC_ALIASES
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
@@ -161,7 +160,7 @@ class Sac(OffPolicyLearner):
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
-        return policy_graph(self.encoder, self.actor, self._actions.greedy)
+        return self.policy_graph(self.actor, self._actions.greedy)
 
     def random_actions(self, count: int) -> Array:
         return self._actions.random(count, self.rng)

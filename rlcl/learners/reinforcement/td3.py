@@ -28,12 +28,11 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss_gradient,
 )
 from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
-from rlcl.learners.reinforcement.policy_graphs import policy_graph
 from rlcl.learners.reinforcement.setting_aliases import TD3_ALIASES
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Graph, Network, OptimizerFactory
+from rlcl.types import Batch, Experience, Graph, Network, OptimizerFactory
 
 __all__ = ["Td3"]
 
@@ -132,9 +131,13 @@ class Td3(OffPolicyLearner):
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._actor_forward(observations)))
 
+    def planned_updates(self, experience: Experience) -> int:
+        before, planned = self._critic_updates, super().planned_updates(experience)
+        return (before + planned) // self.policy_delay - before // self.policy_delay
+
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
-        return policy_graph(self.encoder, self.actor, self._actions.greedy)
+        return self.policy_graph(self.actor, self._actions.greedy)
 
     def random_actions(self, count: int) -> Array:
         return self._actions.random(count, self.rng)

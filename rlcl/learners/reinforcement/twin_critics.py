@@ -42,9 +42,7 @@ def build_twin_critics(network: Network, shape: tuple[int, ...], dims: int, task
         return make_twins(
             [
                 ImageCritic(
-                    check_forward(
-                        network.build(shape, IMAGE_FEATURES, count), network, shape, IMAGE_FEATURES, heads
-                    ),
+                    check_forward(network.build(shape, IMAGE_FEATURES, count), network, shape, IMAGE_FEATURES, heads),
                     shape,
                     width,
                 )

@@ -26,7 +26,9 @@ from rlcl.types import Encoder
 __all__ = ["EncodedVecEnv", "NativeVecEnv", "RewardCounter", "make_environments", "reward_counter"]
 
 
-def make_environments(source: Environment, encoder: Encoder, fitting: bool = True, masked: bool = False) -> VecEnv:
+def make_environments(
+    source: Environment, encoder: Encoder, fitting: bool = True, masked: bool = False, task_id: int | None = None
+) -> VecEnv:
     """Create seeded training environments with encoded observations and normalized rewards.
 
     Args:
@@ -34,6 +36,7 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
         encoder: encoder of the run.
         fitting: whether the encoder is fitted on their observations and rewards.
         masked: whether action masks are read from the environments.
+        task_id: task of the environments, None if it is hidden.
     """
     env: VecEnv
     observations, norm = observations_and_norm(encoder)
@@ -48,7 +51,7 @@ def make_environments(source: Environment, encoder: Encoder, fitting: bool = Tru
     if not (starts_at_zero(env.observation_space) and starts_at_zero(env.action_space)):
         env = ZeroBasedVecEnv(env)
     if not isinstance(observations, Identity):
-        env = EncodedVecEnv(env, observations, fitting)
+        env = EncodedVecEnv(env, observations, fitting, task_id)
     return env if norm is None else _normalized(env, norm, fitting)
 
 
@@ -206,12 +209,12 @@ def _copied(observations: Any) -> Any:
 
 
 class EncodedVecEnv(VecEnvWrapper):
-    """Environments with encoded observations; the encoder is fitted at each step if ``fitting``."""
+    """Environments of one task with encoded observations; the encoder is fitted at each step if ``fitting``."""
 
-    def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True) -> None:
+    def __init__(self, venv: VecEnv, encoder: Encoder, fitting: bool = True, task_id: int | None = None) -> None:
         assert isinstance(venv.observation_space, gym.spaces.Box)
         super().__init__(venv, observation_space=encoder.space(venv.observation_space))
-        self._encoder, self._fitting = encoder, fitting
+        self._encoder, self._fitting, self._task_id = encoder, fitting, task_id
 
     def reset(self) -> VecEnvObs:
         return self._encode(self.venv.reset())
@@ -226,5 +229,5 @@ class EncodedVecEnv(VecEnvWrapper):
         return self._encode(observations), rewards, dones, infos
 
     def _encode(self, observations: Any) -> np.ndarray[Any, Any]:
-        encoded: np.ndarray[Any, Any] = self._encoder.encode(torch.as_tensor(observations)).numpy()
+        encoded: np.ndarray[Any, Any] = self._encoder.encode(torch.as_tensor(observations), self._task_id).numpy()
         return encoded.astype(self.observation_space.dtype, copy=False)

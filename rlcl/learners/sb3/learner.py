@@ -215,7 +215,7 @@ class StableBaselines3(Exportable):
         adapting = self._setup.boundary.encoder != "freeze" or not part.index if done else self._fitting.due(part)
         if adapting and not done and not _is_identity(observations):
             observations.fit(torch.from_numpy(train.random_observations(FIT_OBSERVATIONS)))
-        env = self._environments(source, adapting)
+        env = self._environments(source, adapting, part.task_id)
         self._rewards = reward_counter(env)
         # Bounds may differ between tasks; Stable-Baselines3 compares them with those of the first task.
         env.observation_space = self._observation_space
@@ -289,12 +289,13 @@ class StableBaselines3(Exportable):
             "the observations"
         )
 
-    def _environments(self, source: Environment, fitting: bool = True) -> Any:
+    def _environments(self, source: Environment, fitting: bool = True, task_id: int | None = None) -> Any:
         from rlcl.learners.sb3.algorithms import find_algorithm
         from rlcl.learners.sb3.environment_requirements import takes_masks
         from rlcl.learners.sb3.environments import make_environments
 
-        return make_environments(source, self._setup.encoder, fitting, takes_masks(find_algorithm(self.algorithm)))
+        masked = takes_masks(find_algorithm(self.algorithm))
+        return make_environments(source, self._setup.encoder, fitting, masked, task_id)
 
     def _env_steps(self, part: Experience) -> int:
         """Return the budget, rounded up to whole rollouts; beyond it a linear schedule would fall below 0."""
@@ -335,11 +336,11 @@ class StableBaselines3(Exportable):
 
         Args:
             x: (B, *observation) raw observations; a mapping by part for a Dict space.
-            task_id: not used.
+            task_id: index of the task for the encoder, None if it is hidden.
             state: recurrent state after the previous step; None at the start of episodes.
             action_masks: (B, K) bool, True for allowed actions; None if all are.
         """
-        return self._predict(x, state, action_masks, deterministic=True)
+        return self._predict(x, task_id, state, action_masks, deterministic=True)
 
     @property
     def samples_actions(self) -> bool:
@@ -359,14 +360,16 @@ class StableBaselines3(Exportable):
         """Sample actions of the policy; see :class:`rlcl.types.Sampling`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
-            return self._predict(x, state, action_masks, deterministic=False)
+            return self._predict(x, task_id, state, action_masks, deterministic=False)
 
-    def _predict(self, x: Any, state: Any, action_masks: Any, deterministic: bool) -> tuple[Any, Any]:
+    def _predict(
+        self, x: Any, task_id: int | None, state: Any, action_masks: Any, deterministic: bool
+    ) -> tuple[Any, Any]:
         from rlcl.learners.sb3.zero_based_spaces import shift_start
 
         x = shift_start(x, self._spaces[0], -1)
         if not _is_identity(self._setup.encoder):
-            x = self._setup.encoder.encode(torch.as_tensor(np.asarray(x))).numpy()
+            x = self._setup.encoder.encode(torch.as_tensor(np.asarray(x)), task_id).numpy()
         starts = np.full(len(x), state is None) if not isinstance(x, dict) else None
         masks = {} if action_masks is None else {"action_masks": action_masks}
         with torch.no_grad():
