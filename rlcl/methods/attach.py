@@ -46,7 +46,7 @@ REASONS: Mapping[str, str] = {
 # Reasons that hold for every reinforcement learner, independent of its stream.
 NO_TASKS: Mapping[str, str] = dict.fromkeys(
     ("task_id", "task_id_everywhere"),
-    "reinforcement learners do not pass task ids to their networks; remove the method",
+    "recurrent policies and the learners of sb3 do not pass task ids to their networks; remove the method",
 )
 
 
