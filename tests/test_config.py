@@ -920,6 +920,16 @@ def test_a_component_without_the_members_of_its_kind_is_refused(monkeypatch: pyt
         build(component("encoder", f"{folder / 'empty.py'}:Empty"))
 
 
+def test_a_function_that_does_not_take_the_arguments_of_its_kind_is_refused(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.undo()
+    (folder / "older.py").write_text(DERIVED.replace("encode(self, x, task_id=None)", "encode(self, x)"))
+    told = r"Half: encode must take the arguments \(x, task_id=None\); see rlcl\.types\.Encoder"
+    with pytest.raises(ConfigError, match=told):
+        build(component("encoder", f"{folder / 'older.py'}:Half"))
+
+
 DERIVED = """
 from attrs import define, frozen
 from rlcl.data.sources import Data
@@ -928,7 +938,7 @@ from rlcl.types import DataSet, Encoder
 class Half(Encoder):
     def shape(self, observation_shape): return observation_shape
     def fit(self, x): pass
-    def encode(self, x): return x / 2
+    def encode(self, x, task_id=None): return x / 2
     def state_dict(self): return {}
     def load_state_dict(self, state): pass
 

@@ -14,7 +14,13 @@ import attrs
 from attrs import NOTHING, frozen
 
 from rlcl.config.faults import Fault, Faults, Key, fault_of
-from rlcl.config.protocols import UnbuiltComponent, missing_members, missing_members_message, undefined_members
+from rlcl.config.protocols import (
+    UnbuiltComponent,
+    missing_members,
+    missing_members_message,
+    signature_mismatch,
+    undefined_members,
+)
 from rlcl.config.rules import (
     NO_RULE,
     Rule,
@@ -300,6 +306,8 @@ def _build(value: Any, path: tuple[Key, ...], faults: list[Fault]) -> Any:
         missing = missing_members(instance, value.kind)
         if missing:
             faults.append(Fault(path, f"{value.type} {missing_members_message(value.kind, missing)}"))
+        elif (mismatch := signature_mismatch(instance, value.kind)) is not None:
+            faults.append(Fault(path, f"{value.type}: {mismatch}"))
         return instance
     if isinstance(value, list | tuple):
         items = (_build(item, (*path, index), faults) for index, item in enumerate(value))

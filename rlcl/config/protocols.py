@@ -18,6 +18,7 @@ __all__ = [
     "kind_with_article",
     "missing_members",
     "missing_members_message",
+    "signature_mismatch",
     "undefined_members",
 ]
 
@@ -86,6 +87,26 @@ def missing_members(component: object, kind: str) -> list[str]:
     """Return the members of a kind's protocol that a component does not have."""
     has = set(dir(type(component))) | set(getattr(component, "__dict__", ()))
     return sorted(_members(kind) - has)
+
+
+def signature_mismatch(component: object, kind: str) -> str | None:
+    """Describe a function of a component that cannot be called with the arguments of its kind's protocol, or None."""
+    protocol = _protocol_of(kind)
+    for name in sorted(_members(kind)):
+        declared, own = inspect.getattr_static(protocol, name, None), getattr(component, name, None)
+        if not inspect.isfunction(declared) or not callable(own):
+            continue
+        _, *parameters = inspect.signature(declared).parameters.values()
+        positional = [None for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
+        try:
+            inspect.signature(own).bind(*positional, **keywords)
+        except TypeError:
+            written = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
+            return f"{name} must take the arguments ({written}); see rlcl.types.{protocol.__name__}"
+        except ValueError:  # a function without a signature
+            continue
+    return None
 
 
 def missing_members_message(kind: str, missing: list[str]) -> str:
