@@ -59,7 +59,8 @@ class TaskOneHot(Encoder):
     def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         if task_id is None:
             raise UnsupportedError("encoder task_one_hot needs the task id of each input")
-        ids = task_id if isinstance(task_id, Tensor) else torch.full((len(x),), task_id)
+        # Of the rows of x, whose number is not constant in an exported graph.
+        ids = task_id if isinstance(task_id, Tensor) else torch.full_like(x[:, 0], task_id, dtype=torch.int64)
         codes = F.one_hot(ids.to(x.device), self._tasks).to(torch.float32)
         return torch.cat((x.to(torch.float32), codes), 1)
 

@@ -268,7 +268,7 @@ class GradientLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         check_stream_kind(self.name, self.needs, setup.spec.kind)
-        self._setup = setup = freeze_encoder(setup, (*self.methods, *self.own_methods))
+        self._setup = setup = freeze_encoder(setup, self.methods)
         self.host = GradientHost(self, setup)
         self._fitting = EncoderFitting.of(setup)
         if setup.online and type(self).scores is GradientLearner.scores:

@@ -24,6 +24,7 @@ from rlcl.encoders.running_norm import RunningMoments, RunningNorm
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.sklearn import Sklearn
 from rlcl.encoders.standardize import Standardize, merge_moments
+from rlcl.encoders.task_one_hot import TaskOneHot
 from rlcl.errors import DataError, UnsupportedError
 from rlcl.registry import entries, find
 from rlcl.training import checkpoint
@@ -54,6 +55,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "running_norm": [{}, {"clip": 0.5}, {"observations": False}],
     "backbone": [{"model": "shufflenet_v2_x0_5", "weights": "weights.pth", "batch_size": 4, "remember": 5}],
     "trained": [{"run": "runs"}],
+    "task_one_hot": [{}],
     "compose": [{"encoders": ()}, {"encoders": ("scale", "standardize", "flatten")}],
 }
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -61,6 +63,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "channels_first": (4, 5, 3),
     "backbone": (1, 8, 8),
     "columns": (5,),
+    "task_one_hot": (5,),
 }
 
 
@@ -78,7 +81,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def build(name: str, settings: dict[str, Any]) -> Any:
     if "encoders" in settings:
         settings = {"encoders": tuple(find("encoder", part)() for part in settings["encoders"])}
-    return find("encoder", name)(**settings)
+    encoder = find("encoder", name)(**settings)
+    if name == "task_one_hot":
+        encoder.adapt(digit_stream(task_ids=True))
+    return encoder
 
 
 def inputs(dtype: torch.dtype, seed: int = 0, rows: int = 7, shape: tuple[int, ...] = (2, 3, 4)) -> torch.Tensor:
@@ -101,7 +107,7 @@ of_every_type = pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torc
 def test_encodings_have_the_shape_that_is_said_and_are_float32(name: str, settings: Any, dtype: torch.dtype) -> None:
     encoder, x = build(name, settings), inputs_for(name, dtype)
     encoder.fit(x)
-    encoded = encoder.encode(x)
+    encoded = encoder.encode(x, 1)
     # Encoders that compose nothing give back what they got.
     assert (torch.float32 if settings != {"encoders": ()} else dtype) == encoded.dtype
     assert (7, *encoder.shape(tuple(x.shape[1:]))) == tuple(encoded.shape)
@@ -113,7 +119,7 @@ def test_the_input_stays_as_it_was(name: str, settings: Any, dtype: torch.dtype)
     encoder, x = build(name, settings), inputs_for(name, dtype)
     before = x.clone()
     encoder.fit(x)
-    encoder.encode(x)
+    encoder.encode(x, 1)
     assert torch.equal(before, x)
 
 
@@ -125,17 +131,17 @@ def test_a_fitted_state_travels_through_a_checkpoint(name: str, settings: Any, t
     state = checkpoint.load(checkpoint.save(tmp_path, 0, encoder.state_dict()))
     other = build(name, settings)
     other.load_state_dict(state)
-    assert torch.equal(encoder.encode(x), other.encode(x))
+    assert torch.equal(encoder.encode(x, 1), other.encode(x, 1))
     for fitted in (encoder, other):  # and goes on from there alike
         fitted.fit(inputs_for(name, seed=2))
-    assert torch.equal(encoder.encode(x), other.encode(x))
+    assert torch.equal(encoder.encode(x, 1), other.encode(x, 1))
 
 
 @every
 def test_rows_are_encoded_each_by_itself(name: str, settings: Any) -> None:
     encoder, x = build(name, settings), inputs_for(name)
     encoder.fit(x)
-    assert torch.equal(encoder.encode(x)[2:5], encoder.encode(x[2:5]))
+    assert torch.equal(encoder.encode(x, 1)[2:5], encoder.encode(x[2:5], 1))
 
 
 class Encoding(torch.nn.Module):
@@ -146,7 +152,7 @@ class Encoding(torch.nn.Module):
         self.encoder = encoder
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        encoded: torch.Tensor = self.encoder.encode(x)
+        encoded: torch.Tensor = self.encoder.encode(x, 1)
         return encoded
 
 
@@ -167,15 +173,15 @@ def test_a_bundle_encodes_as_the_encoder_does(name: str, settings: Any, dtype: t
     for rows in (x, x[:1]):
         encoded = run_graph(graph, {"input": rows.numpy()})["encoded"]
         # The cosine of angles in the hundreds has few digits.
-        np.testing.assert_allclose(encoder.encode(rows).numpy(), encoded, rtol=1e-4, atol=2e-4)
+        np.testing.assert_allclose(encoder.encode(rows, 1).numpy(), encoded, rtol=1e-4, atol=2e-4)
 
 
 def test_identity_changes_the_type_alone() -> None:
-    assert [[1.0, 255.0]] == Identity().encode(torch.tensor([[1, 255]], dtype=torch.uint8)).tolist()
+    assert [[1.0, 255.0]] == Identity().encode(torch.tensor([[1, 255]], dtype=torch.uint8), 1).tolist()
 
 
 def test_flatten_keeps_the_order_of_features() -> None:
-    assert [[0.0, 1.0, 2.0, 3.0]] == Flatten().encode(torch.arange(4).reshape(1, 2, 2)).tolist()
+    assert [[0.0, 1.0, 2.0, 3.0]] == Flatten().encode(torch.arange(4).reshape(1, 2, 2), 1).tolist()
 
 
 # Scale.
@@ -185,26 +191,26 @@ def test_bytes_are_scaled_to_exactly_x_over_255() -> None:
     x = torch.arange(256, dtype=torch.uint8).reshape(-1, 1)
     scale = Scale()
     scale.fit(x[:10])
-    assert torch.equal(torch.arange(256).float().reshape(-1, 1) / 255, scale.encode(x))
+    assert torch.equal(torch.arange(256).float().reshape(-1, 1) / 255, scale.encode(x, 1))
 
 
 def test_numbers_are_scaled_by_the_largest_magnitude_of_the_first_data() -> None:
     scale = Scale()
     scale.fit(torch.tensor([[-8.0, 2.0]]))
     scale.fit(torch.tensor([[100.0, 2.0]]))
-    assert [[-1.0, 0.25]] == scale.encode(torch.tensor([[-8.0, 2.0]])).tolist()
+    assert [[-1.0, 0.25]] == scale.encode(torch.tensor([[-8.0, 2.0]]), 1).tolist()
 
 
 def test_a_given_maximum_is_not_found_from_the_data() -> None:
     scale = Scale(maximum=2.0)
     scale.fit(torch.tensor([[100.0]]))
-    assert [[50.0]] == scale.encode(torch.tensor([[100.0]])).tolist()
+    assert [[50.0]] == scale.encode(torch.tensor([[100.0]]), 1).tolist()
 
 
 def test_data_of_zeros_stays_zero() -> None:
     scale = Scale()
     scale.fit(torch.zeros(2, 2))
-    assert [[0.0, 0.0]] == scale.encode(torch.zeros(1, 2)).tolist()
+    assert [[0.0, 0.0]] == scale.encode(torch.zeros(1, 2), 1).tolist()
 
 
 # Standardize.
@@ -225,16 +231,16 @@ def test_standardized_features_by_hand() -> None:
     # Column 0: (1, 3), mean 2, standard deviation 1. Column 1: (0, 8), mean 4, standard deviation 4.
     encoder = Standardize()
     encoder.fit(torch.tensor([[1.0, 0.0], [3.0, 8.0]]))
-    actual = encoder.encode(torch.tensor([[1.0, 0.0], [5.0, 6.0]]))
+    actual = encoder.encode(torch.tensor([[1.0, 0.0], [5.0, 6.0]]), 1)
     assert [pytest.approx([-1.0, -1.0], abs=1e-6), pytest.approx([3.0, 0.5], abs=1e-6)] == actual.tolist()
 
 
 def test_fitting_on_the_first_experience_ignores_later_data() -> None:
     encoder, x = Standardize(), inputs(torch.float32)
     encoder.fit(x)
-    expected = encoder.encode(x)
+    expected = encoder.encode(x, 1)
     encoder.fit(inputs(torch.float32, seed=1) * 5 + 100)
-    assert torch.equal(expected, encoder.encode(x))
+    assert torch.equal(expected, encoder.encode(x, 1))
 
 
 def test_running_moments_are_those_of_everything_seen() -> None:
@@ -244,23 +250,23 @@ def test_running_moments_are_those_of_everything_seen() -> None:
         encoder.fit(part)
     everything = torch.cat(parts).double().numpy()
     expected = (everything - everything.mean(0)) / everything.std(0)
-    np.testing.assert_allclose(encoder.encode(torch.cat(parts)).numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode(torch.cat(parts), 1).numpy(), expected, atol=1e-4)
 
 
 def test_encodings_are_clipped() -> None:
     encoder = Standardize(clip=2.0)
     encoder.fit(torch.tensor([[-1.0], [1.0]]))
-    assert [[-2.0], [2.0]] == encoder.encode(torch.tensor([[-50.0], [50.0]])).tolist()
+    assert [[-2.0], [2.0]] == encoder.encode(torch.tensor([[-50.0], [50.0]]), 1).tolist()
 
 
 def test_a_constant_feature_is_zero_and_is_not_blown_up() -> None:
     encoder = Standardize(clip=None)
     encoder.fit(torch.tensor([[0.1, 1.0], [0.1, 2.0]]).repeat(1000, 1))
-    assert pytest.approx([0.0, -1.0], abs=1e-6) == encoder.encode(torch.tensor([[0.1, 1.0]]))[0].tolist()
+    assert pytest.approx([0.0, -1.0], abs=1e-6) == encoder.encode(torch.tensor([[0.1, 1.0]]), 1)[0].tolist()
 
 
 def test_an_encoder_that_saw_nothing_leaves_numbers_as_they_are() -> None:
-    assert [[0.5, -3.0]] == Standardize().encode(torch.tensor([[0.5, -3.0]])).tolist()
+    assert [[0.5, -3.0]] == Standardize().encode(torch.tensor([[0.5, -3.0]]), 1).tolist()
 
 
 # Compose.
@@ -272,14 +278,14 @@ def test_each_encoder_is_fitted_on_what_those_before_it_make() -> None:
     encoder.fit(x)
     # Scaled: (2, 6), mean 4, standard deviation 2.
     assert [4.0] == encoder.encoders[1].state_dict()["mean"].tolist()
-    assert pytest.approx([-1.0, 1.0], abs=1e-6) == encoder.encode(x).flatten().tolist()
+    assert pytest.approx([-1.0, 1.0], abs=1e-6) == encoder.encode(x, 1).flatten().tolist()
 
 
 def test_the_order_of_encoders_matters() -> None:
     x = torch.tensor([[1.0], [3.0]])
     encoder = Compose((Standardize(clip=None), Scale(maximum=0.5)))
     encoder.fit(x)
-    assert pytest.approx([-2.0, 2.0], abs=1e-6) == encoder.encode(x).flatten().tolist()
+    assert pytest.approx([-2.0, 2.0], abs=1e-6) == encoder.encode(x, 1).flatten().tolist()
 
 
 # Numbers by hand, or by another implementation.
@@ -363,3 +369,17 @@ def test_the_graph_of_a_scaler_keeps_the_digits_of_features_far_from_zero(monkey
         with monkeypatch.context() as patch:
             patch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
             torch.testing.assert_close(expected, encoder.encode(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_task_is_appended_as_one_hot() -> None:
+    encoder = TaskOneHot()
+    encoder.adapt(digit_stream(task_ids=True))
+    x = torch.rand(3, 2)
+    assert (4,) == encoder.shape((2,))
+    assert torch.equal(torch.cat((x, torch.tensor([[0.0, 1.0]] * 3)), 1), encoder.encode(x, 1))
+    mixed = encoder.encode(x, torch.tensor([1, 0, 1]))
+    assert torch.equal(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]), mixed[:, 2:])
+    with pytest.raises(UnsupportedError, match="appends to vectors, got inputs of shape"):
+        encoder.shape((1, 8, 8))
+    with pytest.raises(UnsupportedError, match=r"hides it .*; set stream\.visibility\.task_ids: visible"):
+        encoder.adapt(digit_stream())
