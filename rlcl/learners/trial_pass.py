@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
@@ -31,21 +30,17 @@ def input_shapes(
     """
     calls: list[tuple[str, L, tuple[int, ...]]] = []
 
-    def record(name: str, layer: L, arguments: tuple[Tensor, ...]) -> None:
+    def record(name: str, layer: Any, arguments: tuple[Tensor, ...]) -> None:
         calls.append((name, layer, tuple(arguments[0].shape)))
 
     layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kind)]
     if not layers:
         return []
-    handles = [layer.register_forward_pre_hook(partial(_recorded, record, name)) for name, layer in layers]
+    handles = [layer.register_forward_pre_hook(partial(record, name)) for name, layer in layers]
     try:
-        with evaluation_mode(module), torch.no_grad():
+        with evaluation_mode(module):  # without gradients
             forward()
     finally:
         for handle in handles:
             handle.remove()
     return calls
-
-
-def _recorded(record: Callable[..., None], name: str, layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-    record(name, layer, arguments)

@@ -95,6 +95,11 @@ def widened(values: Array, columns: int) -> Array:
 
 
 def check_boundaries(visited: Visits) -> None:
+    """Check that R has values at the end of each visit.
+
+    Raises:
+        Undefined: a row has none.
+    """
     if np.isnan(visited.matrix).all(1).any():
         raise Undefined("a boundary was not evaluated; set evaluation.every: experience")
 

@@ -58,8 +58,11 @@ def mean_magnitudes(
     rows = _rows_at_once(module, inputs)
     for start in range(0, len(inputs), rows):
         chunk = slice(start, min(start + rows, len(inputs)))
-        if owners is not None and _add_in_closed_form(total, parameters, owners, forward, chunk, scalars, magnitude):
-            continue
+        if owners is not None:
+            with reproducible_backward(chunk.stop - chunk.start):
+                added = _add_in_closed_form(total, parameters, owners, forward, chunk, scalars, magnitude)
+            if added:
+                continue
         for row in range(chunk.start, chunk.stop):
             single = slice(row, row + 1)
             with reproducible_backward(1):
