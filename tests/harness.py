@@ -421,7 +421,8 @@ class HostCase:
 _NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights", "pass"})
 _TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
-_ACTING = frozenset({"batch", "boundaries", "native"})
+_ACTING = frozenset({"batch", "boundaries", "native", "transitions"})
+_BEHAVIOUR = _ACTING | {"log_probs"}
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
@@ -444,8 +445,8 @@ HOSTS: Mapping[str, HostCase] = {
         _AVALANCHE | _TASK_IDS,
         Scale,
     ),
-    "ppo": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: cartpoles(120), "categorical", _ACTING),
-    "ppo_continuous": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: pendulums(120), "gaussian", _ACTING),
+    "ppo": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: cartpoles(120), "categorical", _BEHAVIOUR),
+    "ppo_continuous": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: pendulums(120), "gaussian", _BEHAVIOUR),
     "sb3_ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "sb3_dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sb3_sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),

@@ -41,6 +41,8 @@ REASONS: Mapping[str, str] = {
     "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
     "weights": "its loss does not support example weights",
+    "transitions": "its transitions are not accessible",
+    "log_probs": "the probabilities of its collected actions are not known",
 }
 
 # Reasons that hold for every reinforcement learner, independent of its stream.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["called_networks", "divides_batches", "enable_task_ids", "takes_task_ids"]
+__all__ = ["call_network", "called_networks", "divides_batches", "enable_task_ids", "takes_task_ids"]
 
 
 def takes_task_ids(module: nn.Module) -> bool:
@@ -14,6 +14,12 @@ def takes_task_ids(module: nn.Module) -> bool:
     the names of its parameters.
     """
     return bool(getattr(module, "takes_task_ids", False))
+
+
+def call_network(module: nn.Module, x: Tensor, task_ids: Tensor | None) -> Tensor:
+    """Return the outputs of a module for inputs (B, ...), called with ``task_ids`` (B,) if it takes them."""
+    outputs: Tensor = module(x, task_ids) if takes_task_ids(module) else module(x)
+    return outputs
 
 
 def divides_batches(module: nn.Module) -> bool:

@@ -56,15 +56,18 @@ from rlcl.types.records import Boundary, Event, MetricFunction, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
 from rlcl.types.sources import MISSING, ArraySource, Data, EnvironmentSource, Rows, Source, TableColumn, TableFormat
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Moments, Scenario, Stream, StreamSpec, Visibility
+from rlcl.types.transitions import ActionEvaluation, BehaviourHost, TransitionHost, Transitions
 
 __all__ = [
     "IMPOSSIBLE",
     "MISSING",
     "UNITS",
+    "ActionEvaluation",
     "ArraySource",
     "Augmentation",
     "AveragingHost",
     "Batch",
+    "BehaviourHost",
     "Boundary",
     "BoundaryLearner",
     "BoundaryPolicy",
@@ -131,6 +134,8 @@ __all__ = [
     "TableColumn",
     "TableFormat",
     "TaskIds",
+    "TransitionHost",
+    "Transitions",
     "Visibility",
     "Warming",
     "WeighingHost",

@@ -82,7 +82,7 @@ class Host(Protocol):
     @property
     def provides(self) -> frozenset[str]:
         """Available information, a subset of: batch, targets, loss, task_id (in training), task_id_everywhere (in
-        training and at evaluation), boundaries, native, weights, pass.
+        training and at evaluation), boundaries, native, weights, pass, transitions, log_probs (of collected actions).
         """
         ...
 

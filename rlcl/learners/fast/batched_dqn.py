@@ -13,8 +13,8 @@ from rlcl.learners.fast.batched_environments import BatchedCollector, BatchedGen
 from rlcl.learners.fast.batched_weights import BatchedOptimizer, ParameterBlock
 from rlcl.learners.reinforcement.dqn import Dqn
 from rlcl.learners.reinforcement.logged_values import LoggedValues
-from rlcl.learners.reinforcement.off_policy import TransitionBatch
 from rlcl.learners.reinforcement.replay import ReplayBuffer
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch
 
 __all__ = ["BatchedDqn", "join_buffers"]
 

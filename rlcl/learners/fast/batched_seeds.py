@@ -114,6 +114,8 @@ class BatchedSeeds:
             errors = joint.update_on(stack_trees(member_batches))
             for i, member in enumerate(group):
                 member.after_update(None if errors is None else errors[i])
+        for member in group:
+            member.round.end()
         distribute_logged_values(joint.logged, [member.logged for member in group])
 
     def _collect(self, group: Sequence[Any]) -> dict[int, Any]:

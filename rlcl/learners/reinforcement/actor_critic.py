@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlcl.learners.fast.backprop import ChainPasses, Passes
-from rlcl.networks.task_ids import takes_task_ids
+from rlcl.networks.task_ids import call_network, takes_task_ids
 
 __all__ = ["ActorCritic", "ActorCriticPasses", "scale_orthogonal"]
 
@@ -43,6 +43,11 @@ class ActorCritic(nn.Module):
         """Return the actor's outputs (B, K)."""
         outputs: Tensor = self.actor(x, *task_ids)
         return outputs[:, :-1] if self.critic is None else outputs
+
+    def outputs_and_values(self, x: Tensor, task_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the actor's outputs (B, K) and values (B,)."""
+        *outputs, last = [call_network(network, x, task_ids) for network in self.side_by_side]
+        return (outputs[0] if outputs else last[:, :-1]), last[:, -1]
 
 
 class ActorCriticPasses:

@@ -29,11 +29,12 @@ from rlcl.learners.reinforcement.action_values import (
     next_state_values,
 )
 from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
 from rlcl.learners.reinforcement.setting_aliases import DQN_ALIASES
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Graph, Network, OptimizerFactory
+from rlcl.networks.task_ids import call_network
+from rlcl.types import Batch, Graph, Network, OptimizerFactory, Transitions
 
 __all__ = ["Dqn", "Exploration"]
 
@@ -147,7 +148,7 @@ class Dqn(OffPolicyLearner):
         return dueling_values(outputs) if self.dueling else outputs
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        return self._values(self.policy(x, task_ids) if takes_task_ids(self.policy) else self.policy(x))
+        return self._values(call_network(self.policy, x, task_ids))
 
     @property
     def takes_action_masks(self) -> bool:
@@ -205,6 +206,17 @@ class Dqn(OffPolicyLearner):
             self.torch_optimizer.step()
         self.log(loss=huber_loss(predicted, targets, minibatch.weights), value=predicted.mean(-1))
         return predicted - targets
+
+    def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
+        batch = n_step_batch(transitions, self.gamma, self.n_step)
+        with torch.no_grad():
+            values = self._values(call_network(self.target, batch.next_observations, batch.task_ids))
+            online = self.outputs(batch.next_observations, batch.task_ids) if self.double else None
+            next_values = next_state_values(
+                mask_tensor(values, batch.masks), None if online is None else mask_tensor(online, batch.masks)
+            )
+            targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values)
+        return huber_loss(chosen_values(self.outputs(batch.observations, batch.task_ids), batch.actions), targets)
 
     def begin_round(self) -> None:
         """Make the target updates that are due, those before ``learning_starts`` included, as one Polyak update."""

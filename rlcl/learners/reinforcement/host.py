@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.methods.attach import NO_TASKS
-from rlcl.types import Batch, Setup
+from rlcl.types import ActionEvaluation, Batch, Setup, Transitions
 
 if TYPE_CHECKING:
     from rlcl.learners.reinforcement.learner import ReinforcementLearner
@@ -51,12 +51,12 @@ class ReinforcementHost:
             "task_id": visibility.in_training and self.kind != "other",
             "task_id_everywhere": self.learner.tasks > 0 and self.kind != "other",
         }
-        return frozenset(name for name, provided in capabilities.items() if provided)
+        return self.learner.capabilities | {name for name, provided in capabilities.items() if provided}
 
     @property
     def lacking(self) -> Mapping[str, str]:
         """See :class:`rlcl.types.LackingHost`; the outputs of kind ``other`` depend on more than one observation."""
-        return NO_TASKS if self.kind == "other" else {}
+        return {**self.learner.lacking, **(NO_TASKS if self.kind == "other" else {})}
 
     @property
     def primary(self) -> str:
@@ -81,6 +81,21 @@ class ReinforcementHost:
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self.learner.outputs(x, task_ids)
+
+    @property
+    def collected(self) -> Transitions | None:
+        """See :class:`rlcl.types.TransitionHost`."""
+        return self.learner.round.transitions
+
+    def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
+        """See :class:`rlcl.types.TransitionHost`."""
+        with torch.enable_grad():
+            return self.learner.transition_loss(module, transitions, rng)
+
+    def evaluate_actions(self, transitions: Transitions) -> ActionEvaluation:
+        """See :class:`rlcl.types.BehaviourHost`."""
+        with torch.enable_grad():
+            return self.learner.evaluate_actions(transitions)
 
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
         """Sample at most ``n`` observations of the current experience without replacement; None for all stored ones."""

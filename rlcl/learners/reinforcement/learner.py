@@ -1,16 +1,14 @@
-"""Base class of reinforcement learners: abstract members, training loop, checkpointed state."""
+"""Base class of reinforcement learners: training loop, checkpointed state."""
 
 from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
 import attrs
-import gymnasium as gym
 import numpy as np
 import torch
 from attrs import define, field
@@ -24,11 +22,13 @@ from rlcl.learners.fast.numpy_forward import NumpyForward, task_forward
 from rlcl.learners.initial_weights import load_initial_weights
 from rlcl.learners.last_gradients import last_gradients, restore_gradients
 from rlcl.learners.online_score import count_trainable
+from rlcl.learners.reinforcement.algorithm import ReinforcementAlgorithm
 from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.gradient_clipping import clip_gradients
 from rlcl.learners.reinforcement.host import ReinforcementHost
 from rlcl.learners.reinforcement.logged_values import LoggedValues
 from rlcl.learners.reinforcement.policy_graphs import Decide, Scores, policy_graph
+from rlcl.learners.reinforcement.round_transitions import RoundTransitions
 from rlcl.learners.reinforcement.rounds import RoundFunction, collect_and_update
 from rlcl.learners.reinforcement.training_environments import CollectorFactory, first_environment
 from rlcl.learners.schedules import schedule_position
@@ -56,15 +56,16 @@ __all__ = ["ReinforcementLearner"]
 
 
 @define(kw_only=True, eq=False)
-class ReinforcementLearner(Exportable, ABC):
+class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
     """Base class of learners that collect data in environments and update networks on it.
 
     New training environments are created and seeded for every experience. Weights, optimizers and
     replay buffers are kept. The state can be saved after every update; it includes the state of the
     environments if they support saving (see :mod:`rlcl.data.environments.state`).
 
-    A subclass must implement the abstract members. The optional hooks do nothing by default. A learner that
-    overrides ``graph`` can be exported. Off-policy learners derive from
+    A subclass must implement the abstract members of
+    :class:`~rlcl.learners.reinforcement.algorithm.ReinforcementAlgorithm`. A learner that overrides ``graph`` can be
+    exported. Off-policy learners derive from
     :class:`~rlcl.learners.reinforcement.off_policy.OffPolicyLearner`, which provides the replay buffer. Batched seeds
     (:mod:`rlcl.learners.fast`) support the learners that are listed there; other learners run one seed after another.
 
@@ -86,6 +87,7 @@ class ReinforcementLearner(Exportable, ABC):
     position: Position = field(init=False, factory=Position)
     task_id: int | None = field(init=False, default=None)  # of the observations that it acts on; None if hidden
     batch: Batch | None = field(init=False, default=None)
+    round: RoundTransitions = field(init=False, factory=RoundTransitions)
     rng: np.random.Generator = field(init=False, default=None)
     collector: Collector | None = field(init=False, default=None)
     logged: LoggedValues = field(init=False, factory=LoggedValues)
@@ -99,162 +101,6 @@ class ReinforcementLearner(Exportable, ABC):
     _updates_done: int = field(init=False, default=0)  # of the primary module
 
     needs = frozenset({"environment"})
-
-    # Abstract members.
-
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """See :class:`rlcl.types.Host`."""
-
-    @property
-    @abstractmethod
-    def modules(self) -> Mapping[str, nn.Module]:
-        """See :class:`rlcl.types.Host`; the primary module, which acts, comes first."""
-
-    @property
-    @abstractmethod
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        """Optimizers by the names of ``modules``."""
-
-    @abstractmethod
-    def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
-        """Create modules and optimizers; torch's global generator is seeded before the call.
-
-        Args:
-            shape: shape of one encoded observation.
-            actions: action space of a single environment.
-            num_envs: number of parallel environments.
-        """
-
-    @property
-    @abstractmethod
-    def steps_per_round(self) -> int:
-        """Env steps of one round of collecting and updating, over all environments."""
-
-    @abstractmethod
-    def collect(self, collector: Collector, progress: float) -> Any:
-        """Collect ``steps_per_round`` env steps and return the data for :meth:`batches`.
-
-        Args:
-            collector: training environments.
-            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
-        """
-
-    @abstractmethod
-    def batches(self, collected: Any, collector: Collector, progress: float) -> Iterator[Any]:
-        """Yield the batches of a round, one after the other.
-
-        Args:
-            collected: the return value of :meth:`collect`.
-            collector: training environments.
-            progress: used fraction of the budget that schedules cover (see ``schedule_over``), in [0, 1).
-        """
-
-    @abstractmethod
-    def update_on(self, batch: Any) -> Tensor | None:
-        """Update the networks on one batch of :meth:`batches`.
-
-        An implementation sets :attr:`batch` to the encoded observations of the minibatch before each optimizer step:
-        methods read it when they add to the gradient.
-
-        Returns:
-            Argument of :meth:`after_update`: errors (B,) of the batch's transitions for prioritized replay, or None.
-        """
-
-    @abstractmethod
-    def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        """See :class:`rlcl.types.Host`."""
-
-    @abstractmethod
-    def act(
-        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None = None
-    ) -> np.ndarray[Any, Any]:
-        """Return greedy actions (B, *action) in the environment's action space.
-
-        Args:
-            observations: (B, *encoded).
-            masks: (B, K) bool, True for allowed actions; None if all are allowed or ``takes_action_masks`` is False.
-        """
-
-    @property
-    def takes_action_masks(self) -> bool:
-        """Whether actions are restricted by masks; see :mod:`rlcl.data.environments.action_masks`."""
-        return False
-
-    @property
-    def samples_actions(self) -> bool:
-        """Whether the policy is stochastic, so that :meth:`sampled_actions` is implemented."""
-        return False
-
-    @abstractmethod
-    def recent_observations(self) -> np.ndarray[Any, Any]:
-        """Return encoded observations (M, *encoded) of the current experience."""
-
-    @abstractmethod
-    def learner_state(self) -> dict[str, Any]:
-        """Return the state of the subclass, without modules and optimizers."""
-
-    @abstractmethod
-    def load_learner_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that :meth:`learner_state` returned."""
-
-    # Optional hooks.
-
-    @property
-    def exploration_parameters(self) -> Sequence[tuple[nn.Parameter, Optimizer]]:
-        """Learned parameters that control exploration, each with its optimizer."""
-        return ()
-
-    @property
-    def all_optimizers(self) -> Sequence[Optimizer]:
-        """Optimizers of :attr:`optimizers` and of parameters outside of :attr:`modules`."""
-        return tuple(self.optimizers.values())
-
-    def act_on(
-        self,
-        observations: np.ndarray[Any, Any],
-        masks: np.ndarray[Any, Any] | None,
-        state: Any,
-        rng: np.random.Generator | None = None,
-    ) -> tuple[np.ndarray[Any, Any], Any]:
-        """Return actions (B, *action) and the next recurrent state; ``state`` is None as an episode starts.
-
-        The actions are those of :meth:`act`, or of :meth:`sampled_actions` with ``rng``.
-        """
-        return (self.act(observations, masks) if rng is None else self.sampled_actions(observations, masks, rng)), None
-
-    def sampled_actions(
-        self, observations: np.ndarray[Any, Any], masks: np.ndarray[Any, Any] | None, rng: np.random.Generator
-    ) -> np.ndarray[Any, Any]:
-        """Sample actions (B, *action) of a stochastic policy, in the environment's action space; see :meth:`act`."""
-        raise NotImplementedError
-
-    def after_initial_weights(self) -> None:
-        """React to initial weights of another run, which have been copied into the modules."""
-
-    def ready(self) -> None:
-        """React to methods that have been attached, and to weights that have moved in memory."""
-
-    def after_update(self, errors: Tensor | None) -> None:
-        """React to an update, with the return value of :meth:`update_on`."""
-
-    @property
-    def followers(self) -> Sequence[nn.Module]:
-        """Target networks of the primary module."""
-        return ()
-
-    def planned_updates(self, experience: Experience) -> int | None:
-        """Return the number of updates of the primary module in an experience that begins; None if it is not known."""
-        return None
-
-    @property
-    def memory_bytes(self) -> int:
-        """Size of the learner's replay buffer in bytes, without the memories of methods."""
-        return 0
-
-    def forget_memory(self) -> None:
-        """Empty the learner's replay buffer."""
 
     # Training loop; see rlcl.types.Learner.
 

@@ -6,8 +6,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,49 +20,14 @@ from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.priorities import Priorities, Prioritised
 from rlcl.learners.reinforcement.replay import ReplayBuffer
-from rlcl.types import Experience
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch
+from rlcl.types import Experience, Transitions
 
-__all__ = ["OffPolicyLearner", "TransitionBatch", "frozen_copy", "polyak_update"]
+__all__ = ["OffPolicyLearner", "frozen_copy", "polyak_update"]
 
 Array = np.ndarray[Any, Any]
 
 BATCH_BYTES = 2**22  # maximum size of the observations of one batch, which holds the minibatches of several updates
-
-
-class TransitionBatch(NamedTuple):
-    """Sampled n-step transitions, encoded and on the device.
-
-    Each transition covers k <= n steps of one episode; k < n only near the end of the episode.
-
-    Args:
-        observations: (B, *encoded) float32.
-        actions: (B, *action).
-        rewards: (B,) float32, the sum of ``gamma^i r_{t+i}`` over the k steps.
-        next_observations: (B, *encoded) float32 k steps later.
-        discounts: (B,) float32, ``gamma^k``; 0 if that state is terminal.
-        weights: (B,) float32 importance weights; None if all weights are 1.
-        masks: (B, K) bool, actions allowed in ``next_observations``; None if all actions are allowed.
-        task_ids: (B,) int64; None if task ids are hidden.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    rewards: Tensor
-    next_observations: Tensor
-    discounts: Tensor
-    weights: Tensor | None
-    masks: Tensor | None = None
-    task_ids: Tensor | None = None
-
-    def split(self, rows: int) -> Iterator[TransitionBatch]:
-        """Yield minibatches of ``rows`` rows, in order; columns (..., B) keep their leading dimensions."""
-        if self.rewards.shape[-1] == rows:
-            yield self
-            return
-        dim = self.rewards.dim() - 1
-        columns = [torch.split(column, rows, dim) for column in self[:5]]
-        optional = (repeat(None) if column is None else torch.split(column, rows, dim) for column in self[5:])
-        yield from map(TransitionBatch, *columns, *optional)
 
 
 @define(kw_only=True, eq=False)
@@ -230,7 +194,19 @@ class OffPolicyLearner(ReinforcementLearner):
             done += self._num_envs
         return indices
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        # An episode of one step takes two rows: the rows of a round must not be overwritten before its updates.
+        steps = self.steps_per_round // self._num_envs
+        return frozenset({"transitions"} if 2 * steps < self.buffer.rows // self._num_envs else ())
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        reason = "its replay buffer has fewer rows than two rounds; set capacity higher, or train_every lower"
+        return {"transitions": reason}
+
     def batches(self, collected: list[Array], collector: Collector, progress: float) -> Iterator[TransitionBatch]:
+        self.round.begin(lambda: self._collected_transitions(np.stack(collected), collector))
         if self._priorities is not None:
             self._priorities.add(np.concatenate(collected))
         started = self.position.update == 0 and self.position.segment == 0
@@ -268,6 +244,24 @@ class OffPolicyLearner(ReinforcementLearner):
                 assert self._errors is not None
                 self._priorities.update(indices, self._errors.cpu().numpy())
             remaining -= count
+
+    def _collected_transitions(self, indices: Array, collector: Collector) -> Transitions:
+        """Return the transitions (T, N) at rows of the replay buffer, encoded."""
+        arrays, sampled = self.buffer.arrays, self.buffer.at(indices.reshape(-1), self.gamma)
+
+        def sequences(column: Array) -> Tensor:
+            return self._tensor(column.reshape(*indices.shape, *column.shape[1:]))
+
+        return Transitions(
+            sequences(collector.encode(sampled.observations, sampled.task_ids)),
+            sequences(sampled.actions),
+            sequences(sampled.rewards),
+            sequences(collector.encode(sampled.next_observations, sampled.task_ids)),
+            self._tensor(arrays["terminated"][indices]),
+            self._tensor(arrays["ended"][indices]),
+            next_masks=None if sampled.masks is None else sequences(sampled.masks),
+            task_ids=None if sampled.task_ids is None else sequences(sampled.task_ids),
+        )
 
     def after_update(self, errors: Tensor | None) -> None:
         self._errors = errors

@@ -39,8 +39,8 @@ from rlcl.learners.reinforcement.rollout_minibatches import Columns, RolloutShuf
 from rlcl.learners.reinforcement.setting_aliases import PPO_ALIASES
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Experience, Graph, Network, OptimizerFactory
+from rlcl.networks.task_ids import call_network, takes_task_ids
+from rlcl.types import ActionEvaluation, Batch, Experience, Graph, Network, OptimizerFactory, Transitions
 
 __all__ = ["Ppo"]
 
@@ -128,6 +128,7 @@ class Ppo(ReinforcementLearner):
     distribution: ActionDistribution = field(init=False, default=None)
     actor_forward: NumpyForward = field(init=False, default=None)
     _num_envs: int = field(init=False, default=1)
+    _clip: float | None = field(init=False, default=None)  # clip range of the current round
     free: Tensor = field(init=False, default=None)  # (F,) parameters of the distribution
     shuffler: RolloutShuffler = field(init=False, default=None)
     rollout_observations: Array = field(init=False, default=None)  # (T, N, *encoded) of the last rollout
@@ -201,7 +202,7 @@ class Ppo(ReinforcementLearner):
         return self.action_masks and self.distribution.free == 0
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        outputs = self.policy(x, task_ids) if takes_task_ids(self.policy) else self.policy(x)
+        outputs = call_network(self.policy, x, task_ids)
         return self.distribution.as_outputs(outputs, self.free)
 
     def action_outputs(self, outputs: Array, masks: Array | None) -> Array:
@@ -264,7 +265,10 @@ class Ppo(ReinforcementLearner):
     def batches(self, collected: Rollout, collector: Collector, progress: float) -> Iterator[RolloutBatch]:
         self.rollout_observations = collected.observations
         clip = None if self.clip is None else self.clip * (1 - progress if self.clip_schedule else 1)
-        yield RolloutBatch(self._transition_columns(collected), clip)
+        self._clip = clip
+        columns = self._transition_columns(collected)
+        self.round.begin(lambda: self._collected_transitions(collected, columns))
+        yield RolloutBatch(columns, clip)
 
     def update_on(self, batch: RolloutBatch) -> None:
         for epoch in range(self.epochs):
@@ -304,6 +308,74 @@ class Ppo(ReinforcementLearner):
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._setup.device)
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return frozenset(() if self.recurrent else ("transitions", "log_probs"))
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        reason = "a recurrent policy needs its state before each transition; set recurrent: null"
+        return dict.fromkeys(("transitions", "log_probs"), reason) if self.recurrent else {}
+
+    def _collected_transitions(self, rollout: Rollout, columns: Columns) -> Transitions:
+        def sequences(name: str) -> Tensor | None:
+            column = columns.get(name)
+            return None if column is None else column.view(*rollout.rewards.shape, *column.shape[1:])
+
+        return Transitions(
+            columns["observations"].view(rollout.observations.shape),
+            self._tensor(rollout.actions).view(*rollout.rewards.shape, *rollout.actions.shape[1:]),
+            self._tensor(rollout.rewards),
+            self._tensor(rollout.next_observations),
+            self._tensor(rollout.terminated),
+            self._tensor(rollout.ended),
+            sequences("log_probs"),
+            sequences("masks"),
+            task_ids=sequences("task_ids"),
+        )
+
+    def evaluate_actions(self, transitions: Transitions) -> ActionEvaluation:
+        shape, masks, ids = transitions.rewards.shape, transitions.masks, transitions.task_ids
+        outputs, values = self.policy.outputs_and_values(
+            transitions.observations.flatten(0, 1), None if ids is None else ids.flatten()
+        )
+        masked = mask_tensor(outputs, None if masks is None else masks.flatten(0, 1))
+        return ActionEvaluation(
+            self.distribution.as_outputs(outputs, self.free).view(*shape, -1),
+            self.distribution.log_prob(masked, self.free, transitions.actions.flatten(0, 1)).view(shape),
+            self.distribution.entropy(masked, self.free).expand(shape.numel()).view(shape),
+            values.view(shape),
+        )
+
+    def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
+        current, ids = self.evaluate_actions(transitions), transitions.task_ids
+        with torch.no_grad():
+            _, next_values = self.policy.outputs_and_values(
+                transitions.next_observations.flatten(0, 1), None if ids is None else ids.flatten()
+            )
+        columns = (transitions.rewards, current.values.detach(), next_values.view(transitions.rewards.shape))
+        rewards, values, following, terminated, ended = (
+            column.cpu().numpy() for column in (*columns, transitions.terminated, transitions.ended)
+        )
+        advantages = generalized_advantages(rewards, values, following, terminated, ended, self.gamma, self.gae_lambda)
+        assert transitions.log_probs is not None
+        return ppo_loss(
+            (current.log_probs - transitions.log_probs).flatten(),
+            self._normalized(self._tensor(advantages).flatten()),
+            self._clip,
+            current.values.flatten(),
+            self._tensor(advantages + values).flatten(),
+            current.entropies.mean(),
+            *self._loss_weights,
+        ).loss
+
+    def _normalized(self, advantages: Tensor) -> Tensor:
+        """Return advantages (..., B), normalized if ``normalize_advantages`` is set."""
+        if not self.normalize_advantages or advantages.shape[-1] == 1:
+            return advantages
+        mean, deviation = advantages.mean(-1, keepdim=True), advantages.std(-1, keepdim=True)
+        return (advantages - mean) / (deviation + 1e-8)
+
     def _run_epoch(self, columns: Columns, clip: float | None, last: bool) -> bool:
         """Update on the minibatches of one epoch; returns False if ``target_kl`` ends the epochs."""
         for minibatch in self._minibatches(columns):
@@ -312,10 +384,7 @@ class Ppo(ReinforcementLearner):
             outputs = mask_tensor(outputs, minibatch.get("masks"))
             actions, free = minibatch["actions"], self.free.detach()
             log_ratio = self.distribution.log_prob(outputs, free, actions) - minibatch["log_probs"]
-            advantages = minibatch["advantages"]
-            if self.normalize_advantages and advantages.shape[-1] > 1:
-                mean, deviation = advantages.mean(-1, keepdim=True), advantages.std(-1, keepdim=True)
-                advantages = (advantages - mean) / (deviation + 1e-8)
+            advantages = self._normalized(minibatch["advantages"])
             terms, weights = (log_ratio, advantages, clip, values, minibatch["returns"]), self._loss_weights
             if last or self.target_kl is not None:
                 entropy = self.distribution.entropy(outputs, free).mean(-1)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-__all__ = ["ReplayBuffer", "Transitions"]
+__all__ = ["ReplayBuffer", "SampledTransitions"]
 
 Array = np.ndarray[Any, Any]
 
 
 @frozen(eq=False)
-class Transitions:
+class SampledTransitions:
     """B n-step transitions.
 
     Each transition covers k <= n steps of one episode; k < n only near the end of the episode.
@@ -178,7 +178,7 @@ class ReplayBuffer:
         rows: Array = rng.integers(filled, size=count)
         return rows if self.num_envs == 1 else rows + rng.integers(self.num_envs, size=count) * self._rows
 
-    def at(self, indices: Array, gamma: float, n: int = 1) -> Transitions:
+    def at(self, indices: Array, gamma: float, n: int = 1) -> SampledTransitions:
         """Return the n-step transitions that start at the indices.
 
         A transition covers fewer than n steps if its episode is finished earlier or its later steps are not yet stored.
@@ -204,7 +204,7 @@ class ReplayBuffer:
             running &= ~arrays["ended"][following]
         discounts = (np.float32(gamma) ** steps) * ~arrays["terminated"][last]
         successors, masks, task_ids = self._successors(last), arrays.get("masks"), arrays.get("task_ids")
-        return Transitions(
+        return SampledTransitions(
             arrays["observations"].take(indices, 0),
             arrays["actions"].take(indices, 0),
             rewards,

@@ -46,6 +46,13 @@ class Rollout:
         observations = self.observations.reshape(-1, *self.observations.shape[2:])
         return np.concatenate([observations, self.last, self.cut])
 
+    @property
+    def next_observations(self) -> Array:
+        """(T, N, *encoded) observations after each step; of a truncated episode before the reset."""
+        following = np.concatenate([self.observations[1:], self.last[None]])
+        following[self.indices] = self.cut
+        return following
+
     def values_and_next(self, values: Array) -> tuple[Array, Array]:
         """Arrange values of :attr:`states` by time step and environment.
 

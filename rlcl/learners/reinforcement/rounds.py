@@ -34,4 +34,5 @@ def collect_and_update(learner: ReinforcementLearner, collector: Collector, prog
     for batch in learner.batches(learner.collect(collector, progress), collector, progress):
         learner.after_update(learner.update_on(batch))
     learner.batch = None
+    learner.round.end()
     yield from ()

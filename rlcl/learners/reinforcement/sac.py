@@ -35,12 +35,13 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss,
     twin_loss_gradient,
 )
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
 from rlcl.learners.reinforcement.setting_aliases import SAC_ALIASES
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Graph, Network, OptimizerFactory
+from rlcl.networks.task_ids import call_network
+from rlcl.types import Batch, Graph, Network, OptimizerFactory, Transitions
 
 __all__ = ["Sac"]
 
@@ -134,7 +135,7 @@ class Sac(OffPolicyLearner):
         self._passes = {key: passes_of(module) for key, module in self._networks.items()}
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        outputs = self.actor(x, task_ids) if takes_task_ids(self.actor) else self.actor(x)
+        outputs = call_network(self.actor, x, task_ids)
         mean, log_std = torch.chunk(outputs, 2, 1)
         return torch.cat((mean, log_std.clamp(*LOG_STD)), 1)
 
@@ -215,6 +216,26 @@ class Sac(OffPolicyLearner):
             "temperature": temperature,
             "value": predicted.mean(),
         }
+
+    def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
+        batch = n_step_batch(transitions, self.gamma, self.n_step)
+        temperature, ids = self._log_temperature.detach().exp(), batch.task_ids
+        noise = torch.from_numpy(rng.standard_normal(batch.actions.shape, np.float32)).to(batch.actions.device)
+        if module == "actor":
+            actions, log_probs = self._squashed(batch.observations, noise, ids)
+            values = call_network(self.critic, critic_inputs(batch.observations, actions), ids)
+            return soft_policy_loss(log_probs, values, temperature)
+        with torch.no_grad():
+            next_actions, next_log_probs = self._squashed(batch.next_observations, noise, ids)
+            next_values = call_network(self._target, critic_inputs(batch.next_observations, next_actions), ids).amin(0)
+            targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values - temperature * next_log_probs)
+        predicted = call_network(self.critic, critic_inputs(batch.observations, batch.actions), ids)
+        return 0.5 * twin_loss(predicted, targets)
+
+    def _squashed(self, x: Tensor, noise: Tensor, task_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return differentiable actions (B, D) and their log-densities (B,)."""
+        mean, log_std = self.outputs(x, task_ids).chunk(2, 1)
+        return squashed_gaussian(mean, log_std, noise)[:2]
 
     def _sample_noise(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._noise).to(like.device)

@@ -27,12 +27,13 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss,
     twin_loss_gradient,
 )
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, TransitionBatch, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
 from rlcl.learners.reinforcement.setting_aliases import TD3_ALIASES
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.task_ids import takes_task_ids
-from rlcl.types import Batch, Experience, Graph, Network, OptimizerFactory
+from rlcl.networks.task_ids import call_network
+from rlcl.types import Batch, Experience, Graph, Network, OptimizerFactory, Transitions
 
 __all__ = ["Td3"]
 
@@ -126,7 +127,7 @@ class Td3(OffPolicyLearner):
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """Return actions (B, D) in [-1, 1]."""
-        return torch.tanh(self.actor(x, task_ids) if takes_task_ids(self.actor) else self.actor(x))
+        return torch.tanh(call_network(self.actor, x, task_ids))
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
         return self.for_environment(np.tanh(self._actor_forward(observations)))
@@ -165,9 +166,8 @@ class Td3(OffPolicyLearner):
         ids = batch.task_ids
         self.batch = Batch(batch.observations, task_ids=ids)
         noise = torch.randn(batch.actions.shape, generator=self._noise).to(batch.actions.device)
-        noise = noise.mul_(self.smoothing).clamp_(-self.smoothing_clip, self.smoothing_clip)
         next_outputs = self._passes["target actor"].forward(batch.next_observations, ids)
-        next_actions = next_outputs.tanh().add_(noise).clamp_(-1, 1)
+        next_actions = self._smoothed(next_outputs, noise)
         next_inputs = critic_inputs(batch.next_observations, next_actions)
         next_values = self._passes["target critic"].forward(next_inputs, ids).amin(0)
         targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values)
@@ -189,6 +189,25 @@ class Td3(OffPolicyLearner):
         for key in self.modules:
             polyak_update(self._weights[f"target {key}"], self._weights[key], self.tau)
         return deterministic_policy_loss(values)
+
+    def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
+        batch = n_step_batch(transitions, self.gamma, self.n_step)
+        ids = batch.task_ids
+        if module == "actor":
+            inputs = critic_inputs(batch.observations, self.outputs(batch.observations, ids))
+            return deterministic_policy_loss(call_network(self.critic, inputs, ids)[0])
+        noise = torch.from_numpy(rng.standard_normal(batch.actions.shape, np.float32)).to(batch.actions.device)
+        with torch.no_grad():
+            next_outputs = call_network(self._target_networks["actor"], batch.next_observations, ids)
+            inputs = critic_inputs(batch.next_observations, self._smoothed(next_outputs, noise))
+            next_values = call_network(self._target_networks["critic"], inputs, ids).amin(0)
+            targets = bootstrapped_targets(batch.rewards, batch.discounts, next_values)
+        return twin_loss(call_network(self.critic, critic_inputs(batch.observations, batch.actions), ids), targets)
+
+    def _smoothed(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        """Return the target actor's actions with clipped noise (target policy smoothing), in [-1, 1]."""
+        noise = noise.mul_(self.smoothing).clamp_(-self.smoothing_clip, self.smoothing_clip)
+        return outputs.tanh().add_(noise).clamp_(-1, 1)
 
     def own_state(self) -> dict[str, Any]:
         return {"noise": self._noise.get_state(), "updated": self._critic_updates}

@@ -15,7 +15,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.inference_graphs import classifier_graph
 from rlcl.learners.supervised.semi_supervised import HIDDEN, hide_labels, pseudo_label_loss
-from rlcl.networks.task_ids import takes_task_ids
+from rlcl.networks.task_ids import call_network
 from rlcl.types import IMPOSSIBLE, Batch, Experience, Graph, Setup
 
 __all__ = ["Classifier", "balanced_weights"]
@@ -87,7 +87,7 @@ class Classifier(GradientLearner):
         if task_ids is None:
             logits = self.module(x)
             return logits
-        logits = self.module(x, task_ids) if takes_task_ids(self.module) else self.module(x)
+        logits = call_network(self.module, x, task_ids)
         # In float32, because float16 cannot represent -1e9.
         return logits.float().masked_fill(self._impossible.index_select(0, task_ids), IMPOSSIBLE)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rlcl.learners.gradient import GradientLearner
 from rlcl.learners.inference_graphs import regressor_graph
 from rlcl.learners.training_objective import weighted_mean
-from rlcl.networks.task_ids import takes_task_ids
+from rlcl.networks.task_ids import call_network
 from rlcl.types import Batch, Graph, Setup
 
 __all__ = ["Regressor"]
@@ -47,8 +47,7 @@ class Regressor(GradientLearner):
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         """Return predictions (B, K) for encoded inputs (B, *encoded)."""
-        predictions: Tensor = self.module(x, task_ids) if takes_task_ids(self.module) else self.module(x)
-        return predictions
+        return call_network(self.module, x, task_ids)
 
     def loss(self, batch: Batch) -> Tensor:
         assert batch.targets is not None

@@ -17,8 +17,8 @@ from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.dqn import Exploration
-from rlcl.learners.reinforcement.off_policy import TransitionBatch
 from rlcl.learners.reinforcement.priorities import Prioritised
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch
 from rlcl.networks.mlp import Linear, Mlp
 
 

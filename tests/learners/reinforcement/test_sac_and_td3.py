@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rlcl.errors import UnsupportedError
 from rlcl.learners.optimizers import Sgd
 from rlcl.learners.reinforcement.bounded_actions import squashed_gaussian
-from rlcl.learners.reinforcement.off_policy import TransitionBatch
+from rlcl.learners.reinforcement.transition_batch import TransitionBatch
 from rlcl.networks.mlp import Linear
 
 
