@@ -135,7 +135,7 @@ class Experiment:
         evaluation: schedule and scope of the evaluations.
         validation: fraction of each experience's training data that is held out.
         device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which selects CUDA if available.
-        threads: threads of torch; one is fastest for small networks.
+        threads: threads of torch and NumPy; one is fastest for small networks.
         event_interval: number of updates (for environments: env steps) between two events.
         checkpoint_minutes: minutes between checkpoints within an experience.
         sinks: receivers of events and records, in addition to the run folder.

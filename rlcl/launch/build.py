@@ -17,6 +17,7 @@ from rlcl.launch.memory_errors import memory_errors
 from rlcl.learners.fast.batched_seeds import check_batched_seeds
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
+from rlcl.threads import set_threads
 from rlcl.training.trainer import Trainer
 from rlcl.types import Stream as AnyStream
 
@@ -89,7 +90,7 @@ def make_trainer(
 
 
 def _trainer(experiment: Experiment, seed: int, stream: AnyStream, start: InitialState | None) -> Trainer:
-    torch.set_num_threads(experiment.threads)
+    set_threads(experiment.threads)
     learner = build(experiment.learner, ("learner",))
     encoder = build(experiment.encoder, ("encoder",))
     if experiment.evaluation.split == "validation" and experiment.validation == 0 and stream.spec.kind != "environment":

@@ -25,6 +25,7 @@ from rlcl.launch.file_paths import with_absolute_paths
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
+from rlcl.threads import set_threads
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import state_of
 from rlcl.training import checkpoint
@@ -146,7 +147,7 @@ def _build_learner(experiment: Experiment) -> tuple[Any, tuple[int, ...]]:
         with preserved_global_state():
             trainer = make_trainer(experiment, experiment.seeds[0])
     finally:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     return trainer.learner, trainer.stream.spec.observation_shape
 
 

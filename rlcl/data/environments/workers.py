@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
-import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
 from rlcl.data.environments.state import restore_single, single_state
 from rlcl.error_origin import user_error
 from rlcl.errors import EnvironmentApiError, RlclError
+from rlcl.threads import set_threads
 
 __all__ = ["WorkerEnv", "WorkerVectorEnv"]
 
@@ -44,7 +44,7 @@ class WorkerEnv(gym.Wrapper[Any, Any, Any, Any]):
         # Ctrl-C reaches every process of a terminal. Only the owner handles it, and stops its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        torch.set_num_threads(1)  # OpenMP hangs in a process that was forked after its parent used several threads
+        set_threads(1)  # OpenMP hangs in a process that was forked after its parent used several threads
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         with self._attributed_errors():
