@@ -58,6 +58,7 @@ benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/scaling.py
 	$(BIN)/python benchmarks/speed/reinforcement.py
 	$(BIN)/python benchmarks/speed/environments.py
+	$(BIN)/python benchmarks/speed/continual_rl.py
 	$(BIN)/python benchmarks/speed/memories.py
 	$(BIN)/python benchmarks/speed/bench.py
 	$(BIN)/python benchmarks/speed/bootstrap.py
