@@ -12,7 +12,7 @@ import pytest
 from harness import differences
 from rich.console import Console
 
-from rlcl.errors import ConfigError, RlclError, RunFolderError
+from rlcl.errors import ConfigError, RlclError, RunFolderError, UnsupportedError
 from rlcl.experiment import Experiment, experiment_from
 from rlcl.launch.continuation.initial_checkpoint import write_initial_checkpoint
 from rlcl.launch.continuation.parent_runs import continued_experiment
@@ -171,6 +171,21 @@ def test_reinforcement_goes_on_with_weights_memory_and_steps(tmp_path: Path, lea
     longer = continued(tasks, parent, tmp_path)
     assert (2, 2) == longer.outcome.R.shape
     assert {64, 128} == {r.step for r in longer.outcome.records if r.trained_on >= 0}
+
+
+def test_the_budget_of_a_task_may_grow_only_if_it_is_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = changed(CARTPOLE, stream__tasks=[{"budget": {"env_steps": 32}}, {"budget": {"env_steps": 32}}])
+    parent = run(short, tmp_path)
+    for tasks in ([48, 32], [48, 32, 32], [32, 48, 32]):
+        other = changed(short, stream__tasks=[{"budget": {"env_steps": steps}} for steps in tasks])
+        with pytest.raises(UnsupportedError, match=r"has the budget 48 env steps, and was trained with 32 env steps"):
+            planted(other, parent, tmp_path)
+    longer = changed(short, stream__tasks=[{"budget": {"env_steps": steps}} for steps in (32, 48)])
+    experiment, runs = continued_experiment(experiment_from(longer), find_runs(parent.path.parent), ())
+    write_initial_checkpoint(experiment, runs[0], tmp_path, Console())
+    assert "from 32 env steps to 48 env steps" in capsys.readouterr().out
 
 
 def test_it_is_found_again_and_names_its_parent(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from attrs import define, field
-from harness import cartpoles, classifier, digit_stream, dqn, learn_all, ppo, prepared, sb3
+from harness import cartpoles, classifier, digit_stream, learn_all, ppo, prepared, sb3
 from torch import Tensor
 
 from rlcl.errors import UnsupportedError
+from rlcl.learners.reinforcement.recurrent import Recurrent
 from rlcl.methods.attach import PHASES, join_batches
 from rlcl.methods.packnet import PackNet
 from rlcl.methods.xdg import Xdg
@@ -164,7 +165,9 @@ def test_pulls_are_weighed_alike_and_blank_where_nothing_is_stored() -> None:
 
 
 @pytest.mark.parametrize("method", [PackNet(), Xdg()])
-@pytest.mark.parametrize("learner", [ppo, dqn, lambda method: sb3("PPO", method)])
+@pytest.mark.parametrize(
+    "learner", [lambda method: ppo(method, recurrent=Recurrent()), lambda method: sb3("PPO", method)]
+)
 def test_what_is_set_already_is_not_advised(method: Any, learner: Callable[[Any], Any]) -> None:
     stream = attrs.evolve(cartpoles(64), visibility=Visibility(task_ids="visible"))
     with pytest.raises(UnsupportedError, match="do not pass task ids to their networks; remove the method") as raised:

@@ -19,7 +19,7 @@ from rlcl.experiment import Experiment
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.continuation.parent_runs import OPTION, parent_experiment
 from rlcl.launch.continuation.reopened_experience import ParentState, reopen_last_experience
-from rlcl.launch.continuation.stream_check import check_stream_continues
+from rlcl.launch.continuation.stream_check import check_budgets_continue, check_stream_continues
 from rlcl.launch.seed_run import run_folder
 from rlcl.registry import name_of
 from rlcl.run_format import RUN_FOLDER
@@ -79,6 +79,8 @@ def _continued_trainer(experiment: Experiment, run: StoredRun) -> tuple[Stream, 
     if data_hash(old) != run.manifest.get("data"):
         raise RunFolderError(f"{OPTION}: the data of {run.path} have changed since it was trained; restore them")
     check_stream_continues(old, new)
+    if experiment.budget == parent.budget:
+        check_budgets_continue(old, new)
     parent_state = ParentState.of(run, numbered_state[1])
     trainer = make_trainer(experiment, seed, new)
     added = len(new) - len(old)
@@ -89,8 +91,8 @@ def _continued_trainer(experiment: Experiment, run: StoredRun) -> tuple[Stream, 
         return new, trainer, parent_state, f"{added} more experience{'s' if added > 1 else ''} ({names})"
     _load(trainer, parent_state.trainer, run)
     parent_state = reopen_last_experience(trainer, parent_state, old, parent.budget)
-    name = new.experiences[-1].name
-    return new, trainer, parent_state, f"{name} from {parent.budget} to {experiment.budget}"
+    before, after = old.experiences[-1], new.experiences[-1]
+    return new, trainer, parent_state, f"{after.name} from {before.budget} to {after.budget}"
 
 
 def _grown_state(trainer: Trainer, state: Mapping[str, Any], old: Stream, new: Stream) -> Mapping[str, Any]:

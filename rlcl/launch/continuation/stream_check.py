@@ -11,7 +11,7 @@ from rlcl.errors import UnsupportedError
 from rlcl.streams.stream import Stream
 from rlcl.types import Experience, Source
 
-__all__ = ["check_stream_continues"]
+__all__ = ["check_budgets_continue", "check_stream_continues"]
 
 SPEC = ("kind", "observation_shape", "targets", "columns", "missing")
 
@@ -44,6 +44,21 @@ def check_stream_continues(old: Stream, new: Stream) -> None:
     for old_experiences, new_experiences in ((old.experiences, new.experiences), (old.evaluated, new.evaluated)):
         for old_experience, new_experience in zip(old_experiences, new_experiences, strict=False):
             _check_equal(old_experience, new_experience)
+
+
+def check_budgets_continue(old: Stream, new: Stream) -> None:
+    """Check that the stream changes the budget of no experience except for the last one, if none is added after it.
+
+    Raises:
+        UnsupportedError: the budget of another experience differs.
+    """
+    finished = old.experiences if len(new) > len(old) else old.experiences[:-1]
+    for old_experience, new_experience in zip(finished, new.experiences, strict=False):
+        if new_experience.budget != old_experience.budget:
+            raise UnsupportedError(
+                f"stream: experience {old_experience.index} ({old_experience.name}) has the budget "
+                f"{new_experience.budget}, and was trained with {old_experience.budget}; restore the former one"
+            )
 
 
 def _check_equal(old: Experience, new: Experience) -> None:
