@@ -53,6 +53,7 @@ def check(
     for file in files:
         experiment = load_experiment(file, overrides)
         console.print(f"[bold]{experiment.name}[/]  {experiment.hash}", highlight=False)
+        from rlcl.launch.baselines import check_baselines
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
         from rlcl.launch.feasibility import forecasts
@@ -65,6 +66,7 @@ def check(
 
         run_sinks(experiment.sinks)
         stream = make_stream(experiment, experiment.seeds[0])
+        check_baselines(experiment, experiment.seeds[0], len(stream.evaluated))
         _show_stream(stream, console)
         if draw:
             _draw(stream, Path(f"{experiment.name}-stream.png"), console)

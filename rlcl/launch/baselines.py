@@ -15,11 +15,14 @@ from attrs import frozen
 
 from rlcl.config import build, component, unstructure
 from rlcl.config.components import describe
+from rlcl.errors import ConfigError, RlclError
 from rlcl.evaluation.results import baseline_name
 from rlcl.experiment import Experiment
-from rlcl.types import Record
+from rlcl.launch.build import make_trainer
+from rlcl.seeding import preserved_global_state
+from rlcl.types import BoundaryPolicy, Record
 
-__all__ = ["NAME", "Baseline", "baselines_of", "copied_records", "single_task_experiment"]
+__all__ = ["NAME", "Baseline", "baselines_of", "check_baselines", "copied_records", "single_task_experiment"]
 
 NAME = "baselines"  # of the experiment that all baselines belong to
 
@@ -54,6 +57,26 @@ def baselines_of(experiment: Experiment, seed: int, columns: int) -> tuple[Basel
     )
 
 
+def check_baselines(experiment: Experiment, seed: int, columns: int) -> None:
+    """Build the first and the last baseline of each kind, so that errors are raised before training.
+
+    Args:
+        experiment, seed, columns: see :func:`baselines_of`.
+
+    Raises:
+        ConfigError: a baseline cannot run.
+    """
+    for kind in experiment.evaluation.baselines:
+        for column in sorted({0, columns - 1}):
+            try:
+                with preserved_global_state():
+                    make_trainer(_experiment(experiment, seed, kind, column), seed)
+            except RlclError as error:
+                raise ConfigError(
+                    [f"evaluation.baselines: the {kind} run of column {column} is not possible: {error}; remove {kind}"]
+                ) from error
+
+
 def single_task_experiment(experiment: Experiment, seed: int, column: int) -> Experiment:
     """Return the experiment of the single-task run of a column."""
     return _experiment(experiment, seed, "single_task", column)
@@ -81,6 +104,7 @@ def _experiment(experiment: Experiment, seed: int, kind: str, column: int) -> Ex
             probes=(),
             online=False,
         ),
+        boundary=BoundaryPolicy(),  # there is one experience
         sinks=(),
         continued_from=None,
     )

@@ -14,7 +14,7 @@ from rlcl.config import unstructure
 from rlcl.errors import RunFolderError
 from rlcl.evaluation.scores import derived_scores
 from rlcl.experiment import Experiment, dump
-from rlcl.launch.baselines import baselines_of, copied_records
+from rlcl.launch.baselines import baselines_of, check_baselines, copied_records
 from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.checkpoint_schedule import CheckpointPosition, CheckpointTimer
 from rlcl.launch.checkpoints import Checkpoints
@@ -144,6 +144,7 @@ def _make_trainer(experiment: Experiment, seed: int, folder: RunFolder) -> Train
         RlclError: the components are not compatible.
     """
     stream = make_stream(experiment, seed)
+    check_baselines(experiment, seed, len(stream.evaluated))
     start = load_initial_state(experiment, seed, folder.checkpoints)
     trainer = make_trainer(experiment, seed, stream, start)
     current = manifest(stream, seed, experiment.threads, trainer.device)

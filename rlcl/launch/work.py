@@ -67,6 +67,7 @@ def _perform(job: Job) -> None:
     from rich.console import Console
 
     from rlcl.experiment import experiment_from
+    from rlcl.launch.baselines import check_baselines
     from rlcl.launch.build import make_trainer
     from rlcl.launch.initial_state import load_initial_state
     from rlcl.launch.seeds import run_seed
@@ -75,7 +76,8 @@ def _perform(job: Job) -> None:
     experiment = experiment_from(job.config)
     if job.work == "check":
         run_sinks(experiment.sinks)
-        make_trainer(experiment, job.seed, start=load_initial_state(experiment, job.seed))
+        trainer = make_trainer(experiment, job.seed, start=load_initial_state(experiment, job.seed))
+        check_baselines(experiment, job.seed, len(trainer.stream.evaluated))
     else:
         run_seed(experiment, job.seed, job.root, Console(width=140))
 

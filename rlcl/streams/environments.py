@@ -20,7 +20,7 @@ from rlcl.data.environments.drifting import check_parameter
 from rlcl.data.environments.environment import Environment, Vectorization, environment_class
 from rlcl.data.environments.padding import common_spaces
 from rlcl.data.environments.wrappers import EnvironmentWrapper, check_wrapper
-from rlcl.errors import DataError, Problem, did_you_mean
+from rlcl.errors import DataError, Problem, UnsupportedError, did_you_mean
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream
 from rlcl.types import Budget, Experience, StreamSpec, Visibility
@@ -126,7 +126,12 @@ class Environments:
 
         Args:
             column: column of R.
+
+        Raises:
+            UnsupportedError: the stream drifts.
         """
+        if self.drift:
+            raise UnsupportedError("a drifting stream has no task that could be trained alone")
         order = self._visits([_name(self, task) for task in self.tasks])
         task = order[column] if self.matrix_columns == "visits" else column
         once = attrs.evolve(self, sequence=(task,), repeat=1, matrix_columns="tasks")

@@ -29,6 +29,8 @@ class SingleTask:
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         stream = self.of.make(seeds, budget)
+        if stream.moments is not None:
+            raise Problem("of: a drifting stream has no task that could be trained alone")
         columns = stream.evaluated
         if self.task >= len(columns):
             raise Problem(f"expected at most {len(columns) - 1}, the index of the last task, got {self.task}", "task")

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from rlcl.data.validation import warn_once
-from rlcl.errors import DataError
+from rlcl.errors import DataError, Problem
 from rlcl.seeding import Seeds
 from rlcl.types import Data, EnvironmentSource, Experience, Moments, Source, StreamSpec, Visibility
 
@@ -145,7 +145,12 @@ class Stream(Sequence[Experience]):
 
         Args:
             arrange: function from the evaluated experiences to those trained on.
+
+        Raises:
+            Problem: the stream drifts, so that its columns are not its experiences.
         """
+        if self.moments is not None:
+            raise Problem("of: a drifting stream has no tasks that could be joined or repeated")
         columns, inner = self.evaluated, self.arrange
 
         def composed(experiences: tuple[Experience, ...]) -> tuple[Experience, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rlcl.commands import main
 from rlcl.errors import ConfigError
 from rlcl.experiment import Experiment, load_experiment
 from rlcl.launch import seed_run
@@ -137,9 +138,22 @@ def test_scores_are_scaled_by_random_actions_and_single_task_runs(tmp_path: Path
         assert last("single_task.score", column) == pytest.approx(1.0)
 
 
-def test_environments_have_no_joint_runs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="environments cannot be joined"):
-        run_experiment(experiment(tmp_path, POLES, "evaluation.baselines=joint"), tmp_path / "runs", QUIET)
+def test_environments_have_no_joint_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joint = experiment(tmp_path, POLES, "evaluation.baselines=joint")
+    with pytest.raises(ConfigError, match=r"evaluation.baselines: .* environments cannot be joined .*; remove joint"):
+        run_experiment(joint, tmp_path / "runs", QUIET)
+    assert not list((tmp_path / "runs").rglob("records.jsonl"))  # refused before training
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(tmp_path / "experiment.yaml"), "evaluation.baselines=joint"])
+    assert 2 == ended.value.code
+    assert "environments cannot be joined" in capsys.readouterr().err
+
+
+def test_the_boundary_policy_of_methods_does_not_affect_baselines(tmp_path: Path) -> None:
+    rehearsal = "learner.methods=[{type: rehearsal, capacity: 20}]"
+    digits = experiment(tmp_path, DIGITS, rehearsal, "boundary.memory=reset", "evaluation.baselines=single_task")
+    (finished,) = run_experiment(digits, tmp_path / "runs", QUIET)
+    assert 3 == len([r for r in finished.outcome.records if r.metric == "single_task.accuracy"])
 
 
 def test_two_processes_divide_the_baselines_and_wait_for_each_other(tmp_path: Path) -> None:

@@ -12,13 +12,17 @@ from rich.console import Console
 
 from rlcl.data.drift import CyclicDrift, Drift, LinearDrift, Piecewise
 from rlcl.data.readers.scikit import Digits
-from rlcl.errors import Problem
+from rlcl.errors import ConfigError, Problem
 from rlcl.evaluation.results import Results
 from rlcl.experiment import load_experiment
 from rlcl.launch.seeds import run_experiment
 from rlcl.seeding import Seeds
+from rlcl.streams.cumulative import Cumulative
+from rlcl.streams.cyclic import Cyclic
 from rlcl.streams.drifting import DriftingData
 from rlcl.streams.environments import Environments, EnvironmentTask
+from rlcl.streams.joint import Joint
+from rlcl.streams.single_task import SingleTask
 from rlcl.types import Budget, Visibility
 
 QUIET = Console(quiet=True)
@@ -172,3 +176,27 @@ def test_parameters_of_data_that_make_no_sense_are_refused(parameter: str, messa
     drift = (Drift(parameter=parameter, function=SCALE.function),)
     with pytest.raises(Problem, match=message):
         DriftingData(data=Digits(), drift=drift).make(Seeds(0), Budget(epochs=1))
+
+
+INPUT_SCALE = Drift(parameter="input.scale", function=LinearDrift(start=1, end=2, steps=400), probes=(3,))
+DRIFTING = DriftingData(drift=(INPUT_SCALE,))
+
+
+@pytest.mark.parametrize("wrapper", [Cyclic, Cumulative, Joint, SingleTask])
+def test_the_columns_of_a_drifting_stream_are_not_trained_on_as_tasks(wrapper: Any) -> None:
+    with pytest.raises(Problem, match="a drifting stream has no task"):
+        wrapper(of=DRIFTING).make(Seeds(0), Budget(epochs=1))
+
+
+def test_a_drifting_stream_of_environments_is_not_repeated() -> None:
+    drifting = Environments(env="CartPole-v1", drift=(GRAVITY,))
+    for wrapper in (Cyclic, SingleTask):
+        with pytest.raises(Problem, match="a drifting stream has no task"):
+            wrapper(of=drifting).make(Seeds(0), Budget(env_steps=400))
+
+
+def test_a_drifting_stream_has_no_baselines(tmp_path: Path) -> None:
+    experiment(tmp_path)
+    drifting = load_experiment(tmp_path / "drifting.yaml", ["evaluation.baselines=single_task"])
+    with pytest.raises(ConfigError, match=r"drifting stream has no task .*; remove single_task"):
+        run_experiment(drifting, tmp_path, QUIET)
