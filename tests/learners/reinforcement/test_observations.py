@@ -158,7 +158,7 @@ def test_the_memory_keeps_them_as_they_came(name: str, kind: str) -> None:
 
 
 def test_critics_of_images_look_before_they_read_the_action() -> None:
-    seeing = build_twin_critics(Cnn(channels=(4,), hidden=(8,)), (3, 8, 8), 2)
+    seeing = build_twin_critics(Cnn(channels=(4,), hidden=(8,)), (3, 8, 8), 2, tasks=0)
     assert isinstance(seeing, SeparateTwins)
     assert all(isinstance(critic, ImageCritic) for critic in seeing.networks)
     x = torch.rand(5, 3 * 64 + 2)
@@ -168,7 +168,9 @@ def test_critics_of_images_look_before_they_read_the_action() -> None:
     assert not torch.isclose(seeing(x), seeing(other), atol=1e-7).any()
     # What the action changes depends on the image.
     assert len(np.unique((seeing(other) - seeing(x))[0].detach().numpy().round(6))) == 5
-    assert isinstance(build_twin_critics(Mlp(hidden=(8,)), (4, 3), 2), StackedTwins)  # rows, as a perceptron reads them
+    assert isinstance(
+        build_twin_critics(Mlp(hidden=(8,)), (4, 3), 2, tasks=0), StackedTwins
+    )  # rows, as a perceptron reads them
 
 
 def test_check_tells_the_bytes_of_the_memory_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
