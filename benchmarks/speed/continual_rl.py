@@ -33,10 +33,10 @@ NATIVE = {**CART, "env": "rlcl_envs/CartPole-v1", "vectorization": "native"}
 PENDULUM = {"type": "environments", "env": "Pendulum-v1", "num_envs": 1}
 # Learner, environment, and the env steps of all tasks together.
 CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any], int]] = {
-    "ppo, native CartPole": ({"type": "ppo", "n_steps": 128}, NATIVE, 81_920),
-    "ppo, CartPole": ({"type": "ppo", "n_steps": 128}, CART, 20_480),
-    "dqn, CartPole": ({"type": "dqn", "learning_starts": 500}, CART, 20_000),
-    "sac, Pendulum": ({"type": "sac", "learning_starts": 100}, PENDULUM, 1_500),
+    "ppo, native CartPole": ({"type": "ppo", "n_steps": 128}, NATIVE, 20_480),
+    "ppo, CartPole": ({"type": "ppo", "n_steps": 128}, CART, 10_240),
+    "dqn, CartPole": ({"type": "dqn", "learning_starts": 500}, CART, 5_000),
+    "sac, Pendulum": ({"type": "sac", "learning_starts": 100}, PENDULUM, 500),
 }
 GRAVITY = {"type": "sinusoid", "mean": 9.8, "amplitude": 4.0, "period": 20_000}
 DRIFT = [{"parameter": "attributes.gravity", "function": GRAVITY}]
@@ -159,15 +159,20 @@ def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows: dict[str, dict[str, float]] = {}
+
+    def add(name: str, row: dict[str, float]) -> None:
+        rows[name] = row
+        print(f"{name:44} {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})", flush=True)
+
     for name, case in CASES.items():
-        rows[f"five tasks: {name}"] = tasks_cost(*case, n)
-    rows["drift: ppo, native CartPole"] = drift_cost(*CASES["ppo, native CartPole"], n)
+        add(f"five tasks: {name}", tasks_cost(*case, n))
+    add("drift: ppo, native CartPole", drift_cost(*CASES["ppo, native CartPole"], n))
     for num_envs in (8, 64):
-        rows[f"drift: {num_envs} native CartPoles, steps alone"] = stepping_cost(NATIVE, num_envs, 40_000, n)
+        add(f"drift: {num_envs} native CartPoles, steps alone", stepping_cost(NATIVE, num_envs, 40_000, n))
     for name, case in CASES.items():
         pure, acting = evaluation_costs(*case, n)
-        rows[f"evaluation: {name}"] = pure
-        rows[f"evaluation, beside acting: {name}"] = acting
+        add(f"evaluation: {name}", pure)
+        add(f"evaluation, beside acting: {name}", acting)
     targets = {name: 1.2 if name.startswith("evaluation") else 1.05 for name in rows}
     report("speed_continual_rl", rows, targets, f"python benchmarks/speed/continual_rl.py {n}", "at most")
 

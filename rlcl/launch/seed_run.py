@@ -82,7 +82,9 @@ def run_seed_steps(
     try:
         check_run_version(folder.path)
         if is_finished(folder):
-            yield from _add_baselines(experiment, seed, folder, root, console, stop)
+            if (yield from _add_baselines(experiment, seed, folder, root, console, stop)):
+                with disk_errors(folder.path):
+                    run_sinks(experiment.sinks).seeds_changed(folder.path.parent)
             return read_finished_run(folder, experiment, repeated=True)
         _write_config(folder, experiment, console)
         with _status_written(folder), memory_errors(experiment):
@@ -245,10 +247,13 @@ def _resume_position(learner: Learner) -> ResumePosition:
 
 def _add_baselines(
     experiment: Experiment, seed: int, folder: RunFolder, root: Path, console: Console, stop: StopSignal
-) -> Generator[None, None, None]:
+) -> Generator[None, None, bool]:
     """Run the baselines of a finished run that are not finished, and copy their records to its folder.
 
     A baseline that another process is running is waited for, after all others have been run.
+
+    Returns:
+        Whether records were added.
 
     Raises:
         Interrupted: a signal was received; the same command resumes the baseline.
@@ -256,7 +261,7 @@ def _add_baselines(
     summary = read_json(folder.path / "summary.json")
     kinds = list(experiment.evaluation.baselines)
     if not kinds or (summary.get("baselines") == kinds and (folder.path / BASELINES).is_file()):
-        return
+        return False
     baselines = baselines_of(experiment, seed, len(summary["experiences"]))
     waiting = {b.experiment.hash: b.experiment for b in baselines}
     console.print(f"{len(waiting)} baseline{'s' * (len(waiting) > 1)} of {experiment.name}", highlight=False)
@@ -278,3 +283,4 @@ def _add_baselines(
     scores = derived_scores((*folder.records(), *copied)) if "score" in experiment.evaluation.measures else ()
     write_baselines(folder.path, (*copied, *scores))
     folder.write_json("summary.json", {**summary, "baselines": kinds, "names": None})
+    return True
