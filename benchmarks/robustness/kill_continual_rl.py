@@ -154,27 +154,39 @@ def outcome(root: Path) -> tuple[str, str, list[Any]]:
     return (folder / "records.jsonl").read_text(), tensors, events
 
 
-def kill_repeatedly(config: Path, root: Path, seconds: float, kills: int, rng: random.Random) -> int:
-    """Run a config in pieces that are killed at random moments; return the number of kills that hit a running process.
+def event_lines(root: Path) -> int:
+    """Return the number of events that a run has written."""
+    return sum(file.read_bytes().count(b"\n") for file in root.glob("*/*/seed3/events.jsonl"))
+
+
+def kill_repeatedly(config: Path, root: Path, events: int, kills: int, rng: random.Random) -> tuple[int, int]:
+    """Run a config in pieces, each of which is killed at a random moment after a random event.
 
     Args:
         config: file of the experiment.
         root: folder of the runs.
-        seconds: duration of the whole run.
+        events: events of the whole run.
         kills: number of kills.
         rng: source of the moments.
+
+    Returns:
+        The number of kills, and how many of them left a checkpoint to resume from.
     """
-    hit = 0
-    while hit < kills:
+    killed = resumable = 0
+    for _ in range(kills):
+        written = event_lines(root)
+        target = rng.randint(min(written + 1, events - 1), events - 1)
         process = start(config, root)
-        time.sleep(rng.uniform(0.3, 1.0) * seconds)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            hit += 1
+        while event_lines(root) < target and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        if process.returncode == 0:  # finished too early: start again from nothing
-            return hit
-    return hit
+        if process.returncode == 0:  # the run ended before it was killed
+            return killed, resumable
+        killed += 1
+        resumable += any(root.glob("*/*/seed3/checkpoints/*"))
+    return killed, resumable
 
 
 def main(kills: int) -> None:
@@ -185,18 +197,19 @@ def main(kills: int) -> None:
         for index, (title, experiment) in enumerate(experiments(folder).items()):
             config = folder / f"{index}.json"
             config.write_text(json.dumps({"name": f"killed{index}", **COMMON, "evaluation": EVALUATION, **experiment}))
-            began = time.perf_counter()
             finish(start(config, folder / f"{index}-through"))
-            seconds, expected = time.perf_counter() - began, outcome(folder / f"{index}-through")
-            hit = runs = different = resumed = 0
-            while hit < kills:
-                root = folder / f"{index}-{runs}"
-                hit += kill_repeatedly(config, root, seconds, min(kills - hit, 4), rng)
-                resumed += "resuming" in finish(start(config, root))
-                runs += 1
-                different += outcome(root) != expected
-            rows[title] = {"kills": hit, "runs": runs, "runs_resumed": resumed, "runs_that_differ": different}
-            print(title, rows[title], flush=True)
+            expected = outcome(folder / f"{index}-through")
+            row = {"kills": 0, "kills_after_a_checkpoint": 0, "runs": 0, "runs_that_differ": 0}
+            while row["kills"] < kills:
+                root = folder / f"{index}-{row['runs']}"
+                killed, resumable = kill_repeatedly(config, root, len(expected[2]), min(kills - row["kills"], 3), rng)
+                finish(start(config, root))
+                row["kills"] += killed
+                row["kills_after_a_checkpoint"] += resumable
+                row["runs"] += 1
+                row["runs_that_differ"] += outcome(root) != expected
+            rows[title] = row
+            print(title, row, flush=True)
     command = f"python benchmarks/robustness/kill_continual_rl.py {kills}"
     RESULTS.write_text(json.dumps({"command": command, "streams": rows}, indent=2) + "\n")
     if any(row["runs_that_differ"] for row in rows.values()):

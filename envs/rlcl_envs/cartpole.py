@@ -57,7 +57,7 @@ class CartPoleVector(ClassicVector):
         spaces = gym.spaces.Box(-high, high, dtype=np.float32), gym.spaces.Discrete(2)
         self._sutton_barto_reward = sutton_barto_reward
         self._cos, self._sin, self._temporary, self._push = np.empty((4, num_envs))
-        self._rates = np.empty((4, num_envs))
+        self._rates, self._limits = np.empty((4, num_envs)), np.empty((2, num_envs))
         super().__init__(num_envs, max_episode_steps, physics, *spaces)
 
     def _derive(self) -> None:
@@ -65,7 +65,7 @@ class CartPoleVector(ClassicVector):
         self._polemass_length = self.masspole * self.length
         self._gravity, self._masspole, self._length, self._tau = self.gravity, self.masspole, self.length, self.tau
         self._force_left, self._force_right = -self.force_mag, self.force_mag
-        self._limits = np.stack([self.x_threshold, self.theta_threshold_radians])
+        self._limits[0], self._limits[1] = self.x_threshold, self.theta_threshold_radians
 
     def _start(self, samples: Array, options: Mapping[str, Any]) -> Array:
         low, high = maybe_parse_reset_bounds(dict(options), -0.05, 0.05)

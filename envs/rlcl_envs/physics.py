@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ class Parameter:
         self.name = name
 
     def __get__(self, env: Any, owner: type) -> Any:
-        return self if env is None else env.physics[self.name]
+        return self if env is None else env._physics[self.name]
 
     def __set__(self, env: Any, value: Any) -> None:
         env.set_physics(**{self.name: value})
@@ -46,6 +48,10 @@ class Parameter:
         Raises:
             ValueError: ``value`` is neither one number nor ``count`` numbers, is not finite, or is out of range.
         """
+        if type(value) is float and self._contains(value):  # a drifting parameter changes at each step
+            values = np.full(count, value)
+            values.flags.writeable = False
+            return values
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
@@ -58,6 +64,14 @@ class Parameter:
         values = np.broadcast_to(array, (count,)).copy()
         values.flags.writeable = False
         return values
+
+    def _contains(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+        )
 
     def _is_allowed(self, values: Values) -> np.ndarray[Any, np.dtype[np.bool_]]:
         allowed = np.isfinite(values)
@@ -78,6 +92,7 @@ class Parameter:
         return f"a finite number {' and '.join(bounds)}".rstrip()
 
 
+@cache
 def parameters(owner: type) -> Mapping[str, Parameter]:
     """Return the parameters of the class of a vector environment, by name."""
     return {name: value for name, value in vars(owner).items() if isinstance(value, Parameter)}

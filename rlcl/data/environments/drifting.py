@@ -78,6 +78,8 @@ class Drifting:
         names = {drift.parameter for drift in drifts}
         self._physics = [name for name in names if name.startswith(ATTRIBUTE)]
         self.changes_observations = any(name.startswith("observation.") for name in names)
+        self.permutes_actions = "action.permutation" in names
+        self._permutes_observations = "observation.permutation" in names
         self.changes_rewards = bool(names & {"reward.scale", "reward.sign"})
         self._applied: dict[str, float] = {}
         self._check_spaces(names, name)
@@ -136,7 +138,8 @@ class Drifting:
             if values["observation.noise"]:
                 y = y + values["observation.noise"] * self.rng.standard_normal(x.shape)
             x = y.astype(x.dtype)
-        order = self._order("observation.permutation", int(np.prod(space.shape or (1,))))
+        size = int(np.prod(space.shape or (1,)))
+        order = self._order("observation.permutation", size) if self._permutes_observations else None
         if order is not None:
             x = x.reshape(-1, len(order))[:, order].reshape(x.shape)
         return x
@@ -149,6 +152,8 @@ class Drifting:
 
     def act(self, actions: Any) -> Any:
         """Return the actions of the environments for actions of the learner: one action, or (N, *action)."""
+        if not self.permutes_actions:
+            return actions
         space = self._spaces[1]
         if isinstance(space, gym.spaces.Discrete):
             order = self._order("action.permutation", int(space.n))
@@ -212,8 +217,7 @@ class DriftingEnv(gym.Wrapper[Any, Any, Any, Any]):
         spaces = (env.observation_space, env.action_space)
         self._drifting = Drifting(drifts, spaces, set_attribute, clock, stride, name)
         self.observation_space = self._drifting.observation_space
-        self._permutes = any(drift.parameter == "action.permutation" for drift in drifts)
-        if self._permutes and env.has_wrapper_attr("action_masks"):
+        if self._drifting.permutes_actions and env.has_wrapper_attr("action_masks"):
             self.action_masks = self._action_masks
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -230,7 +234,7 @@ class DriftingEnv(gym.Wrapper[Any, Any, Any, Any]):
         return drifting.observe(np.asarray(observation)), reward, terminated, truncated, self._masked(info)
 
     def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
-        if self._permutes and "action_mask" in info:
+        if self._drifting.permutes_actions and "action_mask" in info:
             return {**info, "action_mask": self._drifting.mask(np.asarray(info["action_mask"]))}
         return info
 

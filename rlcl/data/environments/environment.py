@@ -295,13 +295,15 @@ def _alternative(env: str | Callable[..., AnyEnv]) -> str:
 
 
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
+    physics = getattr(env, "physics", ())
     for key, value in attributes.items():
-        holder, last = _holder(env, key, name)
-        current = holder[last] if isinstance(last, int) else getattr(holder, last)
         try:
-            if key in getattr(env, "physics", ()):
+            if key in physics:
                 env.set_physics(**{key: value})  # checks the range of values, for example that a mass is not 0
-            elif isinstance(last, int):
+                continue
+            holder, last = _holder(env, key, name)
+            current = holder[last] if isinstance(last, int) else getattr(holder, last)
+            if isinstance(last, int):
                 _set_element(env, key, value)
             elif isinstance(current, np.ndarray):
                 setattr(holder, last, _array_like(current, key, value))
