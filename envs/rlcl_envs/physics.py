@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,6 @@ class Parameter:
         return f"a finite number {' and '.join(bounds)}".rstrip()
 
 
-@cache
 def parameters(owner: type) -> Mapping[str, Parameter]:
     """Return the parameters of the class of a vector environment, by name."""
     return {name: value for name, value in vars(owner).items() if isinstance(value, Parameter)}
