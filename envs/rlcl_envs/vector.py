@@ -61,8 +61,8 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         self.elapsed: Array = np.zeros(num_envs, dtype=np.int64)  # env steps in each episode
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int | None] = [None] * num_envs
-        self._parameters = parameters(type(self))
-        self._physics = {name: p.checked(p.default, num_envs) for name, p in self._parameters.items()}
+        self._known = parameters(type(self))
+        self._physics = {name: p.checked(p.default, num_envs) for name, p in self._known.items()}
         self.set_physics(**(physics or {}))
 
     # Defined by subclasses.
@@ -170,7 +170,7 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
             ValueError: there is no parameter of that name, the number of values is wrong, or a value is out of range.
                 No parameter is changed then.
         """
-        known = self._parameters
+        known = self._known
         unknown = [name for name in values if name not in known]
         if unknown:
             raise ValueError(f"{type(self).__name__} has no parameter {unknown[0]!r}; it has {', '.join(known)}")
@@ -214,7 +214,7 @@ class ClassicVector(VectorEnv[Array, Array, Array]):
         Args:
             parts: vector environments of the same kind; the sum of their ``num_envs`` is that of this one.
         """
-        names = self._parameters
+        names = self._known
         if any((self._physics[name] != np.concatenate([p._physics[name] for p in parts])).any() for name in names):
             self.set_physics(**{name: np.concatenate([p._physics[name] for p in parts]) for name in names})
         self.state = np.concatenate([part.state for part in parts], 1)
