@@ -7,7 +7,7 @@
 
 The compared time is the processor time in one process on one core.
 
-    python benchmarks/speed/continual_rl.py [repetitions]
+    python benchmarks/speed/continual_rl.py [repetitions [part of a name ...]]
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,14 @@ def stepping_cost(stream: Mapping[str, Any], num_envs: int, steps: int, n: int) 
     return ratio(times, "constant", "drifting")
 
 
-def evaluation_costs(
-    learner: Mapping[str, Any], stream: Mapping[str, Any], env_steps: int, n: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Compute the time of an evaluation of five tasks relative to stepping the same episodes, without and with acting.
+def evaluation_cost(
+    learner: Mapping[str, Any], stream: Mapping[str, Any], env_steps: int, n: int, other: str
+) -> dict[str, float]:
+    """Compute the time of an evaluation of five tasks relative to the same episodes.
 
-    Without acting, the actions are given in advance and the environments exist before.
+    Args:
+        learner, stream, env_steps, n: see :func:`tasks_cost`.
+        other: ``stepping``, with actions given in advance in existing environments, or ``acting`` with the policy.
     """
     trainer = trained(learner, {**stream, "tasks": [{}] * TASKS}, env_steps // TASKS)()
     plan, sources, recorded = trainer.evaluation, [], []
@@ -131,9 +134,11 @@ def evaluation_costs(
                 observations, *_ = vector.step(trainer.learner.predict(observations)[0])
             vector.close()
 
-    contestants = {"stepping": stepping, "acting": acting, "evaluation": lambda: list(trainer._evaluate(0))}
-    times = measure(contestants, n, time.process_time)
-    return ratio(times, "stepping", "evaluation"), ratio(times, "acting", "evaluation")
+    contestants = {
+        other: {"stepping": stepping, "acting": acting}[other],
+        "evaluation": lambda: [*trainer._evaluate(0)],
+    }
+    return ratio(measure(contestants, n, time.process_time), other, "evaluation")
 
 
 class Recorder:
@@ -155,26 +160,34 @@ class Recorder:
         return actions, state
 
 
-def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows: dict[str, dict[str, float]] = {}
-
-    def add(name: str, row: dict[str, float]) -> None:
-        rows[name] = row
-        print(f"{name:44} {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})", flush=True)
-
+def measurements(n: int) -> Iterator[tuple[str, float | None, Callable[[], dict[str, float]]]]:
+    """Yield the name, the target and the function of each measurement."""
     for name, case in CASES.items():
-        add(f"five tasks: {name}", tasks_cost(*case, n))
-    add("drift: ppo, native CartPole", drift_cost(*CASES["ppo, native CartPole"], n))
+        yield f"five tasks: {name}", 1.05, partial(tasks_cost, *case, n)
+    yield "drift: ppo, native CartPole", 1.05, partial(drift_cost, *CASES["ppo, native CartPole"], n)
     for num_envs in (8, 64):
-        add(f"drift: {num_envs} native CartPoles, steps alone", stepping_cost(NATIVE, num_envs, 40_000, n))
+        yield (
+            f"drift: {num_envs} native CartPoles, steps alone",
+            None,
+            partial(stepping_cost, NATIVE, num_envs, 40_000, n),
+        )
     for name, case in CASES.items():
-        pure, acting = evaluation_costs(*case, n)
-        add(f"evaluation: {name}", pure)
-        add(f"evaluation, beside acting: {name}", acting)
-    targets = {name: 1.2 if name.startswith("evaluation") else 1.05 for name in rows}
-    report("speed_continual_rl", rows, targets, f"python benchmarks/speed/continual_rl.py {n}", "at most")
+        yield f"evaluation: {name}", 1.2, partial(evaluation_cost, *case, n, "stepping")
+        yield f"evaluation, beside acting: {name}", None, partial(evaluation_cost, *case, n, "acting")
+
+
+def main() -> None:
+    n, chosen = int(sys.argv[1]) if len(sys.argv) > 1 else 15, sys.argv[2:]
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rows, targets = {}, {}
+    for name, target, measured in measurements(n):
+        if not chosen or any(part in name for part in chosen):
+            rows[name] = row = measured()
+            targets[name] = target
+            print(f"{name:44} {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})", flush=True)
+    report(
+        "speed_continual_rl", rows, targets, " ".join(["python benchmarks/speed/continual_rl.py", str(n)]), "at most"
+    )
 
 
 if __name__ == "__main__":
