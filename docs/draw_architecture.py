@@ -18,7 +18,18 @@ PICTURE = ROOT / "docs" / "images" / "architecture.svg"
 
 # Top to bottom: a part imports what stands above it, and its neighbours on the same line.
 LAYERS = (
-    ("errors", "error_origin", "registry", "seeding", "threads", "state", "lock", "formats", "strict_json", "run_format"),
+    (
+        "errors",
+        "error_origin",
+        "registry",
+        "seeding",
+        "threads",
+        "state",
+        "lock",
+        "formats",
+        "strict_json",
+        "run_format",
+    ),
     ("statistics",),
     ("types",),
     ("config",),
