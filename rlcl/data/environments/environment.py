@@ -295,7 +295,7 @@ def _alternative(env: str | Callable[..., AnyEnv]) -> str:
 
 
 def _set_attributes(env: Any, attributes: Mapping[str, Any], name: str) -> None:
-    physics = getattr(env, "physics", ())
+    physics = env.physics if hasattr(env, "set_physics") else ()
     for key, value in attributes.items():
         try:
             if key in physics:

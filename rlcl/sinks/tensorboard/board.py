@@ -12,7 +12,6 @@ from attrs import define, field
 from rlcl.config import option
 from rlcl.evaluation.probe_runner import probe_name
 from rlcl.evaluation.results import TASK, Results, measure_named
-from rlcl.sinks.tensorboard.baseline_curves import write_baseline_board
 from rlcl.sinks.tensorboard.hparams import run_settings, session_end, session_start
 from rlcl.sinks.tensorboard.layout import run_layout
 from rlcl.sinks.tensorboard.learner_images import LearnerImages, experience_label, spread_indices
@@ -154,8 +153,6 @@ class TensorBoard(Sink):
         self._writer.close()
 
     def seeds_changed(self, folder: Path) -> None:
-        for run in sorted(folder.glob("seed*")):
-            write_baseline_board(run)
         write_seed_board(folder)
 
     def look(self, folder: Path) -> str:

@@ -13,6 +13,7 @@ import attrs
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import TASK, measure_named
 from rlcl.lock import locked
+from rlcl.sinks.tensorboard.baseline_curves import write_baseline_board
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
 from rlcl.sinks.tensorboard.learner_images import NAME_LENGTH, spread_indices
 from rlcl.statistics.intervals import SeedSummary, summarize
@@ -33,7 +34,7 @@ Intervals = Mapping[str, Mapping[int, SeedSummary]]  # by tag and step
 
 
 def write_seed_board(folder: Path) -> None:
-    """Write means and intervals over the finished seeds of a config.
+    """Write means and intervals over the finished seeds of a config, and the boards of their baselines.
 
     It is called whenever a seed has finished, so the last one to finish includes all.
 
@@ -46,6 +47,8 @@ def write_seed_board(folder: Path) -> None:
         finished = [
             path for path in sorted(folder.glob("seed*")) if read_json(path / "status.json").get("state") == "finished"
         ]
+        for path in finished:
+            write_baseline_board(path)
         seeds = [curves for path in finished if (curves := _readable_curves(path)) is not None]
         if len(seeds) > 1:
             _write(folder / FOLDER, seed_intervals(seeds))
