@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["set_threads"]
+__all__ = ["preserved_threads", "set_threads"]
 
 
 def set_threads(count: int) -> None:
@@ -16,3 +19,14 @@ def set_threads(count: int) -> None:
     """
     torch.set_num_threads(count)
     threadpool_limits(limits=count, user_api="blas")
+
+
+@contextmanager
+def preserved_threads() -> Iterator[None]:
+    """Restore the numbers of threads of torch and NumPy on exit."""
+    threads = torch.get_num_threads()
+    with threadpool_limits(limits=None):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

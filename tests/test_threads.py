@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from rlcl.experiment import experiment_from
 from rlcl.launch.build import make_trainer
-from rlcl.threads import set_threads
+from rlcl.threads import preserved_threads, set_threads
 
 
 @pytest.fixture
@@ -33,6 +33,15 @@ def test_torch_and_numpy_have_the_same_number_of_threads() -> None:
     set_threads(1)
     assert {1} == blas_threads()
     assert 1 == torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("several")
+def test_the_numbers_of_threads_are_restored() -> None:
+    torch_threads, before = torch.get_num_threads(), blas_threads()
+    with preserved_threads():
+        set_threads(1)
+        assert {1} == blas_threads()
+    assert (torch_threads, before) == (torch.get_num_threads(), blas_threads())
 
 
 @pytest.mark.usefixtures("several")

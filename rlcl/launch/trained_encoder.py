@@ -25,7 +25,7 @@ from rlcl.launch.file_paths import with_absolute_paths
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
 from rlcl.state import flatten
-from rlcl.threads import set_threads
+from rlcl.threads import preserved_threads
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import state_of
 from rlcl.training import checkpoint
@@ -142,12 +142,8 @@ def _build_learner(experiment: Experiment) -> tuple[Any, tuple[int, ...]]:
     The random generators and the number of threads of this process do not change.
     """
     # The seed is arbitrary, because the loaded state replaces everything that depends on it.
-    threads = torch.get_num_threads()
-    try:
-        with preserved_global_state():
-            trainer = make_trainer(experiment, experiment.seeds[0])
-    finally:
-        set_threads(threads)
+    with preserved_global_state(), preserved_threads():
+        trainer = make_trainer(experiment, experiment.seeds[0])
     return trainer.learner, trainer.stream.spec.observation_shape
 
 
