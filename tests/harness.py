@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from attrs import frozen
+from probes import Forbidding
 from rich.console import Console
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from rlcl.encoders.scale import Scale
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.dqn import Dqn
 from rlcl.learners.reinforcement.ppo import Ppo
+from rlcl.learners.reinforcement.recurrent import Recurrent
 from rlcl.learners.reinforcement.sac import Sac
 from rlcl.learners.reinforcement.td3 import Td3
 from rlcl.learners.supervised.classifier import Classifier
@@ -129,6 +131,14 @@ def cartpoles(
         for i, a in enumerate([{}, {"gravity": 40}][:tasks])
     ]
     return environment_stream(*sources, budget=budget, boundaries=boundaries)
+
+
+def choosing(budget: int) -> Stream:
+    """Two experiences in an environment with two choices at once and masks of the first one."""
+    sources = [
+        Environment(Forbidding, kwargs={"several": True}, num_envs=1, seed=31 + i, name="forbidding") for i in range(2)
+    ]
+    return environment_stream(*sources, budget=budget)
 
 
 def pendulums(budget: int, *, num_envs: int = 1, tasks: int = 2) -> Stream:
@@ -446,6 +456,19 @@ HOSTS: Mapping[str, HostCase] = {
         Scale,
     ),
     "ppo": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: cartpoles(120), "categorical", _BEHAVIOUR),
+    "ppo_choices": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: choosing(120), "multi_categorical", _BEHAVIOUR),
+    "ppo_recurrent": HostCase(
+        lambda *m: ppo(*m, n_steps=4, batch_size=48, recurrent=Recurrent(size=8)),
+        lambda: cartpoles(480, num_envs=24),
+        "multi_categorical",
+        _ACTING - {"transitions"},
+    ),
+    "ppo_recurrent_continuous": HostCase(
+        lambda *m: ppo(*m, n_steps=4, batch_size=48, recurrent=Recurrent(size=8)),
+        lambda: pendulums(480, num_envs=24),
+        "gaussian",
+        _ACTING - {"transitions"},
+    ),
     "ppo_continuous": HostCase(lambda *m: ppo(*m, n_steps=24), lambda: pendulums(120), "gaussian", _BEHAVIOUR),
     "sb3_ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "sb3_dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),

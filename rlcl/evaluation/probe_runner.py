@@ -14,7 +14,7 @@ from rlcl.evaluation.network_activity import NetworkActivity, host_of
 from rlcl.evaluation.plan import Plan
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, preserved_global_state
-from rlcl.types import Batch, Encoder, Experience, Host, Probe
+from rlcl.types import Batch, Encoder, Experience, Host, Probe, SequenceHost
 
 __all__ = ["ProbeRunner", "probe_name"]
 
@@ -57,7 +57,8 @@ class ProbeRunner:
         if not names:
             return
         host = host_of(self.learner)
-        if host.kind == "other" and self.parts[0].train.kind == "environment":
+        recurrent = isinstance(host, SequenceHost) and host.sequence_length is not None
+        if recurrent or (host.kind == "other" and self.parts[0].train.kind == "environment"):
             raise UnsupportedError(
                 f"evaluation.probes: the outputs of learner {host.name} depend on more than one observation, which "
                 "probes do not support; remove them"

@@ -13,6 +13,7 @@ METHODS = {
     "reset": "rlcl.methods.reset:Reset",
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
+    "clear": "rlcl.methods.clear:Clear",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
     "a_gem": "rlcl.methods.a_gem:AGem",
     "gem": "rlcl.methods.gem:Gem",

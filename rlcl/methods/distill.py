@@ -14,6 +14,7 @@ from rlcl.config import option
 from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
+from rlcl.methods.parts.divergence import kl_divergence
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host, Method
@@ -57,7 +58,7 @@ class Distill(Method):
     requires = frozenset({"boundaries"})
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
-    kinds = frozenset({"categorical", "gaussian", "values", "reconstruction"})
+    kinds = frozenset({"categorical", "multi_categorical", "gaussian", "values", "reconstruction"})
 
     def __attrs_post_init__(self) -> None:
         if self.capacity is not None:
@@ -121,8 +122,4 @@ def distillation_loss(outputs: Tensor, stored: Tensor, kind: str) -> Tensor:
     """
     if kind != "gaussian":
         return (outputs - stored).square().mean()
-    mean, log_std = outputs.chunk(2, 1)
-    old_mean, old_log_std = stored.chunk(2, 1)
-    variance = (2 * log_std).exp()
-    divergence = log_std - old_log_std + ((2 * old_log_std).exp() + (mean - old_mean).square()) / (2 * variance) - 0.5
-    return divergence.sum(1).mean()
+    return kl_divergence(stored, outputs, kind).mean()

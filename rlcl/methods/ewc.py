@@ -11,6 +11,7 @@ from attrs import define, field
 from torch import Tensor
 
 from rlcl.config import option
+from rlcl.methods.parts.divergence import choices_of
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
 from rlcl.methods.parts.parameters import named_parameters
@@ -19,7 +20,7 @@ from rlcl.types import Experience, Host, Method
 
 __all__ = ["Ewc"]
 
-KINDS = ("categorical", "gaussian", "values", "reconstruction")
+KINDS = ("categorical", "multi_categorical", "gaussian", "values", "reconstruction")
 
 
 @define(kw_only=True, eq=False)
@@ -116,7 +117,18 @@ class Ewc(Method):
         with evaluation_mode(module, gradients=True):
             if self.fisher == "batch" and targets is not None:
                 return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)
-            return diagonal_fisher(host.outputs, parameters, module, x, ids, host.kind, self.fisher, generator, targets)
+            return diagonal_fisher(
+                host.outputs,
+                parameters,
+                module,
+                x,
+                ids,
+                host.kind,
+                self.fisher,
+                generator,
+                targets,
+                choices_of(host),
+            )
 
     def _bind(self) -> None:
         self._anchor.bind(named_parameters(self._host, self._host.primary))

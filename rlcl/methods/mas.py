@@ -43,7 +43,7 @@ class Mas(Method):
     requires = frozenset({"boundaries"})
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
-    kinds = frozenset({"categorical", "gaussian", "values", "reconstruction"})
+    kinds = frozenset({"categorical", "multi_categorical", "gaussian", "values", "reconstruction"})
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng

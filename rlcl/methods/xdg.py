@@ -84,7 +84,7 @@ class Xdg(Method):
     _gates: Gates | None = field(init=False, default=None)
 
     requires = frozenset({"native", "task_id_everywhere"})
-    kinds = frozenset({"categorical", "gaussian", "values"})  # learners that pass task ids to their networks
+    kinds = frozenset({"categorical", "multi_categorical", "gaussian", "values"})  # passed task ids
     phase = "record"
     reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"share": 0.0}

@@ -40,6 +40,7 @@ from rlcl.types.methods import (
     IMPOSSIBLE,
     AveragingHost,
     Batch,
+    ChoosingHost,
     FollowedHost,
     ForgettingMethod,
     Host,
@@ -50,6 +51,7 @@ from rlcl.types.methods import (
     PenalizingMethod,
     PredictingMethod,
     RawHost,
+    SequenceHost,
     WeighingHost,
 )
 from rlcl.types.records import Boundary, Event, MetricFunction, Probe, Record
@@ -75,6 +77,7 @@ __all__ = [
     "Budgeted",
     "Capacity",
     "Cautious",
+    "ChoosingHost",
     "Costs",
     "Data",
     "DataSet",
@@ -123,6 +126,7 @@ __all__ = [
     "Sampling",
     "Scenario",
     "Schedule",
+    "SequenceHost",
     "Setup",
     "Sink",
     "Source",

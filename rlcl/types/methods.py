@@ -19,6 +19,7 @@ __all__ = [
     "IMPOSSIBLE",
     "AveragingHost",
     "Batch",
+    "ChoosingHost",
     "FollowedHost",
     "ForgettingMethod",
     "Host",
@@ -29,6 +30,7 @@ __all__ = [
     "PenalizingMethod",
     "PredictingMethod",
     "RawHost",
+    "SequenceHost",
     "WeighingHost",
 ]
 
@@ -74,8 +76,9 @@ class Host(Protocol):
 
     @property
     def kind(self) -> str:
-        """Meaning of the outputs: ``categorical`` (logits), ``gaussian`` (means and log standard
-        deviations, concatenated), ``values``, ``reconstruction``, or ``other``.
+        """Meaning of the outputs: ``categorical`` (logits), ``multi_categorical`` (logits of several independent
+        choices, concatenated; see :class:`ChoosingHost`), ``gaussian`` (means and log standard deviations,
+        concatenated), ``values``, ``reconstruction``, or ``other``.
         """
         ...
 
@@ -177,6 +180,31 @@ class FollowedHost(Protocol):
     @property
     def followers(self) -> Sequence[nn.Module]:
         """The copies of the primary module; optimizers do not update them."""
+        ...
+
+
+@runtime_checkable
+class ChoosingHost(Protocol):
+    """A host whose outputs may be the logits of several independent choices."""
+
+    @property
+    def choices(self) -> Sequence[int]:
+        """Number of logits of each choice, in order; empty unless the kind is ``multi_categorical``."""
+        ...
+
+
+@runtime_checkable
+class SequenceHost(Protocol):
+    """A host whose outputs may depend on a sequence of observations, as those of a recurrent policy do."""
+
+    @property
+    def sequence_length(self) -> int | None:
+        """Number L of observations in one input (L, W) of ``sample`` and ``outputs``; None for single observations.
+
+        The last column of an input is 1 if its row is the first observation of an episode, else 0. The outputs of an
+        input are those of its L steps, concatenated by component: L choices, or L means and then L log standard
+        deviations. ``batch`` contains single observations in order of time.
+        """
         ...
 
 

@@ -67,6 +67,11 @@ class TransitionHost(Host, Protocol):
     """A reinforcement learner that exposes its transitions and its loss: it provides ``transitions``."""
 
     @property
+    def gamma(self) -> float:
+        """Discount factor."""
+        ...
+
+    @property
     def collected(self) -> Transitions | None:
         """Transitions of the round in progress, one sequence per environment, before the updates on them.
 
@@ -94,4 +99,8 @@ class BehaviourHost(TransitionHost, Protocol):
 
     def evaluate_actions(self, transitions: Transitions) -> ActionEvaluation:
         """Evaluate the current policy and value function at transitions."""
+        ...
+
+    def values(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
+        """Return the values (B,) of encoded observations (B, *encoded), without gradient."""
         ...

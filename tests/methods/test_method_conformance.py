@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "redo": {"threshold": 0.9, "every": 3},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
+    "clear": {"capacity": 60, "length": 4, "policy_cloning": 1.0},
     "rehearsal": {"capacity": 20, "batch_size": 8},
     "a_gem": {"capacity": 20, "batch_size": 8},
     "gem": {"per_experience": 10},
@@ -61,7 +62,7 @@ METHODS = sorted(entries("method"))
 # Quantities that each method logs; the others log none.
 QUANTITIES: dict[str, set[str]] = {
     **{key: {"penalty"} for key in ("ewc", "si", "rwalk", "mas", "l2", "l2_init", "lwf")},
-    **{key: {"memory_examples"} for key in ("rehearsal", "der", "der_plus_plus", "mir", "distill")},
+    **{key: {"memory_examples"} for key in ("rehearsal", "der", "der_plus_plus", "mir", "distill", "clear")},
     **{key: {"memory_examples", "projections"} for key in ("a_gem", "gem")},
     **{key: {"replaced_units"} for key in ("redo", "continual_backprop")},
     "packnet": {"free_weights"},
@@ -72,8 +73,18 @@ def method(name: str, **changes: Any) -> Any:
     return find("method", name)(**{**SETTINGS.get(name, {}), **changes})
 
 
+# Methods whose hosts have all that is required, and a network that they do not support.
+UNSUPPORTED_NETWORKS = {
+    (name, host)
+    for name in ("continual_backprop", "redo", "reset")
+    for host in ("ppo_recurrent", "ppo_recurrent_continuous")
+}
+
+
 def served(name: str, host: str) -> bool:
     used, case = method(name), HOSTS[host]
+    if (name, host) in UNSUPPORTED_NETWORKS:
+        return False
     kinds = getattr(used, "kinds", None)
     return used.requires <= case.provides and (kinds is None or case.kind in kinds)
 

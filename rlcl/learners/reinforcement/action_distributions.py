@@ -44,6 +44,11 @@ class ActionDistribution(Protocol):
         ...
 
     @property
+    def choices(self) -> tuple[int, ...]:
+        """Number of actions of each independent choice; empty for continuous actions."""
+        ...
+
+    @property
     def outputs(self) -> int:
         """Number K of outputs that the network must have."""
         ...
@@ -100,7 +105,12 @@ class ActionDistribution(Protocol):
         ...
 
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
-        """Return outputs (B, K') in the form that :class:`rlcl.types.Host` defines for :attr:`kind`."""
+        """Return outputs (B, K') in the form that :class:`rlcl.types.Host` defines for :attr:`kind`.
+
+        Args:
+            outputs: (B, K), or (B, L, K) of sequences; see :class:`rlcl.types.SequenceHost`.
+            free: (F,) parameters that do not depend on the state.
+        """
         ...
 
 
@@ -117,6 +127,10 @@ class Categorical:
     start: int = 0
     kind = "categorical"
     free = 0
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        return (self.n,)
 
     @property
     def outputs(self) -> int:
@@ -153,7 +167,7 @@ class Categorical:
         return _by_logits(outputs, actions, by_log_prob, by_entropy), free
 
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
-        return outputs
+        return outputs.flatten(1)
 
 
 @frozen
@@ -167,8 +181,12 @@ class MultiCategorical:
 
     sizes: tuple[int, ...]
     starts: tuple[int, ...]
-    kind = "other"
+    kind = "multi_categorical"
     free = 0
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        return self.sizes
 
     @property
     def outputs(self) -> int:
@@ -215,7 +233,7 @@ class MultiCategorical:
         return torch.cat([_by_logits(part, actions[..., i], by_log_prob, by_entropy) for i, part in parts], -1), free
 
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
-        return outputs
+        return outputs.flatten(1)
 
 
 @frozen(eq=False)
@@ -232,6 +250,7 @@ class Gaussian:
     low: Array
     high: Array
     kind = "gaussian"
+    choices = ()
 
     @property
     def outputs(self) -> int:
@@ -275,7 +294,7 @@ class Gaussian:
         return distance.mul_(narrowness).mul_(by_log_prob), by_free
 
     def as_outputs(self, outputs: Tensor, free: Tensor) -> Tensor:
-        return torch.cat((outputs, free.expand_as(outputs)), 1)
+        return torch.cat((outputs.flatten(1), free.expand_as(outputs).flatten(1)), 1)
 
 
 def _by_logits(logits: Tensor, actions: Tensor, by_log_prob: Tensor, by_entropy: float) -> Tensor:

@@ -31,6 +31,16 @@ class ReinforcementAlgorithm(ABC):
         """See :class:`rlcl.types.Host`."""
 
     @property
+    def choices(self) -> Sequence[int]:
+        """See :class:`rlcl.types.ChoosingHost`."""
+        return ()
+
+    @property
+    def sequence_length(self) -> int | None:
+        """See :class:`rlcl.types.SequenceHost`."""
+        return None
+
+    @property
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
         """See :class:`rlcl.types.Host`; the primary module, which acts, comes first."""
@@ -112,7 +122,7 @@ class ReinforcementAlgorithm(ABC):
 
     @abstractmethod
     def recent_observations(self) -> np.ndarray[Any, Any]:
-        """Return encoded observations (M, *encoded) of the current experience."""
+        """Return encoded observations (M, *encoded) of the current experience, or sequences (M, L, W) of them."""
 
     @abstractmethod
     def learner_state(self) -> dict[str, Any]:
@@ -169,6 +179,10 @@ class ReinforcementAlgorithm(ABC):
 
     def evaluate_actions(self, transitions: Transitions) -> ActionEvaluation:
         """See :class:`rlcl.types.BehaviourHost`; required by ``log_probs``."""
+        raise NotImplementedError
+
+    def state_values(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
+        """See :meth:`rlcl.types.BehaviourHost.values`; required by ``log_probs``."""
         raise NotImplementedError
 
     def after_initial_weights(self) -> None:  # noqa: B027

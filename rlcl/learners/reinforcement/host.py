@@ -48,15 +48,25 @@ class ReinforcementHost:
             "batch": True,
             "native": True,
             "boundaries": visibility.boundaries == "announced",
-            "task_id": visibility.in_training and self.kind != "other",
-            "task_id_everywhere": self.learner.tasks > 0 and self.kind != "other",
+            "task_id": visibility.in_training and self.sequence_length is None,
+            "task_id_everywhere": self.learner.tasks > 0 and self.sequence_length is None,
         }
         return self.learner.capabilities | {name for name, provided in capabilities.items() if provided}
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """See :class:`rlcl.types.LackingHost`; the outputs of kind ``other`` depend on more than one observation."""
-        return {**self.learner.lacking, **(NO_TASKS if self.kind == "other" else {})}
+        """See :class:`rlcl.types.LackingHost`."""
+        return {**self.learner.lacking, **({} if self.sequence_length is None else NO_TASKS)}
+
+    @property
+    def choices(self) -> Sequence[int]:
+        """See :class:`rlcl.types.ChoosingHost`."""
+        return self.learner.choices
+
+    @property
+    def sequence_length(self) -> int | None:
+        """See :class:`rlcl.types.SequenceHost`."""
+        return self.learner.sequence_length
 
     @property
     def primary(self) -> str:
@@ -83,6 +93,11 @@ class ReinforcementHost:
         return self.learner.outputs(x, task_ids)
 
     @property
+    def gamma(self) -> float:
+        """See :class:`rlcl.types.TransitionHost`."""
+        return self.learner.gamma
+
+    @property
     def collected(self) -> Transitions | None:
         """See :class:`rlcl.types.TransitionHost`."""
         return self.learner.round.transitions
@@ -97,9 +112,14 @@ class ReinforcementHost:
         with torch.enable_grad():
             return self.learner.evaluate_actions(transitions)
 
+    def values(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
+        """See :class:`rlcl.types.BehaviourHost`."""
+        with torch.no_grad():
+            return self.learner.state_values(observations, task_ids)
+
     def sample(self, n: int | None, rng: np.random.Generator) -> Batch:
-        """Sample at most ``n`` observations of the current experience without replacement; None for all stored ones."""
+        """Sample at most ``n`` observations or sequences of the current experience without replacement, or all."""
         rows = self.learner.recent_observations()
         sampled = rows[rng.permutation(len(rows))[:n]]
-        ids = self.learner.task_ids_of(len(sampled))
+        ids = self.learner.task_ids_of(len(sampled)) if self.sequence_length is None else None
         return Batch(torch.from_numpy(sampled).to(self.setup.device), task_ids=ids)

@@ -32,7 +32,13 @@ from rlcl.learners.reinforcement.actor_critic import ActorCritic, ActorCriticPas
 from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.losses import ppo_loss, ppo_loss_gradient
-from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork
+from rlcl.learners.reinforcement.recurrent import (
+    SEQUENCE_LENGTH,
+    Recurrent,
+    RecurrentActorCritic,
+    RecurrentNetwork,
+    sequences_of,
+)
 from rlcl.learners.reinforcement.returns import explained_variance, generalized_advantages
 from rlcl.learners.reinforcement.rollout import Rollout, collect_rollout
 from rlcl.learners.reinforcement.rollout_minibatches import Columns, RolloutShuffler
@@ -135,8 +141,19 @@ class Ppo(ReinforcementLearner):
 
     @property
     def kind(self) -> str:
-        # The outputs of a recurrent policy are not a function of a single observation.
-        return "other" if self.recurrent else self.distribution.kind
+        # Each step of a sequence is an independent choice, given the observations.
+        kind = self.distribution.kind
+        return "multi_categorical" if self.recurrent and kind == "categorical" else kind
+
+    @property
+    def choices(self) -> Sequence[int]:
+        if self.kind != "multi_categorical":
+            return ()
+        return self.distribution.choices * (self.sequence_length or 1)
+
+    @property
+    def sequence_length(self) -> int | None:
+        return min(SEQUENCE_LENGTH, self.n_steps) if self.recurrent else None
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -173,7 +190,7 @@ class Ppo(ReinforcementLearner):
         pack_parameters(parameters)
         self.torch_optimizer = build_optimizer(self.optimizer, parameters)
         if self.recurrent:
-            self.recurrence = RecurrentActorCritic(self.policy, num_envs, self._setup.device)
+            self.recurrence = RecurrentActorCritic(self.policy, num_envs, self.n_steps, self._setup.device)
         self.shuffler = RolloutShuffler(self._setup.seeds.child("shuffle").torch())
         self.rollout_observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
 
@@ -202,7 +219,7 @@ class Ppo(ReinforcementLearner):
         return self.action_masks and self.distribution.free == 0
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
-        outputs = call_network(self.policy, x, task_ids)
+        outputs = call_network(self.policy, x, task_ids) if self.recurrence is None else self.recurrence.outputs(x)
         return self.distribution.as_outputs(outputs, self.free)
 
     def action_outputs(self, outputs: Array, masks: Array | None) -> Array:
@@ -250,7 +267,10 @@ class Ppo(ReinforcementLearner):
         return distribution.for_environment(distribution.sample(outputs, self.free.detach().cpu().numpy(), rng))
 
     def recent_observations(self) -> Array:
-        return self.rollout_observations.reshape(-1, *self.rollout_observations.shape[2:])
+        observations = self.rollout_observations
+        if self.recurrence is not None:
+            return sequences_of(observations, self.recurrence.starts, self.sequence_length or 1)
+        return observations.reshape(-1, *observations.shape[2:])
 
     def collect(self, collector: Collector, progress: float) -> Rollout:
         free, distribution = self.free.detach().cpu().numpy(), self.distribution
@@ -347,10 +367,13 @@ class Ppo(ReinforcementLearner):
             values.view(shape),
         )
 
+    def state_values(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
+        return self.policy.outputs_and_values(observations, task_ids)[1]
+
     def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
         current, ids = self.evaluate_actions(transitions), transitions.task_ids
         with torch.no_grad():
-            _, next_values = self.policy.outputs_and_values(
+            next_values = self.state_values(
                 transitions.next_observations.flatten(0, 1), None if ids is None else ids.flatten()
             )
         columns = (transitions.rewards, current.values.detach(), next_values.view(transitions.rewards.shape))
@@ -426,11 +449,11 @@ class Ppo(ReinforcementLearner):
         return kl
 
     def learner_state(self) -> dict[str, Any]:
-        recurrent = {} if self.recurrence is None else {"remembered": self.recurrence.states}
+        recurrent = {} if self.recurrence is None else self.recurrence.state_dict()
         return {"shuffle": self.shuffler.generator.get_state(), "observations": self.rollout_observations, **recurrent}
 
     def load_learner_state(self, state: Mapping[str, Any]) -> None:
         self.shuffler.generator.set_state(state["shuffle"])
         self.rollout_observations = state["observations"]
         if self.recurrence is not None:
-            self.recurrence.states = state["remembered"].to(self._setup.device)
+            self.recurrence.load_state_dict(state)

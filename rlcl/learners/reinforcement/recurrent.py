@@ -17,9 +17,11 @@ from rlcl.learners.reinforcement.collector import Collector
 from rlcl.learners.reinforcement.rollout import Rollout
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 
-__all__ = ["Recurrent", "RecurrentActorCritic", "RecurrentNetwork"]
+__all__ = ["SEQUENCE_LENGTH", "Recurrent", "RecurrentActorCritic", "RecurrentNetwork", "sequences_of"]
 
 Array = np.ndarray[Any, Any]
+
+SEQUENCE_LENGTH = 16  # steps of the sequences on which methods evaluate a recurrent policy
 
 
 @frozen(kw_only=True)
@@ -97,19 +99,23 @@ class RecurrentActorCritic:
     Args:
         policy: an actor-critic whose networks are :class:`RecurrentNetwork`.
         num_envs: number N of environments.
+        steps: number T of steps of a rollout.
         device: a torch device.
     """
 
     policy: ActorCritic
     num_envs: int
+    steps: int
     device: str
+    starts: Array = field(init=False)  # (T, N) bool, whether steps of the last rollout are the first of their episode
     states: Tensor = field(init=False)  # (networks, 2, N, size) before the first step of the rollout
     _current_state: Tensor = field(init=False)  # (2, N, size) of the actor, during a rollout
-    _starts: list[Array] = field(init=False, factory=list)  # (N,) bool of each step of the rollout
+    _starts: list[Array] = field(init=False, factory=list)  # (N,) bool of each step of the rollout in progress
     _last_outputs: tuple[Tensor, Tensor] | None = field(init=False, default=None)  # of the last forward(), with graph
 
     def __attrs_post_init__(self) -> None:
         networks = self.policy.side_by_side
+        self.starts = np.zeros((self.steps, self.num_envs), bool)
         self.states = torch.zeros(len(networks), 2, self.num_envs, self._actor.size, device=self.device)
         self._current_state = self.states[0]
 
@@ -165,7 +171,8 @@ class RecurrentActorCritic:
         steps, count = rollout.rewards.shape
         shape = states.shape[1:]
         observations, last, cut = torch.split(states, [steps * count, count, len(rollout.cut)])
-        starts = torch.from_numpy(np.stack(self._starts)).to(self.device)
+        self.starts = np.stack(self._starts)
+        starts = torch.from_numpy(self.starts).to(self.device)
         cut_steps, cut_environments = (torch.from_numpy(indices).to(self.device) for indices in rollout.indices)
         ended = torch.from_numpy(rollout.ended[-1]).to(self.device)
         results, after = [], []
@@ -195,6 +202,27 @@ class RecurrentActorCritic:
                 [network.forward_sequence(x, starts, state)[0] for network, state in networks]  # type: ignore[operator]
             )
         return self._last_outputs[0].detach(), self._last_outputs[1].detach()
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the actor's outputs (B, L, K) for sequences, differentiable; the state is 0 before each sequence.
+
+        Args:
+            x: (B, L, W + 1) sequences as :func:`sequences_of` returns them.
+        """
+        steps = x.transpose(0, 1)
+        state = x.new_zeros(2, len(x), self._actor.size)
+        outputs, _ = self._actor.forward_sequence(steps[..., :-1], steps[..., -1] > 0, state)
+        by_step = outputs.view(steps.shape[0], len(x), -1)
+        return (by_step[..., :-1] if self.policy.critic is None else by_step).transpose(0, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the recurrent states, and the starts of episodes in the last rollout."""
+        return {"remembered": self.states, "starts": self.starts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that :meth:`state_dict` returned."""
+        self.states = state["remembered"].to(self.device)
+        self.starts = state["starts"]
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
         """Backpropagate derivatives of a loss by the outputs and values of the last :meth:`forward` to the weights."""
@@ -234,3 +262,21 @@ class RecurrentActorCritic:
             }
             for group in groups
         ]
+
+
+def sequences_of(observations: Array, starts: Array, length: int) -> Array:
+    """Cut rollouts into sequences of consecutive steps.
+
+    Args:
+        observations: (T, N, ...) of N environments.
+        starts: (T, N) bool, whether an observation is the first one of an episode.
+        length: steps L of a sequence; the first T mod L steps of a rollout are left out.
+
+    Returns:
+        (M, L, W + 1) float32: flattened observations, and a column that is 1 for the first observation of an episode.
+    """
+    count = len(observations) // length
+    flat = observations.reshape(*observations.shape[:2], -1)
+    rows = np.concatenate([flat, starts[..., None].astype(flat.dtype)], 2)[len(observations) - count * length :]
+    by_sequence: Array = rows.reshape(count, length, *rows.shape[1:]).swapaxes(1, 2)
+    return by_sequence.reshape(-1, length, rows.shape[2])

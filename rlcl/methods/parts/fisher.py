@@ -13,7 +13,8 @@ the Fisher information in continual learning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -29,25 +30,38 @@ LABELLED = frozenset({"empirical", "weighted", "batch"})  # the kinds that need 
 
 
 def factors(
-    outputs: Tensor, kind: str, fisher: FisherKind, generator: torch.Generator, targets: Tensor | None = None
+    outputs: Tensor,
+    kind: str,
+    fisher: FisherKind,
+    generator: torch.Generator,
+    targets: Tensor | None = None,
+    choices: Sequence[int] = (),
 ) -> Iterator[Tensor]:
     """Yield scalars of each example whose squared gradients sum to the Fisher diagonal, in expectation.
 
     Args:
         outputs: (B, K), see ``rlcl.types.Host.kind``.
-        kind: ``categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
+        kind: ``categorical``, ``multi_categorical``, ``gaussian``, ``values`` or ``reconstruction``; the last two are
             means of Gaussians of unit variance.
         fisher: ``exact``: expectation over the distribution, computed as a sum over all labels (or output dimensions).
             ``sampled``: one sample of the distribution. Only for categorical outputs: ``empirical``: true label;
             ``weighted``: true label, with the squared gradient multiplied by the probability of this label.
         generator: for ``sampled``, on the CPU.
         targets: (B,) int64, the true labels, for ``empirical`` and ``weighted``.
+        choices: number of logits of each choice, for ``multi_categorical``. Choices are independent: their Fisher
+            information is the sum over choices.
 
     Yields:
         (B,) differentiable tensors.
     """
     if kind == "categorical":
         yield from _categorical(outputs, fisher, generator, targets)
+    elif kind == "multi_categorical":
+        parts = [_categorical(logits, fisher, generator, None) for logits in torch.split(outputs, list(choices), 1)]
+        if fisher == "sampled":  # one sample of all choices
+            yield torch.stack([next(part) for part in parts]).sum(0)
+        else:
+            yield from chain.from_iterable(parts)
     elif kind == "gaussian":
         mean, log_std = outputs.chunk(2, 1)
         # Fisher of N(mean, std): 1 / std^2 for the mean, 2 for log std; the off-diagonal elements are 0.
@@ -95,6 +109,7 @@ def diagonal_fisher(
     fisher: FisherKind,
     generator: torch.Generator,
     targets: Tensor | None = None,
+    choices: Sequence[int] = (),
 ) -> dict[str, Tensor]:
     """Compute the mean of the Fisher diagonal over inputs.
 
@@ -106,13 +121,14 @@ def diagonal_fisher(
         task_ids: (B,) int64 or None.
         kind, fisher, generator: see :func:`factors`.
         targets: (B,) int64, see :func:`factors`.
+        choices: see :func:`factors`.
 
     Returns:
         Tensors by parameter name, in the parameters' shapes.
     """
 
     def scalars(y: Tensor, rows: slice) -> Iterator[Tensor]:
-        return factors(y, kind, fisher, generator, None if targets is None else targets[rows])
+        return factors(y, kind, fisher, generator, None if targets is None else targets[rows], choices)
 
     return mean_magnitudes(outputs, parameters, module, inputs, task_ids, scalars, torch.square)
 

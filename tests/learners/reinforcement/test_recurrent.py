@@ -13,6 +13,7 @@ from harness import (
     differences,
     environment_stream,
     learn_all,
+    learn_one,
     learning,
     pendulums,
     ppo,
@@ -30,9 +31,10 @@ from rlcl.errors import UnsupportedError
 from rlcl.evaluation.episodes import run_episodes
 from rlcl.learners.optimizers import Adam, Sgd
 from rlcl.learners.reinforcement.ppo import Ppo
-from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork
+from rlcl.learners.reinforcement.recurrent import Recurrent, RecurrentActorCritic, RecurrentNetwork, sequences_of
 from rlcl.methods.ewc import Ewc
 from rlcl.methods.l2_init import L2Init
+from rlcl.methods.parts.fisher import diagonal_fisher
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.nature_cnn import NatureCnn
 from rlcl.streams.stream import Stream
@@ -260,8 +262,63 @@ def test_images_are_refused() -> None:
         prepared(ppo(recurrent=SMALL, network=NatureCnn()), stream)
 
 
-def test_methods_of_outputs_are_refused_and_those_of_weights_serve() -> None:
-    with pytest.raises(UnsupportedError, match="ewc does not support learner ppo"):
-        prepared(ppo(Ewc(strength=1.0), recurrent=SMALL), recall())
-    learner = prepared(ppo(L2Init(strength=0.1), recurrent=SMALL, network=Linear()), recall())
-    assert learn_all(learner, recall())
+def test_methods_of_weights_and_of_outputs_serve() -> None:
+    for method in (L2Init(strength=0.1), Ewc(strength=1.0)):
+        learner = prepared(ppo(method, recurrent=SMALL, network=Linear()), recall())
+        assert learn_all(learner, recall())
+
+
+# Sequences on which methods evaluate the policy.
+
+
+def test_rollouts_are_cut_into_their_latest_whole_sequences() -> None:
+    observations = np.arange(5 * 2, dtype=np.float32).reshape(5, 2, 1)  # 2 t + environment
+    starts = np.zeros((5, 2), bool)
+    starts[3, 1] = True
+    expected = [[[2, 0], [4, 0]], [[3, 0], [5, 0]], [[6, 0], [8, 0]], [[7, 1], [9, 0]]]
+    np.testing.assert_array_equal(sequences_of(observations, starts, 2), expected)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("stream", [recall, lambda: pendulums(96, num_envs=4)])
+def test_the_outputs_of_a_sequence_are_those_of_its_steps(stream: Any, shared: bool) -> None:
+    learner = prepared(ppo(recurrent=SMALL, shared=shared, n_steps=24), stream())
+    learn_one(learner, stream())
+    host = learner.host
+    batch = host.sample(3, np.random.default_rng(0))
+    outputs = host.outputs(batch.inputs)
+    assert batch.inputs.shape[:2] == (3, 16)
+    assert bool(batch.inputs[..., -1].any()) == (host.kind == "multi_categorical")  # episodes of recall are short
+    for sequence, found in zip(batch.inputs, outputs, strict=True):
+        state, steps = torch.zeros(2, 1, SMALL.size), []
+        for row in sequence:
+            state = state * (1 - row[-1])
+            y, state = learner.policy.actor.step(row[None, :-1], state)
+            steps.append(y[:, :-1] if shared else y)
+        expected = torch.cat(steps).flatten()
+        if host.kind == "gaussian":
+            expected = torch.cat((expected, learner.free.repeat(16)))
+        else:
+            assert host.choices == (len(expected) // 16,) * 16
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_fisher_information_of_sequences_is_that_of_all_their_steps() -> None:
+    learner = prepared(ppo(recurrent=SMALL, n_steps=24, network=Linear()), recall())
+    learn_one(learner, recall())
+    host, parameters = learner.host, dict(learner.policy.actor.named_parameters())
+    x = host.sample(2, np.random.default_rng(0)).inputs
+    generator = torch.Generator().manual_seed(0)
+    found = diagonal_fisher(
+        host.outputs, parameters, learner.policy, x, None, host.kind, "exact", generator, None, host.choices
+    )
+    expected = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    for sequence in x:
+        for logits in host.outputs(sequence[None]).view(16, -1):
+            log_p = logits.log_softmax(0)
+            for k in range(len(logits)):
+                gradients = torch.autograd.grad(log_p[k], list(parameters.values()), retain_graph=True)
+                for name, gradient in zip(parameters, gradients, strict=True):
+                    expected[name] += log_p[k].detach().exp() * gradient.square() / len(x)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-7)

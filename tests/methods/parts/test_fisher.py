@@ -235,6 +235,28 @@ def test_a_layer_that_is_not_used_has_none() -> None:
     assert float(actual["used.weight"].abs().sum()) > 0
 
 
+@pytest.mark.parametrize("how", ["exact", "sampled"])
+def test_that_of_several_choices_is_the_sum_of_those_of_each(how: str) -> None:
+    torch.manual_seed(0)
+    module, x = nn.Linear(3, 5, dtype=torch.float64), torch.randn(400, 3, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    found = diagonal_fisher(
+        lambda y, _: module(y),
+        dict(module.named_parameters()),
+        module,
+        x,
+        None,
+        "multi_categorical",
+        how,  # type: ignore[arg-type]
+        generator,
+        choices=(2, 3),
+    )
+    expected = by_definition(module, x, lambda logits: [*categorical(logits[:2]), *categorical(logits[2:])])
+    tolerance = 1e-9 if how == "exact" else 0.05
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance)
+
+
 def test_an_impossible_class_contributes_nothing() -> None:
     torch.manual_seed(0)
     module, x = nn.Linear(3, 3).double(), inputs(6, 3)
