@@ -433,6 +433,7 @@ _TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
 _ACTING = frozenset({"batch", "boundaries", "native", "transitions"})
 _BEHAVIOUR = _ACTING | {"log_probs"}
+_OFF_POLICY_HOST = _ACTING | {"off_policy"}
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})
 
 HOSTS: Mapping[str, HostCase] = {
@@ -473,9 +474,9 @@ HOSTS: Mapping[str, HostCase] = {
     "sb3_ppo": HostCase(lambda *m: sb3("PPO", *m), lambda: cartpoles(64), "categorical", _LIBRARY),
     "sb3_dqn": HostCase(lambda *m: sb3("DQN", *m), lambda: cartpoles(60), "values", _LIBRARY),
     "sb3_sac": HostCase(lambda *m: sb3("SAC", *m), lambda: pendulums(40), "gaussian", _LIBRARY),
-    "dqn": HostCase(dqn, lambda: cartpoles(60), "values", _ACTING),
-    "sac": HostCase(sac, lambda: pendulums(40), "gaussian", _ACTING),
-    "td3": HostCase(td3, lambda: pendulums(40), "values", _ACTING),
+    "dqn": HostCase(dqn, lambda: cartpoles(60), "values", _OFF_POLICY_HOST),
+    "sac": HostCase(sac, lambda: pendulums(40), "gaussian", _OFF_POLICY_HOST | {"critic"}),
+    "td3": HostCase(td3, lambda: pendulums(40), "values", _OFF_POLICY_HOST | {"critic"}),
 }
 
 

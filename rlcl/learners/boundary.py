@@ -99,8 +99,10 @@ def check_boundary_policy(policy: BoundaryPolicy, learner: Learner, encoder: Enc
         if visibility.boundaries == "hidden":
             reason = "this stream hides where an experience ends (stream.visibility.boundaries)"
         elif not isinstance(learner, BoundaryLearner):
-            reason = f"learner {name_of('learner', learner)} has no method refuses(key), so its support is unknown"
-        elif (refusal := learner.refuses(key)) is not None:
+            reason = (
+                f"learner {name_of('learner', learner)} has no method refuses(key, value), so its support is unknown"
+            )
+        elif (refusal := learner.refuses(key, value)) is not None:
             reason = f"learner {name_of('learner', learner)}: {refusal}"
         elif key == "encoder" and not _has_leaves(encoder.state_dict()):
             reason = f"encoder {name_of('encoder', encoder)} has no fitted state"

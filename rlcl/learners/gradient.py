@@ -341,10 +341,10 @@ class GradientLearner(Exportable, ABC):
             for part in experience.parts[self.position.segment :]:
                 yield from self._learn_part(experience, part)
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
-        if key == "exploration":
-            return "it does not explore"
+        if key in ("exploration", "critic"):
+            return {"exploration": "it does not explore", "critic": "it has no critic"}[key]
         return memory_refusal(self._attached) if key == "memory" else None
 
     def _cross_boundary(self) -> None:

@@ -106,7 +106,7 @@ class OnePassLearner(Exportable, ABC):
         self._fitting = EncoderFitting.of(setup)
         self.start(setup, math.prod(setup.encoder.shape(setup.spec.observation_shape)))
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "encoder":
             return None

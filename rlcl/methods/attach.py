@@ -42,6 +42,8 @@ REASONS: Mapping[str, str] = {
     "native": "its network and prediction belong to another library",
     "weights": "its loss does not support example weights",
     "transitions": "its transitions are not accessible",
+    "off_policy": "its loss is for transitions of its current policy",
+    "critic": "it has no critics as networks of their own",
     "log_probs": "the probabilities of its collected actions are not known",
 }
 

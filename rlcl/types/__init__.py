@@ -58,7 +58,7 @@ from rlcl.types.records import Boundary, Event, MetricFunction, Probe, Record
 from rlcl.types.sinks import RunStart, Sink
 from rlcl.types.sources import MISSING, ArraySource, Data, EnvironmentSource, Rows, Source, TableColumn, TableFormat
 from rlcl.types.streams import UNITS, Budget, DataSet, Experience, Moments, Scenario, Stream, StreamSpec, Visibility
-from rlcl.types.transitions import ActionEvaluation, BehaviourHost, TransitionHost, Transitions
+from rlcl.types.transitions import ActionEvaluation, BehaviourHost, CriticHost, TransitionHost, Transitions
 
 __all__ = [
     "IMPOSSIBLE",
@@ -79,6 +79,7 @@ __all__ = [
     "Cautious",
     "ChoosingHost",
     "Costs",
+    "CriticHost",
     "Data",
     "DataSet",
     "DriftFunction",

@@ -45,14 +45,18 @@ class BoundaryPolicy:
         memory: whether to ``keep`` or ``reset`` the examples in rehearsal memories and in the replay buffer.
         encoder: ``keep``: continue fitting from the current state. ``refit``: fit again from scratch. ``freeze``: do
             not change the fit of the first experience.
-        exploration: whether to ``keep`` or ``reset`` the learned parameters that control exploration (standard
-            deviation of the actions, temperature).
+        exploration: ``keep``: continue. ``reset``: reset the learned parameters that control exploration (standard
+            deviation of the actions, temperature). ``uniform``: take uniformly random actions for the first env steps,
+            as at the start of the stream. ``best_return``: let the policy of an earlier experience act for the first
+            env steps, the one with the best return.
+        critic: whether to ``keep`` or ``reset`` the critics: their weights, their targets and their optimizer.
     """
 
     optimizer: Literal["keep", "reset"] = "keep"
     memory: Literal["keep", "reset"] = "keep"
     encoder: Literal["keep", "refit", "freeze"] = "keep"
-    exploration: Literal["keep", "reset"] = "keep"
+    exploration: Literal["keep", "reset", "uniform", "best_return"] = "keep"
+    critic: Literal["keep", "reset"] = "keep"
 
     @property
     def changes(self) -> Mapping[str, str]:
@@ -275,13 +279,14 @@ class Learner(Predictor, Exportable, Protocol):
 class BoundaryLearner(Protocol):
     """A learner that applies :attr:`Setup.boundary` at the start of an experience. Other learners keep all state."""
 
-    def refuses(self, key: str) -> str | None:
-        """Return the reason why a setting of the boundary policy can only be ``keep``, or None if others are supported.
+    def refuses(self, key: str, value: str) -> str | None:
+        """Return the reason why a setting of the boundary policy is not supported, or None if it is.
 
         Called after :meth:`Learner.prepare`.
 
         Args:
             key: a setting of :class:`BoundaryPolicy`.
+            value: its value, which is not ``keep``.
         """
         ...
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from rlcl.types.methods import Host
+from rlcl.types.methods import Batch, Host
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["ActionEvaluation", "BehaviourHost", "TransitionHost", "Transitions"]
+__all__ = ["ActionEvaluation", "BehaviourHost", "CriticHost", "TransitionHost", "Transitions"]
 
 
 class Transitions(NamedTuple):
@@ -103,4 +103,27 @@ class BehaviourHost(TransitionHost, Protocol):
 
     def values(self, observations: Tensor, task_ids: Tensor | None) -> Tensor:
         """Return the values (B,) of encoded observations (B, *encoded), without gradient."""
+        ...
+
+
+@runtime_checkable
+class CriticHost(Host, Protocol):
+    """A host whose modules have inputs and outputs of their own, as actor and critics do: it provides ``critic``."""
+
+    def sample_inputs(self, module: str, n: int | None, rng: np.random.Generator) -> Batch:
+        """Sample at most ``n`` inputs of a module (None: all) of the experience that has just ended.
+
+        Args:
+            module: key of ``modules``.
+            n: number of inputs, sampled without replacement.
+            rng: source of randomness.
+
+        Returns:
+            Inputs (B, in) and task ids: observations for the primary module, observations joined with actions for
+            critics.
+        """
+        ...
+
+    def module_outputs(self, module: str, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """Return differentiable outputs (B, K) of a module: those of ``outputs``, or the values of K critics."""
         ...

@@ -422,7 +422,12 @@ class Plain:
         (sb3("PPO"), cartpoles(32), {"memory": "reset"}, "none of its methods has a memory"),
         (sb3("DQN"), cartpoles(32), {"exploration": "reset"}, "learner.schedule_over: experience restarts it"),
         (sb3("SAC", ent_coef=0.1), pendulums(32), {"exploration": "reset"}, "it has no learned exploration parameter"),
-        (Plain(), digit_stream(), {"optimizer": "reset"}, "has no method refuses(key), so its support is unknown"),
+        (
+            Plain(),
+            digit_stream(),
+            {"optimizer": "reset"},
+            "has no method refuses(key, value), so its support is unknown",
+        ),
         (
             classifier(),
             digit_stream(boundaries="hidden"),

@@ -193,13 +193,14 @@ class Avalanche(Exportable):
         )
         self._attached = attach(self.methods, self.host, self._seeds.child("methods"))
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "optimizer" and self._strategy.optimizer is None:
             return "it has no optimizer"
         reasons = {
             "memory": "memories of its strategy and plugins cannot be emptied",
             "exploration": "it does not explore",
+            "critic": "it has no critic",
         }
         return reasons.get(key)
 

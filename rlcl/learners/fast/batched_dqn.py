@@ -39,7 +39,7 @@ class BatchedDqn:
         optimizers = [learner.torch_optimizer for learner in learners]
         joint.torch_optimizer = BatchedOptimizer(first.optimizer, block, optimizers, first.clip_norm)
         joint.buffer = join_buffers([learner.buffer for learner in learners])
-        joint.policy_forward = block.forward(first.policy)
+        joint.acting = block.forward(first.policy)
         joint.rng = BatchedGenerators([learner.rng for learner in learners])  # type: ignore[assignment]
         joint.logged = self.logged = LoggedValues()
 

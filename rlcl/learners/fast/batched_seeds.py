@@ -195,3 +195,7 @@ def _refusals(learner: Any, boundary: BoundaryPolicy) -> Iterator[tuple[str, str
         yield "learner.network", f"{chains}; use linear, or mlp without layer_norm and dropout"
     if boundary.exploration == "reset":
         yield "boundary.exploration", "has one step count for all parameters of a learner; set keep"
+    if boundary.exploration == "best_return":
+        yield "boundary.exploration", "acts by one policy in the environments of all seeds; set keep or uniform"
+    if boundary.critic == "reset":
+        yield "boundary.critic", "has one step count for all parameters of a learner; set keep"

@@ -140,6 +140,31 @@ class ReinforcementAlgorithm(ABC):
         return ()
 
     @property
+    def critic_refusal(self) -> str | None:
+        """Reason why critics cannot be reset, or None if :meth:`reset_critic` is implemented."""
+        return "it has no critic"
+
+    def reset_critic(self) -> None:
+        """Replace the weights of critics and their targets by initial ones, and reset their optimizer states.
+
+        torch's global generator is seeded before the call.
+        """
+        raise NotImplementedError
+
+    @property
+    def chooses_first_actions(self) -> bool:
+        """Whether other policies may act at the start of an experience; see :meth:`start_exploration`."""
+        return False
+
+    def start_exploration(self, policy: str, finished: Experience) -> None:  # noqa: B027
+        """Start the exploration of a new experience, before any state is reset.
+
+        Args:
+            policy: see :attr:`rlcl.types.BoundaryPolicy.exploration`.
+            finished: the experience before.
+        """
+
+    @property
     def all_optimizers(self) -> Sequence[Optimizer]:
         """Optimizers of :attr:`optimizers` and of parameters outside of :attr:`modules`."""
         return tuple(self.optimizers.values())
@@ -165,7 +190,7 @@ class ReinforcementAlgorithm(ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Capabilities of the host that depend on the algorithm: ``transitions``, ``log_probs``."""
+        """Capabilities of the host that depend on the algorithm; see :attr:`rlcl.types.Host.provides`."""
         return frozenset()
 
     @property
@@ -175,6 +200,14 @@ class ReinforcementAlgorithm(ABC):
 
     def transition_loss(self, module: str, transitions: Transitions, rng: np.random.Generator) -> Tensor:
         """See :class:`rlcl.types.TransitionHost`; required by ``transitions``."""
+        raise NotImplementedError
+
+    def recent_critic_inputs(self) -> tuple[Tensor, Tensor | None]:
+        """Return inputs (M, in) of the critics in the current experience, with task ids; required by ``critic``."""
+        raise NotImplementedError
+
+    def critic_outputs(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
+        """Return the values (B, K) of K critics for inputs (B, in); required by ``critic``."""
         raise NotImplementedError
 
     def evaluate_actions(self, transitions: Transitions) -> ActionEvaluation:

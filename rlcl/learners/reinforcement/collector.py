@@ -204,6 +204,16 @@ class Collector:
         returns, lengths = zip(*self.episodes, strict=True)
         return {"episode_return": float(np.mean(returns)), "episode_length": float(np.mean(lengths))}
 
+    def last_returns(self, ended: Array) -> dict[int, float]:
+        """Return the undiscounted returns of the episodes that the last step finished, by environment.
+
+        Args:
+            ended: (N,) bool, as the last step returned it.
+        """
+        environments = np.flatnonzero(ended)[-EPISODES:].tolist()
+        latest = list(self.episodes)[len(self.episodes) - len(environments) :]
+        return {environment: total for environment, (total, _) in zip(environments, latest, strict=True)}
+
     def check(self) -> None:
         """Raise DivergenceError if observations are not finite."""
         self._checks.check_observations(self.observations)

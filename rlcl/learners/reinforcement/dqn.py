@@ -17,7 +17,6 @@ from rlcl.config.aliases import Alias
 from rlcl.errors import UnsupportedError
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_distributions import mask_array, mask_tensor
 from rlcl.learners.reinforcement.action_values import (
@@ -29,8 +28,9 @@ from rlcl.learners.reinforcement.action_values import (
     next_state_values,
 )
 from rlcl.learners.reinforcement.losses import huber_loss, huber_loss_gradient
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner
 from rlcl.learners.reinforcement.setting_aliases import DQN_ALIASES
+from rlcl.learners.reinforcement.target_networks import frozen_copy, polyak_update
 from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.task_ids import call_network
@@ -102,7 +102,6 @@ class Dqn(OffPolicyLearner):
     policy: nn.Module = field(init=False, default=None)
     target: nn.Module = field(init=False, default=None)
     torch_optimizer: Any = field(init=False, default=None)
-    policy_forward: NumpyForward = field(init=False, default=None)
     _actions: int = field(init=False, default=0)  # number of actions
     _start: int = field(init=False, default=0)  # first action of the space
     passes: Passes = field(init=False, default=None)
@@ -141,7 +140,7 @@ class Dqn(OffPolicyLearner):
         self.make_replay_buffer(shape, (), np.int64, num_envs)
 
     def ready(self) -> None:
-        self.policy_forward = self.acting_forward(self.policy)
+        self.acting = self.acting_forward(self.policy)
         self.passes, self.target_passes = passes_of(self.policy), passes_of(self.target)
 
     def _values(self, outputs: Tensor) -> Tensor:
@@ -155,7 +154,7 @@ class Dqn(OffPolicyLearner):
         return True
 
     def _greedy(self, observations: Array, masks: Array | None) -> Array:
-        outputs = self.policy_forward(observations)
+        outputs = self.acting(observations)
         actions: Array = mask_array(outputs[:, 1:] if self.dueling else outputs, masks).argmax(1)
         return actions
 

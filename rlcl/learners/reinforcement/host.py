@@ -92,6 +92,18 @@ class ReinforcementHost:
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return self.learner.outputs(x, task_ids)
 
+    def sample_inputs(self, module: str, n: int | None, rng: np.random.Generator) -> Batch:
+        """See :class:`rlcl.types.CriticHost`."""
+        if module == self.primary:
+            return self.sample(n, rng)
+        inputs, ids = self.learner.recent_critic_inputs()
+        rows = torch.from_numpy(rng.permutation(len(inputs))[:n]).to(inputs.device)
+        return Batch(inputs[rows], task_ids=None if ids is None else ids[rows])
+
+    def module_outputs(self, module: str, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
+        """See :class:`rlcl.types.CriticHost`."""
+        return self.outputs(x, task_ids) if module == self.primary else self.learner.critic_outputs(x, task_ids)
+
     @property
     def gamma(self) -> float:
         """See :class:`rlcl.types.TransitionHost`."""

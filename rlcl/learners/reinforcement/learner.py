@@ -204,15 +204,20 @@ class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
         """See :class:`rlcl.types.Earning`."""
         return self._earned + (0.0 if self.collector is None else self.collector.earned)
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
-        if key == "exploration" and not self._initial_exploration:
+        if key == "critic":
+            return self.critic_refusal
+        if value in ("uniform", "best_return") and not self.chooses_first_actions:
+            return "it learns from actions of its current policy only"
+        if (key, value) == ("exploration", "reset") and not self._initial_exploration:
             return "it has no learned exploration parameters; schedules run over each experience by schedule_over"
         return memory_refusal(self._attached) if key == "memory" and not self.memory_bytes else None
 
-    def _cross_boundary(self) -> None:
-        """Apply the boundary policy between two experiences, except for the encoder."""
+    def _cross_boundary(self, experience: Experience) -> None:
+        """Apply the boundary policy before an experience starts, except for the encoder."""
         policy = self._setup.boundary
+        self.start_exploration(policy.exploration, self._setup.stream[experience.index - 1])
         if policy.optimizer == "reset":
             for optimizer in self.all_optimizers:
                 optimizer.state.clear()
@@ -223,6 +228,10 @@ class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
             for parameter, optimizer, initial in self._initial_exploration:
                 parameter.data.copy_(initial)
                 optimizer.state.pop(parameter, None)
+        if policy.critic == "reset":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self._setup.seeds.child("critic").child(str(experience.index)).integer())
+                self.reset_critic()
 
     def closed_by(self) -> str | None:
         """See :class:`rlcl.types.Reopening`."""
@@ -247,7 +256,7 @@ class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
     def learn(self, experience: Experience) -> Iterator[Event | None]:
         if self.position.begin(experience):
             if experience.index:
-                self._cross_boundary()
+                self._cross_boundary(experience)
             self._attached.begin(experience, self.planned_updates(experience))
         for part in experience.parts[self.position.segment :]:
             yield from self._learn_part(experience, part)

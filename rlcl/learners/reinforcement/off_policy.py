@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +15,17 @@ from torch import Tensor, nn
 from rlcl.config import option
 from rlcl.data.sources import Environment
 from rlcl.errors import UnsupportedError
+from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.reinforcement.collector import Collector
+from rlcl.learners.reinforcement.earlier_policies import EarlierPolicies
 from rlcl.learners.reinforcement.learner import ReinforcementLearner
 from rlcl.learners.reinforcement.priorities import Priorities, Prioritised
 from rlcl.learners.reinforcement.replay import ReplayBuffer
 from rlcl.learners.reinforcement.transition_batch import TransitionBatch
+from rlcl.learners.reinforcement.twin_critics import critic_inputs
 from rlcl.types import Experience, Transitions
 
-__all__ = ["OffPolicyLearner", "frozen_copy", "polyak_update"]
+__all__ = ["OffPolicyLearner"]
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +44,10 @@ class OffPolicyLearner(ReinforcementLearner):
         capacity: number of rows of the replay buffer, for all environments together. Each step takes one row, and the
             final observation of each episode takes one more.
         batch_size: transitions in a minibatch.
-        learning_starts: env steps of uniformly random actions at the start of the stream, before the first update.
+        learning_starts: env steps at the start of the stream, before the first update.
+        random_steps: env steps of uniformly random actions at the start of the stream; null for ``learning_starts``.
+            With ``boundary.exploration: uniform``, both are counted from the start of each experience. With
+            ``best_return`` too, where earlier policies act instead.
         train_every: env steps, summed over all environments, between two rounds of updates; rounded up to a multiple of
             the number of environments.
         gradient_steps: updates in each round; -1 for one per env step.
@@ -55,6 +60,7 @@ class OffPolicyLearner(ReinforcementLearner):
     capacity: int = option(1_000_000, ge=1)
     batch_size: int = option(256, ge=1)
     learning_starts: int = option(100, ge=0)
+    random_steps: int | None = option(None, ge=0)
     train_every: int = option(1, ge=1)
     gradient_steps: int = option(1, ge=-1, le=10_000)  # a round cannot be interrupted
     n_step: int = option(1, ge=1)
@@ -66,6 +72,9 @@ class OffPolicyLearner(ReinforcementLearner):
     _num_envs: int = field(init=False, default=1)
     _updates_per_batch: int = field(init=False, default=1)  # number of updates whose minibatches are sampled together
     _experience_steps: int = field(init=False, default=0)  # env steps of the current experience
+    _exploration_start: int = field(init=False, default=0)  # env step from which random_steps are counted
+    _earlier: EarlierPolicies = field(init=False, default=None)
+    acting: NumpyForward = field(init=False, default=None)  # from observations to outputs of the network that acts
     _action_masks: Array | None = field(init=False, default=None)  # (N, K) bool, actions allowed now; None for all
 
     # Abstract members, besides those of ReinforcementLearner.
@@ -124,7 +133,8 @@ class OffPolicyLearner(ReinforcementLearner):
         return tuple(target for name, target in self.target_networks.items() if name == self.host.primary)
 
     def planned_updates(self, experience: Experience) -> int:
-        random_rounds = max(self.learning_starts - self.position.step, 0) // self.steps_per_round
+        experienced = self.position.step - self._exploration_start
+        random_rounds = max(self.learning_starts - experienced, 0) // self.steps_per_round
         rounds = max(self.steps(experience) // self.steps_per_round - random_rounds, 0)
         return rounds * (self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps)
 
@@ -152,6 +162,7 @@ class OffPolicyLearner(ReinforcementLearner):
         assert space.shape is not None
         self.buffer = ReplayBuffer(self.capacity, num_envs, space.shape, space.dtype, actions, dtype)
         self._num_envs = num_envs
+        self._earlier = EarlierPolicies(num_envs)
         row_bytes = 8 * math.prod(shape)
         self._updates_per_batch = max(BATCH_BYTES // (self.batch_size * row_bytes), 1)
         if self.prioritised is not None:
@@ -170,9 +181,9 @@ class OffPolicyLearner(ReinforcementLearner):
 
     @property
     def memory_bytes(self) -> int:
-        """Size of the written part of the replay buffer in bytes."""
+        """Size of the written part of the replay buffer and of earlier policies in bytes."""
         reserved, unwritten = self.reserved_bytes
-        return reserved - unwritten
+        return reserved - unwritten + self._earlier.bytes
 
     def forget_memory(self) -> None:
         self.buffer.clear()
@@ -184,13 +195,23 @@ class OffPolicyLearner(ReinforcementLearner):
         encoded: Array = self._setup.encoder.encode(rows, self.task_id).numpy()
         return encoded
 
+    def recent_critic_inputs(self) -> tuple[Tensor, Tensor | None]:
+        sampled = self.buffer.at(self.buffer.newest_transitions(self._experience_steps), self.gamma)
+        ids = None if sampled.task_ids is None else torch.from_numpy(sampled.task_ids)
+        encoded = self._setup.encoder.encode(
+            torch.from_numpy(sampled.observations), self.task_id if ids is None else ids
+        )
+        inputs = critic_inputs(encoded, torch.from_numpy(sampled.actions)).to(self._setup.device)
+        return inputs, self.task_ids_of(len(inputs))
+
     def collect(self, collector: Collector, progress: float) -> list[Array]:
         if collector.fresh:
             self.buffer.interrupt()
-        done = self.position.step
+        done = self.position.step - self._exploration_start
+        exploring = self.learning_starts if self.random_steps is None else self.random_steps
         indices = []
         for _ in range(self.steps_per_round // self._num_envs):
-            indices.append(self._step(collector, progress, at_random=done < self.learning_starts))
+            indices.append(self._step(collector, progress, initial=done < exploring))
             done += self._num_envs
         return indices
 
@@ -198,7 +219,9 @@ class OffPolicyLearner(ReinforcementLearner):
     def capabilities(self) -> frozenset[str]:
         # An episode of one step takes two rows: the rows of a round must not be overwritten before its updates.
         steps = self.steps_per_round // self._num_envs
-        return frozenset({"transitions"} if 2 * steps < self.buffer.rows // self._num_envs else ())
+        transitions = {"transitions"} if 2 * steps < self.buffer.rows // self._num_envs else set()
+        critic = set() if self.critic_refusal else {"critic"}
+        return frozenset({"off_policy"} | transitions | critic)
 
     @property
     def lacking(self) -> Mapping[str, str]:
@@ -211,18 +234,22 @@ class OffPolicyLearner(ReinforcementLearner):
             self._priorities.add(np.concatenate(collected))
         started = self.position.update == 0 and self.position.segment == 0
         self._experience_steps = self.steps_per_round + (0 if started else self._experience_steps)
-        if self.position.step + self.steps_per_round > self.learning_starts:
+        if self.position.step - self._exploration_start + self.steps_per_round > self.learning_starts:
             self.begin_round()
             yield from self._sample_batches(collector, progress)
 
-    def _step(self, collector: Collector, progress: float, at_random: bool) -> Array:
+    def _step(self, collector: Collector, progress: float, initial: bool) -> Array:
         observations = collector.observations
         self._action_masks = collector.masks
-        if at_random:
-            actions = self.random_actions(len(observations))
-        else:
+        if not initial:
             actions = self.explore(collector.encode(observations), progress)
+        elif len(self._earlier):
+            actions = self._explore_as_before(collector)
+        else:
+            actions = self.random_actions(len(observations))
         step = collector.step(self.for_environment(actions))
+        if initial and len(self._earlier):
+            self._earlier.record(step.ended, collector.last_returns(step.ended))
         return self.buffer.add(
             observations,
             actions,
@@ -233,6 +260,25 @@ class OffPolicyLearner(ReinforcementLearner):
             step.masks,
             collector.task_id,
         )
+
+    def _explore_as_before(self, collector: Collector) -> Array:
+        """Return exploratory actions of an earlier policy, as late in its training."""
+        policy = self._earlier.acting(collector.starts)
+        current, self.acting = self.acting, policy.forward
+        try:
+            return self.explore(collector.encode(collector.observations), 1.0)
+        finally:
+            self.acting = current
+
+    @property
+    def chooses_first_actions(self) -> bool:
+        return True
+
+    def start_exploration(self, policy: str, finished: Experience) -> None:
+        if policy in ("uniform", "best_return"):
+            self._exploration_start = self.position.step
+        if policy == "best_return":
+            self._earlier.add(self.modules[self.host.primary], finished.parts[-1].task_id)
 
     def _sample_batches(self, collector: Collector, progress: float) -> Iterator[TransitionBatch]:
         remaining = self.steps_per_round if self.gradient_steps < 0 else self.gradient_steps
@@ -293,6 +339,8 @@ class OffPolicyLearner(ReinforcementLearner):
             "buffer": self.buffer.state_dict(),
             "priorities": None if self._priorities is None else self._priorities.state_dict(),
             "experienced": self._experience_steps,
+            "exploration_start": self._exploration_start,
+            "earlier": self._earlier.state_dict(),
             "targets": {name: dict(module.state_dict()) for name, module in self.target_networks.items()},
             "own": self.own_state(),
         }
@@ -302,27 +350,8 @@ class OffPolicyLearner(ReinforcementLearner):
         if self._priorities is not None:
             self._priorities.load_state_dict(state["priorities"])
         self._experience_steps = state["experienced"]
+        self._exploration_start = state["exploration_start"]
+        self._earlier.load_state_dict(state["earlier"], lambda: self.modules[self.host.primary])
         for name, module in self.target_networks.items():
             module.load_state_dict(state["targets"][name])
         self.load_own_state(state["own"])
-
-
-def frozen_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of a module whose parameters require no gradient."""
-    return copy.deepcopy(module).requires_grad_(False)
-
-
-def polyak_update(target: Tensor, source: Tensor, share: float) -> None:
-    """Move target weights towards the source by Polyak averaging: ``target + share (source - target)``, in place.
-
-    Args:
-        target, source: (..., W) all weights in one tensor; see
-            :func:`rlcl.learners.fast.fused_adam.pack_parameters`.
-        share: in (0, 1]; 1 copies the weights.
-
-    Source: Lillicrap et al. 2016, Continuous control with deep reinforcement learning, algorithm 1.
-    """
-    if share == 1:
-        target.copy_(source)
-    else:
-        target.lerp_(source, share)

@@ -166,24 +166,12 @@ class Ppo(ReinforcementLearner):
     def build(self, shape: tuple[int, ...], actions: gym.Space[Any], num_envs: int) -> None:
         self.distribution = distribution_over(actions)
         self._num_envs = num_envs
-        widths = [self.distribution.outputs + 1] if self.shared else [self.distribution.outputs, 1]
         if self.recurrent and len(shape) == 3:
             raise UnsupportedError(
                 f"learner {self.name}: recurrent reads observations in one row, got images of shape {shape}; extract "
                 "features by the encoder backbone, or use the encoder frame_stack without recurrent"
             )
-        inputs = (self.recurrent.size,) if self.recurrent else shape
-        networks = [self.build_network(self.network, inputs, width) for width in widths]
-        if self.recurrent and any(map(takes_task_ids, networks)):
-            raise UnsupportedError(
-                f"learner {self.name}: recurrent does not support networks that select a head by the task id; use "
-                "another network, or the encoder task_one_hot"
-            )
-        scale_orthogonal(networks[0], [0.01] * self.distribution.outputs + [1.0] * self.shared)
-        if not self.shared:
-            scale_orthogonal(networks[1], [1.0])
-        if self.recurrent:
-            networks = [RecurrentNetwork(math.prod(shape), self.recurrent.size, network) for network in networks]
+        networks = self._build_networks(shape)
         free = free_parameters(self.distribution, self.log_std)
         self.policy = ActorCritic(networks[0], None if self.shared else networks[1], free).to(self._setup.device)
         parameters = list(self.policy.parameters())
@@ -193,6 +181,34 @@ class Ppo(ReinforcementLearner):
             self.recurrence = RecurrentActorCritic(self.policy, num_envs, self.n_steps, self._setup.device)
         self.shuffler = RolloutShuffler(self._setup.seeds.child("shuffle").torch())
         self.rollout_observations = np.zeros((self.n_steps, num_envs, *shape), np.float32)
+
+    def _build_networks(self, shape: tuple[int, ...]) -> list[nn.Module]:
+        """Build the actor and the critic, or the shared network."""
+        actor_gains = [0.01] * self.distribution.outputs
+        gains = [[*actor_gains, 1.0]] if self.shared else [actor_gains, [1.0]]
+        inputs = (self.recurrent.size,) if self.recurrent else shape
+        networks = [self.build_network(self.network, inputs, len(last)) for last in gains]
+        for network, last in zip(networks, gains, strict=True):
+            scale_orthogonal(network, last)
+        if self.recurrent is None:
+            return networks
+        if any(map(takes_task_ids, networks)):
+            raise UnsupportedError(
+                f"learner {self.name}: recurrent does not support networks that select a head by the task id; use "
+                "another network, or the encoder task_one_hot"
+            )
+        return [RecurrentNetwork(math.prod(shape), self.recurrent.size, network) for network in networks]
+
+    @property
+    def critic_refusal(self) -> str | None:
+        return "its critic is a part of the actor's network; set learner.shared: false" if self.shared else None
+
+    def reset_critic(self) -> None:
+        critic = self.policy.critic
+        assert critic is not None
+        critic.load_state_dict(self._build_networks(self.rollout_observations.shape[2:])[1].state_dict())
+        for parameter in critic.parameters():
+            self.torch_optimizer.state.pop(parameter, None)
 
     def ready(self) -> None:
         self.actor_forward = self.acting_forward(self.policy.actor)

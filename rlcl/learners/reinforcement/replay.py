@@ -221,10 +221,18 @@ class ReplayBuffer:
 
     def newest(self, count: int) -> Array:
         """Return the newest observations (M, *observation), M <= count, the same number of each environment."""
+        return self.arrays["observations"].take(self._newest_rows(count), 0)
+
+    def newest_transitions(self, count: int) -> Array:
+        """Return indices (M,) of those of the newest rows that are transitions, M <= count."""
+        rows = self._newest_rows(count)
+        return rows[self.valid[rows]]
+
+    def _newest_rows(self, count: int) -> Array:
         per_ring = int(min(max(count // self.num_envs, 1), self.written.min(), self._rows))
         rows = (self.written[:, None] - 1 - np.arange(per_ring)) % self._rows
-        indices = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
-        return self.arrays["observations"].take(indices, 0)
+        indices: Array = (rows + np.arange(self.num_envs)[:, None] * self._rows).reshape(-1)
+        return indices
 
     def clear(self) -> None:
         """Remove all transitions."""

@@ -17,7 +17,6 @@ from rlcl.config import option
 from rlcl.config.aliases import Alias
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_values import bootstrapped_targets
@@ -35,8 +34,9 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss,
     twin_loss_gradient,
 )
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner
 from rlcl.learners.reinforcement.setting_aliases import SAC_ALIASES
+from rlcl.learners.reinforcement.target_networks import frozen_copy, polyak_update
 from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
@@ -85,10 +85,10 @@ class Sac(OffPolicyLearner):
     _log_temperature: nn.Parameter = field(init=False, default=None)
     _temperature_optimizer: Optimizer | None = field(init=False, default=None)
     _target_entropy: float = field(init=False, default=0.0)
+    _shape: tuple[int, ...] = field(init=False, default=())  # of one encoded observation
     _passes: dict[str, Passes] = field(init=False, factory=dict)
     _weights: dict[str, Tensor] = field(init=False, factory=dict)
     _actions: BoundedActions = field(init=False, default=None)
-    _actor_forward: NumpyForward = field(init=False, default=None)
     _noise: torch.Generator = field(init=False, default=None)
 
     @property
@@ -116,7 +116,8 @@ class Sac(OffPolicyLearner):
         self._actions = bounded_actions(actions, name)
         dims = self._actions.dims
         self.actor = self.build_network(self.network, shape, 2 * dims).to(device)
-        self.critic = build_twin_critics(self.network, shape, dims, self.tasks).to(device)
+        self._shape = shape
+        self.critic = self._build_critics()
         self._target = frozen_copy(self.critic)
         self._weights = {key: pack_parameters(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {
@@ -130,8 +131,25 @@ class Sac(OffPolicyLearner):
         self._noise = self._setup.seeds.child("noise").torch()
         self.make_replay_buffer(shape, (dims,), np.float32, num_envs)
 
+    def _build_critics(self) -> StackedTwins | SeparateTwins:
+        return build_twin_critics(self.network, self._shape, self._actions.dims, self.tasks).to(self._setup.device)
+
+    @property
+    def critic_refusal(self) -> None:
+        return None
+
+    def critic_outputs(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
+        values: Tensor = call_network(self.critic, x, task_ids).T
+        return values
+
+    def reset_critic(self) -> None:
+        weights = self._build_critics().state_dict()
+        for critic in (self.critic, self._target):
+            critic.load_state_dict(weights)
+        self._optimizers["critic"].state.clear()
+
     def ready(self) -> None:
-        self._actor_forward = self.acting_forward(self.actor)
+        self.acting = self.acting_forward(self.actor)
         self._passes = {key: passes_of(module) for key, module in self._networks.items()}
 
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
@@ -157,7 +175,7 @@ class Sac(OffPolicyLearner):
         return self.for_environment(self._sample(observations, rng))
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self.for_environment(np.tanh(self._actor_forward(observations)[:, : self._actions.dims]))
+        return self.for_environment(np.tanh(self.acting(observations)[:, : self._actions.dims]))
 
     def graph(self, tasks: int) -> Graph:
         """See :class:`rlcl.types.Exportable`."""
@@ -170,7 +188,7 @@ class Sac(OffPolicyLearner):
         return self._sample(observations, self.rng)
 
     def _sample(self, observations: Array, rng: np.random.Generator) -> Array:
-        outputs, dims = self._actor_forward(observations), self._actions.dims
+        outputs, dims = self.acting(observations), self._actions.dims
         noise = rng.standard_normal((len(outputs), dims), dtype=np.float32)
         std = np.exp(np.clip(outputs[:, dims:], *LOG_STD))
         actions: Array = np.tanh(outputs[:, :dims] + std * noise)

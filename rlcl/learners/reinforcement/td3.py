@@ -16,7 +16,6 @@ from rlcl.config import option
 from rlcl.config.aliases import Alias
 from rlcl.learners.fast.backprop import Passes, passes_of
 from rlcl.learners.fast.fused_adam import pack_parameters
-from rlcl.learners.fast.numpy_forward import NumpyForward
 from rlcl.learners.fast.twin_networks import SeparateTwins, StackedTwins
 from rlcl.learners.optimizers import Adam, build_optimizer
 from rlcl.learners.reinforcement.action_values import bootstrapped_targets
@@ -27,8 +26,9 @@ from rlcl.learners.reinforcement.losses import (
     twin_loss,
     twin_loss_gradient,
 )
-from rlcl.learners.reinforcement.off_policy import OffPolicyLearner, frozen_copy, polyak_update
+from rlcl.learners.reinforcement.off_policy import OffPolicyLearner
 from rlcl.learners.reinforcement.setting_aliases import TD3_ALIASES
+from rlcl.learners.reinforcement.target_networks import frozen_copy, polyak_update
 from rlcl.learners.reinforcement.transition_batch import TransitionBatch, n_step_batch
 from rlcl.learners.reinforcement.twin_critics import build_twin_critics, critic_inputs
 from rlcl.networks.mlp import Mlp
@@ -79,10 +79,10 @@ class Td3(OffPolicyLearner):
     critic: StackedTwins | SeparateTwins = field(init=False, default=None)
     _target_networks: dict[str, nn.Module] = field(init=False, factory=dict)
     _optimizers: dict[str, Optimizer] = field(init=False, factory=dict)
+    _shape: tuple[int, ...] = field(init=False, default=())  # of one encoded observation
     _passes: dict[str, Passes] = field(init=False, factory=dict)
     _weights: dict[str, Tensor] = field(init=False, factory=dict)
     _actions: BoundedActions = field(init=False, default=None)
-    _actor_forward: NumpyForward = field(init=False, default=None)
     _noise: torch.Generator = field(init=False, default=None)
     _critic_updates: int = field(init=False, default=0)
 
@@ -107,7 +107,8 @@ class Td3(OffPolicyLearner):
         self._actions = bounded_actions(actions, name)
         dims = self._actions.dims
         self.actor = self.build_network(self.network, shape, dims).to(device)
-        self.critic = build_twin_critics(self.network, shape, dims, self.tasks).to(device)
+        self._shape = shape
+        self.critic = self._build_critics()
         self._target_networks = {key: frozen_copy(module) for key, module in self.modules.items()}
         self._weights = {key: pack_parameters(module.parameters()) for key, module in self._networks.items()}
         self._optimizers = {
@@ -120,8 +121,25 @@ class Td3(OffPolicyLearner):
     def _networks(self) -> dict[str, nn.Module]:
         return {**self.modules, **{f"target {key}": module for key, module in self._target_networks.items()}}
 
+    def _build_critics(self) -> StackedTwins | SeparateTwins:
+        return build_twin_critics(self.network, self._shape, self._actions.dims, self.tasks).to(self._setup.device)
+
+    @property
+    def critic_refusal(self) -> None:
+        return None
+
+    def critic_outputs(self, x: Tensor, task_ids: Tensor | None) -> Tensor:
+        values: Tensor = call_network(self.critic, x, task_ids).T
+        return values
+
+    def reset_critic(self) -> None:
+        weights = self._build_critics().state_dict()
+        for critic in (self.critic, self._target_networks["critic"]):
+            critic.load_state_dict(weights)
+        self._optimizers["critic"].state.clear()
+
     def ready(self) -> None:
-        self._actor_forward = self.acting_forward(self.actor)
+        self.acting = self.acting_forward(self.actor)
         self._passes = {key: passes_of(module) for key, module in self._networks.items()}
         self._passes["first critic"] = self.critic.passes_of_first()
 
@@ -130,7 +148,7 @@ class Td3(OffPolicyLearner):
         return torch.tanh(call_network(self.actor, x, task_ids))
 
     def act(self, observations: Array, masks: Array | None = None) -> Array:
-        return self.for_environment(np.tanh(self._actor_forward(observations)))
+        return self.for_environment(np.tanh(self.acting(observations)))
 
     def planned_updates(self, experience: Experience) -> int:
         before, planned = self._critic_updates, super().planned_updates(experience)
@@ -144,7 +162,7 @@ class Td3(OffPolicyLearner):
         return self._actions.random(count, self.rng)
 
     def explore(self, observations: Array, progress: float) -> Array:
-        actions = np.tanh(self._actor_forward(observations))
+        actions = np.tanh(self.acting(observations))
         noise = self.noise * self.rng.standard_normal(actions.shape, dtype=np.float32)
         noisy: Array = np.clip(actions + noise, -1, 1)
         return noisy

@@ -66,13 +66,15 @@ class Sb3Boundary:
             parameter.data.copy_(initial)
             optimizer.state.pop(parameter, None)
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "optimizer":
             return None if _optimizers(self.model) else "it has no optimizer"
         if key == "memory":
             return self._memory_refusal()
-        return self._exploration_refusal() if key == "exploration" else None
+        if key == "critic":
+            return "its networks belong to another library"
+        return self._exploration_refusal(value) if key == "exploration" else None
 
     def _memory_refusal(self) -> str | None:
         buffer = getattr(self.model, "replay_buffer", None)
@@ -82,7 +84,9 @@ class Sb3Boundary:
             return None
         return memory_refusal(self.attached)
 
-    def _exploration_refusal(self) -> str | None:
+    def _exploration_refusal(self, value: str) -> str | None:
+        if value != "reset":
+            return "it counts learning_starts from the start of the run; use a learner of rlcl"
         if self.exploration:
             return None
         if hasattr(self.model, "exploration_schedule"):

@@ -144,9 +144,9 @@ class StableBaselines3(Exportable):
         self._attached = attach(self.methods, self.host, setup.seeds.child("methods"))
         self._boundary = Sb3Boundary.of(self.model, self._attached, setup.boundary)
 
-    def refuses(self, key: str) -> str | None:
+    def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
-        return self._boundary.refuses(key)
+        return self._boundary.refuses(key, value)
 
     def cautions(self) -> Sequence[str]:
         """See :class:`rlcl.types.Cautious`."""
