@@ -13,6 +13,8 @@ METHODS = {
     "reset": "rlcl.methods.reset:Reset",
     "lwf": "rlcl.methods.lwf:Lwf",
     "distill": "rlcl.methods.distill:Distill",
+    "cloning": "rlcl.methods.cloning:Cloning",
+    "selective_replay": "rlcl.methods.selective_replay:SelectiveReplay",
     "clear": "rlcl.methods.clear:Clear",
     "rehearsal": "rlcl.methods.rehearsal:Rehearsal",
     "a_gem": "rlcl.methods.a_gem:AGem",

@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import define, field
 from torch import Tensor
-from torch.optim import Optimizer
 
 from rlcl.config import option
 from rlcl.methods.memories.examples import Examples, Stored, check_size, raw_refusal
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.divergence import kl_divergence
-from rlcl.methods.parts.evaluation_mode import evaluation_mode
-from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
+from rlcl.methods.parts.parameters import device_of
+from rlcl.methods.parts.stored_outputs import StoredOutputs
 from rlcl.types import Experience, Host, Method
 
 __all__ = ["Distill", "distillation_loss"]
@@ -53,7 +52,7 @@ class Distill(Method):
     batch_size: int = option(32, ge=1)
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
-    _examples: Examples = field(init=False, default=None)
+    _stored: StoredOutputs = field(init=False, default=None)
 
     requires = frozenset({"boundaries"})
     phase = "add"
@@ -66,7 +65,7 @@ class Distill(Method):
 
     @property
     def memory(self) -> Memory:
-        return self._examples.memory
+        return self._stored.memory
 
     def refuses(self, host: Host) -> str | None:
         return raw_refusal(self.stored, host)
@@ -75,37 +74,27 @@ class Distill(Method):
         self._host, self._rng = host, rng
         capacity = DEFAULT_CAPACITY if self.capacity is None and self.capacity_bytes is None else self.capacity
         memory = ReservoirMemory(capacity, rng, capacity_bytes=self.capacity_bytes)
-        self._examples = Examples(host, memory, self.stored)
-        host.optimizers[host.primary].register_step_pre_hook(self._add)
+        examples = Examples(host, memory, self.stored)
+        self._stored = StoredOutputs(host, host.primary, examples, self.batch_size, self._distance)
+
+    def _distance(self, outputs: Tensor, stored: Tensor) -> Tensor:
+        return self.strength * distillation_loss(outputs, stored, self._host.kind)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         pass
 
     def end(self, experience: Experience) -> None:
-        host = self._host
-        batch = host.sample(self.samples, self._rng)
-        with evaluation_mode(host.modules[host.primary]):
-            outputs = host.outputs(batch.inputs, batch.task_ids)
-        self._examples.insert(batch._replace(targets=None, outputs=outputs))
-
-    def _add(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self.strength or not len(self._examples):
-            return
-        host = self._host
-        replayed = self._examples.sample(self.batch_size)
-        assert replayed.outputs is not None
-        outputs = host.outputs(replayed.inputs, replayed.task_ids)
-        loss = self.strength * distillation_loss(outputs, replayed.outputs, host.kind)
-        add_gradients_of(loss, named_parameters(host, host.primary))
+        if self.strength:
+            self._stored.store(self.samples, self._rng)
 
     def forget(self) -> None:
         self.memory.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._examples.state_dict()}
+        return {"memory": self._stored.examples.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._examples.load_state_dict(state["memory"], device_of(self._host))
+        self._stored.examples.load_state_dict(state["memory"], device_of(self._host))
 
 
 def distillation_loss(outputs: Tensor, stored: Tensor, kind: str) -> Tensor:

@@ -14,6 +14,14 @@ from rlcl.config import option
 from rlcl.methods.parts.divergence import choices_of
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.fisher import LABELLED, FisherKind, diagonal_fisher, squared_batch_gradients
+from rlcl.methods.parts.networks import (
+    Networks,
+    critics_refusal,
+    kind_of,
+    network_keys,
+    outputs_of,
+    sample_inputs,
+)
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
@@ -47,8 +55,11 @@ class Ewc(Method):
             (online EWC), instead of the sum of one penalty per experience.
         decay: number by which the accumulated Fisher information is multiplied at each boundary; used only if
             ``online`` is set.
+        networks: networks with a penalty: ``primary``, the network that predicts or acts, or ``all``, critics too. The
+            outputs of critics are means of Gaussians of unit variance.
 
-    Source: Kirkpatrick et al. 2017, eq. 3; the online form is Schwarz et al. 2018, eq. 9.
+    Source: Kirkpatrick et al. 2017, eq. 3; the online form is Schwarz et al. 2018, eq. 9. Wołczyk et al. 2021,
+    Continual World, penalize the actor only, with ``strength: 2e4``.
     """
 
     strength: float = option(100.0, ge=0)
@@ -57,9 +68,10 @@ class Ewc(Method):
     batch_size: int = option(32, ge=1)
     online: bool = option(False)
     decay: float = option(1.0, ge=0, le=1)
+    networks: Networks = option("primary")
     _host: Host = field(init=False, default=None)
     _rng: np.random.Generator = field(init=False, default=None)
-    _anchor: Anchor = field(init=False, factory=Anchor)
+    _anchors: dict[str, Anchor] = field(init=False, factory=dict)  # by the key of the network
 
     phase = "add"
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
@@ -73,10 +85,14 @@ class Ewc(Method):
         """The supported kinds of outputs; the true labels have a likelihood only if the outputs are classes."""
         return frozenset({"categorical"} if self.fisher in LABELLED else KINDS)
 
+    def refuses(self, host: Host) -> str | None:
+        return critics_refusal(self.networks, host)
+
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host, self._rng = host, rng
-        self._anchor = Anchor()
-        host.optimizers[host.primary].register_step_pre_hook(self._anchor)
+        self._anchors = {key: Anchor() for key in network_keys(host, self.networks)}
+        for key, anchor in self._anchors.items():
+            host.optimizers[key].register_step_pre_hook(anchor)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
         self._bind()
@@ -84,13 +100,14 @@ class Ewc(Method):
     def end(self, experience: Experience) -> None:
         if not self.strength:
             return
-        weights = named_parameters(self._host, self._host.primary)
-        for name, fisher in self._estimate_fisher().items():
-            self._consolidate(name, self.strength * fisher, weights[name].detach().clone())
+        for key, anchor in self._anchors.items():
+            weights = named_parameters(self._host, key)
+            for name, fisher in self._estimate_fisher(key).items():
+                self._consolidate(anchor, name, self.strength * fisher, weights[name].detach().clone())
         self._bind()
 
-    def _consolidate(self, name: str, curvature: Tensor, weights: Tensor) -> None:
-        curvatures, anchors = self._anchor.curvature, self._anchor.anchor
+    def _consolidate(self, anchor: Anchor, name: str, curvature: Tensor, weights: Tensor) -> None:
+        curvatures, anchors = anchor.curvature, anchor.anchor
         previous = curvatures.get(name)
         if previous is None or previous.shape != curvature.shape:  # new, or a head that grew: drop its old penalty
             curvatures[name], anchors[name] = curvature, weights
@@ -103,12 +120,11 @@ class Ewc(Method):
             share = torch.where(total > 0, curvature / total, torch.zeros_like(curvature))
             curvatures[name], anchors[name] = total, torch.lerp(anchors[name].to(weights.device), weights, share)
 
-    def _estimate_fisher(self) -> dict[str, Tensor]:
+    def _estimate_fisher(self, key: str) -> dict[str, Tensor]:
         host = self._host
-        module = host.modules[host.primary]
-        parameters = named_parameters(host, host.primary)
+        module, parameters, outputs = host.modules[key], named_parameters(host, key), outputs_of(host, key)
         # The generator advances even if all samples are used, so that ``samples`` has no other effect.
-        batch = host.sample(self.samples, self._rng)
+        batch = sample_inputs(host, key, self.samples, self._rng)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         x, targets, ids = batch[:3]
         if self.fisher in LABELLED and targets is not None:
@@ -116,14 +132,14 @@ class Ewc(Method):
             x, targets, ids = x[visible], targets[visible], None if ids is None else ids[visible]
         with evaluation_mode(module, gradients=True):
             if self.fisher == "batch" and targets is not None:
-                return squared_batch_gradients(host.outputs, parameters, x, ids, targets, self.batch_size)
+                return squared_batch_gradients(outputs, parameters, x, ids, targets, self.batch_size)
             return diagonal_fisher(
-                host.outputs,
+                outputs,
                 parameters,
                 module,
                 x,
                 ids,
-                host.kind,
+                kind_of(host, key),
                 self.fisher,
                 generator,
                 targets,
@@ -131,16 +147,18 @@ class Ewc(Method):
             )
 
     def _bind(self) -> None:
-        self._anchor.bind(named_parameters(self._host, self._host.primary))
+        for key, anchor in self._anchors.items():
+            anchor.bind(named_parameters(self._host, key))
 
     def quantities(self) -> Mapping[str, float]:
         """See :class:`rlcl.types.Method`."""
-        return {"penalty": self._anchor.penalty()}
+        return {"penalty": sum(anchor.penalty() for anchor in self._anchors.values())}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self._rng.bit_generator.state, "anchor": self._anchor.state_dict()}
+        return {"rng": self._rng.bit_generator.state, "anchors": {k: a.state_dict() for k, a in self._anchors.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
-        self._anchor.load_state_dict(state["anchor"])
+        for key, anchor in self._anchors.items():
+            anchor.load_state_dict(state["anchors"][key])
         self._bind()

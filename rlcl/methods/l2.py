@@ -10,6 +10,7 @@ import torch
 from attrs import define, field
 
 from rlcl.config import option
+from rlcl.methods.parts.networks import Networks, network_keys
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
@@ -25,11 +26,14 @@ class L2(Method):
 
     Args:
         strength: weight of the penalty; 0 disables the method.
+        networks: networks with a penalty: ``all``, critics too, or ``primary``, the network that predicts or acts.
 
-    Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; without the factor 1/2.
+    Source: the baseline L2 of Kirkpatrick et al. 2017, figure 2; without the factor 1/2. Wołczyk et al. 2021,
+    Continual World, penalize the actor only, with ``strength: 1e5``.
     """
 
     strength: float = option(1e-2, ge=0)
+    networks: Networks = option("all")
     _host: Host = field(init=False, default=None)
     _anchors: dict[str, Anchor] = field(init=False, factory=dict)
 
@@ -39,7 +43,8 @@ class L2(Method):
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        for name, optimizer in host.optimizers.items() if self.strength else ():
+        for name in network_keys(host, self.networks) if self.strength else ():
+            optimizer = host.optimizers[name]
             self._anchors[name] = Anchor()
             optimizer.register_step_pre_hook(self._anchors[name])
 

@@ -10,6 +10,7 @@ import torch
 from attrs import define, field
 
 from rlcl.config import option
+from rlcl.methods.parts.networks import Networks, network_keys
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
@@ -23,12 +24,14 @@ class L2Init(Method):
 
     Args:
         strength: weight of the penalty; 0 disables the method.
+        networks: networks with a penalty: ``all``, critics too, or ``primary``, the network that predicts or acts.
 
     Source: Kumar et al. 2023, Maintaining plasticity in continual learning via regenerative
     regularization, eq. 1.
     """
 
     strength: float = option(1e-4, ge=0)
+    networks: Networks = option("all")
     _host: Host = field(init=False, default=None)
     _anchors: dict[str, Anchor] = field(init=False, factory=dict)
 
@@ -39,7 +42,8 @@ class L2Init(Method):
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        for name, optimizer in host.optimizers.items():
+        for name in network_keys(host, self.networks):
+            optimizer = host.optimizers[name]
             start = {n: p.detach().clone() for n, p in named_parameters(host, name).items()}
             curvature = {n: torch.full_like(p, 2 * self.strength) for n, p in start.items()} if self.strength else {}
             self._anchors[name] = Anchor(curvature, start)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.methods.parts.networks import Networks, network_keys
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.methods.parts.quadratic_penalty import Anchor
 from rlcl.types import Experience, Host, Method
@@ -103,6 +104,7 @@ class Si(Method):
         lowest: minimum of Omega, applied at each boundary. With null there is no minimum, and a negative Omega repels a
             weight from its anchor.
         highest: maximum of Omega in the penalty; the sum itself is not limited. With null there is no maximum.
+        networks: networks with a penalty: ``all``, critics too, or ``primary``, the network that predicts or acts.
 
     Source: Zenke, Poole & Ganguli 2017, Continual learning through synaptic intelligence, eqs. 3 to 5,
     whose authors' code corresponds to ``lowest: 0``. van de Ven et al. 2022 use ``gradient: penalized``.
@@ -113,6 +115,7 @@ class Si(Method):
     gradient: Literal["own", "penalized"] = option("own")
     lowest: float | None = option(None, le=0)
     highest: float | None = option(None, gt=0)
+    networks: Networks = option("all")
     _host: Host = field(init=False, default=None)
     _parts: dict[str, SiState] = field(init=False, factory=dict)
 
@@ -122,7 +125,8 @@ class Si(Method):
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:
         self._host = host
-        for name, optimizer in host.optimizers.items() if self.strength else ():
+        for name in network_keys(host, self.networks) if self.strength else ():
+            optimizer = host.optimizers[name]
             part = self._parts[name] = SiState()
             if self.gradient == "penalized":
                 optimizer.register_step_pre_hook(part.anchor)

@@ -47,6 +47,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "redo": {"threshold": 0.9, "every": 3},
     "lwf": {"strength": 1.0},
     "distill": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
+    "cloning": {"strength": 1.0, "capacity": 20, "samples": 30, "batch_size": 8},
+    "selective_replay": {"capacity": 20},
     "clear": {"capacity": 60, "length": 4, "policy_cloning": 1.0},
     "rehearsal": {"capacity": 20, "batch_size": 8},
     "a_gem": {"capacity": 20, "batch_size": 8},
@@ -62,7 +64,10 @@ METHODS = sorted(entries("method"))
 # Quantities that each method logs; the others log none.
 QUANTITIES: dict[str, set[str]] = {
     **{key: {"penalty"} for key in ("ewc", "si", "rwalk", "mas", "l2", "l2_init", "lwf")},
-    **{key: {"memory_examples"} for key in ("rehearsal", "der", "der_plus_plus", "mir", "distill", "clear")},
+    **{
+        key: {"memory_examples"}
+        for key in ("rehearsal", "der", "der_plus_plus", "mir", "distill", "cloning", "clear", "selective_replay")
+    },
     **{key: {"memory_examples", "projections"} for key in ("a_gem", "gem")},
     **{key: {"replaced_units"} for key in ("redo", "continual_backprop")},
     "packnet": {"free_weights"},
