@@ -34,6 +34,7 @@ LAYERS = (
     ("types",),
     ("config",),
     ("data",),
+    ("doctor",),
     ("streams", "encoders", "networks"),
     ("evaluation",),
     ("methods",),

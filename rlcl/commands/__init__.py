@@ -55,6 +55,7 @@ for verb in (
     "list",
     "check",
     "profile",
+    "doctor",
     "run",
     "runs",
     "bench",

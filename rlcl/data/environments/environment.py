@@ -105,7 +105,7 @@ class Environment(EnvironmentSource):
         Raises:
             SettingError: there is no environment of that name, or it lacks an attribute.
         """
-        env: AnyEnv = EnvironmentGuard(self._unguarded(), self.name, side_by_side)
+        env: AnyEnv = EnvironmentGuard(self.unguarded(), self.name, side_by_side)
         if self.flat:
             env = gym.wrappers.FlattenObservation(env)
         return env if self.frames == 1 else gym.wrappers.FrameStackObservation(env, self.frames)
@@ -144,10 +144,10 @@ class Environment(EnvironmentSource):
 
     def check(self) -> None:
         """Check the environment in a few steps; see :meth:`rlcl.types.EnvironmentSource.check`."""
-        env = self._unguarded(checker=False)  # check_environment reports the same faults in one line
+        env = self.unguarded(checker=False)  # check_environment reports the same faults in one line
         try:
             check_environment(env, self.name)
-            if ignores_seed(lambda: self._unguarded(checker=False), env):
+            if ignores_seed(lambda: self.unguarded(checker=False), env):
                 warn_about_seed(self.name)
         finally:
             env.close()
@@ -203,7 +203,7 @@ class Environment(EnvironmentSource):
     def _one_of_several(self) -> AnyEnv:
         return self.make(side_by_side=True)
 
-    def _unguarded(self, checker: bool = True) -> AnyEnv:
+    def unguarded(self, checker: bool = True) -> AnyEnv:
         """Make the environment without the guard, set its attributes, and wrap it.
 
         Args:

@@ -1,0 +1,1 @@
+"""Checks of environments, one module per subject; each yields findings."""
