@@ -64,13 +64,14 @@ def bench(
     each running cell, and the next call resumes it. The exit status is 1 if a cell failed.
     """
     from rlcl.commands.console import console as make_console
+    from rlcl.commands.list import list_suites
     from rlcl.commands.run import split_arguments
     from rlcl.study.grid import Grid
     from rlcl.study.suite import load_suite
 
     console = make_console(quiet)
     if not arguments:
-        _list_suites(console)
+        list_suites(console)
         return
     files, overrides = split_arguments(arguments)
     if len(files) > 1:
@@ -151,17 +152,3 @@ def _list_cells(grid: Grid, console: Console) -> None:
         table.add_row(Text(state.cell.name), state.state, str(grid.folder / state.cell.run))
     console.print(table, highlight=False)
     console.print(f"{len(grid.selected)} cell{'s' * (len(grid.selected) > 1)}", highlight=False)
-
-
-def _list_suites(console: Console) -> None:
-    from rich.table import Table
-
-    from rlcl.study.suite import load_suite, suites_folder
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("suite", "cells", "purpose"):
-        table.add_column(column, justify="right" if column == "cells" else "left")
-    for path in sorted(suites_folder().glob("*.yaml")):
-        suite = load_suite(path)
-        table.add_row(path.stem, str(len(suite.cells)), suite.statement)
-    console.print(table, highlight=False)

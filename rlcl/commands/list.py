@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "list_suites"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,7 +19,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_components(
-    kind: Annotated[str | None, typer.Argument(help="data, stream, encoder, network, learner, method, ...")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="data, stream, encoder, network, learner, method, ..., or suites.")
+    ] = None,
     name: Annotated[str | None, typer.Argument(help="Component of this kind whose settings are listed.")] = None,
 ) -> None:
     """List the available components, one line each, or the settings of one component.
@@ -27,6 +30,7 @@ def list_components(
         rlcl list
         rlcl list method
         rlcl list method rehearsal
+        rlcl list suites
     """
     from rich.table import Table
 
@@ -34,9 +38,12 @@ def list_components(
     from rlcl.errors import Problem, did_you_mean
     from rlcl.registry import KINDS, entries
 
-    if kind is not None and kind not in KINDS:
-        raise Problem(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     console = make_console()
+    if kind == "suites":
+        list_suites(console)
+        return
+    if kind is not None and kind not in KINDS:
+        raise Problem(f"unknown kind {kind!r}{did_you_mean(kind, [*KINDS, 'suites'])}")
     if kind is not None and name is not None:
         table = _settings_table(kind, name)
         console.print(f"[bold]{kind} {name}[/]: {_first_line(kind, name)}\n", highlight=False)
@@ -53,6 +60,27 @@ def list_components(
             table.add_row(entry.name, _first_line(listed_kind, entry.name), entry.origin)
         console.print(table, highlight=False)
         console.print()
+
+
+def list_suites(console: Console) -> None:
+    """List the shipped suites: cells, estimated hours, the extra that they need, and their purpose."""
+    from rich.table import Table
+
+    from rlcl.study.suite import suites_folder, summarize_suite
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("suite", "cells", "hours", "extra", "purpose"):
+        table.add_column(column, justify="right" if column in ("cells", "hours") else "left")
+    for path in sorted(suites_folder().glob("*.yaml")):
+        suite = summarize_suite(path)
+        hours = "" if suite.hours is None else f"{suite.hours:,.3g}" if suite.hours < 1000 else f"{suite.hours:,.0f}"
+        table.add_row(path.stem, f"{suite.cells:,}", hours, suite.extra or "", suite.statement)
+    console.print(table, highlight=False)
+    console.print(
+        "Hours: estimate of the budget full on two cores. Extra: install it with pip install 'rlcl[EXTRA]'.",
+        markup=False,
+    )
+    console.print("Run a suite with rlcl bench SUITE, and try it with rlcl bench SUITE --budget smoke.", markup=False)
 
 
 def _settings_table(kind: str, name: str) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -24,7 +24,15 @@ from rlcl.types import (
     Visibility,
 )
 
-__all__ = ["EncoderFitting", "check_boundary_policy", "freeze_encoder", "memory_refusal"]
+__all__ = ["NOT_REINFORCEMENT", "EncoderFitting", "check_boundary_policy", "freeze_encoder", "memory_refusal"]
+
+
+# Reasons why learners other than reinforcement learners refuse settings of a boundary policy.
+NOT_REINFORCEMENT: Mapping[str, str] = {
+    "exploration": "it does not explore",
+    "critic": "it has no critic",
+    "buffer": "it has no replay buffer of transitions",
+}
 
 
 @frozen(eq=False)
@@ -78,6 +86,12 @@ def memory_refusal(attached: AttachedMethods) -> str | None:
     """Return the reason why the methods' memories cannot be reset, or None if they can."""
     if not attached.remembering:
         return "none of its methods has a memory"
+    idle = [name_of("method", m) for m in attached.remembering if getattr(m, "stores_at_end", False)]
+    if idle:
+        return (
+            f"method {idle[0]} stores examples at the end of an experience, and a memory that is emptied then is never "
+            "used; to empty a replay buffer alone, set boundary.buffer: reset"
+        )
     unresettable = [name_of("method", m) for m in attached.remembering if not isinstance(m, ForgettingMethod)]
     return f"method {unresettable[0]} does not support a reset of its memory" if unresettable else None
 

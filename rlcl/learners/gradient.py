@@ -22,7 +22,7 @@ from rlcl.errors import DivergenceError, UnsupportedError
 from rlcl.learners import growth
 from rlcl.learners.augmentation_pipeline import AugmentationPipeline, check_augmentations
 from rlcl.learners.batch_norm import check_minibatch_sizes, explained_single_example_errors
-from rlcl.learners.boundary import EncoderFitting, freeze_encoder, memory_refusal
+from rlcl.learners.boundary import NOT_REINFORCEMENT, EncoderFitting, freeze_encoder, memory_refusal
 from rlcl.learners.early_stopping import EarlyStopping, EarlyStoppingMonitor
 from rlcl.learners.host import GradientHost
 from rlcl.learners.initial_weights import load_initial_weights
@@ -38,7 +38,7 @@ from rlcl.learners.optimizers import Sgd, build_optimizer
 from rlcl.learners.precision import check_precision
 from rlcl.learners.schedules import schedule_position
 from rlcl.learners.shuffle import Shuffle
-from rlcl.learners.stream_kinds import check_stream_kind
+from rlcl.learners.stream_kinds import check_stream_kind, check_task_ids
 from rlcl.learners.training_objective import RunningLoss, TrainingObjective, total_norm
 from rlcl.learners.update import Precision, Update, compile_module
 from rlcl.learners.validation import check_validation, validation_loss
@@ -287,12 +287,8 @@ class GradientLearner(Exportable, ABC):
             torch.manual_seed(setup.seeds.child("weights").integer())
             self.module = self.build_module(setup, shape).to(setup.device)
         load_initial_weights(setup.initial, self.modules)
-        visible = setup.stream.visibility.in_training and setup.stream.visibility.at_evaluation
-        if takes_task_ids(self.module) and not visible:
-            raise UnsupportedError(
-                f"network {name_of('network', self.network)} selects a head by the task id, but this stream hides task "
-                "ids; set stream.visibility.task_ids: visible, or use another network"
-            )
+        if takes_task_ids(self.module):
+            check_task_ids(setup.stream, self.network)
         self._optimizer = build_optimizer(self.optimizer, [p for p in self.module.parameters() if p.requires_grad])
         self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
         self.augmentations = AugmentationPipeline(self.augment, setup.seeds.child("augment").torch())
@@ -343,8 +339,8 @@ class GradientLearner(Exportable, ABC):
 
     def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
-        if key in ("exploration", "critic"):
-            return {"exploration": "it does not explore", "critic": "it has no critic"}[key]
+        if key in NOT_REINFORCEMENT:
+            return NOT_REINFORCEMENT[key]
         return memory_refusal(self._attached) if key == "memory" else None
 
     def _cross_boundary(self) -> None:

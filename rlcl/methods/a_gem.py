@@ -67,6 +67,11 @@ class AGem(Method):
         return self.fill != "experience"
 
     @property
+    def stores_at_end(self) -> bool:
+        """See :class:`rlcl.types.Method`."""
+        return self.fill == "experience"
+
+    @property
     def requires(self) -> frozenset[str]:
         return frozenset({"loss", "boundaries" if self.fill == "experience" else "batch"})
 

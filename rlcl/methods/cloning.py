@@ -56,6 +56,7 @@ class Cloning(Method):
 
     requires = frozenset({"boundaries"})
     phase = "add"
+    stores_at_end = True
     null: ClassVar[Mapping[str, Any] | None] = {"strength": 0.0}
     kinds = frozenset({"categorical", "multi_categorical", "gaussian", "values"})
 

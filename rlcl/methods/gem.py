@@ -51,6 +51,7 @@ class Gem(Method):
 
     requires = frozenset({"loss", "boundaries"})
     phase = "project"
+    stores_at_end = True
     null: ClassVar[Mapping[str, Any] | None] = {"per_experience": 0}
 
     def refuses(self, host: Host) -> str | None:

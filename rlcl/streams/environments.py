@@ -97,6 +97,9 @@ class Environments:
             ``action.permutation`` (number of the permutation, 0 for none). A drifting stream has one task. The rows of
             R are its evaluations, and its columns the present values and the ``probes``. If boundaries are announced,
             an experience begins at each jump of a parameter.
+        observation_offsets: standard deviation of a normally distributed vector that is added to the observations of
+            each task except the first one, drawn with the seed of the run; 0 for none. Source: Tang et al. 2025,
+            Mitigating plasticity loss in continual reinforcement learning by reducing churn (C-CHAIN).
         episodes: ``visible``, or ``hidden`` for one life: the training environments are reset at the end of an episode
             without a signal to the learner, which is judged by the reward of its life (``return.lifetime``).
         num_envs: number of parallel environments in training.
@@ -116,6 +119,7 @@ class Environments:
     score_range: tuple[float, float] | None = option(None, converter=_score_range)
     spaces: Literal["same", "pad"] = option("same")
     drift: tuple[Drift, ...] = option(())
+    observation_offsets: float = option(0.0, ge=0)
     episodes: Literal["visible", "hidden"] = option("visible")
     num_envs: int = option(1, ge=1)
     vectorization: Vectorization = option("sync")
@@ -135,13 +139,22 @@ class Environments:
         order = self._visits([_name(self, task) for task in self.tasks])
         task = order[column] if self.matrix_columns == "visits" else column
         once = attrs.evolve(self, sequence=(task,), repeat=1, matrix_columns="tasks")
-        return once if self.spaces == "pad" else attrs.evolve(once, tasks=(self.tasks[task],), sequence=())
+        # Padding and offsets depend on the other tasks, or on the place of a task among them.
+        return (
+            once
+            if self.spaces == "pad" or self.observation_offsets
+            else attrs.evolve(once, tasks=(self.tasks[task],), sequence=())
+        )
 
     def make(self, seeds: Seeds, budget: Budget) -> Stream:
         if not self.tasks:
             raise Problem("tasks: expected at least one task")
         names = [_name(self, task) for task in self.tasks]
         environments = [self._environment(task) for task in self.tasks]
+        if self.observation_offsets and len(self.tasks) == 1:
+            raise Problem("the first task has no offset, and there is no other; add tasks", "observation_offsets")
+        if self.observation_offsets:
+            environments = [self._offset(index, e, seeds) for index, e in enumerate(environments)]
         if self.drift:
             return self._drifting(names[0], environments[0], seeds, self.tasks[0].budget or budget)
         if self.spaces == "pad":
@@ -254,6 +267,17 @@ class Environments:
                 raise Problem(problem.message, f"drift[{index}].parameter") from None
             if name in names[:index]:
                 raise Problem(f"{name} is listed twice; remove one", f"drift[{index}].parameter")
+
+    def _offset(self, task: int, environment: Environment, seeds: Seeds) -> Environment:
+        """Return the environment of a task with its offset; the first task has none."""
+        if task == 0:
+            return environment
+        rng, shape = seeds.child(f"observation offset {task}").numpy(), environment.spaces()[0].shape or ()
+        offset = rng.normal(0.0, self.observation_offsets, math.prod(shape)).tolist()
+        wrapper = EnvironmentWrapper(
+            wrapper="rlcl.data.environments.offsets:ObservationOffset", kwargs={"offset": offset}
+        )
+        return attrs.evolve(environment, wrappers=(*environment.wrappers, wrapper))
 
     def _visits(self, names: list[str]) -> list[int]:
         """Return the index of the task of each visit."""

@@ -26,7 +26,15 @@ from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import FOLDER_NAME, Experiment, experiment_from_document
 from rlcl.study.axes import Axis, AxisValue, read_axes, read_matches
 
-__all__ = ["Suite", "SuiteCell", "SuiteDefinition", "load_suite", "suites_folder"]
+__all__ = [
+    "Suite",
+    "SuiteCell",
+    "SuiteDefinition",
+    "SuiteSummary",
+    "load_suite",
+    "suites_folder",
+    "summarize_suite",
+]
 
 DEFAULT_BUDGET = "full"
 
@@ -45,6 +53,8 @@ class SuiteDefinition:
             condition are included.
         exclude: conditions as in ``include``; a cell that fulfils at least one condition is left out.
         budgets: overrides of every cell's experiment, by name of the budget.
+        extra: extra of rlcl that its environments need (``pip install 'rlcl[...]'``); null for none.
+        hours: estimate of the hours of the budget ``full`` on two cores; null if it is unknown.
         launcher: launcher that runs the cells.
     """
 
@@ -56,6 +66,8 @@ class SuiteDefinition:
     include: tuple[Mapping[str, Any], ...] = option(())
     exclude: tuple[Mapping[str, Any], ...] = option(())
     budgets: Mapping[str, Mapping[str, Any]] = option(factory=dict)
+    extra: str | None = option(None)
+    hours: float | None = option(None, gt=0)
     launcher: Annotated[Component, Kind("launcher")] = option(factory=lambda: component("launcher", "local"))
 
 
@@ -102,6 +114,7 @@ class Suite:
         axes: labels of each axis.
         cells: all cells, at least one; the cells of a config (one per seed) are adjacent.
         launcher: launcher that runs the cells.
+        extra, hours: see :class:`SuiteDefinition`.
     """
 
     name: str
@@ -112,11 +125,51 @@ class Suite:
     axes: Mapping[str, tuple[str, ...]]
     cells: tuple[SuiteCell, ...]
     launcher: Component
+    extra: str | None = None
+    hours: float | None = None
+
+
+@frozen
+class SuiteSummary:
+    """What a suite file says of itself; its cells are not resolved.
+
+    Args:
+        statement, extra, hours: see :class:`SuiteDefinition`.
+        cells: number of cells of the default budget.
+    """
+
+    statement: str
+    cells: int
+    extra: str | None
+    hours: float | None
 
 
 def suites_folder() -> Path:
     """Return the folder of the shipped suites."""
     return packaged_folder("suites", "benchmarks/suites")
+
+
+def summarize_suite(name: str | Path) -> SuiteSummary:
+    """Read a suite file without resolving its cells, which takes a hundredth of the time.
+
+    Args:
+        name: a YAML file, or the name of a shipped suite.
+
+    Raises:
+        ConfigError: the file is invalid.
+    """
+    document = read_document(name, (), suites_folder())
+    try:
+        definition: SuiteDefinition = read(document.data, SuiteDefinition)
+        patch, _ = _budget_overrides(document, definition, None)
+        base = (
+            Document(document.name, {}) if definition.seeds is not None else resolve_extends(document.part(("base",)))
+        )
+        seeds = _seeds(patch.data.get("seeds", definition.seeds), base)
+        cells = len(_combinations(document, read_axes(document))) * len(seeds)
+    except Faults as error:
+        raise ConfigError(document.messages(error.faults)) from None
+    return SuiteSummary(definition.statement, cells, definition.extra, definition.hours)
 
 
 def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> Suite:
@@ -152,6 +205,8 @@ def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | No
         {axis.name: tuple(value.label for value in axis.values) for axis in axes},
         tuple(SuiteCell(labels, experiment, seed) for labels, experiment in experiments for seed in seeds),
         definition.launcher,
+        definition.extra,
+        definition.hours,
     )
 
 

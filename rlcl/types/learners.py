@@ -42,7 +42,8 @@ class BoundaryPolicy:
 
     Args:
         optimizer: whether to ``keep`` or ``reset`` the moments and step counts of the optimizers.
-        memory: whether to ``keep`` or ``reset`` the examples in rehearsal memories and in the replay buffer.
+        memory: whether to ``keep`` or ``reset`` the examples in memories of methods and in the replay buffer.
+        buffer: whether to ``keep`` or ``reset`` the transitions in the replay buffer alone.
         encoder: ``keep``: continue fitting from the current state. ``refit``: fit again from scratch. ``freeze``: do
             not change the fit of the first experience.
         exploration: ``keep``: continue. ``reset``: reset the learned parameters that control exploration (standard
@@ -54,6 +55,7 @@ class BoundaryPolicy:
 
     optimizer: Literal["keep", "reset"] = "keep"
     memory: Literal["keep", "reset"] = "keep"
+    buffer: Literal["keep", "reset"] = "keep"
     encoder: Literal["keep", "refit", "freeze"] = "keep"
     exploration: Literal["keep", "reset", "uniform", "best_return"] = "keep"
     critic: Literal["keep", "reset"] = "keep"

@@ -223,10 +223,10 @@ class Method(Protocol):
     """A continual-learning method, which attaches hooks to the optimizers of a learner.
 
     A method is an attrs class whose init fields are its settings. A class that derives from it need not define
-    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`freezes_encoder`, :attr:`reopens`, :meth:`refuses` and
-    :meth:`quantities`. Other
-    optional member functions are declared in separate interfaces: ``extra`` in :class:`MixingMethod`, ``penalty`` in
-    :class:`PenalizingMethod`, ``predicting`` in :class:`PredictingMethod` and ``forget`` in :class:`ForgettingMethod`.
+    :attr:`kinds`, :attr:`shares`, :attr:`memory`, :attr:`stores_at_end`, :attr:`freezes_encoder`, :attr:`reopens`,
+    :meth:`refuses` and :meth:`quantities`. Other optional member functions are declared in separate interfaces:
+    ``extra`` in :class:`MixingMethod`, ``penalty`` in :class:`PenalizingMethod`, ``predicting`` in
+    :class:`PredictingMethod` and ``forget`` in :class:`ForgettingMethod`.
     """
 
     @property
@@ -261,6 +261,11 @@ class Method(Protocol):
     def memory(self) -> Any:
         """Memory of examples, None if it has none."""
         return None
+
+    @property
+    def stores_at_end(self) -> bool:
+        """Whether its memory receives examples only at the end of an experience, for use in later ones."""
+        return False
 
     @property
     def freezes_encoder(self) -> bool:

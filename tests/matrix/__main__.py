@@ -17,7 +17,9 @@ from attrs import asdict, define, field
 from ruamel.yaml import YAML
 
 from matrix.asking import Asker, write_yaml
+from matrix.covering import Covering
 from matrix.drawing import ask_new, drawn
+from matrix.earlier import Earlier, read_earlier, write_earlier
 from matrix.factors import Matrix, NeedsSettings
 from matrix.forking import preload
 from matrix.kept import ANSWERING, ROOT, TAKING, Kept, fingerprint, key_of
@@ -92,21 +94,25 @@ class Session:
             return cast(dict[str, Any], json.loads(path.read_text()))
         asker, answers = Asker(self.workers), self._kept("answers")
         checks = Kept(self.folder / f"checks-{self.code}.jsonl")
+        whole = not only and not most
         try:
-            covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say)
+            earlier = read_earlier() if whole else Earlier()
+            covering = drawn(self.matrix.only(only), asker, answers, self.materials, seed, most, say, earlier)
             while True:
                 rows: Sequence[Combination] = covering.rows
                 changed, refused = self._changed(rows, asker, answers), []
                 if not changed:
                     refused = self._checked(covering.refused, asker, checks)
                     rows = [each["row"] for each in refused]
-                    changed = self._changed(rows, asker, answers)
+                    changed = self._changed(rows, asker, answers) + self._allowed_again(rows, covering, answers)
                 if not changed:
                     break
                 say(f"{changed} answers have changed; drawing what is missing now")
                 covering.revise(rows)
         finally:
             asker.close()
+        if whole:
+            write_earlier(covering)
         content = {
             "rows": covering.rows,
             "pairs": len(covering.wanted),
@@ -127,6 +133,14 @@ class Session:
 
     def _changed(self, rows: Sequence[Combination], asker: Asker, answers: Kept) -> int:
         return ask_new([self.matrix.config(row, self.materials) for row in rows], asker, answers)
+
+    def _allowed_again(self, rows: Sequence[Combination], covering: Covering, answers: Kept) -> int:
+        """How many combinations of pairs that an earlier matrix refused are allowed now."""
+        configs = [(row, self.matrix.config(row, self.materials)) for row in rows]
+        return sum(
+            frozenset(row.items()) not in covering.known and not answers.found[key_of(config)]["refused"]
+            for row, config in configs
+        )
 
     def _checked(self, refused: Mapping[Any, Any], asker: Asker, kept: Kept) -> list[dict[str, Any]]:
         """Refused pairs, one by one, whose refusal by ``rlcl check`` is no clear message."""

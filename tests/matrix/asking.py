@@ -51,11 +51,14 @@ def write_yaml(config: Mapping[str, Any], path: Path) -> Path:
 def built(config: Mapping[str, Any]) -> Answer:
     """Builds all that a run is made of, evaluates and makes a first update, as ``rlcl check`` does."""
     from rlcl.experiment import experiment_from
-    from rlcl.launch.build import make_trainer
+    from rlcl.launch.baselines import check_baselines
+    from rlcl.launch.build import make_stream, make_trainer
 
     try:
         experiment = experiment_from(config)
-        trainer = make_trainer(experiment, experiment.seeds[0])
+        stream = make_stream(experiment, experiment.seeds[0])
+        check_baselines(experiment, experiment.seeds[0], len(stream.evaluated))
+        trainer = make_trainer(experiment, experiment.seeds[0], stream)
         for _ in trainer.events():
             if trainer.learner.position.step:
                 break

@@ -69,6 +69,7 @@ class Covering:
     hopeless: dict[Chosen, str] = field(init=False, factory=dict)  # values that were allowed nowhere
     wanted: set[Pair] = field(init=False, factory=set)
     known: dict[frozenset[Chosen], str] = field(init=False, factory=dict)  # what each combination came to
+    _known_values: set[Chosen] = field(init=False, factory=set)  # of an earlier covering
     _complete: bool = field(init=False, default=False)  # whether every pair was to be covered or refused
     _most: int = field(init=False, default=0)
     _open: set[Pair] = field(init=False, factory=set)
@@ -89,12 +90,42 @@ class Covering:
         Args:
             most: combinations after which it ends early, which are those that cover most; 0 for no end.
         """
-        self._find_homes()
+        if not self._with:
+            self._find_homes()
         self._try_each_value([f for f in self.space.factors if f.deciding or not most], 1 if most else HOMES)
         self._cover(most)
         self._complete, self._most = not most, most
         if self._complete:
             self._try_what_is_left()
+
+    def resume(self, rows: Sequence[Combination], refused: Mapping[Pair, Combination]) -> None:
+        """Begins with an earlier covering, before :meth:`draw`.
+
+        Args:
+            rows: its combinations, of which those that are allowed still are taken.
+            refused: a combination of each pair that was refused; whoever calls asks about these again.
+        """
+        self._find_homes()
+        found = [row for each in rows if (row := self._restored(each)) is not None]
+        for start in range(0, len(found), 20 * BLOCK):
+            for row, message in zip(block := found[start : start + 20 * BLOCK], self._ask(block), strict=True):
+                if not message:
+                    self._take(row)
+            self.report(f"{min(start + 20 * BLOCK, len(found))} of {len(found)} earlier combinations asked about")
+        for each, combination in refused.items():
+            row = self._restored(combination)
+            if each in self._open and row is not None and set(each) <= row.items():
+                self.refused[each] = Refusal(row, "refused before", CONTEXTS)
+        for chosen in {chosen for each in self.refused for chosen in each}:
+            if not self._with[chosen]:
+                self.hopeless[chosen] = "refused before"
+        self._known_values = {chosen for row in found for chosen in row.items()}
+        self._known_values |= {chosen for each in self.refused for chosen in each}
+
+    def _restored(self, row: Combination) -> dict[str, str] | None:
+        """A combination of an earlier space, completed; None where its values are not there or do not go together."""
+        known = {n: v for n, v in row.items() if n in self.space.by_name and v in self.space.by_name[n].values}
+        return self.space.around(known, {})
 
     @property
     def covered(self) -> int:
@@ -162,6 +193,8 @@ class Covering:
                         chosen = (factor.name, v)
                         if factor.name == self.anchor or self._together(((self.anchor, value), chosen)):
                             continue
+                        if pair((self.anchor, value), chosen) in self.refused:
+                            continue
                         row = self.space.around({self.anchor: value, factor.name: v}, home[0])
                         if row is not None:
                             asked.append(row)
@@ -169,7 +202,7 @@ class Covering:
             self._ask(asked)
         for factor in factors:
             for v in factor.values:
-                if not self._with[factor.name, v]:
+                if not self._with[factor.name, v] and (factor.name, v) not in self._known_values:
                     self._look_for((factor.name, v))
         for value in self.homes:
             for factor in factors:
@@ -194,7 +227,7 @@ class Covering:
     # Drawing.
 
     def _cover(self, most: int) -> None:
-        seeds = sorted(self._open)  # the order of a set of texts differs from process to process
+        seeds = sorted(self._open - self.refused.keys())  # the order of a set of texts differs from process to process
         self.rng.shuffle(seeds)
         tries: dict[Pair, int] = defaultdict(int)
         while seeds and not (most and len(self.rows) >= most):

@@ -9,6 +9,7 @@ from typing import Any
 
 from matrix.asking import Asker
 from matrix.covering import Covering
+from matrix.earlier import Earlier
 from matrix.factors import Matrix
 from matrix.kept import Kept, key_of
 from matrix.space import Combination
@@ -49,7 +50,14 @@ def homes(matrix: Matrix) -> dict[str, list[Combination]]:
 
 
 def drawn(
-    matrix: Matrix, asker: Asker, answers: Kept, folder: Path, seed: int, most: int, report: Callable[[str], None]
+    matrix: Matrix,
+    asker: Asker,
+    answers: Kept,
+    folder: Path,
+    seed: int,
+    most: int,
+    report: Callable[[str], None],
+    earlier: Earlier = Earlier(),  # noqa: B008
 ) -> Covering:
     """A covering set, drawn under what the project itself allows.
 
@@ -61,6 +69,7 @@ def drawn(
         seed: of what is drawn.
         most: see :meth:`matrix.covering.Covering.draw`.
         report: told of progress.
+        earlier: a covering to begin with.
     """
 
     def judge(rows: Sequence[Combination]) -> list[str]:
@@ -71,6 +80,8 @@ def drawn(
         return [known[key_of(config)]["refused"] for config in configs]
 
     covering = Covering(matrix.space, judge, homes(matrix), "learner", random.Random(seed), report)
+    if earlier.rows:
+        covering.resume(earlier.rows, earlier.refused)
     covering.draw(most)
     return covering
 

@@ -6,11 +6,14 @@ import random
 import sys
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from matrix.covering import Covering
+from matrix.earlier import read_earlier, write_earlier
 from matrix.factors import Matrix, NeedsSettings
 from matrix.shrinking import shrunk
 from matrix.space import Combination, Factor, Pair, Space, pair
@@ -43,6 +46,65 @@ def drawn(seed: int = 0, most: int = 0) -> Covering:
     covering = Covering(SPACE, judged, homes, "kind", random.Random(seed), lambda _: None)
     covering.draw(most)
     return covering
+
+
+def resumed(space: Space, judge: Any, before: Covering) -> tuple[Covering, int]:
+    """A covering that begins with another one, and how many combinations it asked about."""
+    asked = [0]
+
+    def counting(rows: Sequence[Combination]) -> list[str]:
+        asked[0] += len(rows)
+        return judge(rows)  # type: ignore[no-any-return]
+
+    homes = {value: [{"kind": value, "z": z} for z in LETTERS] for value in ("arrays", "worlds", "both")}
+    covering = Covering(space, counting, homes, "kind", random.Random(9), lambda _: None)
+    covering.resume(before.rows, {each: why.row for each, why in before.refused.items()})
+    covering.draw()
+    return covering, asked[0]
+
+
+def test_an_earlier_covering_is_asked_about_and_kept() -> None:
+    before = drawn()
+    again, asked = resumed(SPACE, judged, before)
+    assert [*before.rows] == again.rows
+    assert before.refused.keys() == again.refused.keys()
+    assert asked <= len(before.rows) + 20
+    assert before.covered == again.covered
+
+
+def test_what_is_new_is_added_to_an_earlier_covering() -> None:
+    wider = Space(tuple(attrs.evolve(f, values=(*f.values, "new")) if f.name == "z" else f for f in SPACE.factors))
+    before = drawn()
+    again, _ = resumed(wider, judged, before)
+    assert len(again.rows) > len(before.rows)
+    assert all(again._together(each) for each in wider.pairs() if ("z", "new") in each)
+
+
+def test_a_combination_that_is_refused_now_is_replaced_and_one_that_is_gone_is_left_out() -> None:
+    before = drawn()
+
+    def stricter(rows: Sequence[Combination]) -> list[str]:
+        return [
+            message or ("e" if row["z"] == "e" and row["w"] == "yes" else "")
+            for row, message in zip(rows, judged(rows), strict=True)
+        ]
+
+    again, _ = resumed(SPACE, stricter, before)
+    assert not any(row["z"] == "e" and row["w"] == "yes" for row in again.rows)
+    assert pair(("z", "e"), ("w", "yes")) in again.refused
+    smaller = Space(tuple(attrs.evolve(f, values=f.values[:-1]) if f.name == "z" else f for f in SPACE.factors))
+    fewer, _ = resumed(smaller, judged, before)
+    assert not any(row["z"] == "e" for row in fewer.rows)
+
+
+def test_a_covering_is_written_and_read(tmp_path: Path) -> None:
+    before, path = drawn(), tmp_path / "covering.json.gz"
+    write_earlier(before, path)
+    earlier = read_earlier(path)
+    assert [SPACE.around(row, {}) for row in earlier.rows] == before.rows
+    assert earlier.refused.keys() == {each for each, why in before.refused.items() if why.contexts}
+    assert all(SPACE.around(row, {}) == before.refused[each].row for each, row in earlier.refused.items())
+    assert read_earlier(tmp_path / "none").rows == ()
 
 
 def allowed_pairs() -> set[Pair]:

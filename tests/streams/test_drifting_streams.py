@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness import prepared
 from rich.console import Console
 
 from rlcl.data.drift import CyclicDrift, Drift, LinearDrift, Piecewise
 from rlcl.data.readers.scikit import Digits
-from rlcl.errors import ConfigError, Problem
+from rlcl.encoders.scale import Scale
+from rlcl.errors import ConfigError, Problem, UnsupportedError
 from rlcl.evaluation.results import Results
 from rlcl.experiment import load_experiment
 from rlcl.launch.seeds import run_experiment
+from rlcl.learners.supervised.classifier import Classifier
+from rlcl.networks.multihead import Multihead
+from rlcl.networks.progressive import Progressive
 from rlcl.seeding import Seeds
 from rlcl.streams.cumulative import Cumulative
 from rlcl.streams.cyclic import Cyclic
@@ -200,3 +205,11 @@ def test_a_drifting_stream_has_no_baselines(tmp_path: Path) -> None:
     drifting = load_experiment(tmp_path / "drifting.yaml", ["evaluation.baselines=single_task"])
     with pytest.raises(ConfigError, match=r"drifting stream has no task .*; remove single_task"):
         run_experiment(drifting, tmp_path, QUIET)
+
+
+@pytest.mark.parametrize("network", [Multihead(), Progressive(hidden=(8,))])
+def test_a_drifting_stream_has_no_task_ids_for_networks_with_heads(network: Any) -> None:
+    drift = Drift(parameter="input.scale", function=LinearDrift(start=1, end=2, steps=10))
+    stream = DriftingData(data=Digits(), drift=(drift,)).make(Seeds(0), Budget(updates=10))
+    with pytest.raises(UnsupportedError, match="selects a head by the task id, but this stream has no task ids"):
+        prepared(Classifier(network=network), stream, encoder=Scale(maximum=16.0))

@@ -50,6 +50,7 @@ from gymnasium.wrappers import (
 
 from rlcl.data.environments.drifting import ContinuingEnv, ContinuingVector, DriftingVector
 from rlcl.data.environments.guard import EnvironmentGuard
+from rlcl.data.environments.offsets import ObservationOffset
 from rlcl.data.environments.padding import PaddedActions, PaddedObservations
 from rlcl.errors import DataError
 
@@ -67,7 +68,7 @@ WRAPPER_ATTRIBUTES: Mapping[type, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             ClipAction, ClipReward, DiscretizeAction, DiscretizeObservation, DtypeObservation, FilterObservation,
-            ContinuingEnv, FlattenObservation, PaddedActions, PaddedObservations, PassiveEnvChecker,
+            ContinuingEnv, FlattenObservation, ObservationOffset, PaddedActions, PaddedObservations, PassiveEnvChecker,
             RepeatAction, RescaleAction, RescaleObservation, ReshapeObservation, TransformAction, TransformObservation,
             TransformReward,
         ),

@@ -21,7 +21,7 @@ from rlcl.data.avalanche_import import suppressed_deprecations
 from rlcl.data.sources import LabelledArrays
 from rlcl.errors import CheckpointError, DivergenceError, RlclError, UnsupportedError
 from rlcl.learners.avalanche.callback_generator import callback_generator
-from rlcl.learners.boundary import EncoderFitting
+from rlcl.learners.boundary import NOT_REINFORCEMENT, EncoderFitting
 from rlcl.learners.minibatches import ROWS_AT_ONCE
 from rlcl.learners.online_score import count_trainable
 from rlcl.learners.optimizers import Sgd
@@ -199,8 +199,7 @@ class Avalanche(Exportable):
             return "it has no optimizer"
         reasons = {
             "memory": "memories of its strategy and plugins cannot be emptied",
-            "exploration": "it does not explore",
-            "critic": "it has no critic",
+            **NOT_REINFORCEMENT,
         }
         return reasons.get(key)
 

@@ -208,11 +208,15 @@ class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
         """See :class:`rlcl.types.BoundaryLearner`."""
         if key == "critic":
             return self.critic_refusal
+        if key == "buffer":
+            return None if self.memory_bytes else "it has no replay buffer"
         if value in ("uniform", "best_return") and not self.chooses_first_actions:
             return "it learns from actions of its current policy only"
         if (key, value) == ("exploration", "reset") and not self._initial_exploration:
             return "it has no learned exploration parameters; schedules run over each experience by schedule_over"
-        return memory_refusal(self._attached) if key == "memory" and not self.memory_bytes else None
+        if key != "memory" or (self.memory_bytes and not self._attached.remembering):
+            return None
+        return memory_refusal(self._attached)
 
     def _cross_boundary(self, experience: Experience) -> None:
         """Apply the boundary policy before an experience starts, except for the encoder."""
@@ -223,6 +227,7 @@ class ReinforcementLearner(ReinforcementAlgorithm, Exportable):
                 optimizer.state.clear()
         if policy.memory == "reset":
             self._attached.forget()
+        if "reset" in (policy.memory, policy.buffer):
             self.forget_memory()
         if policy.exploration == "reset":
             for parameter, optimizer, initial in self._initial_exploration:

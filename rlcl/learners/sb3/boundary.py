@@ -45,6 +45,7 @@ class Sb3Boundary:
         reset: Mapping[str, Callable[[], None]] = {
             "optimizer": self._reset_optimizers,
             "memory": self._reset_memories,
+            "buffer": self._reset_buffer,
             "exploration": self._reset_exploration,
         }
         for key in self.policy.changes:
@@ -57,6 +58,9 @@ class Sb3Boundary:
 
     def _reset_memories(self) -> None:
         self.attached.forget()
+        self._reset_buffer()
+
+    def _reset_buffer(self) -> None:
         buffer = getattr(self.model, "replay_buffer", None)
         if buffer is not None:
             buffer.reset()
@@ -72,14 +76,22 @@ class Sb3Boundary:
             return None if _optimizers(self.model) else "it has no optimizer"
         if key == "memory":
             return self._memory_refusal()
+        if key == "buffer":
+            return self._buffer_refusal()
         if key == "critic":
             return "its networks belong to another library"
         return self._exploration_refusal(value) if key == "exploration" else None
 
-    def _memory_refusal(self) -> str | None:
+    def _buffer_refusal(self) -> str | None:
         buffer = getattr(self.model, "replay_buffer", None)
         if isinstance(buffer, HerReplayBuffer):
             return "HerReplayBuffer samples from finished episodes, and an empty buffer has none"
+        return "it has no replay buffer" if buffer is None else None
+
+    def _memory_refusal(self) -> str | None:
+        buffer = getattr(self.model, "replay_buffer", None)
+        if buffer is not None and (reason := self._buffer_refusal()) is not None:
+            return reason
         if buffer is not None and not self.attached.remembering:
             return None
         return memory_refusal(self.attached)

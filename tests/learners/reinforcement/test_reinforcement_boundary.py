@@ -26,6 +26,7 @@ from rlcl.encoders.running_norm import RunningNorm
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.reinforcement.earlier_policies import EarlierPolicies
+from rlcl.methods.clear import Clear
 from rlcl.methods.distill import Distill
 from rlcl.types import BoundaryPolicy, Visibility
 
@@ -56,9 +57,29 @@ def test_the_replay_buffer(policy: dict[str, str], held: int) -> None:
 
 
 def test_memories_of_methods() -> None:
-    learner = ppo(Distill(capacity=9, samples=8))
+    learner = ppo(Clear(capacity=90, length=4))
     crossed(learner, cartpoles(16), memory="reset")
-    assert 0 == len(learner.methods[0].memory)
+    assert 2 == len(learner.methods[0].memory)  # of the first rollout of 8 steps
+
+
+@pytest.mark.parametrize(("policy", "held", "remembered"), [({"buffer": "reset"}, 2, 8), ({"memory": "keep"}, 22, 8)])
+def test_the_replay_buffer_alone(policy: dict[str, str], held: int, remembered: int) -> None:
+    learner = crossed(dqn(Distill(capacity=9, samples=8), capacity=200), cartpoles(20), **policy)
+    assert (held, remembered) == (len(learner.buffer), len(learner.methods[0].memory))
+
+
+def test_a_memory_that_would_be_emptied_before_it_is_used_is_not() -> None:
+    policy = BoundaryPolicy(memory="reset")
+    learner = prepared(dqn(Distill(capacity=9, samples=8)), cartpoles(20), boundary=policy)
+    with pytest.raises(UnsupportedError, match=r"method distill stores examples at the end .*boundary\.buffer: reset"):
+        check_boundary_policy(policy, learner, learner.encoder, Visibility())
+
+
+def test_an_on_policy_learner_has_no_replay_buffer() -> None:
+    policy = BoundaryPolicy(buffer="reset")
+    learner = prepared(ppo(), cartpoles(16), boundary=policy)
+    with pytest.raises(UnsupportedError, match=r"boundary\.buffer: reset .* it has no replay buffer"):
+        check_boundary_policy(policy, learner, learner.encoder, Visibility())
 
 
 def test_the_log_standard_deviations_of_actions() -> None:
