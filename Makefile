@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export RLCL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help quickstart test lint types unit format matrix fuzz benchmark docs release clean
+.PHONY: help quickstart test lint types unit format matrix fuzz suites benchmark docs release clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ matrix: $(INSTALLED)  ## Run pairs of components end to end (long; ARGS=--help)
 
 fuzz: $(INSTALLED)  ## Try odd configs, files, environments and requests (10 min; ARGS=--help)
 	@PYTHONPATH=tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(BIN)/python -m fuzz $(ARGS)
+
+suites: $(INSTALLED)  ## Try the suites of continual RL, each with its extra (10 min; ARGS=names)
+	$(BIN)/python benchmarks/suite_smoke.py $(ARGS)
 
 benchmark: $(INSTALLED)  ## Measure speed beside bare loops and peers (long)
 	$(BIN)/python benchmarks/speed/classifier.py
