@@ -210,6 +210,7 @@ def test_a_drifting_stream_has_no_baselines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("network", [Multihead(), Progressive(hidden=(8,))])
 def test_a_drifting_stream_has_no_task_ids_for_networks_with_heads(network: Any) -> None:
     drift = Drift(parameter="input.scale", function=LinearDrift(start=1, end=2, steps=10))
-    stream = DriftingData(data=Digits(), drift=(drift,)).make(Seeds(0), Budget(updates=10))
+    scenario = DriftingData(data=Digits(), drift=(drift,), visibility=Visibility(task_ids="visible"))
+    stream = scenario.make(Seeds(0), Budget(updates=10))
     with pytest.raises(UnsupportedError, match="selects a head by the task id, but this stream has no task ids"):
         prepared(Classifier(network=network), stream, encoder=Scale(maximum=16.0))

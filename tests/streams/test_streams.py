@@ -15,7 +15,7 @@ from harness import write_idx, write_mnist
 from rlcl.data.drift import Drift, Piecewise
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
-from rlcl.errors import DataError, Problem
+from rlcl.errors import DataError, Problem, SettingError
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds
 from rlcl.streams.blurry import Blurry
@@ -643,3 +643,62 @@ def test_a_part_of_the_visits_keeps_the_tasks() -> None:
 
 def test_thousands_of_visits_are_made_quickly() -> None:
     assert 4000 == len(environments(repeat=2000))
+
+
+# Offsets of observations.
+
+
+def offsets_of(stream: Stream) -> list[Any]:
+    """The distance of each task's first observation from that of the environment without an offset."""
+    plain = Environments(env="CartPole-v1").make(Seeds(0), Budget(env_steps=10))[0].environment.make()
+    return [e.environment.make().reset(seed=3)[0] - plain.reset(seed=3)[0] for e in stream]
+
+
+def with_offsets(seed: int = 0, tasks: int = 3, **settings: Any) -> Stream:
+    named = tuple(EnvironmentTask(name=f"task {index}") for index in range(tasks))
+    scenario = Environments(env="CartPole-v1", tasks=named, observation_offsets=2.0, **settings)
+    return scenario.make(Seeds(seed), Budget(env_steps=10))
+
+
+def test_each_task_but_the_first_has_an_offset_that_differs_by_seed() -> None:
+    first, second, third = offsets_of(with_offsets())
+    np.testing.assert_array_equal(first, 0)
+    assert all(np.abs(offset).min() > 0 for offset in (second, third, second - third))
+    np.testing.assert_array_equal(offsets_of(with_offsets())[1], second)
+    assert np.abs(offsets_of(with_offsets(seed=1))[1] - second).min() > 0
+
+
+def test_offsets_have_the_given_deviation() -> None:
+    found = np.concatenate(offsets_of(with_offsets(tasks=200))[1:])
+    assert 1.8 < found.std() < 2.2
+    assert abs(found.mean()) < 0.25
+
+
+def test_a_visit_and_a_single_task_have_the_offset_of_the_task() -> None:
+    second = offsets_of(with_offsets())[1]
+    visits = offsets_of(with_offsets(sequence=("task 1", "task 0", "task 1")))
+    np.testing.assert_array_equal(visits[0], second)
+    np.testing.assert_array_equal(visits[2], second)
+    named = tuple(EnvironmentTask(name=f"task {index}") for index in range(3))
+    alone = Environments(env="CartPole-v1", tasks=named, observation_offsets=2.0).single_task(1)
+    np.testing.assert_array_equal(offsets_of(alone.make(Seeds(0), Budget(env_steps=10)))[0], second)
+
+
+def test_test_environments_have_the_offset_of_training() -> None:
+    experience = with_offsets()[1]
+    train, test = (source.make().reset(seed=3)[0] for source in (experience.environment, experience.test))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(train, test)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": (EnvironmentTask(),)}, "the first task has no offset, and there is no other"),
+        ({"env": "FrozenLake-v1"}, "observation_offsets needs observations of floats"),
+    ],
+)
+def test_offsets_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    two = (EnvironmentTask(name="one"), EnvironmentTask(name="two"))
+    scenario = Environments(**{"env": "CartPole-v1", "tasks": two, "observation_offsets": 1.0, **settings})
+    with pytest.raises((Problem, SettingError), match=message):
+        scenario.make(Seeds(0), Budget(env_steps=10))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from rlcl.errors import ConfigError
 from rlcl.launch.build import make_trainer
 from rlcl.registry import entries
-from rlcl.study.suite import Suite, load_suite, suites_folder
+from rlcl.study.suite import Suite, load_suite, suites_folder, summarize_suite
 
+ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.stem for path in suites_folder().glob("*.yaml"))
 
 BASE = """\
@@ -232,8 +235,29 @@ def test_every_cell_of_a_shipped_suite_can_be_built(name: str) -> None:
     assert full.statement
     assert 10 == len({cell.seed for cell in full.cells})
     assert len(full.cells) == 10 * len(smoke.cells)
-    for cell in smoke.cells:
+    for cell in smoke.cells if full.extra is None else ():  # make suites runs those that need an extra
         make_trainer(cell.experiment, cell.seed)
+    summary = summarize_suite(name)
+    assert (summary.statement, summary.cells) == (full.statement, len(full.cells))
+    assert (summary.extra, summary.hours) == (full.extra, full.hours)
+
+
+def test_the_extras_of_suites_are_those_of_the_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {summarize_suite(name).extra for name in SHIPPED} - {None}
+    assert needed == {"minigrid", "minatar", "box2d", "mujoco", "metaworld"}
+    assert needed <= extras.keys()
+
+
+def test_the_suites_of_continual_reinforcement_learning_are_tried_with_their_extras() -> None:
+    spec = importlib.util.spec_from_file_location("suite_smoke", ROOT / "benchmarks" / "suite_smoke.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert {name: summarize_suite(name).extra or "" for name in module.SUITES} == module.SUITES
+    with_extra = {name for name in SHIPPED if summarize_suite(name).extra}
+    assert with_extra <= module.SUITES.keys()
 
 
 def test_there_is_a_suite_of_each_kind() -> None:
@@ -241,7 +265,9 @@ def test_there_is_a_suite_of_each_kind() -> None:
 
 
 def test_split_digits_has_every_method() -> None:
-    assert {"none", *entries("method")} == set(load_suite("split-digits").axes["learner.methods"])
+    of_transitions = {"clear", "selective_replay"}
+    assert {"none", *entries("method")} - of_transitions == set(load_suite("split-digits").axes["learner.methods"])
+    assert of_transitions <= set(load_suite("cartpole-physics").axes["method"])
 
 
 def test_classic_control_pairs_each_learner_with_that_of_stable_baselines3() -> None:
