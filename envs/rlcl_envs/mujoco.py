@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -29,3 +30,10 @@ class ScaledFriction(gym.Wrapper[Any, Any, Any, Any]):
             raise ValueError(f"scale: expected a number above 0, got {scale}")
         model: Any = env.unwrapped.model  # type: ignore[attr-defined]
         model.geom_friction[:] = model.geom_friction * scale
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the wrapper, which has none."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that :meth:`state_dict` returned."""

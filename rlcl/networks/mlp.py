@@ -11,6 +11,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from rlcl.config import option
+from rlcl.errors import Problem
 from rlcl.types import Network
 
 __all__ = [
@@ -40,6 +41,8 @@ class CRelu(nn.Module):
         """Map (B, units, ...) to (B, 2 * units, ...)."""
         return torch.cat((x, -x), 1).relu()
 
+
+LEAKY_SLOPE = 0.01  # torch's default
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -75,6 +78,7 @@ class Mlp(Network):
         activation: between the layers; ``crelu`` doubles the inputs of the next layer.
         layer_norm: whether each hidden layer is normalized before its activation.
         dropout: probability of dropping a hidden unit in training.
+        negative_slope: factor of negative inputs of ``leaky_relu``; other activations do not use it.
         initialization: initialization of the weights: ``torch`` is the default of ``nn.Linear``; the others set
             biases to zero.
     """
@@ -83,7 +87,12 @@ class Mlp(Network):
     activation: Activation = option("relu")
     layer_norm: bool = option(False)
     dropout: float = option(0.0, ge=0, lt=1)
+    negative_slope: float = option(LEAKY_SLOPE, gt=0, le=1)
     initialization: Initialization = option("torch")
+
+    def __attrs_post_init__(self) -> None:
+        if self.negative_slope != LEAKY_SLOPE and self.activation != "leaky_relu":
+            raise Problem(f"activation {self.activation} has no negative slope; remove it", "negative_slope")
 
     def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
@@ -92,7 +101,8 @@ class Mlp(Network):
             layers.append(nn.Linear(width, units))
             if self.layer_norm:
                 layers.append(nn.LayerNorm(units))
-            layers.append(ACTIVATIONS[self.activation]())
+            leaky = self.activation == "leaky_relu"
+            layers.append(nn.LeakyReLU(self.negative_slope) if leaky else ACTIVATIONS[self.activation]())
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = activated_width(units, self.activation)

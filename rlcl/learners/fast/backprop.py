@@ -35,6 +35,7 @@ __all__ = [
 NARROW = 16
 
 tanh_backward, threshold_backward = torch.ops.aten.tanh_backward, torch.ops.aten.threshold_backward
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 
 
 class Passes(Protocol):
@@ -166,6 +167,24 @@ class Relu:
         return input_gradient
 
 
+class LeakyRelu:
+    """Leaky ReLU step.
+
+    Args:
+        slope: factor of negative inputs, above 0.
+    """
+
+    def __init__(self, slope: float) -> None:
+        self._slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.leaky_relu_(x, self._slope)
+
+    def backward(self, gradient: Tensor, x: Tensor, y: Tensor, weights: bool, inputs: bool) -> Tensor:
+        input_gradient: Tensor = leaky_relu_backward(gradient, y, self._slope, self_is_result=True)
+        return input_gradient
+
+
 # Activations write into their input, which is the output of a linear layer.
 ACTIVATIONS: dict[type[nn.Module], ChainStep] = {nn.Tanh: Tanh(), nn.ReLU: Relu()}
 
@@ -239,14 +258,16 @@ def affine_step(layer: nn.Linear) -> Affine:
 
 def activation_step(layer: nn.Module) -> ChainStep | None:
     """Return the step of an activation, or None if the activation is not supported."""
+    if type(layer) is nn.LeakyReLU and layer.negative_slope > 0:  # the sign of an output is that of its input
+        return LeakyRelu(layer.negative_slope)
     return ACTIVATIONS.get(type(layer))
 
 
 def passes_of(module: nn.Module) -> Passes:
     """Return the passes of a module, from (B, ...) to its outputs.
 
-    A module can define its own passes (:class:`HasPasses`). Chains of linear layers with ``relu`` or ``tanh`` between
-    them have hand-written passes, unless forward hooks are registered. Other modules use autograd.
+    A module can define its own passes (:class:`HasPasses`). Chains of linear layers with ``relu``, ``leaky_relu`` or
+    ``tanh`` between them have hand-written passes, unless forward hooks are registered. Other modules use autograd.
     """
     if isinstance(module, HasPasses):
         return module.passes()

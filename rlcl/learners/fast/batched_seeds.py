@@ -191,7 +191,7 @@ def _refusals(learner: Any, boundary: BoundaryPolicy) -> Iterator[tuple[str, str
     for key, reason in batched.refusals(learner):
         yield f"learner.{key}", reason
     if any(steps_of(network) is None for network in batched.networks(learner)):
-        chains = "only supports chains of linear layers with relu or tanh between them"
+        chains = "only supports chains of linear layers with relu, leaky_relu or tanh between them"
         yield "learner.network", f"{chains}; use linear, or mlp without layer_norm and dropout"
     if boundary.exploration == "reset":
         yield "boundary.exploration", "has one step count for all parameters of a learner; set keep"

@@ -76,6 +76,8 @@ def _step(layer: nn.Module) -> Callable[[Array], Array] | None:
     """Return a layer as a function in NumPy, or None if the layer is not supported."""
     if type(layer) in ACTIVATIONS:
         return ACTIVATIONS[type(layer)]
+    if type(layer) is nn.LeakyReLU and 0 < layer.negative_slope <= 1:
+        return _leaky_relu(layer.negative_slope)
     if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in layer.parameters()):
         return None
     if type(layer) is nn.Linear:
@@ -83,6 +85,11 @@ def _step(layer: nn.Module) -> Callable[[Array], Array] | None:
     if type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1 and len(list(layer.parameters())) == 2:
         return _layer_norm(layer)
     return None
+
+
+def _leaky_relu(slope: float) -> Callable[[Array], Array]:
+    factor = np.float32(slope)
+    return lambda x: np.maximum(x, factor * x)
 
 
 def _linear(layer: nn.Linear) -> Callable[[Array], Array]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rlcl.reproduction.targets.claims import Claims
 from rlcl.reproduction.targets.mean import Mean
 from rlcl.reproduction.targets.order import Order
 from rlcl.reproduction.targets.peer import Peer
@@ -11,4 +12,5 @@ TARGETS: Mapping[str, type[Target]] = {
     "mean": Mean,
     "peer": Peer,
     "order": Order,
+    "claims": Claims,
 }

@@ -30,6 +30,8 @@ def by_torch(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[Tensor, li
     [
         (mlp("tanh"), ChainPasses),
         (mlp("relu"), ChainPasses),
+        (mlp("leaky_relu"), ChainPasses),
+        (mlp("leaky_relu", negative_slope=0.3), ChainPasses),
         (nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), ChainPasses),
         (mlp("gelu"), AutogradPasses),
         (mlp("relu", layer_norm=True), AutogradPasses),
@@ -58,14 +60,14 @@ def test_outputs_and_gradients_are_torchs(module: nn.Module, kind: type) -> None
     assert passes.backward(gradient) is None
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "silu", "crelu"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "silu", "crelu"])
 def test_those_of_twins_are_torchs(activation: str) -> None:
     torch.manual_seed(0)
     module = make_twins([Mlp(hidden=(7, 5), activation=activation).build((4,), 1) for _ in range(2)])  # type: ignore[arg-type]
     x, gradient = torch.randn(6, 4), torch.randn(2, 6)
     expected, weights, inputs = by_torch(module, x, gradient)
     passes = passes_of(module)
-    assert isinstance(passes, ChainPasses) is (activation in ("relu", "tanh"))
+    assert isinstance(passes, ChainPasses) is (activation in ("relu", "leaky_relu", "tanh"))
     assert torch.allclose(expected, passes.forward(x), atol=1e-6)
     actual = passes.backward(gradient, inputs=True)
     assert actual is not None

@@ -18,6 +18,7 @@ NETWORKS: dict[str, tuple[Network, tuple[int, ...]]] = {
     "tanh": (Mlp(hidden=(8,), activation="tanh", initialization="orthogonal"), (3, 2)),
     "gelu": (Mlp(hidden=(8,), activation="gelu"), (3,)),
     "layer norm": (Mlp(hidden=(8, 8), layer_norm=True), (3,)),
+    "leaky relu": (Mlp(hidden=(8, 8), activation="leaky_relu", negative_slope=0.2), (3,)),
     "crelu": (Mlp(hidden=(8,), activation="crelu"), (3,)),
     "cnn": (Cnn(channels=(4,), hidden=(8,)), (1, 8, 8)),
 }
