@@ -88,7 +88,16 @@ class Claims:
         "error, the bound, and the mean difference between both, with its 95 % Student interval over seeds. A row is",
         "reproduced if the means fulfil all statements.",
     )
-    brief: ClassVar[tuple[str, ...]] = ("protocol", "statement", "seeds", "value", "bound", "interval", "holds")
+    brief: ClassVar[tuple[str, ...]] = (
+        "protocol",
+        "statement",
+        "seeds",
+        "value",
+        "bound",
+        "interval",
+        "holds",
+        "verdict",
+    )
     may_differ: ClassVar[tuple[str, ...]] = ("name", "stream", "encoder", "learner", "boundary", "evaluation")
 
     def __attrs_post_init__(self) -> None:
