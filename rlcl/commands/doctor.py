@@ -66,6 +66,8 @@ def doctor(
     console = make_console(as_json)
     for source in _sources(arguments, wrapper or []):
         examination = examine(source, steps, seed)
+        if examinations:
+            console.print()
         examinations.append(examination)
         _show(examination, console)
     if as_json:
@@ -138,4 +140,4 @@ def _show(examination: Examination, console: Console) -> None:
     console.print(table, highlight=False)
     counts = examination.to_json()["counts"]
     parts = [f"{counts[key]} {key}{'s' if counts[key] != 1 else ''}" for key in ("error", "warning", "note")]
-    console.print(f"{', '.join(parts)}\n", highlight=False)
+    console.print(", ".join(parts), highlight=False)

@@ -195,7 +195,16 @@ def told(records: Any) -> list[tuple[int, int, int, str, float]]:
     return [(r.step, r.trained_on, r.evaluated_on, r.metric, r.value) for r in records if r.metric in NAMES]
 
 
-@pytest.mark.parametrize("name", HOSTS)
+RECURRENT = [name for name in HOSTS if "recurrent" in name]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_policies_that_need_several_observations_are_refused(name: str) -> None:
+    with pytest.raises(UnsupportedError, match="depend on more than one observation"):
+        fitted(HOSTS[name], PLAN)
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTS if name not in RECURRENT])
 def test_every_probe_tells_of_every_host_and_changes_nothing(name: str) -> None:
     plain, without = fitted(HOSTS[name], attrs.evolve(PLAN, probes=()))
     probed, records = fitted(HOSTS[name], PLAN)

@@ -286,3 +286,9 @@ def test_a_convolutional_network_has_layer_norm_and_dropout_where_asked() -> Non
     # One group: zero mean and unit variance over channels and places of each example.
     normal = module[1](torch.rand(2, 4, 8, 8))  # type: ignore[index]
     torch.testing.assert_close(normal.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_a_slope_of_another_activation_is_refused() -> None:
+    with pytest.raises(Problem, match="activation relu has no negative slope"):
+        Mlp(negative_slope=0.1)
+    assert 0.1 == Mlp(activation="leaky_relu", negative_slope=0.1).build((3,), 2)[2].negative_slope  # type: ignore[index]

@@ -89,6 +89,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "optimizer": (RmsProp(),),
     "policy_delay": (3,),
     "prioritised": (Prioritised(),),
+    "random_steps": (0, 20),
     "recurrent": (Recurrent(size=4),),
     "schedule": (Linear(),),
     "schedule_over": ("stream",),

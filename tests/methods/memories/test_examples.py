@@ -211,6 +211,8 @@ def keeper(name: str, stored: str, stream: Stream, encoder: Any = None, seed: in
 def examples(learner: Any) -> list[Any]:
     """What a learner keeps: one memory, or one of each experience."""
     method = next(iter(getattr(learner, "methods", ())), learner)
+    if (stored := getattr(method, "_stored", None)) is not None:
+        return [stored.examples]
     return getattr(method, "_memories", None) or [getattr(method, "_exemplars", method)._examples]
 
 
