@@ -62,7 +62,7 @@ def doctor(
     from rlcl.commands.console import console as make_console
     from rlcl.doctor.examine import examine
 
-    examinations = []
+    examinations: list[Examination] = []
     console = make_console(as_json)
     for source in _sources(arguments, wrapper or []):
         examination = examine(source, steps, seed)

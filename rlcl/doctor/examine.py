@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from rlcl.data.environments.environment import Environment
@@ -83,6 +84,7 @@ def examine(source: Environment, steps: int = 1000, seed: int = 0) -> Examinatio
         SettingError: there is no environment of that name, or it cannot be made with these settings.
         EnvironmentApiError: it is no environment.
     """
+    source = attrs.evolve(source, continuing=False)  # ends of episodes are examined even if a stream hides them
     source.unguarded(checker=False).close()  # with its own warnings
     findings: list[Finding] = []
     with warnings.catch_warnings():

@@ -106,7 +106,7 @@ def _record(env: AnyEnv, recording: Recording, steps: int, seed: int) -> None:
     for _ in range(steps):
         mask = current_mask(env, info, has_method)
         action = random_action(env.action_space, mask)
-        given = copied(action)
+        given = copy.deepcopy(action)
         began = time.perf_counter()
         result = env.step(action)
         recording.step_seconds.append(time.perf_counter() - began)
@@ -114,7 +114,7 @@ def _record(env: AnyEnv, recording: Recording, steps: int, seed: int) -> None:
         now = recording.steps + 1
         if recording.overwritten is None and not same(copied(previous), copied(recording.observations[-1])):
             recording.overwritten = now
-        if recording.overwritten_action is None and not same(copied(action), given):
+        if recording.overwritten_action is None and not same(copied(action), copied(given)):
             recording.overwritten_action = now
         recording.masks.append(mask)
         recording.actions.append(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -15,11 +16,9 @@ from rlcl.data.environments.seed_check import copied
 __all__ = ["as_action", "replay", "wrappers_of"]
 
 
-def as_action(env: gym.Env[Any, Any], action: Any) -> Any:
-    """Return a recorded action in the type of its space."""
-    if isinstance(env.action_space, gym.spaces.Discrete):
-        return env.action_space.dtype.type(action)
-    return action.copy()
+def as_action(action: Any) -> Any:
+    """Return a copy of a recorded action, because an environment may change the action that it receives."""
+    return copy.deepcopy(action)
 
 
 def replay(source: Environment, actions: Sequence[Any], seed: int, careless: bool = False) -> Iterator[Any]:
@@ -37,7 +36,7 @@ def replay(source: Environment, actions: Sequence[Any], seed: int, careless: boo
         for action in actions:
             if careless:
                 _overwrite(observation)
-            observation, reward, terminated, truncated, _ = env.step(as_action(env, action))
+            observation, reward, terminated, truncated, _ = env.step(as_action(action))
             yield (copied(observation), float(reward), bool(terminated), bool(truncated))
             if terminated or truncated:
                 observation, _ = env.reset()

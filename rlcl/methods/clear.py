@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rlcl.config import option
+from rlcl.methods.memories.examples import check_size
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.parts.divergence import choices_of, kl_divergence
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
@@ -76,6 +77,10 @@ class Clear(Method):
     reopens = True
     null: ClassVar[Mapping[str, Any] | None] = {"ratio": 0.0}
     freezes_encoder = True
+
+    def __attrs_post_init__(self) -> None:
+        if self.capacity is not None:
+            check_size(capacity=self.capacity, capacity_bytes=self.capacity_bytes)
 
     @property
     def memory(self) -> ReservoirMemory:

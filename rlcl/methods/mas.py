@@ -93,8 +93,9 @@ class Mas(Method):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
+        anchors = state["anchors"] if "anchors" in state else {self._host.primary: state["anchor"]}  # an older version
         for key, anchor in self._anchors.items():
-            anchor.load_state_dict(state["anchors"][key])
+            anchor.load_state_dict(anchors[key])
         self._bind()
 
 

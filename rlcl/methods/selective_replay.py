@@ -15,6 +15,7 @@ from rlcl.config import option
 from rlcl.methods.memories.class_balanced import BalancedMemory
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.methods.parts.parameters import add_gradients_of, device_of, named_parameters
 from rlcl.types import Experience, Host, Method, TransitionHost, Transitions
 
@@ -49,6 +50,7 @@ class SelectiveReplay(Method):
     _memory: Memory = field(init=False, default=None)
     _inserted: Transitions | None = field(init=False, default=None)  # of the round that has been inserted last
     _experience: int = field(init=False, default=0)
+    _actions: int = field(init=False, default=0)  # number K of discrete actions, once it is known
 
     phase = "add"
     reopens = True
@@ -103,15 +105,17 @@ class SelectiveReplay(Method):
             columns["next_masks"] = self._no_masks(collected)  # another experience may have masks
         label: Tensor | None = None
         if self.selection == "per_experience":
-            label = torch.full((len(collected.rewards.flatten()),), self._experience)
+            label = torch.full((collected.rewards.numel(),), self._experience, device=collected.rewards.device)
         self._memory.insert(**columns, targets=label)
 
     def _no_masks(self, collected: Transitions) -> Tensor:
         """Return masks (T * B, K) that allow all of K actions."""
-        ids = collected.task_ids
-        with torch.no_grad():
-            outputs = self._host.outputs(collected.observations[0], None if ids is None else ids[0])
-        return outputs.new_ones((collected.rewards.numel(), outputs.shape[1]), dtype=torch.bool)
+        if not self._actions:
+            host, ids = self._host, collected.task_ids
+            with evaluation_mode(host.modules[host.primary]):
+                outputs = host.outputs(collected.observations[0], None if ids is None else ids[0])
+            self._actions = outputs.shape[1]
+        return torch.ones(collected.rewards.numel(), self._actions, dtype=torch.bool, device=collected.rewards.device)
 
     def forget(self) -> None:
         self._memory.clear()

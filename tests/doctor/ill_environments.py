@@ -29,6 +29,9 @@ class Healthy(gym.Env[Any, Any]):
             self.action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
         if habit in ("other bounds", "writes the action"):
             self.action_space = gym.spaces.Box(-2, 2, (1,), np.float32)
+        if habit == "parts":
+            left, right = gym.spaces.Discrete(2), gym.spaces.Box(-1, 1, (1,), np.float32)
+            self.action_space = gym.spaces.Dict({"left": left, "right": right})
         if habit == "strange actions":
             self.action_space = gym.spaces.Text(3)
         if habit == "large":
@@ -57,7 +60,9 @@ class Healthy(gym.Env[Any, Any]):
         self.time += 1
         if self.habit == "raises" and self.time == 5:
             raise RuntimeError("the motor is hot")
-        moved = int(np.ravel(action)[0] > 0) if self.habit != "strange actions" else 1
+        if self.habit == "forbids" and int(action) != self.allowed:
+            raise ValueError(f"{action} is forbidden")
+        moved = int(np.ravel(action)[0] > 0) if self.habit not in ("strange actions", "parts") else 1
         if self.habit == "writes the action":
             action[:] = 0
         self.at += 1.0 if moved else -1.0
@@ -77,6 +82,11 @@ class Healthy(gym.Env[Any, Any]):
         truncated = ended and self.habit not in ("terminates by time", "resets itself")
         if self.habit == "early end":
             terminated, truncated = bool(abs(self.at) > 4), self.time >= LENGTH
+        if self.habit == "bandit":
+            terminated, truncated, self.at = True, False, float(self.np_random.integers(-3, 4))
+            self.time = 0
+        if self.habit == "parts":
+            reward = float(action["left"]) + float(action["right"][0])
         if ended and self.habit == "resets itself":
             self.reset()
         return self._observation(), reward, terminated, truncated, self._info()
@@ -96,7 +106,13 @@ class Healthy(gym.Env[Any, Any]):
             return self.buffer
         return np.array([self.at, self.time], np.float32)
 
+    @property
+    def allowed(self) -> int:
+        return int(self.at) % 2
+
     def _info(self) -> dict[str, Any]:
+        if self.habit == "forbids":
+            return {"action_mask": np.arange(2) == self.allowed}
         masks = {"masks": [1, 0], "no action": [0, 0] if self.time_is(5) else [1, 1]}
         return {"action_mask": np.array(masks[self.habit], np.int8)} if self.habit in masks else {}
 

@@ -71,7 +71,7 @@ HABITS: dict[str, tuple[str, str, str]] = {
     "large rewards": ("rewards", "warning", "rewards are large"),
     "the same reward": ("rewards", "warning", "every reward is 1"),
     "NaN reward": ("rewards", "error", "the reward of env step 3 is nan"),
-    "endless": ("episodes", "warning", "no episode ended in 200 env steps, and there is no time limit"),
+    "endless": ("episodes", "warning", "no episode ended in 200 env steps, and no wrapper TimeLimit"),
     "terminates by time": ("episodes", "warning", "terminated after exactly 12 env steps"),
     "both ends": ("episodes", "note", "terminated and truncated in the same step"),
     "resets itself": ("autoreset", "error", "resets itself"),
@@ -91,6 +91,21 @@ def test_each_habit_is_found_by_its_check(habit: str) -> None:
     check, severity, text = HABITS[habit]
     texts = found(examined(habit), check)
     assert any(s == severity and re.search(text, t) for s, t in texts), texts
+
+
+@pytest.mark.parametrize("habit", ["forbids", "bandit"])
+def test_what_is_no_fault_is_not_found(habit: str) -> None:
+    assert [f for f in examined(habit).findings if f.severity in ("warning", "error")] == []
+
+
+def test_actions_of_several_parts_are_one_error() -> None:
+    errors = [(f.check, f.severity) for f in examined("parts").findings if f.severity == "error"]
+    assert errors == [("action space", "error")]
+
+
+def test_ends_that_a_stream_hides_are_examined() -> None:
+    hidden = Environment(Healthy, continuing=True, name="walk")
+    assert [f for f in examine(hidden, 100).findings if f.check == "episodes" and f.severity == "ok"]
 
 
 @pytest.mark.parametrize("habit", HABITS)

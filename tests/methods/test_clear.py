@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from rlcl.data.sources import Environment
+from rlcl.errors import Problem
 from rlcl.methods.clear import Clear
 from rlcl.types import Transitions
 
@@ -169,3 +170,8 @@ def test_transitions_are_stored_by_their_field_names() -> None:
     learner = prepared(ppo(method, n_steps=24), cartpoles(120))
     learn_one(learner, cartpoles(120))
     assert set(method.memory.contents()) - {"outputs", "values"} <= set(Transitions._fields)
+
+
+def test_only_one_size_is_given() -> None:
+    with pytest.raises(Problem, match="exactly one of capacity, capacity_bytes"):
+        Clear(capacity=10, capacity_bytes=1000)

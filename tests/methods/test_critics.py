@@ -7,7 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness import added_gradients, cartpoles, dqn, learn_all, learn_one, learning, pendulums, prepared, sac, sb3, td3
+from harness import (
+    added_gradients,
+    cartpoles,
+    dqn,
+    learn_all,
+    learn_one,
+    learning,
+    pendulums,
+    ppo,
+    prepared,
+    sac,
+    sb3,
+    td3,
+)
 
 from rlcl.errors import UnsupportedError
 from rlcl.learners.reinforcement.twin_critics import critic_inputs
@@ -82,6 +95,12 @@ def test_importances_of_critics_by_definition(name: str, power: int) -> None:
 def test_critics_of_other_libraries_are_refused(method: Any) -> None:
     with pytest.raises(UnsupportedError, match=r"does not support learner sb3 \(SAC\): the inputs and outputs of its"):
         prepared(sb3("SAC", method), pendulums(40))
+
+
+@pytest.mark.parametrize("learner", [ppo(Ewc(networks="all")), ppo(Mas(networks="all"), shared=True)])
+def test_a_critic_without_outputs_of_its_own_is_refused(learner: Any) -> None:
+    with pytest.raises(UnsupportedError, match="its critic is a part of the network that acts"):
+        prepared(learner, cartpoles(60))
 
 
 def test_all_networks_of_a_learner_with_one_are_that_one() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -32,9 +31,9 @@ def check_episodes(source: Environment, recording: Recording, seed: int) -> Iter
             yield Finding(
                 CHECK,
                 "warning",
-                f"no episode ended in {recording.steps:,} env steps, and there is no time limit",
-                "set kwargs: {max_episode_steps: N} (registered ids) or the wrapper TimeLimit; an episode that never "
-                "ends is never evaluated",
+                f"no episode ended in {recording.steps:,} env steps, and no wrapper TimeLimit is around it",
+                "set kwargs: {max_episode_steps: N} (registered ids) or the wrapper TimeLimit; if it has a limit of "
+                "its own, examine more --steps",
             )
         return
     lengths = np.array([episode.length for episode in episodes])
@@ -90,9 +89,9 @@ def check_autoreset(source: Environment, recording: Recording, seed: int) -> Ite
     with closing(source.unguarded(checker=False)) as env:
         env.reset(seed=seed)
         for action in recording.actions[: recording.episodes[0].length]:
-            env.step(as_action(env, action))
+            env.step(as_action(action))
         with suppress(Exception):  # many environments refuse a step after the end, which is what they should do
-            after = env.step(as_action(env, recording.actions[0]))
+            after = env.step(as_action(recording.actions[0]))
             if bool(after[2]) or bool(after[3]):
                 yield Finding("autoreset", "ok", "after the end of an episode, steps stay ended")
                 return
@@ -109,20 +108,23 @@ def check_autoreset(source: Environment, recording: Recording, seed: int) -> Ite
 def _ends_in_a_start(source: Environment, recording: Recording, seed: int) -> bool | None:
     """Return whether the last observation of the first episode is the one that a second reset returns.
 
-    None if the first two resets with this seed return the same observation, so that it says nothing.
+    None if that says nothing: the first two resets are the same, or the episode is one step, or does not end.
     """
     with closing(source.unguarded(checker=False)) as env:
         first, second = copied(env.reset(seed=seed)[0]), copied(env.reset()[0])
     if same(first, second):
         return None
-    last: Any = None
     with closing(source.unguarded(checker=False)) as env:
         env.reset(seed=seed)
-        for action in recording.actions:
-            last, _, terminated, truncated, _ = env.step(as_action(env, action))
+        for step, action in enumerate(recording.actions, 1):
+            try:
+                last, _, terminated, truncated, _ = env.step(as_action(action))
+            except Exception:  # the action may not be allowed after another start
+                return None
             if terminated or truncated:
-                break
-    return same(copied(last), second)
+                # The one observation of a bandit may be the next start, drawn in advance.
+                return same(copied(last), second) if step > 1 else None
+    return None
 
 
 def _resets_itself(reason: str) -> Finding:

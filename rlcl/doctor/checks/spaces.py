@@ -33,16 +33,15 @@ def check_observations(source: Environment, recording: Recording, seed: int) -> 
                 "correct observation_space or the observation",
             )
             return
-    values = np.stack([flat_numbers(observation) for observation in recording.observations])
-    if not np.isfinite(values).all():
+    if not all(np.isfinite(flat_numbers(observation)).all() for observation in recording.observations):
         yield Finding("observation space", "error", "observations contain NaN or infinite values", "correct them")
         return
     yield Finding("observation space", "ok", f"{len(recording.observations):,} observations are in their space")
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and values.size:
-        yield from _check_scale(space, values)
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.shape[0]:
+        yield from _check_scale(np.stack(recording.observations).astype(np.float64))
 
 
-def _check_scale(space: gym.spaces.Box, values: np.ndarray) -> Iterator[Finding]:
+def _check_scale(values: np.ndarray) -> Iterator[Finding]:
     largest = np.abs(values).max(0)
     constant = np.flatnonzero(np.ptp(values, axis=0) == 0)
     wide = np.flatnonzero(largest > LARGE)

@@ -17,6 +17,7 @@ __all__ = ["check_speed"]
 
 CHECK = "speed"
 SLOW = 2000.0  # env steps per second, below which the environment dominates the time of most learners
+SLOW_RESET = 1e-3  # seconds
 RENDERS = 5
 
 
@@ -30,7 +31,7 @@ def check_speed(source: Environment, recording: Recording, seed: int) -> Iterato
         f"{rate:,.0f} env steps per second; step {median * 1e6:,.0f} us (slowest {slowest * 1e3:,.1f} ms), reset "
         f"{np.median(recording.reset_seconds) * 1e6:,.0f} us, {share:.0%} of the time in resets"
     )
-    if share > 0.5 and recording.steps > 50:
+    if share > 0.5 and np.median(recording.reset_seconds) > SLOW_RESET:
         yield Finding(CHECK, "warning", shown, "make reset cheaper: keep what does not change from __init__")
     elif rate < SLOW:
         yield Finding(

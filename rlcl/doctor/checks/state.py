@@ -74,7 +74,7 @@ def _advance(env: gym.Env[Any, Any], actions: Sequence[Any], seed: int) -> int:
     env.reset(seed=seed)
     taken = 0
     for action in actions[:STEPS]:
-        _, _, terminated, truncated, _ = env.step(as_action(env, action))
+        _, _, terminated, truncated, _ = env.step(as_action(action))
         taken += 1
         if terminated or truncated:
             env.reset()
@@ -89,7 +89,7 @@ def _continuations_differ(one: gym.Env[Any, Any], other: gym.Env[Any, Any], acti
 def _steps(env: gym.Env[Any, Any], actions: Sequence[Any]) -> list[Any]:
     results = []
     for action in actions[:STEPS]:
-        observation, reward, terminated, truncated, _ = env.step(as_action(env, action))
+        observation, reward, terminated, truncated, _ = env.step(as_action(action))
         results.append((copied(observation), float(reward), bool(terminated), bool(truncated)))
         if terminated or truncated:
             break

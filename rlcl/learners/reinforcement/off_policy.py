@@ -265,8 +265,10 @@ class OffPolicyLearner(ReinforcementLearner):
         """Return exploratory actions of an earlier policy, as late in its training."""
         policy = self._earlier.acting(collector.starts)
         current, self.acting = self.acting, policy.forward
+        observations, task = collector.observations, policy.task_id
+        ids = None if task is None else np.full(len(observations), task)
         try:
-            return self.explore(collector.encode(collector.observations), 1.0)
+            return self.explore(collector.encode(observations, ids), 1.0)
         finally:
             self.acting = current
 
@@ -350,8 +352,9 @@ class OffPolicyLearner(ReinforcementLearner):
         if self._priorities is not None:
             self._priorities.load_state_dict(state["priorities"])
         self._experience_steps = state["experienced"]
-        self._exploration_start = state["exploration_start"]
-        self._earlier.load_state_dict(state["earlier"], lambda: self.modules[self.host.primary])
+        self._exploration_start = state.get("exploration_start", 0)  # missing in checkpoints of older versions
+        if "earlier" in state:
+            self._earlier.load_state_dict(state["earlier"], lambda: self.modules[self.host.primary])
         for name, module in self.target_networks.items():
             module.load_state_dict(state["targets"][name])
         self.load_own_state(state["own"])

@@ -222,7 +222,7 @@ class RecurrentActorCritic:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state that :meth:`state_dict` returned."""
         self.states = state["remembered"].to(self.device)
-        self.starts = state["starts"]
+        self.starts = state.get("starts", self.starts)  # missing in checkpoints of older versions
 
     def backward(self, by_outputs: Tensor, by_values: Tensor) -> None:
         """Backpropagate derivatives of a loss by the outputs and values of the last :meth:`forward` to the weights."""

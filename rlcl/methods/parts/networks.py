@@ -13,6 +13,7 @@ from rlcl.types import Batch, CriticHost, Host
 __all__ = ["Networks", "critics_refusal", "kind_of", "network_keys", "outputs_of", "sample_inputs"]
 
 Networks = Literal["primary", "all"]
+JOINT_CRITICS = ("critic", "value_net")  # attributes of modules with actor and critic: of ppo, and of sb3's PPO
 
 
 def network_keys(host: Host, networks: Networks) -> Sequence[str]:
@@ -24,6 +25,8 @@ def critics_refusal(networks: Networks, host: Host) -> str | None:
     """Return the reason why a method of outputs cannot act on these networks of a host, or None if it can."""
     if networks == "all" and len(host.optimizers) > 1 and "critic" not in host.provides:
         return "the inputs and outputs of its critics are not accessible; set networks: primary"
+    if networks == "all" and any(hasattr(host.modules[host.primary], name) for name in JOINT_CRITICS):
+        return "its critic is a part of the network that acts, and has no outputs of its own; set networks: primary"
     return None
 
 

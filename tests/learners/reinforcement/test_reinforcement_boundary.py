@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from harness import (
 )
 
 from rlcl.encoders.running_norm import RunningNorm
+from rlcl.encoders.task_one_hot import TaskOneHot
 from rlcl.errors import UnsupportedError
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.reinforcement.earlier_policies import EarlierPolicies
@@ -217,6 +219,26 @@ def test_the_policy_of_the_experience_before_acts_first() -> None:
     assert differences(before, dict(learner.actor.state_dict())) != []
     assert learner._exploration_start == 20
     assert learner.acting is not policy.forward
+
+
+def test_an_earlier_policy_acts_with_the_id_of_its_task() -> None:
+    encoder, learner = TaskOneHot(), sac(learning_starts=6)
+    stream = encoder.adapt(attrs.evolve(pendulums(20), visibility=Visibility(task_ids="visible")))
+    prepared(learner, stream, encoder=encoder, boundary=BoundaryPolicy(exploration="best_return"))
+    learn_one(learner, stream)
+    seen: list[Any] = []
+    original = EarlierPolicies.acting
+
+    def watching(self: EarlierPolicies, starts: Any) -> Any:
+        found = original(self, starts)
+        return attrs.evolve(found, forward=lambda x: (seen.append(x[:, -2:].tolist()), found.forward(x))[1])
+
+    EarlierPolicies.acting = watching  # type: ignore[method-assign]
+    try:
+        learn_one(learner, stream)
+    finally:
+        EarlierPolicies.acting = original  # type: ignore[method-assign]
+    assert seen == [[[1.0, 0.0]]] * 6
 
 
 def earlier(returns: list[list[float]]) -> EarlierPolicies:
