@@ -112,4 +112,4 @@ def test_without_a_suite_those_that_ship_are_listed(capsys: pytest.CaptureFixtur
     status, printed = call(capsys)
     assert 0 == status
     assert "split-digits" in printed
-    assert "420" in printed
+    assert "440" in printed

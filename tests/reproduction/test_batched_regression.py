@@ -120,7 +120,7 @@ def test_seeds_that_are_there_are_not_repeated(tmp_path: Path) -> None:
 
 REFUSED = {
     "learner is not supported": "learner={type: classifier}",
-    "learner.network is not supported": "learner.network={type: cnn}",
+    "learner.network is not supported": "learner.network={extends: null, type: cnn}",
     "learner.optimizer is not supported": "learner.optimizer={extends: null, type: adam}",
     "learner.methods is not supported": "learner.methods=[si]",
     "encoder is not supported": "encoder=standardize",

@@ -143,7 +143,7 @@ BAD = {
     ),
     "another kind": (
         SMALL.replace("value: 0.5", "type: meen, value: 0.5"),
-        ["small.yaml:7: target.type: expected one of mean, peer, order, got 'meen'; did you mean mean"],
+        ["small.yaml:7: target.type: expected one of mean, peer, order, claims, got 'meen'; did you mean mean"],
     ),
     "both parts": (
         SMALL.replace("value: 0.5", "value: high").replace("epochs: 1", "epochs: 0"),
