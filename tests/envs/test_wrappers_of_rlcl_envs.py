@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rlcl_envs.mujoco import ScaledFriction
 from rlcl_envs.rewards import ScaledReward
+from rlcl_envs.spaces import UnboundedObservations
 
 from rlcl.data.environments.state import restore_single, single_state
 
@@ -40,3 +41,11 @@ def test_the_friction_of_every_geom_is_scaled() -> None:
     np.testing.assert_allclose(robot.model.geom_friction, np.array([[0.2, 0.1, 0.02]] * 4))
     with pytest.raises(ValueError, match="scale: expected a number above 0, got -1"):
         ScaledFriction(robot, scale=-1)
+
+
+def test_bounds_of_observations_are_removed() -> None:
+    env = UnboundedObservations(gym.make("Pendulum-v1"))
+    assert env.observation_space == gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    assert env.reset(seed=0)[0] in env.observation_space
+    with pytest.raises(ValueError, match="expected observations of floats"):
+        UnboundedObservations(gym.make("FrozenLake-v1"))
