@@ -142,12 +142,14 @@ def _full_label(value: Any) -> str:
     return _label(value)
 
 
-def read_matches(suite: Document, key: str, axes: Sequence[Axis]) -> list[Mapping[str, frozenset[str]]]:
+def read_matches(
+    conditions: Sequence[Mapping[Any, Any]], path: tuple[Key, ...], axes: Sequence[Axis]
+) -> list[Mapping[str, frozenset[str]]]:
     """Read the conditions of ``include`` or ``exclude``: the accepted labels of some of the axes.
 
     Args:
-        suite: the suite file.
-        key: ``include`` or ``exclude``.
+        conditions: the conditions as in the file.
+        path: their location in the suite file, for faults.
         axes: the axes of the suite.
 
     Raises:
@@ -155,16 +157,16 @@ def read_matches(suite: Document, key: str, axes: Sequence[Axis]) -> list[Mappin
     """
     matches, faults = list[Mapping[str, frozenset[str]]](), list[Fault]()
     labels = {axis.name: [value.label for value in axis.values] for axis in axes}
-    for index, entry in enumerate(suite.data.get(key, ())):
+    for index, entry in enumerate(conditions):
         match: dict[str, frozenset[str]] = {}
         for name, value in entry.items():
-            path = (key, index, name)
+            key = (*path, index, name)
             if name not in labels:
-                faults.append(Fault(path, f"no axis of the sweep{did_you_mean(str(name), labels)}"))
+                faults.append(Fault(key, f"no axis of the sweep{did_you_mean(str(name), labels)}"))
                 continue
             match[name] = frozenset(map(_label, value if isinstance(value, list) else [value]))
             faults += [
-                Fault(path, f"no value {label!r} of that axis{did_you_mean(label, labels[name])}")
+                Fault(key, f"no value {label!r} of that axis{did_you_mean(label, labels[name])}")
                 for label in sorted(match[name] - set(labels[name]))
             ]
         matches.append(match)

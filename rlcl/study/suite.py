@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 from attrs import frozen
 
 from rlcl.config import (
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 DEFAULT_BUDGET = "full"
+SELECTION = "include"  # key of a budget that selects cells
 
 
 @frozen(kw_only=True)
@@ -52,7 +54,8 @@ class SuiteDefinition:
         include: conditions ``{axis: label}`` on some of the axes; if there are any, only cells that fulfil at least one
             condition are included.
         exclude: conditions as in ``include``; a cell that fulfils at least one condition is left out.
-        budgets: overrides of every cell's experiment, by name of the budget.
+        budgets: overrides of every cell's experiment, by name of the budget; ``seeds`` replaces those of the suite, and
+            ``include`` selects some of its cells.
         extra: extra of rlcl that its environments need (``pip install 'rlcl[...]'``); null for none.
         hours: estimate of the hours of the budget ``full`` on two cores; null if it is unknown.
         launcher: launcher that runs the cells.
@@ -161,12 +164,12 @@ def summarize_suite(name: str | Path) -> SuiteSummary:
     document = read_document(name, (), suites_folder())
     try:
         definition: SuiteDefinition = read(document.data, SuiteDefinition)
-        patch, _ = _budget_overrides(document, definition, None)
+        budget = _selected_budget(definition, None)
         base = (
             Document(document.name, {}) if definition.seeds is not None else resolve_extends(document.part(("base",)))
         )
-        seeds = _seeds(patch.data.get("seeds", definition.seeds), base)
-        cells = len(_combinations(document, read_axes(document))) * len(seeds)
+        seeds = _seeds(definition.budgets.get(budget, {}).get("seeds", definition.seeds), base)
+        cells = len(_combinations(definition, budget, read_axes(document))) * len(seeds)
     except Faults as error:
         raise ConfigError(document.messages(error.faults)) from None
     return SuiteSummary(definition.statement, cells, definition.extra, definition.hours)
@@ -187,15 +190,15 @@ def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | No
     try:
         definition: SuiteDefinition = read(document.data, SuiteDefinition)
         base = resolve_extends(document.part(("base",)))
-        patch, budget = _budget_overrides(document, definition, budget)
+        budget = _selected_budget(definition, budget)
         axes = read_axes(document)
-        combinations = _combinations(document, axes)
-        seeds = _seeds(patch.data.get("seeds", definition.seeds), base)
+        combinations = _combinations(definition, budget, axes)
+        seeds = _seeds(definition.budgets.get(budget, {}).get("seeds", definition.seeds), base)
     except Faults as error:
         raise ConfigError(document.messages(error.faults)) from None
     full_name = "-".join(filter(None, (definition.name, budget)))
     identity = {"name": full_name, "seeds": list(seeds)}
-    experiments = _experiments(base, axes, combinations, patch, identity)
+    experiments = _experiments(base, axes, combinations, _overrides(document, budget), identity)
     return Suite(
         full_name,
         definition.statement,
@@ -210,21 +213,29 @@ def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | No
     )
 
 
-def _budget_overrides(document: Document, definition: SuiteDefinition, budget: str | None) -> tuple[Document, str]:
-    """Return the overrides of a budget, and its name.
+def _selected_budget(definition: SuiteDefinition, budget: str | None) -> str:
+    """Return the name of a budget; empty if none is given and the suite has none.
 
     Raises:
         Faults: there is no such budget.
     """
     budgets = definition.budgets
     if budget is None and not budgets:
-        return Document(document.name, {}), ""
+        return ""
     name = DEFAULT_BUDGET if budget is None else budget
     if name not in budgets:
         problem = "no budget is named full; choose one with --budget" if budget is None else f"no budget {budget!r}"
         near = did_you_mean(name, budgets) if budgets else "; this suite has none"
         raise Faults.one(f"{problem}{near}", "budgets")
-    return document.part(("budgets", name)), name
+    return name
+
+
+def _overrides(document: Document, budget: str) -> Document:
+    """Return the overrides that a budget makes of every experiment."""
+    if not budget:
+        return Document(document.name, {})
+    part = document.part(("budgets", budget))
+    return attrs.evolve(part, data={key: value for key, value in part.data.items() if key != SELECTION})
 
 
 def _seeds(setting: Any, base: Document) -> tuple[int, ...]:
@@ -245,26 +256,35 @@ def _seeds(setting: Any, base: Document) -> tuple[int, ...]:
     return seeds
 
 
-def _combinations(document: Document, axes: Sequence[Axis]) -> list[tuple[AxisValue, ...]]:
-    """Return the combinations of values that remain after ``include`` and ``exclude``.
+def _combinations(definition: SuiteDefinition, budget: str, axes: Sequence[Axis]) -> list[tuple[AxisValue, ...]]:
+    """Return the combinations of values that remain after ``include`` and ``exclude`` of the suite and its budget.
 
     Raises:
         Faults: no combination remains, or a condition names an unknown axis or label.
     """
-    included, excluded = (read_matches(document, key, axes) for key in ("include", "exclude"))
+    path = ("budgets", budget, SELECTION)
+    try:
+        selection = read(definition.budgets.get(budget, {}).get(SELECTION, []), tuple[Mapping[str, Any], ...])
+    except Faults as error:
+        raise Faults(fault.under(*path) for fault in error.faults) from None
+    included = read_matches(definition.include, ("include",), axes)
+    excluded = read_matches(definition.exclude, ("exclude",), axes)
+    selected = read_matches(selection, path, axes)
 
-    def matches(combination: tuple[AxisValue, ...], match: Mapping[str, frozenset[str]]) -> bool:
+    def any_matches(combination: tuple[AxisValue, ...], matches: Sequence[Mapping[str, frozenset[str]]]) -> bool:
         labels = {axis.name: value.label for axis, value in zip(axes, combination, strict=True)}
-        return all(labels[name] in matching_labels for name, matching_labels in match.items())
+        return any(all(labels[name] in accepted for name, accepted in match.items()) for match in matches)
 
     combinations = [
         combination
         for combination in product(*(axis.values for axis in axes))
-        if (not included or any(matches(combination, match) for match in included))
-        and not any(matches(combination, match) for match in excluded)
+        if (not included or any_matches(combination, included))
+        and (not selected or any_matches(combination, selected))
+        and not any_matches(combination, excluded)
     ]
     if not combinations:
-        raise Faults.one("include and exclude leave no cell: the grid is empty", "exclude" if excluded else "include")
+        key = "exclude" if excluded else "include"
+        raise Faults.one("include and exclude leave no cell: the grid is empty", *(path if selected else (key,)))
     return combinations
 
 

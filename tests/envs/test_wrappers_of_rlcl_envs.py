@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rlcl_envs.mujoco import ScaledFriction
 from rlcl_envs.rewards import ScaledReward
+from rlcl_envs.seeds import SeedMethod
 from rlcl_envs.spaces import UnboundedObservations
 
 from rlcl.data.environments.state import restore_single, single_state
@@ -49,3 +50,29 @@ def test_bounds_of_observations_are_removed() -> None:
     assert env.reset(seed=0)[0] in env.observation_space
     with pytest.raises(ValueError, match="expected observations of floats"):
         UnboundedObservations(gym.make("FrozenLake-v1"))
+
+
+class OldGym(gym.Env[Any, Any]):
+    """Draws its start from a generator of its own, which only a method ``seed`` sets, and ignores the seed of reset."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.generator = np.random.default_rng()
+
+    def seed(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return self.generator.random(1, np.float32), {}
+
+
+def test_the_seed_of_reset_is_passed_to_the_method_seed() -> None:
+    env, other = SeedMethod(OldGym()), SeedMethod(OldGym())
+    first = env.reset(seed=3)[0]
+    np.testing.assert_array_equal(first, other.reset(seed=3)[0])
+    assert env.reset()[0] != first, "without a seed, the generator goes on"
+    assert other.reset(seed=4)[0] != first
+    with pytest.raises(ValueError, match=r"expected an environment with a method seed\(int\), got CartPoleEnv"):
+        SeedMethod(gym.make("CartPole-v1"))
