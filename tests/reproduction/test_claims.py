@@ -112,8 +112,49 @@ def test_one_seed_has_no_interval() -> None:
 def test_a_metric_that_is_not_there_is_named() -> None:
     with pytest.raises(Problem, match=r"accuracy\.nothing"):
         judged({"side": "high", "metric": "accuracy.nothing", "at_least": 0})
-    with pytest.raises(Problem, match=r"R\[j, j\] is missing"):
+    with pytest.raises(Problem, match="no value of diagonal after each of two or more experiences"):
         judged({"side": "one", "metric": "diagonal.first", "at_least": 0}, sides={"one": [run([0.5])]})
+    with pytest.raises(Problem, match="no value of dead_units"):
+        judged({"side": "high", "metric": "dead_units.last_quarter", "at_least": 0})
+
+
+def life(*values: float) -> ReproductionRun:
+    """A run of which only R[j, j] and a probe are known; the probe is a tenth of R[j, j]."""
+    records = [
+        Record("", 0, 10 * (j + 1), j, j, metric, value * factor)
+        for j, value in enumerate(values)
+        for metric, factor in (("accuracy", 1.0), ("dead_units", 0.1))
+    ]
+    return ReproductionRun(outcome=Outcome(tuple(records), ("accuracy",)), seconds=2.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("diagonal.first", 9.0),
+        ("diagonal.later", 8.0),
+        ("diagonal.first_quarter", 8.0),  # of six values, two
+        ("diagonal.last_quarter", 1.5),
+        ("dead_units.first_quarter", 0.8),
+        ("dead_units.last_quarter", 0.15),
+    ],
+)
+def test_parts_of_a_series(metric: str, expected: float) -> None:
+    row = judged({"side": "one", "metric": metric, "at_least": 0}, sides={"one": [life(9, 7, 8, 3, 1, 2)]})
+    assert row["claims"][0]["value"]["mean"] == pytest.approx(expected)
+
+
+def test_a_significant_statement_needs_the_whole_interval() -> None:
+    claim = {**LEARNING, "at_least": 1, "of": "low"}  # the interval of the difference is -0.185 to 1.085
+    assert judged(claim)["claims"][0]["holds"]
+    (each,) = judged({**claim, "significant": True})["claims"]
+    assert not each["holds"]
+    assert each["statement"] == "accuracy.learning: high >= low (interval)"
+    sides = {"high": [life(4, 4), life(5, 5)], "low": [life(1, 1), life(2.01, 2)]}
+    decided = {"side": "high", "metric": "diagonal.first", "at_least": 1, "of": "low", "significant": True}
+    assert judged(decided, sides=sides)["claims"][0]["holds"]
+    below = {"side": "low", "metric": "diagonal.first", "at_most": 1, "of": "high", "significant": True}
+    assert judged(below, sides=sides)["claims"][0]["holds"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -12,6 +12,7 @@ from attrs import frozen
 from rlcl.config import Fault, Faults, option
 from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
+from rlcl.evaluation.outcome import Outcome
 from rlcl.evaluation.results import Array
 from rlcl.experiment import Experiment
 from rlcl.reproduction.types import ResultRow, SideResult
@@ -19,7 +20,14 @@ from rlcl.statistics.intervals import standard_error, summarize
 
 __all__ = ["Claim", "Claims"]
 
-FIRST, LATER = "diagonal.first", "diagonal.later"
+PARTS: Mapping[str, Callable[[Array], float]] = {
+    "first": lambda values: float(values[0]),
+    "later": lambda values: float(values[1:].max()),
+    "first_quarter": lambda values: float(values[: -(-len(values) // 4)].mean()),
+    "last_quarter": lambda values: float(values[-len(values) // 4 :].mean()),
+}
+"""Numbers of a series with one value per experience."""
+DIAGONAL = "diagonal"  # name of the series R[j, j]
 
 
 @frozen(kw_only=True)
@@ -28,12 +36,14 @@ class Claim:
 
     Args:
         side: name of the side.
-        metric: name of a metric in a run's summary; or ``diagonal.first``, R[0, 0], or ``diagonal.later``, the maximum
-            of R[j, j] over j > 0.
+        metric: name of a metric in a run's summary; or a part of a series with one value per experience. The series is
+            ``diagonal``, R[j, j], or a probe after training on experience j. Its parts are ``first``, ``later``
+            (maximum over j > 0), ``first_quarter`` and ``last_quarter`` (means), for example ``diagonal.first``.
         at_least: lower bound; a factor if ``of`` is set.
         at_most: upper bound; a factor if ``of`` is set.
         of: side whose metric is multiplied by the bound; null for none.
         of_metric: metric of that side; by default the same one.
+        significant: whether the 95 % interval of the difference must fulfil the statement, and not the mean alone.
     """
 
     side: str = option()
@@ -42,6 +52,7 @@ class Claim:
     at_most: float | None = option(None)
     of: str | None = option(None)
     of_metric: str | None = option(None)
+    significant: bool = option(False)
 
     def __attrs_post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
@@ -63,7 +74,7 @@ class Claim:
         else:
             factor = "" if self.bound == 1 else f"{self.bound:g} x "
             right = f"{factor}{self.of}" + (f" {self.of_metric}" if self.of_metric else "")
-        return f"{self.metric}: {self.side} {relation} {right}"
+        return f"{self.metric}: {self.side} {relation} {right}" + (" (interval)" if self.significant else "")
 
 
 @frozen(kw_only=True)
@@ -86,7 +97,7 @@ class Claims:
         "All learners of a protocol learn from the same streams, one stream per seed. The statements were written",
         "before the runs. The table contains for each statement the mean over seeds of the metric with its standard",
         "error, the bound, and the mean difference between both, with its 95 % Student interval over seeds. A row is",
-        "reproduced if the means fulfil all statements.",
+        "reproduced if the means, or the intervals where the statement says so, fulfil all statements.",
     )
     brief: ClassVar[tuple[str, ...]] = (
         "protocol",
@@ -143,7 +154,8 @@ class Claims:
         if claim.of is not None:
             right = claim.bound * _values(sides[claim.of], claim.of_metric or claim.metric)
         difference = summarize((left - right).tolist())
-        holds = difference.mean >= 0 if claim.at_most is None else difference.mean <= 0
+        low, high = (difference.low, difference.high) if claim.significant else (difference.mean, difference.mean)
+        holds = low >= 0 if claim.at_most is None else high <= 0
         return {
             "statement": claim.text,
             "value": _mean(left),
@@ -160,12 +172,26 @@ class Claims:
 
 def _values(side: SideResult, metric: str) -> Array:
     """Return the values (S,) of a metric over seeds."""
-    if metric not in (FIRST, LATER):
+    series, _, part = metric.rpartition(".")
+    if part not in PARTS:
         return np.array(side.values(metric))
-    diagonals = [np.diagonal(run.outcome.R) for run in side.runs]
-    if any(np.isnan(diagonal).any() or len(diagonal) < 2 for diagonal in diagonals):
-        raise Problem(f"the runs have no value of {metric}: R[j, j] is missing", "target.claims")
-    return np.array([diagonal[0] if metric == FIRST else diagonal[1:].max() for diagonal in diagonals])
+    return np.array([PARTS[part](_series(run.outcome, series)) for run in side.runs])
+
+
+def _series(outcome: Outcome, name: str) -> Array:
+    """Return R[j, j], or the values of a probe after training on experience j, for all j.
+
+    Raises:
+        Problem: values are missing.
+    """
+    if name == DIAGONAL:
+        values = np.diagonal(outcome.R)
+    else:
+        found = {r.trained_on: r.value for r in outcome.records if r.metric == name and r.trained_on == r.evaluated_on}
+        values = np.array([found.get(j, np.nan) for j in range(len(outcome.R))])
+    if np.isnan(values).any() or len(values) < 2:
+        raise Problem(f"the runs have no value of {name} after each of two or more experiences", "target.claims")
+    return values
 
 
 def _side_row(side: SideResult) -> dict[str, Any]:
