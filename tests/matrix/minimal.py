@@ -69,7 +69,7 @@ MINIMAL: Mapping[str, Settings | Mapping[str, Settings]] = {
     "network.mlp": {"": {"hidden": [8]}, "dropout": {"hidden": [8], "dropout": 0.3, "layer_norm": True}},
     "network.cnn": {"channels": [4], "hidden": [8]},
     "network.nature_cnn": {"hidden": 8},
-    "network.resnet18": {"small_images": False},  # a sixteenth of the work
+    "network.resnet18": {"width": 4, "small_images": False},
     "network.torchvision": {"name": "squeezenet1_1"},
     "network.avalanche": {"model": "SimpleMLP", "options": {"hidden_size": 8}},
     "network.multihead": {"body": MLP, "features": 8},

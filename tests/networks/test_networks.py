@@ -10,6 +10,7 @@ import torch
 from harness import classifier, digit_stream, learn_one, prepared, weights
 from torch import nn
 
+from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import Problem, UnsupportedError
 from rlcl.learners.optimizers import Adam
 from rlcl.networks.cnn import Cnn
@@ -292,3 +293,27 @@ def test_a_slope_of_another_activation_is_refused() -> None:
     with pytest.raises(Problem, match="activation relu has no negative slope"):
         Mlp(negative_slope=0.1)
     assert 0.1 == Mlp(activation="leaky_relu", negative_slope=0.1).build((3,), 2)[2].negative_slope  # type: ignore[index]
+
+
+def test_a_residual_network_of_full_width_is_that_of_torchvision() -> None:
+    torch.manual_seed(0)
+    expected = import_torchvision().models.resnet18(num_classes=10).state_dict()
+    torch.manual_seed(0)
+    found = ResNet18(small_images=False).build((3, 32, 32), 10).state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.parametrize("small_images", [True, False])
+def test_the_reduced_residual_network(small_images: bool) -> None:
+    network = ResNet18(width=20, small_images=small_images).build((3, 32, 32), 100)
+    # Of each stage: convolutions, shortcut, normalizations; by hand.
+    stages = [
+        4 * 20 * 20 * 9 + 4 * 40,
+        20 * 40 * 9 + 3 * 40 * 40 * 9 + 20 * 40 + 5 * 80,
+        40 * 80 * 9 + 3 * 80 * 80 * 9 + 40 * 80 + 5 * 160,
+        80 * 160 * 9 + 3 * 160 * 160 * 9 + 80 * 160 + 5 * 320,
+    ]
+    first = 3 * 20 * (9 if small_images else 49) + 40
+    assert first + sum(stages) + 160 * 100 + 100 == sum(p.numel() for p in network.parameters())
+    assert (2, 100) == network(torch.zeros(2, 3, 32, 32)).shape
