@@ -11,7 +11,7 @@ from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment
 from rlcl.lock import locked
 from rlcl.objective import SeedResult, Verdict, judge_objective
-from rlcl.tracking.folder import read_records, write_json
+from rlcl.tracking.folder import read_results, write_json
 from rlcl.tracking.json_files import read_json
 
 __all__ = ["objective_verdict", "seed_result", "with_verdict", "write_verdict"]
@@ -60,7 +60,7 @@ def _read_result(run: Path, experiment: Experiment) -> SeedResult | None:
     """Read the result of a finished run; None if its files are damaged, so that other runs are still judged."""
     summary = read_json(run / "summary.json")
     try:
-        outcome = Outcome(read_records(run), tuple(summary["measures"]), experiment.evaluation.metrics)
+        outcome = Outcome(read_results(run), tuple(summary["measures"]), experiment.evaluation.metrics)
         return seed_result(outcome, summary)
     except (RunFolderError, LookupError, TypeError, Problem):
         return None

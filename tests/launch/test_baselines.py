@@ -179,3 +179,17 @@ def test_two_processes_divide_the_baselines_and_wait_for_each_other(tmp_path: Pa
         assert {"single_task.return", "single_task.reward"} <= {
             json.loads(line)["metric"] for line in file.read_text().splitlines()
         }
+
+
+def test_the_verdict_over_seeds_and_what_is_shown_refer_to_baselines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objective = 'objective={success: ["regret <= 1000000"]}'
+    poles = experiment(tmp_path, POLES, objective, "evaluation.metrics=[regret]", "seeds=[0, 1]")
+    finished = run_experiment(poles, tmp_path / "runs", QUIET)
+    assert "met" == json.loads((finished[0].path.parent / "verdict.json").read_text())["said"]
+    with pytest.raises(SystemExit):
+        main(["runs", "show", "poles", "--root", str(tmp_path / "runs")])
+    printed = capsys.readouterr().out
+    assert "regret" in printed
+    assert "not defined" not in printed
