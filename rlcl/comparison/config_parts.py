@@ -135,14 +135,21 @@ def distinct_names(names: Sequence[str], parts: Sequence[FlatConfig]) -> list[st
 
 
 def _base_name(part: FlatConfig, roots: Sequence[str]) -> str:
-    words = [str(part[root]) for root in roots if part.get(root) is not None]
-    methods = [str(v) for k, v in part.items() if k.startswith("learner.methods[") and k.endswith("].type")]
+    words = [_component_name(part[root]) for root in roots if part.get(root) is not None]
+    keys = [key for key in part if key.startswith("learner.methods[") and key.endswith("].type")]
+    methods = [_component_name(part[key]) for key in keys]
     other_methods = [m for m in methods if m not in words]
     if words:
         return " ".join([*words, *(["+".join(other_methods)] if other_methods else [])])
     if len(part) == 1:
         return _word(part, next(iter(part)))
     return " ".join(f"{_short_key(k)}={_word(part, k)}" for k in part)
+
+
+def _component_name(value: Any) -> str:
+    """Return the name of a component; of a class in a file without the folder of the file."""
+    path, separator, name = str(value).rpartition(".py:")
+    return f"{path.rpartition('/')[2]}{separator}{name}"
 
 
 def _word(part: FlatConfig, key: str) -> str:

@@ -147,7 +147,7 @@ class ProgressTable:
 
 
 def final_table(grid: Grid) -> Table:
-    """Return a table with a row per config: the states of its seeds, and the mean of its main metric."""
+    """Return a table with a row per config: the states of its seeds, and the mean of its main or first metric."""
     table = Table(box=None, pad_edge=False)
     for name in grid.suite.axes or {"cell": ()}:
         table.add_column(name.rpartition(".")[2])
@@ -157,16 +157,17 @@ def final_table(grid: Grid) -> Table:
         states = [state for state in grid.states if state.cell.experiment.hash == key]
         labels = states[0].cell.labels.values() or [states[0].cell.learner]
         counts = {name: sum(state.state == name for state in states) for name in {s.state for s in states}}
-        seeds = ", ".join(f"[{STYLES.get(name, 'dim')}]{count} {name}[/]" for name, count in sorted(counts.items()))
+        seeds = Text(", ").join(Text(f"{n} {name}", STYLES.get(name, "dim")) for name, n in sorted(counts.items()))
         table.add_row(*map(Text, labels), seeds, _mean_result(grid, states))
     return table
 
 
 def _mean_result(grid: Grid, states: list[CellState]) -> str:
-    """Return the name and the mean of the main metric over finished cells; empty if there is none."""
+    """Return the name and the mean of the main or first metric over finished cells; empty if there is none."""
     finished = [state for state in states if state.state == "finished"]
     summaries = [read_json(grid.folder / state.cell.run / "summary.json") for state in finished]
     metrics_of_seeds = [summary.get("metrics", {}) for summary in summaries]
-    name = next((name for summary in summaries if (name := main_metric(meanings_in(summary)))), None)
+    main = next((name for summary in summaries if (name := main_metric(meanings_in(summary)))), None)
+    name = main or next((name for metrics in metrics_of_seeds for name in metrics), None)
     values = [metrics[name] for metrics in metrics_of_seeds if name in metrics]
     return f"{name} {sum(values) / len(values):.3f}" if values else ""

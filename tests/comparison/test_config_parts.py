@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comparable_runs import stream, write_seed
 
-from rlcl.comparison.config_parts import split_config
+from rlcl.comparison.config_parts import short_names, split_config
 from rlcl.tracking.runs import StoredRun
 
 
@@ -18,3 +18,10 @@ def test_an_option_that_is_off_is_as_one_that_was_not_there_yet(tmp_path: Path) 
     assert first == second
     assert first.stream_key == third.stream_key
     assert first.learner_key != third.learner_key
+
+
+def test_a_class_in_a_file_is_named_without_the_folder() -> None:
+    parts = [{"stream.env": "/home/me/a/ferry.py:Ferry"}, {"stream.env": "/home/me/b/boat.py:Boat"}]
+    assert ["ferry.py:Ferry", "boat.py:Boat"] == short_names(parts, ["stream.env"])
+    twins = [{"stream.env": f"/home/me/{folder}/ferry.py:Ferry"} for folder in "ab"]
+    assert len({*short_names(twins, ["stream.env"])}) == 2
