@@ -63,9 +63,9 @@ def bench(
     If the command is repeated, it runs only cells that are missing or have failed. Ctrl-C saves a checkpoint of
     each running cell, and the next call resumes it. The exit status is 1 if a cell failed.
     """
-    from rlcl.commands.console import console as make_console
     from rlcl.commands.list import list_suites
     from rlcl.commands.run import split_arguments
+    from rlcl.console import make_console
     from rlcl.study.grid import Grid
     from rlcl.study.suite import load_suite
 
@@ -93,6 +93,8 @@ def _run(
 ) -> Grid:
     from contextlib import closing
 
+    from rich.text import Text
+
     from rlcl.config import build
     from rlcl.study.progress_display import final_table, format_counts, progress_display
     from rlcl.study.suite_runner import launcher_capacity, run_suite
@@ -101,20 +103,20 @@ def _run(
         _print_capacity(launcher_capacity(launcher, cells), workers, console)
         with progress_display(console) as board:
             grid = run_suite(suite, launcher, board, root, cells, timeout, workers)
-    console.print(final_table(grid), highlight=False)
+    console.print(final_table(grid))
     for state in grid.selected:
         if state.state in ("failed", "timed out"):
             message = "\n  ".join([*state.messages, f"log: {grid.log(state.cell)}"])
-            console.print(f"[red]{state.state}[/]  {state.cell.name}\n  ", end="", highlight=False)
-            console.print(message, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{format_counts(grid.counts())}; runs in {grid.folder}", highlight=False, soft_wrap=True)
+            console.print(Text.assemble((state.state, "red"), f"  {state.cell.name}\n  "), end="")
+            console.print(message, soft_wrap=True)
+    console.print(f"{format_counts(grid.counts())}; runs in {grid.folder}", soft_wrap=True)
     return grid
 
 
 def _print_capacity(capacity: Capacity, workers: int | None, console: Console) -> None:
     slots = capacity.slots if workers is None else min(workers, capacity.slots)
     limit = f"; no capacity for {workers}" if workers is not None and workers > capacity.slots else ""
-    console.print(f"{slots} cell{'s' * (slots > 1)} at once, {capacity.text}{limit}", highlight=False)
+    console.print(f"{slots} cell{'s' * (slots > 1)} at once, {capacity.text}{limit}")
 
 
 def _matching_cells(suite: Suite, patterns: Sequence[str]) -> tuple[SuiteCell, ...]:
@@ -150,5 +152,5 @@ def _list_cells(grid: Grid, console: Console) -> None:
         table.add_column(column, no_wrap=True)
     for state in grid.selected:
         table.add_row(Text(state.cell.name), state.state, str(grid.folder / state.cell.run))
-    console.print(table, highlight=False)
-    console.print(f"{len(grid.selected)} cell{'s' * (len(grid.selected) > 1)}", highlight=False)
+    console.print(table)
+    console.print(f"{len(grid.selected)} cell{'s' * (len(grid.selected) > 1)}")

@@ -44,15 +44,17 @@ def check(
     success conditions in the objective cannot be met with this config, or if the results would not show
     whether they are met (for example because of too few seeds or test samples).
     """
-    from rlcl.commands.console import console as make_console
+    from rich.text import Text
+
     from rlcl.commands.run import split_arguments
+    from rlcl.console import make_console
     from rlcl.experiment import load_experiment
 
     console = make_console()
     files, overrides = split_arguments(arguments)
     for file in files:
         experiment = load_experiment(file, overrides)
-        console.print(f"[bold]{experiment.name}[/]  {experiment.hash}", highlight=False)
+        console.print(Text.assemble((experiment.name, "bold"), f"  {experiment.hash}"))
         from rlcl.launch.baselines import check_baselines
         from rlcl.launch.build import make_stream, make_trainer
         from rlcl.launch.estimate import estimate
@@ -82,14 +84,13 @@ def check(
             f"budget    {_budget(trainer.stream)} per experience{steps}\n"
             f"time      {_time(cost, len(experiment.seeds))}\n"
             f"memory    about {cost.memory / 2**20:,.0f} MiB at the peak{replay}",
-            highlight=False,
             soft_wrap=True,
         )
         if experiment.objective is not None and experiment.objective.has_conditions:
             _show_objective(forecasts(experiment, trainer, cost), console)
         if remark := input_scale_remark(experiment, trainer):
-            console.print(f"inputs    {remark}", style="yellow", highlight=False, soft_wrap=True, markup=False)
-        console.print("[green]ready to run[/]")
+            console.print(f"inputs    {remark}", style="yellow", soft_wrap=True)
+        console.print("ready to run", style="green")
 
 
 def _show_stream(stream: Stream, console: Console) -> None:
@@ -106,7 +107,7 @@ def _show_stream(stream: Stream, console: Console) -> None:
             continue
         held_out = "" if e.validation is None else f"{len(e.validation):,}"  # type: ignore[arg-type]
         table.add_row(str(e.index), e.name, f"{len(e.train):,}", held_out, f"{len(e.test):,}")  # type: ignore[arg-type]
-    console.print(table, highlight=False)
+    console.print(table)
 
 
 def _show_objective(conditions: Sequence[Forecast], console: Console) -> None:
@@ -115,8 +116,8 @@ def _show_objective(conditions: Sequence[Forecast], console: Console) -> None:
     Raises:
         ConfigError: some of them cannot be met or decided.
     """
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from rlcl.errors import ConfigError
 
@@ -124,8 +125,8 @@ def _show_objective(conditions: Sequence[Forecast], console: Console) -> None:
     table = Table(title="objective", title_justify="left", box=None, pad_edge=False, show_header=False)
     for forecast in conditions:
         message = forecast.message.split(";")[0]  # the error contains the remedies
-        table.add_row(escape(forecast.condition), f"[{colours[forecast.level]}]{escape(message)}[/]")
-    console.print(table, highlight=False)
+        table.add_row(forecast.condition, Text(message, colours[forecast.level]))
+    console.print(table)
     faults = [f"{f.where}: {f.condition}: {f.message}" for f in conditions if f.level == "fault"]
     if faults:
         raise ConfigError(faults)
@@ -139,7 +140,7 @@ def _draw(stream: Stream, path: Path, console: Console) -> None:
         stream_figure(stream, path.stem).savefig(path, dpi=120)
     except OSError as error:
         raise RlclError(f"cannot write {path}: {error.strerror}") from error
-    console.print(f"figure    {path}", highlight=False)
+    console.print(f"figure    {path}")
 
 
 def _budget(stream: Stream) -> str:

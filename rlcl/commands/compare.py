@@ -101,7 +101,6 @@ def compare(
     from a stratified bootstrap. Tests are corrected for multiple comparisons (Holm). Runs with different data, budgets
     or evaluations are rejected.
     """
-    from rlcl.commands.console import console as make_console
     from rlcl.comparison.export import check_export
     from rlcl.comparison.export import export as write
     from rlcl.comparison.pairs import ComparisonSettings
@@ -109,6 +108,7 @@ def compare(
     from rlcl.comparison.scales import read_scales
     from rlcl.comparison.scores import gather_scores
     from rlcl.comparison.tables import TABLES, ComparisonReport
+    from rlcl.console import make_console
     from rlcl.statistics.aggregates import AGGREGATES
 
     _check_choice("--test", test, ("t", "ranks"))
@@ -136,7 +136,7 @@ def compare(
     if export is not None:
         write(export, TABLES[table](report), _caption(report, table))
         if not as_json:
-            console.print(f"written: {export}", highlight=False, soft_wrap=True)
+            console.print(f"written: {export}", soft_wrap=True)
 
 
 def _check_choice(option: str, value: str, allowed: Mapping[str, Any] | Sequence[str]) -> None:
@@ -173,15 +173,15 @@ def _print(report: ComparisonReport, left_out: Sequence[tuple[str, str]], consol
     from rlcl.comparison.terminal import aggregate_table, learner_tables, left_out_lines, verdict_table
 
     for table in (*learner_tables(report), *aggregate_table(report)):
-        console.print(table, highlight=False)
+        console.print(table)
     shown = report.main_comparisons
     if len(shown) > MAX_LISTED_PAIRS:
-        console.print(verdict_table(shown), highlight=False)
+        console.print(verdict_table(shown))
     else:
         _print_verdicts(shown, len(report.scores.streams) > 1, console)
     rest = len(report.comparisons) - len(shown)
     if rest:
-        console.print(f"{rest} more comparisons: --json, or --export pairs.csv --table comparisons", highlight=False)
+        console.print(f"{rest} more comparisons: --json, or --export pairs.csv --table comparisons")
     for caveat in report.caveats:
         console.print(Text(f"caveat: {caveat}"), soft_wrap=True)
     for line in left_out_lines(left_out):

@@ -59,7 +59,7 @@ def doctor(
 
     The exit status is 1 if a check finds an error: a run would fail, or its results would be wrong.
     """
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.doctor.examine import examine
 
     examinations: list[Examination] = []
@@ -123,21 +123,21 @@ def _of_experiment(file: str, overrides: Sequence[str]) -> Iterator[Environment]
 
 
 def _show(examination: Examination, console: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console.print(f"[bold]{escape(examination.name)}[/]  {examination.steps:,} env steps", highlight=False)
+    console.print(Text.assemble((examination.name, "bold"), f"  {examination.steps:,} env steps"))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in examination.findings:
         style = STYLES[finding.severity]
-        text = escape(finding.text)
+        text = Text(finding.text)
         if finding.remedy:
-            text += f"\n[dim]{escape(finding.remedy)}[/]"
-        table.add_row(f"[{style}]{finding.severity}[/]", finding.check, text)
-    console.print(table, highlight=False)
+            text.append(f"\n{finding.remedy}", "dim")
+        table.add_row(Text(finding.severity, style), finding.check, text)
+    console.print(table)
     counts = examination.to_json()["counts"]
     parts = [f"{counts[key]} {key}{'s' if counts[key] != 1 else ''}" for key in ("error", "warning", "note")]
-    console.print(", ".join(parts), highlight=False)
+    console.print(", ".join(parts))

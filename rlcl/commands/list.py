@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["add_to", "list_suites"]
 
@@ -33,8 +34,9 @@ def list_components(
         rlcl list suites
     """
     from rich.table import Table
+    from rich.text import Text
 
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.errors import Problem, did_you_mean
     from rlcl.registry import KINDS, entries
 
@@ -46,8 +48,8 @@ def list_components(
         raise Problem(f"unknown kind {kind!r}{did_you_mean(kind, [*KINDS, 'suites'])}")
     if kind is not None and name is not None:
         table = _settings_table(kind, name)
-        console.print(f"[bold]{kind} {name}[/]: {_first_line(kind, name)}\n", highlight=False)
-        console.print(table, highlight=False)
+        console.print(Text.assemble((f"{kind} {name}", "bold"), ": ", _first_line(kind, name), "\n"))
+        console.print(table)
         return
     for listed_kind in [kind] if kind else KINDS:
         table = Table(
@@ -58,7 +60,7 @@ def list_components(
         table.add_column("origin", style="dim", no_wrap=True)
         for entry in entries(listed_kind).values():
             table.add_row(entry.name, _first_line(listed_kind, entry.name), entry.origin)
-        console.print(table, highlight=False)
+        console.print(table)
         console.print()
 
 
@@ -75,12 +77,9 @@ def list_suites(console: Console) -> None:
         suite = summarize_suite(path)
         hours = "" if suite.hours is None else f"{suite.hours:,.3g}" if suite.hours < 1000 else f"{suite.hours:,.0f}"
         table.add_row(path.stem, f"{suite.cells:,}", hours, suite.extra or "", suite.statement)
-    console.print(table, highlight=False)
-    console.print(
-        "Hours: estimate of the budget full on two cores. Extra: install it with pip install 'rlcl[EXTRA]'.",
-        markup=False,
-    )
-    console.print("Run a suite with rlcl bench SUITE, and try it with rlcl bench SUITE --budget smoke.", markup=False)
+    console.print(table)
+    console.print("Hours: estimate of the budget full on two cores. Extra: install it with pip install 'rlcl[EXTRA]'.")
+    console.print("Run a suite with rlcl bench SUITE, and try it with rlcl bench SUITE --budget smoke.")
 
 
 def _settings_table(kind: str, name: str) -> Table:
@@ -88,7 +87,6 @@ def _settings_table(kind: str, name: str) -> Table:
     import inspect
 
     from attrs import NOTHING
-    from rich.markup import escape
     from rich.table import Table
 
     from rlcl.config import descriptions, settings, unstructure
@@ -97,7 +95,7 @@ def _settings_table(kind: str, name: str) -> Table:
 
     component: Any = find(kind, name)
     if not inspect.isclass(component):
-        raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}".replace("\\[", "["))
+        raise Problem(f"{kind} {name} has no settings: {_first_line(kind, name)}")
     cls: Any = component
     table = Table(box=None, pad_edge=False)
     for column in ("key", "default", "description"):
@@ -106,11 +104,13 @@ def _settings_table(kind: str, name: str) -> Table:
     for setting in settings(cls):
         default = NOTHING if setting.default is None else setting.default()
         text = "required" if setting.default is None else "" if default is NOTHING else str(unstructure(default))
-        table.add_row(setting.name, escape(text), escape(meanings.get(setting.name, "")))
+        table.add_row(setting.name, text, meanings.get(setting.name, ""))
     return table
 
 
-def _first_line(kind: str, name: str) -> str:
+def _first_line(kind: str, name: str) -> str | Text:
+    from rich.text import Text
+
     from rlcl.errors import Problem
     from rlcl.registry import find
 
@@ -121,6 +121,6 @@ def _first_line(kind: str, name: str) -> str:
 
             component = (measure_named if kind == "measure" else metric_named)(name).function
     except Problem as error:
-        return f"[red]{error}[/]"
+        return Text(str(error), "red")
     text = component.__doc__ or ""
-    return text.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].replace("``", "").replace("[", r"\[")
+    return text.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].replace("``", "")

@@ -61,7 +61,7 @@ def monitor(
     """
     from contextlib import closing
 
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.deploy.deployment import Deployment
     from rlcl.deploy.monitoring.alarm_command import parse_command, run_command
     from rlcl.deploy.monitoring.log_monitor import LogMonitor
@@ -92,7 +92,7 @@ def _check_log(
     """Read the new log entries, print the results, and return True if they contain drift."""
     if not deployment.log.is_file():
         if not again:
-            console.print(f"nothing was logged yet in {deployment.log}", highlight=False, soft_wrap=True)
+            console.print(f"nothing was logged yet in {deployment.log}", soft_wrap=True)
         return False
     lines = log_monitor.read_new()
     if lines or not again:
@@ -111,13 +111,11 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
     from rich.text import Text
 
     if any(line["line"] == "log" for line in lines):
-        console.print(
-            "the log was replaced since the last call: its requests are numbered from 1 again", highlight=False
-        )
+        console.print("the log was replaced since the last call: its requests are numbered from 1 again")
     windows = [line for line in lines if line["line"] == "window"]
     feedback = [line for line in lines if line["line"] == "feedback" and line["answers"]]
     if not windows and not feedback:
-        console.print("nothing new: no window is complete yet, and there is not enough feedback", highlight=False)
+        console.print("nothing new: no window is complete yet, and there is not enough feedback")
         return
     table = Table(box=None, pad_edge=False)
     for column in ("source", "compared", "drifted", "largest change", "statistic", "p", "threshold"):
@@ -137,13 +135,13 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
         held_out = feedback[-1]["held_out"]
         losses = f"loss {loss:.3g}" + (f", held out {held_out:.3g}" if held_out is not None else "")
         table.add_row("performance", f"{answers} answers", str(drifted), losses, "", "", "", style=_style(drifted))
-    console.print(table, highlight=False)
+    console.print(table)
     if thinned := next((line for line in windows if "every" in line), None):
         message = (
             f"only every {thinned['every']}th request without an episode id is compared, because requests of one "
             "episode are correlated; send episode ids to /act to detect changes sooner"
         )
-        console.print(message, highlight=False, soft_wrap=True)
+        console.print(message, soft_wrap=True)
     for kind in KINDS:
         undecided = [line[kind]["undecided"] for line in windows if line.get(kind, {}).get("undecided")]
         if undecided:
@@ -151,7 +149,7 @@ def _print(lines: list[dict[str, Any]], console: Console) -> None:
                 f"undecided: up to {max(undecided)} of {kind} in {len(undecided)} of {len(windows)} windows, whose "
                 "requests are correlated for too long; increase the window with --window"
             )
-            console.print(message, highlight=False, soft_wrap=True)
+            console.print(message, soft_wrap=True)
     for line in lines:
         if line["line"] == "alarm":
             console.print(Text(_alarm_text(line), style="bold red"), soft_wrap=True)
@@ -178,4 +176,4 @@ def _write(deployment: Deployment, report: Path, console: Console) -> None:
     with disk_errors(report):
         report.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(report, page)
-    console.print(f"{report} ({len(page.encode()) / 1e6:.2f} MB)", highlight=False, soft_wrap=True)
+    console.print(f"{report} ({len(page.encode()) / 1e6:.2f} MB)", soft_wrap=True)

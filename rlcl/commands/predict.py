@@ -67,10 +67,11 @@ def predict(
 
 def _with_progress(batches: Iterator[Any], count: int) -> Iterator[Any]:
     """Yield the batches; show a progress bar if the standard error is a terminal."""
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    from rlcl.console import make_console
+
+    console = make_console(stderr=True)
     if not console.is_terminal or count < 2:
         return batches
     return iter(track(batches, "predicting", total=count, console=console, transient=True))

@@ -45,8 +45,8 @@ def profile(
 
         rlcl profile continual.yaml --transfer
     """
-    from rlcl.commands.console import console as make_console
     from rlcl.commands.run import split_arguments
+    from rlcl.console import make_console
     from rlcl.errors import RlclError
     from rlcl.experiment import load_experiment
     from rlcl.launch.build import make_stream

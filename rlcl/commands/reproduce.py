@@ -72,7 +72,9 @@ def reproduce(
     The runs are stored as usual: finished runs are not repeated, interrupted runs are resumed.
     The exit status is 1 if a result is not reproduced (verdict "differs").
     """
-    from rlcl.commands.console import console as make_console
+    from rich.text import Text
+
+    from rlcl.console import make_console
     from rlcl.reproduction.protocols import load_protocols
     from rlcl.reproduction.reproduce import read_results, reproduce, write_results
 
@@ -81,22 +83,24 @@ def reproduce(
     if seeds is not None:
         protocols = [protocol.with_seeds(seeds) for protocol in protocols]
     if listed:
-        console.print(_targets(protocols), highlight=False)
+        console.print(_targets(protocols))
         return
     read_results(results)  # a file of another format is rejected before the runs, not after them
     rows: dict[str, ResultRow] = {}
     for number, protocol in enumerate(protocols, 1):
         count = len(protocol.seeds)
         console.print(
-            f"[bold]{protocol.name}[/] ({number} of {len(protocols)}), {count} seed{'s' * (count > 1)}; "
-            f"published: {protocol.target.metric} {protocol.target.claim}",
-            highlight=False,
+            Text.assemble(
+                (protocol.name, "bold"),
+                f" ({number} of {len(protocols)}), {count} seed{'s' * (count > 1)}; ",
+                f"published: {protocol.target.metric} {protocol.target.claim}",
+            )
         )
         rows[protocol.name] = reproduce(protocol, root, console)
         write_results(results, {protocol.name: rows[protocol.name]})
     for table in _verdicts(rows):
-        console.print(table, highlight=False)
-    console.print(f"written: {results} and {results.with_suffix('.md')}", highlight=False, soft_wrap=True)
+        console.print(table)
+    console.print(f"written: {results} and {results.with_suffix('.md')}", soft_wrap=True)
     if any(row["verdict"] == "differs" for row in rows.values()):
         raise typer.Exit(1)
 
@@ -117,6 +121,7 @@ def _targets(protocols: Sequence[ReproductionProtocol]) -> Table:
 def _verdicts(rows: Mapping[str, ResultRow]) -> Iterator[Table]:
     """Yield a table for each kind of target."""
     from rich.table import Table
+    from rich.text import Text
 
     from rlcl.reproduction.reproduce import kind_of_row
 
@@ -127,6 +132,6 @@ def _verdicts(rows: Mapping[str, ResultRow]) -> Iterator[Table]:
             table.add_column(column, no_wrap=is_text, justify="left" if is_text else "right")
         for name, row in rows.items():
             for line in kind.lines(name, row) if kind_of_row(row) is kind else ():
-                verdict = line["verdict"] and f"[{STYLES[line['verdict']]}]{line['verdict']}[/]"
-                table.add_row(*({**line, "verdict": verdict}[column] for column in kind.brief))
+                styles = {"verdict": STYLES.get(line["verdict"], "")}
+                table.add_row(*(Text(line[column], styles.get(column, "")) for column in kind.brief))
         yield table

@@ -58,7 +58,7 @@ def run(
 
     The exit status is 4 if all runs finished and an objective is not met, and 5 if training diverged.
     """
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.experiment import load_experiment
 
     files, overrides = split_arguments(arguments)
@@ -98,10 +98,12 @@ def _continued(
 
 def _run(experiment: Experiment, root: Path, console: Console) -> str:
     """Run an experiment and return the status of its objective: ``met``, ``not met`` or ``undecided``, else empty."""
+    from rich.text import Text
+
     from rlcl.launch.seeds import SeedsDiverged, run_experiment
 
     if experiment.objective and experiment.objective.statement:
-        console.print(f"[bold]{experiment.name}[/]: {experiment.objective.statement}", highlight=False)
+        console.print(Text.assemble((experiment.name, "bold"), f": {experiment.objective.statement}"))
     try:
         finished = run_experiment(experiment, root, console)
     except SeedsDiverged as error:
@@ -129,7 +131,7 @@ def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Cons
     table = metrics_table(summarize_metrics(outcomes), outcomes[0].meanings)
     console.print(r_table(outcomes, names, finished[0].trained), table)
     for line in undefined_lines(outcomes[0]):
-        console.print(line, markup=False, highlight=False)
+        console.print(line)
     if (probes := probes_table(outcomes, finished[0].trained)) is not None:
         console.print(probes)
     verdict = objective_verdict(experiment, [f.result for f in finished])
@@ -141,12 +143,12 @@ def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Cons
     folder = finished[0].path.parent
     has_figure = _draw_r(experiment, finished, folder)
     run_summaries = [read_json(f.path / "summary.json") for f in finished]
-    console.print(f"cost:          {costs_line(outcomes, run_summaries)}", highlight=False, soft_wrap=True)
+    console.print(f"cost:          {costs_line(outcomes, run_summaries)}", soft_wrap=True)
     if has_figure:
-        console.print(f"figure of R:   {folder / 'R.png'}", highlight=False, soft_wrap=True)
+        console.print(f"figure of R:   {folder / 'R.png'}", soft_wrap=True)
     for line in run_sinks(experiment.sinks).look(folder).splitlines():
-        console.print(f"curves:        {line}", highlight=False, soft_wrap=True)
-    console.print(f"page:          rlcl report {folder}", highlight=False, soft_wrap=True)
+        console.print(f"curves:        {line}", soft_wrap=True)
+    console.print(f"page:          rlcl report {folder}", soft_wrap=True)
     return "" if verdict is None else verdict.status
 
 

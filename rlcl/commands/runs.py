@@ -119,7 +119,7 @@ def show(
     root: Root = Path("runs"),
 ) -> None:
     """Show a run: its state, R, metrics and provenance."""
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.tracking.runs import named_runs
 
     console = make_console()
@@ -128,7 +128,7 @@ def show(
 
 
 def _show(run: StoredRun, console: Console) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     from rlcl.evaluation.outcome import Outcome
     from rlcl.objective import SeedResult, judge_objective, objective_of
@@ -141,32 +141,30 @@ def _show(run: StoredRun, console: Console) -> None:
         undefined_lines,
         verdict_table,
     )
-    from rlcl.tracking.folder import read_records
+    from rlcl.tracking.folder import read_results
     from rlcl.tracking.runs import trained_names
 
     error = next(iter(run.values("error")), "")
-    console.print(
-        f"[bold]{escape(str(run.path))}[/]  {run.state}  {escape(str(error))}", highlight=False, soft_wrap=True
-    )
+    console.print(Text.assemble((str(run.path), "bold"), f"  {run.state}  {error}"), soft_wrap=True)
     git = run.manifest.get("git") or {}
     revision = f"{(git.get('revision') or 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
     data = run.manifest.get("data", "?")[:12]
-    console.print(escape(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}"))
+    console.print(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}")
     if run.finished:
         summary = run.summary
-        outcome = Outcome(read_records(run.path), tuple(summary["measures"]), tuple(summary["names"]))
+        outcome = Outcome(read_results(run.path), tuple(summary["measures"]), tuple(summary["names"]))
         table = r_table([outcome], summary["experiences"], trained_names(summary))
         console.print(table, metrics_table(summarize_metrics([outcome]), outcome.meanings))
         for line in undefined_lines(outcome):
-            console.print(line, markup=False, highlight=False)
+            console.print(line)
         if (probes := probes_table([outcome], trained_names(summary))) is not None:
             console.print(probes)
         if (objective := objective_of(run.config)).has_conditions:
             result = SeedResult.of(outcome.records, outcome.measures, outcome.metrics, summary)
             console.print(verdict_table(judge_objective(objective, [result])))
-        console.print(f"cost: {costs_line([outcome], [summary])}", highlight=False, soft_wrap=True)
+        console.print(f"cost: {costs_line([outcome], [summary])}", soft_wrap=True)
     if (run.path / "tensorboard").is_dir():
-        console.print(f"tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+        console.print(f"tensorboard --logdir {run.path}", soft_wrap=True)
 
 
 def diff(
@@ -180,8 +178,9 @@ def diff(
 ) -> None:
     """Show the differences between two runs: settings, versions, metrics (means over their seeds)."""
     import attrs
+    from rich.text import Text
 
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.tracking.difference import difference
     from rlcl.tracking.runs import named_runs
 
@@ -193,7 +192,7 @@ def diff(
     console = make_console()
     names = [str(runs[0].path if len(runs) == 1 else runs[0].group) for runs in pair]
     for letter, name, seeds in zip("AB", names, changes.seeds, strict=True):
-        console.print(f"[bold]{letter}[/]  {name}  ({seeds} finished)", highlight=False)
+        console.print(Text.assemble((letter, "bold"), f"  {name}  ({seeds} finished)"))
     rows = {key: [*map(str, values)] for key, values in changes.config.items()}
     console.print(_columns("settings", rows, "the same settings"))
     console.print(_columns("versions", {k: [*map(str, v)] for k, v in changes.versions.items()}, "the same versions"))

@@ -74,7 +74,7 @@ def update(
     distinguished.
     Exit status: 0 passed, 4 rejected, 5 too few samples to decide, 6 labels disagree.
     """
-    from rlcl.commands.console import console as make_console
+    from rlcl.console import make_console
     from rlcl.deploy.deployment import Deployment
     from rlcl.deploy.updating.gate_evaluation import GateSettings
     from rlcl.deploy.updating.update import update as make
@@ -118,6 +118,7 @@ def _show(result: UpdateResult, arguments: str, console: Console) -> None:
     import os.path
 
     from rich.table import Table
+    from rich.text import Text
 
     colours = {"passed": "green", "rejected": "red", "undecided": "yellow", "labels disagree": "red"}
     title = f"candidate {result.name}" if result.name else "no candidate: nothing was trained"
@@ -125,14 +126,14 @@ def _show(result: UpdateResult, arguments: str, console: Console) -> None:
     for name in ("condition", "verdict", "result"):
         table.add_column(name, overflow="fold")
     for condition in result.conditions:
-        verdict = f"[{colours[condition.verdict]}]{condition.verdict}[/]"
+        verdict = Text(condition.verdict, colours[condition.verdict])
         table.add_row(condition.name, verdict, condition.reason)
     console.print(table)
     for change in result.changes:
-        console.print(f"signature      {change}", highlight=False, soft_wrap=True)
+        console.print(f"signature      {change}", soft_wrap=True)
     path = min(str(result.path), os.path.relpath(result.path), key=len)
-    verdict = f"[{colours[result.verdict]} bold]{result.verdict}[/]"
-    console.print(verdict, path, highlight=False, soft_wrap=True)
+    verdict = Text(result.verdict, f"{colours[result.verdict]} bold")
+    console.print(verdict, path, soft_wrap=True)
     if result.verdict == "passed":
         allow = " --allow-signature-change" if result.changes else ""
-        console.print(f"deploy it with: rlcl promote {arguments}{allow}", highlight=False, soft_wrap=True)
+        console.print(f"deploy it with: rlcl promote {arguments}{allow}", soft_wrap=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rlcl.comparison.tables import TABLES, ComparisonReport, Row
 from rlcl.comparison.verdicts import PairComparison, format_numbers
@@ -25,7 +25,7 @@ def learner_tables(report: ComparisonReport) -> list[Table]:
     better = "higher" if report.scores.sign > 0 else "lower"
     caption = f"{100 * report.settings.confidence:g} % intervals: Student for the mean, bootstrap for the IQM"
     for stream in report.scores.streams:
-        title = f"{escape(stream)}: {report.scores.metric(stream)}, {better} is better"
+        title = f"{stream}: {report.scores.metric(stream)}, {better} is better"
         table = Table(title=title, caption=caption, title_justify="left", title_style="bold", caption_justify="left")
         table.add_column("learner")
         for column in ("mean", "interval", "median", "IQM", "interval", "min", "max", "seeds"):
@@ -34,9 +34,7 @@ def learner_tables(report: ComparisonReport) -> list[Table]:
         for row in stream_rows:
             mean, low, high, median, iqm, iqm_low, iqm_high, minimum, maximum = _value_texts(row, COLUMNS)
             ends = [f"{a} to {b}" if a else "" for a, b in ((low, high), (iqm_low, iqm_high))]
-            table.add_row(
-                escape(row["learner"]), mean, ends[0], median, iqm, ends[1], minimum, maximum, str(row["seeds"])
-            )
+            table.add_row(row["learner"], mean, ends[0], median, iqm, ends[1], minimum, maximum, str(row["seeds"]))
         tables.append(table)
     return tables
 
@@ -60,7 +58,7 @@ def aggregate_table(report: ComparisonReport) -> list[Table]:
         for name in names:
             value, low, high = _value_texts(row, (name, f"{name}_low", f"{name}_high"))
             cells.append(f"{value} ({low} to {high})" if low else value)
-        table.add_row(escape(row["learner"]), *cells, str(row["seeds"]))
+        table.add_row(row["learner"], *cells, str(row["seeds"]))
     return [table]
 
 
@@ -85,11 +83,13 @@ def verdict_table(comparisons: Sequence[PairComparison]) -> Table:
         p = "" if comparison.corrected_p is None else f"{comparison.corrected_p:.3f}"
         style = "green" if comparison.distinguishable else "yellow"
         table.add_row(
-            *map(escape, (comparison.stream, comparison.first, comparison.second)),
+            comparison.stream,
+            comparison.first,
+            comparison.second,
             value,
             ends,
             p,
-            f"[{style}]{comparison.verdict}[/]",
+            Text(comparison.verdict, style),
             _seeds_to_add(comparison),
         )
     return table

@@ -51,7 +51,7 @@ class Checkpoints:
         lengths, records_checksum = ({}, None) if numbered_state is None else self._load(*numbered_state)
         folder.open(lengths, records_checksum)
         if step := self.trainer.learner.position.step:
-            console.print(f"resuming {folder.path} at step {step:,}", highlight=False, soft_wrap=True)
+            console.print(f"resuming {folder.path} at step {step:,}", soft_wrap=True)
         self._step = self.trainer.learner.position.step
         self.timer.saved()
         return numbered_state is not None
@@ -64,7 +64,7 @@ class Checkpoints:
                 if checkpoint_position(state) == self.resume_position:
                     checkpoint.remove_newer(folder, number)
                     return number, state
-        return checkpoint.load_newest(folder, lambda text: console.print(f"[yellow]{text}[/]", soft_wrap=True))
+        return checkpoint.load_newest(folder, lambda text: console.print(text, style="yellow", soft_wrap=True))
 
     def _load(self, number: int, state: Any) -> tuple[Mapping[str, int], Checksum | None]:
         """Load a state; return the lengths of the run's files and the checksum of its records.

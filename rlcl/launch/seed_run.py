@@ -117,7 +117,7 @@ def _write_config(folder: RunFolder, experiment: Experiment, console: Console) -
     status = folder.status()
     if status.get("state") == "failed":
         message = f"the previous attempt failed: {status.get('error')}"
-        console.print(message, style="yellow", highlight=False, soft_wrap=True)
+        console.print(message, style="yellow", soft_wrap=True)
     with disk_errors(folder.path):
         write_atomically(folder.path / "config.yaml", dump(experiment))
 
@@ -264,7 +264,7 @@ def _add_baselines(
         return False
     baselines = baselines_of(experiment, seed, len(summary["experiences"]))
     waiting = {b.experiment.hash: b.experiment for b in baselines}
-    console.print(f"{len(waiting)} baseline{'s' * (len(waiting) > 1)} of {experiment.name}", highlight=False)
+    console.print(f"{len(waiting)} baseline{'s' * (len(waiting) > 1)} of {experiment.name}")
     while waiting:
         before = len(waiting)
         for key, baseline in list(waiting.items()):

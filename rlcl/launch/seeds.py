@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rlcl.console import make_console
 from rlcl.errors import DivergenceError, RlclError
 from rlcl.experiment import Experiment
 from rlcl.launch.finished_run import FinishedRun
@@ -46,7 +47,7 @@ def run_experiment(
         DivergenceError: the experiment has a single seed, and its loss was no longer finite.
         SeedsDiverged: the loss of some of several seeds was no longer finite; the other seeds have finished.
     """
-    console = Console() if console is None else console
+    console = make_console() if console is None else console
     if experiment.batched_seeds:
         from rlcl.launch.batched_runs import run_batched
 

@@ -64,8 +64,7 @@ def perform(job: Job) -> int:
 
 
 def _perform(job: Job) -> None:
-    from rich.console import Console
-
+    from rlcl.console import make_console
     from rlcl.experiment import experiment_from
     from rlcl.launch.baselines import check_baselines
     from rlcl.launch.build import make_trainer
@@ -79,7 +78,7 @@ def _perform(job: Job) -> None:
         trainer = make_trainer(experiment, job.seed, start=load_initial_state(experiment, job.seed))
         check_baselines(experiment, job.seed, len(trainer.stream.evaluated))
     else:
-        run_seed(experiment, job.seed, job.root, Console(width=140))
+        run_seed(experiment, job.seed, job.root, make_console())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from attrs import frozen
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rlcl.comparison.costs import COSTS
 from rlcl.comparison.matrices import mean_rows
@@ -73,12 +73,12 @@ class WideTable:
     def _part(self, start: int, end: int) -> Table:
         title = self.title if start == 1 else None
         table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column(escape(self.columns[0]), no_wrap=True)
+        table.add_column(self.columns[0], no_wrap=True)
         for index, name in enumerate(self.columns[start:end], start):
             longest = max((len(row[index]) for row in self.rows), default=0)
-            table.add_column(escape(name), justify="right", min_width=longest)
+            table.add_column(name, justify="right", min_width=longest)
         for name, *cells in self.rows:
-            table.add_row(escape(name), *cells[start - 1 : end - 1])
+            table.add_row(name, *cells[start - 1 : end - 1])
         return table
 
 
@@ -197,8 +197,8 @@ def _last_values(records: Sequence[Record]) -> dict[tuple[str, int], float]:
 def verdict_table(verdict: Verdict) -> Table:
     """Return a table of the conditions and constraints of an objective: met, not met or undecided, with the reasons."""
     colors = {"met": "green", "not met": "red", "undecided": "yellow"}
-    status = f"[{colors[verdict.status]}]{verdict.status}[/]"
-    table = Table(title=f"objective: {status}", title_justify="left", title_style="bold")
+    title = Text.assemble("objective: ", (verdict.status, colors[verdict.status]))
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("condition")
     table.add_column("value", justify="right")
     table.add_column("verdict")
@@ -206,7 +206,6 @@ def verdict_table(verdict: Verdict) -> Table:
     if reasons:
         table.add_column("reason")
     for condition in verdict.conditions:
-        status = f"[{colors[condition.status]}]{condition.status}[/]"
-        cells = [escape(condition.condition), condition.value_text, status]
-        table.add_row(*cells, *([escape(condition.reason)] if reasons else []))
+        status = Text(condition.status, colors[condition.status])
+        table.add_row(condition.condition, condition.value_text, status, *([condition.reason] if reasons else []))
     return table

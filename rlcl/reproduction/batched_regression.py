@@ -105,7 +105,6 @@ def _run(experiment: Experiment, seeds: Sequence[int], console: Console) -> dict
             console.print(
                 f"{experiment.name}, {len(seeds)} seeds together  experience {index + 1}/{len(streams[0])}  "
                 f"step {step:,}  {ONLINE}: {np.mean(online):.4f}",
-                highlight=False,
             )
     for seed, theta, trainer in zip(seeds, networks.theta, trainers, strict=True):
         probe_values = _probe_values(trainer, theta, index)

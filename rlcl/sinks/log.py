@@ -6,9 +6,9 @@ import datetime
 from typing import TextIO
 
 from attrs import define, field
-from rich.console import Console
 
 from rlcl.config import option
+from rlcl.console import make_console
 from rlcl.sinks.progress import LINE_SECONDS, PlainProgress
 from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
@@ -29,7 +29,7 @@ class Log(Sink):
 
     def open(self, run: RunStart) -> None:
         self._file = (run.folder / "log.txt").open("a")
-        console = Console(file=self._file, width=200)
+        console = make_console(file=self._file, width=200)
         self._lines = PlainProgress(console, _now, run.experiences, run.measures, run.steps, self.seconds)
 
     def write(self, item: Event | Record | Boundary) -> None:

@@ -11,6 +11,7 @@ from attrs import define, field
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from rlcl.config import option
 from rlcl.evaluation.results import Results, measure_named
@@ -129,7 +130,7 @@ class PlainProgress(Sink):
         self._last_time = time.monotonic()
         total = f" of {self._steps:,}" if self._steps else ""
         place = f"experience {experience + 1}/{len(self._names)} ({self._names[experience]})"
-        self._console.print(f"{self._title()}  {place}  step {step:,}{total}  {text}", highlight=False, soft_wrap=True)
+        self._console.print(f"{self._title()}  {place}  step {step:,}{total}  {text}", soft_wrap=True)
 
 
 class TerminalProgress(Sink):
@@ -141,14 +142,14 @@ class TerminalProgress(Sink):
         self._names, self._measures, self._title = names, measures, title
         self._records: list[Record] = []
         self._bar = Bar(
-            TextColumn("{task.fields[title]}"),
+            TextColumn("{task.fields[title]}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps" if steps else "{task.completed:,.0f} steps"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[latest]}"),
+            TextColumn("{task.fields[latest]}", markup=False),
             console=console,
             transient=True,
         )
@@ -174,7 +175,7 @@ class TerminalProgress(Sink):
             row = _row(self._records, self._measures[0], item.trained_on)
             measure = measure_named(self._measures[0]).name
             self._bar.console.print(
-                f"{self._title}  [bold]{self._names[item.trained_on]}[/]  {measure} {row}", highlight=False
+                Text.assemble(f"{self._title}  ", (self._names[item.trained_on], "bold"), f"  {measure} {row}")
             )
 
     def step(self, step: int, experience: int) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from rlcl.console import make_console
 from rlcl.evaluation.outcome import Outcome
 from rlcl.report.tables import WideTable, costs_line, probes_table, r_table
 from rlcl.types import Record
@@ -15,7 +14,7 @@ def outcome(*rows: tuple[int, int, str, float]) -> Outcome:
 
 
 def lines(seeds: list[Outcome], names: list[str]) -> list[list[str]]:
-    console = Console(width=120)
+    console = make_console(width=120)
     with console.capture() as captured:
         console.print(probes_table(seeds, names))
     return [line.strip("│ ").split("│") for line in captured.get().splitlines() if line.startswith("│")]
@@ -57,7 +56,7 @@ def test_r_of_20_tasks_and_40_visits_is_continued_below_with_every_number_whole(
     names = [f"task {j}" for j in range(20)]
     trained = [f"task {t % 20}, visit {t // 20 + 1}" for t in range(40)]
     records = [Record("", 0, t, t, j, "accuracy", (20 * t + j) / 1000) for t in range(40) for j in range(20)]
-    console = Console(width=100)
+    console = make_console(width=100)
     with console.capture() as captured:
         console.print(r_table([Outcome(tuple(records), ("accuracy",))], names, trained))
     text = captured.get()
@@ -72,13 +71,14 @@ def test_r_of_20_tasks_and_40_visits_is_continued_below_with_every_number_whole(
 
 
 def test_a_name_is_no_markup() -> None:
-    console = Console(width=100)
+    console = make_console(width=100)
     with console.capture() as captured:
         console.print(r_table([outcome((10, 0, "accuracy", 0.5))], ["digits [red]"], ["digits [red]"]))
     assert captured.get().count("digits [red]") == 2
 
 
 def test_a_table_without_rows_has_its_heading() -> None:
-    console = Console(width=80, record=True)
-    console.print(WideTable("linear probe", ["trained on", "a", "b"], []))
-    assert "trained on" in console.export_text()
+    console = make_console(width=80)
+    with console.capture() as captured:
+        console.print(WideTable("linear probe", ["trained on", "a", "b"], []))
+    assert "trained on" in captured.get()

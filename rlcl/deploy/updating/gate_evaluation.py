@@ -18,9 +18,7 @@ from rlcl.experiment import Experiment
 from rlcl.streams.stream import Stream
 from rlcl.types import Experience
 
-__all__ = ["DEFAULT_GATE", "PLAIN_TEXT", "GateSettings", "UpdateResult", "judge_candidate"]
-
-PLAIN_TEXT: Any = {"highlight": False, "soft_wrap": True, "markup": False}
+__all__ = ["DEFAULT_GATE", "GateSettings", "UpdateResult", "judge_candidate"]
 
 
 @frozen(kw_only=True)
@@ -103,7 +101,7 @@ def judge_candidate(
     comparisons += [(f"forgetting on {experience.name}", experience, -gate.forgetting) for experience in earlier]
     conditions = []
     for number, (condition, experience, minimum) in enumerate(comparisons, 1):
-        console.print(f"judging {condition} ({number} of {len(comparisons)})", **PLAIN_TEXT)
+        console.print(f"judging {condition} ({number} of {len(comparisons)})", soft_wrap=True)
         conditions.append(_compare_scores(condition, before, after, experience, experiment, minimum))
     conditions.append(_compare_latency(before, after, new, experiment, gate.slower))
     changes = tuple(deployed.signature.changes(candidate.signature))

@@ -12,6 +12,7 @@ import attrs
 from rich.console import Console
 
 from rlcl.config import unstructure
+from rlcl.console import make_console
 from rlcl.data.sources import read_chunks
 from rlcl.deploy.bundle import UPDATE, Bundle
 from rlcl.deploy.deployment import Deployment
@@ -25,7 +26,7 @@ from rlcl.deploy.updating.added_experiences import ADDED, extended_stream, load_
 from rlcl.deploy.updating.candidate import Candidate, train_candidate
 from rlcl.deploy.updating.checks import changed_experiment, check_held_out, check_origin, run_seed
 from rlcl.deploy.updating.gate import GateCondition
-from rlcl.deploy.updating.gate_evaluation import DEFAULT_GATE, PLAIN_TEXT, GateSettings, UpdateResult, judge_candidate
+from rlcl.deploy.updating.gate_evaluation import DEFAULT_GATE, GateSettings, UpdateResult, judge_candidate
 from rlcl.deploy.updating.label_agreement import label_agreement
 from rlcl.deploy.updating.new_data import NewData, check_classes, read_log, without_inputs
 from rlcl.deploy.updating.npz_file import read_npz, use_trusted_rows
@@ -77,7 +78,7 @@ def update(
         ConfigError: a change is not valid.
         UnsupportedError: the network cannot be extended, or the learner cannot be exported.
     """
-    console = Console() if console is None else console
+    console = make_console() if console is None else console
     current = deployment.current()
     part = current.update
     experiment = changed_experiment(current, changes)
@@ -107,13 +108,13 @@ def update(
             if condition.verdict == "labels disagree":
                 return _result_without_candidate(deployment, current, condition, origin)
     name, state = _next_name(deployment), checkpoint.load(part)
-    console.print(_training_message(stream.evaluated[-1], current.signature, stream), **PLAIN_TEXT)
+    console.print(_training_message(stream.evaluated[-1], current.signature, stream), soft_wrap=True)
     origin_text = origin if isinstance(origin, str) else json.dumps(dict(origin))
     update_record = {"candidate": name, "parent": current.digest, "from": origin_text, "changes": list(changes)}
     deployment.audit("update", update_record)
     candidate = train_candidate(experiment, seed, stream, state, len(added), console, current.signature.classes, files)
     path = deployment.bundle_folder(name)
-    console.print(f"exporting candidate {name}", **PLAIN_TEXT)
+    console.print(f"exporting candidate {name}", soft_wrap=True)
     results = list[UpdateResult]()
 
     def judge(bundle: Bundle) -> UpdateResult:

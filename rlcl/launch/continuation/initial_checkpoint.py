@@ -64,7 +64,7 @@ def write_initial_checkpoint(experiment: Experiment, run: StoredRun, root: Path,
         records = Checksum.of_file(folder.path / RECORDS).as_json
         content = {"trainer": state, "lengths": lengths, "records": records, "clock": parent_state.clock}
         checkpoint.save(folder.checkpoints, 0, content)
-        console.print(f"continuing {run.path} at step {step:,}: {change}", highlight=False, soft_wrap=True)
+        console.print(f"continuing {run.path} at step {step:,}: {change}", soft_wrap=True)
     finally:
         folder.close()
 
