@@ -29,6 +29,7 @@ LAYERS = (
         "formats",
         "strict_json",
         "run_format",
+        "console",
     ),
     ("statistics",),
     ("types",),
