@@ -75,13 +75,16 @@ def progress_for(
 
 
 def _row(records: Sequence[Record], measure: str, trained_on: int) -> str:
-    """Return one row of R as text: ``1.00 0.98 0.00``."""
-    matrix = Results(records, measure).R
-    if trained_on >= len(matrix):
+    """Return the latest performance on each experience after training on one of them as text: ``1.00 0.98 0.00``."""
+    results = Results(records, measure)
+    latest = {r.evaluated_on: results.sign * r.value for r in results.rows if r.trained_on == trained_on}
+    if not latest:
         return ""
-    largest = max((abs(value) for value in matrix[trained_on] if not math.isnan(value)), default=0)
+    largest = max((abs(value) for value in latest.values() if not math.isnan(value)), default=0)
     digits = 2 if largest < 10 else 0
-    return " ".join("-" if math.isnan(value) else f"{value:.{digits}f}" for value in matrix[trained_on])
+    columns = range(1 + max(r.evaluated_on for r in results.rows))
+    values = [latest.get(column, math.nan) for column in columns]
+    return " ".join("-" if math.isnan(value) else f"{value:.{digits}f}" for value in values)
 
 
 class PlainProgress(Sink):
