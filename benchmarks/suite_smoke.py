@@ -32,6 +32,8 @@ SUITES = {  # with the extra that each needs; rlcl list suites shows them
     "minatar": "minatar",
     "lunarlander-wind": "box2d",
     "mujoco-friction": "mujoco",
+    "slippery-ant": "mujoco",
+    "atari-modes": "atari",
     "continual-world-v3": "metaworld",
 }
 STEPS = 1000  # of each examination
