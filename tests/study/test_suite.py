@@ -270,7 +270,7 @@ def test_every_cell_of_a_shipped_suite_can_be_built(name: str) -> None:
 def test_the_extras_of_suites_are_those_of_the_package() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     needed = {summarize_suite(name).extra for name in SHIPPED} - {None}
-    assert needed == {"minigrid", "minatar", "box2d", "mujoco", "metaworld"}
+    assert needed == {"minigrid", "minatar", "box2d", "mujoco", "metaworld", "atari"}
     assert needed <= extras.keys()
 
 
