@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from attrs import define, field
 from torch import Tensor
 
@@ -20,6 +21,8 @@ __all__ = ["Pca"]
 @define(kw_only=True)
 class Pca(Encoder):
     """Projection on the directions of maximum variance of the first inputs of the fit.
+
+    Components beyond the rank of these inputs are 0.
 
     Args:
         components: number of directions.
@@ -50,13 +53,12 @@ class Pca(Encoder):
                 "encoder pca: values are missing or infinite in the inputs of the fit; put impute before it"
             )
         self._mean = values.mean(0)
-        variances, directions = torch.linalg.eigh(torch.cov(values.T, correction=0).view(values.shape[1], -1))
-        chosen = directions[:, -self.components :].flip(1)
+        variances, directions = _principal_directions(values, self.components)
         # The sign of an eigenvector is arbitrary: make its largest entry positive, the same on every machine.
-        chosen = chosen * chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()
+        directions = directions * directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()
         if self.whiten:
-            chosen = chosen / variances[-self.components :].flip(0).clamp(min=1e-12).sqrt()
-        self._directions = chosen.contiguous()  # the memory layout, and so the last bit, equals that of a loaded state
+            directions = directions / variances.clamp(min=torch.finfo(torch.float64).tiny).sqrt()
+        self._directions = directions.contiguous()  # the memory layout, and so the last bit, is that of a loaded state
 
     def encode(self, x: Tensor, task_id: TaskIds = None) -> Tensor:
         values = x.flatten(1).to(torch.float32)
@@ -69,3 +71,25 @@ class Pca(Encoder):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._mean, self._directions = state["mean"], state["directions"]
+
+
+def _principal_directions(values: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """Return the largest variances (K,) and their directions (D, K) of values (N, D), in descending order.
+
+    With fewer rows than columns, the eigenvectors are computed from the products of rows, which are fewer. Directions
+    without variance are 0.
+    """
+    rows, columns = values.shape
+    if columns > rows:
+        values = values - values.mean(0)
+        matrix = values @ values.T / rows
+    else:
+        matrix = torch.cov(values.T, correction=0).view(columns, -1)
+    variances, vectors = torch.linalg.eigh(matrix)
+    size = min(components, len(variances))
+    variances, vectors = variances[-size:].flip(0), vectors[:, -size:].flip(1)
+    kept = variances > variances[0] * max(rows, columns) * torch.finfo(values.dtype).eps
+    if columns > rows:
+        vectors = values.T @ vectors / (rows * variances.clamp(min=torch.finfo(values.dtype).tiny)).sqrt()
+    missing = components - size
+    return F.pad(variances * kept, (0, missing)), F.pad(torch.where(kept, vectors, 0.0), (0, missing))

@@ -303,8 +303,10 @@ def test_one_hot_refuses_what_is_no_whole_number_in_its_range(bad: list[list[flo
 
 
 @pytest.mark.parametrize("whiten", [False, True])
-def test_principal_components_are_those_of_scikit_learn(whiten: bool) -> None:
-    x = inputs(torch.float32, rows=50).flatten(1)
+@pytest.mark.parametrize("scale", [1.0, 1e-7])
+@pytest.mark.parametrize("columns", [12, 300])  # more and fewer than rows
+def test_principal_components_are_those_of_scikit_learn(whiten: bool, scale: float, columns: int) -> None:
+    x = scale * torch.randn(50, columns, generator=torch.Generator().manual_seed(0)) * torch.arange(1, columns + 1)
     encoder = Pca(components=4, whiten=whiten)
     encoder.fit(x)
     theirs = PCA(n_components=4, whiten=whiten, svd_solver="full").fit(x.double().numpy())
@@ -313,7 +315,21 @@ def test_principal_components_are_those_of_scikit_learn(whiten: bool) -> None:
         expected *= (50 / 49) ** 0.5
     ours = encoder.encode(x)
     signs = (ours * expected).sum(0).sign()
-    torch.testing.assert_close(ours, expected * signs, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(ours, expected * signs, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (20, 6), (1, 6)])
+def test_principal_components_beyond_the_rank_are_0(whiten: bool, rows: int, columns: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 2, generator=rng) @ torch.randn(2, columns, generator=rng)  # of rank 2, and 0 of one row
+    encoder = Pca(components=5, whiten=whiten)
+    encoder.fit(x)
+    rank = min(2, rows - 1)
+    found = encoder.encode(x + torch.randn(rows, columns, generator=rng))
+    assert found.isfinite().all()
+    assert (rows, 5) == found.shape
+    assert rank == int((found != 0).any(0).sum())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
