@@ -428,10 +428,10 @@ class HostCase:
         return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
 
 
-_NATIVE = frozenset({"batch", "targets", "loss", "boundaries", "native", "weights", "pass"})
+_NATIVE = frozenset({"batch", "targets", "loss", "one_task", "boundaries", "native", "weights", "pass"})
 _TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
-_ACTING = frozenset({"batch", "boundaries", "native", "transitions"})
+_ACTING = frozenset({"batch", "one_task", "boundaries", "native", "transitions"})
 _BEHAVIOUR = _ACTING | {"log_probs"}
 _OFF_POLICY_HOST = _ACTING | {"off_policy"}
 _AVALANCHE = frozenset({"batch", "targets", "loss", "boundaries"})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.learners.minibatches import Minibatches
+from rlcl.methods.parts.experience_tasks import has_single_tasks
 from rlcl.types import Batch, Setup, TaskIds
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientHost"]
 
-CAPABILITIES = ("batch", "targets", "loss", "task_id", "task_id_everywhere", "boundaries", "native", "weights", "pass")
+TASKS = ("task_id", "task_id_everywhere", "one_task", "boundaries")
+CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "weights", "pass")
 
 
 @define(eq=False)
@@ -58,6 +60,8 @@ class GradientHost:
             hidden.add("task_id_everywhere")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
+        if not has_single_tasks(self.setup.stream):
+            hidden.add("one_task")
         return frozenset(CAPABILITIES) - hidden
 
     @property

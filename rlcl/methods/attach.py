@@ -38,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "task_id": "this stream hides task ids; set stream.visibility.task_ids: visible",
     "task_id_everywhere": "this stream hides task ids in training or at evaluation; "
     "set stream.visibility.task_ids: visible",
+    "one_task": "an experience of this stream holds several tasks; use a stream with one task per experience",
     "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
     "weights": "its loss does not support example weights",

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from rlcl.config import option
-from rlcl.errors import UnsupportedError
+from rlcl.methods.parts.experience_tasks import tasks_of
 from rlcl.methods.parts.parameters import named_parameters
 from rlcl.types import AveragingHost, Experience, Host, Method
 
@@ -110,7 +110,7 @@ class PackNet(Method):
     _updates_left: int | None = field(init=False, default=None)
     _statistics: dict[str, bool] = field(init=False, factory=lambda: {"held": False})
 
-    requires = frozenset({"boundaries", "native", "task_id_everywhere"})
+    requires = frozenset({"boundaries", "native", "one_task", "task_id_everywhere"})
     phase = "restore"
     freezes_encoder = True
     null: ClassVar[Mapping[str, Any] | None] = None
@@ -131,7 +131,9 @@ class PackNet(Method):
         _hold_batch_norms(host.modules[host.primary], self._statistics)
 
     def begin(self, experience: Experience, updates: int | None) -> None:
-        self._task = _only_task(experience)
+        (task,) = tasks_of(experience)
+        assert task is not None
+        self._task = task
         self._number += 1
         self._updates_left = None if updates is None else max(updates - round(self.retrain * updates), 1)
         for name, parameter in self._parameters().items():
@@ -244,27 +246,6 @@ class PackNet(Method):
             self._packings[name] = Packing(owner, reached)
         if self._packings:
             self._hold()
-
-
-def _only_task(experience: Experience) -> int:
-    """Return the task id of an experience, whose rows must all belong to one task.
-
-    Raises:
-        UnsupportedError: the rows belong to several tasks.
-    """
-    tasks = {task for part in experience.parts for task in _tasks_of(part)}
-    task = tasks.pop()
-    if tasks or task is None:
-        raise UnsupportedError(
-            f"learner.methods: packnet supports one task per experience, and experience {experience.index} "
-            f"({experience.name}) holds several; use a stream with one task per experience"
-        )
-    return int(task)
-
-
-def _tasks_of(part: Experience) -> set[int | None]:
-    source = part.train
-    return {part.task_id} if source.kind == "environment" or source.task_ids is None else set(source.task_ids.tolist())
 
 
 def _hold_batch_norms(module: nn.Module, held: Mapping[str, bool]) -> None:

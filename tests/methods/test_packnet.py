@@ -24,6 +24,7 @@ from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.multihead import Multihead
 from rlcl.seeding import Seeds
+from rlcl.streams.cumulative import Cumulative
 from rlcl.streams.cyclic import Cyclic
 from rlcl.streams.joint import Joint
 from rlcl.streams.task_incremental import TaskIncremental
@@ -304,9 +305,16 @@ def test_an_average_of_the_weights_is_refused() -> None:
 
 def test_an_experience_of_several_tasks_is_refused() -> None:
     stream = Joint(of=TaskIncremental(data=FewDigits(), experiences=2)).make(Seeds(0), Budget(epochs=1))
-    learner = prepared(classifier(PackNet()), stream)
-    with pytest.raises(UnsupportedError, match=r"experience 0 \(joint\) holds several; use a stream with one task"):
-        learn_one(learner, stream)
+    with pytest.raises(
+        UnsupportedError, match="an experience of this stream holds several tasks; use a stream with one"
+    ):
+        prepared(classifier(PackNet()), stream)
+
+
+def test_a_later_experience_of_several_tasks_is_refused_before_training() -> None:
+    stream = Cumulative(of=TaskIncremental(data=FewDigits(), experiences=2)).make(Seeds(0), Budget(epochs=1))
+    with pytest.raises(UnsupportedError, match="an experience of this stream holds several tasks"):
+        prepared(classifier(PackNet()), stream)
 
 
 def test_rows_that_tell_one_task_are_one_task() -> None:

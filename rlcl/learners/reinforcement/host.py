@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.methods.attach import NO_TASKS
+from rlcl.methods.parts.experience_tasks import has_single_tasks
 from rlcl.types import ActionEvaluation, Batch, Setup, Transitions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ReinforcementHost:
             "native": True,
             "boundaries": visibility.boundaries == "announced",
             "task_id": visibility.in_training and self.sequence_length is None,
+            "one_task": has_single_tasks(self.setup.stream),
             "task_id_everywhere": self.learner.tasks > 0 and self.sequence_length is None,
         }
         return self.learner.capabilities | {name for name, provided in capabilities.items() if provided}
