@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,9 +61,13 @@ class GradientHost:
             hidden.add("task_id_everywhere")
         if visibility.boundaries == "hidden":
             hidden.add("boundaries")
-        if not has_single_tasks(self.setup.stream):
+        if not self._one_task:
             hidden.add("one_task")
         return frozenset(CAPABILITIES) - hidden
+
+    @cached_property
+    def _one_task(self) -> bool:
+        return has_single_tasks(self.setup.stream)
 
     @property
     def ema(self) -> float | None:

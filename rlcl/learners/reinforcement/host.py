@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,10 +51,14 @@ class ReinforcementHost:
             "native": True,
             "boundaries": visibility.boundaries == "announced",
             "task_id": visibility.in_training and self.sequence_length is None,
-            "one_task": has_single_tasks(self.setup.stream),
+            "one_task": self._one_task,
             "task_id_everywhere": self.learner.tasks > 0 and self.sequence_length is None,
         }
         return self.learner.capabilities | {name for name, provided in capabilities.items() if provided}
+
+    @cached_property
+    def _one_task(self) -> bool:
+        return has_single_tasks(self.setup.stream)
 
     @property
     def lacking(self) -> Mapping[str, str]:
