@@ -37,6 +37,9 @@ def bench(
     only: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Run only the cells whose name matches.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Run only the k-th of n parts of the cells, for example 2/8.")
+    ] = None,
     launcher: Annotated[
         str | None, typer.Option(metavar="NAME", help="Launcher that runs the cells; see rlcl list launcher.")
     ] = None,
@@ -62,6 +65,10 @@ def bench(
 
     If the command is repeated, it runs only cells that are missing or have failed. Ctrl-C saves a checkpoint of
     each running cell, and the next call resumes it. The exit status is 1 if a cell failed.
+
+    Several calls can run one suite at the same time, in several terminals or on machines that share the folder: each
+    cell runs in one of them. For machines that share no folder, use --shard, and join the results with 'rlcl runs
+    merge'.
     """
     from rlcl.commands.list import list_suites
     from rlcl.commands.run import split_arguments
@@ -79,9 +86,12 @@ def bench(
     if launcher is not None:
         overrides.append(f"launcher.type={launcher}")
     suite = load_suite(files[0], overrides, budget)
-    selected = _matching_cells(suite, only or ())
+    selected = _shard(_matching_cells(suite, only or ()), shard)
     if dry_run:
         _list_cells(Grid(suite, root, selected), console)
+        return
+    if not selected:
+        console.print(f"--shard {shard}: this part is empty, since the suite has {len(suite.cells)} cells")
         return
     grid = _run(suite, selected, root, timeout, workers, console)
     if any(state.state in ("failed", "timed out") for state in grid.selected):
@@ -141,6 +151,26 @@ def _matching_cells(suite: Suite, patterns: Sequence[str]) -> tuple[SuiteCell, .
     if problems:
         raise ConfigError(problems)
     return tuple(c for c in suite.cells if not patterns or any(matches(c, pattern) for pattern in patterns))
+
+
+def _shard(cells: tuple[SuiteCell, ...], shard: str | None) -> tuple[SuiteCell, ...]:
+    """Return every n-th cell, starting with the k-th.
+
+    Args:
+        cells: the cells.
+        shard: ``k/n`` with 1 <= k <= n; None for all cells.
+
+    Raises:
+        ConfigError: the text has another form.
+    """
+    from rlcl.errors import ConfigError
+
+    if shard is None:
+        return cells
+    part, _, parts = shard.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ConfigError([f"--shard: expected K/N with 1 <= K <= N, such as 2/8, got {shard!r}"])
+    return cells[int(part) - 1 :: int(parts)]
 
 
 def _list_cells(grid: Grid, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Verb ``rlcl runs``, which lists, shows, compares and removes runs."""
+"""Verb ``rlcl runs``, which lists, shows, compares, removes and merges runs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    group = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=False, invoke_without_command=True)
+    group = typer.Typer(
+        help="List, show, compare, remove and merge runs.", no_args_is_help=False, invoke_without_command=True
+    )
     group.callback()(default)
     group.command("list")(list_runs)
     group.command("show")(show)
     group.command("diff")(diff)
     group.command("rm")(remove)
+    group.command("merge")(merge)
     group.command("migrate")(migrate)
     app.add_typer(group, name="runs")
 
 
 def default(context: typer.Context) -> None:
-    """List, show, compare and remove runs; without a subcommand, list them."""
+    """List, show, compare, remove and merge runs; without a subcommand, list them."""
     if context.invoked_subcommand is None:
         list_runs()
 
@@ -248,21 +251,60 @@ def remove(
             if not any(parent.glob(pattern)):
                 shutil.rmtree(parent)
         if path.parent.is_dir():
-            _update_sinks(path.parent)
+            _update_seeds(path.parent)
 
 
-def _update_sinks(folder: Path) -> None:
-    """Call the sinks of an experiment after one of its runs was removed."""
+def merge(
+    target: Annotated[Path, typer.Argument(help="Folder of all runs, to which runs are copied.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders of runs; they are not changed.")],
+) -> None:
+    """Copy the runs of other folders to a folder of runs.
+
+    A run that is in both folders is copied only if it is further in the source. Runs that have finished with different
+    records are left out, and the exit status is 1.
+    """
+    from rlcl.errors import RunFolderError
+    from rlcl.tracking.merge import merge_runs, merge_suites
+
+    for source in sources:
+        if not source.is_dir():
+            raise RunFolderError(f"{source}: no such folder; name folders of runs: rlcl runs merge TARGET SOURCE...")
+    counts = {"copied": 0, "already there": 0, "left out": 0}
+    problems, groups = [], set()
+    for source in sources:
+        for merged in merge_runs(source, target):
+            counts[merged.action] += 1
+            if merged.action == "copied":
+                typer.echo(f"copied  {merged.run}")
+                groups.add((target / merged.run).parent)
+            elif merged.reason:
+                problems.append(f"left out  {merged.run}: {merged.reason}")
+        problems += merge_suites(source, target)
+    for group in sorted(groups):
+        _update_seeds(group)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    one = counts["copied"] == 1
+    typer.echo(f"{counts['copied']} run{'s' * (not one)} copied to {target}, {counts['already there']} already there")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _update_seeds(folder: Path) -> None:
+    """Update the verdict over the seeds of an experiment and its sinks, after a run was removed or added."""
     from rlcl.errors import ConfigError
     from rlcl.experiment import load_experiment
+    from rlcl.launch.verdicts import write_verdict
     from rlcl.sinks.run_sinks import run_sinks
 
     left = sorted(folder.glob("seed*/config.yaml"))
     try:
         if left:
-            run_sinks(load_experiment(left[0]).sinks).seeds_changed(folder)
+            experiment = load_experiment(left[0])
+            write_verdict(folder, experiment)
+            run_sinks(experiment.sinks).seeds_changed(folder)
     except ConfigError as error:
-        typer.echo(f"the sinks of {folder} still show the removed run: {error}", err=True)
+        typer.echo(f"the verdict and the sinks of {folder} show its former runs: {error}", err=True)
 
 
 def migrate(

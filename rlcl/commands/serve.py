@@ -110,7 +110,7 @@ def serve(
         "or --no-log"
     )
     # The lock comes before the port: the error names the other server, and two servers never write one log.
-    with deployment.hold_lock("serve.lock", message) if log else nullcontext(), listen(settings) as listening:
+    with deployment.hold_lock("serve.lock.json", message) if log else nullcontext(), listen(settings) as listening:
         service = Service(deployment, settings)
         address, number = listening.getsockname()[:2]
         host_part = f"[{address}]" if ":" in address else address

@@ -10,7 +10,7 @@ from rlcl.comparison.config_parts import TRAINING_SETTINGS, SuiteLabels
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import StoredRun
 
-__all__ = ["SUITE", "cells_without_run", "suite_folders", "suite_labels"]
+__all__ = ["SUITE", "cell_runs", "cells_without_run", "suite_folders", "suite_labels"]
 
 SUITE = "suite.json"
 
@@ -32,10 +32,14 @@ def suite_labels(runs: Iterable[StoredRun]) -> tuple[Mapping[Path, SuiteLabels |
     return labels, sum(map(bool, suites.values()))
 
 
+def cell_runs(folder: Path) -> list[Path]:
+    """Return the run folders of all cells of a suite's folder, also those that do not exist yet."""
+    return [folder / cell["run"] for cell in _valid_cells(_read_suite(folder).get("cells", []))]
+
+
 def cells_without_run(folder: Path) -> list[str]:
     """Return the cells of a suite's folder that have no run yet, as paths of the missing runs."""
-    cells = _read_suite(folder).get("cells", [])
-    return [str(folder / cell["run"]) for cell in _valid_cells(cells) if not (folder / cell["run"]).is_dir()]
+    return [str(run) for run in cell_runs(folder) if not run.is_dir()]
 
 
 def suite_folders(name: str, root: Path) -> list[Path]:

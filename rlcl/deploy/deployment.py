@@ -22,7 +22,7 @@ from attrs import define, field
 from rlcl.deploy.bundle import SUMS, Bundle, not_a_bundle
 from rlcl.errors import BundleError
 from rlcl.formats import parse_json
-from rlcl.lock import LockHeldError, locked
+from rlcl.lock import LOCK, LockHeldError, locked
 from rlcl.strict_json import json_text
 
 __all__ = ["Deployment"]
@@ -84,7 +84,7 @@ class Deployment:
             BundleError: another process holds the lock, or the folder cannot be written.
         """
         message = "another process ({holder}) is changing {folder}; try again when it has finished"
-        with self.hold_lock("lock", message):
+        with self.hold_lock(LOCK, message):
             yield
 
     @contextmanager

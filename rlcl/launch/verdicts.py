@@ -9,7 +9,7 @@ from typing import Any
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.outcome import Outcome
 from rlcl.experiment import Experiment
-from rlcl.lock import locked
+from rlcl.lock import LOCK, locked
 from rlcl.objective import SeedResult, Verdict, judge_objective
 from rlcl.tracking.folder import read_results, write_json
 from rlcl.tracking.json_files import read_json
@@ -46,7 +46,7 @@ def write_verdict(folder: Path, experiment: Experiment) -> None:
         folder: the folder of one config, with ``seed0``, ``seed1``, ...
         experiment: the experiment with the objective.
     """
-    with locked(folder, wait=True):  # several seeds may finish at the same time
+    with locked(folder / LOCK, wait=True):  # several seeds may finish at the same time
         runs = [p for p in sorted(folder.glob("seed*")) if read_json(p / "status.json").get("state") == "finished"]
         results = [result for run in runs if (result := _read_result(run, experiment)) is not None]
         verdict = objective_verdict(experiment, results)

@@ -1,4 +1,4 @@
-"""Grid of a suite's cells and their states, stored in ``suite.json``."""
+"""Grid of a suite's cells and their states, stored in ``suite.json``, the run folders and ``logs/``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any, Literal
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
-from rlcl.lock import LockHeldError, locked
 from rlcl.strict_json import json_text
+from rlcl.study.claims import Session, open_session, other_sessions
 from rlcl.study.suite import Suite, SuiteCell
-from rlcl.tracking.folder import disk_errors, write_atomically
+from rlcl.tracking.folder import disk_errors, write_atomically, write_json
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import state_of
 
 __all__ = ["CellState", "CellStateName", "Grid"]
 
 CellStateName = Literal["missing", "running", "finished", "failed", "timed out", "interrupted", "crashed"]
+
+UNFINISHED: Mapping[str, CellStateName] = {"crashed": "crashed", "unknown": "missing"}  # by state of the run
 
 
 @define(eq=False)
@@ -32,7 +34,7 @@ class CellState:
         state: name of the state; ``missing`` if the cell has not been run.
         status: exit status of its last process, negative for the signal that killed it; None before its end.
         seconds: duration of its last process.
-        messages: why it did not finish: the last lines of its log, and how its process ended.
+        messages: why it did not finish: the last lines of its log, and how its process ended; or where it runs.
     """
 
     cell: SuiteCell
@@ -49,10 +51,6 @@ class CellState:
             "seed": self.cell.seed,
             "hash": self.cell.experiment.hash,
             "run": self.cell.run,
-            "state": self.state,
-            "status": self.status,
-            "seconds": round(self.seconds, 3),
-            "told": list(self.messages),
         }
 
 
@@ -72,8 +70,10 @@ class Grid:
     states: list[CellState] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        rows = {row.get("run"): row for row in read_json(self.folder / "suite.json").get("cells", ())}
-        self.states = [self._stored_state(cell, rows.get(cell.run, {})) for cell in self.suite.cells]
+        self.states = [CellState(cell) for cell in self.suite.cells]
+        if self.folder.is_dir():
+            for state in self.states:
+                self.refresh(state)
 
     @property
     def folder(self) -> Path:
@@ -90,31 +90,56 @@ class Grid:
 
     def log(self, cell: SuiteCell) -> Path:
         """Return the file with the output of a cell's last process."""
-        return self.folder / "logs" / f"{cell.experiment.hash}-seed{cell.seed}.txt"
+        return self.folder / "logs" / f"{cell.file_name}.txt"
 
     def counts(self) -> Counter[str]:
         """Count the cells in each state."""
         return Counter(state.state for state in self.states)
 
-    def _stored_state(self, cell: SuiteCell, row: Mapping[str, Any]) -> CellState:
-        """Return the state of a cell after earlier calls, from its run folder and its row in ``suite.json``."""
-        run_state, row_state = state_of(self.folder / cell.run), row.get("state")
-        state: CellStateName = "interrupted"
-        if run_state == "finished":
-            state = "finished"
-        elif run_state == "running":
-            state = "running"
-        elif row_state in ("failed", "timed out"):
-            state = row_state
-        elif run_state == "crashed":
-            state = "crashed"
-        elif run_state == "unknown":
-            state = "missing"
-        messages = () if state in ("finished", "missing") else tuple(row.get("told", ()))
-        return CellState(cell, state, row.get("status"), row.get("seconds", 0.0), messages)
+    def outcome(self, cell: SuiteCell) -> Mapping[str, Any]:
+        """Return how the last process of a cell ended, as stored by :meth:`write_outcome`; empty before."""
+        return read_json(self.log(cell).with_suffix(".json"), "outcome")
 
-    def write(self) -> None:
-        """Write ``suite.json``."""
+    def refresh(self, state: CellState) -> None:
+        """Read the state of a cell after this and other processes, from its run folder and its outcome."""
+        run_state = state_of(self.folder / state.cell.run)
+        if run_state in ("finished", "running"):
+            state.state = "finished" if run_state == "finished" else "running"
+            state.status, state.messages = 0 if run_state == "finished" else None, ()
+            return
+        outcome = self.outcome(state.cell)
+        if outcome.get("state") in ("failed", "timed out"):
+            state.state = outcome["state"]
+        else:
+            state.state = UNFINISHED.get(run_state, "interrupted")
+        state.status, state.seconds = outcome.get("status"), outcome.get("seconds", 0.0)
+        state.messages = () if state.state == "missing" else tuple(outcome.get("messages", ()))
+
+    def write_outcome(self, state: CellState) -> None:
+        """Write how the last process of a cell ended."""
+        content = {
+            "state": state.state,
+            "status": state.status,
+            "seconds": round(state.seconds, 3),
+            "messages": list(state.messages),
+        }
+        write_json(self.log(state.cell).with_suffix(".json"), content)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Write ``suite.json``, and open a session, in which cells can be claimed.
+
+        Raises:
+            RunFolderError: another process runs other cells in this folder, or the folder cannot be written.
+        """
+        with ExitStack() as stack:
+            with disk_errors(self.folder):
+                (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+                self._write(self.folder / "suite.json")
+                session = stack.enter_context(open_session(self.folder / "claims"))
+            yield session
+
+    def _write(self, file: Path) -> None:
         suite = self.suite
         content = {
             "name": suite.name,
@@ -125,23 +150,11 @@ class Grid:
             "cells": [state.row() for state in self.states],
             "definition": suite.definition,
         }
-        with disk_errors(self.folder):
-            write_atomically(self.folder / "suite.json", json_text(content, indent=1) + "\n")
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder and lock it against other processes.
-
-        Raises:
-            RunFolderError: another process holds the lock, or the folder cannot be written.
-        """
-        with disk_errors(self.folder):
-            (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        with ExitStack() as lock:
-            try:
-                with disk_errors(self.folder):
-                    lock.enter_context(locked(self.folder / "lock"))
-            except LockHeldError as error:
-                message = f"another process ({error.holder}) works on {self.folder}; wait for it, or end it"
-                raise RunFolderError(message) from error
-            yield
+        text = json_text(content, indent=1) + "\n"
+        stored = read_json(file)
+        if stored.get("cells", content["cells"]) != content["cells"] and other_sessions(self.folder / "claims"):
+            raise RunFolderError(
+                f"another process runs other cells in {self.folder}; wait for it or stop it, or give this suite "
+                "another name"
+            )
+        write_atomically(file, text)

@@ -103,6 +103,11 @@ class SuiteCell:
         """The run folder, relative to the folder of the suite."""
         return f"{self.experiment.hash}/seed{self.seed}"
 
+    @property
+    def file_name(self) -> str:
+        """The name of its files in the folder of the suite, without suffix."""
+        return f"{self.experiment.hash}-seed{self.seed}"
+
 
 @frozen
 class Suite:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -15,7 +16,9 @@ from attrs import define, field
 from rlcl.config import unstructure
 from rlcl.errors import ConfigError, RlclError
 from rlcl.launch.signals import StopSignal, catch_signals
+from rlcl.study.claims import Session
 from rlcl.study.grid import CellState, Grid
+from rlcl.study.job_queue import CellQueue, GivenJobs, JobQueue
 from rlcl.study.suite import Suite, SuiteCell
 from rlcl.types import Capacity, Ended, Job, Launcher, Started
 
@@ -26,6 +29,7 @@ WAIT_SECONDS = 0.25  # maximum time between two checks of the timeouts
 LAST_LINES = 3  # lines of a log that are reported
 # Exit statuses of a run stopped by SIGTERM: after a checkpoint, or before its signal handler was installed.
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
+IN_USE = os.EX_TEMPFAIL  # exit status of a run that another process works on
 
 
 class GridStopped(RlclError):
@@ -60,6 +64,9 @@ def run_suite(
 ) -> Grid:
     """Run the unfinished cells of a suite, and return the grid with the states of all cells.
 
+    Several processes can run the same suite at the same time, also on machines that share the folder: each claims the
+    cells that it runs, and at the end waits for those that others run. If a process dies, the others run its cells.
+
     Args:
         suite: a suite from :func:`rlcl.study.suite.load_suite`.
         launcher: launcher that runs the cells; built from ``suite.launcher``, or another one.
@@ -74,15 +81,14 @@ def run_suite(
         GridStopped: a signal was received; the same call resumes the grid.
     """
     grid = Grid(suite, root, only)
-    with grid.locked(), catch_signals() as stop:
+    with grid.session() as session, catch_signals() as stop:
         unfinished = [state for state in grid.selected if state.state != "finished"]
         view.show(grid)
         capacity = launcher_capacity(launcher, [state.cell for state in grid.selected]).slots
         slots = capacity if workers is None else min(workers, capacity)
         new_cells = [s.cell for s in unfinished if not (grid.folder / s.cell.run).is_dir()]
         check_cells(suite, new_cells, launcher, slots, stop)
-        states = {state.cell.run: state for state in unfinished}
-        SuiteRun(grid, states, launcher, slots, view, timeout, stop).run()
+        SuiteRun(grid, session, unfinished, launcher, slots, view, timeout, stop).run()
         if stop.signum is not None:
             raise GridStopped(stop.signum, grid.folder)
     return grid
@@ -115,7 +121,7 @@ def check_cells(suite: Suite, cells: Sequence[SuiteCell], launcher: Launcher, sl
             )
             for key, cell in first_cells.items()
         ]
-        for ended in run_jobs(jobs, launcher, slots, stop):
+        for ended in run_jobs(GivenJobs(deque(jobs)), launcher, slots, stop):
             if ended.status and stop.signum is None:
                 problems[ended.name] = last_lines(Path(folder) / ended.name) or (exit_reason(ended.status),)
     if problems:
@@ -129,7 +135,7 @@ def check_cells(suite: Suite, cells: Sequence[SuiteCell], launcher: Launcher, sl
 
 
 def run_jobs(
-    jobs: Iterable[Job],
+    queue: JobQueue,
     launcher: Launcher,
     slots: int,
     stop: StopSignal,
@@ -139,21 +145,22 @@ def run_jobs(
     """Run jobs, at most ``slots`` at once, and yield the end of each; a signal stops all jobs.
 
     Args:
-        jobs: the jobs, in the order of their start.
+        queue: the jobs.
         launcher: launcher that runs the jobs.
         slots: maximum number of concurrent jobs.
         stop: the received signal.
         on_start: function called with the name of each job whose process has started.
         on_poll: function called a few times per second.
     """
-    waiting, running = deque(jobs), set[str]()
+    running = set[str]()
     stop_time: float | None = None  # when the jobs received SIGTERM
-    while waiting or running:
-        while waiting and len(running) < slots and stop.signum is None:
-            job = waiting.popleft()
+    while running or not queue.is_empty:
+        while len(running) < slots and stop.signum is None and (job := queue.take()) is not None:
             running.add(job.name)
             launcher.start(job)
-        for report in launcher.reports(WAIT_SECONDS):
+        if not running and not queue.is_empty:
+            time.sleep(WAIT_SECONDS)
+        for report in launcher.reports(WAIT_SECONDS) if running else ():
             if isinstance(report, Started):
                 on_start(report.name)
                 continue
@@ -161,7 +168,7 @@ def run_jobs(
             yield report
         on_poll()
         if stop.signum is not None:
-            waiting.clear()
+            queue.clear()
             late = stop_time is not None and time.monotonic() - stop_time > GRACE_SECONDS
             for name in running if late or stop_time is None else ():
                 launcher.stop(name, at_once=late)
@@ -174,7 +181,8 @@ class SuiteRun:
 
     Args:
         grid: the grid with the states of all cells.
-        states: the states of the cells to run, by the names of their runs.
+        session: session of this process, in which it claims cells.
+        unfinished: the states of the cells to run.
         launcher: launcher that runs the cells.
         slots: maximum number of concurrent cells.
         view: display of the progress.
@@ -183,39 +191,37 @@ class SuiteRun:
     """
 
     grid: Grid
-    states: dict[str, CellState]
+    session: Session
+    unfinished: Sequence[CellState]
     launcher: Launcher
     slots: int
     view: ProgressView
     timeout: float | None
     stop: StopSignal
+    _states: dict[str, CellState] = field(init=False)  # by the names of their runs
+    _queue: CellQueue = field(init=False)
     _started: dict[str, float] = field(init=False, factory=dict)
     _late: set[str] = field(init=False, factory=set)  # cells that were stopped at their time limit
 
+    def __attrs_post_init__(self) -> None:
+        self._states = {state.cell.run: state for state in self.unfinished}
+        self._queue = CellQueue(self.grid, self.session, self.unfinished, self._show)
+
     def run(self) -> None:
         """Run the cells until each has ended or a signal has stopped them."""
-        self._update()
-        jobs = [
-            Job(
-                name=name,
-                config=unstructure(state.cell.experiment),
-                seed=state.cell.seed,
-                root=self.grid.root,
-                log=self.grid.log(state.cell),
-            )
-            for name, state in self.states.items()
-        ]
-        for ended in run_jobs(jobs, self.launcher, self.slots, self.stop, self._mark_running, self._stop_late_cells):
+        for ended in run_jobs(
+            self._queue, self.launcher, self.slots, self.stop, self._mark_running, self._stop_late_cells
+        ):
             self._mark_ended(ended)
 
-    def _update(self, state: CellState | None = None) -> None:
-        self.grid.write()
+    def _show(self, state: CellState) -> None:
         self.view.show(self.grid, state)
 
     def _mark_running(self, name: str) -> None:
         self._started[name] = time.monotonic()
-        self.states[name].state = "running"
-        self._update(self.states[name])
+        state = self._states[name]
+        state.state, state.messages = "running", ()
+        self._show(state)
 
     def _stop_late_cells(self) -> None:
         timeout = float("inf") if self.timeout is None else self.timeout
@@ -227,17 +233,26 @@ class SuiteRun:
         self.view.show(self.grid)
 
     def _mark_ended(self, ended: Ended) -> None:
-        state = self.states[ended.name]
+        state = self._states[ended.name]
         now = time.monotonic()
         state.seconds, state.status = now - self._started.pop(ended.name, now), ended.status
-        if ended.status == 0:
+        if ended.status == IN_USE:
+            self._queue.put_back(state)
+        else:
+            self._set_outcome(state, ended.status)
+            self._show(state)
+        self.session.release(state.cell.file_name)
+
+    def _set_outcome(self, state: CellState, status: int) -> None:
+        if status == 0:
             state.state, state.messages = "finished", ()
         else:
-            stopped = self.stop.signum is not None and ended.status in STOPPED
-            state.state = "timed out" if ended.name in self._late else "interrupted" if stopped else "failed"
-            timed_out = f"stopped after {self.timeout:g} s, its --timeout" if state.state == "timed out" else ""
-            state.messages = (*last_lines(self.grid.log(state.cell)), timed_out or exit_reason(ended.status))
-        self._update(state)
+            stopped = self.stop.signum is not None and status in STOPPED
+            late = state.cell.run in self._late
+            state.state = "timed out" if late else "interrupted" if stopped else "failed"
+            reason = f"stopped after {self.timeout:g} s, its --timeout" if late else exit_reason(status)
+            state.messages = (*last_lines(self.grid.log(state.cell)), reason)
+        self.grid.write_outcome(state)
 
 
 def exit_reason(status: int) -> str:

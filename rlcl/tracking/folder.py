@@ -21,7 +21,7 @@ import attrs
 from attrs import define, field
 
 from rlcl.errors import RunFolderError
-from rlcl.lock import LockHeldError, locked
+from rlcl.lock import LOCK, Lock, LockHeldError, LockLostError, lease_seconds, locked
 from rlcl.strict_json import json_text
 from rlcl.tracking.checksum import Checksum
 from rlcl.tracking.clock import ElapsedTime
@@ -111,6 +111,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 class RunFolderInUseError(RunFolderError):
     """Raised when another process uses a run's folder."""
 
+    exit_status = os.EX_TEMPFAIL
+
 
 @define(eq=False)
 class RunFolder:
@@ -124,7 +126,8 @@ class RunFolder:
     """
 
     path: Path
-    _lock: ExitStack = field(init=False, factory=ExitStack)
+    _lock: Lock = field(init=False)
+    _closing: ExitStack = field(init=False, factory=ExitStack)
     _files: dict[str, JsonLines] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -134,7 +137,7 @@ class RunFolder:
             except FileNotFoundError as error:  # /proc raises it for a new folder
                 raise PermissionError(errno.EACCES, "no folder can be created there") from error
             try:
-                self._lock.enter_context(locked(self.path / "lock"))
+                self._lock = self._closing.enter_context(locked(self.path / LOCK))
             except LockHeldError as error:
                 raise RunFolderInUseError(
                     f"another process ({error.holder}) works on {self.path}; wait for it, or stop it and repeat the "
@@ -144,7 +147,7 @@ class RunFolder:
                 if error.errno in DISK_ERRORS:
                     raise
                 raise RunFolderError(
-                    f"{self.path / 'lock'} cannot be used as a lock: {error.strerror or error}; remove it"
+                    f"{self.path / LOCK} cannot be used as a lock: {error.strerror or error}; remove it"
                 ) from error
 
     @property
@@ -181,7 +184,13 @@ class RunFolder:
             self._files = {name: JsonLines(self.path / f"{name}.jsonl", lengths.get(name, 0)) for name in LINE_FILES}
 
     def write(self, item: object) -> None:
-        """Append an event or a record; flush the files for any other item. This method is a sink."""
+        """Append an event or a record; flush the files for any other item. This method is a sink.
+
+        Raises:
+            RunFolderError: another process has taken over the folder.
+        """
+        with self._ownership():
+            self._lock.confirm()
         if isinstance(item, Record):
             self._files["records"].append(attrs.asdict(item))
         elif isinstance(item, Event):
@@ -195,12 +204,36 @@ class RunFolder:
         self._files["costs"].append({"trained_on": trained_on, "step": step, **attrs.asdict(spent)})
 
     def lengths(self) -> dict[str, int]:
-        """Return the lengths of records, events and costs on the disk, in bytes."""
+        """Return the lengths of records, events and costs on the disk, in bytes, before a checkpoint.
+
+        Raises:
+            RunFolderError: another process has taken over the folder.
+        """
+        with self._ownership():
+            self._lock.check()
         return {name: file.length() for name, file in self._files.items()}
 
     def checksum(self) -> Checksum:
         """Return the checksum of the records on the disk."""
         return self._files["records"].checksum()
+
+    @contextmanager
+    def _ownership(self) -> Iterator[None]:
+        """Stop writing to a folder that another process has taken over.
+
+        Raises:
+            RunFolderError: the lock was lost; what was not on the disk yet is not written any more.
+        """
+        try:
+            yield
+        except LockLostError as error:
+            for file in self._files.values():
+                file.discard()
+            self._files = {}
+            raise RunFolderError(
+                f"{self.path} was taken over by another process or removed: this process was suspended or had no "
+                f"connection to the folder for more than {lease_seconds():g} s. The other process continues the run"
+            ) from error
 
     def close(self) -> None:
         try:
@@ -208,16 +241,20 @@ class RunFolder:
                 for file in self._files.values():
                     file.close()
         finally:
-            self._lock.close()
+            self._closing.close()
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        with self._ownership():
+            self._lock.check()
         write_json(self.path / name, content)
 
     def write_status(self, state: str, **details: Any) -> None:
-        """Replace ``status.json``: state (running, finished, failed or interrupted), time and progress."""
+        """Replace ``status.json``: state (running, finished, failed or interrupted), time, process and progress."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         step = {k: v for k, v in self.status().items() if k in ("step", "experience", "of")}
-        self.write_json("status.json", {"state": state, "updated": now, "pid": os.getpid(), **step, **details})
+        holder = self._lock.holder
+        process = {"host": holder.host, "machine": holder.machine, "pid": os.getpid()}
+        self.write_json("status.json", {"state": state, "updated": now, **process, **step, **details})
 
     def status(self) -> dict[str, Any]:
         """Return the content of ``status.json``; empty if it does not exist."""

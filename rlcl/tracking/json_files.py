@@ -20,13 +20,18 @@ STATES = ("running", "finished", "failed", "interrupted")
 Check = Callable[[Any], bool]
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, schema: str | None = None) -> dict[str, Any]:
     """Return the object in a JSON file; empty if the file does not exist or is damaged."""
-    return read_object(path)[0]
+    return read_object(path, schema)[0]
 
 
-def read_object(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the object in a JSON file and an empty text, or an empty object and the fault."""
+def read_object(path: Path, schema: str | None = None) -> tuple[dict[str, Any], str]:
+    """Return the object in a JSON file and an empty text, or an empty object and the fault.
+
+    Args:
+        path: the file.
+        schema: name of the schema of its content; the name of the file by default.
+    """
     try:
         content = parse_json(path.read_bytes())
     except FileNotFoundError:
@@ -37,7 +42,7 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
         return {}, f"{path.name} is damaged: it is not JSON"
     if not isinstance(content, dict):
         return {}, f"{path.name} is damaged: it is not an object"
-    for key, check in FILE_SCHEMAS.get(path.name, {}).items():
+    for key, check in FILE_SCHEMAS.get(schema or path.name, {}).items():
         if key in content and not check(content[key]):
             return {}, f"{path.name} is damaged: {key} is {short_repr(content[key])}"
     return content, ""
@@ -103,10 +108,6 @@ def _cell(value: Any) -> bool:
         "seed": _integer,
         "hash": _text,
         "run": _text,
-        "state": _text,
-        "status": _or_null(_integer),
-        "seconds": _finite_number,
-        "told": _list_of(_text),
     }
     return _mapping(value) and all(key not in checks or checks[key](item) for key, item in value.items())
 
@@ -158,5 +159,11 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "axes": _dict_of(_list_of(_text)),
         "cells": _list_of(_cell),
         "definition": _definition,
+    },
+    "outcome": {
+        "state": _text,
+        "status": _or_null(_integer),
+        "seconds": _finite_number,
+        "messages": _list_of(_text),
     },
 }

@@ -57,6 +57,12 @@ class JsonLines:
     def close(self) -> None:
         self._file.close()
 
+    def discard(self) -> None:
+        """Close the file without writing the lines that are not on the disk yet."""
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), self._file.fileno())
+        self._file.close()
+
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a file; an incomplete last line, left by a crash, is ignored."""

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from rlcl.errors import CheckpointError, RlclError
 from rlcl.experiment import Experiment, dump, load_experiment
-from rlcl.lock import LockHeldError, locked
+from rlcl.lock import LOCK, LockHeldError, locked
 from rlcl.run_format import CONFIG, RUN_FOLDER
 from rlcl.tracking.checksum import Checksum
 from rlcl.tracking.folder import RECORDS, disk_errors, write_atomically, write_json
@@ -89,7 +89,7 @@ def _move(folder: Path, target: Path, experiments: Mapping[Path, Experiment], dr
     with ExitStack() as locks, disk_errors(folder):
         for seed in sorted(folder.glob("seed*")):
             try:
-                locks.enter_context(locked(seed / "lock"))
+                locks.enter_context(locked(seed / LOCK))
             except LockHeldError as error:
                 return f"{seed.name} is in use by process {error.holder}; wait for it, or stop it"
         if not dry_run:
@@ -98,6 +98,8 @@ def _move(folder: Path, target: Path, experiments: Mapping[Path, Experiment], dr
             _rewrite_hash(folder, target.name)
             _rewrite_suite(folder.parent, folder.name, target.name)
             folder.rename(target)
+            for seed in target.glob("seed*"):
+                (seed / LOCK).unlink()  # its lock has moved with it
     return ""
 
 
@@ -141,7 +143,7 @@ def _rewrite_suite(folder: Path, old: str, new: str) -> None:
     suite = read_json(folder / "suite.json")
     if suite:
         write_json(folder / "suite.json", {**suite, "cells": _replaced(suite.get("cells", []), old, new)})
-    for log in sorted(folder.glob(f"logs/{old}-seed*.txt")):
+    for log in sorted(folder.glob(f"logs/{old}-seed*.*")):
         log.rename(log.with_name(log.name.replace(old, new)))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from rlcl.errors import Problem, RunFolderError, did_you_mean
-from rlcl.lock import is_held
+from rlcl.lock import LOCK, is_held
 from rlcl.run_format import RUN_FOLDER, upgraded_config
 from rlcl.tracking.block_yaml import UnsupportedYamlError, read_block
 from rlcl.tracking.checksum import Checksum
@@ -207,7 +207,7 @@ def state_of(path: Path) -> str:
 
 def _state(path: Path, status: Mapping[str, Any]) -> str:
     state = str(status.get("state", "unknown"))
-    return "crashed" if state == "running" and not is_held(path / "lock") else state
+    return "crashed" if state == "running" and not is_held(path / LOCK) else state
 
 
 def find_runs(folder: Path) -> tuple[StoredRun, ...]:

@@ -48,9 +48,7 @@ def test_a_killed_worker_and_ctrl_c_leave_a_grid_that_goes_on(tmp_path: Path) ->
     assert "killed by SIGKILL (possibly out of memory)" in printed
     assert "stopped by SIGINT; run the same command to resume" in printed
     assert "Traceback" not in printed
-    assert ["failed", "interrupted"] == [
-        row["state"] for row in read_json(folders[0].parents[1] / "suite.json")["cells"]
-    ]
+    assert ["failed", "interrupted"] == [state.state for state in Grid(suite, tmp_path / "runs").states]
 
     process = start(config, tmp_path / "runs")
     printed, _ = process.communicate(timeout=120)
@@ -76,7 +74,8 @@ def test_cells_save_a_checkpoint_where_the_grid_itself_is_killed(tmp_path: Path)
     assert "interrupted" == read_json(folder / "status.json")["state"]
     grid = Grid(load_suite(config, ["seeds=1", "base.budget.epochs=300"]), tmp_path)
     assert ["interrupted"] == [state.state for state in grid.states]
-    with grid.locked(), pytest.raises(RunFolderError, match=r"another process .* works on"), grid.locked():
+    other = Grid(load_suite(config, ["seeds=2", "base.budget.epochs=300"]), tmp_path)
+    with grid.session(), pytest.raises(RunFolderError, match=r"another process runs other cells in"), other.session():
         pass
 
 

@@ -76,7 +76,7 @@ def test_the_run_folder_holds_what_the_documents_say(
     call(capsys, "run", config, "seeds=[4]", "budget.epochs=1", "--root", tmp_path / "runs", "-q")
     (folder,) = (tmp_path / "runs").glob("mine/*/seed4")
     expected = {"config.yaml", "manifest.json", "status.json", "records.jsonl", "events.jsonl", "tensorboard"}
-    expected |= {"costs.jsonl", "log.txt", "checkpoints", "summary.json", "lock"}
+    expected |= {"costs.jsonl", "log.txt", "checkpoints", "summary.json"}
     assert expected == {path.name for path in folder.iterdir()}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["seed"] == 4

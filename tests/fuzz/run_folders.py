@@ -108,7 +108,7 @@ class RunFolders(Kind):
     def take(self, case: Case) -> str:
         rng = case.rng
         shutil.copytree(self._source, case.folder, dirs_exist_ok=True)
-        files = sorted(path for path in Path("runs").rglob("*") if path.suffix in WRITTEN or path.name == "lock")
+        files = sorted(path for path in Path("runs").rglob("*") if path.suffix in WRITTEN)
         wanted = rng.choices(COMMANDS, [often for often, _ in COMMANDS])[0][1]
         likely = [path for path in files if path.parts[1] in wanted or f"{path.parts[1]}.yaml" in wanted]
         for path in rng.choices(likely or files, k=rng.choice((1, 1, 1, 2))):

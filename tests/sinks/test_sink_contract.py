@@ -35,7 +35,7 @@ DIGITS: Mapping[str, Any] = {
     "event_interval": 1,
 }
 # What a run folder holds without any sink.
-OURS = {"config.yaml", "costs.jsonl", "events.jsonl", "lock", "manifest.json", "records.jsonl", "status.json"}
+OURS = {"config.yaml", "costs.jsonl", "events.jsonl", "manifest.json", "records.jsonl", "status.json"}
 OURS |= {"summary.json", "log.txt"}
 
 

@@ -158,8 +158,8 @@ def test_damaged_times_are_named(tmp_path: Path, line: str, said: str | None) ->
 
 
 def test_a_lock_that_is_a_link_to_itself_is_one_message(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to("lock")
+    (tmp_path / "lock.json").symlink_to("lock.json")
     with pytest.raises(
-        RunFolderError, match=r"lock cannot be used as a lock: Too many levels of symbolic links; remove it"
+        RunFolderError, match=r"lock.json cannot be used as a lock: Too many levels of symbolic links; remove it"
     ):
         RunFolder(tmp_path)

@@ -208,9 +208,7 @@ def test_a_full_disk_is_a_run_folder_error_and_leaves_what_was_written(tmp_path:
     assert list(range(len(steps))) == steps
     assert 10 < len(steps) < 100
     assert {"state": "running"} == read_json(tmp_path / "status.json")
-    assert ["costs.jsonl", "events.jsonl", "lock", "records.jsonl", "status.json"] == sorted(
-        p.name for p in tmp_path.iterdir()
-    )
+    assert ["costs.jsonl", "events.jsonl", "records.jsonl", "status.json"] == sorted(p.name for p in tmp_path.iterdir())
 
 
 READ_ONLY = """

@@ -112,7 +112,7 @@ def test_a_config_as_dotted_keys() -> None:
 def test_a_run_whose_process_is_gone_is_crashed(tmp_path: Path) -> None:
     path = write_run(tmp_path, "a/1/seed0", None, state="running")
     (run,) = find_runs(tmp_path)
-    with locked(path / "lock"):
+    with locked(path / "lock.json"):
         assert ("running", "running") == (run.state, state_of(path))
     assert ("crashed", "crashed") == (run.state, state_of(path))
     assert "unknown" == state_of(tmp_path)

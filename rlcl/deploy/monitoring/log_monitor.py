@@ -66,7 +66,7 @@ class LogMonitor:
         current = self.deployment.current()
         reference = ReferenceSample.read(current)
         message = "another monitor (process {holder}) is running in {folder}; wait for it, or stop it"
-        self._lock.enter_context(self.deployment.hold_lock("monitor.lock", message))
+        self._lock.enter_context(self.deployment.hold_lock("monitor.lock.json", message))
         self._monitor = Monitor(
             lambda digest: reference if digest == current.digest else find_reference(self.deployment, digest),
             self.settings,

@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from rlcl.comparison.groups import SeedGroup, group_runs
 from rlcl.comparison.run_labels import label_runs
+from rlcl.comparison.suites import cell_runs
 from rlcl.errors import RunFolderError
 from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
 from rlcl.objective import Objective
@@ -38,7 +38,7 @@ from rlcl.report.page.run_details import (
     times_figure,
 )
 from rlcl.tracking.json_files import read_json
-from rlcl.tracking.runs import StoredRun
+from rlcl.tracking.runs import StoredRun, state_of
 
 __all__ = ["ConfigText", "Tile", "make_page", "render_page"]
 
@@ -83,7 +83,8 @@ def make_page(runs: Sequence[StoredRun], title: str) -> str:
     Raises:
         RunFolderError: no run has readable records.
     """
-    suite, former = _suite(runs), label_runs(runs)[1]
+    suite_folder, former = _suite_folder(runs), label_runs(runs)[1]
+    suite = {} if suite_folder is None else read_json(suite_folder / "suite.json")
     former_groups = {run.group for run in runs if run.path in former}
     groups = group_runs([run for run in runs if run.group not in former_groups])
     shown = [group for group in groups if group.seeds and group.measures]
@@ -103,7 +104,7 @@ def make_page(runs: Sequence[StoredRun], title: str) -> str:
         statement=shown[0].objective.statement if single else str(suite.get("statement") or ""),
         objective_notes=_objective_notes(shown[0].objective) if single else {},
         verdict=shown[0].verdict.status if single and shown[0].verdict is not None else "",
-        notices=[*_run_notices(shown, groups), *_suite_notices(suite, former_groups)],
+        notices=[*_run_notices(shown, groups), *_suite_notices(suite_folder, former_groups)],
         tiles=_tiles(shown[0]) if single else [],
         sections=[section for section in sections if section.figures or section.note],
         configs=[ConfigText(group.label or "config", config_text(group.config)) for group in shown],
@@ -182,20 +183,19 @@ def _subtitle(shown: Sequence[SeedGroup], groups: Sequence[SeedGroup]) -> str:
     return f"{kinds}, {count} experience{'s' * (count > 1)}, {measure_title(group.measure)}; {states}"
 
 
-def _suite(runs: Sequence[StoredRun]) -> Mapping[str, Any]:
-    """Return the ``suite.json`` of the suite of all runs; empty if they have no common suite, or only one cell."""
+def _suite_folder(runs: Sequence[StoredRun]) -> Path | None:
+    """Return the folder of the suite of all runs; None if they have no common suite, or only one cell."""
     folders = {run.group.parent for run in runs}
     several = len({run.group for run in runs}) > 1
-    return read_json(folders.pop() / "suite.json") if len(folders) == 1 and several else {}
+    return folders.pop() if len(folders) == 1 and several else None
 
 
-def _suite_notices(suite: Mapping[str, Any], former_groups: Collection[Path]) -> list[str]:
+def _suite_notices(folder: Path | None, former_groups: Collection[Path]) -> list[str]:
     """Return notices on the unfinished cells of a suite, and on experiments that are no longer part of it."""
-    cells = suite.get("cells")
-    states = [cell.get("state") for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
-    unfinished = len([state for state in states if state != "finished"])
+    runs = [] if folder is None else cell_runs(folder)
+    unfinished = sum(state_of(run) != "finished" for run in runs)
     verb = "are" if unfinished > 1 else "is"
-    notices = [f"{unfinished} of {len(states)} cells of the suite {verb} not finished."] if unfinished else []
+    notices = [f"{unfinished} of {len(runs)} cells of the suite {verb} not finished."] if unfinished else []
     if former_groups:
         count = len(former_groups)
         notices.append(f"Left out because the suite no longer contains them: {count} experiment{'s' * (count > 1)}.")

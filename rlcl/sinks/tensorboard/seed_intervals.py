@@ -12,7 +12,7 @@ import attrs
 
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import TASK, measure_named
-from rlcl.lock import locked
+from rlcl.lock import LOCK, locked
 from rlcl.sinks.tensorboard.baseline_curves import write_baseline_board
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
 from rlcl.sinks.tensorboard.learner_images import NAME_LENGTH, spread_indices
@@ -42,7 +42,7 @@ def write_seed_board(folder: Path) -> None:
         folder: folder of the config, with ``seed0``, ``seed1``, ...; with fewer than two finished seeds, its subfolder
             ``tensorboard`` is removed.
     """
-    with locked(folder, wait=True):  # seeds may finish at the same time
+    with locked(folder / LOCK, wait=True):  # seeds may finish at the same time
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         finished = [
             path for path in sorted(folder.glob("seed*")) if read_json(path / "status.json").get("state") == "finished"
