@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 RELEASING := .venv/.releasing
+SERVING := .venv-services/.installed
 export NO_MKDOCS_2_WARNING := 1
 
 # Real data, where it lies beside the checkout; else $RLCL_DATA or ./data.
@@ -10,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export RLCL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help quickstart test lint types unit format matrix fuzz suites benchmark docs release clean
+.PHONY: help quickstart test services lint types unit format matrix fuzz suites benchmark docs release clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +38,20 @@ types: $(INSTALLED)  ## Run mypy, strict
 
 unit: $(INSTALLED)  ## Run pytest
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Packages of the services would change the versions of others, so they have an environment of their own above .venv.
+$(SERVING): pyproject.toml $(INSTALLED)
+	@echo "making .venv-services (once; a minute)"
+	@$(PYTHON) -m venv .venv-services
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$(.venv-services/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rlcl-dev.pth
+	@.venv-services/bin/python -m pip install --quiet --disable-pip-version-check -e '.[services]'
+	@command -v slurmctld > /dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq \
+		&& apt-get install -y -qq slurm-wlm munge > /dev/null; } || echo "Slurm cannot be installed; its tests are skipped"
+	@touch $@
+
+services: $(SERVING)  ## Install Ray and Slurm (the latter as root), run their tests, stop them
+	RLCL_SERVICES=1 .venv-services/bin/python -m pytest tests/services
 
 format: $(INSTALLED)  ## Let ruff fix what it can
 	$(BIN)/ruff check --fix .
@@ -77,5 +92,5 @@ docs: $(RELEASING)  ## Build the documentation into site/; broken links are erro
 release: $(RELEASING)  ## Build, test and tag a release: make release VERSION=0.2.0; uploads nothing
 	@$(BIN)/python .ci/release.py $(VERSION) $(ARGS)
 
-clean:  ## Remove .venv and caches; runs stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+clean:  ## Remove .venv, .venv-services and caches; runs stay
+	rm -rf .venv .venv-services .mypy_cache .ruff_cache .pytest_cache

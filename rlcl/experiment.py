@@ -60,6 +60,7 @@ HASHED_KEYS = (
     "boundary",
     "evaluation",
     "validation",
+    "first",
     "device",
     "threads",
     "initial",
@@ -134,6 +135,8 @@ class Experiment:
         boundary: state of the learner that is kept from one experience to the next.
         evaluation: schedule and scope of the evaluations.
         validation: fraction of each experience's training data that is held out.
+        first: number of experiences that are used, from the beginning of the stream; null for all. Hyper-parameters of
+            continual learning are tuned on the first experiences.
         device: torch device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which selects CUDA if available.
         threads: threads of torch and NumPy; one is fastest for small networks.
         event_interval: number of updates (for environments: env steps) between two events.
@@ -155,6 +158,7 @@ class Experiment:
     boundary: BoundaryPolicy = option(factory=BoundaryPolicy)
     evaluation: Plan = option(factory=Plan)
     validation: float = option(0.0, ge=0, lt=1)
+    first: int | None = option(None, ge=1)
     device: str = option("cpu", pattern=(r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"))
     threads: int = option(1, ge=1, le=1024)
     event_interval: int = option(100, ge=1)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+pytest.register_assert_rewrite("launcher_contract")
+
+# `make services` installs what these need.
+collect_ignore = [] if os.environ.get("RLCL_SERVICES") else ["services"]
 
 
 @pytest.fixture(scope="session", autouse=True)

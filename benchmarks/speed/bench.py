@@ -21,7 +21,7 @@ from pathlib import Path
 from interleaved import measure, ratio, report
 
 from rlcl.config import unstructure
-from rlcl.launch.processes import Processes
+from rlcl.launch.launchers.processes import Processes
 from rlcl.study.grid import CellState, Grid
 from rlcl.study.suite import Suite, SuiteCell, load_suite
 from rlcl.study.suite_runner import run_suite

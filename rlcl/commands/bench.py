@@ -52,7 +52,9 @@ def bench(
         ),
     ] = None,
     timeout: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of a cell.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the cells, and print the script for a queue.")
+    ] = False,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
@@ -174,8 +176,13 @@ def _shard(cells: tuple[SuiteCell, ...], shard: str | None) -> tuple[SuiteCell, 
 
 
 def _list_cells(grid: Grid, console: Console) -> None:
+    from contextlib import closing
+
     from rich.table import Table
     from rich.text import Text
+
+    from rlcl.config import build
+    from rlcl.study.job_queue import cell_job
 
     table = Table(box=None, pad_edge=False)
     for column in ("cell", "state", "run"):
@@ -184,3 +191,6 @@ def _list_cells(grid: Grid, console: Console) -> None:
         table.add_row(Text(state.cell.name), state.state, str(grid.folder / state.cell.run))
     console.print(table)
     console.print(f"{len(grid.selected)} cell{'s' * (len(grid.selected) > 1)}")
+    jobs = [cell_job(grid, state.cell) for state in grid.selected if state.state != "finished"]
+    with closing(build(grid.suite.launcher, ("launcher",))) as launcher:
+        console.print(launcher.preview(jobs), soft_wrap=True, end="")

@@ -291,18 +291,12 @@ def merge(
 
 
 def _update_seeds(folder: Path) -> None:
-    """Update the verdict over the seeds of an experiment and its sinks, after a run was removed or added."""
+    """Update the results over the seeds of an experiment, after a run was removed or added."""
     from rlcl.errors import ConfigError
-    from rlcl.experiment import load_experiment
-    from rlcl.launch.verdicts import write_verdict
-    from rlcl.sinks.run_sinks import run_sinks
+    from rlcl.launch.seed_groups import update_seed_group
 
-    left = sorted(folder.glob("seed*/config.yaml"))
     try:
-        if left:
-            experiment = load_experiment(left[0])
-            write_verdict(folder, experiment)
-            run_sinks(experiment.sinks).seeds_changed(folder)
+        update_seed_group(folder)
     except ConfigError as error:
         typer.echo(f"the verdict and the sinks of {folder} show its former runs: {error}", err=True)
 

@@ -2,4 +2,8 @@
 
 __all__ = ["LAUNCHERS"]
 
-LAUNCHERS = {"local": "rlcl.launch.processes:Processes"}
+LAUNCHERS = {
+    "local": "rlcl.launch.launchers.processes:Processes",
+    "ray": "rlcl.launch.launchers.ray_cluster:RayCluster",
+    "slurm": "rlcl.launch.launchers.slurm:Slurm",
+}

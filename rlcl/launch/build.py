@@ -64,6 +64,10 @@ def _stream(experiment: Experiment, seed: int) -> Stream:
             checked.add(source.recipe)
             source.check()
     complete_stream: Stream = stream.with_validation(experiment.validation, seeds)
+    if experiment.evaluation.split == "validation" and experiment.validation:
+        complete_stream = _call_at_key("", complete_stream.without_test)  # nothing of this run can use the test data
+    if experiment.first is not None:
+        complete_stream = _call_at_key("", lambda: complete_stream.first(experiment.first))
     check_sources(complete_stream)
     check_classes(complete_stream)
     return complete_stream

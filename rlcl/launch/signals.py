@@ -38,7 +38,9 @@ class Interrupted(RlclError):
 
 @define
 class StopSignal:
-    """Signal handler that stores the number of the first signal and exits at the second one.
+    """Signal handler that stores the number of the first signal, and exits at the second Ctrl-C.
+
+    A second SIGTERM has no effect: Slurm, for example, sends it to all processes, and again through ``srun``.
 
     Args:
         signum: number of the signal; None before it arrives.
@@ -47,9 +49,10 @@ class StopSignal:
     signum: int | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:  # a second signal stops at once
+        if self.signum is None:
+            self.signum = signum
+        elif signum == signal.SIGINT:
             raise SystemExit(128 + signum)
-        self.signum = signum
 
 
 @contextmanager

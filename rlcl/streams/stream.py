@@ -140,6 +140,48 @@ class Stream(Sequence[Experience]):
             return attrs.evolve(self, experiences=self.arrange(columns), columns=columns)
         return attrs.evolve(self, experiences=tuple(hold_out_validation(e, fraction, seeds) for e in self.experiences))
 
+    def first(self, count: int) -> Stream:
+        """Return the stream of the first experiences, which is evaluated on the tasks that they train only.
+
+        Args:
+            count: number of experiences, at least 1.
+
+        Raises:
+            Problem: there are fewer experiences, or they do not each train one of the evaluated tasks.
+        """
+        if count > len(self.experiences):
+            raise Problem(f"expected at most {len(self.experiences)}, the number of experiences, got {count}", "first")
+        if not self.visited:
+            raise Problem(
+                "the experiences of this stream do not each train one of its tasks; set first to null", "first"
+            )
+        kept = sorted(set(self.visited[:count]))
+        columns = (
+            tuple(attrs.evolve(self.columns[old], index=new) for new, old in enumerate(kept)) if self.columns else ()
+        )
+        return attrs.evolve(self, experiences=self.experiences[:count], columns=columns, arrange=None, hold_out=None)
+
+    def without_test(self) -> Stream:
+        """Return the stream with the validation data of each experience in the place of its test data.
+
+        Raises:
+            Problem: an experience has no validation data.
+        """
+
+        def replaced(experience: Experience) -> Experience:
+            if experience.validation is None:
+                raise Problem(
+                    f"no row of experience {experience.index} ({experience.name}) is held out; set a larger fraction",
+                    "validation",
+                )
+            return attrs.evolve(experience, test=experience.validation)
+
+        if self.spec.kind == "environment":
+            return self
+        return attrs.evolve(
+            self, experiences=tuple(map(replaced, self.experiences)), columns=tuple(map(replaced, self.columns))
+        )
+
     def arranged(self, arrange: Arrangement) -> Stream:
         """Return a stream that trains on ``arrange`` of the experiences and is evaluated on the experiences.
 

@@ -14,7 +14,7 @@ from rlcl.config.faults import Key
 from rlcl.errors import Problem, did_you_mean
 from rlcl.experiment import Experiment
 
-__all__ = ["Axis", "AxisValue", "read_axes", "read_matches"]
+__all__ = ["Axis", "AxisValue", "choices_of", "read_axes", "read_matches"]
 
 FIELDS = tuple(attrs.fields_dict(Experiment))
 
@@ -78,15 +78,29 @@ def read_axes(suite: Document) -> list[Axis]:
 
 
 def _axis(suite: Document, name: str, values: Any) -> Axis:
+    labels, changes = choices_of(suite, ("sweep", name))
+    path = () if _changes_several_keys(name, values) else parse_key_path(name)
+    return Axis(name, path, tuple(map(AxisValue, labels, changes)))
+
+
+def choices_of(file: Document, path: tuple[Key, ...]) -> tuple[tuple[str, ...], tuple[Document, ...]]:
+    """Return the labels and values of a list of values, or of values by label.
+
+    Args:
+        file: the file.
+        path: location of the values in the file.
+
+    Raises:
+        Problem: there are none, or two of them are equal.
+    """
+    values = file.part(path).data
     if not isinstance(values, list | Mapping):
         raise Problem(f"expected a list of values, or values by label, got {values!r}")
     if not values:
-        raise Problem("an axis needs at least one value, else the grid is empty; add one, or remove the axis")
-    path = () if _changes_several_keys(name, values) else parse_key_path(name)
+        raise Problem("expected at least one value, got none; add one, or remove the key")
     keys = list(values) if isinstance(values, Mapping) else range(len(values))
     labels = [_label(key) for key in keys] if isinstance(values, Mapping) else _labels(values)
-    changes = [_change(suite, ("sweep", name, key)) for key in keys]
-    return Axis(name, path, tuple(map(AxisValue, labels, changes)))
+    return tuple(labels), tuple(_change(file, (*path, key)) for key in keys)
 
 
 def _changes_several_keys(name: str, values: Any) -> bool:

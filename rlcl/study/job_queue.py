@@ -16,7 +16,7 @@ from rlcl.study.grid import CellState, Grid
 from rlcl.study.suite import SuiteCell
 from rlcl.types import Job
 
-__all__ = ["CellQueue", "GivenJobs", "JobQueue"]
+__all__ = ["CellQueue", "GivenJobs", "JobQueue", "cell_job"]
 
 ELSEWHERE_SECONDS = 2.0  # time between two attempts to claim the cells that other processes run
 COLLISIONS = 3  # claims in a row that failed, after which a cell far from those of others is tried
@@ -58,6 +58,11 @@ class GivenJobs:
 
     def clear(self) -> None:
         self.jobs.clear()
+
+
+def cell_job(grid: Grid, cell: SuiteCell) -> Job:
+    """Return the job that runs a cell of a grid."""
+    return Job(name=cell.run, config=unstructure(cell.experiment), seed=cell.seed, root=grid.root, log=grid.log(cell))
 
 
 @define(eq=False)
@@ -111,7 +116,7 @@ class CellQueue:
                 self.session.release(state.cell.file_name)
                 self.changed(state)
             else:
-                return self._job(state.cell)
+                return cell_job(self.grid, state.cell)
         return None
 
     def put_back(self, state: CellState) -> None:
@@ -130,12 +135,3 @@ class CellQueue:
         """Read the state of a cell; return True if another process has run it to its end since this call began."""
         self.grid.refresh(state)
         return state.state == "finished" or self.grid.outcome(state.cell) != self._outcomes.get(state.cell.run, {})
-
-    def _job(self, cell: SuiteCell) -> Job:
-        return Job(
-            name=cell.run,
-            config=unstructure(cell.experiment),
-            seed=cell.seed,
-            root=self.grid.root,
-            log=self.grid.log(cell),
-        )

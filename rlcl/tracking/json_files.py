@@ -160,6 +160,10 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "cells": _list_of(_cell),
         "definition": _definition,
     },
+    "submission": {"token": _text, "slurm_id": _text, "cluster": _text},
+    "started": {"host": _text},
+    "ended": {"status": _integer},
+    "stop": {"at_once": lambda value: isinstance(value, bool)},
     "outcome": {
         "state": _text,
         "status": _or_null(_integer),

@@ -15,7 +15,7 @@ __all__ = ["Capacity", "Ended", "Job", "Launcher", "Started"]
 
 @frozen(kw_only=True)
 class Job:
-    """One run, executed in a separate process by :func:`rlcl.launch.work.perform`.
+    """One run, executed in a separate process by :func:`rlcl.launch.launchers.work.perform`.
 
     Args:
         name: unique among the jobs that run at the same time; the same each time the suite is run.
@@ -80,6 +80,10 @@ class Launcher(Protocol):
         Args:
             threads: number of threads of each job.
         """
+        ...
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """Return what would be submitted to a queue for some jobs, for ``--dry-run``; empty without a queue."""
         ...
 
     def start(self, job: Job) -> None:

@@ -16,7 +16,7 @@ import pytest
 from grids import SLOW, Silent, odd, wait_for
 
 from rlcl.commands import main
-from rlcl.launch.processes import Processes
+from rlcl.launch.launchers.processes import Processes
 from rlcl.lock import Holder
 from rlcl.study import job_queue
 from rlcl.study.claims import Session, open_session, other_sessions

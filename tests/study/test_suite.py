@@ -186,7 +186,7 @@ def test_the_command_line_changes_the_suite(tmp_path: Path) -> None:
             "sweep: {learner.methods: [[{type: ewc}]], 'learner.methods[1].strength': [1]}",
             "learner.methods[1]: there is no such item; learner.methods has 1, counted from 0",
         ),
-        ("sweep: {validation: []}", "small.yaml:6: sweep.validation: an axis needs at least one value"),
+        ("sweep: {validation: []}", "small.yaml:6: sweep.validation: expected at least one value, got none"),
         ("sweep: {validation: 0.1}", "small.yaml:6: sweep.validation: expected a list of values, or values by label"),
         ("sweep: {validation: [0.1, 0.1]}", "the value 0.1 is listed more than once; remove one"),
         (

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from rlcl.config import unstructure
 from rlcl.errors import ConfigError
-from rlcl.launch.processes import Processes, slots_for
+from rlcl.launch.launchers.processes import Processes, slots_for
 from rlcl.launch.seeds import run_seed
 from rlcl.study import suite_runner
 from rlcl.study.grid import Grid
@@ -189,3 +189,33 @@ def test_processes_have_no_more_threads_than_there_are_cores(
     processes: int | None, threads: int, available: int, slots: int
 ) -> None:
     assert slots == slots_for(processes, threads, available)
+
+
+def test_each_cell_sees_its_own_gpu(tmp_path: Path) -> None:
+    launcher = Processes(devices=("cuda:3", "cuda:5"))
+    (cell,) = odd(tmp_path, "learn").cells
+    config = {**unstructure(cell.experiment), "device": "cuda"}
+
+    def job(name: str, **changes: object) -> Job:
+        return Job(name=name, config={**config, **changes}, seed=0, root=tmp_path, log=tmp_path / "log")
+
+    assert launcher.capacity(1).slots <= 2
+    assert launcher.capacity(1).text.endswith(", on cuda:3, cuda:5")
+    seen = [launcher._environment(job(name))["CUDA_VISIBLE_DEVICES"] for name in ("a", "b")]
+    assert ["3", "5"] == seen
+    launcher._running["a"] = 1
+    launcher._parse_report({"ended": "a", "status": 0})
+    assert {"CUDA_VISIBLE_DEVICES": "3"} == launcher._environment(job("c"))
+    for device in ("cpu", "cuda:1"):
+        with pytest.raises(
+            ConfigError, match=rf"launcher\.devices: a cell has device: {device}; set its device to cuda"
+        ):
+            launcher.start(job("d", device=device))
+
+
+def test_a_job_gets_environment_variables(
+    tmp_path: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "_environment", lambda self, job: {"OMP_NUM_THREADS": "7"})
+    run_suite(odd(tmp_path, "learn"), processes, Silent(), tmp_path)
+    assert "7" == json.loads((tmp_path / "seen-learn.json").read_text())["omp"]

@@ -21,7 +21,7 @@ from typing import Any
 
 from attrs import define, field
 
-from rlcl.launch.work import job_from_json, perform
+from rlcl.launch.launchers.work import job_from_json, perform
 
 __all__ = ["ForkServer"]
 
@@ -43,7 +43,8 @@ GRACE_SECONDS = 30.0  # time to save a checkpoint after the grid's process has d
 class ForkServer:
     """Server that reads jobs from standard input, forks a process for each, and reports on standard output.
 
-    Input and output are JSON lines. An input line is ``{"start": job}`` or ``{"stop": name, "signal": number}``;
+    Input and output are JSON lines. An input line is ``{"start": job, "environment": variables}`` or
+    ``{"stop": name, "signal": number}``;
     an output line is ``{"started": name, "pid": pid}`` or ``{"ended": name, "status": status}``.
     """
 
@@ -52,6 +53,10 @@ class ForkServer:
 
     def serve(self) -> None:
         """Serve until the input ends; it also ends if the grid's process dies."""
+        # A cluster signals all processes of a job. At SIGTERM the jobs save a checkpoint, and this server reports their
+        # ends. The others announce the time limit to the parent, which then stops the jobs.
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         self._output = os.dup(1)
         os.dup2(2, 1)  # imports may print, and their output must not reach the grid's process
         for module in PRELOADED:
@@ -74,10 +79,12 @@ class ForkServer:
             for pid in [pid for pid, name in self._running.items() if name == command["stop"]]:
                 send_signal(pid, command["signal"])
             return
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the job no longer ignores it
         pid = os.fork()
         if pid == 0:
             os.close(self._output)
-            become_job(command["start"])
+            become_job(command["start"], command.get("environment", {}))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         self._running[pid] = command["start"]["name"]
         self._report(started=self._running[pid], pid=pid)
 
@@ -112,15 +119,20 @@ def send_signal(pid: int, number: int) -> None:
     os.kill(pid, number)
 
 
-def become_job(job: Mapping[str, Any]) -> None:
-    """Run a job in this forked process, and exit with its status."""
+def become_job(job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Run a job in this forked process with some environment variables, and exit with its status."""
     status = 1
     try:
+        os.environ.update(environment)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.setsid()  # Ctrl-C on the terminal reaches only the grid's process, which forwards it once
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for number, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
             os.dup2(number, target)
         status = perform(job_from_json(job))
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:

@@ -1,6 +1,6 @@
 """Execution of a job in a process that a launcher started.
 
-``python -m rlcl.launch.work FILE`` runs the job that :func:`write_job` wrote, for launchers that start
+``python -m rlcl.launch.launchers.work FILE`` runs the job that :func:`write_job` wrote, for launchers that start
 processes on other machines. Its exit status is that of ``rlcl run``.
 """
 
@@ -36,7 +36,7 @@ def job_from_json(content: Mapping[str, Any]) -> Job:
 
 
 def write_job(job: Job, file: Path) -> None:
-    """Write a job to a file, for ``python -m rlcl.launch.work FILE``."""
+    """Write a job to a file, for ``python -m rlcl.launch.launchers.work FILE``."""
     file.write_text(json.dumps(job_to_json(job)))
 
 

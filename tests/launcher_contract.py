@@ -1,39 +1,24 @@
-"""What every launcher keeps to: those that are registered, and that of the guide."""
+"""What every launcher keeps to; a module that defines the fixture ``launcher`` imports these tests."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from grids import SLOW, odd, wait_for, wait_until_gone
-from guides import shown_file
 from rich.console import Console
 
-from rlcl.config import build, component, unstructure
+from rlcl.config import unstructure
 from rlcl.launch.seeds import run_seed
-from rlcl.registry import entries
 from rlcl.study.suite import SuiteCell, load_suite
 from rlcl.tracking.json_files import read_json
 from rlcl.types import Ended, Job, Launcher, Started
 
 QUIET = Console(quiet=True)
-GUIDE = {"Polite": "polite.py"}
 # How a job ends that was asked to: after a checkpoint, or before it could note the signal.
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 SECONDS = 120.0  # that a test waits for jobs at most
-
-
-@pytest.fixture(scope="module", params=[*entries("launcher"), *GUIDE])
-def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    name = str(request.param)
-    if name in GUIDE:
-        name = f"{shown_file('add-a-launcher.md', GUIDE[name], tmp_path_factory.mktemp('own'))}:{name}"
-    made = build(component("launcher", name))
-    yield made
-    made.close()
 
 
 def job(cell: SuiteCell, root: Path, name: str, work: str = "run") -> Job:

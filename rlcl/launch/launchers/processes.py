@@ -15,8 +15,9 @@ from typing import Any
 from attrs import define, field
 
 from rlcl.config import option
-from rlcl.launch.fork_server import send_signal
-from rlcl.launch.work import job_to_json
+from rlcl.errors import ConfigError
+from rlcl.launch.launchers.fork_server import send_signal
+from rlcl.launch.launchers.work import job_to_json
 from rlcl.types import Capacity, Ended, Job, Started
 
 __all__ = ["Processes", "cores", "slots_for"]
@@ -27,7 +28,7 @@ ONE_THREAD = dict.fromkeys(
 )
 START = (
     "import json, sys; sys.path[:], sys.argv[:] = json.loads(sys.argv[1]); "
-    "from rlcl.launch.fork_server import ForkServer; ForkServer().serve()"
+    "from rlcl.launch.launchers.fork_server import ForkServer; ForkServer().serve()"
 )
 
 
@@ -54,25 +55,35 @@ class Processes:
 
     Args:
         processes: maximum number of concurrent processes; the available cores are the default and the limit.
+        devices: GPUs, one for each process at a time: ``cuda:0``. One that is listed twice is shared by two processes.
+            The cells must have ``device: cuda``.
     """
 
     processes: int | None = option(None, ge=1)
+    devices: tuple[str, ...] = option((), pattern=(r"cuda:\d+", "GPUs such as cuda:0"))
     _server: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _running: dict[str, int] = field(init=False, factory=dict)  # pids, 0 while unknown
     _buffer: bytes = field(init=False, default=b"")
+    _used: dict[str, str] = field(init=False, factory=dict)  # GPUs of the running jobs
 
     def capacity(self, threads: int) -> Capacity:
         available = cores()
         slots = slots_for(self.processes, threads, available)
         text = f"{threads} thread{'s' * (threads > 1)} each, {available} cores"
+        if self.devices:
+            slots, text = min(slots, len(self.devices)), f"{text}, on {', '.join(self.devices)}"
         more = "; the config sets more threads than cores" if threads > available else ""
         return Capacity(slots, text + more)
 
+    def preview(self, jobs: Sequence[Job]) -> str:
+        return ""
+
     def start(self, job: Job) -> None:
+        environment = self._environment(job)
         if self._server is None:
             self._server = _start_server()
         self._running[job.name] = 0
-        self._send(start=job_to_json(job))
+        self._send(start=job_to_json(job), environment=environment)
 
     def stop(self, name: str, at_once: bool = False) -> None:
         if name in self._running:
@@ -96,13 +107,32 @@ class Processes:
         for name in self._running:
             self.stop(name, at_once=True)
         self._running.clear()
+        self._used.clear()
         self._close_server()
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        """Return the environment variables of a job: a free GPU, which is the only one that it sees.
+
+        Raises:
+            ConfigError: the job does not use a GPU, or names one.
+        """
+        if not self.devices:
+            return {}
+        device = job.config.get("device", "cpu")
+        if device not in ("cuda", "auto"):
+            raise ConfigError([f"launcher.devices: a cell has device: {device}; set its device to cuda"])
+        free = list(self.devices)
+        for used in self._used.values():
+            free.remove(used)
+        self._used[job.name] = (free or list(self.devices))[0]
+        return {"CUDA_VISIBLE_DEVICES": self._used[job.name].removeprefix("cuda:")}
 
     def _parse_report(self, report: Mapping[str, Any]) -> Started | Ended:
         if "started" in report:
             self._running[report["started"]] = report["pid"]
             return Started(report["started"])
         del self._running[report["ended"]]
+        self._used.pop(report["ended"], None)
         return Ended(report["ended"], report["status"])
 
     def _send(self, **command: Any) -> None:
@@ -123,6 +153,7 @@ class Processes:
             except ProcessLookupError:
                 continue
         self._running.clear()
+        self._used.clear()
         self._close_server()
         return [Ended(name, -signal.SIGKILL) for name in names]
 
