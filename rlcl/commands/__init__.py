@@ -59,6 +59,7 @@ for verb in (
     "run",
     "runs",
     "bench",
+    "tune",
     "compare",
     "report",
     "watch",
