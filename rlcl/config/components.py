@@ -180,7 +180,12 @@ def _restored(kind: str, data: Any) -> Component:
 
 def is_settings_group(hint: Any) -> bool:
     """Return True if an annotation is a plain attrs class or dataclass: a group of settings."""
-    return inspect.isclass(hint) and kind_of(hint) is None and (attrs.has(hint) or dataclasses.is_dataclass(hint))
+    return inspect.isclass(hint) and _is_settings_class(hint)  # type: ignore[arg-type]
+
+
+@cache
+def _is_settings_class(cls: Any) -> bool:
+    return kind_of(cls) is None and (attrs.has(cls) or dataclasses.is_dataclass(cls))
 
 
 def describe(instance: object, kind: str) -> Component | None:

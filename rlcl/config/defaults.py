@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from attrs import NOTHING
@@ -41,7 +42,13 @@ def without_defaults(value: Any) -> Any:
 def _non_defaults(cls: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the settings of a class that differ from their default."""
     plain = {key: without_defaults(item) for key, item in values.items() if item is not NOTHING}
-    defaults = {s.name: s.default() for s in settings(cls) if s.default is not None and not s.extra}
-    known = {key: without_defaults(default) for key, default in defaults.items() if default is not NOTHING}
+    known = dict(_defaults(cls))
     known |= {key: CHANGED_DEFAULTS[f"{name}/{key}"] for key in plain if f"{name}/{key}" in CHANGED_DEFAULTS}
     return {key: item for key, item in plain.items() if key not in known or known[key] != item}
+
+
+@cache
+def _defaults(cls: Any) -> Mapping[str, Any]:
+    """Return the defaults of a class as plain data."""
+    defaults = {s.name: s.default() for s in settings(cls) if s.default is not None and not s.extra}
+    return {key: without_defaults(default) for key, default in defaults.items() if default is not NOTHING}

@@ -12,9 +12,9 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 from attrs import NOTHING, frozen
@@ -24,6 +24,8 @@ from rlcl.config.protocols import PROTOCOLS, component_mismatch, kind_with_artic
 from rlcl.errors import Problem, did_you_mean
 
 __all__ = ["Kind", "Rule", "expected", "hints_of", "item_hint", "kind_of", "option", "union_members"]
+
+_T = TypeVar("_T")
 
 BOUNDS: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
     "ge": (operator.ge, "of at least"),
@@ -208,6 +210,24 @@ def _expected_member(hint: Any, rule: Rule) -> str:
     return words.get(hint, "a mapping")
 
 
+def _cached(function: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """Cache a function of an annotation: a suite of a thousand experiments calls it a million times."""
+    results: dict[Any, _T] = {}
+
+    @wraps(function)
+    def cached(hint: Any) -> _T:
+        try:
+            key = hint, getattr(hint, "__args__", None)  # unions of the same members are equal in any order
+            if key in results:
+                return results[key]
+        except TypeError:  # an annotation that cannot be hashed
+            return function(hint)
+        return results.setdefault(key, function(hint))
+
+    return cached
+
+
+@_cached
 def kind_of(hint: Any) -> str | None:
     """Return the kind of component of an annotation; None if it is not a component."""
     if get_origin(hint) is Annotated:
@@ -223,6 +243,7 @@ def _protocol_kind(hint: Any) -> str | None:
         return None
 
 
+@_cached
 def union_members(hint: Any) -> tuple[Any, ...]:
     """Return the flat members of a union; the annotation itself if it is not a union."""
     if get_origin(hint) is Annotated and kind_of(hint) is None:

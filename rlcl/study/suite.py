@@ -315,6 +315,7 @@ def _experiments(
     experiments: list[tuple[Mapping[str, str], Experiment]] = []
     problems: dict[str, list[str]] = {}
     names: dict[str, str] = {}
+    same: list[str] = []
     for combination in combinations:
         labels = {axis.name: value.label for axis, value in zip(axes, combination, strict=True)}
         name = ", ".join(labels.values()) or identity["name"]
@@ -325,10 +326,12 @@ def _experiments(
                 problems.setdefault(problem, []).append(name)
             continue
         if experiment.hash in names:
-            same = f"{base.name}: sweep: {name} is the same run as {names[experiment.hash]}; exclude one of them"
-            problems.setdefault(same, []).append(name)
+            same.append(f"{name} is the same run as {names[experiment.hash]}")
         names.setdefault(experiment.hash, name)
         experiments.append((labels, experiment))
+    if same:
+        more = f", and {len(same) - 1} more cells are the same as others" if len(same) > 1 else ""
+        problems[f"{base.name}: sweep: {same[0]}{more}; exclude one of them"] = []
     if problems:
         raise ConfigError([_with_cells(problem, cells, len(combinations)) for problem, cells in problems.items()])
     return experiments

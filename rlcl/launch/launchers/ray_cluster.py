@@ -26,6 +26,7 @@ from rlcl.types import Capacity, Ended, Job, Started
 __all__ = ["RayCluster"]
 
 CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 3.0  # after which a worker without a job ends
 STORE_BYTES = 200_000_000  # object store of a local Ray, for carried runs
 LOST = -9  # status of a job whose worker was lost too often: as if it had been killed
 Resources = tuple[float, float]  # CPUs and GPUs of a worker
@@ -50,6 +51,21 @@ class Task:
     runs: bool = False
 
 
+@define(eq=False)
+class IdleWorker:
+    """A worker without a job, which keeps its resources for the next one.
+
+    Args:
+        resources: its resources.
+        worker: the actor.
+        since: time of the end of its last job.
+    """
+
+    resources: Resources
+    worker: Any
+    since: float = field(init=False, factory=time.monotonic)
+
+
 @define(kw_only=True, eq=False)
 class RayCluster:
     """Launcher that runs each job in a worker of a Ray cluster.
@@ -69,7 +85,7 @@ class RayCluster:
     gpus: float = option(1.0, gt=0)
     _connected: bool = field(init=False, default=False)
     _tasks: dict[str, Task] = field(init=False, factory=dict)
-    _idle: list[tuple[Resources, Any]] = field(init=False, factory=list)
+    _idle: list[IdleWorker] = field(init=False, factory=list)
     _tokens: dict[Path, Token] = field(init=False, factory=dict)
 
     def capacity(self, threads: int) -> Capacity:
@@ -99,6 +115,7 @@ class RayCluster:
     def reports(self, seconds: float) -> Sequence[Started | Ended]:
         ray = self._connect()
         deadline = time.monotonic() + seconds
+        self._release([idle for idle in self._idle if time.monotonic() - idle.since > IDLE_SECONDS])
         while self._tasks:
             by_pending = {task.pending: task for task in self._tasks.values()}
             rest = max(0.0, deadline - time.monotonic())
@@ -114,7 +131,7 @@ class RayCluster:
             return
         import ray
 
-        for worker in [*(task.worker for task in self._tasks.values()), *(worker for _, worker in self._idle)]:
+        for worker in [*(task.worker for task in self._tasks.values()), *(idle.worker for idle in self._idle)]:
             with suppress(Exception):  # the cluster may have ended
                 ray.kill(worker)
         for token in self._tokens.values():
@@ -151,7 +168,7 @@ class RayCluster:
             yield Started(name)
             return
         del self._tasks[name]
-        self._idle.append((task.resources, task.worker))
+        self._idle.append(IdleWorker(task.resources, task.worker))
         if "log" in report:
             task.job.log.write_bytes(report["log"])
             for folder in unpack_runs(report["runs"], task.job.root):
@@ -163,12 +180,10 @@ class RayCluster:
         """Return an idle worker with these resources, or a new one; idle ones with others release theirs."""
         import ray
 
-        for index, (of_worker, _) in enumerate(self._idle):
-            if of_worker == resources:
-                return self._idle.pop(index)[1]
-        for _, worker in self._idle:
-            ray.kill(worker)
-        self._idle.clear()
+        for index, idle in enumerate(self._idle):
+            if idle.resources == resources:
+                return self._idle.pop(index).worker
+        self._release(self._idle)
         environment = {key: value for key, value in os.environ.items() if key.startswith("RLCL_")}
         actor = ray.remote(Worker).options(
             num_cpus=resources[0],
@@ -178,6 +193,14 @@ class RayCluster:
             max_concurrency=3,
         )
         return actor.remote([*sys.path], [*sys.argv], environment, os.getcwd())
+
+    def _release(self, idle: Sequence[IdleWorker]) -> None:
+        """End idle workers, whose resources a restarted worker may need."""
+        import ray
+
+        for one in [*idle]:
+            ray.kill(one.worker)
+            self._idle.remove(one)
 
     def _resources(self, job: Job) -> Resources:
         """Return the resources of a job.
