@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -90,7 +91,8 @@ class NetworkActivity:
                         "that need them, or use a network with a hidden layer"
                     )
                 sums = [m * len(rows) for m in record.magnitudes]
-                totals = sums if not totals else [a + b for a, b in zip(totals, sums, strict=True)]
+                # The rows of a later task may go through further layers, as in a progressive network.
+                totals = [a + b for a, b in zip_longest(totals, sums, fillvalue=torch.zeros(()).to(sums[0]))]
                 features.append(record.features)
         return [total / len(self.batch.inputs) for total in totals], torch.cat(features)
 

@@ -173,9 +173,8 @@ class GenerativeReplay(Method):
         batch, replayed, self._replayed = self._host.batch, self._replayed, None
         if not self.batch_size or batch is None:
             return
-        if not self._in_range:  # checked once
-            check_range(batch.inputs, self.likelihood, "method generative_replay: likelihood")
-            self._in_range = True
+        check_range(batch.inputs, self.likelihood, "method generative_replay: likelihood", first=not self._in_range)
+        self._in_range = True
         x = batch.inputs if replayed is None else torch.cat((batch.inputs, replayed))
         decoded, mean, log_variance = self._vae(x, self._sample_noise(len(x)))
         bounds = negative_bound(decoded, mean, log_variance, x, self.likelihood)
@@ -196,9 +195,11 @@ class GenerativeReplay(Method):
             "copied_network": dict(self._copied_network),
             "tasks": list(self._tasks),
             "experiences": self._experiences,
+            "in_range": self._in_range,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._in_range = state["in_range"]
         self._noise_generator.set_state(state["draws"])
         if self.generator == "own":
             self._vae.load_state_dict(state["vae"])

@@ -18,7 +18,7 @@ from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.methods.memories.ring import RingMemory
-from rlcl.methods.parts.features import features
+from rlcl.methods.parts.features import features, has_features
 from rlcl.methods.parts.mixing import Mixing, loss_shares
 from rlcl.methods.parts.parameters import device_of
 from rlcl.types import Batch, Experience, Host, Method
@@ -108,6 +108,10 @@ class Rehearsal(Method):
         return loss_shares(self.mixing, self._experiences)
 
     def refuses(self, host: Host) -> str | None:
+        if self._memory in BY_CLASS and host.kind == "values":
+            return f"memory {self._memory} needs class labels; use reservoir or gss"
+        if self._memory == "herding" and not has_features(host.modules[host.primary]):
+            return "memory herding needs a network with a linear layer, whose inputs are its features"
         return raw_refusal(self.stored, host)
 
     def attach(self, host: Host, rng: np.random.Generator) -> None:

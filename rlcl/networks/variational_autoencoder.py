@@ -8,6 +8,7 @@ from typing import Literal
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from rlcl.data.validation import warn_once
 from rlcl.errors import UnsupportedError
 
 __all__ = [
@@ -87,28 +88,39 @@ def negative_log_likelihood(decoded: Tensor, x: Tensor, likelihood: Likelihood) 
 
     Args:
         decoded: (B, F) logits (``bernoulli``) or means of unit variance (``gaussian``).
-        x: (B, F), in [0, 1] for ``bernoulli``.
+        x: (B, F); for ``bernoulli`` in [0, 1], to which other values are clipped.
         likelihood: of the inputs.
     """
     if likelihood == "bernoulli":
-        return F.binary_cross_entropy_with_logits(decoded, x, reduction="none").sum(1)
+        return F.binary_cross_entropy_with_logits(decoded, x.clamp(0, 1), reduction="none").sum(1)
     return 0.5 * ((decoded - x).square() + math.log(2 * math.pi)).sum(1)
 
 
-def check_range(x: Tensor, likelihood: Likelihood, setting: str) -> None:
+def check_range(x: Tensor, likelihood: Likelihood, setting: str, first: bool) -> None:
     """Check that inputs are in [0, 1] for a Bernoulli likelihood, which is not defined elsewhere.
+
+    Inputs that leave this range later, for example because the data drift, are clipped, with a warning.
 
     Args:
         x: encoded inputs.
         likelihood: of the inputs.
         setting: name of the setting, for the message.
+        first: whether this is the first minibatch of the run.
 
     Raises:
-        UnsupportedError: the inputs are out of the likelihood's range.
+        UnsupportedError: the inputs of the first minibatch are out of the likelihood's range.
     """
-    low, high = float(x.min()), float(x.max())
-    if likelihood == "bernoulli" and (low < 0 or high > 1):
+    if likelihood != "bernoulli":
+        return
+    low, high = map(float, x.aminmax())
+    if low >= 0 and high <= 1:
+        return
+    if first:
         raise UnsupportedError(
             f"{setting}: bernoulli needs encoded inputs in [0, 1], and these lie in [{low:.3g}, {high:.3g}]; use the "
             "encoder scale, or likelihood: gaussian"
         )
+    warn_once(
+        f"{setting}: some encoded inputs are no longer in [0, 1], and are clipped for the bernoulli likelihood; if the "
+        "data drift, likelihood: gaussian fits better"
+    )

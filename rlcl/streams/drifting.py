@@ -158,6 +158,11 @@ class DataMoments:
         test, validation = (None if s is None else drifted(s, values, self.classes) for s in self.sources)
         return attrs.evolve(column, test=test, validation=validation)
 
+    def without_test(self) -> DataMoments:
+        validation = self.sources[1]
+        assert validation is not None  # checked by the stream
+        return attrs.evolve(self, sources=(validation, validation))
+
     def values(self, trained_on: int, step: int) -> Mapping[str, float]:
         return drift_values(self.drift, self.starts[max(trained_on, 0)])
 
@@ -173,9 +178,11 @@ class DriftedInputs:
     values: Mapping[str, float]
 
     def __call__(self, x: Tensor) -> Tensor:
+        if not {"input.scale", "input.offset", "input.rotation"}.isdisjoint(self.values):
+            x = x.float()  # also while the values change nothing: the type of the inputs must not drift
         scale, offset = self.values.get("input.scale", 1.0), self.values.get("input.offset", 0.0)
         if (scale, offset) != (1.0, 0.0):
-            x = x.float() * scale + offset
+            x = x * scale + offset
         x = Rotation(self.values.get("input.rotation", 0.0))(x)
         order = numbered_permutation(self.values.get("input.permutation", 0), x[0].numel() if len(x) else 1)
         if order is not None and len(x):

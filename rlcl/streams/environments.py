@@ -322,6 +322,9 @@ class EnvironmentMoments:
     def column(self, column: Experience, trained_on: int, step: int) -> Experience:
         return column.with_sources(lambda source: source.at(step) if source.kind == "environment" else source)
 
+    def without_test(self) -> EnvironmentMoments:
+        return self  # environments have no test data
+
     def values(self, trained_on: int, step: int) -> Mapping[str, float]:
         return drift_values(self.drift, step)
 

@@ -179,7 +179,10 @@ class Stream(Sequence[Experience]):
         if self.spec.kind == "environment":
             return self
         return attrs.evolve(
-            self, experiences=tuple(map(replaced, self.experiences)), columns=tuple(map(replaced, self.columns))
+            self,
+            experiences=tuple(map(replaced, self.experiences)),
+            columns=tuple(map(replaced, self.columns)),
+            moments=None if self.moments is None else self.moments.without_test(),
         )
 
     def arranged(self, arrange: Arrangement) -> Stream:

@@ -190,6 +190,10 @@ class Moments(Protocol):
         """
         ...
 
+    def without_test(self) -> Moments:
+        """Return the same moments, whose columns have the validation data in the place of the test data."""
+        ...
+
     def values(self, trained_on: int, step: int) -> Mapping[str, float]:
         """Return the present values of the drifting parameters by name, at a moment; see :meth:`column`."""
         ...

@@ -18,6 +18,7 @@ from harness import (
     differences,
     digit_stream,
     heads_by_task,
+    learn_all,
     learner_host,
     ppo,
     prepared,
@@ -32,10 +33,12 @@ from rlcl.evaluation.probes import DeadUnits, DormantRedo, EffectiveRank, Gradie
 from rlcl.evaluation.results import Results, metrics
 from rlcl.experiment import experiment_from
 from rlcl.learners.reinforcement.recurrent import Recurrent
+from rlcl.learners.supervised.classifier import Classifier
 from rlcl.learners.supervised.nearest_mean import NearestMean
 from rlcl.networks.cnn import Cnn
 from rlcl.networks.mlp import Linear, Mlp
 from rlcl.networks.multihead import Multihead
+from rlcl.networks.progressive import Progressive
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds
 from rlcl.streams.joint import Joint
@@ -362,3 +365,17 @@ def test_a_probe_that_stands_there_twice_is_refused() -> None:
 def test_an_autoencoders_code_is_a_hidden_layer() -> None:
     learner = prepared(autoencoder(), digit_stream(), encoder=Scale())
     assert [16, 4, 16] == [len(m) for m in inside(learner, torch.rand(3, 1, 8, 8)).magnitudes]
+
+
+def test_a_later_task_may_go_through_further_layers() -> None:
+    """The columns of a progressive network: the second task goes through both."""
+    stream = TaskIncremental(experiences=2).make(Seeds(0), Budget(updates=1))
+    learner = prepared(Classifier(network=Progressive(hidden=(6,))), stream)
+    learn_all(learner, stream)
+    x = torch.rand(4, *stream.spec.observation_shape)
+    both = inside(learner, x, torch.tensor([0, 1, 0, 1]))
+    first, second = inside(learner, x[::2], torch.tensor([0, 0])), inside(learner, x[1::2], torch.tensor([1, 1]))
+    assert len(first.magnitudes) < len(second.magnitudes) == len(both.magnitudes)
+    torch.testing.assert_close(both.magnitudes[0], (first.magnitudes[0] + second.magnitudes[0]) / 2)
+    torch.testing.assert_close(both.magnitudes[-1], second.magnitudes[-1] / 2)
+    assert (4, 6) == tuple(both.features.shape)

@@ -226,9 +226,13 @@ def _same(expected: list[dict[str, Any]], found: list[dict[str, Any]], name: str
 
 
 def _inputs(signature: Mapping[str, Any], folder: Path) -> str:
-    """A file of three inputs that a bundle asks for."""
+    """A file of three inputs that a bundle asks for: zeros, or what is nearest to them within the bounds."""
     arrays = {
-        each["name"]: np.zeros((3, *each["shape"]), each["dtype"])
+        each["name"]: np.clip(
+            np.zeros((3, *each["shape"])),
+            -np.inf if each.get("low") is None else np.asarray(each["low"]),
+            np.inf if each.get("high") is None else np.asarray(each["high"]),
+        ).astype(each["dtype"])
         for each in signature["inputs"]
         if each["name"] != "task_id"
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,15 +25,21 @@ from harness import (
     restore,
     snapshot,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlcl.data.augmentations import Noise
+from rlcl.data.readers.scikit import Diabetes
 from rlcl.data.sources import UnlabelledArrays
 from rlcl.encoders.scale import Scale
 from rlcl.errors import Problem, UnsupportedError
+from rlcl.learners.supervised.classifier import Classifier
+from rlcl.learners.supervised.icarl import ICarl
+from rlcl.learners.supervised.regressor import Regressor
 from rlcl.learners.unsupervised.barlow_twins import BarlowTwins
 from rlcl.learners.update import split_batch
 from rlcl.methods.rehearsal import Rehearsal
+from rlcl.seeding import Seeds
+from rlcl.streams.single import Single
 from rlcl.types import Batch, Budget, Experience
 
 
@@ -292,3 +299,29 @@ def test_a_ring_that_is_filled_at_the_end_draws_its_examples_from_all_of_a_class
         latest = [row for row in order if y[row] == label][-4:]
         expected = {x[row].float().numpy().tobytes() for row in latest}
         assert expected == {row.numpy().tobytes() for row in held["inputs"][held["targets"] == label]}
+
+
+def test_a_memory_by_classes_is_refused_before_training_where_numbers_are_predicted() -> None:
+    learner = Regressor(methods=(Rehearsal(capacity=9, memory="herding", fill="experience"),))
+    stream = Single(data=Diabetes()).make(Seeds(0), Budget(epochs=1))
+    with pytest.raises(UnsupportedError, match="memory herding needs class labels; use reservoir or gss"):
+        prepared(learner, stream)
+
+
+def test_herding_needs_a_network_with_features() -> None:
+    learner = Classifier(
+        network=Convolutional(), methods=(Rehearsal(capacity=99, memory="herding", fill="experience"),)
+    )
+    with pytest.raises(UnsupportedError, match="memory herding needs a network with a linear layer"):
+        prepared(learner, digit_stream(2))
+    with pytest.raises(UnsupportedError, match=r"learner\.network: icarl needs a network with a linear layer"):
+        prepared(ICarl(network=Convolutional(), capacity=99), digit_stream(2))
+
+
+class Convolutional:
+    """A network without a linear layer, as a fully convolutional one."""
+
+    def build(self, shape: tuple[int, ...], outputs: int, tasks: int = 1) -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(), nn.Unflatten(1, (1, -1)), nn.Conv1d(1, outputs, math.prod(shape)), nn.Flatten()
+        )

@@ -24,7 +24,7 @@ from rlcl.networks.progressive import Progressive
 from rlcl.seeding import Seeds
 from rlcl.streams.cumulative import Cumulative
 from rlcl.streams.cyclic import Cyclic
-from rlcl.streams.drifting import DriftingData
+from rlcl.streams.drifting import DriftedInputs, DriftingData
 from rlcl.streams.environments import Environments, EnvironmentTask
 from rlcl.streams.joint import Joint
 from rlcl.streams.single_task import SingleTask
@@ -214,3 +214,26 @@ def test_a_drifting_stream_has_no_task_ids_for_networks_with_heads(network: Any)
     stream = scenario.make(Seeds(0), Budget(updates=10))
     with pytest.raises(UnsupportedError, match="selects a head by the task id, but this stream has no task ids"):
         prepared(Classifier(network=network), stream, encoder=Scale(maximum=16.0))
+
+
+def test_the_type_of_inputs_does_not_drift() -> None:
+    """A memory of raw inputs could not keep inputs of several types."""
+    x = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    for name, neutral in (("input.scale", 1.0), ("input.offset", 0.0), ("input.rotation", 0.0)):
+        assert torch.float32 == DriftedInputs({name: neutral})(x).dtype == DriftedInputs({name: 2.0})(x).dtype
+    assert torch.uint8 == DriftedInputs({"input.permutation": 1})(x).dtype
+
+
+def test_a_drifting_stream_without_test_data_has_none_at_any_moment() -> None:
+    scenario = DriftingData(
+        data=Digits(), drift=(Drift(parameter="input.scale", function=LinearDrift(start=1, end=2, steps=99)),), parts=4
+    )
+    stream = scenario.make(Seeds(0), Budget(epochs=1)).with_validation(0.2, Seeds(0)).without_test()
+    assert stream.moments is not None
+    column = stream.moments.column(stream.evaluated[0], 2, 50)
+    for experience in (*stream, *stream.evaluated, column):
+        assert experience.test is not None
+        assert experience.validation is not None
+        assert len(experience.test) == len(experience.validation)  # type: ignore[arg-type]
+    with pytest.raises(Problem, match="do not each train one of its tasks"):
+        stream.first(2)

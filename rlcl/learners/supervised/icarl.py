@@ -19,7 +19,7 @@ from rlcl.methods.memories.examples import Examples, Stored, check_size
 from rlcl.methods.memories.herding import HerdingMemory
 from rlcl.methods.memories.memory import Memory
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
-from rlcl.methods.parts.features import features
+from rlcl.methods.parts.features import features, has_features
 from rlcl.methods.parts.parameters import device_of
 from rlcl.types import Batch, Experience, Graph, Host, Method, Setup
 
@@ -157,7 +157,13 @@ class ICarl(GradientLearner):
             stored=self.stored,
             batch_size=self.memory_batch_size,
         )
-        return self.built(self.network, shape, setup.spec.classes)
+        module = self.built(self.network, shape, setup.spec.classes)
+        if not has_features(module):
+            raise UnsupportedError(
+                "learner.network: icarl needs a network with a linear layer, whose inputs are its features; this one "
+                "has none"
+            )
+        return module
 
     def _check_capacity(self, setup: Setup, shape: tuple[int, ...]) -> None:
         """Check that the capacity suffices for one exemplar of each class, because icarl predicts with exemplars.

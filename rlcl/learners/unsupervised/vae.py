@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from attrs import define, field
+from attrs import define
 from torch import Tensor, nn
 
 from rlcl.config import option
@@ -48,8 +48,6 @@ class Vae(GradientLearner):
 
     weighs = True
 
-    _range_checked: bool = field(init=False, default=False)
-
     @property
     def kind(self) -> str:
         return "reconstruction"
@@ -77,9 +75,7 @@ class Vae(GradientLearner):
         return decoded
 
     def loss(self, batch: Batch) -> Tensor:
-        if not self._range_checked:
-            check_range(batch.inputs, self.likelihood, "learner.likelihood")
-            self._range_checked = True
+        check_range(batch.inputs, self.likelihood, "learner.likelihood", first=self.position.step == 0)
         noise = torch.randn(len(batch.inputs), self.code, device=batch.inputs.device)
         x = self.augmented(batch.inputs)
         bounds, decoded = self._bounds(x, noise)

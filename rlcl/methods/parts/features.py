@@ -10,9 +10,14 @@ from rlcl.errors import UnsupportedError
 from rlcl.methods.parts.evaluation_mode import evaluation_mode
 from rlcl.types import Batch, Host
 
-__all__ = ["features"]
+__all__ = ["features", "has_features"]
 
 ROWS_AT_ONCE = 512
+
+
+def has_features(module: nn.Module) -> bool:
+    """Return whether a network has a linear layer, whose inputs are its features."""
+    return any(isinstance(layer, nn.Linear) for layer in module.modules())
 
 
 def features(host: Host, batch: Batch) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from harness import digit_stream, prepared
 
+from rlcl.data import validation
 from rlcl.data.readers.scikit import Diabetes
 from rlcl.encoders.scale import Scale
 from rlcl.encoders.standardize import Standardize
@@ -17,7 +18,7 @@ from rlcl.learners.optimizers import Adam
 from rlcl.learners.supervised.regressor import Regressor
 from rlcl.learners.unsupervised.vae import Vae
 from rlcl.networks.mlp import Mlp
-from rlcl.networks.variational_autoencoder import gaussian_divergence, negative_log_likelihood
+from rlcl.networks.variational_autoencoder import check_range, gaussian_divergence, negative_log_likelihood
 from rlcl.seeding import Seeds
 from rlcl.streams.single import Single
 from rlcl.training.trainer import Trainer
@@ -124,3 +125,15 @@ def test_a_bernoulli_likelihood_of_anything_but_0_to_1_is_refused() -> None:
         UnsupportedError, match=r"bernoulli needs encoded inputs in \[0, 1\], and these lie in \[-1, 2\]"
     ):
         learner.loss(Batch(torch.tensor([[-1.0, 2.0]])))
+
+
+def test_inputs_that_leave_the_range_later_are_clipped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    validation.warn_once.cache_clear()
+    logits = torch.tensor([[0.3, -0.2]])
+    expected = negative_log_likelihood(logits, torch.tensor([[1.0, 0.0]]), "bernoulli")
+    assert torch.equal(expected, negative_log_likelihood(logits, torch.tensor([[2.0, -1.0]]), "bernoulli"))
+    check_range(torch.tensor([0.0, 1.0]), "bernoulli", "learner.likelihood", first=False)
+    check_range(torch.tensor([0.0, 1.5]), "gaussian", "learner.likelihood", first=True)
+    assert not caplog.records
+    check_range(torch.tensor([0.0, 1.5]), "bernoulli", "learner.likelihood", first=False)
+    assert "some encoded inputs are no longer in [0, 1], and are clipped" in caplog.text
