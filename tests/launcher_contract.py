@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from grids import SLOW, odd, wait_for, wait_until_gone
+from grids import SLOW, odd, wait_until_gone
 from rich.console import Console
 
 from rlcl.config import unstructure
@@ -40,6 +40,14 @@ def heard(launcher: Launcher, count: int) -> tuple[dict[str, int], list[str]]:
             else:
                 assert isinstance(report, Started)
     return statuses, order
+
+
+def wait_beside(launcher: Launcher, path: Path) -> None:
+    """Until a job that runs has written a file; the reports are asked for, as a grid does all the time."""
+    until = time.monotonic() + SECONDS
+    while not path.is_file() or not path.stat().st_size:
+        assert time.monotonic() < until, f"no {path}"
+        assert not [report for report in launcher.reports(0.1) if isinstance(report, Ended)]
 
 
 def test_there_is_room_for_a_job_of_any_number_of_threads(launcher: Launcher) -> None:
@@ -80,7 +88,7 @@ def test_a_job_that_is_stopped_goes_on_with_the_records_of_one_that_ran_through(
     asked = job(cell, tmp_path, "slow")
     folder = tmp_path / "slow" / cell.run
     launcher.start(asked)
-    wait_for(folder / "events.jsonl")
+    wait_beside(launcher, folder / "events.jsonl")
     launcher.stop("slow")
     statuses, _ = heard(launcher, 1)
     assert statuses["slow"] in STOPPED
@@ -96,7 +104,7 @@ def test_a_job_ends_at_once_where_it_must_and_all_where_the_launcher_closes(laun
     cells = odd(tmp_path, "hang", "linger").cells
     for cell, name in zip(cells, ("hang", "linger"), strict=True):
         launcher.start(job(cell, tmp_path, name))
-        wait_for(tmp_path / f"seen-{name}.json")
+        wait_beside(launcher, tmp_path / f"seen-{name}.json")
     launcher.stop("nobody")
     launcher.stop("hang", at_once=True)
     assert {"hang": -signal.SIGKILL} == heard(launcher, 1)[0]

@@ -26,6 +26,7 @@ from rlcl.types import Capacity, Ended, Job, Started
 __all__ = ["RayCluster"]
 
 CONNECT_SECONDS = 5.0
+STOP_SECONDS = 10.0  # in which workers kill their jobs at the end
 IDLE_SECONDS = 3.0  # after which a worker without a job ends
 STORE_BYTES = 200_000_000  # object store of a local Ray, for carried runs
 LOST = -9  # status of a job whose worker was lost too often: as if it had been killed
@@ -131,8 +132,11 @@ class RayCluster:
             return
         import ray
 
+        with suppress(Exception):  # the cluster may have ended
+            stops = [task.worker.stop.remote(name, True) for name, task in self._tasks.items()]
+            ray.wait(stops, num_returns=len(stops), timeout=STOP_SECONDS)
         for worker in [*(task.worker for task in self._tasks.values()), *(idle.worker for idle in self._idle)]:
-            with suppress(Exception):  # the cluster may have ended
+            with suppress(Exception):
                 ray.kill(worker)
         for token in self._tokens.values():
             token.remove()
