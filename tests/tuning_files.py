@@ -8,10 +8,10 @@ FILE = """
 name: small
 base:
   stream: {type: class_incremental, data: {type: digits}, experiences: 5}
-  learner: {type: classifier, optimizer: {type: sgd, lr: 0.1}, methods: [{type: l2}]}
+  learner: {type: classifier, optimizer: {type: sgd, lr: 0.01}, methods: [{type: l2}]}
   budget: {updates: 10}
 search:
-  learner.optimizer.lr: {log: [1e-3, 1]}
+  learner.optimizer.lr: {log: [1e-4, 1e-2]}
   learner.batch_size: [8, 16]
 """
 

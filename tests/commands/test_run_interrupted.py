@@ -199,7 +199,7 @@ def test_a_second_process_on_one_run_is_refused(config: Path, tmp_path: Path) ->
     try:
         second = start(config, tmp_path)
         printed, _ = second.communicate(timeout=60)
-        assert second.returncode == 1
+        assert second.returncode == os.EX_TEMPFAIL
         assert f"another process ({first.pid}) works on" in printed
     finally:
         os.kill(first.pid, signal.SIGKILL)

@@ -227,4 +227,5 @@ def _write_suite() -> None:
     suite = load_suite("suite.yaml")
     for cell in suite.cells:
         run_seed(cell.experiment, cell.seed, Path("runs"), Console(quiet=True))
-    Grid(suite, Path("runs")).write()
+    with Grid(suite, Path("runs")).session():
+        pass

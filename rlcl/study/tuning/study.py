@@ -136,16 +136,21 @@ class Journal:
 
     def complete(self, trial: Trial, values: Sequence[float]) -> None:
         """Store the values of a finished trial, one per objective."""
-        self._study.tell(trial.handle, list(values))
+        self._tell(trial, values=list(values))
 
     def prune(self, trial: Trial) -> None:
         """Store that a trial was stopped early."""
-        self._study.tell(trial.handle, state=optuna().trial.TrialState.PRUNED)
+        self._tell(trial, state=optuna().trial.TrialState.PRUNED)
 
     def fail(self, trial: Trial, reason: str) -> None:
         """Store that a trial failed."""
         trial.handle.set_user_attr(REASON, reason)
-        self._study.tell(trial.handle, state=optuna().trial.TrialState.FAIL)
+        self._tell(trial, state=optuna().trial.TrialState.FAIL)
+
+    def _tell(self, trial: Trial, **outcome: Any) -> None:
+        """Store the outcome of a trial; the sampler of a grid would try to end a loop of Optuna's own."""
+        self._study.sampler = optuna().samplers.RandomSampler()
+        self._study.tell(trial.handle, **outcome)
 
     def front(self) -> Sequence[Any]:
         """Return the best trial of one objective, or the trials of the Pareto front of several."""

@@ -128,8 +128,8 @@ class TrialQueue:
 
     def _asked(self) -> Trial | None:
         trial = self.journal.ask()
-        if trial is not None:
-            self.session.claim(f"trial-{trial.number}")
+        if trial is None or self.session.claim(f"trial-{trial.number}"):
+            return None  # another process has seen the new trial, and adopted it
         return trial
 
     def _start(self, trial: Trial | None) -> None:

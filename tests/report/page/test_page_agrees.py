@@ -205,7 +205,7 @@ def write_cell(root: Path, env: str, learner: str, *returns: float) -> str:
 
 def write_suite(root: Path, **cells: dict[str, str]) -> None:
     listed = [
-        {"hash": key, "run": f"{key}/seed{seed}", "labels": labels, "state": "finished"}
+        {"hash": key, "run": f"{key}/seed{seed}", "labels": labels}
         for key, labels in cells.items()
         for seed in range(len(list((root / "suite" / key).iterdir())))
     ]
@@ -213,7 +213,7 @@ def write_suite(root: Path, **cells: dict[str, str]) -> None:
         "name": "my suite",
         "statement": "Which is best?",
         "definition": {"sweep": SWEEP},
-        "cells": [*listed, {"hash": "?", "state": "missing"}],
+        "cells": [*listed, {"hash": "absent", "run": "absent/seed0", "labels": {}}],
     }
     (root / "suite" / "suite.json").write_text(json.dumps(content))
 

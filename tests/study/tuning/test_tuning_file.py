@@ -23,7 +23,7 @@ def test_a_search_space_has_ranges_and_choices(tmp_path: Path) -> None:
     domains = {parameter.name: parameter.domain for parameter in tuning.parameters}
     lr = domains["learner.optimizer.lr"]
     assert isinstance(lr, Range)
-    assert (0.001, 1.0, True, False) == (lr.low, lr.high, lr.log, lr.integer)
+    assert (0.0001, 0.01, True, False) == (lr.low, lr.high, lr.log, lr.integer)
     hidden = domains["learner.network.hidden"]
     assert isinstance(hidden, Choices)
     assert ("narrow", "wide") == hidden.labels
