@@ -77,6 +77,7 @@ class TrialQueue:
         journal: its journal.
         session: session of this process, in which it claims trials.
         root: folder of all runs.
+        measure: primary measure of the learner, which pruners compare.
         ended: function called with each trial that has ended.
     """
 
@@ -84,6 +85,7 @@ class TrialQueue:
     journal: Journal
     session: Session
     root: Path
+    measure: str
     ended: Callable[[EndedTrial], None]
     running: dict[int, RunningTrial] = field(init=False, factory=dict)
     _jobs: deque[Job] = field(init=False, factory=deque)
@@ -192,6 +194,8 @@ class TrialQueue:
 
     def _finish(self, running: RunningTrial) -> None:
         del self.running[running.trial.number]
+        if not running.failure and not running.pruned:
+            self.journal.should_prune(running.trial, self._intermediate_values(running))  # others are compared with it
         self._end(self._outcome(running))
 
     def _outcome(self, running: RunningTrial) -> EndedTrial:
@@ -225,21 +229,21 @@ class TrialQueue:
         self.session.release(f"trial-{ended.trial.number}")
         self.ended(ended)
 
-    def to_prune(self, measure: str) -> Sequence[str]:
-        """Return the jobs of trials that are to be stopped, because others are better at the same evaluation.
+    def _intermediate_values(self, running: RunningTrial) -> Sequence[float]:
+        """Return the mean performance over the seeds at each evaluation that all of them have reached."""
+        if self.tuning.definition.pruner == "none":
+            return []
+        runs = [self.folder / running.experiment.hash / f"seed{seed}" for seed in running.experiment.seeds]
+        curves = [intermediate_values(run, self.measure) for run in runs]
+        return [sum(values) / len(values) for values in zip(*curves, strict=False)]
 
-        Args:
-            measure: name of the primary measure of the learner.
-        """
+    def to_prune(self) -> Sequence[str]:
+        """Return the jobs of trials that are to be stopped, because others are better at the same evaluation."""
         stopped: list[str] = []
         for running in [*self.running.values()]:
             if running.pruned:
                 continue
-            runs = [self.folder / running.experiment.hash / f"seed{seed}" for seed in running.experiment.seeds]
-            curves = [intermediate_values(run, measure) for run in runs]
-            common = min(map(len, curves))
-            means = [sum(curve[step] for curve in curves) / len(curves) for step in range(common)]
-            if self.journal.should_prune(running.trial, means):
+            if self.journal.should_prune(running.trial, self._intermediate_values(running)):
                 running.pruned = True
                 dropped = {running.job_name(seed) for seed in running.waiting}
                 in_queue = {job.name for job in self._jobs} & dropped

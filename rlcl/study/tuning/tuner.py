@@ -72,7 +72,6 @@ class TrialRun:
     Args:
         queue: the trials.
         launcher: launcher that runs them.
-        measure: primary measure of the learner, which pruners compare.
         timeout: time limit of a job in seconds; None for no limit.
         stop: the received signal.
         poll: function called a few times per second.
@@ -80,7 +79,6 @@ class TrialRun:
 
     queue: TrialQueue
     launcher: Launcher
-    measure: str
     timeout: float | None
     stop: StopSignal
     poll: Callable[[], None]
@@ -105,7 +103,7 @@ class TrialRun:
                 self.launcher.stop(name)
         if now >= self._next_prune and self.queue.tuning.definition.pruner != "none":
             self._next_prune = now + PRUNE_SECONDS
-            for name in self.queue.to_prune(self.measure):
+            for name in self.queue.to_prune():
                 self._pruned.add(name)
                 self.launcher.stop(name)
         self.poll()
@@ -165,9 +163,9 @@ def run_trials(
                 failed.append(ended.reason)
 
         failed: list[str] = []
-        queue = TrialQueue(tuning, journal, session, root, show)
+        queue = TrialQueue(tuning, journal, session, root, measure, show)
         view.show(journal)
-        TrialRun(queue, launcher, measure, timeout, stop, lambda: view.show(journal)).run(slots)
+        TrialRun(queue, launcher, timeout, stop, lambda: view.show(journal)).run(slots)
         queue.release_all()
         if stop.signum is not None:
             raise GridStopped(stop.signum, folder)

@@ -104,8 +104,8 @@ def test_two_processes_share_the_trials(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_is_worse_than_others_is_stopped(tmp_path: Path) -> None:
-    text = FILE[: FILE.index("search:")].replace("updates: 10", "updates: 3000") + (
-        "search:\n  learner.optimizer.lr: [0.01, 1e-9]\n  learner.batch_size: {integer: [8, 16]}\n"
+    text = FILE[: FILE.index("search:")].replace("updates: 10", "updates: 800") + (
+        "search:\n  learner.optimizer.lr: [0.01, 0.009, 0.008, 1e-9]\n  learner.batch_size: {integer: [8, 16]}\n"
     )
     printed = tune(tuning_file(tmp_path, text), "trials=14", "sampler=random", "pruner=median", "report.seeds=1")
     states = {trial["number"]: trial["state"] for trial in trials(tmp_path)}
