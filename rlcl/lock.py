@@ -222,7 +222,7 @@ class Lock:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = False, heartbeat: Path | None = None) -> Iterator[Lock]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[Lock]:
     """Hold the lock of a path while the context is open.
 
     A lock that another machine holds is watched until its heartbeat changes or a lease has passed.
@@ -230,7 +230,6 @@ def locked(path: Path, *, wait: bool = False, heartbeat: Path | None = None) -> 
     Args:
         path: the lock file, in an existing folder.
         wait: wait for another process instead of raising.
-        heartbeat: a lock in the same folder, held by this process, whose heartbeat is that of this lock too.
 
     Raises:
         LockHeldError: another process holds the lock.
@@ -239,7 +238,7 @@ def locked(path: Path, *, wait: bool = False, heartbeat: Path | None = None) -> 
     watch = Watch()
     while True:
         try:
-            lock = acquire(path, watch, heartbeat)
+            lock = acquire(path, watch)
         except LockHeldError:
             other = _read(path)
             if not wait and other is not None and not watch.is_undecided(other):
@@ -248,8 +247,7 @@ def locked(path: Path, *, wait: bool = False, heartbeat: Path | None = None) -> 
         else:
             break
     try:
-        if heartbeat is None:
-            lock.start_heartbeat()
+        lock.start_heartbeat()
         yield lock
     finally:
         lock.release()
@@ -259,9 +257,10 @@ def acquire(path: Path, watch: Watch, heartbeat: Path | None = None) -> Lock:
     """Acquire the lock of a path without waiting; the caller starts its heartbeat and releases it.
 
     Args:
-        path, heartbeat: see :func:`locked`.
+        path: the lock file, in an existing folder.
         watch: the heartbeats seen so far. A lock of another machine is taken over if its heartbeat has not changed
             during a lease in which this function is called repeatedly.
+        heartbeat: a lock in the same folder, held by this process, whose heartbeat is that of this lock too.
 
     Raises:
         LockHeldError: another process holds the lock, or may still hold it.
@@ -316,8 +315,11 @@ def _replace(path: Path, other: Holder, own: Holder, watch: Watch) -> bool:
         if _read(path) != other:
             return False
         temporary = path.with_name(f".{path.name}.{own.id}")
-        temporary.write_text(json.dumps(attrs.asdict(own)))
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(attrs.asdict(own)))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         return True
     finally:
         right.release()

@@ -108,12 +108,13 @@ def _run(experiment: Experiment, root: Path, console: Console) -> str:
         finished = run_experiment(experiment, root, console)
     except SeedsDiverged as error:
         if error.finished:
-            _show(experiment, error.finished, console)
+            show_results(experiment, error.finished, console)
         raise
-    return _show(experiment, finished, console)
+    return show_results(experiment, finished, console)
 
 
-def _show(experiment: Experiment, finished: Sequence[FinishedRun], console: Console) -> str:
+def show_results(experiment: Experiment, finished: Sequence[FinishedRun], console: Console) -> str:
+    """Print the results of an experiment's runs; return the status of its objective, or an empty text."""
     from rlcl.launch.verdicts import objective_verdict
     from rlcl.report.tables import (
         costs_line,

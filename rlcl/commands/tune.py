@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rlcl.study.tuning.definition import Tuning
-    from rlcl.study.tuning.study import Journal
 
 __all__ = ["add_to"]
 
@@ -58,14 +51,16 @@ def tune(
     """
     from contextlib import closing
 
+    import attrs
     from rich.text import Text
 
-    from rlcl.commands.run import split_arguments
+    from rlcl.commands.run import show_results, split_arguments
     from rlcl.config import build
     from rlcl.console import make_console
+    from rlcl.launch.seeds import run_experiment
     from rlcl.study.progress_display import progress_display
     from rlcl.study.tuning.definition import load_tuning
-    from rlcl.study.tuning.search_display import SearchLines, parameters_text, search_table
+    from rlcl.study.tuning.search_display import SearchLines, parameters_text, search_table, trials_text
     from rlcl.study.tuning.tuner import check_tuning, run_trials, run_winner
 
     console = make_console(quiet)
@@ -82,46 +77,11 @@ def tune(
     with closing(build(tuning.definition.launcher, ("launcher",))) as started:
         journal = run_trials(tuning, started, SearchLines(console, tuning), root, measure, workers, timeout)
         best = journal.best()
-        console.print(_summary(tuning, journal))
+        console.print(trials_text(tuning, journal), soft_wrap=True)
         console.print(Text(f"winner: trial {best.number}  {parameters_text(best.params)}"), soft_wrap=True)
         with progress_display(console) as board:
             grid = run_winner(tuning, journal, started, board, root, workers)
-    _print_winner(grid.folder, console)
-
-
-def _summary(tuning: Tuning, journal: Journal) -> str:
-    """Return the number of trials by state, and the distribution of their values."""
-    from statistics import median
-
-    trials = journal.trials()
-    counts = {name: sum(trial.state.name == state for trial in trials) for name, state in STATES.items()}
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    for index, target in enumerate(tuning.targets):
-        values = sorted(trial.values[index] for trial in trials if trial.state.name == "COMPLETE")
-        if values:
-            parts.append(f"{target.name} from {values[0]:.4g} to {values[-1]:.4g}, median {median(values):.4g}")
-    return f"{len(trials)} trials: {'; '.join(parts)}"
-
-
-STATES: Mapping[str, str] = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
-
-
-def _print_winner(folder: Path, console: Console) -> None:
-    """Print the results of the winner's runs, with intervals over their seeds."""
-    import json
-
-    from rlcl.report.tables import metrics_table, summarize_metrics
-    from rlcl.tracking.runs import find_runs
-
-    record: dict[str, Any] = json.loads((folder / "tuning.json").read_text())
-    runs = [run for run in find_runs(folder / record["winner"]["hash"]) if run.finished]
-    outcomes = _outcomes(runs)
-    console.print(metrics_table(summarize_metrics(outcomes), outcomes[0].meanings))
-    console.print(f"{len(runs)} runs of the winner with fresh seeds on test data in {folder}", soft_wrap=True)
-
-
-def _outcomes(runs: Sequence[Any]) -> list[Any]:
-    from rlcl.evaluation.outcome import Outcome
-    from rlcl.tracking.folder import read_results
-
-    return [Outcome(read_results(r.path), tuple(r.summary["measures"]), tuple(r.summary["names"])) for r in runs]
+    winner = tuning.winner(best.params)
+    finished = run_experiment(winner, root, make_console(quiet=True))  # only reads the finished runs
+    show_results(winner, [attrs.evolve(run, repeated=False) for run in finished], console)
+    console.print(f"{len(finished)} runs of the winner with fresh seeds on test data in {grid.folder}", soft_wrap=True)

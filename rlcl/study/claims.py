@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
 
 from rlcl.lock import Lock, LockHeldError, LockLostError, Watch, acquire, is_held
 
-__all__ = ["Session", "open_session", "other_sessions"]
+__all__ = ["Session", "other_sessions"]
 
 SESSION = "session-"  # beginning of the file name of a session
 
@@ -75,16 +74,6 @@ class Session:
                 self._lock = acquire(self.folder / f"{SESSION}{secrets.token_hex(8)}.json", self._watch)
                 self._lock.start_heartbeat()
                 return
-
-
-@contextmanager
-def open_session(folder: Path) -> Iterator[Session]:
-    """Open a session while the context is open."""
-    session = Session(folder)
-    try:
-        yield session
-    finally:
-        session.close()
 
 
 def other_sessions(folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from attrs import define, field
 
 from rlcl.errors import RunFolderError
 from rlcl.strict_json import json_text
-from rlcl.study.claims import Session, open_session, other_sessions
+from rlcl.study.claims import Session, other_sessions
 from rlcl.study.suite import Suite, SuiteCell
 from rlcl.tracking.folder import disk_errors, write_atomically, write_json
 from rlcl.tracking.json_files import read_json
@@ -136,7 +136,7 @@ class Grid:
             with disk_errors(self.folder):
                 (self.folder / "logs").mkdir(parents=True, exist_ok=True)
                 self._write(self.folder / "suite.json")
-                session = stack.enter_context(open_session(self.folder / "claims"))
+                session = stack.enter_context(closing(Session(self.folder / "claims")))
             yield session
 
     def _write(self, file: Path) -> None:

@@ -160,7 +160,7 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "cells": _list_of(_cell),
         "definition": _definition,
     },
-    "submission": {"token": _text, "slurm_id": _text, "cluster": _text},
+    "submission": {"token": _text, "slurm_id": _text},
     "started": {"host": _text},
     "ended": {"status": _integer},
     "stop": {"at_once": lambda value: isinstance(value, bool)},

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -19,7 +20,7 @@ from rlcl.commands import main
 from rlcl.launch.launchers.processes import Processes
 from rlcl.lock import Holder
 from rlcl.study import job_queue
-from rlcl.study.claims import Session, open_session, other_sessions
+from rlcl.study.claims import Session, other_sessions
 from rlcl.study.grid import Grid
 from rlcl.study.suite import load_suite
 from rlcl.study.suite_runner import run_suite
@@ -112,7 +113,7 @@ def test_a_run_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_claims_of_a_session_end_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
-    with open_session(folder) as a, open_session(folder) as b:
+    with closing(Session(folder)) as a, closing(Session(folder)) as b:
         assert 2 == other_sessions(folder)
         assert "" == a.claim("cell") == a.claim("cell")
         assert f"process {os.getpid()}" == b.claim("cell")
@@ -124,7 +125,7 @@ def test_the_claims_of_a_session_end_with_it(tmp_path: Path) -> None:
     code += "Session(pathlib.Path(sys.argv[1])).claim('cell'); os._exit(0)"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)  # as one that is killed
     assert 2 == len(list(folder.iterdir()))
-    with open_session(folder) as session:
+    with closing(Session(folder)) as session:
         assert "" == session.claim("cell")
     assert not folder.exists()
 
@@ -135,7 +136,7 @@ def test_a_session_that_slept_too_long_gets_new_claims(tmp_path: Path, monkeypat
     assert "" == session.claim("a")
     session._lock.path.unlink()  # another process has removed what seemed to be left over
     time.sleep(0.4)
-    with open_session(tmp_path) as other:
+    with closing(Session(tmp_path)) as other:
         assert "" == other.claim("a")
         assert f"process {os.getpid()}" == session.claim("a")
         assert "" == session.claim("b")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -23,9 +21,14 @@ from rlcl.config import option
 from rlcl.errors import ConfigError, RlclError, UnsupportedError
 from rlcl.launch.launchers.processes import Processes
 from rlcl.launch.launchers.slurm_job import Messages, SlurmJob
+from rlcl.launch.launchers.slurm_queue import (
+    Submission,
+    cancel_jobs,
+    queued_jobs,
+    stored_submission,
+    submission_folder,
+)
 from rlcl.launch.launchers.work import job_to_json
-from rlcl.tracking.folder import write_atomically
-from rlcl.tracking.json_files import read_json
 from rlcl.types import Capacity, Ended, Job, Started
 
 __all__ = ["Slurm"]
@@ -33,34 +36,8 @@ __all__ = ["Slurm"]
 POLL_SECONDS = 1.0  # time between two looks at the messages
 QUEUE_SECONDS = 15.0  # time between two looks at the queue
 LARGEST_ARRAY = 1000  # Slurm's default for MaxArraySize is 1001
-PICKLES = ("submitted", "0_result")  # files of submitit
-FOLDER = "slurm"  # in the folder of the logs: scripts, output, messages
 KILLED = -int(signal.SIGKILL)
 STOPPED = 128 + int(signal.SIGTERM)
-
-
-@define(eq=False)
-class Submission:
-    """A cell that has been submitted.
-
-    Args:
-        job: its job.
-        token: id of this submission.
-        handle: job of submitit; None for one that an earlier call has submitted.
-        slurm_id: id of the Slurm job, ``123`` or ``123_4``.
-    """
-
-    job: Job
-    token: str
-    handle: Any
-    slurm_id: str
-    started: bool = False
-    stopped: bool = False
-    absent: int = 0  # how often in a row the queue did not list the Slurm job
-
-    @property
-    def folder(self) -> Path:
-        return self.job.log.parent / FOLDER
 
 
 @define(kw_only=True, eq=False)
@@ -103,6 +80,7 @@ class Slurm:
     _submitted: dict[str, Submission] = field(init=False, factory=dict)
     _reports: list[Started | Ended] = field(init=False, factory=list)
     _pickles: list[Path] = field(init=False, factory=list)  # of jobs that have ended
+    _queue: set[str] | None = field(init=False, default=None)  # ids of the jobs in the queue, at the last look
     _next_queue: float = field(init=False, default=0.0)
 
     def capacity(self, threads: int) -> Capacity:
@@ -128,11 +106,11 @@ class Slurm:
             self._checks.start(job)
             return
         job = attrs.evolve(job, root=job.root.resolve(), log=job.log.resolve())
-        earlier = self._earlier_submission(job)
-        if earlier is None:
-            self._waiting.append(job)
-        else:
+        earlier = stored_submission(job) if self.cluster == "slurm" else None
+        if earlier is not None and earlier.slurm_id in (self._queued() or ()):
             self._submitted[job.name] = earlier
+        else:
+            self._waiting.append(job)
 
     def stop(self, name: str, at_once: bool = False) -> None:
         self._checks.stop(name, at_once)
@@ -143,7 +121,7 @@ class Slurm:
         if submission is None:
             return
         submission.stopped = True
-        Messages(submission.folder / "messages").send(submission.token, "stop", at_once=at_once)
+        submission.messages.send(submission.token, "stop", at_once=at_once)
         of_job = [other for other in self._submitted.values() if other.slurm_id == submission.slurm_id]
         if all(other.stopped and not other.started for other in of_job):
             self._cancel(of_job)
@@ -187,7 +165,7 @@ class Slurm:
             RlclError: Slurm does not accept it; the message is that of Slurm.
         """
         executor, handles, tokens = self._executor(parts[0][0]), [], []
-        messages = Messages(parts[0][0].log.parent / FOLDER / "messages")
+        messages = Messages(submission_folder(parts[0][0]) / "messages")
         try:
             with executor.batch():
                 for jobs in parts:
@@ -201,54 +179,49 @@ class Slurm:
             ) from error
         for jobs, handle, of_part in zip(parts, handles, tokens, strict=True):
             for job, token in zip(jobs, of_part, strict=True):
-                self._submitted[job.name] = Submission(job, token, handle, handle.job_id)
-                content = {"token": token, "slurm_id": handle.job_id, "cluster": self.cluster}
-                write_atomically(_record(job), json.dumps(content))
+                submission = self._submitted[job.name] = Submission(job, token, handle, handle.job_id)
+                submission.store()
 
     def _news(self) -> Iterator[Started | Ended]:
         """Yield what the messages and the queue say about the submitted cells."""
         if self.cluster == "debug":
             for submission in self._submitted.values():
                 submission.handle.results()
-        names = {
-            folder: Messages(folder / "messages").names() for folder in {s.folder for s in self._submitted.values()}
-        }
+        names = {s.folder: s.messages for s in self._submitted.values()}
+        found_in = {folder: messages.names() for folder, messages in names.items()}
         for submission in [*self._submitted.values()]:
-            found = names[submission.folder]
+            found = found_in[submission.folder]
             if not submission.started and f"{submission.token}.started" in found:
                 submission.started = True
                 yield Started(submission.job.name)
             if f"{submission.token}.ended" in found:
-                message = Messages(submission.folder / "messages").read(submission.token, "ended")
+                message = submission.messages.read(submission.token, "ended")
                 yield self._end(submission, int(message.get("status", 1)))
         if self._submitted and time.monotonic() >= self._next_queue:
-            self._next_queue = time.monotonic() + QUEUE_SECONDS
             yield from self._lost()
 
     def _lost(self) -> Iterator[Ended]:
         """Yield the cells whose Slurm job has left the queue without a message."""
-        queue = self._queue()
+        queue = self._queued()
         for submission in [*self._submitted.values()] if queue is not None else ():
             listed = queue is not None and submission.slurm_id in queue
             submission.absent = 0 if listed else submission.absent + 1
             if submission.absent > 1:
-                output = submission.folder / f"{submission.slurm_id}_0_log.out"
                 reason = f"Slurm ended job {submission.slurm_id} without a result: cancelled, or out of memory"
                 with suppress(OSError), submission.job.log.open("a") as log:
-                    log.write(f"rlcl: {reason}; its output is in {output}\n")
+                    log.write(f"rlcl: {reason}; its output is in {submission.output}\n")
                 yield self._end(submission, STOPPED if submission.stopped else KILLED)
 
-    def _queue(self) -> set[str] | None:
-        """Return the ids of the user's jobs in the queue; None if the queue does not answer."""
-        if self.cluster != "slurm":
-            done = {s.slurm_id for s in self._submitted.values() if s.handle is None or s.handle.done()}
-            return {s.slurm_id for s in self._submitted.values()} - done
-        try:
-            command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return set(answer.stdout.split())
+    def _queued(self) -> set[str] | None:
+        """Return the ids of the jobs in the queue, at most some seconds ago; None if the queue does not answer."""
+        if time.monotonic() >= self._next_queue:
+            self._next_queue = time.monotonic() + QUEUE_SECONDS
+            if self.cluster == "slurm":
+                self._queue = queued_jobs()
+            else:
+                handles = [s.handle for s in self._submitted.values() if s.handle is not None]
+                self._queue = {handle.job_id for handle in handles if not handle.done()}
+        return self._queue
 
     def _end(self, submission: Submission, status: int) -> Ended:
         self._clean_up(submission)
@@ -256,30 +229,16 @@ class Slurm:
         return Ended(submission.job.name, status)
 
     def _clean_up(self, submission: Submission) -> None:
-        """Remove the messages and pickles of a submission; scripts and output remain."""
-        Messages(submission.folder / "messages").remove(submission.token)
-        _record(submission.job).unlink(missing_ok=True)
+        submission.remove()
         if not any(o.slurm_id == submission.slurm_id and o is not submission for o in self._submitted.values()):
-            self._pickles += [submission.folder / f"{submission.slurm_id}_{kind}.pkl" for kind in PICKLES]
+            self._pickles += submission.pickles
 
     def _cancel(self, submissions: Sequence[Submission]) -> None:
         if self.cluster == "slurm":
-            ids = sorted({submission.slurm_id for submission in submissions})
-            if ids:
-                with suppress(OSError, subprocess.SubprocessError):
-                    subprocess.run(["scancel", *ids], capture_output=True, timeout=60, check=False)
+            cancel_jobs(submission.slurm_id for submission in submissions)
             return
         for submission in submissions:
-            if submission.handle is not None:
-                submission.handle.cancel(check=False)
-
-    def _earlier_submission(self, job: Job) -> Submission | None:
-        """Return the submission of a cell by an earlier call, if it is still in the queue."""
-        record = read_json(_record(job), "submission")
-        if record.get("cluster") != "slurm" or self.cluster != "slurm":
-            return None
-        queue = self._queue() or set()
-        return Submission(job, record["token"], None, record["slurm_id"]) if record["slurm_id"] in queue else None
+            submission.handle.cancel(check=False)
 
     def _executor(self, job: Job) -> Any:
         """Return submitit's executor for jobs like this one.
@@ -287,9 +246,7 @@ class Slurm:
         Raises:
             ConfigError: an option is unknown to it.
         """
-        executor = self._executor_class()(
-            job.log.parent / FOLDER, cluster=self.cluster, slurm_max_num_timeout=1_000_000
-        )
+        executor = self._executor_class()(submission_folder(job), cluster=self.cluster, slurm_max_num_timeout=1_000_000)
         parameters: dict[str, Any] = {
             "name": f"rlcl-{job.config.get('name', '')}",
             "timeout_min": self.minutes,
@@ -329,11 +286,6 @@ class Slurm:
             )
         logging.getLogger("submitit").setLevel(logging.WARNING)
         return AutoExecutor
-
-
-def _record(job: Job) -> Path:
-    """Return the file that names the submission of a cell."""
-    return job.log.parent / FOLDER / f"{job.log.stem}.json"
 
 
 def _threads(job: Job) -> int:

@@ -145,7 +145,13 @@ class Tuning:
 
     def winner(self, values: Mapping[str, Any]) -> Experiment:
         """Return the experiment of the winner, which is evaluated on test data of the whole stream with fresh seeds."""
-        return self._experiment(values, {"name": self.definition.name, "seeds": list(self.report_seeds)})
+        protocol = {
+            "name": self.definition.name,
+            "seeds": list(self.report_seeds),
+            "evaluation": {"split": "test"},
+            "first": None,
+        }
+        return self._experiment(values, protocol)
 
     def _experiment(self, values: Mapping[str, Any], protocol: Mapping[str, Any]) -> Experiment:
         try:
@@ -190,7 +196,7 @@ def load_tuning(name: str | Path, overrides: Sequence[str] = ()) -> Tuning:
         targets = read_targets(definition.objective)
         tuning_seeds = _seeds(definition.seeds, TUNING_SEED)
         report_seeds = _seeds(definition.report.seeds, 0)
-        _check_protocol(base, tuning_seeds, report_seeds)
+        _check_protocol(definition.base, tuning_seeds, report_seeds)
         check_sampler(definition.sampler, definition.pruner, parameters, len(targets))
     except Faults as error:
         raise ConfigError(document.messages(error.faults)) from None
@@ -211,8 +217,12 @@ def _seeds(setting: int | Sequence[int], first: int) -> tuple[int, ...]:
     return tuple(range(first, first + setting)) if isinstance(setting, int) else tuple(setting)
 
 
-def _check_protocol(base: Document, tuning_seeds: Sequence[int], report_seeds: Sequence[int]) -> None:
+def _check_protocol(base: Mapping[str, Any], tuning_seeds: Sequence[int], report_seeds: Sequence[int]) -> None:
     """Check that the report uses no seed of the trials, and that the base leaves the protocol to the search.
+
+    Args:
+        base: the base in the tuning file; settings of an experiment that it extends are replaced.
+        tuning_seeds, report_seeds: the seeds of the trials and of the winner.
 
     Raises:
         Faults: it does not.
@@ -228,9 +238,9 @@ def _check_protocol(base: Document, tuning_seeds: Sequence[int], report_seeds: S
         if not seeds:
             faults.append(Fault(where, "expected at least one seed, got none"))
     for key in ("seeds", "first"):
-        if base.data.get(key) is not None:
+        if base.get(key) is not None:
             faults.append(Fault(("base", key), f"remove it; a search has its own {key}, for trials and for the report"))
-    if isinstance(base.data.get("evaluation"), Mapping) and "split" in base.data["evaluation"]:
+    if isinstance(base.get("evaluation"), Mapping) and "split" in base["evaluation"]:
         faults.append(
             Fault(("base", "evaluation", "split"), "remove it; trials use validation data, and the winner test data")
         )

@@ -35,7 +35,6 @@ def optuna() -> Any:
     except ImportError as error:
         raise UnsupportedError("rlcl tune needs Optuna; install it with pip install 'rlcl[tune]'") from error
     module.logging.set_verbosity(module.logging.ERROR)
-    warnings.filterwarnings("ignore", category=module.exceptions.ExperimentalWarning)
     return module
 
 

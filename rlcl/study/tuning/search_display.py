@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 from attrs import define, field
@@ -18,7 +19,9 @@ from rlcl.study.tuning.search_space import Choices, Range
 from rlcl.study.tuning.study import Journal
 from rlcl.study.tuning.trial_queue import EndedTrial
 
-__all__ = ["SearchLines", "parameters_text", "search_table"]
+__all__ = ["SearchLines", "parameters_text", "search_table", "trials_text"]
+
+STATES: Mapping[str, str] = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
 
 
 def parameters_text(values: Mapping[str, Any]) -> str:
@@ -28,6 +31,18 @@ def parameters_text(values: Mapping[str, Any]) -> str:
 
 def _value_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def trials_text(tuning: Tuning, journal: Journal) -> str:
+    """Return the number of trials by state, and the distribution of their values."""
+    trials = journal.trials()
+    counts = {text: sum(trial.state.name == state for trial in trials) for text, state in STATES.items()}
+    parts = [f"{count} {text}" for text, count in counts.items() if count]
+    for index, target in enumerate(tuning.targets):
+        values = sorted(trial.values[index] for trial in trials if trial.state.name == "COMPLETE")
+        if values:
+            parts.append(f"{target.name} from {values[0]:.4g} to {values[-1]:.4g}, median {median(values):.4g}")
+    return f"{len(trials)} trials: {'; '.join(parts)}"
 
 
 def search_table(tuning: Tuning) -> Table:

@@ -121,8 +121,8 @@ class Journal:
         """Return a trial that another process has left running."""
         return Trial.of(optuna().trial.Trial(self._study, frozen._trial_id))
 
-    def should_prune(self, trial: Trial, values: Sequence[float]) -> bool:
-        """Report the intermediate values of a trial so far; return whether it is to be stopped.
+    def report(self, trial: Trial, values: Sequence[float]) -> bool:
+        """Store the intermediate values of a trial so far; return whether it is to be stopped.
 
         Args:
             trial: a running trial.

@@ -187,15 +187,10 @@ class TrialQueue:
         running, seed = self.find(job)
         self._jobs.append(self._job(running, seed))
 
-    def release_all(self) -> None:
-        """Release the claims of trials that a signal has stopped; the next call continues them."""
-        for number in self.running:
-            self.session.release(f"trial-{number}")
-
     def _finish(self, running: RunningTrial) -> None:
         del self.running[running.trial.number]
         if not running.failure and not running.pruned:
-            self.journal.should_prune(running.trial, self._intermediate_values(running))  # others are compared with it
+            self.journal.report(running.trial, self._intermediate_values(running))  # others are compared with it
         self._end(self._outcome(running))
 
     def _outcome(self, running: RunningTrial) -> EndedTrial:
@@ -243,7 +238,7 @@ class TrialQueue:
         for running in [*self.running.values()]:
             if running.pruned:
                 continue
-            if self.journal.should_prune(running.trial, self._intermediate_values(running)):
+            if self.journal.report(running.trial, self._intermediate_values(running)):
                 running.pruned = True
                 dropped = {running.job_name(seed) for seed in running.waiting}
                 in_queue = {job.name for job in self._jobs} & dropped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from rlcl.errors import RlclError, RunFolderError
 from rlcl.experiment import Experiment
 from rlcl.launch.build import make_trainer
 from rlcl.launch.signals import StopSignal, catch_signals
-from rlcl.study.claims import open_session
+from rlcl.study.claims import Session
 from rlcl.study.grid import Grid
 from rlcl.study.suite import Suite, SuiteCell
 from rlcl.study.suite_runner import (
@@ -153,7 +154,7 @@ def run_trials(
     journal = Journal(tuning, folder)
     capacity = launcher.capacity(tuning.trial(tuning.first_values).threads).slots
     slots = capacity if workers is None else min(workers, capacity)
-    with open_session(folder / "claims") as session, catch_signals() as stop:
+    with closing(Session(folder / "claims")) as session, catch_signals() as stop:
 
         def show(ended: EndedTrial) -> None:
             view.show(journal, ended)
@@ -166,7 +167,6 @@ def run_trials(
         queue = TrialQueue(tuning, journal, session, root, measure, show)
         view.show(journal)
         TrialRun(queue, launcher, timeout, stop, lambda: view.show(journal)).run(slots)
-        queue.release_all()
         if stop.signum is not None:
             raise GridStopped(stop.signum, folder)
         if failed:

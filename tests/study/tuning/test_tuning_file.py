@@ -118,3 +118,12 @@ def test_objectives_and_the_protocol_are_checked_on_the_learner(tmp_path: Path, 
     with pytest.raises(ConfigError) as raised:
         check_tuning(load_tuning(tuning_file(tmp_path), [change]))
     assert message in str(raised.value)
+
+
+def test_the_seeds_of_an_extended_experiment_are_replaced(tmp_path: Path) -> None:
+    text = FILE[: FILE.index("base:")] + "base: {extends: quickstart}\n" + FILE[FILE.index("search:") :]
+    tuning = load_tuning(tuning_file(tmp_path, text))
+    assert ((1000,), (0, 1, 2, 3, 4)) == (
+        tuning.trial(tuning.first_values).seeds,
+        tuning.winner(tuning.first_values).seeds,
+    )
