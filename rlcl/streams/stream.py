@@ -178,10 +178,12 @@ class Stream(Sequence[Experience]):
 
         if self.spec.kind == "environment":
             return self
+        columns = tuple(map(replaced, self.columns))
+        experiences = tuple(map(replaced, self.experiences)) if self.arrange is None else self.arrange(columns)
         return attrs.evolve(
             self,
-            experiences=tuple(map(replaced, self.experiences)),
-            columns=tuple(map(replaced, self.columns)),
+            experiences=experiences,
+            columns=columns,
             moments=None if self.moments is None else self.moments.without_test(),
         )
 

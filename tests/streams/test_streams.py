@@ -16,6 +16,8 @@ from rlcl.data.drift import Drift, Piecewise
 from rlcl.data.readers.torchvision import IDX_FILES
 from rlcl.data.sources import Data, Environment, LabelledArrays, UnlabelledArrays
 from rlcl.errors import DataError, Problem, SettingError
+from rlcl.experiment import experiment_from
+from rlcl.launch.build import make_stream
 from rlcl.registry import entries, find
 from rlcl.seeding import Seeds
 from rlcl.streams.blurry import Blurry
@@ -702,3 +704,24 @@ def test_offsets_that_make_no_sense_are_refused(settings: dict[str, Any], messag
     scenario = Environments(**{"env": "CartPole-v1", "tasks": two, "observation_offsets": 1.0, **settings})
     with pytest.raises((Problem, SettingError), match=message):
         scenario.make(Seeds(0), Budget(env_steps=10))
+
+
+@pytest.mark.parametrize("wrapper", ["joint", "cumulative", "online", "cyclic", "blurry"])
+def test_a_run_that_is_evaluated_on_validation_data_has_no_test_data(wrapper: str) -> None:
+    inner = {"type": "class_incremental", "data": {"type": "digits"}, "experiences": 3}
+    config = {
+        "name": "x",
+        "stream": {"type": wrapper, "of": inner},
+        "learner": {"type": "classifier"},
+        "budget": {"epochs": 1},
+        "validation": 0.2,
+    }
+    split = {"evaluation": {"split": "validation"}}
+    tested, held_out = make_stream(experiment_from(config), 0), make_stream(experiment_from({**config, **split}), 0)
+    tests = {tuple(row.flatten().tolist()) for e in tested.evaluated for row in e.test.read()[0]}  # type: ignore[union-attr]
+    for experience, other in zip(held_out, tested, strict=True):
+        assert torch.equal(experience.arrays.read()[0], other.arrays.read()[0])  # trained on the same
+    for experience in (*held_out, *held_out.evaluated):
+        rows = {tuple(row.flatten().tolist()) for row in experience.test.read()[0]}  # type: ignore[union-attr]
+        assert rows
+        assert not rows & tests
