@@ -46,6 +46,8 @@ class Healthy(gym.Env[Any, Any]):
         super().reset(seed=None if self.habit == "ignores the seed" else seed)
         self.at, self.time = float(self.np_random.integers(-3, 4)), 0
         self.games += 1
+        if self.habit == "ignores the seed":  # among so many starts, two are never the same
+            self.at = float(self.np_random.uniform(-3, 4))
         if self.habit == "no chance":
             self.at = 0.0
         if self.habit == "global":
