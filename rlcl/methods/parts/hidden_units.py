@@ -166,7 +166,9 @@ def refusal(host: Host) -> str | None:
 
 
 def record_layer_inputs(layers: list[HiddenLayer], due: Callable[[], bool]) -> dict[str, list[Tensor]]:
-    """Record the inputs of outgoing layers in forward passes with gradients in training mode.
+    """Record the inputs of outgoing layers in training mode, from forward passes whose gradients are computed.
+
+    A pass without a backward pass (a minibatch that PPO's ``target_kl`` leaves out) belongs to no update.
 
     Args:
         layers: hidden layers to record.
@@ -177,14 +179,15 @@ def record_layer_inputs(layers: list[HiddenLayer], due: Callable[[], bool]) -> d
     """
     inputs: dict[str, list[Tensor]] = {}
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         # A closure instead of a bound method: a copy of the module (learner.ema) would copy the learner of a method.
-        def record(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if layer.training and torch.is_grad_enabled() and due():
-                inputs.setdefault(name, []).append(args[0].detach())
+        def record(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if layer.training and output.requires_grad and due():
+                x = args[0].detach()
+                output.register_hook(lambda _: inputs.setdefault(name, []).append(x))  # type: ignore[no-untyped-call]
 
         return record
 
     for layer in layers:
-        layer.outgoing.register_forward_pre_hook(hook(layer.name))
+        layer.outgoing.register_forward_hook(hook(layer.name))
     return inputs

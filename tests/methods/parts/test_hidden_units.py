@@ -55,7 +55,7 @@ def test_activations_are_those_of_the_units(activation: Any) -> None:
     network: Any = Cnn(channels=(2, 3), hidden=(5,), activation=activation).build((1, 8, 8), 4)
     layers = hidden_layers(network)
     heard = record_layer_inputs(layers, lambda: True)
-    network(torch.rand(6, 1, 8, 8))
+    network(torch.rand(6, 1, 8, 8)).sum().backward()
     for layer in layers:
         h = layer.activations(heard[layer.name][0])
         total = (h.sum((0, 1, 3)), heard[layer.name][0].reshape(6, layer.copies, layer.units, -1).sum((0, 1, 3)))
@@ -65,15 +65,20 @@ def test_activations_are_those_of_the_units(activation: Any) -> None:
             torch.testing.assert_close(layer.outgoing(heard[layer.name][0]), y)
 
 
-def test_only_training_with_gradient_is_heard() -> None:
+def test_only_training_passes_whose_gradients_are_computed_are_heard() -> None:
     network = Mlp(hidden=(3,)).build((2,), 1)
     heard = record_layer_inputs(hidden_layers(network), lambda: True)
     with torch.no_grad():
         network(torch.rand(4, 2))
-    network.eval()(torch.rand(4, 2))
+    network.eval()(torch.rand(4, 2)).sum().backward()
+    network.train()(torch.rand(4, 2))  # as a minibatch that PPO's target_kl leaves out
     assert {} == heard
-    network.train()(torch.rand(4, 2))
+    x = torch.rand(4, 2)
+    y = network(x)
+    y.sum().backward()
     assert ["1"] == list(heard)
+    (inputs,) = heard["1"]
+    torch.testing.assert_close(network[-1](inputs), y)
 
 
 @pytest.mark.parametrize(
