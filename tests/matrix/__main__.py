@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,18 +71,24 @@ class Session:
                 path.unlink()
 
     def _write_materials(self) -> None:
-        done = self.materials / "trained.yaml"
+        done = self.materials / "complete"
         if done.exists():
             return
         shutil.rmtree(self.materials, ignore_errors=True)
         write_materials(self.materials)
         pid = os.fork()
         if pid == 0:
+            status = 1
             try:
                 write_trained(self.materials)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+                os._exit(status)
+        if os.waitpid(pid, 0)[1]:
+            raise RuntimeError("the materials that need a network could not be written; see above")
+        done.touch()
 
     def drawn(self, seed: int, only: Mapping[str, Sequence[str]], most: int) -> dict[str, Any]:
         """The covering set; what was asked under the same code is not asked again.

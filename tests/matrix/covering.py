@@ -69,7 +69,6 @@ class Covering:
     hopeless: dict[Chosen, str] = field(init=False, factory=dict)  # values that were allowed nowhere
     wanted: set[Pair] = field(init=False, factory=set)
     known: dict[frozenset[Chosen], str] = field(init=False, factory=dict)  # what each combination came to
-    _known_values: set[Chosen] = field(init=False, factory=set)  # of an earlier covering
     _complete: bool = field(init=False, default=False)  # whether every pair was to be covered or refused
     _most: int = field(init=False, default=0)
     _open: set[Pair] = field(init=False, factory=set)
@@ -119,8 +118,6 @@ class Covering:
         for chosen in {chosen for each in self.refused for chosen in each}:
             if not self._with[chosen]:
                 self.hopeless[chosen] = "refused before"
-        self._known_values = {chosen for row in found for chosen in row.items()}
-        self._known_values |= {chosen for each in self.refused for chosen in each}
 
     def _restored(self, row: Combination) -> dict[str, str] | None:
         """A combination of an earlier space, completed; None where its values are not there or do not go together."""
@@ -202,7 +199,7 @@ class Covering:
             self._ask(asked)
         for factor in factors:
             for v in factor.values:
-                if not self._with[factor.name, v] and (factor.name, v) not in self._known_values:
+                if not self._with[factor.name, v]:
                     self._look_for((factor.name, v))
         for value in self.homes:
             for factor in factors:
@@ -212,10 +209,15 @@ class Covering:
                         self._keep_apart(frozenset(both))
 
     def _look_for(self, chosen: Chosen) -> None:
-        """A value that no home takes: with the values that others are allowed with."""
-        for row in self.rng.sample(self._allowed, min(40, len(self._allowed))):
+        """A value that no home takes: with the values that others are allowed with, those first that it needs."""
+        needed = self.space.merged([chosen]) or {}
+        rows = self.rng.sample(self._allowed, len(self._allowed))
+        rows.sort(key=lambda row: sum(row.get(name) not in values for name, values in needed.items()))
+        for row in rows[:40]:
             made = self.space.around(dict([chosen]), row)
             if made is not None and not self._is_refused(made):
+                self.hopeless.pop(chosen, None)
+                self.refused = {each: why for each, why in self.refused.items() if chosen not in each}
                 return
         self.hopeless[chosen] = next((self.known[k] for k in self.known if chosen in k and self.known[k]), "")
 

@@ -15,7 +15,7 @@ TRAINED = """
 name: trained
 stream: {type: single, data: {type: digits}}
 encoder: {type: scale}
-learner: {type: classifier, network: {type: mlp, hidden: [8]}}
+learner: {type: autoencoder, network: {type: mlp, hidden: [8]}, decoder: {type: mlp, hidden: [8]}, code: 3}
 budget: {updates: 3}
 """
 
@@ -40,8 +40,12 @@ def write_trained(folder: Path) -> None:
     from rlcl.networks.torchvision import torchvision_model
 
     torch.manual_seed(0)
-    torch.save(torchvision_model("resnet18", "").state_dict(), folder / "resnet18.pth")
-    main(["run", str(folder / "trained.yaml"), "--root", str(folder / "runs"), "--quiet"])
+    torch.save(torchvision_model("resnet18", "")().state_dict(), folder / "resnet18.pth")
+    try:
+        main(["run", str(folder / "trained.yaml"), "--root", str(folder / "runs"), "--quiet"])
+    except SystemExit as ended:  # as any command ends
+        if ended.code:
+            raise RuntimeError("the run for the encoder trained failed") from ended
 
 
 def _write_tables(folder: Path, rng: np.random.Generator) -> None:

@@ -97,6 +97,17 @@ def test_a_combination_that_is_refused_now_is_replaced_and_one_that_is_gone_is_l
     assert not any(row["z"] == "e" for row in fewer.rows)
 
 
+def test_a_value_that_was_refused_everywhere_is_tried_again() -> None:
+    def without_e(rows: Sequence[Combination]) -> list[str]:
+        return [m or ("e" if row["z"] == "e" else "") for row, m in zip(rows, judged(rows), strict=True)]
+
+    before, _ = resumed(SPACE, without_e, drawn())
+    assert ("z", "e") in before.hopeless
+    again, _ = resumed(SPACE, judged, before)
+    assert ("z", "e") not in again.hopeless
+    assert allowed_pairs() == {each for row in again.rows for each in SPACE.covered(row)}
+
+
 def test_a_covering_is_written_and_read(tmp_path: Path) -> None:
     before, path = drawn(), tmp_path / "covering.json.gz"
     write_earlier(before, path)

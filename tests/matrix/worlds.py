@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["Choices", "Image", "Masked", "Parts"]
+__all__ = ["Choices", "Image", "Masked", "Parts", "Photo"]
 
 LENGTH = 7  # env steps of an episode
 
@@ -51,6 +51,17 @@ class Image(World):
 
     def shown(self) -> Any:
         return np.full((1, 36, 36), 30 * self.at, np.uint8)
+
+
+class Photo(World):
+    """Coloured images of 36 x 36 with their channels last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+
+    def shown(self) -> Any:
+        return np.full((36, 36, 3), (30 * self.at, 20 * self.at, 10), np.uint8)
 
 
 class Parts(World):
