@@ -19,6 +19,7 @@ __all__ = [
     "UnseenTaskError",
     "UnsupportedError",
     "did_you_mean",
+    "short_error",
 ]
 
 
@@ -128,3 +129,9 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 def _quoted(name: str) -> str:
     """Return a name, in quotes if it contains quotes or begins or ends with whitespace."""
     return repr(name) if name != name.strip() or {"'", '"'} & set(name) else name
+
+
+def short_error(error: BaseException) -> str:
+    """Return the first line of an error's message, preceded by its type unless the message is for the user alone."""
+    text = str(error) if isinstance(error, RlclError) else f"{type(error).__name__}: {error}"
+    return text.partition("\n")[0]

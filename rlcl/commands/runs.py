@@ -1,4 +1,4 @@
-"""Verb ``rlcl runs``, which lists, shows, compares, removes and merges runs."""
+"""Verb ``rlcl runs``, which lists, shows, compares, removes, merges and sends runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 def add_to(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     group = typer.Typer(
-        help="List, show, compare, remove and merge runs.", no_args_is_help=False, invoke_without_command=True
+        help="List, show, compare, remove, merge and send runs.", no_args_is_help=False, invoke_without_command=True
     )
     group.callback()(default)
     group.command("list")(list_runs)
@@ -33,11 +33,12 @@ def add_to(app: typer.Typer) -> None:
     group.command("rm")(remove)
     group.command("merge")(merge)
     group.command("migrate")(migrate)
+    group.command("send")(send)
     app.add_typer(group, name="runs")
 
 
 def default(context: typer.Context) -> None:
-    """List, show, compare, remove and merge runs; without a subcommand, list them."""
+    """List, show, compare, remove, merge and send runs; without a subcommand, list them."""
     if context.invoked_subcommand is None:
         list_runs()
 
@@ -323,6 +324,31 @@ def migrate(
         typer.echo(f"nothing to migrate in {root}: every run is in the folder of its experiment's current hash")
     if skipped:
         raise typer.Exit(1)
+
+
+def send(
+    runs: Annotated[
+        list[str], typer.Argument(help="Names as listed by 'rlcl runs list', or their beginnings; supports * and ?.")
+    ],
+    to: Annotated[list[str], typer.Option(help="Sink: a name, or its settings in braces: '{type: mlflow, uri: ...}'.")],
+    root: Root = Path("runs"),
+) -> None:
+    """Send finished runs to trackers, or write their records and events as tables.
+
+    Example:
+        rlcl runs send digits --to mlflow
+
+    This also repairs a copy: a tracker that did not answer during training receives what it lacks, and nothing twice.
+    """
+    from rlcl.config import Document, component, override
+    from rlcl.console import make_console
+    from rlcl.launch.sent_runs import send_run
+    from rlcl.tracking.runs import named_runs
+
+    sinks = [component("sink", override(Document("--to", {}), [f"sink={text}"]).data["sink"]) for text in to]
+    for stored in [stored for run in runs for stored in named_runs(run, root)]:
+        send_run(stored, sinks, make_console())
+        typer.echo(f"sent {stored.path} to {', '.join(sink.type for sink in sinks)}")
 
 
 def _shortened(text: str, width: int = 60) -> str:

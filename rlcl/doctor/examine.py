@@ -22,6 +22,7 @@ from rlcl.doctor.checks.state import check_copy, check_state
 from rlcl.doctor.checks.wrappers import check_wrappers
 from rlcl.doctor.findings import SEVERITIES, Finding
 from rlcl.doctor.recording import Recording, record
+from rlcl.errors import short_error
 
 __all__ = ["CHECKS", "Examination", "examine"]
 
@@ -109,6 +110,6 @@ def _found(check: Check, source: Environment, recording: Recording, seed: int) -
         found.extend(check(source, recording, seed))
     except Exception as error:
         name = check.__name__.removeprefix("check_").replace("_", " ")
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = short_error(error)
         found.append(Finding(name, "error", f"the environment failed in this check: {reason}", "correct it"))
     return found

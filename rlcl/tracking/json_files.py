@@ -135,6 +135,7 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "parent": _mapping,
         "initial": _mapping,
     },
+    "trackers.json": {},
     "summary.json": {
         "metrics": _dict_of(_or_null(_number)),
         "names": _or_null(_list_of(_text)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
@@ -35,7 +35,8 @@ class RunStart:
         steps: number of steps of the whole run; None if it is not known.
         step: step at which the run resumes, 0 if it starts. Items after this step that an earlier process wrote are
             written again, with the same content.
-        trainer: the :class:`rlcl.training.trainer.Trainer`; its learner can be read but must not be changed.
+        trainer: the :class:`rlcl.training.trainer.Trainer`; its learner can be read but must not be changed. None
+            for the files of a run that has finished before (:attr:`Sink.from_files`).
         console: console for human-readable messages.
         bar: whether the sink may draw a progress bar on the console; a terminal has at most one.
     """
@@ -64,8 +65,11 @@ class Sink(ABC):
     """A receiver of the events and records of one run. Only ``write`` is required; other methods do nothing by default.
 
     One sink is built for each run. ``open`` is called first, then ``write`` for each item, ``finish`` if the run
-    completes, and ``close`` in any case. An error that a sink raises stops the run, which can be resumed.
+    completes, and ``close`` in any case. A sink that raises an error receives nothing more, and the run continues.
     """
+
+    from_files: ClassVar[bool] = False
+    """Whether the sink reads only the files and names of a run, and not its trainer: ``rlcl runs send`` opens it."""
 
     def open(self, run: RunStart) -> None:
         """Open the sink for a run that starts or resumes."""

@@ -18,6 +18,7 @@ from rlcl.types import Boundary, Event, Record, RunStart, Sink
 
 QUIET = Console(quiet=True)
 TAPE: list[Any] = []
+WHOLE = ["open", "step", "step", "Event", "step", "step", "step", "Event", "step", "step", "finish", "close"]
 
 
 class Tape(Sink):
@@ -131,16 +132,32 @@ def test_an_interrupted_run_closes_its_sinks_and_tells_the_next_where_it_goes_on
 @pytest.mark.parametrize(
     ("fails", "calls"),
     [
-        ("open", ["aopen", "bopen", "aclose"]),
-        ("Event", ["aopen", "bopen", "aEvent", "bEvent", "bclose", "aclose"]),
+        ("open", ["open"]),
+        ("step", ["open", "step", "close"]),
+        ("Event", ["open", "step", "step", "Event", "close"]),
+        ("finish", WHOLE),
+        ("close", WHOLE),
     ],
 )
-def test_sinks_that_are_open_are_closed_where_one_fails(
-    fails: str, calls: list[str], tape: list[Any], tmp_path: Path
+def test_a_sink_that_fails_is_closed_and_the_run_continues(
+    fails: str, calls: list[str], tape: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(OSError, match="no luck"):
-        run_seed(experiment({"name": "a"}, {"name": "b", "fails": fails}), 0, tmp_path, QUIET)
-    assert calls == [call for call, *_ in tape if call[1:] in ("open", "Event", "close")]
+    asked = experiment({"name": "a"}, {"name": "b", "fails": fails})
+    finished = run_seed(asked, 0, tmp_path, Console())
+    others = [call for call, *_ in tape if call not in ("aRecord", "bRecord", "aBoundary", "bBoundary")]
+    assert [*calls, "seeds_changed"] == [call[1:] for call in others if call[0] == "b"]
+    assert ["finish", "close", "seeds_changed"] == [call[1:] for call in others if call[0] == "a"][-3:]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert 1 == printed.count(f"small seed 0: sink {__name__}:Tape stopped (OSError: no luck); the run continues")
+    assert 1 == (finished.path / "log.txt").read_text().count("OSError: no luck\n")
+    tape.clear()
+    quiet = run_seed(experiment(), 0, tmp_path / "without", QUIET)
+    assert (finished.path / "records.jsonl").read_bytes() == (quiet.path / "records.jsonl").read_bytes()
+
+
+def test_a_view_of_all_seeds_that_fails_is_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="its view of all seeds is not current"):
+        run_seed(experiment({"fails": "seeds_changed"}), 0, tmp_path, QUIET)
 
 
 def test_a_removed_run_is_told_to_the_sinks_of_those_that_are_left(tape: list[Any], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 from rlcl.data.environments.environment import Environment
 from rlcl.doctor.findings import Finding
 from rlcl.doctor.recording import Recording
+from rlcl.errors import short_error
 
 __all__ = ["check_pickle"]
 
@@ -21,7 +22,7 @@ def check_pickle(source: Environment, recording: Recording, seed: int) -> Iterat
     try:
         pickle.dumps(CloudpickleWrapper(source.make))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = short_error(error)
         yield Finding(
             CHECK,
             "warning",

@@ -15,6 +15,7 @@ from rlcl.data.environments.state import restore_single, single_state
 from rlcl.doctor.findings import Finding
 from rlcl.doctor.recording import Recording
 from rlcl.doctor.rollouts import as_action
+from rlcl.errors import short_error
 from rlcl.state import clone_state
 
 __all__ = ["check_copy", "check_state"]
@@ -55,7 +56,7 @@ def check_copy(source: Environment, recording: Recording, seed: int) -> Iterator
         try:
             differ = _continuations_differ(env, copy.deepcopy(env), recording.actions[steps:])
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = short_error(error)
             yield Finding("copy", "note", f"copies (copy.deepcopy) do not work ({reason})", "only planning needs them")
             return
         if differ:

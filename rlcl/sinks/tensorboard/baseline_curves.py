@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import Results, baseline_name, measure_named
-from rlcl.sinks.tensorboard.learner_images import NAME_LENGTH
+from rlcl.sinks.labels import experience_label
 from rlcl.tracking.folder import BASELINES, read_records, read_results
 from rlcl.tracking.json_files import read_json
 from rlcl.types import Record
@@ -59,7 +59,7 @@ def baseline_curves(run: Path) -> Mapping[str, Mapping[str, Mapping[int, float]]
     starts, last = _first_starts(own, measures), max((record.step for record in own), default=0)
     for measure in measures:
         for column, name in enumerate(names):
-            tag = f"{measure_named(measure).name}/{column:02d} {name[:NAME_LENGTH]}"
+            tag = f"{measure_named(measure).name}/{experience_label(column, name)}"
             alone = _values(every, baseline_name(KIND, measure), column)
             if alone and column in starts:
                 moved = {step + starts[column]: value for step, value in alone.items()}

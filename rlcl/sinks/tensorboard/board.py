@@ -10,11 +10,13 @@ from typing import Any
 from attrs import define, field
 
 from rlcl.config import option
+from rlcl.errors import short_error
 from rlcl.evaluation.probe_runner import probe_name
 from rlcl.evaluation.results import TASK, Results, measure_named
-from rlcl.sinks.tensorboard.hparams import run_settings, session_end, session_start
+from rlcl.sinks.labels import experience_label, run_settings
+from rlcl.sinks.tensorboard.hparams import session_end, session_start
 from rlcl.sinks.tensorboard.layout import run_layout
-from rlcl.sinks.tensorboard.learner_images import LearnerImages, experience_label, spread_indices
+from rlcl.sinks.tensorboard.learner_images import LearnerImages, spread_indices
 from rlcl.sinks.tensorboard.media_files import MediaFiles
 from rlcl.sinks.tensorboard.seed_intervals import FOLDER, write_seed_board
 from rlcl.streams.stream import Stream
@@ -86,7 +88,7 @@ class TensorBoard(Sink):
         elif isinstance(item, Record):
             self._records.append(item)
             if item.metric in self._run.measures:
-                name = experience_label(self._stream.evaluated[item.evaluated_on])
+                name = experience_label(item.evaluated_on, self._run.evaluated[item.evaluated_on])
                 self._writer.add_scalar(f"{measure_named(item.metric).name}/{name}", item.value, item.step)
             elif item.metric != TASK:  # a metric of the learner itself has a single curve
                 self._writer.add_scalar(f"learner/{item.metric}", item.value, item.step)
@@ -109,8 +111,7 @@ class TensorBoard(Sink):
             try:
                 write(boundary)
             except Exception as error:  # a missing image must not stop a run
-                message = f"{type(error).__name__}: {error}"
-                warnings.warn(f"TensorBoard: {what} could not be written ({message})", stacklevel=2)
+                warnings.warn(f"TensorBoard: {what} could not be written ({short_error(error)})", stacklevel=2)
 
     def _write_r(self, boundary: Boundary) -> None:
         from rlcl.report.figures import r_figure
@@ -136,7 +137,7 @@ class TensorBoard(Sink):
             self._media_files.picture(tag, picture, boundary.step)
         embedding = self._learner_images.embedding()
         if embedding is not None:
-            name = f"after {experience_label(self._stream[boundary.trained_on])}"
+            name = f"after {experience_label(boundary.trained_on, self._run.experiences[boundary.trained_on])}"
             write_embedding(self._folder, name, boundary.step, embedding)
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -9,23 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rlcl.tracking.runs import dotted_keys
-
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-__all__ = ["run_settings", "session_end", "session_start"]
-
-
-def run_settings(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the settings that distinguish experiments, by dotted key; settings that are None are left out.
-
-    Args:
-        config: the resolved experiment as plain data.
-        seed: seed of the run.
-    """
-    settings = dotted_keys({name: config[name] for name in ("stream", "encoder", "learner", "budget")})
-    return {"seed": seed, **{key: value for key, value in settings.items() if value is not None}}
+__all__ = ["session_end", "session_start"]
 
 
 def session_start(name: str, settings: Mapping[str, Any]) -> Summary:

@@ -15,23 +15,18 @@ from rlcl.evaluation.measures import arrays_of, environment_of
 from rlcl.evaluation.network_activity import NetworkActivity, host_of
 from rlcl.registry import name_of
 from rlcl.seeding import preserved_global_state
+from rlcl.sinks.labels import experience_label
 from rlcl.sinks.tensorboard.pictures import Array, Picture, animated_gif, image_shape, tile_rows, to_pixels
 from rlcl.training.trainer import Trainer
 from rlcl.types import ArraySource, Batch, Experience, Generating, Representing, methods_of
 
-__all__ = ["Embedding", "LearnerImages", "experience_label", "spread_indices"]
+__all__ = ["Embedding", "LearnerImages", "spread_indices"]
 
 MAX_EXPERIENCES = 8  # experiences in one image, and videos at the end of the stream
 GENERATED_ROWS = 4
 FRAME_INTERVAL = 2  # env steps between successive frames
-NAME_LENGTH = 40  # characters of an experience's name in a label
 EMBEDDING_WIDTH = 64  # columns of an embedding
 NOISE_SEED = 0  # of generated inputs: the same codes at each boundary make them comparable
-
-
-def experience_label(experience: Experience) -> str:
-    """Return a label that sorts in the order of the stream: ``02 digits 4-5``."""
-    return f"{experience.index:02d} {experience.name[:NAME_LENGTH]}"
 
 
 def spread_indices(total: int, count: int) -> list[int]:
@@ -127,7 +122,7 @@ class LearnerImages:
         low, high = _range([original for _, original, _ in pairs])
         rows = []
         for experience, original, reconstruction in pairs:
-            rows.append((experience_label(experience), to_pixels(original, shape, low, high)))
+            rows.append((experience_label(experience.index, experience.name), to_pixels(original, shape, low, high)))
             rows.append(("reconstructed", to_pixels(reconstruction, shape, low, high)))
         return {"learner/reconstructions": tile_rows(rows)}
 
@@ -160,7 +155,8 @@ class LearnerImages:
             video = record_episode(self.trainer.learner, source, self._task(experience), self.frames, FRAME_INTERVAL)
             if video is not None:
                 captions = [f"return {value:.4g}" for value in video.returns]
-                yield f"episode/{experience_label(experience)}", animated_gif(video.frames, captions)
+                label = experience_label(experience.index, experience.name)
+                yield f"episode/{label}", animated_gif(video.frames, captions)
 
     # The projector.
 
@@ -184,7 +180,7 @@ class LearnerImages:
             vectors.append(representation)
             inputs.append(x)
             labels += self._labels(y, len(x))
-            names += [experience_label(experience)] * len(x)
+            names += [experience_label(experience.index, experience.name)] * len(x)
         if not vectors:
             return None
         return Embedding(_reduce_width(torch.cat(vectors)), tuple(labels), tuple(names), _images(torch.cat(inputs)))

@@ -13,9 +13,10 @@ import attrs
 from rlcl.errors import Problem, RunFolderError
 from rlcl.evaluation.results import TASK, measure_named
 from rlcl.lock import LOCK, locked
+from rlcl.sinks.labels import experience_label
 from rlcl.sinks.tensorboard.baseline_curves import write_baseline_board
 from rlcl.sinks.tensorboard.layout import margins, seeds_layout
-from rlcl.sinks.tensorboard.learner_images import NAME_LENGTH, spread_indices
+from rlcl.sinks.tensorboard.learner_images import spread_indices
 from rlcl.statistics.intervals import SeedSummary, summarize
 from rlcl.tracking.folder import read_events, read_records
 from rlcl.tracking.json_files import read_json
@@ -70,7 +71,7 @@ def run_curves(run: Path) -> Curves:
     for record in read_records(run):
         if record.metric in measures:
             name, index = measure_named(record.metric).name, record.evaluated_on
-            curves[f"{name}/{index:02d} {names[index][:NAME_LENGTH]}"][record.step] = record.value
+            curves[f"{name}/{experience_label(index, names[index])}"][record.step] = record.value
         elif record.metric not in COSTS and record.metric != TASK:
             curves[f"learner/{record.metric}"][record.step] = record.value
     for row in read_events(run):

@@ -1,0 +1,1 @@
+"""Sinks that copy a run to an experiment tracker."""
