@@ -1,4 +1,4 @@
-"""Verb ``rlcl runs``, which lists, shows, compares, removes, merges and sends runs."""
+"""Verb ``rlcl runs``, which lists, shows, compares, removes, merges, sends and imports runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 def add_to(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     group = typer.Typer(
-        help="List, show, compare, remove, merge and send runs.", no_args_is_help=False, invoke_without_command=True
+        help="List, show, compare, remove, merge, send and import runs.",
+        no_args_is_help=False,
+        invoke_without_command=True,
     )
     group.callback()(default)
     group.command("list")(list_runs)
@@ -34,11 +36,12 @@ def add_to(app: typer.Typer) -> None:
     group.command("merge")(merge)
     group.command("migrate")(migrate)
     group.command("send")(send)
+    group.command("import")(import_results)
     app.add_typer(group, name="runs")
 
 
 def default(context: typer.Context) -> None:
-    """List, show, compare, remove, merge and send runs; without a subcommand, list them."""
+    """List, show, compare, remove, merge, send and import runs; without a subcommand, list them."""
     if context.invoked_subcommand is None:
         list_runs()
 
@@ -150,10 +153,8 @@ def _show(run: StoredRun, console: Console) -> None:
 
     error = next(iter(run.values("error")), "")
     console.print(Text.assemble((str(run.path), "bold"), f"  {run.state}  {error}"), soft_wrap=True)
-    git = run.manifest.get("git") or {}
-    revision = f"{(git.get('revision') or 'no repository')[:12]}{' (dirty)' if git.get('dirty') else ''}"
-    data = run.manifest.get("data", "?")[:12]
-    console.print(f"started {run.manifest.get('started', '?')}  git {revision}  data {data}")
+    started, data = run.manifest.get("started", "?"), run.manifest.get("data", "?")[:12]
+    console.print(f"{'imported' if run.is_imported else 'started'} {started}  {_origin(run)}  data {data}")
     if run.finished:
         summary = run.summary
         outcome = Outcome(read_results(run.path), tuple(summary["measures"]), tuple(summary["names"]))
@@ -169,6 +170,15 @@ def _show(run: StoredRun, console: Console) -> None:
         console.print(f"cost: {costs_line([outcome], [summary])}", soft_wrap=True)
     if (run.path / "tensorboard").is_dir():
         console.print(f"tensorboard --logdir {run.path}", soft_wrap=True)
+
+
+def _origin(run: StoredRun) -> str:
+    """Return the code that produced a run: the git revision, or the library of an imported run."""
+    if run.is_imported:
+        imported = run.manifest["imported"]
+        return f"from {imported.get('library')} ({imported.get('from')})"
+    git = run.manifest.get("git") or {}
+    return f"git {(git.get('revision') or '')[:12] or 'no repository'}{' (dirty)' if git.get('dirty') else ''}"
 
 
 def diff(
@@ -349,6 +359,46 @@ def send(
     for stored in [stored for run in runs for stored in named_runs(run, root)]:
         send_run(stored, sinks, make_console())
         typer.echo(f"sent {stored.path} to {', '.join(sink.type for sink in sinks)}")
+
+
+def import_results(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders with the results of one run each: evaluations.npz or monitor.csv of Stable-Baselines3, or "
+            "the files of Avalanche's CSVLogger.",
+        ),
+    ],
+    on: Annotated[
+        str, typer.Option(metavar="EXPERIMENT", help="Experiment with the same stream, budget and evaluation.")
+    ],
+    learner: Annotated[str, typer.Option(metavar="NAME", help="Name of the learner in comparisons.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others have the following seeds.")] = 0,
+    training_episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Without evaluations: take the mean return of the last N training episodes."
+        ),
+    ] = None,
+    root: Root = Path("runs"),
+) -> None:
+    """Import the results of runs of Stable-Baselines3 or Avalanche, so that they can be compared and reported.
+
+    Example:
+        rlcl runs import logs/ppo/CartPole-v1_* --on cartpole.yaml --learner "SB3 PPO"
+
+    The experiment names the stream that the runs were trained on; its learner is not used. Steps are those of the other
+    library: env steps for Stable-Baselines3, epochs for Avalanche.
+    """
+    from rlcl.experiment import load_experiment
+    from rlcl.launch.importing.write import import_run
+
+    experiment = load_experiment(on)
+    for index, folder in enumerate(folders):
+        imported = import_run(folder, experiment, learner, seed + index, root, training_episodes)
+        action = "imported" if imported.new else "already imported"
+        typer.echo(f"{action} {folder} ({imported.library}) as {imported.path}")
 
 
 def _shortened(text: str, width: int = 60) -> str:

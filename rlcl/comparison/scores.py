@@ -179,8 +179,15 @@ def _run_score(labels: RunLabels, metric: RunMetric) -> RunScore:
 
 def _version_caveats(run_scores: Sequence[RunScore]) -> list[str]:
     caveats = []
+    imported = sum(score.run.is_imported for score in run_scores)
+    if imported:
+        one = imported == 1
+        caveats.append(
+            f"{imported} run{' was' if one else 's were'} imported from another library: nothing here shows that "
+            f"{'it was' if one else 'they were'} trained and evaluated as the others"
+        )
     for items, key in {"revisions of the code": "git", "versions of packages": "packages"}.items():
-        different = {str(score.run.manifest.get(key)) for score in run_scores}
+        different = {str(score.run.manifest.get(key)) for score in run_scores if not score.run.is_imported}
         if len(different) > 1:
             caveats.append(f"the runs have {len(different)} different {items} (rlcl runs diff lists them)")
     return caveats

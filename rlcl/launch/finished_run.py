@@ -20,8 +20,9 @@ from rlcl.tracking.json_files import read_json
 from rlcl.tracking.migration import rewrite_config
 from rlcl.tracking.runs import trained_names
 from rlcl.training.trainer import Trainer
+from rlcl.types import Stream
 
-__all__ = ["FinishedRun", "is_finished", "read_finished_run", "run_summary"]
+__all__ = ["FinishedRun", "is_finished", "outcome_summary", "read_finished_run", "run_summary"]
 
 
 @frozen
@@ -65,16 +66,8 @@ def run_summary(experiment: Experiment, trainer: Trainer, folder: RunFolder, clo
     """
     total_cost, learner = clock.total, trainer.learner
     outcome = Outcome(folder.records(), trainer.measures, experiment.evaluation.metrics)
-    trained = [experience.name for experience in trainer.stream]
-    rows = outcome.row_names(trained)
     summary = {
-        **_metrics_and_meanings(outcome),
-        "metrics_version": METRICS_VERSION,
-        "R": outcome.R.tolist(),
-        "measures": list(outcome.measures),
-        "experiences": [experience.name for experience in trainer.stream.evaluated],
-        "trained": trained,
-        **({} if rows == trained else {"rows": rows}),
+        **outcome_summary(outcome, trainer.stream),
         "steps": learner.position.step,
         **attrs.asdict(total_cost),
         "peak_memory_bytes": clock.peak,
@@ -82,6 +75,21 @@ def run_summary(experiment: Experiment, trainer: Trainer, folder: RunFolder, clo
         **_latency(experiment, trainer),
     }
     return with_verdict(experiment, outcome, summary)
+
+
+def outcome_summary(outcome: Outcome, stream: Stream) -> dict[str, Any]:
+    """Return the part of ``summary.json`` that follows from the records: metrics, R and names of experiences."""
+    trained = [experience.name for experience in stream]
+    rows = outcome.row_names(trained)
+    return {
+        **_metrics_and_meanings(outcome),
+        "metrics_version": METRICS_VERSION,
+        "R": outcome.R.tolist(),
+        "measures": list(outcome.measures),
+        "experiences": [experience.name for experience in stream.evaluated],
+        "trained": trained,
+        **({} if rows == trained else {"rows": rows}),
+    }
 
 
 def _metrics_and_meanings(outcome: Outcome) -> dict[str, Any]:

@@ -134,6 +134,7 @@ FILE_SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "sessions": _list_of(_mapping),
         "parent": _mapping,
         "initial": _mapping,
+        "imported": _mapping,
     },
     "trackers.json": {},
     "summary.json": {

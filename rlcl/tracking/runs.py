@@ -84,6 +84,11 @@ class StoredRun:
         """Content of ``manifest.json``; empty if it cannot be read."""
         return read_json(self.path / "manifest.json")
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether the results come from another library (``rlcl runs import``)."""
+        return bool(self.manifest.get("imported"))
+
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The resolved config as plain data of the current version; empty if it cannot be read."""
