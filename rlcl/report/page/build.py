@@ -11,6 +11,7 @@ from attrs import frozen
 
 from rlcl.comparison.groups import SeedGroup, group_runs
 from rlcl.comparison.run_labels import label_runs
+from rlcl.comparison.search import read_search
 from rlcl.comparison.suites import cell_runs
 from rlcl.errors import RunFolderError
 from rlcl.evaluation.metrics import AVERAGE, PERFORMANCE, TOPICS
@@ -37,6 +38,7 @@ from rlcl.report.page.run_details import (
     runs_figure,
     times_figure,
 )
+from rlcl.report.page.search_section import search_section
 from rlcl.tracking.json_files import read_json
 from rlcl.tracking.runs import StoredRun, state_of
 
@@ -131,6 +133,7 @@ def _experiment_sections(group: SeedGroup) -> list[Section]:
     undefined = [f"{name} is not defined: {reason}." for name, reason in group.undefined.items()]
     return [
         _section("objective", "Objective", objective_figure(group)),
+        *_search_sections(group),
         _section("R", "Evaluations after each experience (R)", r_figure(group), *others),
         _section("over-time", "Performance over time", *over_time, drift_figure(group, MAX_POINTS)),
         _section("videos", "Episodes", videos_figure(group)),
@@ -140,6 +143,13 @@ def _experiment_sections(group: SeedGroup) -> list[Section]:
         _section("probes", "Probes", probes_figure(group, MAX_POINTS)),
         _section("cost", "Cost", costs_figure(group), times_figure(group)),
     ]
+
+
+def _search_sections(group: SeedGroup) -> list[Section]:
+    """Return the section of the search whose winner the group is; none if it is no winner."""
+    folder = group.runs[0].group
+    search = read_search(folder.parent)
+    return [search_section(search)] if search is not None and search.winner_hash == folder.name else []
 
 
 def _section(key: str, title: str, *figures: Figure | None, note: str = "") -> Section:

@@ -11,7 +11,18 @@ from markupsafe import Markup, escape
 
 from rlcl.evaluation.results import Array
 
-__all__ = ["COLORS", "ChartLine", "LinearScale", "interval_plot", "line_chart", "short_number", "span_of", "ticks"]
+__all__ = [
+    "COLORS",
+    "ChartLine",
+    "LinearScale",
+    "draw_axes",
+    "interval_plot",
+    "line_chart",
+    "short_number",
+    "span_of",
+    "svg_element",
+    "ticks",
+]
 
 COLORS = 6  # in the style sheet; lines with a higher number are dashed
 LETTER_WIDTH = 6.0  # of labels, in units of the drawing
@@ -112,7 +123,7 @@ def line_chart(
     left = max(26.0, LETTER_WIDTH * max(len(short_number(v)) for v in y_ticks) + 9)
     x = LinearScale(first, last, left, width - right)
     y = LinearScale(low, high, height - (30.0 if x_label else 18.0), 10)
-    parts = [_axes(x, y, y_ticks, x_label, width)]
+    parts = [draw_axes(x, y, y_ticks, x_label, width)]
     for start, end in shaded:
         parts.insert(0, _rectangle(x(start), y(high), x(end) - x(start), y(low) - y(high), "training"))
     parts += [f'<line class="boundary" x1="{x(s):.1f}" x2="{x(s):.1f}" y1="{y(high):.1f}" y2="{y(low):.1f}"/>'
@@ -121,7 +132,7 @@ def line_chart(
     parts += [_curve(line, x, y) for line in lines]
     if labeled:
         parts.append(_line_labels(lines, y, width - right + 5, int(right / LETTER_WIDTH) - 1))
-    return _svg("".join(parts), description, width, height)
+    return svg_element("".join(parts), description, width, height)
 
 
 def interval_plot(
@@ -176,7 +187,8 @@ def span_of(lines: Sequence[ChartLine]) -> tuple[float, float]:
     return low, high
 
 
-def _axes(x: LinearScale, y: LinearScale, y_ticks: Sequence[float], x_label: str, width: int) -> str:
+def draw_axes(x: LinearScale, y: LinearScale, y_ticks: Sequence[float], x_label: str, width: int) -> str:
+    """Return the horizontal grid lines, the ticks of both axes, and the label of the horizontal axis."""
     parts = []
     for value in y_ticks:
         parts.append(f'<line class="grid" x1="{x.start:.1f}" x2="{x.end:.1f}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
@@ -259,6 +271,7 @@ def _shortened(text: str, max_letters: int) -> str:
     return text if len(text) <= max_letters else f"{text[: max(max_letters - 1, 1)]}…"
 
 
-def _svg(inner: str, description: str, width: int, height: int) -> Markup:
+def svg_element(inner: str, description: str, width: int, height: int) -> Markup:
+    """Return a drawing with a text for screen readers."""
     label = escape(description)
     return Markup(f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}">{inner}</svg>')

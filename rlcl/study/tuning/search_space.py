@@ -32,6 +32,10 @@ class Choices:
     labels: tuple[str, ...]
     changes: tuple[Document, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the choices for ``tuning.json``."""
+        return {"labels": list(self.labels)}
+
     @property
     def extremes(self) -> Sequence[Any]:
         """Values of a trial that are checked before the search: all."""
@@ -60,6 +64,10 @@ class Range:
     integer: bool
     step: float | None
     change: Document
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the range for ``tuning.json``."""
+        return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
 
     @property
     def extremes(self) -> Sequence[Any]:

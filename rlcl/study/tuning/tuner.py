@@ -230,6 +230,7 @@ def search_record(tuning: Tuning, journal: Journal, best: Any, experiment: Exper
         "pruner": definition.pruner,
         "objective": [target.text for target in tuning.targets],
         "search": definition.search,
+        "parameters": [{"name": parameter.name, **parameter.domain.to_json()} for parameter in tuning.parameters],
         "protocol": {
             "tuning_seeds": list(tuning.seeds),
             "report_seeds": list(tuning.report_seeds),

@@ -16,6 +16,7 @@ from tuning_files import FILE, tuning_file
 from rlcl.commands import main
 from rlcl.errors import RunFolderError
 from rlcl.launch.build import make_stream
+from rlcl.report.page.build import make_page
 from rlcl.study.tuning.definition import load_tuning
 from rlcl.study.tuning.study import Journal
 from rlcl.tracking.json_files import read_json
@@ -58,6 +59,11 @@ def test_trials_see_validation_data_of_the_first_experiences_and_the_winner_fres
     assert winners[0].path.parent.name == record["winner"]["hash"]
     text = winners[0].config
     assert str(text["learner"]["batch_size"]) == record["winner"]["parameters"]["learner.batch_size"]
+    page = make_page(winners, "")
+    for shown in ("3 trials by ", "The winner is trial ", "History", "Parallel coordinates", "Sensitivity"):
+        assert shown in page
+    (other,) = find_runs(tmp_path / "runs" / "small-trials")[:1]
+    assert "Parallel coordinates" not in make_page([other], "")
 
 
 def test_no_trial_can_read_test_data(tmp_path: Path) -> None:
