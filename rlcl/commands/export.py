@@ -24,6 +24,13 @@ def export(
     update: Annotated[
         bool, typer.Option(help="Include the state that only updates need: optimizer, methods, memories.")
     ] = True,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Also register the bundle as a version of this model in MLflow's registry."),
+    ] = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(metavar="URI", help="Server or store of MLflow; MLflow's own setting by default.")
+    ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
 ) -> None:
     """Write a run's model as a bundle: ONNX graph, weights, signature, model card, checksums.
@@ -38,6 +45,8 @@ def export(
     from rlcl.tracking.json_files import read_json
     from rlcl.tracking.runs import named_runs
 
+    if mlflow is not None and find_spec("mlflow") is None:
+        raise UnsupportedError("--mlflow needs MLflow; install it with pip install 'rlcl[mlflow]'")
     if missing := [name for name in REQUIRED_PACKAGES if find_spec(name) is None]:
         raise UnsupportedError(f"exporting needs {', '.join(missing)}; install it with pip install 'rlcl[deploy]'")
     from rlcl.deploy.exporting.export import export as write
@@ -62,3 +71,10 @@ def export(
         conditions = ", ".join(j["condition"] for j in verdict.get("judgements", []) if j["said"] == verdict["said"])
         typer.echo(f"objective {verdict['said']}: {conditions}")
     typer.echo(f"bundle   {target} ({bundle.signature.kind}, {size / 1e6:.2f} MB)")
+    if mlflow is not None:
+        from rlcl.deploy.bundle import Bundle
+        from rlcl.deploy.mlflow_flavor import log_bundle
+        from rlcl.sinks.trackers.mlflow import tracked_run
+
+        version = log_bundle(Bundle.open(target), mlflow, mlflow_uri, tracked_run(first.path, mlflow_uri))
+        typer.echo(f"mlflow   {version}")

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import define, field
@@ -17,7 +18,7 @@ from rlcl.sinks.labels import run_settings
 from rlcl.sinks.trackers.tracker import UPLOADED_FILES, Matrix, Point, Tracker
 from rlcl.types import RunStart
 
-__all__ = ["Mlflow", "mlflow_name"]
+__all__ = ["Mlflow", "mlflow_name", "tracked_run"]
 
 METRICS_PER_BATCH, PARAMETERS_PER_BATCH, VALUE_LENGTH, NAME_LENGTH = 1000, 100, 6000, 250  # limits of MLflow
 # Seconds and repetitions of a request: MLflow's own 120 and 7 would stop the training for a quarter of an hour.
@@ -127,9 +128,19 @@ class Mlflow(Tracker):
     def disconnect(self, *, finished: bool) -> None:
         self._client.set_terminated(self._id, "FINISHED" if finished else "KILLED")
 
-    def look(self, folder: Any) -> str:
+    def look(self, folder: Path) -> str:
         uri = self.destination
         return uri if uri.startswith(("http:", "https:")) else f"mlflow ui --backend-store-uri {uri}"
+
+
+def tracked_run(folder: Path, uri: str | None) -> str | None:
+    """Return the id of a run in a store of MLflow; None if the sink has not sent it there.
+
+    Args:
+        folder: run folder.
+        uri: address of the store; MLflow's own setting if None.
+    """
+    return Mlflow(uri=uri).sent_run(folder)
 
 
 def mlflow_name(text: str) -> str:

@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -137,6 +138,11 @@ class Tracker(Sink):
     @abstractmethod
     def disconnect(self, *, finished: bool) -> None:
         """End the connection; the run has finished, or can be resumed."""
+
+    def sent_run(self, folder: Path) -> str | None:
+        """Return the id of a run in the tracker; None if it was not sent there."""
+        run_id: str | None = read_json(folder / FILE).get(f"{self.package} {self.destination}", {}).get("run")
+        return run_id
 
     # Sink.
 
