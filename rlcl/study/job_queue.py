@@ -18,7 +18,9 @@ from rlcl.types import Job
 
 __all__ = ["CellQueue", "GivenJobs", "JobQueue", "cell_job"]
 
-ELSEWHERE_SECONDS = 2.0  # time between two attempts to claim the cells that other processes run
+ELSEWHERE_SECONDS = 2.0  # time between two looks at the cells that other processes run; it doubles up to
+LONGEST_SECONDS = 15.0  # while nothing has changed
+LOOKED_AT = 8  # cells of a look: a thousand idle machines must not ask for all cells at once
 COLLISIONS = 3  # claims in a row that failed, after which a cell far from those of others is tried
 
 
@@ -84,6 +86,7 @@ class CellQueue:
     _elsewhere: list[CellState] = field(init=False, factory=list)  # cells that other processes run
     _outcomes: dict[str, Mapping[str, Any]] = field(init=False, factory=dict)  # of earlier calls, by run
     _next_look: float = field(init=False, default=0.0)
+    _pause: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._waiting = deque(self.states)
@@ -102,8 +105,7 @@ class CellQueue:
     def take(self) -> Job | None:
         """Claim the next cell and return its job; None if others run all cells that are left."""
         if self._elsewhere and time.monotonic() >= self._next_look:
-            self._waiting.extend(self._elsewhere)
-            self._elsewhere.clear()
+            self._look_again()
         collisions = 0
         while self._waiting:
             state = self._waiting.popleft()
@@ -112,20 +114,33 @@ class CellQueue:
                 collisions += 1
                 if collisions % COLLISIONS == 0 and self._waiting:
                     self._waiting.rotate(-secrets.randbelow(len(self._waiting)))
-            elif self._ended_elsewhere(state):
+                continue
+            self._pause, self._next_look = 0.0, 0.0  # others may have ended, too
+            if self._ended_elsewhere(state):
                 self.session.release(state.cell.file_name)
                 self.changed(state)
             else:
                 return cell_job(self.grid, state.cell)
         return None
 
+    def _look_again(self) -> None:
+        """Try some of the cells that other processes run."""
+        for _ in range(min(LOOKED_AT, len(self._elsewhere))):
+            self._waiting.append(self._elsewhere.pop(secrets.randbelow(len(self._elsewhere))))
+        self._wait()
+
+    def _wait(self) -> None:
+        self._pause = min(max(ELSEWHERE_SECONDS, 2 * self._pause), LONGEST_SECONDS)
+        self._next_look = time.monotonic() + self._pause
+
     def put_back(self, state: CellState) -> None:
         """Return a cell whose run another process works on; it is tried again later."""
         self._run_elsewhere(state, "by another process")
+        self._wait()
 
     def _run_elsewhere(self, state: CellState, message: str) -> None:
-        if not self._elsewhere:
-            self._next_look = time.monotonic() + ELSEWHERE_SECONDS
+        if not self._elsewhere and not self._pause:
+            self._wait()
         self._elsewhere.append(state)
         if state.state != "running":
             state.state, state.messages = "running", (message,)

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
@@ -22,6 +23,7 @@ from rlcl.lock import Holder
 from rlcl.study import job_queue
 from rlcl.study.claims import Session, other_sessions
 from rlcl.study.grid import Grid
+from rlcl.study.job_queue import CellQueue
 from rlcl.study.suite import load_suite
 from rlcl.study.suite_runner import run_suite
 from rlcl.tracking.json_files import read_json
@@ -84,6 +86,37 @@ def test_what_another_process_finishes_or_fails_is_not_repeated(
         assert ["failed", "finished"] == [state.state for state in again.states]
     finally:
         launcher.close()
+
+
+def test_a_machine_without_work_asks_for_few_cells_of_others_at_ever_longer_intervals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(job_queue.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Grid, "refresh", lambda self, state: None)
+    suite = odd(tmp_path, "raise", "learn")
+    cells = [attrs.evolve(suite.cells[0], seed=seed) for seed in range(500)]
+    grid = Grid(attrs.evolve(suite, cells=tuple(cells)), tmp_path)
+    held, asked = {cell.file_name for cell in cells}, []
+
+    class Others:
+        def claim(self, name: str) -> str:
+            asked.append(name)
+            return "process 1" if name in held else ""
+
+        def release(self, name: str) -> None: ...
+
+    queue = CellQueue(grid, cast(Session, Others()), grid.states, lambda state: None)
+    assert queue.take() is None
+    assert 500 == len(asked)  # each once
+    for _ in range(6000):  # ten minutes, ten times a second
+        clock[0] += 0.1
+        assert queue.take() is None
+    assert 8 * 40 <= len(asked) - 500 <= 8 * 45  # every 15 s, eight cells
+    held.clear()
+    clock[0] += 15
+    taken = [job.name for job in iter(queue.take, None)]
+    assert 500 == len(set(taken))  # without another wait
 
 
 def test_a_run_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
