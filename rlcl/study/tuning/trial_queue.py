@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from rlcl.experiment import Experiment
 from rlcl.launch.verdicts import seed_result
 from rlcl.objective import SeedResult
 from rlcl.study.claims import Session
+from rlcl.study.job_queue import ELSEWHERE_SECONDS, LONGEST_SECONDS, LOOKED_AT
 from rlcl.study.tuning.definition import Tuning
 from rlcl.study.tuning.intermediate import intermediate_values
 from rlcl.study.tuning.study import Journal, Trial
@@ -25,8 +27,6 @@ from rlcl.tracking.json_files import read_json
 from rlcl.types import Job
 
 __all__ = ["EndedTrial", "RunningTrial", "TrialQueue"]
-
-ELSEWHERE_SECONDS = 2.0  # time between two looks at the trials that other processes run
 
 
 @define(eq=False)
@@ -92,6 +92,7 @@ class TrialQueue:
     _cleared: bool = field(init=False, default=False)
     _left: bool = field(init=False, default=True)  # whether trials may be left that this process could run
     _next_look: float = field(init=False, default=0.0)
+    _pause: float = field(init=False, default=0.0)
 
     @property
     def folder(self) -> Path:
@@ -116,15 +117,13 @@ class TrialQueue:
         """Return a trial that is running according to the journal, and that no process runs."""
         if time.monotonic() < self._next_look:
             return None
-        self._next_look = time.monotonic() + ELSEWHERE_SECONDS
-        elsewhere = 0
-        for frozen in self.journal.running():
-            if frozen.number in self.running:
-                continue
+        elsewhere = [frozen for frozen in self.journal.running() if frozen.number not in self.running]
+        self._pause = min(2 * self._pause, LONGEST_SECONDS) if elsewhere and self._pause else ELSEWHERE_SECONDS
+        self._next_look = time.monotonic() + self._pause
+        for frozen in secrets.SystemRandom().sample(elsewhere, min(LOOKED_AT, len(elsewhere))):
             if not self.session.claim(f"trial-{frozen.number}"):
-                self._next_look = 0.0
+                self._pause, self._next_look = 0.0, 0.0
                 return self.journal.adopt(frozen)
-            elsewhere += 1
         self._left = bool(elsewhere) or self.journal.is_open
         return None
 
