@@ -25,7 +25,9 @@ def parse_json(text: str | bytes) -> Any:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not _is_shallow(content, MAX_DEPTH):
+    brackets = ("{", "[") if isinstance(text, str) else (b"{", b"[")
+    may_be_deep = sum(map(text.count, brackets)) > MAX_DEPTH  # type: ignore[arg-type]
+    if may_be_deep and not _is_shallow(content, MAX_DEPTH):
         raise ValueError("it is nested too deeply")
     return content
 

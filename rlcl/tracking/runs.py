@@ -57,6 +57,7 @@ class StoredRun:
     path: Path
     name: str
     _shared: dict[Path, Mapping[str, Any]] = field(factory=dict, repr=False)
+    _files: dict[str, tuple[dict[str, Any], str]] = field(init=False, factory=dict, repr=False)
 
     @cached_property
     def seed(self) -> int:
@@ -72,17 +73,23 @@ class StoredRun:
     @cached_property
     def status(self) -> Mapping[str, Any]:
         """Content of ``status.json``; empty if it cannot be read."""
-        return read_json(self.path / "status.json")
+        return self._read("status.json")[0]
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
         """Metrics, R, measures, experiences, steps and seconds; empty until the run has finished."""
-        return read_json(self.path / "summary.json")
+        return self._read("summary.json")[0]
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
         """Content of ``manifest.json``; empty if it cannot be read."""
-        return read_json(self.path / "manifest.json")
+        return self._read("manifest.json")[0]
+
+    def _read(self, name: str) -> tuple[dict[str, Any], str]:
+        """Return the content of a JSON file, and its fault; see :func:`rlcl.tracking.json_files.read_object`."""
+        if name not in self._files:
+            self._files[name] = read_object(self.path / name)
+        return self._files[name]
 
     @property
     def is_imported(self) -> bool:
@@ -139,7 +146,7 @@ class StoredRun:
     @cached_property
     def fault(self) -> str:
         """The reason why the folder cannot be read as a run; empty if it can."""
-        status, fault = read_object(self.path / "status.json")
+        status, fault = self._read("status.json")
         if fault == "no status.json":
             return f"{fault}: the run has just started, or it ended before its state was saved"
         if self.version_fault:
@@ -147,12 +154,12 @@ class StoredRun:
         if not fault and "state" not in status:
             fault = "status.json contains no state"
         if not fault and (self.path / "manifest.json").exists():
-            fault = read_object(self.path / "manifest.json")[1]
+            fault = self._read("manifest.json")[1]
         return fault or (self._results_fault() if status["state"] == "finished" else "")
 
     def _results_fault(self) -> str:
         """Return the fault of a finished run's summary or records; empty if there is none."""
-        summary, fault = read_object(self.path / "summary.json")
+        summary, fault = self._read("summary.json")
         if fault:
             return fault
         if not {"metrics", "measures", "experiences"} <= summary.keys():
