@@ -180,8 +180,17 @@ class Experiment:
 
         It covers neither name, objective and seeds nor settings that equal their default.
         """
-        text = json.dumps(hashed_settings(without_defaults(self)), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return config_hash(without_defaults(self))
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of an experiment's config; see :attr:`Experiment.hash`.
+
+    Args:
+        config: plain data without the settings that equal their default.
+    """
+    text = json.dumps(hashed_settings(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def hashed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,10 +279,15 @@ def _with_remedy(fault: Fault) -> Fault:
 
 def dump(experiment: Experiment) -> str:
     """Return the resolved config as YAML with all defaults; reading it returns an equal experiment."""
+    return dump_config(unstructure(experiment))
+
+
+def dump_config(config: Mapping[str, Any]) -> str:
+    """Return a config, which is plain data, as YAML."""
     yaml, text = YAML(typ="safe", pure=True), io.StringIO()
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(unstructure(experiment), text)
+    yaml.dump(dict(config), text)
     return text.getvalue()
 
 

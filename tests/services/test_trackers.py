@@ -68,8 +68,14 @@ def written(folder: Path, sink: str, epochs: int = 2) -> Path:
     return file
 
 
-def start(file: Path, *changes: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*CLI, "run", file.name, *changes], cwd=file.parent, start_new_session=True)
+def stopped(folder: Path, sink: str, signum: int) -> Path:
+    """The file of a run to whose processes a signal was sent after some values."""
+    file = written(folder, sink, epochs=40)
+    process = subprocess.Popen([*CLI, "run", file.name], cwd=folder, start_new_session=True)
+    _wait_for(folder, 30)
+    os.killpg(process.pid, signum)
+    process.wait()
+    return file
 
 
 def run(file: Path, *changes: str) -> str:
@@ -171,11 +177,7 @@ def test_a_tracker_has_each_value_of_a_run_once(sink: str, tracker_folder: Path)
 @SINKS
 def test_an_interrupted_run_continues_the_run_of_the_tracker(sink: str, tracker_folder: Path) -> None:
     pytest.importorskip(sink)
-    file = written(tracker_folder, sink, epochs=40)
-    process = start(file)
-    _wait_for(tracker_folder, 30)
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    file = stopped(tracker_folder, sink, signal.SIGINT)
     sent = json.loads((run_of(tracker_folder) / FILE).read_text())
     run(file)
     folder = run_of(tracker_folder)
@@ -187,11 +189,7 @@ def test_an_interrupted_run_continues_the_run_of_the_tracker(sink: str, tracker_
 @SINKS
 def test_a_killed_run_continues_the_run_of_the_tracker(sink: str, tracker_folder: Path) -> None:
     pytest.importorskip(sink)
-    file = written(tracker_folder, sink, epochs=40)
-    process = start(file)
-    _wait_for(tracker_folder, 30)
-    end(process)
-    run(file)
+    run(stopped(tracker_folder, sink, signal.SIGKILL))
     folder = run_of(tracker_folder)
     found = tracked(sink, folder)
     if sink == "mlflow":  # it stores a batch at once; the others lose what their own buffers held

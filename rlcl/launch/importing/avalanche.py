@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlcl.errors import DataError
 from rlcl.launch.importing.results import Evaluation, ForeignResults, only_file
+from rlcl.types import Event
 
 __all__ = ["read_avalanche"]
 
@@ -39,7 +40,7 @@ def read_avalanche(folder: Path) -> ForeignResults | None:
         )
     names = {"training_loss": "loss", "training_accuracy": "training_accuracy"}
     events = [
-        (step, {new: float(row[old]) for old, new in names.items() if row.get(old)})
+        Event(step, {new: float(row[old]) for old, new in names.items() if row.get(old)})
         for step, row in enumerate(training, 1)
     ]
     return ForeignResults("avalanche-lib", evaluations, events)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from attrs import frozen
 
 from rlcl.errors import DataError, RlclError
+from rlcl.types import Event
 
 __all__ = ["Evaluation", "ForeignResults", "only_file", "raise_no_results"]
 
@@ -39,13 +40,13 @@ class ForeignResults:
     Args:
         library: name of the library.
         evaluations: values in the order of the run.
-        events: values logged during training, by step.
+        events: values logged during training.
         seconds: wall-clock time of the run; None if it is not known.
     """
 
     library: str
     evaluations: Sequence[Evaluation]
-    events: Sequence[tuple[int, Mapping[str, float]]] = ()
+    events: Sequence[Event] = ()
     seconds: float | None = None
 
 

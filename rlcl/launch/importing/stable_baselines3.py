@@ -14,6 +14,7 @@ from attrs import frozen
 
 from rlcl.errors import DataError
 from rlcl.launch.importing.results import Evaluation, ForeignResults, only_file
+from rlcl.types import Event
 
 __all__ = ["read_stable_baselines3"]
 
@@ -53,7 +54,7 @@ def read_stable_baselines3(folder: Path, training_episodes: int | None = None) -
     starts, episodes = _read_monitors(monitors)
     steps = np.cumsum([episode.length for episode in episodes]).tolist()
     events = [
-        (step, {"episode_return": e.total, "episode_length": float(e.length)})
+        Event(step, {"episode_return": e.total, "episode_length": float(e.length)})
         for step, e in zip(steps, episodes, strict=True)
     ]
     seconds = max(e.end for e in episodes) - min(starts) if episodes else None

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import io
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from ruamel.yaml import YAML
 
 from rlcl.config import unstructure
 from rlcl.errors import DataError, RunFolderError
 from rlcl.evaluation.outcome import Outcome
-from rlcl.experiment import Experiment, hashed_settings
+from rlcl.experiment import Experiment, config_hash, dump_config
 from rlcl.launch.build import make_stream
 from rlcl.launch.finished_run import outcome_summary
 from rlcl.launch.importing.avalanche import read_avalanche
@@ -27,7 +23,7 @@ from rlcl.run_format import RUN_FOLDER
 from rlcl.streams.stream import Stream
 from rlcl.tracking.folder import RunFolder, disk_errors, read_records, write_atomically
 from rlcl.tracking.manifest import data_hash
-from rlcl.types import Boundary, Event, Record
+from rlcl.types import Boundary, Record
 
 __all__ = ["Imported", "import_run"]
 
@@ -70,8 +66,7 @@ def import_run(
     stream = make_stream(experiment, seed)
     _check_experiences(results, stream, folder)
     config = _config(experiment, learner, results.library)
-    text = json.dumps(hashed_settings(config), sort_keys=True, separators=(",", ":"))
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    key = config_hash(config)
     records = [Record(key, seed, e.step, e.trained_on, e.evaluated_on, e.measure, e.value) for e in results.evaluations]
     path = root / experiment.name / key / f"seed{seed}"
     if (path / "summary.json").is_file():
@@ -111,16 +106,11 @@ def _write(
     seed: int,
     source: Path,
 ) -> None:
-    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style = False
-    yaml.dump(dict(config), text)
     with disk_errors(run.path):
-        write_atomically(run.path / "config.yaml", text.getvalue())
+        write_atomically(run.path / "config.yaml", dump_config(config))
     run.open({})
-    for step, values in results.events:
-        run.write(Event(step, values))
-    for record in records:
-        run.write(record)
+    for item in (*results.events, *records):
+        run.write(item)
     last = max(record.step for record in records)
     run.write(Boundary(last, len(stream) - 1))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,18 +51,21 @@ class Matrix:
     """R of one measure.
 
     Args:
-        name: name of the measure.
         measure: the measure, as in records.
-        values: (T, J) in the measure's own sign; NaN if absent.
+        values: (T, J), where higher is better; NaN if absent.
         rows: T names of the experiences trained on.
         columns: J names of the experiences evaluated.
     """
 
-    name: str
     measure: str
     values: Array
     rows: Sequence[str]
     columns: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """Name of the measure in curves."""
+        return measure_named(self.measure).name
 
     def picture(self) -> Image:
         """Draw R."""
@@ -69,14 +73,17 @@ class Matrix:
 
         from rlcl.report.figures import r_figure
 
-        sign, buffer = measure_named(self.measure).sign, io.BytesIO()
-        figure = r_figure(sign * self.values, self.columns, self.measure, trained=self.rows)
-        figure.savefig(buffer, format="png")
+        buffer = io.BytesIO()
+        r_figure(self.values, self.columns, self.measure, trained=self.rows).savefig(buffer, format="png")
         return Image.open(buffer)
 
     def table(self) -> list[list[Any]]:
-        """Return one row per experience trained on: its name, and a value (or None) per experience evaluated."""
-        values = [[None if v != v else float(v) for v in row] for row in self.values]  # noqa: PLR0124
+        """Return one row per experience trained on: its name, and a value (or None) per experience evaluated.
+
+        Losses have their original sign.
+        """
+        shown = measure_named(self.measure).sign * self.values
+        values = [[None if math.isnan(value) else float(value) for value in row] for row in shown]
         return [[name, *row] for name, row in zip(self.rows, values, strict=False)]
 
 
@@ -87,7 +94,7 @@ class Tracker(Sink):
     The tracker is a copy: the run's files remain the reference. The file ``trackers.json`` of the run's folder contains
     the run's id in the tracker and the numbers of events and records that were sent. A resumed run therefore continues
     the same run of the tracker, and sends what is missing there. After a kill, the last batch may be sent twice, with
-    the same values.
+    the same values, and a tracker with buffers of its own may lack their content.
 
     Args:
         seconds: minimum time between two batches.
@@ -223,9 +230,8 @@ class Tracker(Sink):
         for measure in self._run.measures:
             results = Results(records, measure)
             if results.R.size:
-                shown = measure_named(measure)
                 rows, columns = results.row_names(self._run.experiences), self._run.evaluated[: results.R.shape[1]]
-                yield Matrix(shown.name, measure, shown.sign * results.R, rows, columns)
+                yield Matrix(measure, results.R, rows, columns)
 
 
 def _joined(points: Sequence[Point]) -> Iterator[Point]:
