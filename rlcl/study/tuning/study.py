@@ -109,8 +109,7 @@ class Journal:
         count = len(self.trials())
         if count >= self.planned:
             return None
-        definition = self.tuning.definition
-        self._study.sampler = make_sampler(definition.sampler, definition.seed, count, self.tuning.parameters)
+        self._study.sampler = self._sampler(count)
         trial = Trial.of(self._study.ask(self._space))
         if trial.number >= self.planned:  # another process was faster
             self.fail(trial, "beyond the planned number of trials")
@@ -118,8 +117,36 @@ class Journal:
         return trial
 
     def adopt(self, frozen: Any) -> Trial:
-        """Return a trial that another process has left running."""
+        """Return a trial that another process has left running.
+
+        Optuna stores one parameter after the other, so that a process which is killed in between leaves a trial
+        without some of them.
+        """
+        if frozen.params.keys() < self._space.keys():
+            self._complete_proposal(frozen)
         return Trial.of(optuna().trial.Trial(self._study, frozen._trial_id))
+
+    def _complete_proposal(self, frozen: Any) -> None:
+        """Store the missing values of a trial as its process would have proposed them.
+
+        They are proposed once more in a copy of the search that has only the trials before this one.
+        """
+        copy = optuna().create_study(directions=self._study.directions, sampler=self._sampler(frozen.number))
+        copy.add_trials(self.trials()[: frozen.number])
+        copy.ask(self._space)
+        proposed = copy.get_trials(deepcopy=False)[-1]
+        storage = self._study._storage
+        for name, value in proposed.system_attrs.items():
+            if name not in frozen.system_attrs:
+                storage.set_trial_system_attr(frozen._trial_id, name, value)
+        for name, distribution in self._space.items():
+            if name not in frozen.params:
+                internal = distribution.to_internal_repr(proposed.params[name])
+                storage.set_trial_param(frozen._trial_id, name, internal, distribution)
+
+    def _sampler(self, number: int) -> Any:
+        definition = self.tuning.definition
+        return make_sampler(definition.sampler, definition.seed, number, self.tuning.parameters)
 
     def report(self, trial: Trial, values: Sequence[float]) -> bool:
         """Store the intermediate values of a trial so far; return whether it is to be stopped.

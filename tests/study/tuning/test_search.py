@@ -96,6 +96,48 @@ def test_an_interrupted_search_proposes_and_finds_the_same_as_one_that_is_not(tm
     assert trials(tmp_path / "whole") == trials(tmp_path / "killed")
 
 
+@pytest.mark.parametrize("stored", [0, 1, 2])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cma_es", "gp", "grid"])
+def test_a_trial_of_a_process_that_was_killed_while_it_proposed_values_is_completed(
+    sampler: str, stored: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna stores the parameters one by one; ``stored`` of three are in the journal when the process ends."""
+    lr = "{uniform: [0.1, 1], step: 0.1}" if sampler == "cma_es" else "[0.1, 0.01, 0.001]"  # it takes no choices
+    text = FILE[: FILE.index("search:")] + (
+        f"search:\n  learner.batch_size: {{integer: [8, 64], step: 8}}\n  learner.optimizer.lr: {lr}\n"
+        "  learner.methods[0].strength: {uniform: [0, 1], step: 0.1}\n"
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    found = []
+    for folder in (whole, killed):
+        folder.mkdir()
+        made = Journal(load_tuning(tuning_file(folder, text), [f"sampler={sampler}"]), folder)
+        for value in range(12):  # TPE and GP propose by their models afterwards
+            trial = made.ask()
+            assert trial is not None
+            made.complete(trial, [value % 5])
+        found.append(made)
+    expected = found[0].ask()
+    assert expected is not None
+    storage, left = found[1]._study._storage, iter(range(stored))
+    store = storage.set_trial_param
+
+    def store_some(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        store(*arguments)
+
+    monkeypatch.setattr(storage, "set_trial_param", store_some)
+    with pytest.raises(KeyboardInterrupt):
+        found[1].ask()
+    again = Journal(load_tuning(killed / "small.yaml", [f"sampler={sampler}"]), killed)
+    (frozen,) = again.running()
+    assert stored == len(frozen.params)
+    adopted = again.adopt(frozen)
+    assert (expected.number, expected.values) == (adopted.number, adopted.values)
+    assert expected.values == again.running()[0].params
+
+
 def test_two_processes_share_the_trials(tmp_path: Path) -> None:
     file = tuning_file(tmp_path)
     options = ("trials=8", "report.seeds=2", "--workers", "1")
