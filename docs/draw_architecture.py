@@ -26,6 +26,7 @@ LAYERS = (
         "threads",
         "state",
         "lock",
+        "process_group",
         "formats",
         "strict_json",
         "run_format",

@@ -56,17 +56,30 @@ def run(
 
         rlcl run digits.yaml budget.epochs=20 --continue-from digits.yaml
 
+    Several processes train one classifier, regressor, autoencoder or vae together, each on its part of
+    every minibatch, if torchrun starts them:
+
+        torchrun --nproc-per-node 4 -m rlcl run digits.yaml
+
     The exit status is 4 if all runs finished and an objective is not met, and 5 if training diverged.
     """
     from rlcl.console import make_console
     from rlcl.experiment import load_experiment
+    from rlcl.process_group import joined
 
     files, overrides = split_arguments(arguments)
     console = make_console(quiet)
-    experiments = [load_experiment(file, overrides) for file in files]
-    if continue_from is not None:
-        experiments = [_continued(experiments, overrides, continue_from, root, console)]
-    statuses = [_run(experiment, root, console) for experiment in experiments]
+    with joined() as group:
+        if group.rank:
+            from rlcl.launch.data_parallel import follow
+
+            follow(group)
+            return
+        experiments = [load_experiment(file, overrides) for file in files]
+        if continue_from is not None:
+            experiments = [_continued(experiments, overrides, continue_from, root, console)]
+        statuses = [_run(experiment, root, console) for experiment in experiments]
+        group.dismiss()
     if "not met" in statuses:
         raise typer.Exit(NOT_MET)
 

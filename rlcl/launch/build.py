@@ -15,6 +15,7 @@ from rlcl.experiment import Experiment
 from rlcl.launch.initial_state import InitialState
 from rlcl.launch.memory_errors import memory_errors
 from rlcl.learners.fast.batched_seeds import check_batched_seeds
+from rlcl.process_group import process_group
 from rlcl.seeding import Seeds
 from rlcl.streams.stream import Stream, check_classes, check_sources
 from rlcl.threads import set_threads
@@ -27,11 +28,16 @@ __all__ = ["make_stream", "make_trainer", "resolve_device"]
 def resolve_device(name: str) -> str:
     """Return the device for a setting; ``auto`` is CUDA if available, else the CPU.
 
+    Each process of a data-parallel run has its own GPU.
+
     Raises:
         UnsupportedError: the CUDA device does not exist.
     """
+    group = process_group()
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and group.size > 1:
+        name = f"cuda:{group.local_rank}"
     if name.startswith("cuda"):
         index = int(name.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():

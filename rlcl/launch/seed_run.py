@@ -19,6 +19,7 @@ from rlcl.launch.build import make_stream, make_trainer
 from rlcl.launch.checkpoint_schedule import CheckpointPosition, CheckpointTimer
 from rlcl.launch.checkpoints import Checkpoints
 from rlcl.launch.continuation.parent_runs import check_parent_state
+from rlcl.launch.data_parallel import agreed_signal, lead
 from rlcl.launch.file_paths import absolute_file_paths
 from rlcl.launch.finished_run import FinishedRun, is_finished, read_finished_run, run_summary
 from rlcl.launch.initial_state import load_initial_state
@@ -95,6 +96,7 @@ def run_seed_steps(
             checkpoints = Checkpoints(trainer, folder, timer, resume_position)
             if not checkpoints.resume(console):
                 check_parent_state(experiment, folder.path)
+            lead(experiment, trainer)
             with disk_errors(folder.path), closing(sinks):
                 sinks.open(_run_start(experiment, trainer, folder, console, bar))
                 with training_context(trainer.learner):
@@ -211,7 +213,7 @@ def _train(
         if isinstance(item, Record):  # a checkpoint between two records would lose the later ones
             yield
             continue
-        at_boundary, signum = isinstance(item, Boundary), stop.signum
+        at_boundary, signum = isinstance(item, Boundary), agreed_signal(stop, trainer, item)
         if isinstance(item, Boundary) and item.trained_on >= 0:
             folder.write_cost(item.trained_on, item.step, checkpoints.clock.lap())
         position = learner.position

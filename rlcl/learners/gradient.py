@@ -23,6 +23,7 @@ from rlcl.learners import growth
 from rlcl.learners.augmentation_pipeline import AugmentationPipeline, check_augmentations
 from rlcl.learners.batch_norm import check_minibatch_sizes, explained_single_example_errors
 from rlcl.learners.boundary import NOT_REINFORCEMENT, EncoderFitting, freeze_encoder, memory_refusal
+from rlcl.learners.data_parallel import ParallelUpdate, check_no_batch_norm
 from rlcl.learners.early_stopping import EarlyStopping, EarlyStoppingMonitor
 from rlcl.learners.host import GradientHost
 from rlcl.learners.initial_weights import load_initial_weights
@@ -46,6 +47,7 @@ from rlcl.methods.attach import AttachedMethods, attach
 from rlcl.networks.check_forward import check_forward
 from rlcl.networks.mlp import Mlp
 from rlcl.networks.task_ids import takes_task_ids
+from rlcl.process_group import ProcessGroup, process_group
 from rlcl.registry import name_of
 from rlcl.state import clone_state, tensor_bytes
 from rlcl.types import (
@@ -268,6 +270,7 @@ class GradientLearner(Exportable, ABC):
 
     def prepare(self, setup: Setup) -> None:
         check_stream_kind(self.name, self.needs, setup.spec.kind)
+        group = process_group()
         self._setup = setup = freeze_encoder(setup, self.methods)
         self.host = GradientHost(self, setup)
         self._fitting = EncoderFitting.of(setup)
@@ -290,7 +293,7 @@ class GradientLearner(Exportable, ABC):
         if takes_task_ids(self.module):
             check_task_ids(setup.stream, self.network)
         self._optimizer = build_optimizer(self.optimizer, [p for p in self.module.parameters() if p.requires_grad])
-        self._shuffle = Shuffle(setup.seeds.child("shuffle").torch())
+        self._shuffle = Shuffle(setup.seeds.child("shuffle").torch(), (group.rank, group.size))
         self.augmentations = AugmentationPipeline(self.augment, setup.seeds.child("augment").torch())
         self._loss = RunningLoss(setup.device)
         self._online_score = OnlineScore(setup.device)
@@ -303,7 +306,11 @@ class GradientLearner(Exportable, ABC):
         check_precision(self.module, trial, self.precision, setup.device)
         penalizing = self._attached.penalizing if "pass" in self.host.provides else ()
         self.objective = TrainingObjective(self.loss, penalizing)
-        self._update = Update(
+        update: Any = Update
+        if group.size > 1:
+            check_no_batch_norm(self.module, group.size)
+            update = partial(ParallelUpdate, group=group, start=partial(self._seed_part, group))
+        self._update = update(
             self._optimizer,
             self.module,
             self.accumulate,
@@ -313,6 +320,12 @@ class GradientLearner(Exportable, ABC):
             self.ema,
             setup.device,
         )
+
+    def _seed_part(self, group: ProcessGroup) -> None:
+        """Seed the dropout and the augmentations of the rows of this process in the next update."""
+        seeds = self._setup.seeds.child(f"process {group.rank}").child(f"update {self.position.step}")
+        torch.manual_seed(seeds.child("torch").integer())
+        self.augmentations.generator.manual_seed(seeds.child("augment").integer())
 
     def _trial_pass(self, shape: tuple[int, ...]) -> None:
         """Run the network on one input of zeros."""
@@ -336,6 +349,16 @@ class GradientLearner(Exportable, ABC):
         with explained_single_example_errors(self.name):
             for part in experience.parts[self.position.segment :]:
                 yield from self._learn_part(experience, part)
+
+    def indivisible(self) -> str | None:
+        """See :class:`rlcl.types.Dividing`."""
+        if not self.weighs:
+            return "its loss is not a mean over examples"
+        if self._setup.online:
+            return "evaluation.online needs the predictions of the whole minibatch"
+        if self._attached.remembering:
+            return f"method {name_of('method', self._attached.remembering[0])} has a memory of examples"
+        return None
 
     def refuses(self, key: str, value: str) -> str | None:
         """See :class:`rlcl.types.BoundaryLearner`."""
@@ -376,9 +399,10 @@ class GradientLearner(Exportable, ABC):
             self._loss.add(self._update(self.objective, extended_batch))
             if self._setup.online:
                 self._online_score.add(self.scores(self.objective.outputs, batch))
-            self._online_score.samples += len(batch.inputs)
+            rows = self._update.rows(batch)
+            self._online_score.samples += rows
             position.advance()
-            samples += len(batch.inputs)
+            samples += rows
             finished = position.update == updates
             if monitor.due(position.update, epoch, finished):
                 loss = validation_loss(self, self._validation_loader, part)

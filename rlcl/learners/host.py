@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from rlcl.learners.minibatches import Minibatches
 from rlcl.methods.parts.experience_tasks import has_single_tasks
+from rlcl.process_group import process_group
 from rlcl.types import Batch, Setup, TaskIds
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["GradientHost"]
 
 TASKS = ("task_id", "task_id_everywhere", "one_task", "boundaries")
+WHOLE = ("batch", "native", "pass")  # what methods use to see each row of a minibatch in its forward pass
 CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "weights", "pass")
 
 
@@ -55,6 +57,7 @@ class GradientHost:
         hidden = set() if learner.weighs else {"weights", "pass"}
         if learner.accumulate > 1 or not learner.shows_pass:
             hidden.add("pass")
+        hidden |= set(self.lacking)
         if not visibility.in_training:
             hidden.add("task_id")
         if visibility.task_ids != "visible":
@@ -64,6 +67,12 @@ class GradientHost:
         if not self._one_task:
             hidden.add("one_task")
         return frozenset(CAPABILITIES) - hidden
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """See :class:`rlcl.types.LackingHost`."""
+        size = process_group().size
+        return {} if size == 1 else dict.fromkeys(WHOLE, f"{size} processes divide its minibatches")
 
     @cached_property
     def _one_task(self) -> bool:

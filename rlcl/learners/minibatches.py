@@ -101,7 +101,7 @@ class StreamedMinibatches:
         return len(self.source)
 
     def at(self, rows: Tensor) -> Batch:
-        return self._batch(self.source.subset(rows.cpu()).read()[0], rows)
+        return self._batch(_read(self.source, rows.cpu()), rows)
 
     def batches(self, shuffle: Shuffle, batch_size: int, drop_last: bool, updates: int) -> Iterator[Batch]:
         # The workers read ahead with a copy of the shuffle, so that the learner's own shuffle keeps its position.
@@ -183,7 +183,7 @@ class _MinibatchReader:
 
     def __getitems__(self, rows: Tensor) -> Tensor | DataError:
         try:
-            return self.source.subset(rows).read()[0]
+            return _read(self.source, rows)
         except DataError as error:
             return error
 
@@ -197,6 +197,11 @@ class _MinibatchRows:
 
     def __iter__(self) -> Iterator[Tensor]:
         return self.shuffle.batches(*self.batch_arguments)
+
+
+def _read(source: ArraySource, rows: Tensor) -> Tensor:
+    """Return the inputs (B, ...) of the rows (B,); B is 0 where other processes learn the whole minibatch."""
+    return source.subset(rows).read()[0] if len(rows) else source.subset(torch.zeros(1).long()).read()[0][:0]
 
 
 def _ignore_signals(worker: int) -> None:

@@ -20,16 +20,19 @@ class Shuffle:
 
     Args:
         generator: generator on the CPU that is used only here.
+        part: index of the part of each minibatch that this process learns, and number of parts. Their sizes differ by
+            at most 1.
     """
 
     _generator: torch.Generator
+    part: tuple[int, int] = (0, 1)
     _epoch_start: Tensor | None = field(init=False, default=None)
     _offset: int = field(init=False, default=0)
 
     def batches(
         self, rows: int, batch_size: int, drop_last: bool, updates: int, device: torch.device | str = "cpu"
     ) -> Iterator[Tensor]:
-        """Yield row indices (B,) int64, ``updates`` times, starting new epochs as needed.
+        """Yield row indices (B,) int64, or the ``part`` of them, ``updates`` times, starting new epochs as needed.
 
         Args:
             rows: number of rows in the source.
@@ -38,6 +41,7 @@ class Shuffle:
             updates: number of minibatches to yield.
             device: device of the indices, which is that of the data.
         """
+        index, parts = self.part
         end = rows - rows % batch_size if drop_last and rows >= batch_size else rows
         order = self._resumed_order(rows, device)
         for _ in range(updates):
@@ -49,11 +53,11 @@ class Shuffle:
             self._offset += batch_size
             if self._offset >= end:
                 order = self._epoch_start = None
-            yield batch
+            yield batch if parts == 1 else batch.tensor_split(parts)[index]
 
     def copy(self) -> Shuffle:
         """Return an independent copy with the same state."""
-        duplicate = Shuffle(torch.Generator())
+        duplicate = Shuffle(torch.Generator(), self.part)
         duplicate.load_state_dict(self.state_dict())
         return duplicate
 

@@ -74,6 +74,17 @@ class Update:
             The loss, a scalar without gradient.
         """
         self.optimizer.zero_grad()
+        total = self.gradients(loss, batch)
+        if self._scaler is None:
+            self.optimizer.step()
+        else:
+            self._scaler.unscale_(self.optimizer)
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        return total
+
+    def gradients(self, loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """Compute the gradients of a loss; return the loss, a scalar without gradient. See :meth:`__call__`."""
         rows = len(batch.inputs)
         with reproducible_backward(max(rows // self.accumulate, 1)):
             if self.accumulate > 1:
@@ -84,13 +95,11 @@ class Update:
                 total = self._backward(loss(batch))
             else:
                 total = self._backward(self._cast(loss, batch))
-        if self._scaler is None:
-            self.optimizer.step()
-        else:
-            self._scaler.unscale_(self.optimizer)
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
         return total
+
+    def rows(self, batch: Batch) -> int:
+        """Return the number of rows of the minibatch of the last update, to which ``batch`` belongs."""
+        return len(batch.inputs)
 
     def _cast(self, loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Return the loss of a batch, computed in the configured precision."""

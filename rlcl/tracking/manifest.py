@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import rlcl
+from rlcl.process_group import process_group
 from rlcl.run_format import RUN_FOLDER
 from rlcl.types import Stream
 
@@ -38,6 +39,7 @@ def manifest(stream: Stream, seed: int, threads: int, device: str) -> dict[str, 
             "system": platform.platform(),
             "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
             "threads": threads,
+            "processes": process_group().size,
         },
         "data": data_hash(stream),
     }

@@ -28,6 +28,7 @@ from rlcl.evaluation.results import (
 )
 from rlcl.learners.boundary import check_boundary_policy
 from rlcl.learners.minibatches import fitting_rows
+from rlcl.process_group import process_group
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds, global_state, load_global_state, preserved_global_state, seed_globals
 from rlcl.state import clone_state
@@ -37,6 +38,7 @@ from rlcl.types import (
     Boundary,
     BoundaryPolicy,
     Costs,
+    Dividing,
     Earning,
     Encoder,
     Event,
@@ -132,6 +134,7 @@ class Trainer:
                 initial=self.initial,
             )
         )
+        _check_processes(process_group().size, self.learner)
         check_missing_values(self.stream, self.encoder)
         self.measures = self.evaluation.measures or tuple(self.learner.measures)
         check_measures(self.measures, self.learner, self.stream, self.evaluation)
@@ -378,3 +381,19 @@ class Trainer:
         self._boundary_reward = state.get("earned", 0.0)  # missing in checkpoints of older versions
         self._globals = clone_state(state["globals"])
         load_global_state(state["globals"])
+
+
+def _check_processes(processes: int, learner: Learner) -> None:
+    """Check that several processes can train a learner together.
+
+    Raises:
+        UnsupportedError: they cannot; the message gives the reason.
+    """
+    if processes == 1:
+        return
+    reason = learner.indivisible() if isinstance(learner, Dividing) else "it does not train on minibatches of arrays"
+    if reason is not None:
+        raise UnsupportedError(
+            f"learner {name_of('learner', learner)} cannot be trained by {processes} processes: {reason}; start rlcl "
+            "run without torchrun"
+        )

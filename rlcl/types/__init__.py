@@ -7,6 +7,7 @@ Evaluation writes **records**. Every reported number is a pure function of the r
 from rlcl.types.capabilities import (
     Budgeted,
     Cautious,
+    Dividing,
     Hosted,
     Masking,
     Methodical,
@@ -82,6 +83,7 @@ __all__ = [
     "CriticHost",
     "Data",
     "DataSet",
+    "Dividing",
     "DriftFunction",
     "Earning",
     "Encoder",

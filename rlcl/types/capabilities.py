@@ -13,11 +13,12 @@ from rlcl.types.streams import Experience
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, nn
 
 __all__ = [
     "Budgeted",
     "Cautious",
+    "Dividing",
     "Hosted",
     "Masking",
     "Methodical",
@@ -47,6 +48,20 @@ class Cautious(Protocol):
 
     def cautions(self) -> Sequence[str]:
         """Return the warnings, one line each, with the remedy."""
+        ...
+
+
+@runtime_checkable
+class Dividing(Protocol):
+    """A learner whose minibatches several processes may divide, so that each computes the gradient of its rows."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Networks by name."""
+        ...
+
+    def indivisible(self) -> str | None:
+        """Return the reason why the minibatches of the prepared learner cannot be divided, or None."""
         ...
 
 

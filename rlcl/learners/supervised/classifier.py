@@ -63,6 +63,12 @@ class Classifier(GradientLearner):
 
     needs = frozenset({"labelled"})
 
+    def indivisible(self) -> str | None:
+        """See :class:`rlcl.types.Dividing`."""
+        if self.labelled < 1:
+            return "with labelled below 1, its loss is a mean over the examples that have a label"
+        return super().indivisible()
+
     def build_module(self, setup: Setup, shape: tuple[int, ...]) -> nn.Module:
         spec = setup.spec
         if self.labelled < 1 and self.accumulate > 1:
