@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from rlcl.experiment import load_experiment
+from rlcl.launch.seeds import run_experiment
 from rlcl.sinks.trackers.tracker import FILE
 from rlcl.tracking.folder import read_events, read_records
 from rlcl.types import Record
@@ -136,10 +139,14 @@ def log_records(content: bytes, offset: int) -> Iterator[bytes]:
 
 
 def in_trackio(run_folder: Path) -> Counter[tuple[str, int]]:
-    from trackio.sqlite_storage import SQLiteStorage
-
     (saved,) = json.loads((run_folder / FILE).read_text()).values()
-    rows = SQLiteStorage.get_logs("rlcl", saved["run"])
+    # In another process: Trackio reads TRACKIO_DIR once, at its import.
+    code = (
+        "import json, sys; from trackio.sqlite_storage import SQLiteStorage; "
+        "print(json.dumps(SQLiteStorage.get_logs('rlcl', sys.argv[1])))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code, saved["run"]], check=True, capture_output=True, text=True)
+    rows = json.loads(printed.stdout)
     return Counter((name, row["step"]) for row in rows for name in row if name not in ("step", "timestamp"))
 
 
@@ -172,6 +179,19 @@ def test_a_tracker_has_each_value_of_a_run_once(sink: str, tracker_folder: Path)
     run(written(tracker_folder, sink))
     folder = run_of(tracker_folder)
     assert tracked(sink, folder) == Counter(expected(folder))
+
+
+def test_wandb_has_the_runs_of_one_process_in_two_folders(
+    tracker_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: the service of wandb stays in the folder of the first run."""
+    pytest.importorskip("wandb")
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder in (tracker_folder, other):
+        monkeypatch.chdir(folder)
+        run_experiment(load_experiment(written(folder, "wandb").name), "runs", Console(quiet=True))
+        assert tracked("wandb", run_of(folder)) == Counter(expected(run_of(folder)))
 
 
 @SINKS

@@ -53,7 +53,7 @@ class Wandb(Tracker):
             project=self.project,
             entity=self.entity,
             mode=mode,  # type: ignore[arg-type]
-            dir=run.folder,
+            dir=run.folder.absolute(),  # its service may have been started in another folder
             id=run_id or None,
             resume="allow",
             name=run.title,
