@@ -50,7 +50,7 @@ $(SERVING): pyproject.toml $(INSTALLED)
 		&& apt-get install -y -qq slurm-wlm munge > /dev/null; } || echo "Slurm cannot be installed; its tests are skipped"
 	@touch $@
 
-services: $(SERVING)  ## Install Ray and Slurm (the latter as root), run their tests, stop them
+services: $(SERVING)  ## Install Ray, Slurm (as root) and trackers, run their tests, stop them
 	RLCL_SERVICES=1 .venv-services/bin/python -m pytest tests/services
 
 format: $(INSTALLED)  ## Let ruff fix what it can
