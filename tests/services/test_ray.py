@@ -13,7 +13,7 @@ import pytest
 from grids import Silent, wait_for
 from ray.cluster_utils import Cluster
 from slurm_cluster import until
-from undisturbed import Bench, long_suite, run_folders, same_bits, sessions
+from undisturbed import Bench, let_go, long_suite, run_folders, same_bits, sessions
 
 from rlcl.errors import ConfigError
 from rlcl.launch.launchers.ray_cluster import RayCluster
@@ -49,11 +49,12 @@ def test_a_worker_that_is_killed_repeats_its_cell_from_its_checkpoint(
     cluster: Cluster, tmp_path: Path, bench: Bench
 ) -> None:
     cluster.add_node(**{k: v for k, v in SMALL.items() if k != "include_dashboard"})
-    suite = long_suite(tmp_path, 80)
+    suite = long_suite(tmp_path)
     (run,) = run_folders(tmp_path, suite)
     process = bench("--launcher", "ray", f"launcher.address={cluster.address}")
     wait_for(run / "events.jsonl", 120)
     os.kill(worker_of(run), signal.SIGKILL)
+    let_go(tmp_path)
     printed, _ = process.communicate(timeout=300)
     assert 0 == process.returncode, printed
     assert "1 finished" in printed
@@ -64,13 +65,14 @@ def test_a_worker_that_is_killed_repeats_its_cell_from_its_checkpoint(
 def test_cells_of_a_node_that_is_removed_go_on_on_another(cluster: Cluster, tmp_path: Path, bench: Bench) -> None:
     options = {k: v for k, v in SMALL.items() if k != "include_dashboard"}
     nodes = [cluster.add_node(**options) for _ in range(2)]
-    suite = long_suite(tmp_path, 120, seeds=2)
+    suite = long_suite(tmp_path, seeds=2)
     runs = run_folders(tmp_path, suite)
     process = bench("--launcher", "ray", f"launcher.address={cluster.address}")
     for run in runs:
         wait_for(run / "events.jsonl", 120)
     assert len({worker_of(run) for run in runs}) == 2
     cluster.remove_node(nodes[0])
+    let_go(tmp_path)
     printed, _ = process.communicate(timeout=400)
     assert 0 == process.returncode, printed
     assert "2 finished" in printed
@@ -82,7 +84,8 @@ def test_a_node_without_the_folder_returns_its_runs(cluster: Cluster, tmp_path: 
     """A node in a mount namespace of its own, in which the folder of the runs is empty."""
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
-    suite = long_suite(tmp_path, 6, seeds=2)
+    suite = long_suite(tmp_path, seeds=2)
+    let_go(tmp_path)
     (tmp_path / "runs").mkdir()
     ray = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
     mount = f"mount -t tmpfs none {tmp_path / 'runs'} && exec {ray} --object-store-memory=100000000"
@@ -117,7 +120,7 @@ def _alive_cpus(address: str) -> float:
 
 
 def test_ctrl_c_saves_checkpoints_and_ends_ray(tmp_path: Path, bench: Bench) -> None:
-    suite = long_suite(tmp_path, 400)
+    suite = long_suite(tmp_path)
     (run,) = run_folders(tmp_path, suite)
     process = bench("--launcher", "ray")
     wait_for(run / "events.jsonl", 120)
@@ -136,7 +139,8 @@ def test_an_address_that_does_not_answer_is_one_message() -> None:
 
 
 def test_a_cluster_without_gpu_refuses_cells_that_need_one(tmp_path: Path) -> None:
-    suite = long_suite(tmp_path, 1)
+    suite = long_suite(tmp_path)
+    let_go(tmp_path)
     launcher = RayCluster()
     try:
         config = {"name": "x", "device": "cuda", "threads": 1}

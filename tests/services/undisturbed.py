@@ -14,14 +14,40 @@ from rlcl.launch.seeds import run_seed
 from rlcl.study.suite import Suite, load_suite
 from rlcl.tracking.json_files import read_json
 
-__all__ = ["Bench", "long_suite", "run_folders", "same_bits", "sessions"]
+__all__ = ["Bench", "let_go", "long_suite", "run_folders", "same_bits", "sessions"]
 
 
-def long_suite(folder: Path, epochs: int, seeds: int = 1) -> Suite:
-    """Write ``slow.yaml`` with cells that checkpoint often; an epoch takes about 0.15 s."""
-    text = SLOW.replace("epochs: 6", f"epochs: {epochs}").replace("seeds: 2", f"seeds: {seeds}")
+# A learner that a test holds back until what it waits for has happened, however fast the machine is.
+PACED = """
+import time
+from pathlib import Path
+
+from rlcl.learners.supervised.classifier import Classifier
+
+HELD = Path(__file__).parent / "held"
+
+
+class Paced(Classifier):
+    def learn(self, experience):
+        for event in super().learn(experience):
+            if HELD.exists():
+                time.sleep(0.1)
+            yield event
+"""
+
+
+def long_suite(folder: Path, seeds: int = 1) -> Suite:
+    """Write ``slow.yaml`` with cells that checkpoint often and take minutes, and seconds after :func:`let_go`."""
+    text = SLOW.replace("type: classifier", 'type: "paced.py:Paced"').replace("seeds: 2", f"seeds: {seeds}")
     (folder / "slow.yaml").write_text(text.replace("event_interval", "checkpoint_minutes: 0.02\n  event_interval"))
+    (folder / "paced.py").write_text(PACED)
+    (folder / "held").touch()
     return load_suite(folder / "slow.yaml")
+
+
+def let_go(folder: Path) -> None:
+    """Let the cells of :func:`long_suite` end within seconds."""
+    (folder / "held").unlink()
 
 
 @define

@@ -18,7 +18,7 @@ import attrs
 from attrs import define, field
 
 from rlcl.config import option
-from rlcl.errors import ConfigError, RlclError, UnsupportedError
+from rlcl.errors import ConfigError, Problem, RlclError, UnsupportedError
 from rlcl.launch.launchers.processes import Processes
 from rlcl.launch.launchers.slurm_job import Messages, SlurmJob
 from rlcl.launch.launchers.slurm_queue import (
@@ -38,6 +38,7 @@ QUEUE_SECONDS = 15.0  # time between two looks at the queue
 LARGEST_ARRAY = 1000  # Slurm's default for MaxArraySize is 1001
 KILLED = -int(signal.SIGKILL)
 STOPPED = 128 + int(signal.SIGTERM)
+EARLY_SECONDS = 60  # by which Slurm may send a signal early (sbatch(1), --signal)
 
 
 @define(kw_only=True, eq=False)
@@ -82,6 +83,18 @@ class Slurm:
     _pickles: list[Path] = field(init=False, factory=list)  # of jobs that have ended
     _queue: set[str] | None = field(init=False, default=None)  # ids of the jobs in the queue, at the last look
     _next_queue: float = field(init=False, default=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        maximum = 60 * self.minutes - EARLY_SECONDS
+        if self.signal_seconds > maximum:
+            minutes = -(-(self.signal_seconds + EARLY_SECONDS) // 60)
+            raise Problem(
+                f"{self.signal_seconds} with minutes: {self.minutes}; Slurm may send the signal {EARLY_SECONDS} s "
+                "early, before a job is ready for it; "
+                + (f"set it to at most {maximum}, or minutes to" if maximum > 0 else "set minutes to")
+                + f" at least {minutes}",
+                "signal_seconds",
+            )
 
     def capacity(self, threads: int) -> Capacity:
         self._executor_class()

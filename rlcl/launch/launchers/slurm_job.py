@@ -97,9 +97,16 @@ class SlurmJob:
         loop = threading.Thread(target=lambda: interrupted.extend(self._run(processes)))
         self._loop, self._stopping = loop, False
         loop.start()
-        while loop.is_alive():  # a signal handler may run here, and wait for the thread too
-            time.sleep(0.1)
-        processes.close()
+        try:
+            while loop.is_alive():  # a signal handler may run here, and wait for the thread too
+                time.sleep(0.1)
+        except KeyboardInterrupt:  # how submitit's local executor cancels a job, which it kills after a second
+            for name in [*self._tokens]:
+                processes.stop(name, at_once=True)
+            loop.join()
+            raise
+        finally:
+            processes.close()
         self._loop = None
         if interrupted and not self._stopping:
             self._give_back(interrupted)
