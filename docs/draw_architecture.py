@@ -41,6 +41,7 @@ LAYERS = (
     ("evaluation",),
     ("methods",),
     ("learners",),
+    ("protection",),
     ("training",),
     ("objective",),
     ("experiment",),

@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from rlcl.experiment import Experiment, load_experiment
     from rlcl.launch.seeds import run_experiment
     from rlcl.learners.optimizers import Adam, Sgd
+    from rlcl.learners.reinforcement.dqn import Dqn
+    from rlcl.learners.reinforcement.ppo import Ppo
+    from rlcl.learners.reinforcement.sac import Sac
+    from rlcl.learners.reinforcement.td3 import Td3
     from rlcl.learners.sb3.learner import StableBaselines3
     from rlcl.learners.supervised.classifier import Classifier
+    from rlcl.learners.supervised.regressor import Regressor
     from rlcl.learners.unsupervised.autoencoder import Autoencoder
     from rlcl.methods.distill import Distill
     from rlcl.methods.ewc import Ewc
     from rlcl.methods.l2_init import L2Init
     from rlcl.methods.rehearsal import Rehearsal
+    from rlcl.methods.si import Si
     from rlcl.networks.cnn import Cnn
     from rlcl.networks.mlp import Mlp
+    from rlcl.protection.protect import protect
     from rlcl.seeding import Seeds
     from rlcl.streams.class_incremental import ClassIncremental
     from rlcl.streams.environments import Environments, EnvironmentTask
@@ -41,6 +48,7 @@ MODULES = {
     "Cnn": "rlcl.networks.cnn",
     "Digits": "rlcl.data.readers.scikit",
     "Distill": "rlcl.methods.distill",
+    "Dqn": "rlcl.learners.reinforcement.dqn",
     "EnvironmentTask": "rlcl.streams.environments",
     "Environments": "rlcl.streams.environments",
     "EvaluationInterval": "rlcl.evaluation.plan",
@@ -50,15 +58,21 @@ MODULES = {
     "Mlp": "rlcl.networks.mlp",
     "Mnist": "rlcl.data.readers.torchvision",
     "Plan": "rlcl.evaluation.plan",
+    "Ppo": "rlcl.learners.reinforcement.ppo",
+    "Regressor": "rlcl.learners.supervised.regressor",
     "Rehearsal": "rlcl.methods.rehearsal",
+    "Sac": "rlcl.learners.reinforcement.sac",
     "Scale": "rlcl.encoders.scale",
     "Seeds": "rlcl.seeding",
     "Sgd": "rlcl.learners.optimizers",
+    "Si": "rlcl.methods.si",
     "StableBaselines3": "rlcl.learners.sb3.learner",
     "Standardize": "rlcl.encoders.standardize",
+    "Td3": "rlcl.learners.reinforcement.td3",
     "Trainer": "rlcl.training.trainer",
     "Visibility": "rlcl.types",
     "load_experiment": "rlcl.experiment",
+    "protect": "rlcl.protection.protect",
     "run_experiment": "rlcl.launch.seeds",
 }
 
@@ -71,6 +85,7 @@ __all__ = [
     "Cnn",
     "Digits",
     "Distill",
+    "Dqn",
     "EnvironmentTask",
     "Environments",
     "EvaluationInterval",
@@ -80,15 +95,21 @@ __all__ = [
     "Mlp",
     "Mnist",
     "Plan",
+    "Ppo",
+    "Regressor",
     "Rehearsal",
+    "Sac",
     "Scale",
     "Seeds",
     "Sgd",
+    "Si",
     "StableBaselines3",
     "Standardize",
+    "Td3",
     "Trainer",
     "Visibility",
     "load_experiment",
+    "protect",
     "run_experiment",
 ]
 

@@ -24,7 +24,7 @@ __all__ = ["GradientHost"]
 
 TASKS = ("task_id", "task_id_everywhere", "one_task", "boundaries")
 WHOLE = ("batch", "native", "pass")  # what methods use to see each row of a minibatch in its forward pass
-CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "weights", "pass")
+CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "shares", "weights", "pass")
 
 
 @define(eq=False)
@@ -54,7 +54,7 @@ class GradientHost:
     @property
     def provides(self) -> frozenset[str]:
         visibility, learner = self.setup.stream.visibility, self.learner
-        hidden = set() if learner.weighs else {"weights", "pass"}
+        hidden = set() if learner.weighs else {"shares", "weights", "pass"}
         if learner.accumulate > 1 or not learner.shows_pass:
             hidden.add("pass")
         hidden |= set(self.lacking)

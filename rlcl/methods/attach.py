@@ -42,6 +42,7 @@ REASONS: Mapping[str, str] = {
     "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
     "native": "its network and prediction belong to another library",
     "weights": "its loss does not support example weights",
+    "shares": "the mean losses of its minibatch and of a memory batch cannot be weighted",
     "transitions": "its transitions are not accessible",
     "off_policy": "its loss is for transitions of its current policy",
     "critic": "it has no critics as networks of their own",
@@ -114,13 +115,14 @@ class AttachedMethods:
             method.load_state_dict(state)
 
 
-def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> AttachedMethods:
+def attach(methods: Sequence[Method], host: Host, seeds: Seeds, path: str = "learner.methods") -> AttachedMethods:
     """Attach methods to a host, each with a separate random generator.
 
     Args:
         methods: in any order; their phases determine the order of attachment.
         host: the learner.
         seeds: for all methods. Each method has a child seed by its name, without its module or file.
+        path: key path of the methods, for messages.
 
     Raises:
         UnsupportedError: a method requires something that the host does not provide, or a method is listed twice.
@@ -131,9 +133,9 @@ def attach(methods: Sequence[Method], host: Host, seeds: Seeds) -> AttachedMetho
         if method.phase not in PHASES:
             reason = f"its phase is {method.phase!r}, expected one of {', '.join(PHASES)}"
         if reason:
-            raise UnsupportedError(f"learner.methods[{index}]: {name} does not support learner {host.name}: {reason}")
+            raise UnsupportedError(f"{path}[{index}]: {name} does not support learner {host.name}: {reason}")
         if name in names[:index]:
-            raise UnsupportedError(f"learner.methods[{index}]: {name} is listed twice; remove one")
+            raise UnsupportedError(f"{path}[{index}]: {name} is listed twice; remove one")
     order = sorted(range(len(methods)), key=lambda i: PHASES.index(methods[i].phase))
     for index, name in zip(order, _short_names([names[i] for i in order]), strict=True):
         methods[index].attach(host, seeds.child(name).numpy())

@@ -88,9 +88,10 @@ class GenerativeReplay(Method):
 
     def refuses(self, host: Host) -> str | None:
         """Return the reason why a host is not supported, with the remedy, or None if it is."""
-        for name, value, remedy in (("mixing", self.mixing, "concat"), ("labels", self.labels, "hard")):
-            if value != remedy and "weights" not in host.provides:
-                return f"{name}: {value} needs example weights, and the learner's loss has none; set {name}: {remedy}"
+        if self.mixing != "concat" and "shares" not in host.provides:
+            return f"mixing: {self.mixing} needs a loss that can be weighted, and this one cannot; set mixing: concat"
+        if self.labels != "hard" and "weights" not in host.provides:
+            return f"labels: {self.labels} needs example weights, and the learner's loss has none; set labels: hard"
         if self.generator == "learner" and not isinstance(host.modules[host.primary], VaeModule):
             return "generator: learner needs the learner vae; set generator: own"
         return None

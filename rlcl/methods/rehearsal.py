@@ -92,7 +92,7 @@ class Rehearsal(Method):
         boundaries = self.fill == "experience" or self.mixing == "weighted"
         conditional = {
             "boundaries": boundaries,
-            "weights": self.mixing != "concat",
+            "shares": self.mixing != "concat",
             "targets": self._memory in BY_CLASS,
         }
         # The memory takes part in the host's loss, or in its gradients (gss).

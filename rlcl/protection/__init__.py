@@ -1,0 +1,1 @@
+"""Continual-learning methods on models that are trained without rlcl's trainer: :func:`rlcl.protect`."""

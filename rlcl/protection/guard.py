@@ -1,0 +1,293 @@
+"""Guards: continual-learning methods that are attached to a model which the user trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Generic, TypeVar
+
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rlcl.data.sources import LabelledArrays
+from rlcl.errors import RlclError, UnsupportedError
+from rlcl.methods.attach import AttachedMethods, attach
+from rlcl.protection.examples import examples_of
+from rlcl.protection.model_host import ModelHost
+from rlcl.protection.replay_gradients import ReplayGradients
+from rlcl.registry import name_of
+from rlcl.seeding import Seeds
+from rlcl.types import Budget, Experience, Host, Method
+
+__all__ = ["Guard", "GuardError", "ModelGuard"]
+
+H = TypeVar("H", bound=Host)
+
+
+class GuardError(RlclError):
+    """Raised when the calls of a guard are not in the right order."""
+
+
+@define(eq=False)
+class Guard(ABC, Generic[H]):
+    """Methods that are attached to the optimizers of a model; :func:`rlcl.protect` creates it.
+
+    Args:
+        host: the model.
+        given: the methods.
+        seeds: for the methods.
+    """
+
+    host: H
+    given: Sequence[Method]
+    seeds: Seeds
+    experiences: int = field(init=False, default=0)  # that have ended
+    _attached: AttachedMethods = field(init=False, default=None)
+    _within: Experience | None = field(init=False, default=None)
+    _continued: bool = field(init=False, default=False)  # the current experience was begun before
+
+    def __attrs_post_init__(self) -> None:
+        for optimizer in self.host.optimizers.values():
+            optimizer.register_step_pre_hook(self._before_step)
+        self._attached = self._attach()
+
+    def _attach(self) -> AttachedMethods:
+        return attach(self.given, self.host, self.seeds, path="methods")
+
+    @property
+    def _ordered(self) -> list[Method]:
+        """The given methods, in the order of their phases."""
+        return [method for method in self._attached.methods if method in self.given]
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._within is None:
+            raise GuardError("optimizer.step was called outside an experience; call it within guard.experience(...)")
+
+    @contextmanager
+    def experience(
+        self, data: Any = None, *, task_id: int | None = None, updates: int | None = None, name: str = ""
+    ) -> Iterator[None]:
+        """Return a context for the training on one experience, with :meth:`begin` and :meth:`end`.
+
+        After an exception within it, the experience has not ended: the next context continues it.
+
+        Args:
+            data: see :meth:`begin`.
+            task_id: see :meth:`begin`.
+            updates: see :meth:`begin`.
+            name: see :meth:`begin`.
+        """
+        self.begin(data, task_id=task_id, updates=updates, name=name)
+        try:
+            yield
+        except BaseException:
+            self._continued = True
+            raise
+        self.end()
+
+    def begin(
+        self, data: Any = None, *, task_id: int | None = None, updates: int | None = None, name: str = ""
+    ) -> None:
+        """Begin an experience, or continue one after an exception or :meth:`load_state_dict`.
+
+        Args:
+            data: what the experience trains on, from which methods sample examples at its end: inputs and targets
+                ``(x, y)``, a data set, a ``DataLoader``, or a list of minibatches. By default they sample from the
+                examples that were seen. Not for models of Stable-Baselines3, which have their own data.
+            task_id: task of the experience, from 0; required, and only allowed, with ``task_ids=True``.
+            updates: number of updates that the experience will take; None if it is not known.
+            name: of the experience, for a user's own methods.
+
+        Raises:
+            GuardError: the previous experience has not ended.
+            DataError: ``data`` is none of these.
+        """
+        if self._within is not None and not self._continued:
+            raise GuardError("an experience has not ended; experiences cannot contain each other")
+        self._prepare(data, task_id)
+        index = self.experiences
+        experience = Experience(
+            index, name or f"experience {index + 1}", _source(()), None, Budget(updates=updates or 1), task_id
+        )
+        self._within = experience
+        if not self._continued:
+            self._attached.begin(experience, updates)
+        self._continued = False
+
+    @abstractmethod
+    def _prepare(self, data: Any, task_id: int | None) -> None:
+        """Prepare the host for an experience, which may be one that continues."""
+
+    def end(self) -> None:
+        """End the experience: the methods store what they need to protect it.
+
+        Raises:
+            GuardError: no experience has begun.
+        """
+        if self._within is None:
+            raise GuardError("no experience has begun; call guard.begin, or use guard.experience")
+        self._attached.end(self._finished(self._within))
+        self._within = None
+        self.experiences += 1
+
+    def _finished(self, experience: Experience) -> Experience:
+        return experience
+
+    @contextmanager
+    def predicting(self, task_id: int | None = None) -> Iterator[None]:
+        """Return a context in which the model predicts for a task.
+
+        It is needed only for methods that change the model during prediction, such as ``packnet``.
+
+        Args:
+            task_id: the task, None if it is not known.
+        """
+        with ExitStack() as stack:
+            for method in self._attached.predicting:
+                stack.enter_context(method.predicting(task_id))
+            yield
+
+    def quantities(self) -> dict[str, float]:
+        """Return the quantities that the methods log, by ``<method>/<quantity>``, for example ``ewc/penalty``."""
+        return self._attached.quantities()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the methods, without that of the model and optimizer: plain values, arrays and tensors.
+
+        It may be stored within an experience. ``torch.save`` writes it, and ``torch.load`` reads it with
+        ``weights_only=True``.
+        """
+        return {
+            "experiences": self.experiences,
+            "within": self._within is not None,
+            "methods": [{"name": name_of("method", m), "state": m.state_dict()} for m in self._ordered],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state of :meth:`state_dict`, after the states of the model and the optimizer.
+
+        If it was stored within an experience, the next :meth:`experience` continues that one.
+
+        Raises:
+            GuardError: it is the state of other methods.
+        """
+        names, stored = [name_of("method", m) for m in self._ordered], [entry["name"] for entry in state["methods"]]
+        if names != stored:
+            raise GuardError(f"the state is of the methods {stored}, and the guard has {names}; give the same methods")
+        self.experiences = state["experiences"]
+        self._continued = state["within"]
+        self._within = _unknown(self.experiences) if state["within"] else None
+        for method, entry in zip(self._ordered, state["methods"], strict=True):
+            method.load_state_dict(entry["state"])
+
+
+@define(eq=False)
+class ModelGuard(Guard[ModelHost]):
+    """Methods that are attached to a torch module and its optimizer; :func:`rlcl.protect` creates it."""
+
+    _labels: set[int] = field(init=False, factory=set)  # of the current experience
+    _blind: str = field(init=False, default="")  # name of a method that needs minibatches
+    _labelled: str = field(init=False, default="")  # name of a method that needs their targets
+
+    def _attach(self) -> AttachedMethods:
+        replay = ReplayGradients()
+        attached = attach((*self.given, replay), self.host, self.seeds, path="methods")
+        replay.mixing = attached.mixing
+        self.host.optimizer.register_step_post_hook(self._after_step)
+        self._blind, self._labelled = (
+            next((name_of("method", m) for m in self.given if need in m.requires), "") for need in ("batch", "targets")
+        )
+        return attached
+
+    def see(self, x: Any, y: Any = None) -> None:
+        """Show the methods a minibatch, before the step of the optimizer that contains its gradient.
+
+        Call it once for each minibatch, several times if a step contains the gradients of several minibatches.
+
+        Args:
+            x: (B, ...) inputs, as the model receives them.
+            y: (B, ...) targets, as the loss receives them; None without targets.
+
+        Raises:
+            GuardError: no experience has begun.
+            DataError: ``x`` and ``y`` are no arrays of the same length.
+            UnsupportedError: a method needs targets, and there are none.
+        """
+        if self._within is None:
+            raise GuardError("guard.see was called outside an experience; call it within guard.experience(...)")
+        if y is None and self._labelled:
+            raise UnsupportedError(f"methods: {self._labelled} needs the targets; call guard.see(x, y)")
+        self.host.see(x, y)
+        if self._labelled and isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point():
+            self._labels.update(torch.unique(y).tolist())
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """Train the model on a minibatch: :meth:`see`, the gradient of the loss, and the step of the optimizer.
+
+        Args:
+            x: (B, ...) inputs, on the device of the model.
+            y: (B, ...) targets.
+
+        Returns:
+            The loss of the minibatch, a scalar without gradient.
+
+        Raises:
+            UnsupportedError: ``loss`` was not given.
+        """
+        if self.host.loss_function is None:
+            raise UnsupportedError("guard.step needs the loss function; set loss, or call guard.see before the step")
+        self.see(x, y)
+        batch = self.host.batch
+        assert batch is not None
+        self.host.optimizer.zero_grad()
+        loss = self.host.loss_function(self.host.outputs(x, batch.task_ids), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.host.optimizer.step()
+        return loss.detach()
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        super()._before_step(optimizer, args, kwargs)
+        if self._blind and self.host.batch is None:
+            raise UnsupportedError(
+                f"methods: {self._blind} needs the minibatch of each update; call guard.see(x, y) before "
+                "optimizer.step(), or guard.step(x, y) in its place"
+            )
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.host.after_step()
+
+    def _prepare(self, data: Any, task_id: int | None) -> None:
+        if self.host.task_ids != (task_id is not None):
+            remedy = "give guard.experience its task_id" if self.host.task_ids else "set task_ids=True in rlcl.protect"
+            raise GuardError(f"task_id: got {task_id}; {remedy}")
+        self.host.examples = None if data is None else examples_of(data)
+        self.host.task_id = task_id
+        self.host.after_step()
+        if not self._continued:
+            self._labels.clear()
+            self.host.sample_memory.clear()
+
+    def _finished(self, experience: Experience) -> Experience:
+        """Return the experience with the labels that were seen, from which methods take the classes."""
+        train = _source(sorted(self._labels))
+        return Experience(experience.index, experience.name, train, None, experience.budget, experience.task_id)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "labels": sorted(self._labels), "sample": self.host.sample_memory.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._labels = set(state["labels"])
+        self.host.sample_memory.load_state_dict(state["sample"], self.host.device)
+
+
+def _source(labels: Sequence[int]) -> LabelledArrays:
+    """Return a source of rows without values that have these labels; methods sample examples from the host."""
+    return LabelledArrays(torch.empty(len(labels), 0), torch.tensor(labels, dtype=torch.int64))
+
+
+def _unknown(index: int) -> Experience:
+    return Experience(index, f"experience {index + 1}", _source(()), None, Budget(updates=1))

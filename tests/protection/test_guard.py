@@ -1,0 +1,280 @@
+"""Guards of torch modules: the order of calls, interruption, data of every kind, and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from harness import differences
+from method_settings import METHODS, method
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import rlcl
+from rlcl.errors import DataError, UnsupportedError
+from rlcl.methods.packnet import PackNet
+from rlcl.protection.guard import GuardError, ModelGuard
+from rlcl.state import clone_state
+from rlcl.types import Method
+
+X, Y = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+TASK_IDS = ("packnet", "xdg")
+REFUSED = ("clear", "selective_replay", "mir")  # see test_beside_the_trainer.py
+
+
+def guarded(*methods: Method, loss: Any = F.cross_entropy, **settings: Any) -> ModelGuard:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    return rlcl.protect(model, torch.optim.SGD(model.parameters(), 0.1), methods, loss=loss, **settings)
+
+
+def weights(guard: ModelGuard) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in guard.host.module.named_parameters()}
+
+
+def train(guard: ModelGuard, parts: Sequence[int] = range(4)) -> None:
+    for part in parts:
+        guard.step(X[part * 10 : part * 10 + 10], Y[part * 10 : part * 10 + 10])
+
+
+def tried(name: str) -> tuple[ModelGuard, Callable[[int], dict[str, Any]]]:
+    """A guard with a method, and the settings of its experiences."""
+    changes = {"cloning": {"critic_strength": 0.0}, "generative_replay": {"mixing": "sum", "labels": "hard"}}
+    ids = name in TASK_IDS
+    guard = guarded(method(name, **changes.get(name, {})), task_ids=ids, input_shape=(4,))
+    return guard, lambda task: {"task_id": task if ids else None, "updates": 4}
+
+
+@pytest.mark.parametrize("data", [None, (X, Y)], ids=["seen", "given"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in REFUSED])
+def test_interrupted_and_resumed_is_as_if_nothing_had_happened(
+    name: str, data: tuple[Tensor, Tensor] | None, tmp_path: Path
+) -> None:
+    through, settings = tried(name)
+    for task in range(3):
+        with through.experience(data, **settings(task)):
+            train(through)
+
+    first, _ = tried(name)
+    with first.experience(data, **settings(0)):
+        train(first)
+    first.begin(data, **settings(1))
+    train(first, range(2))
+    torch.save([first.state_dict(), first.host.module.state_dict(), first.host.optimizer.state_dict()], tmp_path / "x")
+    second, _ = tried(name)
+    guard_state, *states = torch.load(tmp_path / "x", weights_only=True)
+    for part, state in zip((second.host.module, second.host.optimizer), states, strict=True):
+        part.load_state_dict(state)
+    second.load_state_dict(guard_state)
+    with second.experience(data, **settings(1)):
+        train(second, range(2, 4))
+    with second.experience(data, **settings(2)):
+        train(second)
+    assert [] == differences(weights(through), weights(second))
+    assert [] == differences(clone_state(through.state_dict()), clone_state(second.state_dict()))
+    assert through.quantities() == second.quantities()
+
+
+def interrupted(guard: ModelGuard) -> None:
+    with guard.experience():
+        train(guard, range(2))
+        raise KeyboardInterrupt
+
+
+def test_an_exception_leaves_the_experience_open() -> None:
+    guard = guarded(rlcl.Si(strength=1.0))
+    expected = guarded(rlcl.Si(strength=1.0))
+    for _ in range(2):
+        with expected.experience():
+            train(expected)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(guard)
+    with guard.experience():
+        train(guard, range(2, 4))
+    assert 1 == guard.experiences
+    with guard.experience():
+        train(guard)
+    assert [] == differences(weights(expected), weights(guard))
+
+
+def test_calls_in_the_wrong_order_are_named() -> None:
+    guard = guarded(rlcl.L2Init(strength=0.1))
+    with pytest.raises(GuardError, match=r"optimizer\.step was called outside an experience"):
+        guard.host.optimizer.step()
+    with pytest.raises(GuardError, match=r"guard\.see was called outside an experience"):
+        guard.see(X, Y)
+    with pytest.raises(GuardError, match="no experience has begun"):
+        guard.end()
+    with guard.experience(), pytest.raises(GuardError, match="cannot contain each other"):
+        guard.begin()
+    with pytest.raises(GuardError, match="task_id: got 1; set task_ids=True"):
+        guard.begin(task_id=1)
+    with pytest.raises(GuardError, match=r"task_id: got None; give guard\.experience its task_id"):
+        guarded(rlcl.L2Init(), task_ids=True).begin()
+
+
+def test_a_method_that_needs_the_minibatch_is_never_idle() -> None:
+    guard = guarded(rlcl.Ewc(), rlcl.Rehearsal(capacity=10))
+    with pytest.raises(UnsupportedError, match=r"methods: rehearsal needs the minibatch .* guard\.see\(x, y\)"):
+        train_blindly(guard)
+    guard = guarded(method("lwf"))
+    guard.begin()
+    with pytest.raises(UnsupportedError, match="methods: lwf needs the targets"):
+        guard.see(X)
+
+
+def train_blindly(guard: ModelGuard) -> None:
+    with guard.experience():
+        F.cross_entropy(guard.host.module(X), Y).backward()
+        guard.host.optimizer.step()
+
+
+def test_examples_that_methods_need_at_the_end_are_asked_for() -> None:
+    guard = guarded(rlcl.Ewc())
+    with pytest.raises(UnsupportedError, match=r"give guard\.experience its data, or call guard\.see"):
+        train_blindly(guard)
+
+
+def test_seeing_and_stepping_oneself_is_the_same_as_step() -> None:
+    stepping, seeing = guarded(rlcl.Rehearsal(capacity=20)), guarded(rlcl.Rehearsal(capacity=20))
+    for _ in range(2):
+        with stepping.experience():
+            train(stepping)
+        with seeing.experience():
+            for part in range(4):
+                x, y = X[part * 10 : part * 10 + 10], Y[part * 10 : part * 10 + 10]
+                seeing.see(x.numpy(), y.numpy())
+                seeing.host.optimizer.zero_grad()
+                F.cross_entropy(seeing.host.module(x), y).backward()
+                seeing.host.optimizer.step()
+    assert [] == differences(weights(stepping), weights(seeing))
+
+
+def test_the_minibatches_of_one_step_are_joined() -> None:
+    """Gradients of two halves that are accumulated are those of the whole, for memories too."""
+    whole, halves = guarded(rlcl.Rehearsal(capacity=100)), guarded(rlcl.Rehearsal(capacity=100))
+    for _ in range(3):
+        with whole.experience():
+            whole.step(X, Y)
+        with halves.experience():
+            halves.host.optimizer.zero_grad()
+            for part in (slice(0, 20), slice(20, 40)):
+                halves.see(X[part], Y[part])
+                (F.cross_entropy(halves.host.module(X[part]), Y[part]) / 2).backward()
+            halves.host.optimizer.step()
+    torch.testing.assert_close(weights(whole), weights(halves))
+    assert whole.quantities() == halves.quantities()
+
+
+class Lines(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(zip(X, Y, strict=True)))
+
+
+DATA: dict[str, Any] = {
+    "arrays": (X.numpy(), Y.numpy()),
+    "data set": TensorDataset(X, Y),
+    "loader": DataLoader(TensorDataset(X, Y), batch_size=7, shuffle=True),
+    "stream": DataLoader(Lines(), batch_size=7),
+    "minibatches": [(X[:20], Y[:20]), (X[20:], Y[20:])],
+}
+
+
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+def test_every_kind_of_data_gives_the_same_examples(data: Any) -> None:
+    expected, guard = guarded(rlcl.Ewc(samples=20)), guarded(rlcl.Ewc(samples=20))
+    for each, given in ((expected, (X, Y)), (guard, data)):
+        for _ in range(2):
+            state = torch.get_rng_state()
+            with each.experience(given):
+                train(each)
+            assert given is DATA["stream"] or torch.equal(state, torch.get_rng_state())
+    torch.testing.assert_close(weights(expected), weights(guard))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (iter([(X, Y)]), "an iterator can be read only once"),
+        ("digits.csv", r"expected inputs and targets \(x, y\), .*; got str"),
+        ([], "it has no examples"),
+        ([X[0], Y[0], 3], "expected inputs and targets .* got a minibatch of type int"),
+        ([{"x": X}], "got a minibatch of type dict"),
+        ((X, Y[:3]), r"expected as many targets as inputs; got shapes \(40, 4\) and \(3,\)"),
+    ],
+)
+def test_other_data_is_refused(data: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        guarded(rlcl.Ewc()).begin(data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": lambda o, y: (o - y).mean()}, r"methods\[0\]: ewc needs the meaning of the outputs, .* set kind to"),
+        ({"kind": "logits"}, "kind: expected one of categorical, values, .* got 'logits'"),
+        (
+            {"loss": nn.CrossEntropyLoss(reduction="sum")},
+            "expected the mean over the minibatch, and its reduction is sum",
+        ),
+        ({"loss": 3}, "loss: expected a function of outputs and targets, got int"),
+        ({"loss": None, "methods": [rlcl.Rehearsal(capacity=3)]}, "rehearsal does not support .* set loss"),
+        ({"methods": []}, "methods: expected at least one method"),
+        ({"methods": [PackNet()]}, r"packnet does not support .* the experiences have no task ids; set task_ids=True"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings: dict[str, Any], message: str) -> None:
+    methods = settings.get("methods", [rlcl.Ewc()])
+    with pytest.raises(UnsupportedError, match=message):
+        guarded(*methods, **{key: value for key, value in settings.items() if key != "methods"})
+
+
+def test_models_and_optimizers_that_do_not_fit_are_named() -> None:
+    model, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    with pytest.raises(UnsupportedError, match="it has none of the parameters of the model"):
+        rlcl.protect(model, torch.optim.SGD(other.parameters(), 0.1), [rlcl.Si()])
+    with pytest.raises(UnsupportedError, match="LBFGS computes several gradients in a step"):
+        rlcl.protect(model, torch.optim.LBFGS(model.parameters()), [rlcl.Si()])
+    with pytest.raises(UnsupportedError, match="optimizer: expected an optimizer of torch, got NoneType"):
+        rlcl.protect(model, methods=[rlcl.Si()])
+    with pytest.raises(UnsupportedError, match=r"model: expected a torch module or .* got dict"):
+        rlcl.protect({}, methods=[rlcl.Si()])
+
+
+def test_a_step_without_a_loss_function_is_refused() -> None:
+    guard = guarded(rlcl.L2Init(), loss=None)
+    with guard.experience(), pytest.raises(UnsupportedError, match=r"guard\.step needs the loss function; set loss"):
+        guard.step(X, Y)
+
+
+def test_a_state_of_other_methods_is_refused() -> None:
+    with pytest.raises(GuardError, match=r"the state is of the methods \['si'\], and the guard has \['l2_init'\]"):
+        guarded(rlcl.L2Init()).load_state_dict(guarded(rlcl.Si()).state_dict())
+
+
+def test_a_packed_model_predicts_for_each_task_as_it_did() -> None:
+    guard = guarded(PackNet(), task_ids=True)
+    outputs = []
+    for task in range(2):
+        with guard.experience(task_id=task, updates=4):
+            train(guard)
+        with guard.predicting(task):
+            outputs.append(guard.host.module(X).detach())
+    with guard.predicting(0):
+        assert torch.equal(outputs[0], guard.host.module(X))
+    assert not torch.equal(outputs[0], outputs[1])
+
+
+def test_seen_examples_are_a_sample_of_their_experience() -> None:
+    guard = guarded(rlcl.Si(), samples=10)
+    for part in (0, 1):
+        with guard.experience():
+            for _ in range(5):
+                guard.step(X[part * 20 : part * 20 + 20], Y[part * 20 : part * 20 + 20])
+        found = guard.host.sample(None, rlcl.Seeds(0).numpy()).inputs
+        assert 10 == len(found)
+        assert all(any(torch.equal(row, x) for x in X[part * 20 : part * 20 + 20]) for row in found)
