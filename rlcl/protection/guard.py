@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import torch
 from attrs import define, field
@@ -25,6 +26,7 @@ from rlcl.types import Budget, Experience, Host, Method
 __all__ = ["Guard", "GuardError", "ModelGuard"]
 
 H = TypeVar("H", bound=Host)
+_protected: WeakSet[Optimizer] = WeakSet()
 
 
 class GuardError(RlclError):
@@ -50,9 +52,19 @@ class Guard(ABC, Generic[H]):
     _continued: bool = field(init=False, default=False)  # the current experience was begun before
 
     def __attrs_post_init__(self) -> None:
-        for optimizer in self.host.optimizers.values():
-            optimizer.register_step_pre_hook(self._before_step)
-        self._attached = self._attach()
+        optimizers = [*self.host.optimizers.values()]
+        if any(optimizer in _protected for optimizer in optimizers):
+            raise GuardError(
+                "optimizer: another guard protects it, and its methods cannot be removed; create a new optimizer"
+            )
+        handles = [optimizer.register_step_pre_hook(self._before_step) for optimizer in optimizers]
+        try:
+            self._attached = self._attach()
+        except RlclError:
+            for handle in handles:
+                handle.remove()
+            raise
+        _protected.update(optimizers)
 
     def _attach(self) -> AttachedMethods:
         return attach(self.given, self.host, self.seeds, path="methods")
@@ -62,9 +74,23 @@ class Guard(ABC, Generic[H]):
         """The given methods, in the order of their phases."""
         return [method for method in self._attached.methods if method in self.given]
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Check a step before the hooks of the methods.
+
+        Optimizers call a closure after these hooks, but methods act on the gradients that it computes. It is called
+        here, and the optimizer receives its result.
+
+        Returns:
+            The new arguments of the step, None to leave them unchanged.
+        """
         if self._within is None:
             raise GuardError("optimizer.step was called outside an experience; call it within guard.experience(...)")
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            return None
+        with torch.enable_grad():
+            loss = closure()
+        return args[:1], {**kwargs, "closure": lambda: loss}
 
     @contextmanager
     def experience(
@@ -84,7 +110,7 @@ class Guard(ABC, Generic[H]):
         try:
             yield
         except BaseException:
-            self._continued = True
+            self.suspend()
             raise
         self.end()
 
@@ -120,6 +146,10 @@ class Guard(ABC, Generic[H]):
     @abstractmethod
     def _prepare(self, data: Any, task_id: int | None) -> None:
         """Prepare the host for an experience, which may be one that continues."""
+
+    def suspend(self) -> None:
+        """Leave the current experience, if there is one, so that the next :meth:`begin` continues it."""
+        self._continued = self._within is not None
 
     def end(self) -> None:
         """End the experience: the methods store what they need to protect it.
@@ -248,13 +278,14 @@ class ModelGuard(Guard[ModelHost]):
         self.host.optimizer.step()
         return loss.detach()
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        super()._before_step(optimizer, args, kwargs)
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        arguments = super()._before_step(optimizer, args, kwargs)
         if self._blind and self.host.batch is None:
             raise UnsupportedError(
                 f"methods: {self._blind} needs the minibatch of each update; call guard.see(x, y) before "
                 "optimizer.step(), or guard.step(x, y) in its place"
             )
+        return arguments
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self.host.after_step()

@@ -58,9 +58,9 @@ class Sb3Guard(Guard[Sb3Host]):
         steps = EnvSteps(model)
         return cls(host_of(model, Visibility(), steps), methods, seeds, steps=steps)
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        super()._before_step(optimizer, args, kwargs)
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self._steps()
+        return super()._before_step(optimizer, args, kwargs)
 
     def _prepare(self, data: Any, task_id: int | None) -> None:
         if data is not None or task_id is not None:

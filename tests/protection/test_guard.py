@@ -154,6 +154,29 @@ def test_seeing_and_stepping_oneself_is_the_same_as_step() -> None:
     assert [] == differences(weights(stepping), weights(seeing))
 
 
+def test_the_gradients_of_a_closure_are_those_that_methods_see() -> None:
+    stepping, closing = guarded(rlcl.Rehearsal(capacity=20)), guarded(rlcl.Rehearsal(capacity=20))
+    for _ in range(2):
+        with stepping.experience():
+            train(stepping)
+        with closing.experience():
+            for part in range(4):
+                x, y = X[part * 10 : part * 10 + 10], Y[part * 10 : part * 10 + 10]
+                calls: list[Tensor] = []
+
+                def closure(x: Tensor = x, y: Tensor = y, calls: list[Tensor] = calls) -> Tensor:
+                    closing.see(x, y)
+                    closing.host.optimizer.zero_grad()
+                    calls.append(F.cross_entropy(closing.host.module(x), y))
+                    calls[-1].backward()
+                    return calls[-1]
+
+                optimizer: Any = closing.host.optimizer
+                loss = optimizer.step(closure) if part % 2 else optimizer.step(closure=closure)
+                assert [loss] == calls
+    assert [] == differences(weights(stepping), weights(closing))
+
+
 def test_the_minibatches_of_one_step_are_joined() -> None:
     """Gradients of two halves that are accumulated are those of the whole, for memories too."""
     whole, halves = guarded(rlcl.Rehearsal(capacity=100)), guarded(rlcl.Rehearsal(capacity=100))
@@ -243,6 +266,12 @@ def test_models_and_optimizers_that_do_not_fit_are_named() -> None:
         rlcl.protect(model, methods=[rlcl.Si()])
     with pytest.raises(UnsupportedError, match=r"model: expected a torch module or .* got dict"):
         rlcl.protect({}, methods=[rlcl.Si()])
+
+
+def test_an_optimizer_has_one_guard() -> None:
+    guard = guarded(rlcl.Si())
+    with pytest.raises(GuardError, match=r"another guard protects it, .* create a new optimizer"):
+        rlcl.protect(guard.host.module, guard.host.optimizer, [rlcl.Si()])
 
 
 def test_a_step_without_a_loss_function_is_refused() -> None:
