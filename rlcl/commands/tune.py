@@ -84,4 +84,6 @@ def tune(
     winner = tuning.winner(best.params)
     finished = run_experiment(winner, root, make_console(quiet=True))  # only reads the finished runs
     show_results(winner, [attrs.evolve(run, repeated=False) for run in finished], console)
-    console.print(f"{len(finished)} runs of the winner with fresh seeds on test data in {grid.folder}", soft_wrap=True)
+    count = len(finished)
+    runs = f"{count} runs of the winner with fresh seeds" if count > 1 else "1 run of the winner with a fresh seed"
+    console.print(f"{runs}{' on test data' * tuning.holds_out} in {grid.folder}", soft_wrap=True)

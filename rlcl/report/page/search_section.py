@@ -43,11 +43,13 @@ def _note(search: SearchResults) -> str:
     winner = next((trial for trial in search.trials if trial.number == search.winner), None)
     values = "" if winner is None else "; ".join(_setting(search, winner))
     seeds = ", ".join(map(str, search.protocol.get("tuning_seeds", ())))
-    one = "," not in seeds
+    plural = "s" * ("," in seeds)
+    held_out = search.protocol.get("trials_evaluated_on") == "validation"
+    trials_data, winner_data = (" on validation data", " on test data") if held_out else ("", "")
     return (
-        f"{len(search.trials)} trials by {search.sampler} ({counts}), evaluated on validation data with the tuning "
-        f"seed{'' if one else 's'} {seeds}. The winner is trial {search.winner}: {values}. The other sections show its "
-        "runs with fresh seeds on test data."
+        f"{len(search.trials)} trials by {search.sampler} ({counts}), evaluated{trials_data} with the tuning "
+        f"seed{plural} {seeds}. The winner is trial {search.winner}: {values}. The other sections show its runs with "
+        f"fresh seeds{winner_data}."
     )
 
 

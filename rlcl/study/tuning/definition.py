@@ -24,6 +24,7 @@ from rlcl.config import (
 )
 from rlcl.errors import ConfigError
 from rlcl.experiment import FOLDER_NAME, Experiment, experiment_from_document
+from rlcl.registry import find
 from rlcl.study.tuning.samplers import PRUNERS, SAMPLERS, check_sampler
 from rlcl.study.tuning.search_space import Parameter, read_search_space, with_values
 from rlcl.study.tuning.targets import Target, read_targets
@@ -159,6 +160,12 @@ class Tuning:
         except Faults as error:
             raise ConfigError(self.base.messages(error.faults)) from None
         return experiment_from_document(merge(document, Document(self.base.name, dict(protocol))))
+
+    @cached_property
+    def holds_out(self) -> bool:
+        """Whether trials hold out training data; an environment has none, and its trials differ by their seeds only."""
+        learner = self.trial(self.first_values).learner
+        return "environment" not in find("learner", learner.type).needs
 
     @property
     def first_values(self) -> Mapping[str, Any]:

@@ -55,7 +55,8 @@ def search_table(tuning: Tuning) -> Table:
     seeds = ", ".join(map(str, tuning.seeds))
     pruner = "" if definition.pruner == "none" else f" with {definition.pruner}"
     table.add_row("trials", f"{definition.trials} by {definition.sampler}{pruner}")
-    table.add_row("evaluated on", f"{definition.validation:g} of the training data, seed {seeds}{first}")
+    data = f"{definition.validation:g} of the training data" if tuning.holds_out else "the environments"
+    table.add_row("evaluated on", f"{data}, seed {seeds}{first}")
     table.add_row("objective", ", ".join(("minimize " if t.minimize else "maximize ") + t.name for t in tuning.targets))
     return table
 

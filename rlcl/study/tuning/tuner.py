@@ -235,9 +235,9 @@ def search_record(tuning: Tuning, journal: Journal, best: Any, experiment: Exper
             "tuning_seeds": list(tuning.seeds),
             "report_seeds": list(tuning.report_seeds),
             "first": definition.first,
-            "validation": definition.validation,
-            "trials_evaluated_on": "validation",
-            "winner_evaluated_on": "test",
+            "validation": definition.validation if tuning.holds_out else None,
+            "trials_evaluated_on": "validation" if tuning.holds_out else "environments",
+            "winner_evaluated_on": "test" if tuning.holds_out else "environments",
         },
         "trials": [
             {

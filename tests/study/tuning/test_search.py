@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,34 @@ def test_trials_see_validation_data_of_the_first_experiences_and_the_winner_fres
         assert shown in page
     (other,) = find_runs(tmp_path / "runs" / "small-trials")[:1]
     assert "Parallel coordinates" not in make_page([other], "")
+
+
+SMALL_POLICY = """
+name: policy
+base:
+  stream: {type: environments, env: CartPole-v1}
+  learner: {type: ppo, n_steps: 32, network: {type: mlp, hidden: [8]}}
+  budget: {env_steps: 64}
+  evaluation: {episodes: 1}
+search: {learner.epochs: [1, 2]}
+objective: return.average
+trials: 2
+report: {seeds: 1}
+"""
+
+
+def test_a_search_in_an_environment_claims_no_held_out_data(tmp_path: Path) -> None:
+    file = tuning_file(tmp_path, SMALL_POLICY)
+    printed = tune(file, "--workers", "1")
+    assert re.search(r"^evaluated on +the environments, seed 1000$", printed, re.MULTILINE)
+    assert "1 run of the winner with a fresh seed in " in printed
+    protocol = read_json(tmp_path / "runs" / "policy" / "tuning.json")["protocol"]
+    assert {"validation": None, "trials_evaluated_on": "environments", "winner_evaluated_on": "environments"} == {
+        key: protocol[key] for key in ("validation", "trials_evaluated_on", "winner_evaluated_on")
+    }
+    page = make_page(find_runs(tmp_path / "runs" / "policy"), "")
+    assert "evaluated with the tuning seed 1000." in page
+    assert "validation data" not in page
 
 
 def test_no_trial_can_read_test_data(tmp_path: Path) -> None:
