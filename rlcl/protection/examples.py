@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from rlcl.errors import DataError
+from rlcl.seeding import preserved_global_state
 
 __all__ = ["Columns", "Examples", "examples_of", "split_minibatch"]
 
@@ -84,6 +85,8 @@ def examples_of(data: Any) -> Examples:
         raise DataError(f"data: {EXPECTED}; got {type(data).__name__}")
     if not len(examples):
         raise DataError("data: it has no examples")
+    with preserved_global_state():  # a data set may augment its examples
+        examples.at([0])  # raises now for a form that cannot be read at the end
     return examples
 
 

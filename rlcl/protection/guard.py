@@ -250,9 +250,9 @@ class ModelGuard(Guard[ModelHost]):
             raise GuardError("guard.see was called outside an experience; call it within guard.experience(...)")
         if y is None and self._labelled:
             raise UnsupportedError(f"methods: {self._labelled} needs the targets; call guard.see(x, y)")
-        self.host.see(x, y)
-        if self._labelled and isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point():
-            self._labels.update(torch.unique(y).tolist())
+        targets = self.host.see(x, y).targets
+        if self._labelled and targets is not None and targets.ndim == 1 and not targets.is_floating_point():
+            self._labels.update(torch.unique(targets).tolist())
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """Train the model on a minibatch: :meth:`see`, the gradient of the loss, and the step of the optimizer.

@@ -16,6 +16,7 @@ from rlcl.methods.attach import join_batches
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.networks.task_ids import call_network
 from rlcl.protection.examples import Examples, split_minibatch
+from rlcl.seeding import preserved_global_state
 from rlcl.types import Batch
 
 __all__ = ["ModelHost"]
@@ -89,13 +90,14 @@ class ModelHost:
         """The device of the module."""
         return next(self.module.parameters()).device
 
-    def see(self, x: Any, y: Any) -> None:
-        """Add a minibatch to those whose gradients the next step of the optimizer contains."""
+    def see(self, x: Any, y: Any) -> Batch:
+        """Add a minibatch to those whose gradients the next step of the optimizer contains, and return it."""
         inputs, targets = split_minibatch(x if y is None else (x, y))
-        self._seen.append(self._on_device(inputs.detach(), None if targets is None else targets.detach()))
+        batch = self._on_device(inputs.detach(), None if targets is None else targets.detach())
+        self._seen.append(batch)
         if self.examples is None:
-            batch = self._seen[-1]
             self.sample_memory.insert(inputs=batch.inputs, targets=batch.targets)
+        return batch
 
     def after_step(self) -> None:
         """Remove the minibatches whose gradients the last step of the optimizer contained."""
@@ -132,7 +134,8 @@ class ModelHost:
             UnsupportedError: its data was not given, and no examples were seen.
         """
         if self.examples is not None:
-            return self._on_device(*self.examples.at(rng.permutation(len(self.examples))[:n].tolist()))
+            with preserved_global_state():  # a data set may augment its examples
+                return self._on_device(*self.examples.at(rng.permutation(len(self.examples))[:n].tolist()))
         if not len(self.sample_memory):
             raise UnsupportedError(
                 "methods: one needs examples of the experience that has ended; give guard.experience its data, or call "

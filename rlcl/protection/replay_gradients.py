@@ -61,7 +61,8 @@ class ReplayGradients(Method):
                 added = len(replayed.inputs)
                 shares = rows / (rows + added), added / (rows + added)
                 rows += added
-            torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], shares[0])
+            if gradients := [p.grad for p in parameters.values() if p.grad is not None]:
+                torch._foreach_mul_(gradients, shares[0])
             with torch.enable_grad():
                 add_gradients_of(shares[1] * self._host.loss(replayed), parameters)
 

@@ -177,6 +177,21 @@ def test_the_gradients_of_a_closure_are_those_that_methods_see() -> None:
     assert [] == differences(weights(stepping), weights(closing))
 
 
+@pytest.mark.parametrize("convert", [Tensor.numpy, Tensor.int], ids=["numpy", "int32"])
+def test_the_classes_are_those_of_targets_of_any_form(convert: Callable[[Tensor], Any]) -> None:
+    """Methods that distill outputs of the seen classes would do nothing without them."""
+    guards = [guarded(method("lwf")) for _ in range(2)]
+    for guard, targets in zip(guards, (Y, convert(Y)), strict=True):
+        for _ in range(2):
+            with guard.experience((X, Y)):
+                guard.see(X, targets)
+                guard.host.optimizer.zero_grad()
+                F.cross_entropy(guard.host.module(X), Y).backward()
+                guard.host.optimizer.step()
+    assert guards[0].quantities()["lwf/penalty"] > 0
+    assert guards[0].quantities() == guards[1].quantities()
+
+
 def test_the_minibatches_of_one_step_are_joined() -> None:
     """Gradients of two halves that are accumulated are those of the whole, for memories too."""
     whole, halves = guarded(rlcl.Rehearsal(capacity=100)), guarded(rlcl.Rehearsal(capacity=100))
@@ -198,9 +213,18 @@ class Lines(IterableDataset[Any]):
         return iter(list(zip(X, Y, strict=True)))
 
 
+class Noisy(TensorDataset):
+    """A data set that augments its examples."""
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = super().__getitem__(index)
+        return x + 0 * torch.rand(()), y
+
+
 DATA: dict[str, Any] = {
     "arrays": (X.numpy(), Y.numpy()),
     "data set": TensorDataset(X, Y),
+    "augmented": Noisy(X, Y),
     "loader": DataLoader(TensorDataset(X, Y), batch_size=7, shuffle=True),
     "stream": DataLoader(Lines(), batch_size=7),
     "minibatches": [(X[:20], Y[:20]), (X[20:], Y[20:])],
@@ -227,6 +251,7 @@ def test_every_kind_of_data_gives_the_same_examples(data: Any) -> None:
         ([], "it has no examples"),
         ([X[0], Y[0], 3], "expected inputs and targets .* got a minibatch of type int"),
         ([{"x": X}], "got a minibatch of type dict"),
+        (TensorDataset(X, Y, Y), "got a minibatch of type list of Tensor, Tensor, Tensor"),
         ((X, Y[:3]), r"expected as many targets as inputs; got shapes \(40, 4\) and \(3,\)"),
     ],
 )
