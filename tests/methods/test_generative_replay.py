@@ -312,7 +312,7 @@ def test_it_keeps_an_old_task_that_plain_training_forgets() -> None:
         (
             barlow_twins,
             {},
-            "mixing: weighted needs example weights, and the learner's loss has none; set mixing: concat",
+            "mixing: weighted needs a loss that can be weighted, and this one cannot; set mixing: concat",
         ),
         (barlow_twins, {"mixing": "concat", "labels": "soft"}, "labels: soft needs example .*; set labels: hard"),
         (classifier, {"generator": "learner"}, "generator: learner needs the learner vae; set generator: own"),

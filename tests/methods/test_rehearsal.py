@@ -162,7 +162,7 @@ def test_sizes_that_do_not_go_with_a_memory_are_refused(settings: dict[str, Any]
 @pytest.mark.parametrize("mixing", ["sum", "weighted"])
 def test_other_mixings_need_a_loss_that_weighs_examples(mixing: Any) -> None:
     learner = BarlowTwins(augment=(Noise(),), methods=(Rehearsal(capacity=9, mixing=mixing),))
-    message = "rehearsal does not support learner barlow_twins: it needs weights, and "
+    message = "rehearsal does not support learner barlow_twins: it needs shares, and "
     with pytest.raises(UnsupportedError, match=message):
         prepared(learner, digit_stream(2))
 
