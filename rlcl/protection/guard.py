@@ -50,6 +50,7 @@ class Guard(ABC, Generic[H]):
     _attached: AttachedMethods = field(init=False, default=None)
     _within: Experience | None = field(init=False, default=None)
     _continued: bool = field(init=False, default=False)  # the current experience was begun before
+    _ended: int = field(init=False, default=0)  # number of methods that have ended the current experience
 
     def __attrs_post_init__(self) -> None:
         optimizers = [*self.host.optimizers.values()]
@@ -109,10 +110,10 @@ class Guard(ABC, Generic[H]):
         self.begin(data, task_id=task_id, updates=updates, name=name)
         try:
             yield
+            self.end()
         except BaseException:
             self.suspend()
             raise
-        self.end()
 
     def begin(
         self, data: Any = None, *, task_id: int | None = None, updates: int | None = None, name: str = ""
@@ -159,8 +160,11 @@ class Guard(ABC, Generic[H]):
         """
         if self._within is None:
             raise GuardError("no experience has begun; call guard.begin, or use guard.experience")
-        self._attached.end(self._finished(self._within))
-        self._within = None
+        experience = self._finished(self._within)
+        for method in self._attached.methods[self._ended :]:  # those that ended before an exception do not end again
+            method.end(experience)
+            self._ended += 1
+        self._within, self._ended = None, 0
         self.experiences += 1
 
     def _finished(self, experience: Experience) -> Experience:

@@ -139,6 +139,47 @@ def test_examples_that_methods_need_at_the_end_are_asked_for() -> None:
         train_blindly(guard)
 
 
+def test_an_experience_that_could_not_end_is_continued_with_its_data() -> None:
+    """Methods that ended before the failure do not end twice."""
+    guard = guarded(rlcl.Distill(samples=40, capacity=1000), method("mas"), samples=40)
+    with guard.experience():
+        train(guard)
+    assert 40 == guard.quantities()["distill/memory_examples"]
+    mas = guard._ordered[1]
+    failing = mas.end
+    mas.end = lambda experience: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError), guard.experience():
+        train(guard)
+    mas.end = failing  # type: ignore[method-assign]
+    with guard.experience():
+        pass
+    assert 2 == guard.experiences
+    assert 80 == guard.quantities()["distill/memory_examples"]
+
+    guard = guarded(rlcl.Ewc())
+    with pytest.raises(UnsupportedError, match="give guard"):
+        train_blindly(guard)
+    with guard.experience((X, Y)):
+        pass
+    assert 1 == guard.experiences
+
+
+def test_a_layer_that_is_kept_in_evaluation_mode_stays_so() -> None:
+    norm = nn.BatchNorm1d(4)
+    model = nn.Sequential(norm, nn.Linear(4, 3))
+    norm.eval()
+    guard = rlcl.protect(
+        model, torch.optim.SGD(model.parameters(), 0.1), [method("der"), rlcl.Ewc()], loss=F.cross_entropy
+    )
+    with guard.experience((X, Y)):
+        for _ in range(3):
+            guard.step(X, Y)
+    assert not norm.training
+    assert model.training
+    assert norm.running_mean is not None
+    assert 0 == norm.running_mean.abs().max()
+
+
 def test_seeing_and_stepping_oneself_is_the_same_as_step() -> None:
     stepping, seeing = guarded(rlcl.Rehearsal(capacity=20)), guarded(rlcl.Rehearsal(capacity=20))
     for _ in range(2):
