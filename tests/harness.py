@@ -428,7 +428,9 @@ class HostCase:
         return prepared(self.make(*methods), self.stream(), encoder=self.encoder(), **settings)
 
 
-_NATIVE = frozenset({"batch", "targets", "loss", "one_task", "boundaries", "native", "shares", "weights", "pass"})
+_NATIVE = frozenset(
+    {"batch", "targets", "loss", "one_task", "boundaries", "native", "input_shape", "shares", "weights", "pass"}
+)
 _TASK_IDS = frozenset({"task_id", "task_id_everywhere"})
 _LIBRARY = frozenset({"boundaries"})
 _ACTING = frozenset({"batch", "one_task", "boundaries", "native", "transitions"})

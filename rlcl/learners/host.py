@@ -24,7 +24,7 @@ __all__ = ["GradientHost"]
 
 TASKS = ("task_id", "task_id_everywhere", "one_task", "boundaries")
 WHOLE = ("batch", "native", "pass")  # what methods use to see each row of a minibatch in its forward pass
-CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "shares", "weights", "pass")
+CAPABILITIES = ("batch", "targets", "loss", *TASKS, "native", "input_shape", "shares", "weights", "pass")
 
 
 @define(eq=False)

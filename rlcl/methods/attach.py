@@ -40,6 +40,7 @@ REASONS: Mapping[str, str] = {
     "set stream.visibility.task_ids: visible",
     "one_task": "an experience of this stream holds several tasks; use a stream with one task per experience",
     "boundaries": "this stream hides where an experience ends; set stream.visibility.boundaries: announced",
+    "input_shape": "the shape of its inputs is not known",
     "native": "its network and prediction belong to another library",
     "weights": "its loss does not support example weights",
     "shares": "the mean losses of its minibatch and of a memory batch cannot be weighted",

@@ -76,7 +76,7 @@ class GenerativeReplay(Method):
     _experiences: int = field(init=False, default=0)
     _in_range: bool = field(init=False, default=False)
 
-    requires = frozenset({"batch", "loss", "boundaries", "native"})
+    requires = frozenset({"batch", "loss", "boundaries", "native", "input_shape"})
     phase = "mix"
     null: ClassVar[Mapping[str, Any] | None] = {"batch_size": 0}
     kinds = frozenset({"categorical", "values", "reconstruction"})

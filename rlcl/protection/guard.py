@@ -10,21 +10,23 @@ from weakref import WeakSet
 
 import torch
 from attrs import define, field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rlcl.data.sources import LabelledArrays
-from rlcl.errors import RlclError, UnsupportedError
+from rlcl.errors import DataError, RlclError, UnsupportedError
 from rlcl.methods.attach import AttachedMethods, attach
-from rlcl.protection.examples import examples_of
+from rlcl.methods.parts.evaluation_mode import evaluation_mode
+from rlcl.protection.examples import examples_of, first_examples, split_minibatch
 from rlcl.protection.model_host import ModelHost
 from rlcl.protection.replay_gradients import ReplayGradients
 from rlcl.registry import name_of
-from rlcl.seeding import Seeds
+from rlcl.seeding import Seeds, preserved_global_state
 from rlcl.types import Budget, Experience, Host, Method
 
 __all__ = ["Guard", "GuardError", "ModelGuard"]
 
+CLASSES = frozenset({"batch", "targets", "boundaries"})  # requirements of methods that read labels of experiences
 H = TypeVar("H", bound=Host)
 _protected: WeakSet[Optimizer] = WeakSet()
 
@@ -50,6 +52,7 @@ class Guard(ABC, Generic[H]):
     _attached: AttachedMethods = field(init=False, default=None)
     _within: Experience | None = field(init=False, default=None)
     _continued: bool = field(init=False, default=False)  # the current experience was begun before
+    _trainable: list[tuple[str, nn.Parameter, bool]] = field(init=False, factory=list)  # at the last begin
     _ended: int = field(init=False, default=0)  # number of methods that have ended the current experience
 
     def __attrs_post_init__(self) -> None:
@@ -75,6 +78,12 @@ class Guard(ABC, Generic[H]):
         """The given methods, in the order of their phases."""
         return [method for method in self._attached.methods if method in self.given]
 
+    @property
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """All parameters by name."""
+        modules = self.host.modules.items()
+        return {f"{key}.{name}": p for key, module in modules for name, p in module.named_parameters()}
+
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """Check a step before the hooks of the methods.
 
@@ -86,6 +95,10 @@ class Guard(ABC, Generic[H]):
         """
         if self._within is None:
             raise GuardError("optimizer.step was called outside an experience; call it within guard.experience(...)")
+        for name, parameter, trainable in self._trainable:
+            if parameter.requires_grad != trainable:
+                change = "unfrozen" if parameter.requires_grad else "frozen"
+                raise GuardError(f"{name} was {change} within an experience; do it between two experiences")
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             return None
@@ -140,6 +153,7 @@ class Guard(ABC, Generic[H]):
             index, name or f"experience {index + 1}", _source(()), None, Budget(updates=updates or 1), task_id
         )
         self._within = experience
+        self._trainable = [(name, p, p.requires_grad) for name, p in self._parameters.items()]
         if not self._continued:
             self._attached.begin(experience, updates)
         self._continued = False
@@ -197,6 +211,7 @@ class Guard(ABC, Generic[H]):
         return {
             "experiences": self.experiences,
             "within": self._within is not None,
+            "parameters": list(self._parameters),
             "methods": [{"name": name_of("method", m), "state": m.state_dict()} for m in self._ordered],
         }
 
@@ -206,11 +221,13 @@ class Guard(ABC, Generic[H]):
         If it was stored within an experience, the next :meth:`experience` continues that one.
 
         Raises:
-            GuardError: it is the state of other methods.
+            GuardError: it is the state of other methods, or of a model whose parameters have other names.
         """
         names, stored = [name_of("method", m) for m in self._ordered], [entry["name"] for entry in state["methods"]]
         if names != stored:
             raise GuardError(f"the state is of the methods {stored}, and the guard has {names}; give the same methods")
+        if unknown := sorted({*state["parameters"]} - self._parameters.keys()):
+            raise GuardError(f"the state is of a model with other parameters: this one has no {unknown[0]}")
         self.experiences = state["experiences"]
         self._continued = state["within"]
         self._within = _unknown(self.experiences) if state["within"] else None
@@ -225,6 +242,9 @@ class ModelGuard(Guard[ModelHost]):
     _labels: set[int] = field(init=False, factory=set)  # of the current experience
     _blind: str = field(init=False, default="")  # name of a method that needs minibatches
     _labelled: str = field(init=False, default="")  # name of a method that needs their targets
+    _classes: str = field(init=False, default="")  # name of a method that needs the classes of an experience
+    _of_outputs: str = field(init=False, default="")  # name of a method that needs outputs (B, K)
+    _checked: bool = field(init=False, default=False)  # whether the model accepts the inputs of the experience
 
     def _attach(self) -> AttachedMethods:
         replay = ReplayGradients()
@@ -234,6 +254,9 @@ class ModelGuard(Guard[ModelHost]):
         self._blind, self._labelled = (
             next((name_of("method", m) for m in self.given if need in m.requires), "") for need in ("batch", "targets")
         )
+        if self.host.kind == "categorical":
+            self._classes = next((name_of("method", m) for m in self.given if m.requires >= CLASSES), "")
+        self._of_outputs = next((name_of("method", m) for m in self.given if m.kinds is not None), "")
         return attached
 
     def see(self, x: Any, y: Any = None) -> None:
@@ -254,9 +277,25 @@ class ModelGuard(Guard[ModelHost]):
             raise GuardError("guard.see was called outside an experience; call it within guard.experience(...)")
         if y is None and self._labelled:
             raise UnsupportedError(f"methods: {self._labelled} needs the targets; call guard.see(x, y)")
-        targets = self.host.see(x, y).targets
-        if self._labelled and targets is not None and targets.ndim == 1 and not targets.is_floating_point():
-            self._labels.update(torch.unique(targets).tolist())
+        if not self._checked:
+            self._check_inputs(split_minibatch(x if y is None else (x, y))[0])
+        if self._classes and y is not None:
+            self._add_labels(torch.as_tensor(y))
+        self.host.see(x, y)
+
+    def _add_labels(self, targets: Tensor) -> None:
+        if targets.ndim != 1 or targets.is_floating_point():
+            form = f"shape {tuple(targets.shape)} and type {targets.dtype}"
+        else:
+            labels = torch.unique(targets).tolist()
+            self._labels.update(labels)
+            form = f"the label {labels[0]}" if labels and labels[0] < 0 else ""
+        if form:
+            raise UnsupportedError(f"methods: {self._classes} needs class labels (B,) from 0 on, got {form}")
+
+    def discard(self) -> None:
+        """Remove the minibatches that were seen since the last step: call it if the step is skipped."""
+        self.host.after_step()
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """Train the model on a minibatch: :meth:`see`, the gradient of the loss, and the step of the optimizer.
@@ -298,12 +337,40 @@ class ModelGuard(Guard[ModelHost]):
         if self.host.task_ids != (task_id is not None):
             remedy = "give guard.experience its task_id" if self.host.task_ids else "set task_ids=True in rlcl.protect"
             raise GuardError(f"task_id: got {task_id}; {remedy}")
-        self.host.examples = None if data is None else examples_of(data)
         self.host.task_id = task_id
+        self._checked = False
+        if data is not None:
+            self._check_inputs(first_examples(data)[0])
+        self.host.examples = None if data is None else examples_of(data)
         self.host.after_step()
         if not self._continued:
             self._labels.clear()
             self.host.sample_memory.clear()
+
+    def _check_inputs(self, inputs: Tensor) -> None:
+        """Check before the training that methods can use the model at the end of an experience.
+
+        Raises:
+            DataError: the model does not accept the inputs.
+            UnsupportedError: a method needs outputs (B, K), and these have another shape.
+        """
+        self._checked = True
+        host = self.host
+        with evaluation_mode(host.module), preserved_global_state():
+            try:
+                outputs: Any = host.outputs_of_rows(inputs[:1])
+            except (RuntimeError, IndexError, TypeError, ValueError) as error:
+                form = f"shape {tuple(inputs[:1].shape)} and type {inputs.dtype}"
+                raise DataError(
+                    f"data: the model does not accept inputs of {form}: {str(error).splitlines()[0]}; "
+                    "give them as the model receives them"
+                ) from error
+        if self._of_outputs and (not isinstance(outputs, Tensor) or outputs.ndim != 2):
+            form = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"type {type(outputs).__name__}"
+            raise UnsupportedError(
+                f"methods: {self._of_outputs} needs outputs of shape (B, K), and those of {host.name} have {form}; "
+                "wrap the model in a module that returns such outputs"
+            )
 
     def _finished(self, experience: Experience) -> Experience:
         """Return the experience with the labels that were seen, from which methods take the classes."""

@@ -59,6 +59,8 @@ class ModelHost:
         known = {"batch", "targets", "one_task", "boundaries", "native"}
         if self.loss_function is not None:
             known |= {"loss", "shares"}
+        if self.shape is not None:
+            known.add("input_shape")
         if self.task_ids:
             known |= {"task_id", "task_id_everywhere"}
         return frozenset(known)
@@ -68,11 +70,13 @@ class ModelHost:
         """See :class:`rlcl.types.LackingHost`."""
         tasks = "the experiences have no task ids; set task_ids=True"
         loss = "the loss function is not known; set loss"
-        return {"task_id": tasks, "task_id_everywhere": tasks, "loss": loss, "shares": loss}
+        shape = "the shape of its inputs is not known; set input_shape"
+        return {"task_id": tasks, "task_id_everywhere": tasks, "loss": loss, "shares": loss, "input_shape": shape}
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
-        return {KEY: self.module}
+        # A compiled module has the parameters of the original one, by names with a prefix.
+        return {KEY: getattr(self.module, "_orig_mod", self.module)}
 
     @property
     def optimizers(self) -> Mapping[str, Optimizer]:
@@ -81,8 +85,7 @@ class ModelHost:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """See :class:`rlcl.types.NativeHost`."""
-        if self.shape is None:
-            raise UnsupportedError("methods: generative_replay needs the shape of one input; set input_shape")
+        assert self.shape is not None
         return self.shape
 
     @property
@@ -115,6 +118,11 @@ class ModelHost:
     def outputs(self, x: Tensor, task_ids: Tensor | None = None) -> Tensor:
         return call_network(self.module, x, task_ids)
 
+    def outputs_of_rows(self, inputs: Tensor) -> Tensor:
+        """Return the outputs for inputs on any device, with the task id of the experience."""
+        batch = self._on_device(inputs, None)
+        return self.outputs(batch.inputs, batch.task_ids)
+
     @property
     def loss(self) -> Callable[[Batch], Tensor] | None:
         return None if self.loss_function is None else self._loss
@@ -134,8 +142,9 @@ class ModelHost:
             UnsupportedError: its data was not given, and no examples were seen.
         """
         if self.examples is not None:
+            rows = rng.permutation(len(self.examples))[:n].tolist()
             with preserved_global_state():  # a data set may augment its examples
-                return self._on_device(*self.examples.at(rng.permutation(len(self.examples))[:n].tolist()))
+                return self._on_device(*self.examples.at(rows))
         if not len(self.sample_memory):
             raise UnsupportedError(
                 "methods: one needs examples of the experience that has ended; give guard.experience its data, or call "

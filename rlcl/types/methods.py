@@ -85,9 +85,9 @@ class Host(Protocol):
     @property
     def provides(self) -> frozenset[str]:
         """Available information, a subset of: batch, targets, loss, task_id (in training), task_id_everywhere (in
-        training and at evaluation), one_task (in each experience), boundaries, native, shares (of the minibatch and
-        of a memory batch in the loss), weights (of examples), pass, transitions, log_probs (of collected actions),
-        off_policy (its loss holds for transitions of any policy), critic.
+        training and at evaluation), one_task (in each experience), boundaries, native, input_shape, shares (of the
+        minibatch and of a memory batch in the loss), weights (of examples), pass, transitions, log_probs (of collected
+        actions), off_policy (its loss holds for transitions of any policy), critic.
         """
         ...
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from harness import differences
 from method_settings import METHODS, method
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
 
 import rlcl
 from rlcl.errors import DataError, UnsupportedError
@@ -47,6 +47,19 @@ def tried(name: str) -> tuple[ModelGuard, Callable[[int], dict[str, Any]]]:
     ids = name in TASK_IDS
     guard = guarded(method(name, **changes.get(name, {})), task_ids=ids, input_shape=(4,))
     return guard, lambda task: {"task_id": task if ids else None, "updates": 4}
+
+
+def test_states_of_all_memories_are_read_without_pickle(tmp_path: Path) -> None:
+    sizes = {"reservoir": {"capacity": 9}, "class_balanced": {"capacity": 9}, "ring": {"per_class": 3}}
+    sizes |= {"gss": {"capacity": 9}, "herding": {"capacity": 9, "fill": "experience"}}
+    for memory, settings in sizes.items():
+        guard = guarded(rlcl.Rehearsal(memory=memory, **settings))  # type: ignore[arg-type]
+        with guard.experience((X, Y)):
+            train(guard)
+        torch.save(guard.state_dict(), tmp_path / "state")
+        other = guarded(rlcl.Rehearsal(memory=memory, **settings))  # type: ignore[arg-type]
+        other.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+        assert [] == differences(clone_state(guard.state_dict()), clone_state(other.state_dict()))
 
 
 @pytest.mark.parametrize("data", [None, (X, Y)], ids=["seen", "given"])
@@ -284,13 +297,79 @@ def test_every_kind_of_data_gives_the_same_examples(data: Any) -> None:
     torch.testing.assert_close(weights(expected), weights(guard))
 
 
+class Batches(TensorDataset):
+    """A data set whose items are minibatches."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index * 10 : index * 10 + 10], Y[index * 10 : index * 10 + 10]
+
+
+@pytest.mark.parametrize(
+    ("loader", "rows"),
+    [
+        (DataLoader(TensorDataset(X, Y), batch_size=5, sampler=SubsetRandomSampler(range(10, 20))), range(10, 20)),
+        (DataLoader(TensorDataset(X, Y), batch_sampler=[[0, 1], [2]]), range(3)),
+        (DataLoader(TensorDataset(X), batch_size=5), range(40)),
+        (DataLoader(Batches(), batch_size=None), range(40)),
+        (DataLoader(Batches(), batch_size=1, collate_fn=lambda items: items[0]), range(40)),
+        ([(X[:4],), (X[4:6],)], range(6)),
+    ],
+    ids=["sampler", "batch sampler", "unlabelled", "unbatched", "collate", "two minibatches"],
+)
+def test_examples_are_those_that_a_loader_yields(loader: Any, rows: Sequence[int]) -> None:
+    guard = guarded(rlcl.Distill(samples=100, capacity=100))
+    with guard.experience(loader):
+        pass
+    found = guard.host.sample(None, rlcl.Seeds(0).numpy()).inputs
+    assert sorted(found.tolist()) == sorted(X[list(rows)].tolist())
+
+
+@pytest.mark.parametrize("name", ["ewc", "mas", "distill"])
+@pytest.mark.parametrize("given", [True, False])
+def test_outputs_of_another_shape_are_refused_before_the_training(name: str, given: bool) -> None:
+    model = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3))  # (B, 2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    guard = rlcl.protect(model, optimizer, [method(name)], kind="categorical")
+    message = rf"{name} needs outputs of shape \(B, K\), and those of Sequential have shape \(1, 2, 3\)"
+    with pytest.raises(UnsupportedError, match=message):
+        begun(guard, (X, Y) if given else None)
+
+
+def begun(guard: ModelGuard, data: Any) -> None:
+    guard.begin(data)
+    guard.see(X, Y)
+
+
+def test_a_compiled_model_and_the_plain_one_share_states() -> None:
+    compiled, plain = guarded(rlcl.Ewc(strength=10)), guarded(rlcl.Ewc(strength=10))
+    module = torch.compile(compiled.host.module, backend="eager")
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    first = rlcl.protect(module, optimizer, [rlcl.Ewc(strength=10)], loss=F.cross_entropy)
+    for guard in (first, plain):
+        with guard.experience((X, Y)):
+            train(guard)
+    second = guarded(rlcl.Ewc(strength=10))
+    second.host.module.load_state_dict(plain.host.module.state_dict())
+    second.load_state_dict(first.state_dict())
+    for guard in (second, plain):
+        with guard.experience((X, Y)):
+            train(guard)
+    assert second.quantities()["ewc/penalty"] == pytest.approx(plain.quantities()["ewc/penalty"], rel=1e-4)
+    assert plain.quantities()["ewc/penalty"] > 0
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (iter([(X, Y)]), "an iterator can be read only once"),
         ("digits.csv", r"expected inputs and targets \(x, y\), .*; got str"),
         ([], "it has no examples"),
-        ([X[0], Y[0], 3], "expected inputs and targets .* got a minibatch of type int"),
+        ([X, Y], r"a list of two arrays is ambiguous; write \(x, y\), or"),
+        ([3, X], "expected inputs and targets .* got a minibatch of type int"),
+        ((X.double(), Y), r"the model does not accept inputs of shape \(1, 4\) and type torch.float64: .*Double"),
         ([{"x": X}], "got a minibatch of type dict"),
         (TensorDataset(X, Y, Y), "got a minibatch of type list of Tensor, Tensor, Tensor"),
         ((X, Y[:3]), r"expected as many targets as inputs; got shapes \(40, 4\) and \(3,\)"),
@@ -349,6 +428,67 @@ def test_a_step_without_a_loss_function_is_refused() -> None:
 def test_a_state_of_other_methods_is_refused() -> None:
     with pytest.raises(GuardError, match=r"the state is of the methods \['si'\], and the guard has \['l2_init'\]"):
         guarded(rlcl.L2Init()).load_state_dict(guarded(rlcl.Si()).state_dict())
+
+
+def test_a_state_of_a_model_with_other_names_is_refused() -> None:
+    """Methods would ignore what they do not find."""
+    guard = guarded(rlcl.Ewc())
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    other = rlcl.protect(model, torch.optim.SGD(model.parameters(), 0.1), [rlcl.Ewc()], loss=F.cross_entropy)
+    with pytest.raises(GuardError, match=r"of a model with other parameters: this one has no model\.0\.0\.bias"):
+        guard.load_state_dict(other.state_dict())
+
+
+def test_a_minibatch_whose_step_is_skipped_is_discarded() -> None:
+    guard, expected = guarded(rlcl.Rehearsal(capacity=100)), guarded(rlcl.Rehearsal(capacity=100))
+    for _ in range(2):
+        with expected.experience():
+            train(expected)
+        with guard.experience():
+            guard.see(X * float("nan"), Y)
+            guard.discard()
+            train(guard)
+    assert [] == differences(weights(expected), weights(guard))
+    assert 80 == guard.quantities()["rehearsal/memory_examples"]
+
+
+def test_a_layer_that_is_frozen_within_an_experience_is_named() -> None:
+    guard = guarded(rlcl.Si())
+    with guard.experience():
+        train(guard)
+    guard.host.module[0].requires_grad_(False)  # type: ignore[index]
+    with guard.experience():
+        train(guard)
+    guard.begin()
+    guard.host.module[2].requires_grad_(False)  # type: ignore[index]
+    with pytest.raises(GuardError, match=r"model\.2\.weight was frozen .* between two experiences"):
+        guard.host.optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("targets", "form"),
+    [
+        (Y[:, None], r"shape \(40, 1\) and type torch.int64"),
+        (torch.rand(40, 3), r"shape \(40, 3\) and type torch.float32"),
+        (Y - 1, "the label -1"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused_at_once(targets: Tensor, form: str) -> None:
+    guard = guarded(method("lwf"))
+    guard.begin((X, Y))
+    with pytest.raises(UnsupportedError, match=f"methods: lwf needs class labels .* got {form}"):
+        guard.see(X, targets)
+
+
+def test_a_refused_guard_leaves_the_optimizer_as_it_was() -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    replay = {"mixing": "sum", "labels": "hard"}
+    for _ in range(2):
+        with pytest.raises(UnsupportedError, match=r"generative_replay does not support .* set input_shape"):
+            rlcl.protect(model, optimizer, [method("der"), method("generative_replay", **replay)], loss=F.cross_entropy)
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
 
 
 def test_a_packed_model_predicts_for_each_task_as_it_did() -> None:

@@ -72,11 +72,11 @@ class GssMemory(Memory):
         return slot if self.rng.random() * (stored + score) < stored or stored + score == 0 else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "scores": self._scores}
+        return {**super().state_dict(), "scores": torch.from_numpy(self._scores.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
         super().load_state_dict(state, device)
-        self._scores = np.array(state["scores"])
+        self._scores = torch.as_tensor(state["scores"]).numpy().copy()
 
 
 def gradients_of(host: Host, batch: Batch) -> Tensor:
