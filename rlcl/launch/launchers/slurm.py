@@ -10,7 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ class Slurm:
         executor, handles, tokens = self._executor(parts[0][0]), [], []
         messages = Messages(submission_folder(parts[0][0]) / "messages")
         try:
-            with executor.batch():
+            with _interruptible_children(), executor.batch():
                 for jobs in parts:
                     tokens.append([secrets.token_hex(8) for _ in jobs])
                     contents = {token: job_to_json(job) for token, job in zip(tokens[-1], jobs, strict=True)}
@@ -299,6 +299,22 @@ class Slurm:
             )
         logging.getLogger("submitit").setLevel(logging.WARNING)
         return AutoExecutor
+
+
+@contextmanager
+def _interruptible_children() -> Iterator[None]:
+    """Let processes that start here receive SIGINT, by which submitit's local executor cancels a job.
+
+    A command in the background of a shell ignores it, and its children would, too.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _threads(job: Job) -> int:
