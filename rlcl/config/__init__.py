@@ -19,6 +19,7 @@ from rlcl.config.files import (
 from rlcl.config.protocols import check_component, component_mismatch
 from rlcl.config.rules import Kind, Rule, kind_of, option
 from rlcl.config.schema import json_schema
+from rlcl.config.shared_parts import sharing_parts
 from rlcl.config.structuring import component, read, structure
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "resolve_aliases",
     "resolve_extends",
     "settings",
+    "sharing_parts",
     "shipped_experiments",
     "structure",
     "unstructure",

@@ -32,6 +32,7 @@ from rlcl.config.rules import (
     union_members,
     value_hint,
 )
+from rlcl.config.shared_parts import reused
 from rlcl.errors import ConfigError, Problem
 from rlcl.registry import find, name_of
 
@@ -130,7 +131,10 @@ def _constant(default: Any, hint: Any) -> Callable[[], Any] | None:
 
 
 def _config_factory(factory: Callable[[], Any], hint: Any) -> Callable[[], Any]:
-    return lambda: as_config(factory(), hint)
+    def make() -> Any:
+        return as_config(factory(), hint)
+
+    return lambda: reused(lambda: id(make), make, make)
 
 
 def _nothing() -> Any:

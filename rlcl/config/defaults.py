@@ -9,6 +9,7 @@ from typing import Any
 from attrs import NOTHING
 
 from rlcl.config.components import Component, arguments_of, as_config, is_settings_group, settings, unstructure
+from rlcl.config.shared_parts import reused
 
 __all__ = ["CHANGED_DEFAULTS", "without_defaults"]
 
@@ -24,19 +25,22 @@ def without_defaults(value: Any) -> Any:
     Args:
         value: a component, a group of settings, or a container of them.
     """
-    if isinstance(value, Component):
-        arguments = arguments_of(value.options)
-        name = f"{value.kind}/{value.type}"
-        return {"type": value.type, **_non_defaults(type(value.options).target, arguments, name)}
+    if isinstance(value, Component) or is_settings_group(type(value)):
+        return reused(lambda: id(value), lambda: _settings_without_defaults(value), value)
     if isinstance(value, Mapping):
         return {key: without_defaults(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_defaults(item) for item in value]
-    cls: Any = type(value)
-    if is_settings_group(cls):
-        values = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
-        return _non_defaults(cls, values, cls.__name__)
     return unstructure(value)
+
+
+def _settings_without_defaults(value: Any) -> dict[str, Any]:
+    if isinstance(value, Component):
+        arguments, name = arguments_of(value.options), f"{value.kind}/{value.type}"
+        return {"type": value.type, **_non_defaults(type(value.options).target, arguments, name)}
+    cls: Any = type(value)
+    values = {s.name: as_config(getattr(value, s.attribute), s.hint) for s in settings(cls)}
+    return _non_defaults(cls, values, cls.__name__)
 
 
 def _non_defaults(cls: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from rlcl.config.rules import (
     kind_of,
     union_members,
 )
+from rlcl.config.shared_parts import reused
 from rlcl.errors import ConfigError, Problem, did_you_mean
 from rlcl.types import Encoder
 
@@ -67,6 +68,13 @@ def read(value: Any, hint: Any, rule: Rule = NO_RULE) -> Any:
     Raises:
         Faults: all faults of the data.
     """
+    if isinstance(value, Mapping | list):
+        key = lambda: (id(hint), id(rule), repr(value))  # noqa: E731
+        return reused(key, lambda: _read(value, hint, rule), (hint, rule))
+    return _read(value, hint, rule)
+
+
+def _read(value: Any, hint: Any, rule: Rule) -> Any:
     _check_size(value)
     candidates = sorted(
         (member for member in union_members(hint) if _fits(value, member)), key=lambda member: _rank(value, member)

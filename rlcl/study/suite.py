@@ -22,6 +22,7 @@ from rlcl.config import (
     read,
     read_document,
     resolve_extends,
+    sharing_parts,
 )
 from rlcl.errors import ConfigError, did_you_mean
 from rlcl.experiment import FOLDER_NAME, Experiment, experiment_from_document
@@ -203,7 +204,8 @@ def load_suite(name: str | Path, overrides: Sequence[str] = (), budget: str | No
         raise ConfigError(document.messages(error.faults)) from None
     full_name = "-".join(filter(None, (definition.name, budget)))
     identity = {"name": full_name, "seeds": list(seeds)}
-    experiments = _experiments(base, axes, combinations, _overrides(document, budget), identity)
+    with sharing_parts():
+        experiments = _experiments(base, axes, combinations, _overrides(document, budget), identity)
     return Suite(
         full_name,
         definition.statement,

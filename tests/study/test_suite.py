@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rlcl.config import unstructure
 from rlcl.errors import ConfigError
+from rlcl.experiment import dump, experiment_from
 from rlcl.launch.build import make_trainer
 from rlcl.registry import entries
 from rlcl.study.suite import Suite, load_suite, suites_folder, summarize_suite
@@ -300,3 +302,35 @@ def test_classic_control_pairs_each_learner_with_that_of_stable_baselines3() -> 
     own = [name for name in agents if "sb3" not in name]
     assert ["ppo", "dqn", "sac", "td3"] == own
     assert {f"{name} of sb3" for name in own} == set(agents) - set(own)
+
+
+SIMILAR = """
+name: similar
+base:
+  stream: {type: environments, env: CartPole-v1}
+  learner: {type: ppo}
+  budget: {env_steps: 10}
+sweep:
+  stream.tasks:
+    one: [{kwargs: {a: 1}}]
+    true: [{kwargs: {a: true}}]
+    real: [{kwargs: {a: 1.0}}]
+    text: [{kwargs: {a: "1"}}]
+  learner.optimizer.lr: [0.1, 0.2]
+seeds: 1
+"""
+
+
+def test_parts_that_cells_share_are_those_of_a_cell_read_alone(tmp_path: Path) -> None:
+    """Values that are equal for Python, and differ in type, are different parts."""
+    (tmp_path / "similar.yaml").write_text(SIMILAR)
+    suite = load_suite(tmp_path / "similar.yaml")
+    assert 8 == len(suite.cells)
+    for cell in suite.cells:
+        alone = experiment_from(unstructure(cell.experiment))
+        assert dump(alone) == dump(cell.experiment)
+        assert alone.hash == cell.experiment.hash
+    first, second = suite.cells[:2]
+    assert first.experiment.stream is second.experiment.stream
+    kinds = [type(cell.experiment.stream.options.tasks[0].kwargs["a"]) for cell in suite.cells[::2]]
+    assert [int, bool, float, str] == kinds
