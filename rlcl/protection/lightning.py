@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from rlcl.data.torchvision_import import import_torchvision
 from rlcl.errors import UnsupportedError
-from rlcl.protection.guard import GuardError, ModelGuard
+from rlcl.protection.guard import GuardError
+from rlcl.protection.model_guard import ModelGuard
 from rlcl.protection.protect import protect
 from rlcl.types import Method
 

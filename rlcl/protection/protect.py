@@ -12,7 +12,8 @@ from torch.optim import LBFGS, Optimizer
 
 from rlcl.errors import UnsupportedError
 from rlcl.methods.memories.reservoir import ReservoirMemory
-from rlcl.protection.guard import Guard, ModelGuard
+from rlcl.protection.guard import Guard
+from rlcl.protection.model_guard import ModelGuard
 from rlcl.protection.model_host import ModelHost
 from rlcl.registry import name_of
 from rlcl.seeding import Seeds

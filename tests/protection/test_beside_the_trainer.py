@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rlcl.errors import UnsupportedError
 from rlcl.methods.memories.reservoir import ReservoirMemory
 from rlcl.networks.task_ids import call_network
-from rlcl.protection.guard import ModelGuard
+from rlcl.protection.model_guard import ModelGuard
 from rlcl.protection.model_host import ModelHost
 from rlcl.seeding import Seeds
 from rlcl.streams.visibility import learner_view

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler, T
 import rlcl
 from rlcl.errors import DataError, UnsupportedError
 from rlcl.methods.packnet import PackNet
-from rlcl.protection.guard import GuardError, ModelGuard
+from rlcl.protection.guard import GuardError
+from rlcl.protection.model_guard import ModelGuard
 from rlcl.state import clone_state
 from rlcl.types import Method
 
